@@ -1,0 +1,152 @@
+"""What a vector is and how to compute one.
+
+Everything public is here by name; each name is imported when it is first used, so that importing
+this package costs next to nothing and loads no heavy library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
+    from .bundle import Bundle as Bundle
+    from .bundle import Golden as Golden
+    from .bundle import Manifest as Manifest
+    from .bundle import decant_version as decant_version
+    from .bundle import fresh_folder as fresh_folder
+    from .bundle import read_manifest as read_manifest
+    from .bundle import write_atomically as write_atomically
+    from .certificate import Certificate as Certificate
+    from .certificate import Check as Check
+    from .certificate import Entry as Entry
+    from .certificate import Precision as Precision
+    from .choices import Choices as Choices
+    from .doctor import diagnose as diagnose
+    from .encoder import Encoder as Encoder
+    from .encoder import Progress as Progress
+    from .encoder import Vectors as Vectors
+    from .errors import BundleError as BundleError
+    from .errors import CollectionMismatch as CollectionMismatch
+    from .errors import DecantError as DecantError
+    from .errors import MissingExtra as MissingExtra
+    from .errors import ParityError as ParityError
+    from .errors import ProviderError as ProviderError
+    from .errors import RecipeError as RecipeError
+    from .errors import StoreError as StoreError
+    from .errors import TextError as TextError
+    from .errors import need as need
+    from .finding import Diagnosis as Diagnosis
+    from .finding import Finding as Finding
+    from .finding import Health as Health
+    from .hash_encoder import HashEncoder as HashEncoder
+    from .jsonio import to_json as to_json
+    from .onnx_encoder import OnnxEncoder as OnnxEncoder
+    from .onnx_encoder import load as load
+    from .onnx_session import Runtime as Runtime
+    from .onnx_session import Session as Session
+    from .onnx_session import candidates as candidates
+    from .onnx_session import installed_providers as installed_providers
+    from .onnx_session import placement as placement
+    from .onnx_session import provider_name as provider_name
+    from .recipe import Activation as Activation
+    from .recipe import Attention as Attention
+    from .recipe import Dense as Dense
+    from .recipe import Pooling as Pooling
+    from .recipe import Prompt as Prompt
+    from .recipe import Recipe as Recipe
+    from .recipe import Role as Role
+    from .recipe import Span as Span
+    from .resolution import resolve as resolve
+    from .source import Source as Source
+    from .source import file_hash as file_hash
+    from .source import find_source as find_source
+    from .tokens import TextTokenizer as TextTokenizer
+    from .tokens import TokenBatch as TokenBatch
+    from .tokens import Tokens as Tokens
+    from .tokens import pad as pad
+    from .torch_encoder import TorchEncoder as TorchEncoder
+    from .torch_model import PooledModel as PooledModel
+    from .torch_model import pad_id as pad_id
+
+_PUBLIC = {
+    "Activation": "recipe",
+    "Attention": "recipe",
+    "Bundle": "bundle",
+    "BundleError": "errors",
+    "Certificate": "certificate",
+    "Check": "certificate",
+    "Choices": "choices",
+    "CollectionMismatch": "errors",
+    "DecantError": "errors",
+    "Dense": "recipe",
+    "Encoder": "encoder",
+    "Entry": "certificate",
+    "HashEncoder": "hash_encoder",
+    "MissingExtra": "errors",
+    "OnnxEncoder": "onnx_encoder",
+    "ParityError": "errors",
+    "Pooling": "recipe",
+    "Precision": "certificate",
+    "Progress": "encoder",
+    "Prompt": "recipe",
+    "ProviderError": "errors",
+    "Recipe": "recipe",
+    "RecipeError": "errors",
+    "Role": "recipe",
+    "Runtime": "onnx_session",
+    "Source": "source",
+    "Span": "recipe",
+    "StoreError": "errors",
+    "TextError": "errors",
+    "TorchEncoder": "torch_encoder",
+    "Vectors": "encoder",
+    "find_source": "source",
+    "load": "onnx_encoder",
+    "resolve": "resolution",
+}
+# For decant's other folders; may change with any version.
+_SHARED = {
+    "BUNDLE_FORMAT": "bundle",
+    "Diagnosis": "finding",
+    "Finding": "finding",
+    "Golden": "bundle",
+    "Health": "finding",
+    "Manifest": "bundle",
+    "PooledModel": "torch_model",
+    "Session": "onnx_session",
+    "TextTokenizer": "tokens",
+    "TokenBatch": "tokens",
+    "Tokens": "tokens",
+    "candidates": "onnx_session",
+    "decant_version": "bundle",
+    "diagnose": "doctor",
+    "file_hash": "source",
+    "fresh_folder": "bundle",
+    "installed_providers": "onnx_session",
+    "need": "errors",
+    "pad": "tokens",
+    "pad_id": "torch_model",
+    "placement": "onnx_session",
+    "provider_name": "onnx_session",
+    "read_manifest": "bundle",
+    "to_json": "jsonio",
+    "write_atomically": "bundle",
+}
+_HOME = {**_PUBLIC, **_SHARED}
+
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,156 @@
+"""The certificate: what was measured of a graph on a provider, and whether that is good enough.
+
+Here are the record, its gates and the question a loader asks; the measuring is in
+``decant.export``. Gates (``docs/architecture.md``): the worst cosine to the float32 PyTorch
+reference is at least 0.99999 for fp32, 0.999 for fp16 and bf16, 0.95 (mean 0.99) for integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .errors import ParityError
+
+
+class Precision(StrEnum):
+    """How a graph's weights are stored and multiplied."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+    @property
+    def gates(self) -> tuple[float, float]:
+        """The least worst and the least mean cosine to the reference."""
+        match self:
+            case Precision.FP32:
+                return 0.99999, 0.99999
+            case Precision.FP16 | Precision.BF16:
+                return 0.999, 0.999
+            case Precision.INT8 | Precision.INT4:
+                return 0.95, 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One condition that was tried.
+
+    Args:
+        name: What was tried, for example ``left padding``.
+        cases: How many vectors were compared.
+        worst_cosine: Smallest cosine to the reference, in [-1, 1].
+        passed: Whether it met its gate.
+        finding: What is wrong, in words; empty if nothing is.
+    """
+
+    name: str
+    cases: int
+    worst_cosine: float
+    passed: bool
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What was measured of one graph on one execution provider.
+
+    Args:
+        file: The graph's path in the bundle.
+        sha256: Its hash; the entry speaks of no other file.
+        precision: The graph's precision.
+        provider: ONNX Runtime's name of the provider, for example ``CPUExecutionProvider``.
+        worst_cosine: Smallest cosine to the float32 PyTorch reference over all checks.
+        mean_cosine: Mean cosine over all checks.
+        max_abs_error: Largest absolute difference of a vector element.
+        top10_overlap: Share of the reference's ten nearest probe texts that the graph finds too.
+        batch_invariance: Smallest cosine of a text alone to the same text among others.
+        not_finite: Vectors with NaN or infinity.
+        longest: Tokens of the longest probe.
+        checks: The conditions, each by name.
+        environment: Versions and machine, for people.
+        date: When, as ISO 8601 in UTC.
+    """
+
+    file: str
+    sha256: str
+    precision: Precision
+    provider: str
+    worst_cosine: float
+    mean_cosine: float
+    max_abs_error: float
+    top10_overlap: float
+    batch_invariance: float
+    not_finite: int
+    longest: int
+    checks: tuple[Check, ...]
+    environment: dict[str, str]
+    date: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check met its gate."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> str:
+        """The failed checks with their findings, in one line."""
+        return "; ".join(
+            f"{check.name} ({check.finding or f'worst cosine {check.worst_cosine:.6f}'})"
+            for check in self.checks
+            if not check.passed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """``certificate.json``: the entries of one bundle.
+
+    Args:
+        format: Version of this record.
+        digest: Digest of the recipe that the reference was computed by.
+        entries: At most one for each file, provider and precision.
+    """
+
+    format: int
+    digest: str
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are entries and all of them passed."""
+        return bool(self.entries) and all(entry.passed for entry in self.entries)
+
+    def entry(self, *, sha256: str, provider: str) -> Entry | None:
+        """Return the entry for a graph's hash on a provider, or None."""
+        for entry in self.entries:
+            if entry.sha256 == sha256 and entry.provider == provider:
+                return entry
+        return None
+
+    def with_entry(self, entry: Entry) -> Certificate:
+        """Return a certificate in which ``entry`` replaces its predecessor."""
+        same = (entry.file, entry.provider, entry.precision)
+        kept = (item for item in self.entries if (item.file, item.provider, item.precision) != same)
+        return Certificate(format=self.format, digest=self.digest, entries=(*kept, entry))
+
+    def require(self, *, sha256: str, provider: str, bundle: str) -> Entry:
+        """Return the passed entry for a graph on a provider.
+
+        Raises:
+            ParityError: There is none, or it failed; says what to do.
+        """
+        entry = self.entry(sha256=sha256, provider=provider)
+        if entry is None:
+            raise ParityError(
+                f"{bundle} is not certified on {provider}; certify it on this machine with "
+                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+            )
+        if not entry.passed:
+            raise ParityError(
+                f"{bundle} failed its certificate on {provider}: {entry.failures}; export it "
+                "again, use another provider or precision, or pass uncertified=True"
+            )
+        return entry

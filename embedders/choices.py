@@ -1,0 +1,99 @@
+"""The parts of a recipe that someone chose, all optional, and how choices stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from . import jsonio
+from .errors import RecipeError
+from .recipe import Attention, Dense, Pooling, Prompt, Recipe, Span
+
+if TYPE_CHECKING:
+    from .source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What one source says about a recipe; None is no say. Fields as in :class:`Recipe`.
+
+    Prompts are templates here (``"query: {text}"``), as people write them.
+
+    >>> Choices(pooling=Pooling.LAST).over(Choices(pooling=Pooling.MEAN, max_tokens=9)).max_tokens
+    9
+    """
+
+    attention: Attention | None = None
+    pooling: Pooling | None = None
+    max_tokens: int | None = None
+    layer: int | None = None
+    query: str | None = None
+    passage: str | None = None
+    eos: str | None = None
+    span: Span | None = None
+    head: tuple[Dense, ...] | None = None
+    dim: int | None = None
+    normalize: bool | None = None
+
+    def over(self, other: Choices) -> Choices:
+        """Return these choices, with those of ``other`` where there is none here."""
+        own = {
+            item.name: value
+            for item in fields(self)
+            if (value := getattr(self, item.name)) is not None
+        }
+        return replace(other, **own)
+
+    def recipe(self, source: Source) -> Recipe:
+        """Make the recipe for a model; what is still open takes the recipe's default.
+
+        Raises:
+            RecipeError: Attention, pooling or length were said by nobody.
+        """
+        if self.pooling is None:
+            raise RecipeError(
+                f"nothing says how {source.base} is pooled: it is not in the registry and its "
+                "folder has no modules.json with a pooling. Pooling is never guessed; pass "
+                "pooling (for example 'last' or 'mean'), as its model card says"
+            )
+        if self.attention is None:
+            raise RecipeError(
+                f"nothing says whether {source.base} attends causally; pass attention='causal' or "
+                "'bidirectional', as its model card says"
+            )
+        if self.max_tokens is None:
+            raise RecipeError(
+                f"nothing says how long inputs of {source.base} may be; pass max_tokens"
+            )
+        given = {
+            item.name: value
+            for item in fields(self)
+            if item.name not in ("query", "passage")
+            and (value := getattr(self, item.name)) is not None
+        }
+        return Recipe(
+            base=source.base,
+            revision=source.revision,
+            query=Prompt() if self.query is None else Prompt.parse(self.query),
+            passage=Prompt() if self.passage is None else Prompt.parse(self.passage),
+            **given,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Registry:
+    families: dict[str, Choices]
+    models: dict[str, str]
+
+
+def registered(base: str) -> Choices:
+    """Return what our registry of known models says about a hub id; no say if it is not there.
+
+    The rows are ``registry.json``, stated from each model's reference code.
+    """
+    from importlib.resources import as_file, files
+
+    with as_file(files(__package__).joinpath("registry.json")) as path:
+        registry = jsonio.read(_Registry, path, error=RecipeError)
+    family = registry.models.get(base)
+    return Choices() if family is None else registry.families[family]

@@ -1,0 +1,122 @@
+"""What runs here and what does not: packages, execution providers, a bundle's graphs.
+
+Everything is reported as a :class:`Finding`, good or bad; nothing is printed, and of what is
+broken nothing raises. Here are the packages; what needs a session is in ``doctor_sessions.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from .errors import MissingExtra
+from .finding import Diagnosis, Finding, good, note, problem
+
+# Builds of one and the same Python package; any two of them overwrite each other's files.
+_RUNTIMES = (
+    "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino",
+    "onnxruntime-rocm", "onnxruntime-migraphx",
+)  # fmt: skip
+_EXTRAS = ("export", "docs", "langchain", "llama-index")
+
+
+def diagnose(bundle: str | Path | None = None) -> Diagnosis:
+    """Look at this installation and, if one is given, at how a bundle runs on it.
+
+    Args:
+        bundle: A bundle's folder; each of its graphs runs once on every provider that opens.
+    """
+    found = [_system(), *_runtimes()]
+    broken = _broken_runtime()
+    if broken is not None:
+        found.append(broken)
+    else:
+        from . import doctor_sessions
+
+        found += doctor_sessions.look(None if bundle is None else Path(bundle))
+    return Diagnosis(findings=(*found, *_stores(), *_extras()))
+
+
+def _system() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("decant", "numpy", "tokenizers"))
+    machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return good("system", "python", f"{machine}, {cores} cores; {packages}")
+
+
+def _runtimes() -> Iterator[Finding]:
+    """Say which distributions of ONNX Runtime there are; one is right."""
+    present = [name for name in _RUNTIMES if _version(name) is not None]
+    for name in present:
+        yield good("runtime", name, str(_version(name)))
+    if len(present) > 1:
+        extra = "gpu" if "onnxruntime-gpu" in present else "cpu"
+        yield problem(
+            "runtime",
+            "conflict",
+            f"{' and '.join(present)} are both installed and overwrite each other's files",
+            f"pip uninstall -y {' '.join(present)} && pip install 'decant[{extra}]'",
+        )
+
+
+def _broken_runtime() -> Finding | None:
+    """Say why ONNX Runtime does not import, if so."""
+    try:
+        importlib.import_module(".onnx_session", __package__)
+    except MissingExtra:
+        return problem(
+            "runtime",
+            "onnxruntime",
+            "not installed, so no model can run",
+            "pip install 'decant[cpu]', or with an NVIDIA GPU: pip install 'decant[gpu]'",
+        )
+    except ImportError as error:
+        return problem(
+            "runtime",
+            "onnxruntime",
+            f"installed, but does not import: {error}",
+            "pip install --force-reinstall 'decant[cpu]'",
+        )
+    return None
+
+
+def _stores() -> Iterator[Finding]:
+    for name, use in (("qdrant-edge-py", "folders"), ("qdrant-client", "servers")):
+        found = _version(name)
+        if found is not None:
+            yield good("store", name, f"{found}, for {use}")
+        else:
+            yield problem("store", name, f"not installed: no {use}", "pip install decant")
+
+
+def _extras() -> Iterator[Finding]:
+    """Say which optional parts are complete, by what our own metadata says they need."""
+    for extra in _EXTRAS:
+        versions = {name: _version(name) for name in _requirements(extra)}
+        absent = [name for name, found in versions.items() if found is None]
+        if absent:
+            detail = f"not installed (no {', '.join(absent)})"
+            yield note("extra", extra, detail, f"pip install 'decant[{extra}]'")
+        else:
+            shown = ", ".join(f"{name} {found}" for name, found in versions.items())
+            yield good("extra", extra, shown)
+
+
+def _requirements(extra: str) -> Iterator[str]:
+    for line in requires("decant") or ():
+        name, _, marker = line.partition(";")
+        found = re.match(r"[\w.-]+", name)
+        if found and re.search(rf"extra == ['\"]{extra}['\"]", marker):
+            yield found[0]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

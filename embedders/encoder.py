@@ -1,0 +1,97 @@
+"""What an encoder is: the protocol that the whole project speaks, and the vectors it gives.
+
+The implementations are ``OnnxEncoder``, ``TorchEncoder`` and ``HashEncoder``; one contract test
+class holds for all three. Nothing here imports more than numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from .recipe import Recipe, Role
+
+Progress = Callable[[int], object]
+"""Called with the number of texts that were finished since the last call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vectors:
+    """What one pass over some texts gave, row i for text i.
+
+    Args:
+        dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
+    """
+
+    dense: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors as one recipe says."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """The width D of the dense vectors."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bare tokenizer, without prompt, padding or truncation: for counting and cutting.
+
+        It is shared and must not be changed.
+        """
+        ...
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside the prompt and the special tokens."""
+        ...
+
+    def encode(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Vectors:
+        """Return one vector per text, in the order given.
+
+        Safe to call from several threads. A text's vector does not depend on its neighbours.
+
+        Args:
+            texts: Any number of non-empty strings, which are embedded exactly as they are; zero
+                texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at the end.
+            role: Whether these are queries or passages; selects the prompt.
+            progress: Told the number of newly finished texts, from the calling thread.
+
+        Raises:
+            TextError: A text is empty or not a string; the message holds its index.
+        """
+        ...
+
+    def stream(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of ``texts`` in order, in blocks, holding only a few blocks in memory.
+
+        ``texts`` may be endless. Reading it runs ahead of the yielded vectors by a bounded number
+        of texts, in the calling thread.
+
+        Args:
+            texts: As in :meth:`encode`.
+            role: As in :meth:`encode`.
+            progress: As in :meth:`encode`; told while a block is under way.
+
+        Raises:
+            TextError: As :meth:`encode`, when the text's block is reached.
+        """
+        ...

@@ -1,0 +1,74 @@
+"""Every error that decant raises on purpose, in one tree.
+
+DecantError
+├── RecipeError(ValueError)          a recipe is incomplete, contradictory or unknown
+├── TextError(ValueError)            a text cannot be embedded; the message holds its index
+├── BundleError                      a bundle is missing, damaged, or from a newer format
+├── ParityError                      a graph does not agree with its reference
+├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs
+├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
+├── CollectionMismatch               a collection belongs to another recipe
+└── StoreError                       the store refused, is locked, or is not there
+
+Each message says what happened, with which values, and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class DecantError(Exception):
+    """Base of every error that decant raises on purpose."""
+
+
+class RecipeError(DecantError, ValueError):
+    """A recipe is incomplete, contradictory or cannot be found."""
+
+
+class TextError(DecantError, ValueError):
+    """A text cannot be embedded; the message holds its index."""
+
+
+class BundleError(DecantError):
+    """A bundle is missing, damaged, or written by a newer decant."""
+
+
+class ParityError(DecantError):
+    """A graph does not agree with the reference it was made from."""
+
+
+class ProviderError(DecantError, RuntimeError):
+    """The execution provider that was asked for is not the one that would run."""
+
+
+class MissingExtra(DecantError, ImportError):
+    """An optional package is not installed; the message holds the pip line."""
+
+
+class CollectionMismatch(DecantError):
+    """A collection was filled by another recipe than the one at hand."""
+
+
+class StoreError(DecantError):
+    """The store refused an operation, is locked, or cannot be reached."""
+
+
+def need(module: str, *, extra: str) -> ModuleType:
+    """Import and return ``module``, or say which extra brings it.
+
+    Args:
+        module: The module to import, for example ``"onnxruntime"``.
+        extra: The extra of decant that installs it, for example ``"cpu"``.
+
+    Raises:
+        MissingExtra: The module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise  # the package is there and one of its own needs is not: their message is better
+        message = f"{module!r} is not installed; run: pip install 'decant[{extra}]'"
+        raise MissingExtra(message, name=error.name) from error

@@ -1,0 +1,140 @@
+"""An encoder without a model: hashed words, deterministic, instant. For tests and dry runs.
+
+It obeys the same contract as the real ones (prompts, truncation, order, errors), and texts that
+share words are close to each other, so that search over it behaves like search.
+The method is feature hashing with signs (Weinberger et al. 2009, arXiv 0902.2206) over lower-case
+words; each word contributes a fixed pseudo-random unit direction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from .encoder import Progress, Vectors
+from .errors import RecipeError
+from .recipe import Attention, Pooling, Prompt, Recipe, Role
+from .texts import blocks, checked
+
+_BLOCK = 256
+_REMEMBERED = 65_536
+_UNKNOWN = "[UNK]"
+
+
+class HashEncoder:
+    """Vectors from hashed words.
+
+    Args:
+        dim: Width of the vectors.
+        query: Prompt for queries.
+        passage: Prompt for passages.
+        max_tokens: Words of prompt and text that count; what follows is cut.
+
+    Raises:
+        RecipeError: A value is out of range, or a prompt leaves no room for text.
+
+    >>> HashEncoder(dim=4).encode(["a", "b"], role=Role.QUERY).dense.shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        *,
+        query: Prompt | None = None,
+        passage: Prompt | None = None,
+        max_tokens: int = 512,
+    ) -> None:
+        self._recipe = Recipe(
+            base="hash",
+            revision="1",
+            attention=Attention.BIDIRECTIONAL,
+            pooling=Pooling.MEAN,
+            max_tokens=max_tokens,
+            query=query or Prompt(),
+            passage=passage or Prompt(),
+            dim=dim,
+        )
+        self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
+        self._tokenizer.normalizer = Lowercase()
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+        self._directions: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = Lock()
+        for role in Role:
+            if self.room(role) < 1:
+                raise RecipeError(
+                    f"the {role} prompt fills all {max_tokens} tokens; raise max_tokens"
+                )
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        return replace(self._recipe)
+
+    @property
+    def dim(self) -> int:
+        """The width of the vectors."""
+        assert self._recipe.dim is not None
+        return self._recipe.dim
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Splits into lower-case words and punctuation; every word has the id 0."""
+        return self._tokenizer
+
+    def room(self, role: Role) -> int:
+        """Return how many words of text fit beside the prompt."""
+        prompt = self._recipe.prompt(role)
+        return self._recipe.max_tokens - len(self._words(prompt.prefix + " " + prompt.suffix))
+
+    def encode(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Vectors:
+        """Return one unit vector per text, in the order given; see :class:`Encoder`."""
+        rows = [block.dense for block in self.stream(texts, role=role, progress=progress)]
+        return Vectors(dense=np.concatenate([np.zeros((0, self.dim), np.float32), *rows]))
+
+    def stream(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        """Yield vectors in blocks, in order; see :class:`Encoder`."""
+        room = self.room(role)
+        prompt = self._recipe.prompt(role)
+        before, after = self._words(prompt.prefix), self._words(prompt.suffix)
+        for block in blocks(checked(texts), _BLOCK):
+            rows = [self._vector([*before, *self._words(text)[:room], *after]) for text in block]
+            if progress is not None:
+                progress(len(rows))
+            yield Vectors(dense=np.stack(rows))
+
+    def _words(self, text: str) -> list[str]:
+        normal = self._tokenizer.normalizer.normalize_str(text)
+        return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+    def _vector(self, words: list[str]) -> NDArray[np.float32]:
+        # A text of white space alone has no words; it still needs a direction of its own.
+        total = np.sum([self._direction(word) for word in words or [""]], axis=0, dtype=np.float32)
+        return np.asarray(total / np.linalg.norm(total), np.float32)
+
+    def _direction(self, word: str) -> NDArray[np.float32]:
+        with self._lock:
+            if (known := self._directions.get(word)) is not None:
+                return known
+        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+        drawn = np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+        drawn /= np.linalg.norm(drawn)
+        with self._lock:
+            self._directions[word] = drawn
+            if len(self._directions) > _REMEMBERED:
+                self._directions.popitem(last=False)
+        return drawn

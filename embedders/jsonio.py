@@ -1,0 +1,142 @@
+"""Frozen dataclasses to JSON and back, strictly: an unknown key or a wrong type is an error.
+
+The one place where loose JSON becomes typed values. Supported field types are those that our
+records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tuple[X, ...]`` and
+``dict[str, X]``. Invariant: ``decode(type(x), encode(x)) == x``.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
+
+from .errors import DecantError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
+
+
+def encode(value: object, *, defaults: bool = True) -> Json:
+    """Return ``value`` as plain JSON data.
+
+    Args:
+        value: A dataclass, enum, tuple, dict or plain value.
+        defaults: Whether fields that hold their default are written too.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        shown: dict[str, Json] = {}
+        for item in fields(value):
+            held = getattr(value, item.name)
+            default = (
+                item.default_factory() if item.default_factory is not MISSING else item.default
+            )
+            if defaults or held != default:
+                shown[item.name] = encode(held, defaults=defaults)
+        return shown
+    if isinstance(value, Enum):
+        return encode(value.value)
+    if isinstance(value, dict):
+        return {str(key): encode(item, defaults=defaults) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item, defaults=defaults) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in our JSON")
+
+
+def decode(kind: type[T], data: object, *, where: str, error: type[DecantError]) -> T:
+    """Build a ``kind`` from JSON data.
+
+    Args:
+        kind: The dataclass to build.
+        data: What ``json.loads`` gave.
+        where: A name for messages, for example the file.
+        error: The class of error to raise.
+
+    Raises:
+        DecantError: Of class ``error``: a key is unknown or missing, or a value has another type.
+    """
+    return cast("T", _decode(kind, data, where, error))
+
+
+def read(kind: type[T], path: Path, *, error: type[DecantError]) -> T:
+    """Read one ``kind`` from the JSON file at ``path``; errors are of class ``error``."""
+    return decode(kind, read_json(path, error=error), where=path.name, error=error)
+
+
+def read_json(path: Path, *, error: type[DecantError]) -> object:
+    """Return what the JSON file at ``path`` holds, or say why it cannot be read."""
+    try:
+        return cast("object", json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as cause:
+        raise error(f"{path} does not exist") from cause
+    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
+        raise error(f"{path} is not valid JSON ({cause}); it is damaged, make it again") from cause
+
+
+def to_json(value: object) -> str:
+    """Return ``value`` as readable JSON text that ends with a newline."""
+    return json.dumps(encode(value), indent=2, ensure_ascii=False) + "\n"
+
+
+def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> object:
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        (kind,) = [item for item in arguments if item is not type(None)]
+        return _decode(kind, data, where, error)
+    if origin is tuple and isinstance(data, list):
+        return tuple(
+            _decode(arguments[0], item, f"{where}[{index}]", error)
+            for index, item in enumerate(data)
+        )
+    if origin is dict and isinstance(data, dict):
+        return {
+            key: _decode(arguments[1], item, f"{where}.{key}", error) for key, item in data.items()
+        }
+    if is_dataclass(kind) and isinstance(data, dict):
+        return _decode_fields(kind, data, where, error)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        try:
+            return kind(data)
+        except ValueError as cause:
+            known = ", ".join(str(member.value) for member in kind)
+            raise error(f"{where}: {data!r} is none of {known}") from cause
+    if kind is float and type(data) is int:
+        return float(data)
+    if kind in (str, int, float, bool) and type(data) is kind:
+        return data
+    name = getattr(kind, "__name__", str(kind))
+    raise error(f"{where}: expected {name}, found {data!r}")
+
+
+def _decode_fields(
+    kind: Any, data: dict[str, object], where: str, error: type[DecantError]
+) -> object:
+    hints = typing.get_type_hints(kind)
+    known = {item.name: item for item in fields(kind)}
+    if unknown := sorted(set(data) - set(known)):
+        raise error(
+            f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}. "
+            "If a newer decant wrote this, upgrade decant"
+        )
+    required = {
+        name
+        for name, item in known.items()
+        if item.default is MISSING and item.default_factory is MISSING
+    }
+    if missing := sorted(required - set(data)):
+        raise error(f"{where}: key {missing[0]!r} is missing")
+    values = {
+        name: _decode(hints[name], item, f"{where}.{name}", error) for name, item in data.items()
+    }
+    return kind(**values)

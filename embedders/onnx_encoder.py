@@ -1,0 +1,193 @@
+"""The production encoder: a certified bundle on an execution provider, without torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from .bundle import Bundle
+from .certificate import Precision
+from .encoder import Progress, Vectors
+from .errors import BundleError, ProviderError
+from .onnx_session import CPU, Runtime, Session, Settled, candidates, provider_name
+from .pipeline import Pipeline, Runner
+from .recipe import Recipe, Role
+from .tokens import TokenBatch
+
+_log = logging.getLogger("decant")
+
+
+class OnnxEncoder:
+    """Runs a bundle with ONNX Runtime; made by :func:`load`.
+
+    On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
+    the session for the former opens when it is first needed.
+
+    Args:
+        bundle: Checked files.
+        session: One of its graphs, open.
+        precision: Which graph that is.
+        runtime: How hard to use the machine.
+    """
+
+    def __init__(
+        self, bundle: Bundle, session: Session, *, precision: Precision, runtime: Settled
+    ) -> None:
+        self._bundle = bundle
+        self._runtime = runtime
+        self._tokenizer = bundle.tokenizer()
+        self._alone = session
+        self._many: Session | None = None
+        self._opening = Lock()
+        self.precision = precision
+        self.provider = session.provider
+        runner = Runner(
+            run=self._run,
+            run_alone=session.run,
+            token_budget=runtime.token_budget,
+            workers=runtime.workers,
+            pad_id=bundle.manifest.pad_id,
+            dim=self.dim,
+        )
+        self._pipeline = Pipeline(self._tokenizer, runner)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        return self._bundle.manifest.recipe
+
+    @property
+    def dim(self) -> int:
+        """The width D of the vectors."""
+        return self._bundle.manifest.dim
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bare tokenizer; see :class:`Encoder`."""
+        return self._tokenizer.bare
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside prompt and special tokens."""
+        return self._tokenizer.room(role)
+
+    def encode(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Vectors:
+        """Return one vector per text, in the order given; see :meth:`Encoder.encode`."""
+        return self._pipeline.encode(texts, role=role, progress=progress)
+
+    def stream(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        """Yield vectors in blocks, in order; see :meth:`Encoder.stream`."""
+        return self._pipeline.stream(texts, role=role, progress=progress)
+
+    def close(self) -> None:
+        """Stop the workers; the encoder cannot be used afterwards."""
+        self._pipeline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"OnnxEncoder({self.recipe.base!r}, {self.precision}, {self.provider}, dim={self.dim})"
+        )
+
+    def _run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        with self._opening:
+            if self._many is None:
+                self._many = self._open_many()
+        return self._many.run(batch)
+
+    def _open_many(self) -> Session:
+        """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
+        if self.provider != CPU or self._runtime.threads == lone_threads(self._runtime):
+            return self._alone
+        path = self._bundle.graph(self.precision)
+        return Session(path, self.provider, threads=self._runtime.threads)
+
+
+def lone_threads(runtime: Settled) -> int:
+    """Return the cores for a batch that runs alone: all that the workers would use together."""
+    return runtime.workers * runtime.threads
+
+
+def load(
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    runtime: Runtime | None = None,
+    uncertified: bool = False,
+) -> OnnxEncoder:
+    """Open a bundle for encoding. Needs no network and no torch.
+
+    Args:
+        path: A folder that :func:`decant.export.export` or ``decant export`` made.
+        provider: ``cpu``, ``cuda``, ``tensorrt`` … or a full name; ``auto`` takes the best one
+            that really opens, and ``encoder.provider`` says which.
+        precision: ``fp32``, ``fp16`` …; ``auto`` takes the first of these that is in the bundle
+            and certified on the provider.
+        runtime: How hard to use the machine; None settles it from provider and cores.
+        uncertified: Run even what has no certificate on this provider, or failed it.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, altered, or of a newer format.
+        ProviderError: The provider is unknown, not installed, or does not start.
+        ParityError: The graph is not certified on this provider, or failed.
+    """
+    bundle = Bundle.open(path)
+    wanted = _precisions(bundle, precision)
+    names = candidates() if provider == "auto" else [provider_name(provider)]
+    for name in names:
+        settled = (runtime or Runtime()).settled(name)
+        chosen = _choose(bundle, wanted, name)
+        try:
+            session = Session(
+                bundle.graph(chosen), name, device=settled.device, threads=lone_threads(settled)
+            )
+        except ProviderError as error:
+            if name == names[-1]:
+                raise
+            _log.warning("%s; trying the next provider", error)
+            continue
+        if not uncertified:
+            sha256 = bundle.manifest.files[bundle.manifest.graphs[chosen]]
+            bundle.certificate().require(sha256=sha256, provider=name, bundle=str(path))
+        _log.info("%s runs on %s in %s", path, name, chosen)
+        return OnnxEncoder(bundle, session, precision=chosen, runtime=settled)
+    raise ProviderError("the installed onnxruntime has no provider that decant knows")
+
+
+def _precisions(bundle: Bundle, wanted: str) -> list[Precision]:
+    """Return the precisions that may be taken, in the order of preference."""
+    if wanted == "auto":
+        return [member for member in Precision if member in bundle.manifest.graphs]
+    if wanted not in list(Precision):
+        raise BundleError(
+            f"no precision is called {wanted!r}; known are auto, {', '.join(Precision)}"
+        )
+    bundle.graph(Precision(wanted))
+    return [Precision(wanted)]
+
+
+def _choose(bundle: Bundle, wanted: list[Precision], provider: str) -> Precision:
+    """Return the first precision that passed on ``provider``; the first of all if none did."""
+    certificate = bundle.certificate()
+    for precision in wanted:
+        sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
+        entry = certificate.entry(sha256=sha256, provider=provider)
+        if entry is not None and entry.passed:
+            return precision
+    return wanted[0]

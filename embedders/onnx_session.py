@@ -1,0 +1,246 @@
+"""The one place that speaks to ONNX Runtime: providers, sessions, running a batch.
+
+You get the execution provider that you asked for, or :class:`ProviderError`. CUDA and TensorRT
+keep the CPU provider behind them for shape arithmetic, as ONNX Runtime requires; which nodes
+landed there is what :func:`placement` tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ProviderError, need
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from .tokens import TokenBatch
+else:
+    onnxruntime = need("onnxruntime", extra="cpu")
+
+CPU = "CPUExecutionProvider"
+_NAMES = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+# Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
+_AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
+_CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
+_CPU_TOKEN_BUDGET = 1024
+_GPU_TOKEN_BUDGET = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """How hard to use the machine; None leaves it to us. Changes speed, never the result.
+
+    Args:
+        device: Which GPU.
+        workers: Batches that run at the same time.
+        threads: Cores that one batch uses on the CPU.
+        token_budget: Most tokens in a batch, padding counted.
+    """
+
+    device: int = 0
+    workers: int | None = None
+    threads: int | None = None
+    token_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "token_budget"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ProviderError(f"{name} must be at least 1 or None, got {value}")
+
+    def settled(self, provider: str) -> Settled:
+        """Return the same with every None replaced by what suits ``provider``."""
+        cores = available_cores()
+        # Measured (EXPERIMENTS.md): on CPUs, one single-threaded worker a core beats one worker
+        # with all cores, and batches of about a thousand tokens stay in its cache.
+        workers = self.workers or (cores if provider == CPU else 2)
+        threads = self.threads or (max(1, cores // workers) if provider == CPU else 1)
+        budget = self.token_budget or (_CPU_TOKEN_BUDGET if provider == CPU else _GPU_TOKEN_BUDGET)
+        return Settled(device=self.device, workers=workers, threads=threads, token_budget=budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A :class:`Runtime` without open questions; the fields are the same."""
+
+    device: int
+    workers: int
+    threads: int
+    token_budget: int
+
+
+class Session:
+    """An open graph on one provider; safe to run from several threads.
+
+    Args:
+        path: The ONNX file.
+        provider: ONNX Runtime's full name, for example ``CPUExecutionProvider``.
+        device: Which GPU.
+        threads: Cores that one run uses on the CPU.
+
+    Raises:
+        ProviderError: The provider is not installed, cannot start, or is not what would run.
+    """
+
+    def __init__(self, path: Path, provider: str, *, device: int = 0, threads: int = 1) -> None:
+        self._session = _open(path, provider, device, threads)
+        self.provider = provider
+        self._device = device
+        self.inputs = [item.name for item in self._session.get_inputs()]
+        self.outputs = [item.name for item in self._session.get_outputs()]
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""
+        feeds = {name: getattr(batch, name) for name in self.inputs}
+        if self.provider not in _CUDA_FAMILY:
+            (vectors,) = self._session.run(["sentence_embedding"], feeds)
+            return np.asarray(vectors, np.float32)
+        # The output is allocated on the device by the provider and copied once, as (B, D): token
+        # states never travel.
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        binding.bind_output("sentence_embedding", "cuda", self._device)
+        self._session.run_with_iobinding(binding)
+        return np.asarray(binding.copy_outputs_to_cpu()[0], np.float32)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def provider_name(name: str) -> str:
+    """Return ONNX Runtime's name for ``cpu``, ``cuda``, ``tensorrt``, … or a full name.
+
+    Raises:
+        ProviderError: No provider has this name.
+
+    >>> provider_name("cuda")
+    'CUDAExecutionProvider'
+    """
+    if name.lower() in _NAMES:
+        return _NAMES[name.lower()]
+    known = {full.lower(): full for full in (*_NAMES.values(), *onnxruntime.get_all_providers())}
+    if name.lower() in known:
+        return str(known[name.lower()])
+    raise ProviderError(f"no provider is called {name!r}; known are auto, {', '.join(_NAMES)}")
+
+
+def installed_providers() -> list[str]:
+    """Return the full names of the providers that the installed ONNX Runtime was built with."""
+    return list(onnxruntime.get_available_providers())
+
+
+def candidates() -> list[str]:
+    """Return the installed providers that ``auto`` tries, best first; the CPU is the last."""
+    installed = installed_providers()
+    return [_NAMES[short] for short in _AUTO if _NAMES[short] in installed]
+
+
+def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter[str]]:
+    """Run ``batch`` once and return, for each provider, how many nodes of which operator it ran.
+
+    Read from ONNX Runtime's own profile, so it is what happened and not what was asked for.
+
+    Raises:
+        ProviderError: The provider does not open the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = _open(path, provider, 0, 1, profile=Path(folder) / "profile")
+        session.run(None, {item.name: getattr(batch, item.name) for item in session.get_inputs()})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    found: dict[str, Counter[str]] = {}
+    for event in events:
+        arguments = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in arguments:
+            name = str(arguments["provider"])
+            found.setdefault(name, Counter())[str(arguments.get("op_name"))] += 1
+    return found
+
+
+def _open(
+    path: Path, provider: str, device: int, threads: int, *, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    installed = installed_providers()
+    if provider not in installed:
+        raise ProviderError(_not_installed(provider, installed))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised, not written to the terminal
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    wanted: list[str | tuple[str, dict[str, str]]] = [(provider, _options(provider, path, device))]
+    if provider != CPU:
+        wanted.append(CPU)
+    # Where CUDA does not load, the package prints a banner of its own; what matters is raised below.
+    with contextlib.redirect_stdout(io.StringIO()):
+        if provider in _CUDA_FAMILY:
+            # Finds the CUDA libraries of the nvidia-* wheels or of torch; absent before 1.21.
+            getattr(onnxruntime, "preload_dlls", lambda: None)()
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        except Exception as error:  # noqa: BLE001 - its errors share no base of their own
+            reason = str(error).strip().partition("\n")[0]
+            raise ProviderError(f"{provider} does not open {path}: {reason}") from error
+    running = session.get_providers()
+    if running[0] != provider:
+        raise ProviderError(
+            f"asked for {provider}, the session runs on {running[0]}; its libraries did not load. "
+            "Run `decant doctor`, or pass provider='cpu'"
+        )
+    session.disable_fallback()
+    return session
+
+
+def _options(provider: str, path: Path, device: int) -> dict[str, str]:
+    if provider == _NAMES["cuda"]:
+        # Grow the arena by what is asked for, not by powers of two: shapes vary with every batch.
+        return {"device_id": str(device), "arena_extend_strategy": "kSameAsRequested"}
+    if provider == _NAMES["tensorrt"]:
+        return {
+            "device_id": str(device),
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": str(path.parent / "tensorrt"),
+        }
+    return {}
+
+
+def _not_installed(provider: str, installed: list[str]) -> str:
+    advice = {
+        _NAMES["cuda"]: "pip uninstall onnxruntime; pip install 'decant[gpu]'",
+        _NAMES["tensorrt"]: "pip uninstall onnxruntime; pip install 'decant[gpu]' tensorrt",
+        _NAMES["dml"]: "pip uninstall onnxruntime; pip install onnxruntime-directml",
+        _NAMES["openvino"]: "pip uninstall onnxruntime; pip install onnxruntime-openvino",
+    }.get(provider, "a build of onnxruntime that has it")
+    return (
+        f"{provider} is not installed (onnxruntime {onnxruntime.__version__} has "
+        f"{', '.join(installed)}); install: {advice}, or pass provider='cpu'"
+    )

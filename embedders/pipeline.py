@@ -1,0 +1,138 @@
+"""From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
+
+Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
+torch) is handed in. Invariant: the result does not depend on blocks, batches or workers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoder import Progress, Vectors
+from .recipe import Role
+from .texts import blocks, checked
+from .tokens import TextTokenizer, TokenBatch, pad, token_batches
+
+RunBatch = Callable[[TokenBatch], NDArray[np.float32]]
+"""Maps a batch to float32 vectors of shape (B, D); called from worker threads."""
+
+_BLOCK = 1024
+_UNDERWAY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What runs batches, and how work is cut for it.
+
+    Args:
+        run: Runs one of many batches; safe in ``workers`` threads at a time.
+        run_alone: Runs the only batch of a call, with every core that there is.
+        token_budget: Most tokens in a batch, padding counted.
+        workers: Batches that run at the same time.
+        pad_id: Fills padded positions.
+        dim: Width D of the vectors.
+    """
+
+    run: RunBatch
+    run_alone: RunBatch
+    token_budget: int
+    workers: int
+    pad_id: int
+    dim: int
+
+
+class Pipeline:
+    """Carries texts through a :class:`Runner`, block by block, in order."""
+
+    def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
+        self._tokenizer = tokenizer
+        self._runner = runner
+        self._pool = ThreadPoolExecutor(runner.workers, thread_name_prefix="decant")
+
+    def encode(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Vectors:
+        """Return one vector per text; see :meth:`decant.embedders.Encoder.encode`."""
+        rows = list(self._blocks(checked(texts), role, progress))
+        if len(rows) == 1:
+            return Vectors(dense=rows[0])
+        return Vectors(dense=np.concatenate([np.zeros((0, self._runner.dim), np.float32), *rows]))
+
+    def stream(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        """Yield vectors in blocks; see :meth:`decant.embedders.Encoder.stream`."""
+        for rows in self._blocks(checked(texts), role, progress):
+            yield Vectors(dense=rows)
+
+    def close(self) -> None:
+        """Stop the workers; the pipeline cannot be used afterwards."""
+        self._pool.shutdown()
+
+    def _blocks(
+        self, texts: Iterable[str], role: Role, progress: Progress | None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield finished blocks in order, while the next one is tokenised and under way."""
+        underway: deque[_Block] = deque()
+        started = False
+        try:
+            for block in blocks(texts, _BLOCK):
+                rows = self._tokenizer(block, role=role)
+                groups = token_batches((len(row.ids) for row in rows), self._runner.token_budget)
+                if not started and len(groups) == 1 and len(block) < _BLOCK:
+                    batch = pad([rows[index] for index in groups[0]], pad_id=self._runner.pad_id)
+                    yield _restored([self._runner.run_alone(batch)], groups)
+                    if progress is not None:
+                        progress(len(block))
+                    return
+                started = True
+                batches = [
+                    self._pool.submit(
+                        self._runner.run,
+                        pad([rows[index] for index in group], pad_id=self._runner.pad_id),
+                    )
+                    for group in groups
+                ]
+                underway.append(_Block(groups=groups, batches=batches))
+                if len(underway) == _UNDERWAY:
+                    yield underway[0].wait(progress)
+                    underway.popleft()
+            while underway:
+                yield underway[0].wait(progress)
+                underway.popleft()
+        finally:
+            for block_underway in underway:
+                for batch_underway in block_underway.batches:
+                    batch_underway.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """One block's groups of text indices, and the future vectors of each group."""
+
+    groups: list[list[int]]
+    batches: list[Future[NDArray[np.float32]]]
+
+    def wait(self, progress: Progress | None) -> NDArray[np.float32]:
+        if progress is not None:
+            sizes = {
+                batch: len(group) for batch, group in zip(self.batches, self.groups, strict=True)
+            }
+            for done in as_completed(self.batches):
+                done.result()
+                progress(sizes[done])
+        return _restored([batch.result() for batch in self.batches], self.groups)
+
+
+def _restored(batches: list[NDArray[np.float32]], groups: list[list[int]]) -> NDArray[np.float32]:
+    """Put the rows of all batches back in the order of their texts."""
+    stacked = np.concatenate(batches)
+    ordered = np.empty_like(stacked)
+    ordered[[index for group in groups for index in group]] = stacked
+    return ordered

@@ -1,0 +1,215 @@
+"""Find the recipe of a model, and fail loudly where nothing says a part of it.
+
+What the user says comes first, then our registry, then the folder's own files.
+
+Only JSON files are read here, no weights. The folder formats are sentence-transformers' (both
+schemas: up to 5 with ``pooling_mode_*`` booleans, from 6 with ``pooling_mode``) and Transformers'.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from . import jsonio
+from .choices import Choices, registered
+from .errors import RecipeError
+from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span
+from .source import Source
+
+Object: TypeAlias = dict[str, object]
+
+_POOLINGS = {
+    "cls": Pooling.FIRST,
+    "mean": Pooling.MEAN,
+    "max": Pooling.MAX,
+    "mean_sqrt_len_tokens": Pooling.MEAN_SQRT,
+    "weightedmean": Pooling.WEIGHTED_MEAN,
+    "lasttoken": Pooling.LAST,
+}
+_LEGACY_POOLINGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_ACTIVATIONS = {
+    "Identity": Activation.IDENTITY,
+    "Tanh": Activation.TANH,
+    "ReLU": Activation.RELU,
+    "GELU": Activation.GELU,
+}
+_BIDIRECTIONAL_TYPES = {
+    "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie",
+    "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer", "xlm-roberta",
+}  # fmt: skip
+_CAUSAL_TYPES = {
+    "bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj",
+    "granite", "llama", "mistral", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3",
+}  # fmt: skip
+_LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
+
+
+def resolve(source: Source, choices: Choices | None = None) -> Recipe:
+    """Return the recipe of a model.
+
+    Args:
+        source: The model's files.
+        choices: What the user says; it wins over everything.
+
+    Raises:
+        RecipeError: Pooling, attention or length is said by nobody, files contradict each other,
+            or the folder holds a module that we do not build.
+    """
+    said = (choices or Choices()).over(registered(source.base))
+    return said.over(folder_choices(source.folder)).recipe(source)
+
+
+def folder_choices(folder: Path) -> Choices:
+    """Return what a model's own files say.
+
+    Raises:
+        RecipeError: A file is damaged, or names a module or mode that we do not build.
+    """
+    config = _object(folder / "config.json")
+    own = Choices(attention=_attention(config), max_tokens=_max_tokens(folder, config))
+    if not (folder / "modules.json").exists():
+        return own
+    _check_lower_case(folder)
+    return _modules(folder).over(_prompts(folder)).over(own)
+
+
+def _object(path: Path, *, required: bool = True) -> Object:
+    if not required and not path.exists():
+        return {}
+    data = jsonio.read_json(path, error=RecipeError)
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} should hold a JSON object")
+    return cast("Object", data)
+
+
+def _attention(config: Object) -> Attention | None:
+    """A model's own switches first (``is_causal``: GTE-Qwen2, Nemotron), then its family's way."""
+    kind = config.get("model_type")
+    if config.get("is_causal") is False or config.get("use_bidirectional_attention") is True:
+        return Attention.BIDIRECTIONAL
+    if kind in _BIDIRECTIONAL_TYPES and config.get("is_decoder") is not True:
+        return Attention.BIDIRECTIONAL
+    return Attention.CAUSAL if kind in _CAUSAL_TYPES else None
+
+
+def _max_tokens(folder: Path, config: Object) -> int | None:
+    limits = [
+        _object(folder / "sentence_bert_config.json", required=False).get("max_seq_length"),
+        _object(folder / "tokenizer_config.json", required=False).get("model_max_length"),
+    ]
+    said = next((n for n in map(_count, limits) if n is not None and n < _LENGTH_LIMIT), None)
+    longest = _count(config.get("max_position_embeddings"))
+    if longest is None:
+        return said
+    # RoBERTa and its kin count positions from padding_idx + 1: 514 embeddings hold 512 tokens.
+    room = longest - 2 if config.get("model_type") in _OFFSET_TYPES else longest
+    return min(said or room, room)
+
+
+_OFFSET_TYPES = {"camembert", "mpnet", "roberta", "xlm-roberta"}
+
+
+def _count(value: object) -> int | None:
+    """Return a positive number as an int; some tools write 512.0 or 1e30."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        return None
+    return int(value)
+
+
+def _modules(folder: Path) -> Choices:
+    """Read ``modules.json``: Transformer, Pooling, any Dense, then perhaps Normalize."""
+    listed = jsonio.read_json(folder / "modules.json", error=RecipeError)
+    if not isinstance(listed, list):
+        raise RecipeError(f"{folder / 'modules.json'} should hold a list")
+    found = Choices(normalize=False)
+    head: list[Dense] = []
+    for entry in cast("list[Object]", listed):
+        name, path = str(entry.get("type")).rpartition(".")[2], str(entry.get("path", ""))
+        if found.normalize:
+            raise RecipeError(f"{folder}: a {name} module after Normalize is not supported")
+        match name:
+            case "Transformer" | "Dropout":
+                pass
+            case "Pooling":
+                found = _pooling(folder / path / "config.json").over(found)
+            case "Dense":
+                head.append(_dense(folder, path))
+            case "Normalize":
+                found = Choices(normalize=True).over(found)
+            case _:
+                raise RecipeError(
+                    f"{folder}: modules.json names a {name} module, which decant does not build; "
+                    "supported are Transformer, Pooling, Dense and Normalize"
+                )
+    return Choices(head=tuple(head)).over(found)
+
+
+def _pooling(path: Path) -> Choices:
+    config = _object(path)
+    mode = config.get("pooling_mode")
+    modes = mode if isinstance(mode, list) else [] if mode is None else [mode]
+    if mode is None:
+        modes = [name for key, name in _LEGACY_POOLINGS.items() if config.get(key) is True]
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise RecipeError(
+            f"{path} asks for the pooling {modes}; decant builds exactly one of "
+            f"{', '.join(_POOLINGS)}"
+        )
+    span = Span.TEXT if config.get("include_prompt") is False else Span.ALL
+    return Choices(pooling=_POOLINGS[modes[0]], span=span)
+
+
+def _dense(folder: Path, path: str) -> Dense:
+    config = _object(folder / path / "config.json")
+    name = str(config.get("activation_function", "Identity")).rpartition(".")[2]
+    if name not in _ACTIVATIONS:
+        raise RecipeError(
+            f"{folder / path}: activation {name!r} is none of {', '.join(_ACTIVATIONS)}"
+        )
+    inputs, outputs = config.get("in_features"), config.get("out_features")
+    if not isinstance(inputs, int) or not isinstance(outputs, int):
+        raise RecipeError(f"{folder / path / 'config.json'} lacks in_features or out_features")
+    return Dense(
+        path=path,
+        inputs=inputs,
+        outputs=outputs,
+        bias=config.get("bias", True) is True,
+        activation=_ACTIVATIONS[name],
+    )
+
+
+def _prompts(folder: Path) -> Choices:
+    """Read prompts by sentence-transformers' names.
+
+    encode_query reads ``query``; encode_document the first of ``document``, ``passage`` and
+    ``corpus``; either falls back to the default prompt.
+    """
+    config = _object(folder / "config_sentence_transformers.json", required=False)
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise RecipeError(f"{folder / 'config_sentence_transformers.json'}: prompts is no object")
+    default = prompts.get(config.get("default_prompt_name"), "")
+    passage = next(
+        (prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default
+    )
+    return Choices(query=f"{prompts.get('query', default)}{{text}}", passage=f"{passage}{{text}}")
+
+
+def _check_lower_case(folder: Path) -> None:
+    config = _object(folder / "sentence_bert_config.json", required=False)
+    if config.get("do_lower_case") is not True or not (folder / "tokenizer.json").exists():
+        return
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8").replace(" ", "")
+    if '"lowercase":true' not in text and '"type":"Lowercase"' not in text:
+        raise RecipeError(
+            f"{folder} lower-cases texts outside its tokenizer (do_lower_case), and decant never "
+            "alters texts; add a Lowercase normalizer to its tokenizer.json"
+        )

@@ -1,0 +1,78 @@
+"""What all tests share: where real data lies, and what this machine cannot run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Contract classes assert in modules that pytest would not rewrite by itself.
+pytest.register_assert_rewrite("contracts")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# No test downloads a model: this turns a forgotten hub id into an error at once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+hypothesis.settings.register_profile(
+    "decant", deadline=None, derandomize="CI" in os.environ, print_blob=True
+)
+hypothesis.settings.load_profile("decant")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Return the folder of real test data (``DECANT_DATA``, default ``../shared/data``)."""
+    folder = ROOT / os.environ.get("DECANT_DATA", "../shared/data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; set DECANT_DATA to the folder that holds it")
+    return folder
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with a reason, what needs hardware or a server that is not here."""
+    if item.get_closest_marker("gpu") and (reason := _no_gpu()):
+        pytest.skip(reason)
+    if item.get_closest_marker("live") and not os.environ.get("QDRANT_URL"):
+        pytest.skip("no server; set QDRANT_URL to one that may be written to")
+
+
+def _no_gpu() -> str | None:
+    if shutil.which("nvidia-smi") is None:
+        return "no NVIDIA GPU on this machine (nvidia-smi is not on the PATH)"
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return "the CPU build of onnxruntime is installed; run `make test-gpu`"
+    return None
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a seeded two-layer BERT with prompts, as a sentence-transformers folder."""
+    from models import save_sentence_transformer
+
+    return save_sentence_transformer(
+        tmp_path_factory.mktemp("model") / "tiny-bert",
+        "bert",
+        prompts={"query": "query: ", "document": "passage: "},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the certified bundle of :func:`tiny_folder`; copy it before changing it."""
+    from decant.export import export
+
+    bundle = tmp_path_factory.mktemp("bundle") / "tiny"
+    export(tiny_folder, bundle)
+    return bundle

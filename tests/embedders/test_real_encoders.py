@@ -1,0 +1,129 @@
+"""The two encoders with models obey the contract of all encoders, and agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contracts.encoder import EncoderContract
+from contracts.texts import TEXTS
+from decant.embedders import Encoder, OnnxEncoder, Role, Runtime, TorchEncoder, load
+from decant.export import export
+from models import DECODERS, save_sentence_transformer
+
+
+@pytest.fixture(scope="module")
+def torch_encoder(tiny_folder: Path) -> Iterator[TorchEncoder]:
+    encoder = TorchEncoder.from_pretrained(tiny_folder)
+    yield encoder
+    encoder.close()
+
+
+@pytest.fixture(scope="module")
+def onnx_encoder(tiny_bundle: Path) -> Iterator[OnnxEncoder]:
+    with load(tiny_bundle, provider="cpu") as encoder:
+        yield encoder
+
+
+@pytest.fixture(scope="module")
+def decoder_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal decoder that pools its last token and leaves the prompt out of the pooling."""
+    folder = save_sentence_transformer(
+        tmp_path_factory.mktemp("model") / "tiny-qwen3",
+        "qwen3",
+        pooling="lasttoken",
+        prompts={"query": "Instruct: find\nQuery:"},
+        include_prompt=False,
+    )
+    export(folder, folder.parent / "bundle")
+    return folder.parent / "bundle"
+
+
+class TestTorchEncoder(EncoderContract):
+    """The reference."""
+
+    @pytest.fixture
+    def encoder(self, torch_encoder: TorchEncoder) -> Encoder:
+        return torch_encoder
+
+
+class TestOnnxEncoder(EncoderContract):
+    """Production, as it is settled by default."""
+
+    @pytest.fixture
+    def encoder(self, onnx_encoder: OnnxEncoder) -> Encoder:
+        return onnx_encoder
+
+
+class TestOnnxDecoder(EncoderContract):
+    """A causal decoder with a pooling mask, batches of a few tokens, and three workers."""
+
+    @pytest.fixture
+    def encoder(self, decoder_bundle: Path) -> Iterator[Encoder]:
+        runtime = Runtime(workers=3, threads=1, token_budget=70)
+        with load(decoder_bundle, runtime=runtime) as encoder:
+            yield encoder
+
+
+@pytest.mark.parametrize("role", Role)
+def test_onnx_equals_torch(
+    onnx_encoder: OnnxEncoder, torch_encoder: TorchEncoder, role: Role
+) -> None:
+    found = onnx_encoder.encode(TEXTS, role=role).dense
+    expected = torch_encoder.encode(TEXTS, role=role).dense
+    assert (found * expected).sum(axis=1).min() > 0.99999
+
+
+def test_queries_and_passages_are_prompted_differently(onnx_encoder: OnnxEncoder) -> None:
+    query = onnx_encoder.encode(["text"], role=Role.QUERY).dense
+    passage = onnx_encoder.encode(["text"], role=Role.PASSAGE).dense
+    by_hand = onnx_encoder.encode(["query: text"], role=Role.PASSAGE).dense
+    assert (query * passage).sum() < 0.999
+    assert (query * by_hand).sum() < 0.999  # "passage: query: text" is another text
+
+
+def test_batches_and_workers_change_speed_and_no_vector(tiny_bundle: Path) -> None:
+    texts = [f"text number {number} " * (number % 7 + 1) for number in range(300)]
+    settings = [
+        Runtime(workers=1, threads=1, token_budget=1),
+        Runtime(workers=4, threads=1, token_budget=33),
+        Runtime(workers=1, threads=2, token_budget=100_000),
+    ]
+    found = []
+    for runtime in settings:
+        with load(tiny_bundle, runtime=runtime) as encoder:
+            found.append(encoder.encode(texts, role=Role.PASSAGE).dense)
+    for other in found[1:]:
+        assert np.abs(found[0] - other).max() < 1e-5
+
+
+def test_more_texts_than_a_block_keep_their_order(onnx_encoder: OnnxEncoder) -> None:
+    texts = [f"{number} " + "word " * (number % 5) for number in range(2500)]
+    together = onnx_encoder.encode(texts, role=Role.QUERY).dense
+    picked = [0, 1, 1023, 1024, 1025, 2047, 2048, 2499]
+    alone = onnx_encoder.encode([texts[number] for number in picked], role=Role.QUERY).dense
+    assert (together[picked] * alone).sum(axis=1).min() > 0.99999
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_bidirectional_decoders_see_what_follows_and_causal_ones_do_not(
+    tmp_path: Path, family: str
+) -> None:
+    import torch
+
+    from decant.embedders import Attention, Choices, Pooling
+
+    for attention in Attention:
+        folder = save_sentence_transformer(tmp_path / attention, family)
+        said = Choices(attention=attention, pooling=Pooling.LAST)
+        encoder = TorchEncoder.from_pretrained(folder, choices=said)
+        ids = torch.arange(8, 17)[None]
+        changed = ids.clone()
+        changed[0, -1] = 40
+        mask = torch.ones_like(ids)
+        before, after = (encoder.model.hidden(item, mask)[0, :-1] for item in (ids, changed))
+        assert torch.equal(before, after) == (attention is Attention.CAUSAL)
+        encoder.close()

@@ -1,0 +1,282 @@
+"""Where a recipe comes from, and that a missing part is an error, never a guess."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from decant.embedders import (
+    Activation,
+    Attention,
+    Choices,
+    Pooling,
+    RecipeError,
+    Source,
+    Span,
+    find_source,
+    resolve,
+)
+from decant.embedders.choices import registered
+from models import save_model, save_sentence_transformer, write_json
+
+
+def source(folder: Path, base: str = "tiny") -> Source:
+    return Source(folder=folder, base=base, revision="0")
+
+
+def folder_with(tmp_path: Path, **config: object) -> Path:
+    """Return a folder that says how it is pooled, with a config of one's own."""
+    write_json(
+        tmp_path / "config.json", {"model_type": "bert", "max_position_embeddings": 64, **config}
+    )
+    write_json(
+        tmp_path / "modules.json",
+        [
+            {"path": "", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ],
+    )
+    write_json(tmp_path / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    return tmp_path
+
+
+LEGACY = {
+    "pooling_mode_cls_token": Pooling.FIRST,
+    "pooling_mode_mean_tokens": Pooling.MEAN,
+    "pooling_mode_max_tokens": Pooling.MAX,
+    "pooling_mode_mean_sqrt_len_tokens": Pooling.MEAN_SQRT,
+    "pooling_mode_weightedmean_tokens": Pooling.WEIGHTED_MEAN,
+    "pooling_mode_lasttoken": Pooling.LAST,
+}
+CURRENT = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
+@pytest.mark.parametrize("key", LEGACY)
+def test_the_boolean_pooling_schema_is_read(tmp_path: Path, key: str) -> None:
+    folder = folder_with(tmp_path)
+    write_json(folder / "1_Pooling" / "config.json", {**dict.fromkeys(LEGACY, False), key: True})
+    assert resolve(source(folder)).pooling is LEGACY[key]
+
+
+@pytest.mark.parametrize(("name", "pooling"), [*zip(CURRENT, LEGACY.values(), strict=True)])
+def test_the_named_pooling_schema_is_read(tmp_path: Path, name: str, pooling: Pooling) -> None:
+    folder = folder_with(tmp_path)
+    write_json(
+        folder / "1_Pooling" / "config.json", {"pooling_mode": name, "include_prompt": False}
+    )
+    recipe = resolve(source(folder))
+    assert recipe.pooling is pooling
+    assert recipe.span is Span.TEXT
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        {},
+        {"pooling_mode": ["mean", "max"]},
+        {"pooling_mode": "attention"},
+        {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+    ],
+)
+def test_a_pooling_that_is_not_exactly_one_known_is_refused(
+    tmp_path: Path, pooling: dict[str, object]
+) -> None:
+    folder = folder_with(tmp_path)
+    write_json(folder / "1_Pooling" / "config.json", pooling)
+    with pytest.raises(RecipeError, match="exactly one"):
+        resolve(source(folder))
+
+
+def test_a_decoder_without_a_pooling_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path, "qwen3")
+    with pytest.raises(RecipeError, match="never guessed"):
+        resolve(source(folder))
+
+
+def test_what_the_user_says_wins(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path, "qwen3", pooling="mean")
+    recipe = resolve(source(folder), Choices(pooling=Pooling.LAST, max_tokens=9, query="q {text}"))
+    assert (recipe.pooling, recipe.max_tokens) == (Pooling.LAST, 9)
+    assert recipe.query.template == "q {text}"
+
+
+def test_the_registry_wins_over_the_folder(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path, "qwen3", pooling="mean")
+    recipe = resolve(source(folder, "Qwen/Qwen3-Embedding-0.6B"))
+    assert recipe.pooling is Pooling.LAST
+    assert recipe.eos == "<|endoftext|>"
+    assert recipe.query.prefix.endswith("\nQuery:")  # and no space after it
+    assert recipe.passage.template == "{text}"
+
+
+def test_templates_keep_their_white_space() -> None:
+    said = registered("intfloat/e5-mistral-7b-instruct").query
+    assert said is not None
+    assert said.endswith("\nQuery: {text}")
+
+
+def test_every_registry_row_makes_a_recipe(tmp_path: Path) -> None:
+    registry = json.loads(
+        (Path(registered.__code__.co_filename).parent / "registry.json").read_text("utf-8")
+    )
+    for model in registry["models"]:
+        recipe = registered(model).recipe(source(tmp_path, model))
+        assert recipe.base == model
+
+
+def test_prompts_are_found_under_every_name_of_sentence_transformers(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    for prompts, default, expected in [
+        ({"query": "q: ", "document": "d: "}, None, ("q: ", "d: ")),
+        ({"query": "q: ", "passage": "p: "}, None, ("q: ", "p: ")),
+        ({"query": "q: "}, None, ("q: ", "")),
+        ({"x": "x: ", "query": "q: "}, "x", ("q: ", "x: ")),
+        ({}, None, ("", "")),
+    ]:
+        write_json(
+            folder / "config_sentence_transformers.json",
+            {"prompts": prompts, "default_prompt_name": default},
+        )
+        recipe = resolve(source(folder))
+        assert (recipe.query.prefix, recipe.passage.prefix) == expected
+
+
+def test_dense_layers_and_normalisation_are_read(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    dense = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+    normalize = {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"}
+    write_json(folder / "modules.json", [*modules, dense, normalize])
+    write_json(
+        folder / "2_Dense" / "config.json",
+        {
+            "in_features": 32,
+            "out_features": 8,
+            "bias": False,
+            "activation_function": "torch.nn.modules.activation.Tanh",
+        },
+    )
+    recipe = resolve(source(folder))
+    (layer,) = recipe.head
+    assert (layer.outputs, layer.bias, layer.activation) == (8, False, Activation.TANH)
+    assert recipe.normalize
+    assert not resolve(source(folder), Choices(normalize=False)).normalize
+    write_json(folder / "modules.json", [*modules, normalize, dense])
+    with pytest.raises(RecipeError, match="after Normalize"):
+        resolve(source(folder))
+
+
+def test_a_folder_without_normalize_is_not_normalised(tmp_path: Path) -> None:
+    assert not resolve(source(folder_with(tmp_path))).normalize
+
+
+def test_a_module_that_decant_does_not_build_is_named(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    write_json(folder / "modules.json", [{"path": "", "type": "sentence_transformers.models.LSTM"}])
+    with pytest.raises(RecipeError, match="LSTM"):
+        resolve(source(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "attention"),
+    [
+        ({"model_type": "bert"}, Attention.BIDIRECTIONAL),
+        ({"model_type": "qwen2"}, Attention.CAUSAL),
+        ({"model_type": "qwen2", "is_causal": False}, Attention.BIDIRECTIONAL),
+        (
+            {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+            Attention.BIDIRECTIONAL,
+        ),
+    ],
+)
+def test_attention_follows_the_models_own_switches(
+    tmp_path: Path, config: dict[str, object], attention: Attention
+) -> None:
+    assert resolve(source(folder_with(tmp_path, **config))).attention is attention
+
+
+def test_an_unknown_architecture_must_be_told_its_attention(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, model_type="brandnew")
+    with pytest.raises(RecipeError, match="attends causally"):
+        resolve(source(folder))
+    told = Choices(attention=Attention.CAUSAL)
+    assert resolve(source(folder), told).attention is Attention.CAUSAL
+
+
+def test_first_token_pooling_of_a_causal_model_is_refused(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path, "llama", pooling="cls")
+    with pytest.raises(RecipeError, match="sees nothing"):
+        resolve(source(folder))
+
+
+@pytest.mark.parametrize(
+    ("files", "longest"),
+    [
+        ({"sentence_bert_config.json": {"max_seq_length": 40}}, 40),
+        ({"tokenizer_config.json": {"model_max_length": 50}}, 50),
+        ({"tokenizer_config.json": {"model_max_length": 10**30}}, 64),
+        ({"sentence_bert_config.json": {"max_seq_length": 500}}, 64),
+        ({}, 64),
+    ],
+)
+def test_the_length_is_the_smallest_that_holds(
+    tmp_path: Path, files: dict[str, object], longest: int
+) -> None:
+    folder = folder_with(tmp_path)
+    for name, data in files.items():
+        write_json(folder / name, data)
+    assert resolve(source(folder)).max_tokens == longest
+
+
+def test_positions_of_roberta_leave_out_two(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, model_type="roberta", max_position_embeddings=514)
+    assert resolve(source(folder)).max_tokens == 512
+
+
+def test_lower_casing_outside_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
+    write_json(folder / "tokenizer.json", {"normalizer": None})
+    with pytest.raises(RecipeError, match="Lowercase"):
+        resolve(source(folder))
+    write_json(folder / "tokenizer.json", {"normalizer": {"type": "Lowercase"}})
+    assert resolve(source(folder)).pooling is Pooling.MEAN
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    (folder / "1_Pooling" / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RecipeError, match="not valid JSON"):
+        resolve(source(folder))
+
+
+def test_a_folders_revision_follows_its_contents(tmp_path: Path) -> None:
+    first = find_source(save_model(tmp_path / "one", "bert"))
+    same = find_source(save_model(tmp_path / "two", "bert"), name="one")
+    other = find_source(save_model(tmp_path / "three", "bert", seed=1))
+    assert first.base == "one"
+    assert first.revision == same.revision
+    assert first.revision != other.revision
+    assert resolve(first, Choices(pooling=Pooling.MEAN)).digest() == (
+        resolve(same, Choices(pooling=Pooling.MEAN)).digest()
+    )
+
+
+def test_an_unknown_model_is_refused_with_its_name() -> None:
+    with pytest.raises(RecipeError, match="no folder 'nobody/no-such-model'"):
+        find_source("nobody/no-such-model")
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"config\.json"):
+        find_source(tmp_path)
+
+
+def test_names_and_revisions_belong_to_one_kind_of_source(tmp_path: Path) -> None:
+    folder = save_model(tmp_path, "bert")
+    with pytest.raises(RecipeError, match="only for the hub"):
+        find_source(folder, revision="main")
+    with pytest.raises(RecipeError, match="only for folders"):
+        find_source("nobody/no-such-model", name="x")

@@ -1,0 +1,156 @@
+"""Tokenising: what survives truncation, what counts, and that texts stay as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decant.embedders import Attention, Pooling, Prompt, Recipe, RecipeError, Role, Span
+from decant.embedders.tokens import GOLDEN_TEXTS, TextTokenizer, Tokens, pad, token_batches
+from models import SPECIALS, tokenizer
+
+PAD, BOS, EOS = (SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>"))
+QUERY = Prompt.parse("query: {text}")
+WRAPPED = Prompt.parse("Instruct: find\nQuery: {text}\n<response>")
+
+
+def recipe(
+    *,
+    query: Prompt | None = None,
+    eos: str | None = None,
+    span: Span = Span.ALL,
+    max_tokens: int = 48,
+) -> Recipe:
+    return Recipe(
+        base="tiny",
+        attention=Attention.CAUSAL,
+        pooling=Pooling.LAST,
+        max_tokens=max_tokens,
+        query=query or Prompt(),
+        eos=eos,
+        span=span,
+    )
+
+
+def decoded(tokens: Tokens) -> str:
+    return str(tokenizer().decode(list(tokens.ids), skip_special_tokens=False))
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_a_short_text_gets_the_ids_of_prompt_and_text_as_one_string(text: str) -> None:
+    made = TextTokenizer(tokenizer(), recipe(query=QUERY, max_tokens=4000))
+    whole = tokenizer().encode(f"query: {text}").ids
+    assert list(made([text], role=Role.QUERY)[0].ids) == whole
+    assert list(made([text], role=Role.PASSAGE)[0].ids) == tokenizer().encode(text).ids
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(40, 60))
+def test_truncation_cuts_the_text_alone(text: str, limit: int) -> None:
+    made = TextTokenizer(tokenizer(), recipe(query=WRAPPED, max_tokens=limit))
+    tokens = made([text], role=Role.QUERY)[0]
+    assert len(tokens.ids) <= limit
+    assert tokens.ids[0] == BOS
+    assert tokens.ids[-1] == EOS
+    shown = decoded(tokens)
+    assert shown.startswith("<s>Instruct: find\nQuery:")
+    assert shown.endswith("\n<response></s>")
+
+
+def test_the_tokenizers_own_truncation_and_padding_are_dropped() -> None:
+    model = tokenizer()
+    model.enable_truncation(8)
+    model.enable_padding(length=8)
+    made = TextTokenizer(model, recipe())
+    assert len(made(["x"], role=Role.QUERY)[0].ids) == 3
+    assert len(made(["word " * 9], role=Role.QUERY)[0].ids) > 8
+    assert model.truncation is not None  # the caller's tokenizer is left alone
+
+
+def test_eos_is_appended_where_the_tokenizer_forgets_it() -> None:
+    made = TextTokenizer(tokenizer("<s> $A"), recipe(eos="</s>", max_tokens=10))
+    short, long = made(["x", "much too long for ten tokens"], role=Role.PASSAGE)
+    assert short.ids[-1] == EOS
+    assert long.ids[-1] == EOS
+    assert len(long.ids) == 10
+
+
+def test_eos_is_not_appended_twice() -> None:
+    made = TextTokenizer(tokenizer("<s> $A </s>"), recipe(eos="</s>"))
+    assert made(["x"], role=Role.PASSAGE)[0].ids.count(EOS) == 1
+
+
+def test_eos_written_in_a_text_does_not_pass_for_the_end() -> None:
+    made = TextTokenizer(tokenizer("<s> $A"), recipe(eos="</s>"))
+    assert made(["x</s>"], role=Role.PASSAGE)[0].ids.count(EOS) == 2
+
+
+def test_an_unknown_eos_is_refused_by_name() -> None:
+    with pytest.raises(RecipeError, match=r"<\|im_end\|>"):
+        TextTokenizer(tokenizer(), recipe(eos="<|im_end|>"))
+
+
+def test_a_prompt_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(RecipeError, match="no room for text"):
+        TextTokenizer(tokenizer(), recipe(query=WRAPPED, max_tokens=12))
+
+
+def test_room_is_what_fits_beside_prompt_and_special_tokens() -> None:
+    made = TextTokenizer(tokenizer("<s> $A"), recipe(query=QUERY, eos="</s>", max_tokens=32))
+    room = made.room(Role.QUERY)
+    fits, cut = made(["z" * room, "z" * (room + 1)], role=Role.QUERY)
+    assert len(fits.ids) == len(cut.ids) == 32
+    assert fits.ids == cut.ids
+
+
+def test_the_text_span_leaves_out_the_prompt_and_keeps_what_follows() -> None:
+    made = TextTokenizer(tokenizer(), recipe(query=QUERY, span=Span.TEXT))
+    tokens = made(["what"], role=Role.QUERY)[0]
+    # " what" straddles the border of prompt and text, and belongs to the text.
+    assert decoded(Tokens(ids=tokens.ids[tokens.counted :], counted=0)) == " what</s>"
+    assert made(["what"], role=Role.PASSAGE)[0].counted == 0
+
+
+def test_white_space_is_text() -> None:
+    made = TextTokenizer(tokenizer(), recipe())
+    ids = {
+        made([text], role=Role.PASSAGE)[0].ids for text in ("a b", "a  b", "a\nb", " a b", "a b ")
+    }
+    assert len(ids) == 5
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=6), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_padding_hides_nothing_and_counts_nothing_else(rows: list[list[int]], left: bool) -> None:
+    tokens = [Tokens(ids=tuple(row), counted=len(row) - 1) for row in rows]
+    batch = pad(tokens, pad_id=0, left=left)
+    width = max(len(row) for row in rows)
+    assert batch.input_ids.shape == (len(rows), width)
+    assert batch.input_ids.dtype == np.int64
+    assert (batch.pooling_mask <= batch.attention_mask).all()
+    for row, ids, shown, counted in zip(
+        rows, batch.input_ids, batch.attention_mask, batch.pooling_mask, strict=True
+    ):
+        assert ids[shown == 1].tolist() == row
+        assert ids[counted == 1].tolist() == row[-1:]
+        assert (ids[shown == 0] == 0).all()
+        assert bool(shown[-1]) or not left
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
+def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    groups = token_batches(lengths, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        longest = max(lengths[index] for index in group)
+        assert longest * len(group) <= budget or len(group) == 1
+
+
+def test_golden_ids_cover_both_roles_and_stay_short() -> None:
+    made = TextTokenizer(tokenizer(), recipe(query=QUERY, max_tokens=4000))
+    golden = made.golden()
+    assert [text for _, text, _ in golden] == [*GOLDEN_TEXTS, *GOLDEN_TEXTS]
+    assert max(len(ids) for _, _, ids in golden) <= 64 + 12

@@ -1,0 +1,1 @@
+"""Contract test classes: what every implementation of one protocol has to pass."""

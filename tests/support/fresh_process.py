@@ -1,0 +1,42 @@
+"""What an import costs, measured in new processes: time, and what it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+_ROUNDS = 5
+
+
+def seconds_to_import(module: str, *, python: str | Path) -> float:
+    """Return the best of several first imports of ``module``, without the process's own start."""
+    script = (
+        "from time import perf_counter; start = perf_counter(); "
+        f"import {module}; print(perf_counter() - start)"
+    )
+    return min(float(_output(python, script)) for _ in range(_ROUNDS))
+
+
+def loaded_by_import(module: str, *, python: str | Path) -> set[str]:
+    """Return the top-level packages that are loaded after importing ``module``."""
+    script = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(_output(python, script).split())
+
+
+def file_of(module: str, *, python: str | Path) -> Path:
+    """Return the file that ``module`` is imported from."""
+    return Path(_output(python, f"import {module}; print({module}.__file__)").strip())
+
+
+def modules_loaded_by(code: str, *, python: str | Path = sys.executable) -> set[str]:
+    """Return the top-level packages that are loaded after running ``code``."""
+    shown = "print(*{name.partition('.')[0] for name in sys.modules})"
+    return set(_output(python, f"import sys\n{code}\n{shown}").split())
+
+
+def _output(python: str | Path, script: str) -> str:
+    # -I: neither the current folder nor PYTHONPATH may help.
+    return subprocess.run(
+        [python, "-I", "-c", script], check=True, capture_output=True, text=True
+    ).stdout

@@ -1,0 +1,49 @@
+"""Find the code blocks of a Markdown file, and the commands in them.
+
+A block that cannot be run carries its reason on the line before: ``<!-- not run: needs a GPU -->``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?"
+    r"^```(?P<language>[\w-]*)[^\n]*\n(?P<body>.*?)^```[ ]*$",
+    re.MULTILINE | re.DOTALL,
+)
+SHELLS = {"console", "sh", "bash", "shell"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One fenced block: ``line`` is the number of its first line inside the fence."""
+
+    language: str
+    body: str
+    line: int
+    reason: str | None
+
+    def commands(self) -> list[str]:
+        """Return the commands of a shell block; in a ``console`` they follow ``$``."""
+        whole = self.body.replace("\\\n", " ")
+        lines = [line.strip() for line in whole.splitlines()]
+        if self.language == "console":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+def blocks(file: Path) -> list[Block]:
+    """Return every fenced block of a Markdown file, in order."""
+    text = file.read_text(encoding="utf-8")
+    return [
+        Block(
+            language=found["language"],
+            body=found["body"],
+            line=text.count("\n", 0, found.start("body")) + 1,
+            reason=found["reason"],
+        )
+        for found in _FENCE.finditer(text)
+    ]
