@@ -1,0 +1,26 @@
+"""PyTorch models to ONNX bundles with a certificate, and certifying bundles anew.
+
+Names are imported when first used: :func:`verify` needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .exporting import export as export
+    from .verifying import verify as verify
+
+_HOME = {"export": "exporting", "verify": "verifying"}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,233 @@
+"""Measure a graph against its reference: numpy only, whatever runs the graph.
+
+Every condition is one named check (one text at a time, right padding, left padding, …), so that a
+failed certificate says which assumption broke.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decant.embedders import Check, Entry, Pooling, Precision, TokenBatch, Tokens, pad
+
+from .reference import Reference
+
+Run = Callable[[TokenBatch], NDArray[np.float32]]
+
+_GROUP = 8
+_CROWD_TOKENS = 128
+_MIXED_TOKENS = 512
+_SAME_POOLING = 0.9999
+_MAGNITUDE = {Precision.FP32: 1e-3}
+_MAGNITUDE_OTHER = 2e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is certified.
+
+    Args:
+        run: Runs one batch.
+        rows: The probe texts as tokens, M rows.
+        reference: Their vectors.
+        pooling: The pooling that the recipe names.
+        precision: Sets the gates.
+        pad_id: Fills padded positions.
+    """
+
+    run: Run
+    rows: Sequence[Tokens]
+    reference: Reference
+    pooling: Pooling
+    precision: Precision
+    pad_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """Which file, on which provider."""
+
+    file: str
+    sha256: str
+    provider: str
+
+
+def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> Entry:
+    """Run every condition and return what was found; failing is recorded, not raised.
+
+    Args:
+        subject: What is certified.
+        graph: What the entry speaks of.
+        known: Checks that were made elsewhere, for example of the weights.
+    """
+    alone = _alone(subject)
+    target = subject.reference.vectors
+    conditions = _padded(subject)
+    checks = [*known, _compare(subject, "one by one", alone, target, _explain(subject, alone))]
+    for name, (rows, vectors) in conditions.items():
+        finding = f"{name} changes vectors: the graph reads columns where it should read the mask"
+        checks.append(_compare(subject, name, vectors, target[rows], finding))
+    invariance = np.concatenate([_cosines(v, alone[rows]) for rows, v in conditions.values()])
+    everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
+    expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
+    checks.append(_least(subject, "batch invariance", invariance, "a text sees its neighbours"))
+    checks.append(_magnitude(subject, everything, expected))
+    broken = int((~np.isfinite(everything).all(axis=1)).sum())
+    checks.append(
+        Check(
+            name="finite",
+            cases=len(everything),
+            worst_cosine=1.0 if broken == 0 else -1.0,
+            passed=broken == 0,
+            finding="" if broken == 0 else f"{broken} vectors hold NaN or infinity",
+        )
+    )
+    cosines = _cosines(everything, expected)
+    return Entry(
+        file=graph.file,
+        sha256=graph.sha256,
+        precision=subject.precision,
+        provider=graph.provider,
+        worst_cosine=_number(cosines.min()),
+        mean_cosine=_number(cosines.mean()),
+        max_abs_error=_number(np.nan_to_num(np.abs(everything - expected), nan=np.inf).max()),
+        top10_overlap=_overlap(alone, target),
+        batch_invariance=_number(invariance.min()),
+        not_finite=broken,
+        longest=max(len(row.ids) for row in subject.rows),
+        checks=tuple(checks),
+        environment=_environment(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _alone(subject: Subject) -> NDArray[np.float32]:
+    vectors = [subject.run(pad([row], pad_id=subject.pad_id)) for row in subject.rows]
+    return np.concatenate(vectors)
+
+
+def _padded(
+    subject: Subject,
+) -> dict[str, tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Run the rows in batches under each condition; row numbers and vectors by condition."""
+    lengths = np.array([len(row.ids) for row in subject.rows])
+    order = np.arange(len(lengths))
+    short = order[lengths <= _CROWD_TOKENS]
+    mixed = order[lengths <= _MIXED_TOKENS]
+    # Longest beside shortest: as much padding as these rows can have.
+    ragged = mixed[np.argsort(lengths[mixed], kind="stable")]
+    ragged = np.concatenate([ragged[:_GROUP], ragged[-_GROUP:]])[: len(ragged)]
+    return {
+        "right padding": (short, _grouped(subject, short, left=False)),
+        "left padding": (short, _grouped(subject, short, left=True)),
+        "large batch": (short, _once(subject, short, left=False)),
+        "long beside short, right": (ragged, _once(subject, ragged, left=False)),
+        "long beside short, left": (ragged, _once(subject, ragged, left=True)),
+    }
+
+
+def _grouped(subject: Subject, rows: NDArray[np.intp], *, left: bool) -> NDArray[np.float32]:
+    starts = range(0, len(rows), _GROUP)
+    parts = [_once(subject, rows[start : start + _GROUP], left=left) for start in starts]
+    return np.concatenate(parts)
+
+
+def _once(subject: Subject, rows: NDArray[np.intp], *, left: bool) -> NDArray[np.float32]:
+    return subject.run(pad([subject.rows[row] for row in rows], pad_id=subject.pad_id, left=left))
+
+
+def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cosine row by row in float64; -1 where a row is zero or not finite."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    usable = np.isfinite(norms) & (norms > 0)
+    found = np.full(len(a), -1.0)
+    found[usable] = (a[usable] * b[usable]).sum(axis=1) / norms[usable]
+    clipped: NDArray[np.float64] = np.clip(found, -1.0, 1.0)
+    return clipped
+
+
+def _compare(
+    subject: Subject,
+    name: str,
+    vectors: NDArray[np.float32],
+    target: NDArray[np.float32],
+    finding: str,
+) -> Check:
+    return _least(subject, name, _cosines(vectors, target), finding)
+
+
+def _least(subject: Subject, name: str, cosines: NDArray[np.float64], finding: str) -> Check:
+    least_worst, least_mean = subject.precision.gates
+    passed = bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
+    return Check(
+        name=name,
+        cases=len(cosines),
+        worst_cosine=_number(cosines.min()),
+        passed=passed,
+        finding="" if passed else f"worst cosine {cosines.min():.6f}: {finding}",
+    )
+
+
+def _magnitude(
+    subject: Subject, vectors: NDArray[np.float32], target: NDArray[np.float32]
+) -> Check:
+    """Cosine does not see a wrong length of vectors (a missing normalisation); this does."""
+    expected = np.linalg.norm(target, axis=1)
+    found = np.nan_to_num(np.linalg.norm(vectors, axis=1), nan=np.inf)
+    worst = float(np.abs(found / np.maximum(expected, 1e-30) - 1).max())
+    passed = worst <= _MAGNITUDE.get(subject.precision, _MAGNITUDE_OTHER)
+    return Check(
+        name="magnitude",
+        cases=len(vectors),
+        worst_cosine=_number(_cosines(vectors, target).min()),
+        passed=passed,
+        finding="" if passed else f"vector lengths are off by up to {worst:.1%}",
+    )
+
+
+def _explain(subject: Subject, alone: NDArray[np.float32]) -> str:
+    """Say whether the vectors are those of another pooling."""
+    for pooling, vectors in subject.reference.others.items():
+        if _cosines(alone[: len(vectors)], vectors).min() > _SAME_POOLING:
+            return f"the graph pools by {pooling}, the recipe by {subject.pooling}"
+    return "weights or operators differ from the PyTorch model"
+
+
+def _overlap(vectors: NDArray[np.float32], target: NDArray[np.float32]) -> float:
+    """Mean share of each reference vector's ten nearest others that the graph finds too."""
+    count = min(10, len(target) - 1)
+    if count < 1:
+        return 1.0
+    near = [_nearest(item, count) for item in (vectors, target)]
+    shared = [len(set(a) & set(b)) for a, b in zip(*near, strict=True)]
+    return float(np.mean(shared) / count)
+
+
+def _nearest(vectors: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    similar = unit @ unit.T
+    np.fill_diagonal(similar, -np.inf)
+    return np.argsort(-similar, axis=1, kind="stable")[:, :count]
+
+
+def _number(value: float | np.floating) -> float:
+    """A float that JSON can hold."""
+    return float(np.clip(np.nan_to_num(value, nan=-1.0), -1e30, 1e30))
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("onnxruntime", "onnxruntime-gpu", "torch", "transformers", "tokenizers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

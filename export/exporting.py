@@ -1,0 +1,178 @@
+"""From a model to a bundle: trace, certify, and only then put the folder in its place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import transformers
+from numpy.typing import NDArray
+from optimum.utils.save_utils import maybe_save_preprocessors
+
+from decant.embedders import (
+    BUNDLE_FORMAT,
+    Attention,
+    Certificate,
+    Choices,
+    Golden,
+    Manifest,
+    ParityError,
+    PooledModel,
+    Pooling,
+    Precision,
+    Session,
+    Source,
+    TextTokenizer,
+    TorchEncoder,
+    decant_version,
+    file_hash,
+    find_source,
+    fresh_folder,
+    pad,
+    pad_id,
+    provider_name,
+    to_json,
+)
+
+from .certifying import Graph, Subject, certify
+from .probes import probe_rows, probe_texts
+from .reference import Reference
+from .tracing import trace, weights_check
+
+Step = Callable[[str], object]
+"""Told the name of each step as it begins."""
+
+_GRAPH = "onnx/model.onnx"
+_EXPLAINED_ROWS = 8
+# Eager attention holds heads x T x T floats for a layer; probes stay below this many bytes.
+_PROBE_MEMORY = 1 << 30
+
+
+def export(
+    model: str | Path | Source,
+    target: str | Path,
+    *,
+    choices: Choices | None = None,
+    replace: bool = False,
+    step: Step | None = None,
+) -> Certificate:
+    """Turn a model into a certified ONNX bundle.
+
+    Args:
+        model: A Transformers or sentence-transformers folder, a hub id, or files already found.
+        target: The bundle's folder; it appears whole or not at all.
+        choices: What you say about the recipe; it wins over registry and model files.
+        replace: Whether a bundle at ``target`` may go.
+        step: Told what is being done.
+
+    Returns:
+        The certificate, which is in the bundle too; it passed.
+
+    Raises:
+        RecipeError: The model is not there, its recipe is incomplete, or it cannot be traced.
+        BundleError: ``target`` is in the way, or the disk is full.
+        ParityError: The graph does not agree with PyTorch; nothing is left at ``target``.
+    """
+    tell = step or (lambda _: None)
+    with fresh_folder(Path(target), replace=replace) as folder:
+        source = model if isinstance(model, Source) else find_source(model)
+        tell(f"loading {source.base}")
+        encoder = TorchEncoder.from_pretrained(source, choices=choices)
+        tell("tracing the graph")
+        (folder / _GRAPH).parent.mkdir()
+        trace(encoder.model, folder / _GRAPH)
+        _save_preprocessors(source, folder, encoder)
+        tell("computing reference vectors")
+        texts = probe_texts(encoder.text_tokenizer, longest=_longest(encoder.model))
+        reference = _reference(encoder, texts)
+        reference.save(folder / "reference.npz")
+        _write_manifest(source, folder, encoder)
+        tell("certifying on the CPU")
+        certificate = _certify(source, folder, encoder, reference)
+        (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+        if not certificate.passed:
+            failures = certificate.entries[0].failures
+            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
+    return certificate
+
+
+def _longest(model: PooledModel) -> int:
+    """The longest probe, in tokens, whose attention fits the memory set aside for it."""
+    heads: int = model.backbone.config.num_attention_heads
+    affordable = int((_PROBE_MEMORY / (4 * heads)) ** 0.5)
+    return min(model.recipe.max_tokens, affordable)
+
+
+def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> None:
+    """Write config and tokenizer; ``tokenizer.json`` is the tokenizer that was used, untouched."""
+    encoder.model.backbone.config.save_pretrained(folder)
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        maybe_save_preprocessors(source.folder, folder)
+    finally:
+        transformers.logging.set_verbosity(before)
+    if (source.folder / "tokenizer.json").exists():
+        shutil.copyfile(source.folder / "tokenizer.json", folder / "tokenizer.json")
+    else:
+        encoder.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _reference(encoder: TorchEncoder, texts: list[str]) -> Reference:
+    """Run every probe alone and unpadded in PyTorch."""
+    rows = probe_rows(encoder.text_tokenizer, texts)
+    batches = [pad([row], pad_id=0) for row in rows]
+    vectors = np.concatenate([encoder.run(batch) for batch in batches])
+    others: dict[Pooling, NDArray[np.float32]] = {}
+    causal = encoder.recipe.attention is Attention.CAUSAL
+    for pooling in Pooling:
+        pointless = causal and pooling is Pooling.FIRST  # a recipe cannot even say it
+        if pooling is not encoder.recipe.pooling and not pointless:
+            swapped = encoder.model.pooled_by(pooling)
+            twin = TorchEncoder(swapped, encoder.text_tokenizer, pad_id=0)
+            parts = [twin.run(batch) for batch in batches[:_EXPLAINED_ROWS]]
+            others[pooling] = np.concatenate(parts)
+            twin.close()
+    return Reference(texts=texts, vectors=vectors, others=others)
+
+
+def _write_manifest(source: Source, folder: Path, encoder: TorchEncoder) -> None:
+    manifest = Manifest(
+        format=BUNDLE_FORMAT,
+        made_by=f"decant {decant_version()}",
+        recipe=encoder.recipe,
+        digest=encoder.recipe.digest(),
+        dim=encoder.dim,
+        pad_id=pad_id(source.folder),
+        graphs={Precision.FP32: _GRAPH},
+        files={
+            path.relative_to(folder).as_posix(): file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+        golden=_golden(encoder.text_tokenizer),
+    )
+    (folder / "decant.json").write_text(to_json(manifest), encoding="utf-8")
+
+
+def _golden(tokenizer: TextTokenizer) -> tuple[Golden, ...]:
+    return tuple(Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden())
+
+
+def _certify(
+    source: Source, folder: Path, encoder: TorchEncoder, reference: Reference
+) -> Certificate:
+    provider = provider_name("cpu")
+    subject = Subject(
+        run=Session(folder / _GRAPH, provider).run,
+        rows=probe_rows(encoder.text_tokenizer, reference.texts),
+        reference=reference,
+        pooling=encoder.recipe.pooling,
+        precision=Precision.FP32,
+        pad_id=pad_id(source.folder),
+    )
+    graph = Graph(file=_GRAPH, sha256=file_hash(folder / _GRAPH), provider=provider)
+    entry = certify(subject, graph, known=[weights_check(encoder.model, folder / _GRAPH)])
+    return Certificate(format=1, digest=encoder.recipe.digest(), entries=(entry,))
