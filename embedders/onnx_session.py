@@ -97,14 +97,16 @@ class Session:
         path: The ONNX file.
         provider: ONNX Runtime's full name, for example ``CPUExecutionProvider``.
         device: Which GPU.
-        threads: Cores that one run uses on the CPU.
+        threads: Cores that one run uses on the CPU; None is all that there are.
 
     Raises:
         ProviderError: The provider is not installed, cannot start, or is not what would run.
     """
 
-    def __init__(self, path: Path, provider: str, *, device: int = 0, threads: int = 1) -> None:
-        self._session = _open(path, provider, device, threads)
+    def __init__(
+        self, path: Path, provider: str, *, device: int = 0, threads: int | None = None
+    ) -> None:
+        self._session = _open(path, provider, device, threads or available_cores())
         self.provider = provider
         self._device = device
         self.inputs = [item.name for item in self._session.get_inputs()]
@@ -200,14 +202,14 @@ def _open(
     wanted: list[str | tuple[str, dict[str, str]]] = [(provider, _options(provider, path, device))]
     if provider != CPU:
         wanted.append(CPU)
-    # Where CUDA does not load, the package prints a banner of its own; what matters is raised below.
+    # Where CUDA does not load, the package prints a banner; what matters is raised below.
     with contextlib.redirect_stdout(io.StringIO()):
         if provider in _CUDA_FAMILY:
             # Finds the CUDA libraries of the nvidia-* wheels or of torch; absent before 1.21.
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as error:  # noqa: BLE001 - its errors share no base of their own
+        except Exception as error:  # its errors share no base of their own
             reason = str(error).strip().partition("\n")[0]
             raise ProviderError(f"{provider} does not open {path}: {reason}") from error
     running = session.get_providers()

@@ -45,7 +45,7 @@ def find_source(
     if (folder / "config.json").is_file():
         if revision is not None:
             raise RecipeError(f"{model} is a folder; revision {revision!r} is only for the hub")
-        base = name or folder.resolve().name
+        base = name or folder.absolute().name or folder.resolve().name
         return Source(folder=folder, base=base, revision=content_hash(folder))
     if folder.exists():
         raise RecipeError(

@@ -108,6 +108,24 @@ def test_more_texts_than_a_block_keep_their_order(onnx_encoder: OnnxEncoder) -> 
     assert (together[picked] * alone).sum(axis=1).min() > 0.99999
 
 
+GOLDEN = {
+    "bert": [-0.022854, -0.093900, 0.142728, 0.081602, -0.350832, 0.248816, -0.143371, 0.104703],
+    "qwen3": [-0.018678, 0.083991, -0.014106, -0.071301, -0.412564, 0.173033, 0.171234, 0.131029],
+}
+
+
+@pytest.mark.parametrize("family", GOLDEN)
+def test_vectors_are_what_they_were_when_this_test_was_written(tmp_path: Path, family: str) -> None:
+    # Made on 2026-11-20 by TorchEncoder: torch 2.13.0, transformers 5.23.0, tokenizers 0.23.3.
+    pooling = "lasttoken" if family in DECODERS else "mean"
+    prompts = {"query": "query: "}
+    folder = save_sentence_transformer(tmp_path, family, pooling=pooling, prompts=prompts)
+    encoder = TorchEncoder.from_pretrained(folder)
+    found = encoder.encode(["What is a PEP?"], role=Role.QUERY).dense[0, :8]
+    np.testing.assert_allclose(found, GOLDEN[family], atol=1e-4)
+    encoder.close()
+
+
 @pytest.mark.parametrize("family", DECODERS)
 def test_bidirectional_decoders_see_what_follows_and_causal_ones_do_not(
     tmp_path: Path, family: str

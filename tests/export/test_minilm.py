@@ -56,6 +56,13 @@ def test_vectors_equal_those_of_sentence_transformers_from_1_to_256_tokens(
     assert (found * expected).sum(axis=1).min() >= 0.99999
 
 
+def test_a_vector_is_what_it_was_when_this_test_was_written(encoder: OnnxEncoder) -> None:
+    # Made on 2026-11-20 with torch 2.13.0, onnxruntime 1.31.1 and tokenizers 0.23.3 on x86-64.
+    golden = [-0.052584, 0.010778, -0.102179, 0.009069, -0.041700, 0.048409, 0.087017, 0.101960]
+    found = encoder.encode(["What is a PEP?"], role=Role.QUERY).dense[0, :8]
+    np.testing.assert_allclose(found, golden, atol=1e-5)
+
+
 def test_the_shipped_truncation_of_128_is_not_taken_for_the_models(encoder: OnnxEncoder) -> None:
     assert encoder.recipe.max_tokens == 256
     assert encoder.tokenizer.truncation is None
@@ -77,11 +84,14 @@ def test_ndcg_on_cranfield_equals_that_of_sentence_transformers(
     assert ours > 0.3  # BM25 reaches 0.347 on this set
 
 
+def json_lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def cranfield(folder: Path) -> tuple[list[str], list[str], NDArray[np.float64]]:
     """Return texts, judged queries and gains of shape (queries, texts)."""
-    corpus = [json.loads(line) for line in (folder / "corpus.jsonl").open(encoding="utf-8")]
-    asked = [json.loads(line) for line in (folder / "queries.jsonl").open(encoding="utf-8")]
-    corpus = [row for row in corpus if row["text"]]
+    corpus = [row for row in json_lines(folder / "corpus.jsonl") if row["text"]]
+    asked = json_lines(folder / "queries.jsonl")
     column = {row["_id"]: number for number, row in enumerate(corpus)}
     line_of = {row["_id"]: number for number, row in enumerate(asked)}
     gains = np.zeros((len(asked), len(corpus)))

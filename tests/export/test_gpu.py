@@ -1,0 +1,90 @@
+"""The CUDA and TensorRT providers, on a machine that has them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decant.embedders import (
+    ParityError,
+    Precision,
+    Role,
+    Runtime,
+    Session,
+    installed_providers,
+    load,
+    pad,
+    placement,
+    provider_name,
+)
+from decant.embedders.tokens import Tokens
+from decant.export import verify
+
+pytestmark = pytest.mark.gpu
+
+TEXTS = [f"text number {number} " * (number % 9 + 1) for number in range(200)]
+
+
+@pytest.fixture(params=["cuda", "tensorrt"])
+def provider(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    if provider_name(name) not in installed_providers():
+        pytest.skip(f"this onnxruntime was built without {name}")
+    return name
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def test_a_provider_runs_only_after_it_was_certified(bundle: Path, provider: str) -> None:
+    with pytest.raises(ParityError, match="decant verify"):
+        load(bundle, provider=provider)
+    assert verify(bundle, provider=provider).passed
+    with load(bundle, provider=provider) as encoder:
+        assert encoder.provider == provider_name(provider)
+        assert encoder.precision is Precision.FP32
+
+
+def test_the_gpu_gives_the_vectors_of_the_cpu(bundle: Path, provider: str) -> None:
+    verify(bundle, provider=provider)
+    with load(bundle, provider="cpu") as cpu, load(bundle, provider=provider) as gpu:
+        expected = cpu.encode(TEXTS, role=Role.PASSAGE).dense
+        found = gpu.encode(TEXTS, role=Role.PASSAGE).dense
+    assert found.dtype == np.float32
+    assert (found * expected).sum(axis=1).min() > 0.9999
+
+
+def test_auto_takes_the_gpu_and_says_so(bundle: Path) -> None:
+    verify(bundle, provider="cuda")
+    with load(bundle) as encoder:
+        assert encoder.provider == "CUDAExecutionProvider"
+
+
+def test_vectors_do_not_depend_on_workers_or_budgets(bundle: Path) -> None:
+    verify(bundle, provider="cuda")
+    found = []
+    for runtime in (Runtime(workers=1, token_budget=64), Runtime(workers=4, token_budget=8192)):
+        with load(bundle, provider="cuda", runtime=runtime) as encoder:
+            found.append(encoder.encode(TEXTS, role=Role.QUERY).dense)
+    assert (found[0] * found[1]).sum(axis=1).min() > 0.9999
+
+
+def test_outputs_are_bound_and_inputs_are_left_alone(bundle: Path) -> None:
+    batch = pad([Tokens(ids=(1, 20, 2), counted=0), Tokens(ids=(1, 2), counted=0)], pad_id=0)
+    before = batch.input_ids.copy()
+    vectors = Session(bundle / "onnx" / "model.onnx", provider_name("cuda")).run(batch)
+    assert vectors.shape == (2, 32)
+    assert (batch.input_ids == before).all()
+
+
+def test_the_heavy_operators_run_on_the_gpu(bundle: Path) -> None:
+    batch = pad([Tokens(ids=(1, 20, 2), counted=0)], pad_id=0)
+    cuda = provider_name("cuda")
+    found = placement(bundle / "onnx" / "model.onnx", cuda, batch)
+    assert "MatMul" not in found.get("CPUExecutionProvider", {})
+    assert sum(found[cuda].values()) > sum(found.get("CPUExecutionProvider", {}).values())
