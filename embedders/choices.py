@@ -93,7 +93,7 @@ def registered(base: str) -> Choices:
     """
     from importlib.resources import as_file, files
 
-    with as_file(files(__package__).joinpath("registry.json")) as path:
+    with as_file(files("decant.embedders").joinpath("registry.json")) as path:
         registry = jsonio.read(_Registry, path, error=RecipeError)
     family = registry.models.get(base)
     return Choices() if family is None else registry.families[family]

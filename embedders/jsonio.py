@@ -19,6 +19,8 @@ from .errors import DecantError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LARGEST_INTEGER = 2**53  # whole numbers below it are exact as floats
+
 T = TypeVar("T")
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
@@ -77,6 +79,8 @@ def read_json(path: Path, *, error: type[DecantError]) -> object:
         return cast("object", json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as cause:
         raise error(f"{path} does not exist") from cause
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}") from cause
     except (UnicodeDecodeError, json.JSONDecodeError) as cause:
         raise error(f"{path} is not valid JSON ({cause}); it is damaged, make it again") from cause
 
@@ -111,7 +115,7 @@ def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> ob
         except ValueError as cause:
             known = ", ".join(str(member.value) for member in kind)
             raise error(f"{where}: {data!r} is none of {known}") from cause
-    if kind is float and type(data) is int:
+    if kind is float and type(data) is int and abs(data) < _LARGEST_INTEGER:
         return float(data)
     if kind in (str, int, float, bool) and type(data) is kind:
         return data
@@ -139,4 +143,7 @@ def _decode_fields(
     values = {
         name: _decode(hints[name], item, f"{where}.{name}", error) for name, item in data.items()
     }
-    return kind(**values)
+    try:
+        return kind(**values)
+    except DecantError as cause:
+        raise error(f"{where}: {cause}") from cause

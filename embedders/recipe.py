@@ -184,7 +184,7 @@ class Recipe:
         digests of recipes that do not use it.
         """
         text = json.dumps(jsonio.encode(self, defaults=False), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
     def to_json(self) -> str:
         """Return the recipe as readable JSON text."""

@@ -158,13 +158,14 @@ def _pooling(path: Path) -> Choices:
     modes = mode if isinstance(mode, list) else [] if mode is None else [mode]
     if mode is None:
         modes = [name for key, name in _LEGACY_POOLINGS.items() if config.get(key) is True]
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
+    names = [str(item) for item in modes]
+    if len(names) != 1 or names[0] not in _POOLINGS:
         raise RecipeError(
-            f"{path} asks for the pooling {modes}; decant builds exactly one of "
+            f"{path} asks for the pooling {names}; decant builds exactly one of "
             f"{', '.join(_POOLINGS)}"
         )
     span = Span.TEXT if config.get("include_prompt") is False else Span.ALL
-    return Choices(pooling=_POOLINGS[modes[0]], span=span)
+    return Choices(pooling=_POOLINGS[names[0]], span=span)
 
 
 def _dense(folder: Path, path: str) -> Dense:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from decant.embedders import Role, TextTokenizer, Tokens
 
-_PLAIN = (
+_PLAIN: tuple[str, ...] = (
     "a",
     "Bread rises because yeast turns sugar into carbon dioxide.",
     "The ferry to the island leaves at seven and returns after dark.",
@@ -74,20 +74,18 @@ def probe_texts(tokenizer: TextTokenizer, *, longest: int) -> list[str]:
     lengths = [length for length in _LENGTHS if length < min(room, longest)]
     if room <= longest:
         lengths += [room, 2 * room]  # exactly full after truncation, and far beyond
-    texts = list(_PLAIN)
+    texts: list[str] = list(_PLAIN)
     for number, length in enumerate(lengths):
         repeats = -(-length // max(per_sentence, 1))
-        words = (_PLAIN[1 + number] + " " + _SENTENCE * (repeats + 1)).split(" ")
-        texts.append(_shortened(tokenizer, words, length))
+        text = f"{_PLAIN[1 + number]} {_SENTENCE * (repeats + 1)}"
+        texts.append(_shortened(tokenizer, text, length))
     return texts
 
 
-def _shortened(tokenizer: TextTokenizer, words: list[str], length: int) -> str:
-    """Drop words from the end until about ``length`` tokens are left."""
-    whole = tokenizer.bare.encode(" ".join(words), add_special_tokens=False)
-    if len(whole.ids) <= length:
-        return " ".join(words)
-    return " ".join(words)[: whole.offsets[length - 1][1]]
+def _shortened(tokenizer: TextTokenizer, text: str, length: int) -> str:
+    """Cut ``text`` after about ``length`` tokens."""
+    whole = tokenizer.bare.encode(text, add_special_tokens=False)
+    return text if len(whole.ids) <= length else text[: whole.offsets[length - 1][1]]
 
 
 def probe_rows(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:

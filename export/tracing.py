@@ -115,12 +115,13 @@ def weights_check(model: PooledModel, path: Path) -> Check:
 
 
 def _fingerprint(values: NDArray[np.generic]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(values)).digest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 @contextlib.contextmanager
 def _eager(model: PooledModel) -> Iterator[None]:
     before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
+    assert before is not None
     model.backbone.set_attn_implementation("eager")
     try:
         yield

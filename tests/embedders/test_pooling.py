@@ -23,13 +23,13 @@ def naive(states: NDArray[np.float32], mask: NDArray[np.int64], pooling: Pooling
     counted = [states[t].astype(np.float64) for t in range(len(mask)) if mask[t]]
     match pooling:
         case Pooling.MEAN:
-            return list(sum(counted) / len(counted))
+            return list(np.sum(counted, axis=0) / len(counted))
         case Pooling.MEAN_SQRT:
-            return list(sum(counted) / math.sqrt(len(counted)))
+            return list(np.sum(counted, axis=0) / math.sqrt(len(counted)))
         case Pooling.WEIGHTED_MEAN:
             ranks = range(1, len(counted) + 1)
-            weighted = sum(rank * state for rank, state in zip(ranks, counted, strict=True))
-            return list(weighted / sum(ranks))
+            weighted = [rank * state for rank, state in zip(ranks, counted, strict=True)]
+            return list(np.sum(weighted, axis=0) / sum(ranks))
         case Pooling.FIRST:
             return list(counted[0])
         case Pooling.LAST:

@@ -1,0 +1,68 @@
+# Everything runs in $(VENV), which is made on first use and renewed when pyproject.toml or
+# constraints.txt change. Needed on the machine: Python >= 3.11, make.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+PYTEST_FLAGS ?=
+
+BIN = $(VENV)/bin
+DEV = $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install quickstart test test-slow test-live test-gpu check fix bench
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
+
+install: $(DEV)  ## make .venv with everything that development needs
+
+# The values go through the environment and are expanded by the shell inside quotes, so that
+# spaces, quotes and dollar signs arrive as they were typed.
+quickstart: export DECANT_QUICKSTART_DOCS := $(value DOCS)
+quickstart: export DECANT_QUICKSTART_QUERY := $(value QUERY)
+quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=folder QUERY="..." for your own
+	@$(BIN)/decant quickstart \
+		$${DECANT_QUICKSTART_DOCS:+"--docs=$$DECANT_QUICKSTART_DOCS"} \
+		$${DECANT_QUICKSTART_QUERY:+"--query=$$DECANT_QUICKSTART_QUERY"}
+
+test: $(DEV)  ## run all tests but slow, gpu and live ones
+	$(BIN)/pytest -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+
+test-slow: $(DEV)  ## run the slow tests
+	$(BIN)/pytest -m "slow and not gpu and not live" $(PYTEST_FLAGS)
+
+test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
+	$(BIN)/pytest -m live $(PYTEST_FLAGS)
+
+# onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
+test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
+	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
+	.venv-gpu/bin/pytest -m gpu $(PYTEST_FLAGS)
+
+check: $(DEV)  ## lint, format check and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+fix: $(DEV)  ## repair what the linter can, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.installed-quickstart,peers  ## compare with sentence-transformers, fastembed and others
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/ingest.py
+
+# What stands after "installed-" are extras of pyproject.toml.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[$*]'
+	@touch $@
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "decant needs Python 3.11 or newer, and $(PYTHON) is not; name one: make PYTHON=python3.12 ..."; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,82 @@
+"""The commands of the Makefile: what they hand over, and what they say when they cannot run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repository import ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+SHOW_ARGUMENTS = f"""#!{sys.executable}
+import sys
+print("\\0".join(sys.argv[1:]), end="")
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """Return what make takes for an installed environment; its `decant` shows its arguments."""
+    command = tmp_path / "bin" / "decant"
+    command.parent.mkdir()
+    command.write_text(SHOW_ARGUMENTS)
+    command.chmod(0o755)
+    for name in (".made", ".installed-quickstart"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make in the repository."""
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_quick_start_runs_without_arguments(environment: Path) -> None:
+    assert make(f"VENV={environment}", "quickstart").stdout == "quickstart"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "how do I run a command?",
+        "it's",
+        'say "hello" twice',
+        "a `backtick`, $HOME, $$, $(shell echo no) and 100%",
+        "back\\slash; exit 9 # not a comment",
+        "-starts-with-a-dash",
+        "日本語",
+    ],
+)
+def test_folder_and_query_reach_the_command_as_they_were_typed(
+    environment: Path, text: str
+) -> None:
+    done = make(f"VENV={environment}", "quickstart", f"DOCS={text}", f"QUERY={text}")
+    assert done.stdout.split("\0") == ["quickstart", f"--docs={text}", f"--query={text}"]
+
+
+def test_the_query_alone_can_be_given(environment: Path) -> None:
+    done = make(f"VENV={environment}", "quickstart", "QUERY=who approves a PEP?")
+    assert done.stdout.split("\0") == ["quickstart", "--query=who approves a PEP?"]
+
+
+def test_help_lists_every_target() -> None:
+    shown = make("help").stdout
+    for target in ("install", "quickstart", "test", "check", "fix", "bench"):
+        assert f"\n{target} " in f"\n{shown}"
+
+
+def test_an_interpreter_that_is_too_old_is_refused_by_name(tmp_path: Path) -> None:
+    old = tmp_path / "python3.10"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = make(f"VENV={tmp_path / 'new'}", f"PYTHON={old}", "install")
+    assert done.returncode != 0
+    assert "Python 3.11 or newer" in done.stderr + done.stdout
+    assert str(old) in done.stderr + done.stdout
+    assert not (tmp_path / "new").exists()
