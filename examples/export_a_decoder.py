@@ -18,6 +18,7 @@ from decant.export import export
 
 
 def make_model(folder: Path) -> None:
+    """Write a tiny model with random weights as a Transformers folder."""
     letters = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -39,6 +40,7 @@ def make_model(folder: Path) -> None:
 
 
 def main() -> None:
+    """Export, show the certificate, embed."""
     with tempfile.TemporaryDirectory() as place:
         make_model(Path(place) / "model")
         choices = Choices(

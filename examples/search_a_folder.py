@@ -21,6 +21,7 @@ NOTES = {
 
 
 def main() -> None:
+    """Index, change, index again, search."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
         notes.mkdir()
