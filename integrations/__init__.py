@@ -1,0 +1,1 @@
+"""Where the encoders meet other systems: Qdrant, LangChain, LlamaIndex."""

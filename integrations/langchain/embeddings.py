@@ -1,0 +1,73 @@
+"""LangChain embeddings over an encoder.
+
+The role decides the prompt: documents are passages, queries are queries, as the recipe says.
+Batching is the encoder's own; the asynchronous methods are LangChain's, which run these in a
+thread (an encoder is safe to call from several).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from langchain_core.embeddings import Embeddings
+
+from decant.embedders import Encoder, Role
+
+
+class DecantEmbeddings(Embeddings):
+    """Embeddings as one recipe says.
+
+    Args:
+        encoder: What computes the vectors.
+
+    >>> from decant.embedders import HashEncoder
+    >>> len(DecantEmbeddings(encoder=HashEncoder(dim=4)).embed_query("a question"))
+    4
+    """
+
+    def __init__(self, *, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @classmethod
+    def from_bundle(
+        cls, path: str | Path, *, provider: str = "auto", precision: str = "auto"
+    ) -> Self:
+        """Open a bundle and embed with it.
+
+        Args:
+            path: The bundle's folder.
+            provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
+            precision: Which of the bundle's graphs; ``"auto"`` takes the one for the provider.
+
+        Raises:
+            BundleError: The bundle is missing or damaged.
+            ProviderError: The provider is not the one that would run.
+            ParityError: The graph is not certified on this provider.
+        """
+        from decant.embedders import load  # here: it alone needs onnxruntime
+
+        return cls(encoder=load(path, provider=provider, precision=precision))
+
+    @property
+    def encoder(self) -> Encoder:
+        """What computes the vectors."""
+        return self._encoder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return one vector per text, in the order given.
+
+        Raises:
+            TextError: A text is empty; the message holds its index.
+        """
+        rows: list[list[float]] = self._encoder.encode(texts, role=Role.PASSAGE).dense.tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of one query.
+
+        Raises:
+            TextError: The text is empty.
+        """
+        row: list[float] = self._encoder.encode([text], role=Role.QUERY).dense[0].tolist()
+        return row

@@ -1,0 +1,290 @@
+"""LangChain's vector store over a collection, and no more than that: every method is one call.
+
+Signatures are LangChain's, hence ``filter`` and ``**kwargs``; what these do not know is refused.
+The asynchronous methods are LangChain's own, which run these in a thread, because a collection is
+safe to use from several. Not here: splitting texts, and indexing that knows what has changed; that
+is :meth:`Collection.index`, and a collection filled by it can be searched here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from ..mmr import diverse
+from ..qdrant import All, Collection, Field, FieldIn, Store, connect
+from .conversion import Filter, to_collection, to_condition, to_document, to_records
+from .embeddings import DecantEmbeddings
+
+
+class DecantVectorStore(VectorStore):
+    """A collection as LangChain's vector store.
+
+    Texts and queries are embedded by the collection's own encoder, each with its prompt.
+
+    Args:
+        collection: Any collection, also one that was filled by :meth:`Collection.index`.
+
+    Raises:
+        TypeError: ``collection`` is something else.
+
+    >>> import tempfile
+    >>> from decant.embedders import HashEncoder
+    >>> from decant.integrations.qdrant import Collection, connect
+    >>> with tempfile.TemporaryDirectory() as folder, connect(folder) as store:
+    ...     trees = DecantVectorStore(Collection.create(store, "trees", HashEncoder()))
+    ...     _ = trees.add_texts(["oaks grow slowly", "birches grow fast"], ids=["oak", "birch"])
+    ...     trees.similarity_search("what grows fast", k=1)[0].id
+    'birch'
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        if not isinstance(collection, Collection):
+            raise TypeError(
+                f"DecantVectorStore takes a Collection, got {type(collection).__name__}; make one "
+                "with Collection.open(connect('./index'), 'docs', encoder)"
+            )
+        self._collection = collection
+
+    @property
+    def collection(self) -> Collection:
+        """What this store is over."""
+        return self._collection
+
+    @property
+    def embeddings(self) -> DecantEmbeddings:
+        """The collection's encoder, as LangChain embeddings."""
+        return DecantEmbeddings(encoder=self._collection.encoder)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        collection: Collection | str = "langchain",
+        store: Store | str | Path | None = None,
+        **kwargs: object,
+    ) -> Self:
+        """Add texts to a collection, which is made if it is not there.
+
+        Args:
+            texts: The texts.
+            embedding: A :class:`DecantEmbeddings`; its encoder fills the collection.
+            metadatas: One for each text.
+            ids: One for each text; where None, one is drawn.
+            collection: A collection, or the name of one in ``store``.
+            store: A store, or a folder or URL, which is opened; close it when done, by
+                ``.collection.store.close()``.
+            **kwargs: None are known.
+
+        Raises:
+            TypeError: ``embedding`` is of another class, or ``store`` is missing.
+            CollectionMismatch: The collection belongs to another recipe.
+        """
+        _refuse(kwargs, "from_texts")
+        if not isinstance(embedding, DecantEmbeddings):
+            raise TypeError(
+                f"a collection is tied to the recipe that fills it, which "
+                f"{type(embedding).__name__} does not have; pass DecantEmbeddings(encoder=...)"
+            )
+        records = to_records(texts, metadatas, ids)
+        with ExitStack() as undo:  # on an error, what was opened here is closed
+            if isinstance(store, str | Path):
+                store = undo.enter_context(connect(store))
+            made = cls(to_collection(collection, store, embedding.encoder))
+            made.collection.add(records)
+            undo.pop_all()
+        return made
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        batch_size: int | None = None,  # noqa: ARG002
+        **kwargs: object,
+    ) -> list[str]:
+        """Embed and store texts, replacing those of the same id.
+
+        Args:
+            texts: Any iterable of texts.
+            metadatas: One for each text; a ``source`` in it is also the record's source.
+            ids: One for each text, any string; where None, one is drawn.
+            batch_size: LangChain's ``index`` passes it; batches are the encoder's and the
+                collection's own.
+            **kwargs: None are known.
+
+        Returns:
+            The ids, in the order of the texts.
+
+        Raises:
+            TypeError: ``texts`` is one string.
+            ValueError: There are not as many metadatas or ids as texts.
+            TextError: A text is empty; the message holds its index.
+        """
+        _refuse(kwargs, "add_texts")
+        return self._collection.add(to_records(texts, metadatas, ids))
+
+    def delete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        **kwargs: object,
+    ) -> bool:
+        """Delete texts by id, by filter, or those that meet both; unknown ids are ignored.
+
+        Raises:
+            ValueError: Neither is given: that never means everything.
+        """
+        _refuse(kwargs, "delete")
+        where = to_condition(filter)
+        if where is not None and ids is not None:
+            if ids:
+                self._collection.delete_where(All([FieldIn(Field.ID, list(ids)), where]))
+        elif where is not None:
+            self._collection.delete_where(where)
+        elif ids is not None:
+            self._collection.delete(ids)
+        else:
+            raise ValueError(
+                "delete() got neither ids nor a filter, which does not mean everything; to empty "
+                "the collection call collection.clear()"
+            )
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents of these ids that exist, in the order of the ids."""
+        return [to_document(hit) for hit in self._collection.get(ids)]
+
+    def similarity_search(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        offset: int = 0,
+        **kwargs: object,
+    ) -> list[Document]:
+        """Return the ``k`` nearest documents, best first; see the form with scores."""
+        scored = self.similarity_search_with_score(query, k, filter=filter, offset=offset, **kwargs)
+        return [document for document, _ in scored]
+
+    def similarity_search_with_score(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        offset: int = 0,
+        **kwargs: object,
+    ) -> list[tuple[Document, float]]:
+        """Return the ``k`` nearest documents with their cosine, best first.
+
+        Args:
+            query: The question; it is embedded as a query.
+            k: How many.
+            filter: A condition, a ``models.Filter``, or metadata entries to be equal.
+            offset: How many of the best to skip.
+            **kwargs: None are known.
+
+        Raises:
+            TextError: The query is empty.
+        """
+        _refuse(kwargs, "a similarity search")
+        hits = self._collection.search(query, limit=k, offset=offset, where=to_condition(filter))
+        return [(to_document(hit), hit.score) for hit in hits]
+
+    def similarity_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        offset: int = 0,
+        **kwargs: object,
+    ) -> list[Document]:
+        """Return the ``k`` documents nearest to a vector.
+
+        Raises:
+            StoreError: The vector has another width than the collection's, or is not finite.
+        """
+        _refuse(kwargs, "a similarity search")
+        vector = np.asarray(embedding, np.float32)
+        hits = self._collection.search_vector(
+            vector, limit=k, offset=offset, where=to_condition(filter)
+        )
+        return [to_document(hit) for hit in hits]
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        **kwargs: object,
+    ) -> list[Document]:
+        """Return ``k`` documents that fit the query and are unlike each other.
+
+        Args:
+            query: The question.
+            k: How many to return.
+            fetch_k: How many of the nearest to choose from.
+            lambda_mult: 1 is relevance alone, 0 is variety alone.
+            filter: As in a similarity search.
+            **kwargs: None are known.
+
+        Raises:
+            ValueError: ``lambda_mult`` is outside of 0 to 1.
+        """
+        embedding = self.embeddings.embed_query(query)
+        return self.max_marginal_relevance_search_by_vector(
+            embedding, k, fetch_k, lambda_mult, filter=filter, **kwargs
+        )
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        **kwargs: object,
+    ) -> list[Document]:
+        """Return ``k`` documents near a vector and unlike each other; see the form by query."""
+        _refuse(kwargs, "a search by maximal marginal relevance")
+        vector = np.asarray(embedding, np.float32)
+        hits = self._collection.search_vector(
+            vector, limit=max(k, fetch_k), where=to_condition(filter), with_vectors=True
+        )
+        found = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)
+        return [
+            to_document(hits[row]) for row in diverse(vector, found, count=k, balance=lambda_mult)
+        ]
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return _relevance
+
+
+def _relevance(cosine: float) -> float:
+    """Map -1..1 to LangChain's 0..1; rounding may bring a cosine just beyond its range."""
+    return min(max((cosine + 1.0) / 2.0, 0.0), 1.0)
+
+
+def _refuse(kwargs: Mapping[str, object], what: str) -> None:
+    if kwargs:
+        raise TypeError(f"{what} does not know {', '.join(kwargs)}")

@@ -1,0 +1,173 @@
+"""A LlamaIndex embedding over an encoder.
+
+Every setting that changes a vector is a serialised field, because LlamaIndex's pipeline cache is
+keyed by them; the encoder itself is a private attribute. The public methods, their callbacks and
+instrumentation are LlamaIndex's; here are only the underscored ones. The asynchronous ones run in
+a thread, so the event loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
+
+from decant.embedders import Encoder, Recipe, RecipeError, Role
+
+# LlamaIndex allows no more; the encoder cuts its own batches inside.
+_LARGEST_BATCH = 2048
+
+
+class DecantEmbedding(BaseEmbedding):
+    """Embeddings as one recipe says: text and query prompts differ where the recipe's do.
+
+    Args:
+        encoder: What computes the vectors. None opens ``bundle``.
+        bundle: The folder of a bundle, saved with the fields.
+        provider: For opening the bundle.
+        precision: For opening the bundle.
+        recipe: A saved recipe as JSON, to compare with the encoder's.
+        **fields: LlamaIndex's own, such as ``embed_batch_size`` and ``callback_manager``.
+
+    Raises:
+        TypeError: There is neither an encoder nor a bundle.
+        RecipeError: The encoder's recipe is not the one saved.
+
+    >>> from decant.embedders import HashEncoder
+    >>> len(DecantEmbedding(encoder=HashEncoder(dim=4)).get_query_embedding("a question"))
+    4
+    """
+
+    bundle: str | None = Field(default=None, description="The bundle's folder, where there is one.")
+    provider: str = Field(default="auto", description="The execution provider asked for.")
+    precision: str = Field(default="auto", description="The precision that runs.")
+    recipe: str = Field(description="Everything that decides a vector, as JSON.")
+    embed_batch_size: int = Field(
+        default=_LARGEST_BATCH,
+        description="Texts handed to the encoder at a time; it cuts its own batches.",
+        gt=0,
+        le=_LARGEST_BATCH,
+    )
+    _encoder: Encoder = PrivateAttr()
+
+    # LlamaIndex rebuilds components as cls(**fields), so the fields have to pass through here.
+    def __init__(
+        self,
+        *,
+        encoder: Encoder | None = None,
+        bundle: str | None = None,
+        provider: str = "auto",
+        precision: str = "auto",
+        recipe: str | None = None,
+        **fields: object,
+    ) -> None:
+        opened = encoder or _opened(bundle, provider, precision)
+        own = opened.recipe
+        if recipe is not None and (saved := Recipe.from_json(recipe)).digest() != own.digest():
+            raise RecipeError(
+                f"this embedding was saved with the recipe {saved.base} ({saved.digest()}), but "
+                f"its encoder now has {own.base} ({own.digest()}), which gives other vectors; "
+                "make a new DecantEmbedding, and a new collection for it"
+            )
+        ours: dict[str, Any] = {
+            "bundle": bundle,
+            "provider": provider,
+            # Where a bundle has several graphs, which one runs changes the vectors: save the
+            # choice, not the wish. Encoders without a choice have no such attribute.
+            "precision": str(getattr(opened, "precision", "fp32")),
+            "recipe": own.to_json(),
+        }
+        super().__init__(**{"model_name": own.base, **fields, **ours})
+        self._encoder = opened
+
+    @classmethod
+    def from_bundle(
+        cls, path: str | Path, *, provider: str = "auto", precision: str = "auto"
+    ) -> Self:
+        """Open a bundle and embed with it.
+
+        Args:
+            path: The bundle's folder.
+            provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
+            precision: Which of the bundle's graphs; ``"auto"`` takes the one for the provider.
+
+        Raises:
+            BundleError: The bundle is missing or damaged.
+            ProviderError: The provider is not the one that would run.
+            ParityError: The graph is not certified on this provider.
+        """
+        return cls(bundle=str(path), provider=provider, precision=precision)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex serialises this class."""
+        return "DecantEmbedding"
+
+    @property
+    def encoder(self) -> Encoder:
+        """What computes the vectors."""
+        return self._encoder
+
+    @field_validator("embeddings_cache", mode="before")
+    @classmethod
+    def _no_cache(cls, cache: object) -> None:
+        # Its key is the text alone: not the model, and not whether it is a query or a passage.
+        if cache is not None:
+            raise ValueError(
+                "embeddings_cache is keyed by the text alone, so a query would get the vector of "
+                "a passage, or another model's; leave it out (Collection.index embeds only what "
+                "is new)"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to open the bundle again.
+
+        Raises:
+            TypeError: There is no bundle; an encoder in memory cannot be sent.
+        """
+        if self.bundle is None:
+            raise TypeError(
+                "a DecantEmbedding made from an encoder in memory cannot be pickled; make it with "
+                "DecantEmbedding.from_bundle, which the other process can open"
+            )
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "__pydantic_private__": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the bundle again; errors in that are raised, not hidden as the base class does."""
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        row: list[float] = self._encoder.encode([query], role=Role.QUERY).dense[0].tolist()
+        return row
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        rows: list[list[float]] = self._encoder.encode(texts, role=Role.PASSAGE).dense.tolist()
+        return rows
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+def _opened(bundle: str | None, provider: str, precision: str) -> Encoder:
+    if bundle is None:
+        raise TypeError(
+            "DecantEmbedding needs an encoder, and one in memory is not part of the saved fields: "
+            "use DecantEmbedding(encoder=...) or DecantEmbedding.from_bundle(folder), and "
+            "DecantEmbedding.from_dict(saved, encoder=...) to restore"
+        )
+    from decant.embedders import load  # here: it alone needs onnxruntime
+
+    return load(bundle, provider=provider, precision=precision)

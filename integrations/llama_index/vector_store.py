@@ -1,0 +1,297 @@
+"""LlamaIndex's vector store over a collection.
+
+Ids and filters given together are ANDed, everywhere. Signatures are LlamaIndex's, hence
+``**kwargs``; what is not known in them is refused. Asynchronous methods run the others in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+from numpy.typing import NDArray
+
+from decant.embedders import Role
+
+from ..mmr import diverse
+from ..qdrant import All, Collection, Field, FieldIn, Hit
+from .filters import to_condition
+from .nodes import to_node, to_record
+from .passages import each_passage
+from .vectors import node_vectors
+
+if TYPE_CHECKING:
+    from ..qdrant.conditions import Where
+
+_PREFETCH = 20
+
+
+class DecantVectorStore(BasePydanticVectorStore):
+    """A collection as LlamaIndex's vector store.
+
+    Args:
+        collection: Any collection, also one that was filled by :meth:`Collection.index`.
+
+    Raises:
+        TypeError: ``collection`` is something else.
+
+    >>> import tempfile
+    >>> from llama_index.core.schema import TextNode
+    >>> from decant.embedders import HashEncoder
+    >>> from decant.integrations.qdrant import Collection, connect
+    >>> with tempfile.TemporaryDirectory() as folder, connect(folder) as store:
+    ...     trees = DecantVectorStore(Collection.create(store, "trees", HashEncoder()))
+    ...     trees.add([TextNode(id_="oak", text="oaks grow slowly")])
+    ['oak']
+    """
+
+    stores_text: bool = True
+    is_embedding_query: bool = True
+    name: str
+    recipe: str
+    _collection: Collection = PrivateAttr()
+
+    def __init__(self, collection: Collection) -> None:
+        if not isinstance(collection, Collection):
+            raise TypeError(
+                f"DecantVectorStore takes a Collection, got {type(collection).__name__}; make one "
+                "with Collection.open(connect('./index'), 'docs', encoder)"
+            )
+        recipe = collection.encoder.recipe
+        fields: dict[str, Any] = {"name": collection.name, "recipe": recipe.to_json()}
+        super().__init__(stores_text=True, **fields)
+        self._collection = collection
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex serialises this class."""
+        return "DecantVectorStore"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse to be pickled: a store is open in one process.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a DecantVectorStore cannot be pickled, because its store is open in this process; "
+            "open the collection where it is needed"
+        )
+
+    @property
+    def client(self) -> Collection:
+        """The collection."""
+        return self._collection
+
+    @property
+    def collection(self) -> Collection:
+        """What this store is over."""
+        return self._collection
+
+    def add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
+        """Store nodes, replacing those of the same id.
+
+        Nodes without an embedding are embedded here, with the text that they show to models.
+
+        Returns:
+            The ids, in the order of the nodes.
+
+        Raises:
+            CollectionMismatch: The embeddings are of another model than the collection's.
+            StoreError: An embedding has another width than the collection's, or is not finite.
+            TypeError: A node is of a class that could not be restored.
+        """
+        _refuse(kwargs, "add")
+        if not nodes:
+            return []
+        records = [to_record(node) for node in nodes]
+        return self._collection.add(records, vectors=node_vectors(nodes, self._collection.encoder))
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
+        """As :meth:`add`, in a thread."""
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
+        """Delete the nodes that came from this document.
+
+        Raises:
+            ValueError: The id is empty.
+        """
+        _refuse(delete_kwargs, "delete")
+        if not ref_doc_id:
+            raise ValueError("delete() needs the id of a document, got ''")
+        self._collection.delete_source(ref_doc_id)
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
+        """As :meth:`delete`, in a thread."""
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    def delete_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **delete_kwargs: object,
+    ) -> None:
+        """Delete the nodes that have one of these ids and meet the filters.
+
+        Raises:
+            ValueError: Neither is given: that never means everything.
+        """
+        _refuse(delete_kwargs, "delete_nodes")
+        where = to_condition(filters)
+        if node_ids is None and where is None:
+            raise ValueError(
+                "delete_nodes() got neither ids nor filters, which does not mean everything; to "
+                "empty the collection call clear()"
+            )
+        if node_ids is None:
+            assert where is not None
+            self._collection.delete_where(where)
+        elif where is None:
+            self._collection.delete(node_ids)
+        elif node_ids:
+            self._collection.delete_where(All([FieldIn(Field.ID, node_ids), where]))
+
+    async def adelete_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **delete_kwargs: object,
+    ) -> None:
+        """As :meth:`delete_nodes`, in a thread."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    def get_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Return the nodes that have one of these ids and meet the filters; without both, all."""
+        where = to_condition(filters)
+        if node_ids is None:
+            return [to_node(held) for held in each_passage(self._collection, where)]
+        if where is None:
+            return [to_node(held) for held in self._collection.get(node_ids)]
+        if not node_ids:
+            return []
+        both = All([FieldIn(Field.ID, node_ids), where])
+        return [to_node(held) for held in each_passage(self._collection, both)]
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """As :meth:`get_nodes`, in a thread."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    def clear(self) -> None:
+        """Delete everything in the collection."""
+        self._collection.clear()
+
+    async def aclear(self) -> None:
+        """As :meth:`clear`, in a thread."""
+        await asyncio.to_thread(self.clear)
+
+    def query(
+        self,
+        query: VectorStoreQuery,
+        *,
+        where: Where | None = None,
+        mmr_threshold: float | None = None,
+        mmr_prefetch_k: int | None = None,
+        **kwargs: object,
+    ) -> VectorStoreQueryResult:
+        """Return the nodes nearest to a query.
+
+        Args:
+            query: With ``query_embedding``, or with ``query_str`` alone, which is embedded here.
+                The modes are ``default`` and ``mmr``.
+            where: A condition or ``models.Filter`` to be met beside the query's own filters.
+            mmr_threshold: For the mode ``mmr``, where the query has none: 1 is relevance alone, 0
+                is variety alone; None is 0.5.
+            mmr_prefetch_k: For the mode ``mmr``: how many of the nearest to choose from; None is
+                four times as many as wanted, at least 20.
+            **kwargs: None are known.
+
+        Raises:
+            ValueError: The mode, or an operator in the filters, has no counterpart here.
+            StoreError: The embedding has another width than the collection's, or is not finite.
+        """
+        _refuse(kwargs, "query")
+        vector, met, count = self._asked(query), _where(query, where), query.similarity_top_k
+        match query.mode:
+            case VectorStoreQueryMode.DEFAULT:
+                hits = self._collection.search_vector(vector, limit=count, where=met)
+            case VectorStoreQueryMode.MMR:
+                own = query.mmr_threshold
+                balance = mmr_threshold if own is None else own
+                prefetch = max(count, mmr_prefetch_k or max(_PREFETCH, 4 * count))
+                found = self._collection.search_vector(
+                    vector, limit=prefetch, where=met, with_vectors=True
+                )
+                hits = _varied(found, vector, count, 0.5 if balance is None else balance)
+            case _:
+                raise ValueError(
+                    f"the query mode {query.mode.value!r} needs more than the dense vectors that "
+                    "this collection has; use 'default' or 'mmr'"
+                )
+        return VectorStoreQueryResult(
+            nodes=[to_node(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
+        )
+
+    async def aquery(
+        self,
+        query: VectorStoreQuery,
+        *,
+        where: Where | None = None,
+        mmr_threshold: float | None = None,
+        mmr_prefetch_k: int | None = None,
+        **kwargs: object,
+    ) -> VectorStoreQueryResult:
+        """As :meth:`query`, in a thread."""
+        return await asyncio.to_thread(
+            self.query,
+            query,
+            where=where,
+            mmr_threshold=mmr_threshold,
+            mmr_prefetch_k=mmr_prefetch_k,
+            **kwargs,
+        )
+
+    def _asked(self, query: VectorStoreQuery) -> NDArray[np.float32]:
+        if query.query_embedding is not None:
+            return np.asarray(query.query_embedding, np.float32)
+        if query.query_str is not None:
+            vectors = self._collection.encoder.encode([query.query_str], role=Role.QUERY)
+            return vectors.dense.reshape(-1)
+        raise ValueError("the query has neither query_embedding nor query_str; give one of them")
+
+
+def _varied(found: list[Hit], vector: NDArray[np.float32], count: int, balance: float) -> list[Hit]:
+    rows = np.array([hit.vector for hit in found], np.float32).reshape(len(found), -1)
+    return [found[row] for row in diverse(vector, rows, count=count, balance=balance)]
+
+
+def _where(query: VectorStoreQuery, where: Where | None) -> Where | None:
+    parts: list[Where] = []
+    if query.node_ids:  # LlamaIndex's retriever gives an empty list where it means no restriction
+        parts.append(FieldIn(Field.ID, query.node_ids))
+    if query.doc_ids:
+        parts.append(FieldIn(Field.SOURCE, query.doc_ids))
+    parts += [part for part in (to_condition(query.filters), where) if part is not None]
+    return All(parts) if parts else None
+
+
+def _refuse(kwargs: Mapping[str, object], what: str) -> None:
+    if kwargs:
+        raise TypeError(f"{what}() does not know {', '.join(kwargs)}")

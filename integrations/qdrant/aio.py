@@ -1,0 +1,150 @@
+"""The methods of a collection as coroutines, which never block the event loop.
+
+Each one runs its synchronous twin in a worker thread. Nothing else happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .chunking import Chunking
+    from .conditions import Where
+    from .documents import Document
+    from .passages import Hit, Passage, Record
+    from .report import IndexProgress, IndexReport
+
+
+class _Collection(Protocol):
+    """The synchronous methods that the coroutines run."""
+
+    def index(
+        self,
+        documents: Iterable[Document],
+        *,
+        chunking: Chunking | None = None,
+        progress: IndexProgress | None = None,
+    ) -> IndexReport: ...
+
+    def add(
+        self, records: Sequence[Record], *, vectors: NDArray[np.float32] | None = None
+    ) -> list[str]: ...
+
+    def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]: ...
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]: ...
+
+    def search_vector(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]: ...
+
+    def delete(self, ids: Sequence[str]) -> int: ...
+
+    def delete_where(self, where: Where) -> int: ...
+
+    def delete_source(self, source: str, *, root: str | None = None) -> int: ...
+
+    def clear(self) -> None: ...
+
+    def count(self, where: Where | None = None) -> int: ...
+
+
+class AsyncMethods:
+    """Coroutines for a collection; each does what the method without the ``a`` does."""
+
+    async def aindex(
+        self: _Collection,
+        documents: Iterable[Document],
+        *,
+        chunking: Chunking | None = None,
+        progress: IndexProgress | None = None,
+    ) -> IndexReport:
+        """Index documents; both they and ``progress`` are used in a worker thread."""
+        return await asyncio.to_thread(self.index, documents, chunking=chunking, progress=progress)
+
+    async def aadd(
+        self: _Collection,
+        records: Sequence[Record],
+        *,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> list[str]:
+        """Store records and return their ids."""
+        return await asyncio.to_thread(self.add, records, vectors=vectors)
+
+    async def aget(
+        self: _Collection, ids: Sequence[str], *, with_vectors: bool = False
+    ) -> list[Passage]:
+        """Return the records and chunks with these ids."""
+        return await asyncio.to_thread(self.get, ids, with_vectors=with_vectors)
+
+    async def asearch(
+        self: _Collection,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """Return the passages nearest to a query, best first."""
+        return await asyncio.to_thread(
+            self.search, query, limit=limit, offset=offset, where=where, with_vectors=with_vectors
+        )
+
+    async def asearch_vector(
+        self: _Collection,
+        vector: NDArray[np.float32],
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """Return the passages nearest to a vector, best first."""
+        return await asyncio.to_thread(
+            self.search_vector,
+            vector,
+            limit=limit,
+            offset=offset,
+            where=where,
+            with_vectors=with_vectors,
+        )
+
+    async def adelete(self: _Collection, ids: Sequence[str]) -> int:
+        """Delete records and chunks by id."""
+        return await asyncio.to_thread(self.delete, ids)
+
+    async def adelete_where(self: _Collection, where: Where) -> int:
+        """Delete the records and chunks that match."""
+        return await asyncio.to_thread(self.delete_where, where)
+
+    async def adelete_source(self: _Collection, source: str, *, root: str | None = None) -> int:
+        """Delete what came from a source."""
+        return await asyncio.to_thread(self.delete_source, source, root=root)
+
+    async def aclear(self: _Collection) -> None:
+        """Delete everything in the collection."""
+        await asyncio.to_thread(self.clear)
+
+    async def acount(self: _Collection, where: Where | None = None) -> int:
+        """Return how many chunks and records there are, or match."""
+        return await asyncio.to_thread(self.count, where)

@@ -1,0 +1,113 @@
+"""What a collection says about itself: its recipe, the width of its vectors, its format.
+
+The card is written once, when the collection is made: into the collection's metadata on a server,
+into a file beside the shard for Edge. Invariant: vectors of two recipes never meet in a collection.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Self
+
+from decant.embedders import CollectionMismatch, Encoder, Recipe, RecipeError, StoreError
+
+FORMAT = 1
+
+
+def _new_mark() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What is known of a collection without looking at its points.
+
+    Args:
+        recipe: What decides its vectors.
+        dim: Their width D.
+        mark: Drawn at random for each collection made, so that a creator whose answer got lost
+            can tell its own collection from another's.
+    """
+
+    recipe: Recipe
+    dim: int
+    mark: str = field(default_factory=_new_mark)
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Self:
+        """Return the card for a new collection."""
+        return cls(recipe=encoder.recipe, dim=encoder.dim)
+
+    def to_json(self) -> str:
+        """Return the card as readable JSON text."""
+        shown = {
+            "format": FORMAT,
+            "digest": self.recipe.digest(),
+            "dim": self.dim,
+            "mark": self.mark,
+            "recipe": json.loads(self.recipe.to_json()),
+        }
+        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Args:
+            text: JSON text.
+            where: The collection, for messages.
+
+        Raises:
+            StoreError: The card is damaged or of a newer format.
+        """
+        try:
+            held = json.loads(text)
+            if held["format"] > FORMAT:
+                raise StoreError(
+                    f"{where} has format {held['format']}, this decant reads up to {FORMAT}; "
+                    "upgrade decant"
+                )
+            recipe = Recipe.from_json(json.dumps(held["recipe"]))
+            card = cls(recipe=recipe, dim=int(held["dim"]), mark=str(held["mark"]))
+            digest = str(held["digest"])
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"the card of {where} cannot be read ({_said(error)}); if a newer decant made it, "
+                "upgrade decant, else make the collection again"
+            ) from error
+        if recipe.digest() != digest:
+            raise StoreError(
+                f"the card of {where} is damaged: its recipe has digest {recipe.digest()}, it "
+                f"says {digest}; make the collection again"
+            )
+        return card
+
+    def check(self, encoder: Encoder, *, where: str) -> None:
+        """Refuse an encoder whose vectors do not belong here.
+
+        Raises:
+            CollectionMismatch: The message names both recipes and the fields that differ.
+        """
+        theirs = encoder.recipe
+        if theirs.digest() == self.recipe.digest() and encoder.dim == self.dim:
+            return
+        held, given = json.loads(self.recipe.to_json()), json.loads(theirs.to_json())
+        held["width"], given["width"] = self.dim, encoder.dim
+        differ = [
+            f"{key}: {held.get(key)!r} there, {given.get(key)!r} here"
+            for key in sorted({*held, *given})
+            if held.get(key) != given.get(key)
+        ]
+        raise CollectionMismatch(
+            f"{where} was filled by {self.recipe.base} ({self.recipe.digest()}), the encoder is "
+            f"{theirs.base} ({theirs.digest()}); they differ in {'; '.join(differ)}. Open it "
+            "with the encoder that filled it, or make a new collection for this one"
+        )
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return str(error) if not isinstance(error, RecipeError) else f"recipe: {error}"

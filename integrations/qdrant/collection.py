@@ -1,0 +1,284 @@
+"""A collection: a store, a name, and the one encoder whose vectors it holds.
+
+Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
+work of indexing is in ``ingest.py``, of deleting in ``removal.py``. Invariant: every vector in a
+collection was made as its recipe says, or given by a caller who vouches for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from decant.embedders import Encoder, Role, StoreError
+
+from .adding import add
+from .aio import AsyncMethods
+from .card import Card
+from .chunking import Chunking
+from .conditions import Where, is_vacuous
+from .documents import Document
+from .info import CollectionInfo
+from .ingest import ingest
+from .passages import Hit, Passage, Record, hit, passage
+from .points import DOCUMENTS, Kind, checked_vectors, passages, record_id
+from .removal import Remover
+from .report import IndexProgress, IndexReport
+from .settings import CollectionSettings
+from .store import Fetch, Store, check_name
+from .target import Target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Collection(AsyncMethods):
+    """Texts and their vectors under one recipe; made by :meth:`create` or :meth:`open`.
+
+    Safe to use from several threads. One process at a time may index or delete in it.
+
+    >>> import tempfile
+    >>> from decant.embedders import HashEncoder
+    >>> from decant.integrations.qdrant import Collection, Record, connect
+    >>> with tempfile.TemporaryDirectory() as folder, connect(folder) as store:
+    ...     docs = Collection.create(store, "docs", HashEncoder())
+    ...     ids = docs.add([Record(id="a", text="a cat sat"), Record(id="b", text="rain")])
+    ...     [hit.id for hit in docs.search("where is the cat?", limit=1)]
+    ['a']
+    """
+
+    def __init__(self, store: Store, name: str, encoder: Encoder) -> None:
+        self._store = store
+        self._name = name
+        self._encoder = encoder
+        self._target = Target(store=store, name=name, encoder=encoder)
+        self._indexing = RLock()
+        self._remover = Remover(store, name, self._indexing)
+
+    @classmethod
+    def create(
+        cls,
+        store: Store,
+        name: str,
+        encoder: Encoder,
+        *,
+        settings: CollectionSettings | None = None,
+    ) -> Self:
+        """Make an empty collection for this encoder.
+
+        Raises:
+            StoreError: There is one of this name, or the name is not allowed.
+        """
+        check_name(name)
+        store.create(name, Card.of(encoder), settings or CollectionSettings())
+        return cls(store, name, encoder)
+
+    @classmethod
+    def open(cls, store: Store, name: str, encoder: Encoder) -> Self:
+        """Open a collection with the encoder that filled it.
+
+        Raises:
+            CollectionMismatch: Another recipe filled it; the message names both.
+            StoreError: There is none of this name; the message names those that are.
+        """
+        check_name(name)
+        store.card(name).check(encoder, where=f"collection {name!r} in {store.place}")
+        return cls(store, name, encoder)
+
+    @classmethod
+    def open_or_create(cls, store: Store, name: str, encoder: Encoder) -> Self:
+        """Open a collection, or make it if there is none of this name; see both."""
+        if name not in store.names():
+            try:
+                return cls.create(store, name, encoder)
+            except StoreError:
+                # Another creator may have been faster; if not, the error stands.
+                if name not in store.names():
+                    raise
+        return cls.open(store, name, encoder)
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._name
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes its vectors."""
+        return self._encoder
+
+    @property
+    def store(self) -> Store:
+        """What holds it."""
+        return self._store
+
+    def index(
+        self,
+        documents: Iterable[Document],
+        *,
+        chunking: Chunking | None = None,
+        progress: IndexProgress | None = None,
+    ) -> IndexReport:
+        """Make the collection hold exactly the chunks of these documents.
+
+        Unchanged documents cost one lookup. Of changed ones only new texts are embedded. Documents
+        of the same roots that are not among these are removed at the end, unless they could not
+        be read. An interrupted run loses nothing, and the next one completes it.
+
+        Args:
+            documents: Read once, in this thread; two with the same root and source are refused.
+            chunking: How to cut them; chunks of at most 256 tokens by default.
+            progress: Told the report so far, in this thread.
+
+        Raises:
+            TextError: A document comes twice, or a folder holds no readable text.
+            StoreError: The store failed, or the encoder gave a vector that is not finite.
+        """
+        with self._indexing:
+            return ingest(self._target, documents, chunking or Chunking(), self._remover, progress)
+
+    def add(
+        self, records: Sequence[Record], *, vectors: NDArray[np.float32] | None = None
+    ) -> list[str]:
+        """Store records as they are, replacing those of the same ids, and return their ids.
+
+        Args:
+            records: Of several with the same id the last one counts.
+            vectors: float32, shape ``(len(records), D)``, if the caller has them; they must be
+                what the encoder gives, which is not checked. By default texts are embedded.
+
+        Raises:
+            StoreError: A vector is not finite or not of the collection's width; then nothing is
+                stored.
+        """
+        return add(self._target, records, vectors, self._remover)
+
+    def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
+        """Return the records and chunks with these ids, in this order; missing ones are left out.
+
+        Args:
+            ids: As they were given, or as hits have them.
+            with_vectors: Whether the passages hold their vectors.
+        """
+        fetch = Fetch(dense=with_vectors)
+        found = self._store.retrieve(self._name, [record_id(i) for i in dict.fromkeys(ids)], fetch)
+        held = [passage(point) for point in found if point.payload["kind"] != Kind.DOCUMENT]
+        known = {item.id: item for item in held}
+        return [known[identity] for identity in ids if identity in known]
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """Return the passages nearest to a query, best first.
+
+        Args:
+            query: Embedded as a query.
+            limit: How many, at most.
+            offset: How many of the best to pass over.
+            where: Only passages for which this holds.
+            with_vectors: Whether the hits hold their vectors.
+
+        Raises:
+            TextError: ``query`` is empty.
+            StoreError: ``limit`` is below 1 or ``offset`` below 0, or the store failed.
+        """
+        _check_window(limit, offset)
+        vector = self._encoder.encode([query], role=Role.QUERY).dense[0]
+        return self.search_vector(
+            vector, limit=limit, offset=offset, where=where, with_vectors=with_vectors
+        )
+
+    def search_vector(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+    ) -> list[Hit]:
+        """Return the passages nearest to a vector, shape ``(D,)``; see :meth:`search`."""
+        _check_window(limit, offset)
+        query = checked_vectors(np.asarray(vector)[None], self._encoder.dim, ["the query"])[0]
+        found = self._store.query(
+            self._name,
+            query,
+            Fetch(dense=with_vectors),
+            limit=limit,
+            offset=offset,
+            where=where,
+        )
+        return [hit(item) for item in found]
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records and chunks, and return how many there were.
+
+        Chunks of a document come back when the document is next indexed.
+        """
+        return self._remover.ids([record_id(identity) for identity in ids])
+
+    def delete_where(self, where: Where) -> int:
+        """Delete the records and chunks that match, and return how many there were.
+
+        Raises:
+            StoreError: The condition is empty; to delete everything use :meth:`clear`.
+        """
+        if is_vacuous(where):
+            raise StoreError(
+                "this filter holds no condition, so it would delete everything; if that is meant, "
+                "use clear()"
+            )
+        return self._remover.matching(where)
+
+    def delete_source(self, source: str, *, root: str | None = None) -> int:
+        """Delete what came from a source, and return how many chunks and records there were.
+
+        Args:
+            source: Of documents or records.
+            root: Only the document of this root; by default of all roots, and records.
+        """
+        return self._remover.source(source, root)
+
+    def clear(self) -> None:
+        """Delete everything in the collection; the empty collection stays."""
+        self._remover.everything()
+
+    def count(self, where: Where | None = None) -> int:
+        """Return how many chunks and records there are, or how many of them match."""
+        return self._store.count(self._name, passages(where))
+
+    def info(self) -> CollectionInfo:
+        """Return what the collection is and how much it holds."""
+        return CollectionInfo(
+            name=self._name,
+            engine=self._store.engine,
+            place=self._store.place,
+            recipe=self._encoder.recipe,
+            dim=self._encoder.dim,
+            passages=self.count(),
+            documents=self._store.count(self._name, DOCUMENTS),
+        )
+
+    def optimize(self) -> None:
+        """Build the vector index, where the engine does not do so by itself.
+
+        Worth it on Edge above some fifty thousand passages; below, comparing with all is fast.
+        Nothing else in this process runs meanwhile, so do not call it from a server.
+        """
+        self._store.optimize(self._name)
+
+
+def _check_window(limit: int, offset: int) -> None:
+    if limit < 1 or offset < 0:
+        raise StoreError(
+            f"limit must be at least 1 and offset at least 0, got limit={limit}, offset={offset}"
+        )

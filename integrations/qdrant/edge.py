@@ -1,0 +1,292 @@
+"""Qdrant Edge as a store: Qdrant's own engine inside this process, over one folder.
+
+How collections lie in the folder is in ``edge_home.py``. One process at a time may have a
+collection open. Edge holds Python's lock in every call, which makes calls safe from several
+threads; the calls are kept short for the sake of other threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+import numpy as np
+import qdrant_edge as edge
+
+from decant.embedders import StoreError
+
+from .card import Card
+from .conditions import Where, translate
+from .edge_filter import EdgeDialect
+from .edge_home import EdgeHome
+from .settings import CollectionSettings, FieldType
+from .store import (
+    DENSE,
+    KEYWORDS,
+    Engine,
+    Fetch,
+    Page,
+    Payload,
+    Point,
+    Scored,
+    batches,
+    slices,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH = 256
+_FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
+_DIALECT = EdgeDialect()
+_SCHEMA = {
+    FieldType.KEYWORD: edge.PayloadSchemaType.Keyword,
+    FieldType.INTEGER: edge.PayloadSchemaType.Integer,
+    FieldType.FLOAT: edge.PayloadSchemaType.Float,
+    FieldType.BOOL: edge.PayloadSchemaType.Bool,
+    FieldType.DATETIME: edge.PayloadSchemaType.Datetime,
+    FieldType.TEXT: edge.PayloadSchemaType.Text,
+}
+
+
+class EdgeStore:
+    """Collections in a folder; see :class:`Store`.
+
+    Args:
+        folder: Where they lie; made when the first collection is.
+
+    Raises:
+        StoreError: ``folder`` is a file.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._home = EdgeHome(Path(folder).expanduser())
+        self._shards: dict[str, edge.EdgeShard] = {}
+        self._lock = RLock()
+        self._closed = False
+
+    @property
+    def engine(self) -> Engine:
+        """Edge."""
+        return Engine.EDGE
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self._home.folder)
+
+    def names(self) -> list[str]:
+        """Return the names of the collections in the folder, sorted."""
+        return self._home.names()
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection."""
+        with self._asked(f"making the collection {name!r}"):
+            self._home.make(name, card, partial(_build, card=card, settings=settings))
+
+    def card(self, name: str) -> Card:
+        """Open the collection and return what it says about itself."""
+        with self._asked(f"opening the collection {name!r}"):
+            self._shard(name)
+        return self._home.card(name)
+
+    def drop(self, name: str) -> None:
+        """Delete the collection with its folder; refused while another process has it open."""
+        with self._lock, self._asked(f"deleting the collection {name!r}"):
+            # Opening takes the lock: what another process has open is not pulled from under it.
+            self._shard(name).close()
+            del self._shards[name]
+            self._home.remove(name)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order, replacing those of the same id."""
+        for part in batches(points, _BATCH):
+            self._update(name, edge.UpdateOperation.upsert_points([_to_edge(p) for p in part]))
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> None:
+        """Replace the payload fields given, of points that exist."""
+        for point in points:
+            self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; ids that are not there are ignored."""
+        for part in slices(ids, _BATCH):
+            self._update(name, edge.UpdateOperation.delete_points(list(part)))
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+        """Return the points of these ids that exist."""
+        found: list[Point] = []
+        for part in slices(ids, _BATCH):
+            with self._asked(f"reading from {name!r}"):
+                records = self._shard(name).retrieve(list(part), _fields(fetch), _vectors(fetch))
+            found += [_from_edge(record) for record in records]
+        return found
+
+    def scroll(
+        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
+    ) -> Page:
+        """Return up to ``limit`` points that match, in the order of their ids."""
+        request = edge.ScrollRequest(
+            offset=after,
+            limit=limit,
+            filter=self._filter(where),
+            with_payload=_fields(fetch),
+            with_vector=_vectors(fetch),
+        )
+        with self._asked(f"reading from {name!r}"):
+            records, following = self._shard(name).scroll(request)
+        return Page(
+            points=[_from_edge(record) for record in records],
+            after=None if following is None else str(following),
+        )
+
+    def query(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        fetch: Fetch,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[Scored]:
+        """Return the points nearest to ``vector``, best first."""
+        request = edge.QueryRequest(
+            limit=limit,
+            offset=offset,
+            query=edge.Query.Nearest(_as_list(vector), using=DENSE),
+            with_vector=_vectors(fetch),
+            with_payload=_fields(fetch),
+            filter=None if where is None else self._filter(where),
+        )
+        with self._asked(f"searching {name!r}"):
+            found = self._shard(name).query(request)
+        return [Scored(point=_from_edge(item), score=item.score) for item in found]
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points match."""
+        request = edge.CountRequest(exact=True, filter=self._filter(where))
+        with self._asked(f"counting in {name!r}"):
+            return self._shard(name).count(request)
+
+    def flush(self, name: str) -> None:
+        """Write everything out to the disk."""
+        with self._asked(f"flushing {name!r}"):
+            self._shard(name).flush()
+
+    def optimize(self, name: str) -> None:
+        """Build the vector index and drop what was deleted.
+
+        Nothing else in this process runs meanwhile, because Edge keeps Python's lock.
+        """
+        with self._asked(f"optimizing {name!r}"):
+            self._shard(name).optimize()
+
+    def close(self) -> None:
+        """Flush and close all shards; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            while self._shards:
+                name, shard = self._shards.popitem()
+                with self._asked(f"closing {name!r}"):
+                    shard.flush()
+                    shard.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def _shard(self, name: str) -> edge.EdgeShard:
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"the store {self.place} is closed; connect again")
+            if (shard := self._shards.get(name)) is None:
+                shard = edge.EdgeShard.load(str(self._home.shard(name)))
+                self._shards[name] = shard
+            return shard
+
+    def _update(self, name: str, operation: edge.UpdateOperation) -> None:
+        with self._asked(f"writing to {name!r}"):
+            self._shard(name).update(operation)
+
+    def _filter(self, where: Where) -> edge.Filter:
+        with self._asked("reading the filter"):
+            return _DIALECT.join(must=[translate(where, _DIALECT)])
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[None]:
+        """Turn what Edge raises, which is bare ``Exception``, into ``StoreError``."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if "WouldBlock" in str(error):
+                raise StoreError(
+                    f"{what} failed: the collection in {self.place} is locked, because another "
+                    "process (or another connect() in this one) has it open; close that first, "
+                    "or use a Qdrant server to share a collection"
+                ) from error
+            raise StoreError(f"{what} in {self.place} failed: {error}") from error
+
+
+def _build(path: Path, *, card: Card, settings: CollectionSettings) -> None:
+    config = edge.EdgeConfig(
+        vectors={DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)},
+        hnsw_config=edge.HnswIndexConfig(
+            m=settings.hnsw_m,
+            ef_construct=settings.hnsw_ef_construct,
+            full_scan_threshold=_FULL_SCAN_KB,
+        ),
+    )
+    shard = edge.EdgeShard.create(str(path), config)
+    fields = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
+    fields |= {item.path: item.type for item in settings.indexed}
+    for field, kind in fields.items():
+        shard.update(edge.UpdateOperation.create_field_index(field, _SCHEMA[kind]))
+    shard.flush()
+    shard.close()
+
+
+def _as_list(vector: NDArray[np.float32]) -> list[float]:
+    # Edge reads numpy arrays as they are, several times faster than lists; its stub does not say.
+    return cast("list[float]", vector)
+
+
+def _to_edge(point: Point) -> edge.Point:
+    vectors: dict[str, edge.NamedVector] = (
+        {} if point.dense is None else {DENSE: _as_list(point.dense)}
+    )
+    return edge.Point(point.id, vectors, point.payload)
+
+
+def _from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
+    held = record.vector
+    dense = held.get(DENSE) if isinstance(held, dict) else None
+    return Point(
+        id=str(record.id),
+        payload=cast("Payload", record.payload or {}),
+        dense=None if dense is None else np.asarray(dense, np.float32),
+    )
+
+
+def _fields(fetch: Fetch) -> bool | list[str]:
+    return True if fetch.fields is None else list(fetch.fields)
+
+
+def _vectors(fetch: Fetch) -> bool | list[str]:
+    return [DENSE] if fetch.dense else False

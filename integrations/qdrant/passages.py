@@ -1,0 +1,138 @@
+"""What goes into a collection one by one, and what comes out: records, passages, hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from decant.embedders import TextError
+
+from .points import Kind, check_text, checked_metadata, record_id, sha256
+from .store import Json, Payload, Point, Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One text to store as it is, without chunking.
+
+    Args:
+        text: Not empty; what lies beyond the encoder's room is stored, but not embedded.
+        id: Any string; the record of the same id is replaced. None draws a new one.
+        metadata: JSON values, to filter by and to get back.
+        source: Where it comes from, for people and for filters.
+
+    Raises:
+        TextError: ``text`` is empty, or a string is not valid Unicode.
+        StoreError: ``metadata`` holds something else than JSON.
+    """
+
+    text: str
+    id: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        owner = "a record" if self.id is None else f"record {self.id!r}"
+        check_text(self.text, owner=f"the text of {owner}")
+        check_text(self.source, owner=f"the source of {owner}")
+        if not self.text:
+            raise TextError(f"the text of {owner} is empty; an empty text has no vector")
+        if self.id is not None:
+            check_text(self.id, owner="the id of a record")
+            if not self.id:
+                raise TextError("the id of a record is empty; give None to have one drawn")
+        object.__setattr__(self, "metadata", checked_metadata(self.metadata, owner=owner))
+
+
+def record_point(record: Record, identity: str, dense: NDArray[np.float32]) -> Point:
+    """Return the record as it is stored under ``identity``."""
+    payload: Payload = {
+        "kind": Kind.RECORD.value,
+        "id": identity,
+        "root": "",
+        "source": record.source,
+        "chunk": 0,
+        "start": 0,
+        "text": record.text,
+        "text_sha256": sha256(record.text),
+        "metadata": dict(record.metadata),
+    }
+    return Point(id=record_id(identity), payload=payload, dense=dense)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A stored text: a record, or a chunk of a document.
+
+    Args:
+        id: The record's own id, or the chunk's.
+        text: To the letter.
+        source: What it comes from.
+        root: The folder or set that the document belongs to; None without.
+        start: Where in the document it starts, in characters; 0 for records.
+        metadata: The record's or the document's.
+        vector: float32, shape ``(D,)``, of unit length; None unless asked for.
+    """
+
+    id: str
+    text: str
+    source: str
+    root: str | None
+    start: int
+    metadata: dict[str, Json]
+    vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Passage):
+    """A passage that a search found.
+
+    Args:
+        score: Cosine similarity with the query, from -1 to 1; higher is nearer.
+    """
+
+    score: float
+
+
+def passage(point: Point) -> Passage:
+    """Read a stored chunk or record."""
+    held = point.payload
+    return Passage(
+        id=str(held["id"]),
+        text=str(held["text"]),
+        source=str(held["source"]),
+        root=str(held["root"]) or None,
+        start=_int(held["start"]),
+        metadata=_dict(held["metadata"]),
+        vector=point.dense,
+    )
+
+
+def hit(found: Scored) -> Hit:
+    """Read a chunk or record that a query found."""
+    held = passage(found.point)
+    return Hit(
+        id=held.id,
+        text=held.text,
+        source=held.source,
+        root=held.root,
+        start=held.start,
+        metadata=held.metadata,
+        vector=held.vector,
+        score=found.score,
+    )
+
+
+def _int(value: Json) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _dict(value: Json) -> dict[str, Json]:
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,231 @@
+"""How passages and documents lie in a store: their ids, their payloads, their vectors' check.
+
+Ids are computed, never drawn, wherever a text has an owner, so that writing twice is writing once.
+Every document has one point without a vector, its marker, which says whether the chunks stored are
+exactly the document's. Invariants: a chunk never lies in a store without its document's marker,
+and a marker whose state is DONE has all its chunks and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from decant.embedders import StoreError, TextError
+
+from .conditions import All, Field, FieldIn, Where
+from .store import Json, Payload, Point
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Drawn once; a change would orphan every collection in the world.
+_NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
+
+
+class Kind(StrEnum):
+    """What a point stands for."""
+
+    CHUNK = "chunk"
+    RECORD = "record"
+    DOCUMENT = "document"
+
+
+class State(StrEnum):
+    """How far the writing of a document has come: NEW and CHANGING are interrupted ones."""
+
+    NEW = "new"
+    CHANGING = "changing"
+    DONE = "done"
+
+
+PASSAGES = FieldIn(Field.KIND, (Kind.CHUNK, Kind.RECORD))
+CHUNKS = FieldIn(Field.KIND, (Kind.CHUNK,))
+DOCUMENTS = FieldIn(Field.KIND, (Kind.DOCUMENT,))
+
+
+def passages(where: Where | None) -> Where:
+    """Return the condition that keeps markers out."""
+    return PASSAGES if where is None else All([PASSAGES, where])
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DocumentKey:
+    """What identifies a document: its root, "" for none, and its source."""
+
+    root: str
+    source: str
+
+    @property
+    def marker_id(self) -> str:
+        """The id of its marker."""
+        return _uuid5(Kind.DOCUMENT, self.root, self.source)
+
+    def chunk_id(self, text_sha256: str, occurrence: int) -> str:
+        """Return the id of its chunk with this text, the n-th of that text, from 0."""
+        return _uuid5(Kind.CHUNK, self.root, self.source, text_sha256, str(occurrence))
+
+    @classmethod
+    def of(cls, payload: Payload) -> DocumentKey:
+        """Return the document that a stored chunk or marker belongs to."""
+        return cls(root=str(payload["root"]), source=str(payload["source"]))
+
+
+def record_id(identity: str) -> str:
+    """Return the point id of a record: a UUID stays itself, other strings are hashed.
+
+    >>> record_id("0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e")
+    '0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e'
+    """
+    if is_uuid(identity):
+        return identity
+    return _uuid5(Kind.RECORD, identity)
+
+
+def is_uuid(identity: str) -> bool:
+    """Return whether a string is a UUID in canonical form."""
+    try:
+        return str(uuid.UUID(identity)) == identity
+    except ValueError:
+        return False
+
+
+def _uuid5(*parts: str) -> str:
+    # JSON, so that no two lists of parts can run into the same text.
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
+
+
+def sha256(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The point that says how far a document is stored.
+
+    Args:
+        key: Which document.
+        state: Whether its chunks are complete.
+        digest: Of its text, metadata, chunking and recipe; "" while it is not DONE.
+        chunks: How many chunks it has; 0 while it is not DONE.
+    """
+
+    key: DocumentKey
+    state: State
+    digest: str = ""
+    chunks: int = 0
+
+    def point(self) -> Point:
+        """Return the marker as it is stored."""
+        payload: Payload = {
+            "kind": Kind.DOCUMENT.value,
+            "root": self.key.root,
+            "source": self.key.source,
+            "state": self.state.value,
+            "digest": self.digest,
+            "chunks": self.chunks,
+        }
+        return Point(id=self.key.marker_id, payload=payload)
+
+    @classmethod
+    def read(cls, payload: Payload) -> Marker:
+        """Read the payload that :meth:`point` wrote."""
+        return cls(
+            key=DocumentKey.of(payload),
+            state=State(str(payload["state"])),
+            digest=str(payload["digest"]),
+            chunks=int(str(payload["chunks"])),
+        )
+
+
+def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, Json]:
+    """Return a copy of ``metadata`` if every engine can hold it and give it back.
+
+    Raises:
+        StoreError: A key is not a string, or a value is not JSON: NaN, a date, a lone surrogate,
+            an integer beyond 64 bits.
+    """
+    try:
+        text = json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        _check_json(metadata)
+        copy: dict[str, Json] = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the metadata of {owner} cannot be stored: {error}; use strings as keys, and strings, "
+            "finite numbers, booleans, None, lists and dicts as values"
+        ) from error
+    return copy
+
+
+def _check_json(value: object) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is a {type(key).__name__}")
+            _check_json(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"integer {value} has more than 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a number of JSON")
+
+
+def checked_vectors(
+    vectors: NDArray[np.float32], dim: int, owners: Sequence[str]
+) -> NDArray[np.float32]:
+    """Return the vectors as float32 if they may enter a store or a query; the one place for it.
+
+    Args:
+        vectors: Shape ``(N, D)``.
+        dim: The collection's D.
+        owners: N names for messages.
+
+    Raises:
+        StoreError: The shape is wrong, or a vector holds NaN or infinity, or is so long that its
+            length is not finite; the message names the owner.
+    """
+    array = np.asarray(vectors, np.float32)
+    if array.shape != (len(owners), dim):
+        raise StoreError(
+            f"expected vectors of shape {(len(owners), dim)}, got {array.shape}; the collection "
+            f"holds {dim}-wide vectors"
+        )
+    with np.errstate(over="ignore"):
+        # Engines divide by the float32 length, so it must be finite too.
+        bad = ~np.isfinite(np.square(array).sum(axis=1))
+    if bad.any():
+        raise StoreError(
+            f"the vector of {owners[int(bad.argmax())]} is not finite and cannot be searched; "
+            "check the encoder on this text"
+        )
+    return array
+
+
+def check_text(text: object, *, owner: str) -> None:
+    """Refuse what is not a string of valid Unicode.
+
+    Raises:
+        TextError: The message names the owner.
+    """
+    if not isinstance(text, str):
+        raise TextError(f"{owner} is a {type(text).__name__}, not a string")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise TextError(
+                f"{owner} is not valid Unicode: a lone surrogate at position {error.start}; "
+                "decode the bytes it came from again"
+            ) from error

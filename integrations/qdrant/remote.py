@@ -1,0 +1,281 @@
+"""A Qdrant server as a store, through qdrant-client.
+
+Invariant: what a method has returned from is applied on the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from qdrant_client import models
+
+from decant.embedders import StoreError
+
+from .card import Card
+from .conditions import Where, translate
+from .remote_filter import RemoteDialect
+from .server import Server
+from .settings import CollectionSettings, FieldType
+from .store import (
+    DENSE,
+    KEYWORDS,
+    Engine,
+    Fetch,
+    Page,
+    Payload,
+    Point,
+    Scored,
+    absent,
+    batches,
+    check_name,
+    present,
+    slices,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH = 128
+_IDS = 1_000
+_CARD, _INDEXES = "decant", "decant_indexes"
+_DIALECT = RemoteDialect()
+# A lagging replica must not make a document look new, or what it had before would stay for ever.
+_STEADY = models.ReadConsistencyType.MAJORITY
+
+
+class RemoteStore:
+    """Collections on a server; see :class:`Store`.
+
+    Args:
+        server: The connection; :meth:`close` closes it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._client = server.client
+        self._ask = server.ask
+
+    @property
+    def engine(self) -> Engine:
+        """A server."""
+        return Engine.REMOTE
+
+    @property
+    def place(self) -> str:
+        """The address."""
+        return self._server.place
+
+    def names(self) -> list[str]:
+        """Return the names of all collections on the server, sorted."""
+        found = self._ask("listing the collections", self._client.get_collections)
+        return sorted(item.name for item in found.collections)
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection with its card; its payload indexes follow at once."""
+        check_name(name)
+        if self._has(name):
+            raise present(name, self.place)
+        indexes = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
+        indexes |= {item.path: item.type for item in settings.indexed}
+        request = partial(
+            self._client.create_collection,
+            name,
+            vectors_config={
+                DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)
+            },
+            hnsw_config=models.HnswConfigDiff(
+                m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
+            ),
+            metadata={
+                _CARD: card.to_json(),
+                _INDEXES: {path: kind.value for path, kind in indexes.items()},
+            },
+        )
+        try:
+            self._ask(f"making the collection {name!r}", request)
+        except StoreError:
+            # If an answer got lost, the next attempt was told that it exists: with our mark.
+            if not self._has(name):
+                raise
+        if self.card(name).mark != card.mark:
+            raise present(name, self.place)
+
+    def card(self, name: str) -> Card:
+        """Return what the collection says about itself, and complete its payload indexes.
+
+        They are missing where a creator was interrupted.
+        """
+        check_name(name)
+        if not self._has(name):
+            raise absent(name, self.place, self.names())
+        info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
+        metadata = info.config.metadata or {}
+        if _CARD not in metadata:
+            raise StoreError(
+                f"the collection {name!r} at {self.place} has no card in its metadata, so it was "
+                "not made by decant; choose another name"
+            )
+        for path, kind in metadata[_INDEXES].items():
+            if path not in info.payload_schema and not self._server.is_local:
+                self._ask(
+                    f"indexing {path!r} in {name!r}",
+                    partial(
+                        self._client.create_payload_index,
+                        name,
+                        field_name=path,
+                        field_schema=models.PayloadSchemaType(kind),
+                    ),
+                )
+        return Card.from_json(str(metadata[_CARD]), where=f"collection {name!r} at {self.place}")
+
+    def drop(self, name: str) -> None:
+        """Delete the collection with all it holds."""
+        self.card(name)
+        self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order, replacing those of the same id."""
+        for part in batches(points, _BATCH):
+            structs = [_to_struct(point) for point in part]
+            self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> None:
+        """Replace the payload fields given, of points that exist."""
+        for part in slices(points, _BATCH):
+            changes = [_to_change(point) for point in part]
+            request = partial(self._client.batch_update_points, name, changes)
+            self._ask(f"writing to {name!r}", request)
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; ids that are not there are ignored."""
+        for part in slices(ids, _IDS):
+            chosen = models.PointIdsList(points=list(part))
+            self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+        """Return the points of these ids that exist."""
+        found: list[Point] = []
+        for part in slices(ids, _IDS):
+            request = partial(
+                self._client.retrieve,
+                name,
+                list(part),
+                with_payload=_fields(fetch),
+                with_vectors=_vectors(fetch),
+                consistency=_STEADY,
+            )
+            found += map(_from_record, self._ask(f"reading from {name!r}", request))
+        return found
+
+    def scroll(
+        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
+    ) -> Page:
+        """Return up to ``limit`` points that match, in the order of their ids."""
+        request = partial(
+            self._client.scroll,
+            name,
+            scroll_filter=_filter(where),
+            limit=limit,
+            offset=after,
+            with_payload=_fields(fetch),
+            with_vectors=_vectors(fetch),
+            consistency=_STEADY,
+        )
+        records, following = self._ask(f"reading from {name!r}", request)
+        return Page(
+            points=[_from_record(record) for record in records],
+            after=None if following is None else str(following),
+        )
+
+    def query(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        fetch: Fetch,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[Scored]:
+        """Return the points nearest to ``vector``, best first."""
+        request = partial(
+            self._client.query_points,
+            name,
+            query=vector.tolist(),
+            using=DENSE,
+            query_filter=None if where is None else _filter(where),
+            limit=limit,
+            offset=offset,
+            with_payload=_fields(fetch),
+            with_vectors=_vectors(fetch),
+        )
+        found = self._ask(f"searching {name!r}", request).points
+        return [Scored(point=_from_record(item), score=item.score) for item in found]
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points match."""
+        request = partial(self._client.count, name, count_filter=_filter(where), exact=True)
+        return self._ask(f"counting in {name!r}", request).count
+
+    def flush(self, name: str) -> None:
+        """Do nothing: a server has written its log before it answers."""
+
+    def optimize(self, name: str) -> None:
+        """Do nothing: a server builds its index by itself."""
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def _has(self, name: str) -> bool:
+        return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))
+
+
+def _to_struct(point: Point) -> models.PointStruct:
+    vectors = {} if point.dense is None else {DENSE: point.dense.tolist()}
+    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _to_change(point: Point) -> models.UpdateOperation:
+    change = models.SetPayload(payload=point.payload, points=[point.id])
+    return models.SetPayloadOperation(set_payload=change)
+
+
+def _from_record(record: models.Record | models.ScoredPoint) -> Point:
+    held = record.vector
+    dense = held.get(DENSE) if isinstance(held, dict) else None
+    payload: Payload = record.payload or {}
+    return Point(
+        id=str(record.id),
+        payload=payload,
+        dense=None if dense is None else np.asarray(dense, np.float32),
+    )
+
+
+def _filter(where: Where) -> models.Filter:
+    return _DIALECT.join(must=[translate(where, _DIALECT)])
+
+
+def _fields(fetch: Fetch) -> bool | list[str]:
+    return True if fetch.fields is None else list(fetch.fields)
+
+
+def _vectors(fetch: Fetch) -> bool | list[str]:
+    return [DENSE] if fetch.dense else False

@@ -1,0 +1,115 @@
+"""Take points out of a collection without ever leaving a marker that promises too much.
+
+Order is everything here: a document's marker is reopened before its first chunk goes, and goes
+itself after the last. So a crash at any step leaves a document that the next indexing completes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from .conditions import All, Field, FieldIn, Where
+from .points import CHUNKS, DOCUMENTS, DocumentKey, Kind, Marker, State, passages
+from .store import Fetch, Point, Store, each, slices
+
+_OWNER = Fetch(fields=("kind", "root", "source"))
+_MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks"))
+_GROUP = 64
+_IDS = 512
+
+
+class Remover:
+    """Takes points out of one collection.
+
+    Args:
+        store: What holds it.
+        name: The collection.
+        lock: Held while chunks of documents go, because a marker must not be closed over a chunk
+            that another thread has just deleted. Records go without it.
+    """
+
+    def __init__(self, store: Store, name: str, lock: AbstractContextManager[object]) -> None:
+        self._store = store
+        self._name = name
+        self._lock = lock
+
+    def ids(self, ids: Sequence[str]) -> int:
+        """Delete the chunks and records with these point ids; return how many there were."""
+        removed = 0
+        for part in slices(list(dict.fromkeys(ids)), _IDS):
+            found = self._store.retrieve(self._name, part, _OWNER)
+            removed += self._passages([p for p in found if p.payload["kind"] != Kind.DOCUMENT])
+        return removed
+
+    def matching(self, where: Where) -> int:
+        """Delete the chunks and records that match; return how many there were."""
+        pages = each(self._store, self._name, passages(where), _OWNER)
+        return sum(self._passages(page) for page in pages)
+
+    def source(self, source: str, root: str | None) -> int:
+        """Delete what came from a source, in one root or wherever; return how many passages."""
+        named = FieldIn(Field.SOURCE, [source])
+        scope = named if root is None else All([named, FieldIn(Field.ROOT, [root])])
+        pages = each(self._store, self._name, All([DOCUMENTS, scope]), _OWNER)
+        keys = [DocumentKey.of(point.payload) for page in pages for point in page]
+        return self.documents(keys) + self.matching(scope)
+
+    def documents(self, keys: Sequence[DocumentKey]) -> int:
+        """Delete documents with their chunks; return how many chunks there were."""
+        removed = 0
+        for group in slices(keys, _GROUP):
+            with self._lock:
+                self._reopen(group)
+                removed += self._chunks(set(group))
+                self._store.delete(self._name, [key.marker_id for key in group])
+        return removed
+
+    def everything(self) -> None:
+        """Delete all that the collection holds."""
+        store, name = self._store, self._name
+        with self._lock:
+            for page in each(store, name, DOCUMENTS, _OWNER):
+                self._reopen([DocumentKey.of(point.payload) for point in page])
+            for where in (passages(None), DOCUMENTS):
+                for page in each(store, name, where, _OWNER):
+                    store.delete(name, [point.id for point in page])
+
+    def make_way(self, points: Sequence[Point]) -> None:
+        """Reopen the documents of those points that are chunks, before these are replaced."""
+        if owners := _owners(points):
+            with self._lock:
+                self._reopen(owners)
+
+    def _passages(self, points: Sequence[Point]) -> int:
+        ids = [point.id for point in points]
+        if owners := _owners(points):
+            with self._lock:
+                self._reopen(owners)
+                self._store.delete(self._name, ids)
+        else:
+            self._store.delete(self._name, ids)
+        return len(ids)
+
+    def _chunks(self, keys: set[DocumentKey]) -> int:
+        removed = 0
+        where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        for page in each(self._store, self._name, where, _OWNER):
+            # The same source may lie in several roots, of which only some go.
+            ids = [point.id for point in page if DocumentKey.of(point.payload) in keys]
+            self._store.delete(self._name, ids)
+            removed += len(ids)
+        return removed
+
+    def _reopen(self, keys: Iterable[DocumentKey]) -> None:
+        ids = [key.marker_id for key in keys]
+        held = [Marker.read(p.payload) for p in self._store.retrieve(self._name, ids, _MARKER)]
+        done = [marker for marker in held if marker.state is State.DONE]
+        opened = [replace(mark, state=State.CHANGING, digest="", chunks=0) for mark in done]
+        self._store.upsert(self._name, [marker.point() for marker in opened])
+
+
+def _owners(points: Iterable[Point]) -> list[DocumentKey]:
+    chunks = (point for point in points if point.payload["kind"] == Kind.CHUNK)
+    return sorted({DocumentKey.of(point.payload) for point in chunks})

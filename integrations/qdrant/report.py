@@ -1,0 +1,70 @@
+"""What an indexing run did, counted while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from threading import Lock
+from typing import TypeAlias
+
+from .documents import Unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """What an indexing run did.
+
+    Args:
+        added: Documents that were not in the collection, or never completely.
+        changed: Documents whose text, metadata or chunking differs from what was stored.
+        unchanged: Documents that cost one lookup.
+        removed: Documents that their root no longer has.
+        unreadable: Files and folders that could not be read; what is stored of them stays.
+        embedded: Chunks whose vector was computed.
+        reused: Chunks of added and changed documents whose vector was there already.
+        deleted: Chunks that left, of changed and removed documents.
+        problems: The unreadable ones with their reasons.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unreadable: int = 0
+    embedded: int = 0
+    reused: int = 0
+    deleted: int = 0
+    problems: tuple[Unreadable, ...] = ()
+
+    @property
+    def documents(self) -> int:
+        """How many documents are done: added, changed and unchanged."""
+        return self.added + self.changed + self.unchanged
+
+
+IndexProgress: TypeAlias = Callable[[IndexReport], object]
+"""Called from the calling thread, now and then, with the report so far."""
+
+
+class Tally:
+    """Adds up reports from several threads."""
+
+    def __init__(self) -> None:
+        self._total = IndexReport()
+        self._lock = Lock()
+
+    def add(self, part: IndexReport) -> None:
+        """Add the counts of ``part``, and its problems."""
+        with self._lock:
+            total = self._total
+            sums = {
+                item.name: getattr(total, item.name) + getattr(part, item.name)
+                for item in fields(IndexReport)
+            }
+            self._total = replace(total, **sums)
+
+    @property
+    def total(self) -> IndexReport:
+        """The sum so far."""
+        with self._lock:
+            return self._total

