@@ -1,0 +1,57 @@
+"""An empty collection on each engine; the remote adapter runs on qdrant-client's local mode."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from qdrant_client import QdrantClient
+
+from decant.embedders import HashEncoder, Prompt
+from decant.integrations.qdrant import Collection, Store, connect
+
+ENGINES = ["edge", "remote", pytest.param("live", marks=pytest.mark.live)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """Return a store of each engine, and close it."""
+    match request.param:
+        case "edge":
+            with connect(tmp_path_factory.mktemp("index")) as opened:
+                yield opened
+        case "remote":
+            client = QdrantClient(":memory:")
+            with connect(client) as opened:
+                yield opened
+            client.close()
+        case _:
+            with connect(os.environ["QDRANT_URL"]) as opened:
+                yield opened
+
+
+@pytest.fixture(scope="module")
+def encoder() -> HashEncoder:
+    """Return an encoder whose prompts differ, so that a mixed-up role shows."""
+    return HashEncoder(
+        48, query=Prompt.parse("query: {text}"), passage=Prompt.parse("passage: {text}")
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(store: Store, encoder: HashEncoder) -> Iterator[Collection]:
+    """Return a collection that the tests of a module share: making one takes Edge half a second."""
+    made = Collection.create(store, f"test-{uuid.uuid4().hex}", encoder)
+    yield made
+    store.drop(made.name)
+
+
+@pytest.fixture
+def collection(kept: Collection) -> Iterator[Collection]:
+    """Return an empty collection, and empty it afterwards."""
+    yield kept
+    kept.clear()
