@@ -1,7 +1,8 @@
 """Export a causal decoder that no registry knows, and see its certificate.
 
 The model is a two-layer Qwen3 with random weights, made here so that nothing is downloaded; a real
-folder or hub id takes its place. What its files do not say (pooling, EOS, prompts), ``Choices`` says.
+folder or hub id takes its place. What its files do not say (pooling, EOS, prompts), ``Choices``
+says.
 """
 
 from __future__ import annotations

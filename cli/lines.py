@@ -1,0 +1,74 @@
+"""Read texts from a file or a pipe, one a line, without ever holding more than a line.
+
+A text is the line to the letter, without its line end. An empty one has no vector, so it is an
+error that names the line, or is passed over on request.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from decant.embedders import TextError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One text.
+
+    Args:
+        text: What is embedded.
+        fields: The JSON object that it came from; of a plain line only the text.
+    """
+
+    text: str
+    fields: dict[str, object]
+
+
+def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[Line]:
+    """Yield the texts of a stream of bytes.
+
+    Args:
+        stream: UTF-8; a byte order mark is allowed.
+        jsonl: Each line is a JSON object with a string ``text``.
+        skip_empty: Pass over lines without text instead of failing.
+
+    Raises:
+        TextError: A line is empty, not UTF-8, or not such an object; the message holds its number.
+    """
+    for number, data in enumerate(stream, start=1):
+        content = data.removeprefix(codecs.BOM_UTF8) if number == 1 else data
+        content = content.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise TextError(
+                f"line {number} is not UTF-8: byte {content[error.start]:#04x} at position "
+                f"{error.start}; convert the file, for example with iconv"
+            ) from error
+        line = _parsed(text, number) if jsonl and text else Line(text=text, fields={"text": text})
+        if line.text:
+            yield line
+        elif not skip_empty:
+            raise TextError(
+                f"line {number} is empty, and an empty text has no vector; remove it or pass "
+                "--skip-empty"
+            )
+
+
+def _parsed(line: str, number: int) -> Line:
+    try:
+        fields: object = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise TextError(f"line {number} is not JSON: {error}") from error
+    text = fields.get("text") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or not isinstance(text, str):
+        raise TextError(f'line {number} is no JSON object with a string "text": {line[:60]}')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(f"line {number} holds a lone surrogate, which is no text") from error
+    return Line(text=text, fields=fields)

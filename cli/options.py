@@ -1,0 +1,37 @@
+"""Arguments and options that several commands share, so that they read alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+BundlePath: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A folder that `decant export` made.")
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout, messages on stderr.")
+]
+Provider: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="cpu, cuda, tensorrt …; auto is the best that opens."),
+]
+PrecisionName: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="fp32, fp16 …; auto is the first that is certified.")
+]
+StorePlace: TypeAlias = Annotated[
+    str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")
+]
+CollectionName: TypeAlias = Annotated[
+    str, typer.Option("--collection", metavar="NAME", help="The collection's name.")
+]
+ApiKey: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        envvar="QDRANT_API_KEY",
+        show_envvar=True,
+        help="For a server that asks for one.",
+    ),
+]

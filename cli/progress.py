@@ -1,0 +1,103 @@
+"""Progress of long work, on stderr: bars and spinners on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from .terminal import messages, say
+
+Step = Callable[[str], None]
+
+
+@contextmanager
+def steps(*, keep: bool = True) -> Iterator[Step]:
+    """Give a function that is told each step as it begins.
+
+    Args:
+        keep: Whether finished steps stay on the screen, with the time they took.
+    """
+    if not messages().is_terminal:
+        yield lambda name: say(f"{name} …")
+        return
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=messages(), transient=not keep) as progress:
+        underway: list[TaskID] = []
+
+        def begin(name: str) -> None:
+            if underway:
+                progress.update(underway.pop(), completed=1)
+            underway.append(progress.add_task(name, total=1))
+
+        yield begin
+        if underway:
+            progress.update(underway.pop(), completed=1)
+
+
+@dataclass(slots=True)
+class Bar:
+    """A bar that is told how much is done, and what else there is to say."""
+
+    _progress: Progress
+    _task: TaskID
+    started: float
+
+    def tell(self, done: int, note: str = "") -> None:
+        """Move the bar.
+
+        Args:
+            done: How much is done, of the total.
+            note: Stands behind the bar.
+        """
+        self._progress.update(self._task, completed=done, note=note)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the beginning."""
+        return time.monotonic() - self.started
+
+
+@contextmanager
+def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Iterator[Bar]:
+    """Give a bar that vanishes in the end.
+
+    Args:
+        verb: What is being done, for example ``indexing``.
+        total: How much there is; None if nobody knows.
+        unit: What is counted, in the plural.
+        hidden: Print a line instead of drawing a bar, even on a terminal.
+    """
+    visible = messages().is_terminal and not hidden
+    if not visible:
+        say(f"{verb} {'' if total is None else f'{total:,} '}{unit} …")
+    columns: list[ProgressColumn] = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    ]
+    columns.append(TimeElapsedColumn() if total is None else TimeRemainingColumn())
+    with Progress(
+        *columns, console=messages(), expand=True, transient=True, disable=not visible
+    ) as progress:
+        task = progress.add_task(verb, total=total, note=unit)
+        yield Bar(progress, task, time.monotonic())

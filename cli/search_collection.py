@@ -1,0 +1,106 @@
+"""``decant search``: ask a collection."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import Exit
+from .opening import open_encoder, open_store
+from .options import ApiKey, AsJson, BundlePath, CollectionName, PrecisionName, Provider, StorePlace
+from .terminal import say, show_json
+from .views import show_hits
+
+if TYPE_CHECKING:
+    from decant.integrations.qdrant import Condition, Hit
+
+
+def search(
+    bundle: BundlePath,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What you want to know.")],
+    *,
+    store: StorePlace = "./index",
+    collection: CollectionName = "docs",
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many hits, at most.")] = 5,
+    offset: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many of the best to pass over.")
+    ] = 0,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only with this metadata; several must all hold. VALUE is a number, true, "
+            'false or text ("2020" in quotes is text).',
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Only from this source; several are alternatives."),
+    ] = None,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a collection that `decant index` made.
+
+    BUNDLE must hold the model that filled the collection. Exits with 1 if there
+    are no hits.
+
+    Examples:
+      decant search minilm "who approves a PEP?"
+      decant search minilm "rust" --source metals.md --limit 3 --json
+    """
+    from decant.integrations.qdrant import Collection
+
+    condition = _condition(where or [], source or [])
+    with (
+        open_store(store, api_key) as opened,
+        open_encoder(bundle, provider=provider, precision=precision) as encoder,
+    ):
+        target = Collection.open(opened, collection, encoder)
+        hits = target.search(query, limit=limit, offset=offset, where=condition)
+    if as_json:
+        show_json({"query": query, "hits": [_plain(hit) for hit in hits]})
+    else:
+        show_hits(hits, first=offset + 1)
+    if not hits:
+        say("no hits")
+        raise typer.Exit(Exit.FINDING)
+
+
+def _condition(where: list[str], sources: list[str]) -> Condition | None:
+    from decant.integrations.qdrant import All, Equals, Field, FieldIn
+
+    parts: list[Condition] = []
+    for pair in where:
+        key, sign, value = pair.partition("=")
+        if not key or not sign:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--where")
+        parts.append(Equals(key, _value(value)))
+    if sources:
+        parts.append(FieldIn(Field.SOURCE, sources))
+    return All(parts) if parts else None
+
+
+def _value(text: str) -> str | int | float | bool:
+    """Read a JSON scalar; anything else is text as it stands."""
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def _plain(hit: Hit) -> dict[str, object]:
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "source": hit.source,
+        "root": hit.root,
+        "start": hit.start,
+        "text": hit.text,
+        "metadata": hit.metadata,
+    }

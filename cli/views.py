@@ -1,0 +1,117 @@
+"""How results look on a terminal: certificates, hits, reports and lists of facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from .terminal import printable, results, show
+
+if TYPE_CHECKING:
+    from decant.embedders import Certificate, Entry
+    from decant.integrations.qdrant import Hit, IndexReport
+
+_PASSAGE_LINES = 3
+_MOST_PROBLEMS = 20
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print names and values, one pair a line."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(name, Text(printable(value)))
+    show(grid)
+
+
+def show_certificate(certificate: Certificate) -> None:
+    """Print a table for each entry: what was tried, and how near it came to the reference."""
+    for entry in certificate.entries:
+        show(_checks(entry))
+        show_facts(
+            {
+                "reference": f"PyTorch float32; worst cosine {floored(entry.worst_cosine)}, "
+                f"mean {floored(entry.mean_cosine)}",
+                "agreement": f"top-10 overlap {entry.top10_overlap:.1%}; largest error "
+                f"{entry.max_abs_error:.1e}; probes up to {entry.longest} tokens",
+            }
+        )
+
+
+def _checks(entry: Entry) -> Table:
+    verdict = Text("passed", "bold green") if entry.passed else Text("FAILED", "bold red")
+    title = Text.assemble(f"certificate of {entry.precision} on {entry.provider}: ", verdict)
+    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    table.add_column("check", no_wrap=True)
+    table.add_column("vectors", justify="right")
+    table.add_column("worst cosine", justify="right")
+    table.add_column("", overflow="fold")
+    for check in entry.checks:
+        found = Text("ok", "green") if check.passed else Text(check.finding or "failed", "red")
+        table.add_row(check.name, f"{check.cases:,}", floored(check.worst_cosine), found)
+    return table
+
+
+def floored(cosine: float) -> str:
+    """Return a cosine with seven digits, never rounded up to 1.
+
+    >>> floored(0.99999999)
+    '0.9999999'
+    """
+    return f"{math.floor(cosine * 1e7) / 1e7:.7f}"
+
+
+def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
+    """Print hits: rank, score and source on a line, the beginning of the passage below."""
+    width = min(results().width, 100)
+    for rank, hit in enumerate(hits, start=first):
+        source = Text(printable(hit.source), "bold", no_wrap=True, overflow="ellipsis")
+        line = Text.assemble(f"{rank:>3}  ", (f"{hit.score:.3f}", "cyan"), "  ", source)
+        show(line)
+        passage = Text(" ".join(printable(hit.text).split()))
+        lines = passage.wrap(results(), width - len("     " + " …"))
+        for number, shown in enumerate(lines[:_PASSAGE_LINES], start=1):
+            cut = number == _PASSAGE_LINES < len(lines)
+            shown.rstrip()
+            show(Text("     ") + shown + Text(" …" if cut else ""))
+
+
+def show_report(report: IndexReport, *, seconds: float) -> None:
+    """Print what an indexing run did, and what it could not read."""
+    counted = ("added", "changed", "unchanged", "removed", "unreadable")
+    chunks = ("embedded", "reused", "deleted")
+    rate = f", {report.embedded / seconds:,.0f} chunks/s" if report.embedded and seconds else ""
+    show_facts(
+        {
+            "documents": _counts(report, counted),
+            "chunks": _counts(report, chunks),
+            "time": f"{duration(seconds)}{rate}",
+        }
+    )
+    for problem in report.problems[:_MOST_PROBLEMS]:
+        line = Text.assemble(("unreadable ", "yellow"), f"{problem.source}: {problem.reason}")
+        show(Text(printable(line.plain)) if not line.spans else line)
+    if (more := len(report.problems) - _MOST_PROBLEMS) > 0:
+        show(Text(f"… and {more} more; --json lists all"))
+
+
+def _counts(report: IndexReport, names: Iterable[str]) -> str:
+    return " · ".join(f"{getattr(report, name):,} {name}" for name in names)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it.
+
+    >>> duration(0.34), duration(75)
+    ('0.3 s', '1 min 15 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

@@ -1,0 +1,127 @@
+"""How commands end: exit codes, messages, interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from decant.cli.exits import Exit, code_of, guarded
+from decant.embedders import (
+    BundleError,
+    CollectionMismatch,
+    DecantError,
+    MissingExtra,
+    ParityError,
+    ProviderError,
+    RecipeError,
+    StoreError,
+    TextError,
+)
+
+CODES = {
+    ParityError: Exit.FINDING,
+    RecipeError: Exit.INPUT,
+    TextError: Exit.INPUT,
+    BundleError: Exit.INPUT,
+    CollectionMismatch: Exit.INPUT,
+    ProviderError: Exit.ENVIRONMENT,
+    MissingExtra: Exit.ENVIRONMENT,
+    StoreError: Exit.ENVIRONMENT,
+}
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_each_kind_of_error_has_its_exit_code(kind: type[DecantError]) -> None:
+    assert code_of(kind("what happened")) is CODES[kind]
+
+
+def test_no_kind_of_error_is_forgotten() -> None:
+    assert set(CODES) == set(DecantError.__subclasses__())
+
+
+def test_a_full_disk_is_the_environments_fault() -> None:
+    assert code_of(OSError(28, "No space left on device")) is Exit.ENVIRONMENT
+
+
+def test_an_error_is_one_message_without_a_traceback(decant) -> None:
+    ran = decant("inspect", "nowhere")
+    assert ran.code == Exit.INPUT
+    assert ran.out == ""
+    assert ran.err.startswith("error: nowhere does not exist")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_with_debug_the_traceback_is_shown_too(decant) -> None:
+    ran = decant.process("--debug", "inspect", "nowhere")
+    assert ran.code == Exit.INPUT
+    assert "Traceback" in ran.err
+    assert "error: nowhere does not exist" in ran.err
+
+
+def test_a_bug_shows_its_traceback_and_says_that_it_is_one(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    @guarded
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(typer.Exit) as caught:
+        broken()
+    assert caught.value.exit_code == Exit.BUG
+    shown = capfd.readouterr().err
+    assert "Traceback" in shown
+    assert "bug in decant" in shown
+
+
+def test_a_warning_of_decant_becomes_a_message_and_those_of_libraries_do_not_show(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    import logging
+    import warnings
+
+    @guarded
+    def talkative() -> None:
+        logging.getLogger("decant").warning("cuda did not open")
+        logging.getLogger("some.library").warning("blah")
+        warnings.warn("blah", stacklevel=1)
+
+    talkative()
+    assert capfd.readouterr().err == "warning: cuda did not open\n"
+
+
+def test_an_interrupted_command_leaves_nothing_behind(
+    decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    command = decant.command("embed", tiny_bundle, "--role", "query", "-o", "vectors.npy")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        time.sleep(0.2)  # now it waits for texts
+        running.send_signal(signal.SIGINT)
+        _, rest = running.communicate(timeout=30)
+    assert b"embedding" in first
+    assert b"interrupted" in rest
+    assert b"Traceback" not in rest
+    assert running.returncode == Exit.INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_goes_away_is_no_error(decant, tiny_bundle: Path) -> None:
+    command = decant.command("embed", tiny_bundle, "--role", "query")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        ran = subprocess.run(
+            command, input=b"a\n", stdout=nobody, stderr=subprocess.PIPE, check=False
+        )
+    assert ran.returncode == Exit.CLOSED
+    assert b"Traceback" not in ran.stderr
+    assert b"error" not in ran.stderr
