@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from .bundle import Bundle
 from .certificate import Precision
-from .encoder import Progress, Vectors
 from .errors import BundleError, ProviderError
 from .onnx_session import CPU, Runtime, Session, Settled, candidates, provider_name
-from .pipeline import Pipeline, Runner
-from .recipe import Recipe, Role
+from .pipeline import BatchEncoder, Runner
 from .tokens import TokenBatch
 
 _log = logging.getLogger("decant")
 
 
-class OnnxEncoder:
+class OnnxEncoder(BatchEncoder):
     """Runs a bundle with ONNX Runtime; made by :func:`load`.
 
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
@@ -42,7 +37,6 @@ class OnnxEncoder:
     ) -> None:
         self._bundle = bundle
         self._runtime = runtime
-        self._tokenizer = bundle.tokenizer()
         self._alone = session
         self._many: Session | None = None
         self._opening = Lock()
@@ -54,50 +48,9 @@ class OnnxEncoder:
             token_budget=runtime.token_budget,
             workers=runtime.workers,
             pad_id=bundle.manifest.pad_id,
-            dim=self.dim,
+            dim=bundle.manifest.dim,
         )
-        self._pipeline = Pipeline(self._tokenizer, runner)
-
-    @property
-    def recipe(self) -> Recipe:
-        """What decides the vectors."""
-        return self._bundle.manifest.recipe
-
-    @property
-    def dim(self) -> int:
-        """The width D of the vectors."""
-        return self._bundle.manifest.dim
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The bare tokenizer; see :class:`Encoder`."""
-        return self._tokenizer.bare
-
-    def room(self, role: Role) -> int:
-        """Return how many tokens of text fit beside prompt and special tokens."""
-        return self._tokenizer.room(role)
-
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
-        """Return one vector per text, in the order given; see :meth:`Encoder.encode`."""
-        return self._pipeline.encode(texts, role=role, progress=progress)
-
-    def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Iterator[Vectors]:
-        """Yield vectors in blocks, in order; see :meth:`Encoder.stream`."""
-        return self._pipeline.stream(texts, role=role, progress=progress)
-
-    def close(self) -> None:
-        """Stop the workers; the encoder cannot be used afterwards."""
-        self._pipeline.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(bundle.tokenizer(), runner)
 
     def __repr__(self) -> str:
         return (

@@ -10,14 +10,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .encoder import Progress, Vectors
-from .recipe import Role
+from .recipe import Recipe, Role
 from .texts import blocks, checked
 from .tokens import TextTokenizer, TokenBatch, pad, token_batches
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 RunBatch = Callable[[TokenBatch], NDArray[np.float32]]
 """Maps a batch to float32 vectors of shape (B, D); called from worker threads."""
@@ -47,33 +51,65 @@ class Runner:
     dim: int
 
 
-class Pipeline:
-    """Carries texts through a :class:`Runner`, block by block, in order."""
+class BatchEncoder:
+    """The part of an encoder that does not depend on what runs its batches.
+
+    Args:
+        tokenizer: Tokenises as its recipe says.
+        runner: What runs batches.
+    """
 
     def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
         self._tokenizer = tokenizer
         self._runner = runner
         self._pool = ThreadPoolExecutor(runner.workers, thread_name_prefix="decant")
 
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        return self._tokenizer.recipe
+
+    @property
+    def dim(self) -> int:
+        """The width D of the vectors."""
+        return self._runner.dim
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bare tokenizer; see :class:`decant.embedders.Encoder`."""
+        return self._tokenizer.bare
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside prompt and special tokens."""
+        return self._tokenizer.room(role)
+
     def encode(
         self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
     ) -> Vectors:
-        """Return one vector per text; see :meth:`decant.embedders.Encoder.encode`."""
+        """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
         rows = list(self._blocks(checked(texts), role, progress))
         if len(rows) == 1:
             return Vectors(dense=rows[0])
-        return Vectors(dense=np.concatenate([np.zeros((0, self._runner.dim), np.float32), *rows]))
+        return Vectors(dense=np.concatenate([np.zeros((0, self.dim), np.float32), *rows]))
 
     def stream(
         self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
     ) -> Iterator[Vectors]:
-        """Yield vectors in blocks; see :meth:`decant.embedders.Encoder.stream`."""
+        """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
         for rows in self._blocks(checked(texts), role, progress):
             yield Vectors(dense=rows)
 
     def close(self) -> None:
-        """Stop the workers; the pipeline cannot be used afterwards."""
+        """Stop the workers; the encoder cannot be used afterwards."""
         self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        """Return the encoder itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the encoder."""
+        self.close()
 
     def _blocks(
         self, texts: Iterable[str], role: Role, progress: Progress | None

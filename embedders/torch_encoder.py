@@ -5,18 +5,14 @@ It shares tokenising and pooling rules with the production encoder, and no graph
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from .choices import Choices
-from .encoder import Progress, Vectors
-from .pipeline import Pipeline, Runner
-from .recipe import Recipe, Role
+from .pipeline import BatchEncoder, Runner
 from .resolution import resolve
 from .source import Source, find_source
 from .tokenizer_file import load_tokenizer
@@ -26,7 +22,7 @@ from .torch_model import PooledModel, load_model, pad_id
 _TOKEN_BUDGET = 4096
 
 
-class TorchEncoder:
+class TorchEncoder(BatchEncoder):
     """Runs a model folder with PyTorch.
 
     Args:
@@ -37,7 +33,6 @@ class TorchEncoder:
 
     def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
         self.model = model
-        self._tokenizer = tokenizer
         runner = Runner(
             run=self.run,
             run_alone=self.run,
@@ -46,7 +41,7 @@ class TorchEncoder:
             pad_id=pad_id,
             dim=model.dim,
         )
-        self._pipeline = Pipeline(tokenizer, runner)
+        super().__init__(tokenizer, runner)
 
     @classmethod
     def from_pretrained(
@@ -68,44 +63,9 @@ class TorchEncoder:
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
     @property
-    def recipe(self) -> Recipe:
-        """What decides the vectors."""
-        return self.model.recipe
-
-    @property
-    def dim(self) -> int:
-        """The width D of the vectors."""
-        return self.model.dim
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The bare tokenizer; see :class:`Encoder`."""
-        return self._tokenizer.bare
-
-    @property
     def text_tokenizer(self) -> TextTokenizer:
         """Tokenises as the recipe says; for export and training."""
         return self._tokenizer
-
-    def room(self, role: Role) -> int:
-        """Return how many tokens of text fit beside prompt and special tokens."""
-        return self._tokenizer.room(role)
-
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
-        """Return one vector per text, in the order given; see :meth:`Encoder.encode`."""
-        return self._pipeline.encode(texts, role=role, progress=progress)
-
-    def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Iterator[Vectors]:
-        """Yield vectors in blocks, in order; see :meth:`Encoder.stream`."""
-        return self._pipeline.stream(texts, role=role, progress=progress)
-
-    def close(self) -> None:
-        """Stop the worker; the encoder cannot be used afterwards."""
-        self._pipeline.close()
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return float32 vectors of shape (B, D) for one batch."""
