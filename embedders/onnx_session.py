@@ -43,7 +43,9 @@ _NAMES = {
 # Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
 _AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
 _CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
-_CPU_TOKEN_BUDGET = 1024
+# Measured (EXPERIMENTS.md): its kernel takes three times as long as what it fuses.
+_SLOW_ON_CPU = ["SkipLayerNormFusion"]
+_CPU_TOKEN_BUDGET = 512
 _GPU_TOKEN_BUDGET = 16_384
 
 
@@ -73,7 +75,7 @@ class Runtime:
         """Return the same with every None replaced by what suits ``provider``."""
         cores = available_cores()
         # Measured (EXPERIMENTS.md): on CPUs, one single-threaded worker a core beats one worker
-        # with all cores, and batches of about a thousand tokens stay in its cache.
+        # with all cores, and batches of some hundred tokens stay in its cache and pad little.
         workers = self.workers or (cores if provider == CPU else 2)
         threads = self.threads or (max(1, cores // workers) if provider == CPU else 1)
         budget = self.token_budget or (_CPU_TOKEN_BUDGET if provider == CPU else _GPU_TOKEN_BUDGET)
@@ -208,7 +210,12 @@ def _open(
             # Finds the CUDA libraries of the nvidia-* wheels or of torch; absent before 1.21.
             getattr(onnxruntime, "preload_dlls", lambda: None)()
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+            session = onnxruntime.InferenceSession(
+                str(path),
+                options,
+                providers=wanted,
+                disabled_optimizers=_SLOW_ON_CPU if provider == CPU else None,
+            )
         except Exception as error:  # its errors share no base of their own
             reason = str(error).strip().partition("\n")[0]
             raise ProviderError(f"{provider} does not open {path}: {reason}") from error

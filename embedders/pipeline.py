@@ -101,7 +101,7 @@ class BatchEncoder:
 
     def close(self) -> None:
         """Stop the workers; the encoder cannot be used afterwards."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         """Return the encoder itself."""
