@@ -7,7 +7,7 @@ collection was made as its recipe says, or given by a caller who vouches for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Self
 
@@ -27,8 +27,8 @@ from .passages import Hit, Passage, Record, hit, passage
 from .points import DOCUMENTS, Kind, checked_vectors, passages, record_id
 from .removal import Remover
 from .report import IndexProgress, IndexReport
-from .settings import CollectionSettings
-from .store import Fetch, Store, check_name
+from .settings import CollectionSettings, Indexed
+from .store import Fetch, Store, check_name, each
 from .target import Target
 
 if TYPE_CHECKING:
@@ -169,6 +169,15 @@ class Collection(AsyncMethods):
         known = {item.id: item for item in held}
         return [known[identity] for identity in ids if identity in known]
 
+    def each(self, where: Where | None = None, *, with_vectors: bool = False) -> Iterator[Passage]:
+        """Yield all passages, or all that match, in the order of their point ids.
+
+        Those that come or go meanwhile may be missed.
+        """
+        fetch = Fetch(dense=with_vectors)
+        for page in each(self._store, self._name, passages(where), fetch):
+            yield from map(passage, page)
+
     def search(
         self,
         query: str,
@@ -267,6 +276,10 @@ class Collection(AsyncMethods):
             passages=self.count(),
             documents=self._store.count(self._name, DOCUMENTS),
         )
+
+    def add_index(self, entry: Indexed) -> None:
+        """Index a metadata entry, which makes filters on it fast in large collections."""
+        self._store.add_index(self._name, entry)
 
     def optimize(self) -> None:
         """Build the vector index, where the engine does not do so by itself.

@@ -24,7 +24,7 @@ from .card import Card
 from .conditions import Where, translate
 from .edge_filter import EdgeDialect
 from .edge_home import EdgeHome
-from .settings import CollectionSettings, FieldType
+from .settings import CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
     KEYWORDS,
@@ -102,6 +102,10 @@ class EdgeStore:
             self._shard(name).close()
             del self._shards[name]
             self._home.remove(name)
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Index a metadata entry, of points that are there and that come."""
+        self._update(name, edge.UpdateOperation.create_field_index(entry.path, _SCHEMA[entry.type]))
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""

@@ -19,7 +19,7 @@ from .card import Card
 from .conditions import Where, translate
 from .remote_filter import RemoteDialect
 from .server import Server
-from .settings import CollectionSettings, FieldType
+from .settings import CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
     KEYWORDS,
@@ -120,22 +120,22 @@ class RemoteStore:
                 "not made by decant; choose another name"
             )
         for path, kind in metadata[_INDEXES].items():
-            if path not in info.payload_schema and not self._server.is_local:
-                self._ask(
-                    f"indexing {path!r} in {name!r}",
-                    partial(
-                        self._client.create_payload_index,
-                        name,
-                        field_name=path,
-                        field_schema=models.PayloadSchemaType(kind),
-                    ),
-                )
+            if path not in info.payload_schema:
+                self._index(name, path, FieldType(kind))
         return Card.from_json(str(metadata[_CARD]), where=f"collection {name!r} at {self.place}")
 
     def drop(self, name: str) -> None:
         """Delete the collection with all it holds."""
         self.card(name)
         self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Index a metadata entry, of points that are there and that come."""
+        info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
+        indexes = {**(info.config.metadata or {})[_INDEXES], entry.path: entry.type.value}
+        noted = partial(self._client.update_collection, name, metadata={_INDEXES: indexes})
+        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
+        self._index(name, entry.path, entry.type)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
@@ -243,6 +243,13 @@ class RemoteStore:
     ) -> None:
         """Close the store."""
         self.close()
+
+    def _index(self, name: str, path: str, kind: FieldType) -> None:
+        if self._server.is_local:
+            return  # it has no payload indexes, and warns of every attempt
+        schema = models.PayloadSchemaType(kind.value)
+        request = partial(self._client.create_payload_index, name, path, field_schema=schema)
+        self._ask(f"indexing {path!r} in {name!r}", request)
 
     def _has(self, name: str) -> bool:
         return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .card import Card
     from .conditions import Where
-    from .settings import CollectionSettings
+    from .settings import CollectionSettings, Indexed
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 Payload: TypeAlias = dict[str, Json]
@@ -115,6 +115,10 @@ class Store(Protocol):
 
     def drop(self, name: str) -> None:
         """Delete the collection with all it holds; fails if it is not there."""
+        ...
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Index a metadata entry, of points that are there and that come; again is harmless."""
         ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:

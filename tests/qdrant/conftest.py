@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
 
-from decant.embedders import HashEncoder
+from decant.embedders import HashEncoder, Progress, Role, Vectors
 from decant.integrations.qdrant import (
     Collection,
     EdgeStore,
@@ -98,3 +98,43 @@ def edge_years(edge: Store, encoder: HashEncoder) -> Collection:
     collection = Collection.create(edge, "docs", encoder)
     collection.add([Record(id="1", text="the year one", metadata={"year": 1})])
     return collection
+
+
+class Watched(HashEncoder):
+    """Remembers the texts that it was given to embed as passages, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.texts: list[str] = []
+        self.streams = 0
+
+    def stream(
+        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        def watch() -> Iterator[str]:
+            for text in texts:
+                self.texts.append(text)
+                yield text
+
+        if role is Role.QUERY:
+            yield from super().stream(texts, role=role, progress=progress)
+        else:
+            self.streams += 1
+            yield from super().stream(watch(), role=role, progress=progress)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def embedded(watched: Watched) -> list[str]:
+    """Return the texts that the encoder of ``docs`` has embedded as passages, so far."""
+    return watched.texts
+
+
+@pytest.fixture
+def docs(store: Store, watched: Watched) -> Collection:
+    """Return an empty collection whose encoder is watched."""
+    return Collection.create(store, "docs", watched)

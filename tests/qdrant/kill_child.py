@@ -1,4 +1,4 @@
-"""Index a folder slowly, to be killed meanwhile; run by ``test_crash.py`` in a process of its own.
+"""Index a folder slowly, to be killed meanwhile; run by ``test_kill.py`` in a process of its own.
 
 Arguments: the folder of texts, the folder of the index, seconds to spend on each text.
 """
