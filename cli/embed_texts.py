@@ -76,7 +76,7 @@ def embed(
         _input(file) as stream,
         open_encoder(bundle, provider=provider, precision=precision) as encoder,
         _writer(output, encoder.dim) as writer,
-        bar("embedding", total=_count(file), unit="texts", hidden=hidden) as shown,
+        bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
     ):
         lines = read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
         done = _embed(lines, encoder, role, writer, shown)

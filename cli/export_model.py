@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decant.embedders import Attention, Choices, Pooling, Span
+from decant.embedders import Attention, Choices, Pooling, Span, need
 
 from .options import AsJson
 from .progress import steps
@@ -17,6 +17,8 @@ from .views import show_certificate
 
 if TYPE_CHECKING:
     from decant.embedders import Certificate, Source
+
+_NEEDED = ("torch", "transformers", "onnxscript", "optimum")
 
 
 def export(
@@ -112,6 +114,8 @@ def export_source(
     no_more_download_bars()
     with steps() as step:
         step("starting PyTorch")
+        for module in _NEEDED:
+            need(module, extra="export")
         from decant.export import export as run
 
         return run(source, target, choices=choices, replace=replace, step=step)

@@ -41,6 +41,8 @@ def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[
     """
     for number, data in enumerate(stream, start=1):
         content = data.removeprefix(codecs.BOM_UTF8) if number == 1 else data
+        if not content:
+            return  # there was nothing but the mark
         content = content.removesuffix(b"\n").removesuffix(b"\r")
         try:
             text = content.decode()

@@ -47,9 +47,15 @@ def steps(*, keep: bool = True) -> Iterator[Step]:
                 progress.update(underway.pop(), completed=1)
             underway.append(progress.add_task(name, total=1))
 
-        yield begin
-        if underway:
-            progress.update(underway.pop(), completed=1)
+        try:
+            yield begin
+        except BaseException:
+            # Not finished, so no tick; the message that follows says what happened.
+            for task in underway:
+                progress.remove_task(task)
+            raise
+        for task in underway:
+            progress.update(task, completed=1)
 
 
 @dataclass(slots=True)
@@ -76,13 +82,16 @@ class Bar:
 
 
 @contextmanager
-def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Iterator[Bar]:
+def bar(
+    verb: str, *, total: int | None, unit: str, steady: bool = False, hidden: bool = False
+) -> Iterator[Bar]:
     """Give a bar that vanishes in the end.
 
     Args:
         verb: What is being done, for example ``indexing``.
         total: How much there is; None if nobody knows.
         unit: What is counted, in the plural.
+        steady: Each takes about as long, so that the time left can be told, else the time gone.
         hidden: Print a line instead of drawing a bar, even on a terminal.
     """
     visible = messages().is_terminal and not hidden
@@ -94,8 +103,8 @@ def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Ite
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn() if steady and total is not None else TimeElapsedColumn(),
     ]
-    columns.append(TimeElapsedColumn() if total is None else TimeRemainingColumn())
     with Progress(
         *columns, console=messages(), expand=True, transient=True, disable=not visible
     ) as progress:

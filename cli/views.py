@@ -95,8 +95,8 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
         }
     )
     for problem in report.problems[:_MOST_PROBLEMS]:
-        line = Text.assemble(("unreadable ", "yellow"), f"{problem.source}: {problem.reason}")
-        show(Text(printable(line.plain)) if not line.spans else line)
+        told = printable(f"{problem.source}: {problem.reason}")
+        show(Text.assemble(("unreadable ", "yellow"), told))
     if (more := len(report.problems) - _MOST_PROBLEMS) > 0:
         show(Text(f"… and {more} more; --json lists all"))
 

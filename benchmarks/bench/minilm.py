@@ -23,14 +23,15 @@ def model_folder() -> Path:
         return Path(folder)
 
 
-def bundle(model: Path, work: Path, *, tick: Callable[[str], object]) -> Path:
-    """Export ``model`` and return the bundle.
+def bundle(model: Path | None, work: Path, *, tick: Callable[[str], object]) -> Path:
+    """Export a model and return the bundle.
 
     Args:
-        model: A Transformers or sentence-transformers folder.
+        model: A Transformers or sentence-transformers folder; None takes the installed one.
         work: Where the bundle goes.
         tick: Told what is being done.
     """
+    source = find_source(model_folder(), name=NAME) if model is None else find_source(model)
     target = work / "bundle"
-    export(find_source(model, name=NAME), target, step=tick)
+    export(source, target, step=tick)
     return target

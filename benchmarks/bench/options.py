@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from decant.embedders import DecantError
+from decant.embedders import DecantError, need
 
 from .minilm import bundle, model_folder
 from .report import Result, save, show
@@ -107,10 +107,11 @@ def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:
         notes.print(f"[dim]… {what}[/]")
 
     try:
+        need("transformers", extra="export").utils.logging.disable_progress_bar()
         with TemporaryDirectory() as folder:
             work = Path(folder)
+            made = options.bundle or bundle(options.model, work, tick=tick)
             model = options.model or model_folder()
-            made = options.bundle or bundle(model, work, tick=tick)
             result = measure(Stage(model=model, bundle=made, work=work, tick=tick))
     except DecantError as error:
         sys.exit(f"{type(error).__name__}: {error}")

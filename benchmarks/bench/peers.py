@@ -65,7 +65,7 @@ def sentence_transformers(model: Path) -> Peer:
         name="sentence-transformers",
         threads=f"torch's own number of threads, {torch.get_num_threads()}",
         default_batch=32,
-        batches=(4, 8, 16, 32, 64),
+        batches=(4, 8, 16, 32),
         embed=embed,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from command_line import Decant
 from decant.cli.exits import Exit, code_of, guarded
 from decant.embedders import (
     BundleError,
@@ -49,7 +50,7 @@ def test_a_full_disk_is_the_environments_fault() -> None:
     assert code_of(OSError(28, "No space left on device")) is Exit.ENVIRONMENT
 
 
-def test_an_error_is_one_message_without_a_traceback(decant) -> None:
+def test_an_error_is_one_message_without_a_traceback(decant: Decant) -> None:
     ran = decant("inspect", "nowhere")
     assert ran.code == Exit.INPUT
     assert ran.out == ""
@@ -57,7 +58,7 @@ def test_an_error_is_one_message_without_a_traceback(decant) -> None:
     assert len(ran.err.splitlines()) == 1
 
 
-def test_with_debug_the_traceback_is_shown_too(decant) -> None:
+def test_with_debug_the_traceback_is_shown_too(decant: Decant) -> None:
     ran = decant.process("--debug", "inspect", "nowhere")
     assert ran.code == Exit.INPUT
     assert "Traceback" in ran.err
@@ -96,7 +97,7 @@ def test_a_warning_of_decant_becomes_a_message_and_those_of_libraries_do_not_sho
 
 
 def test_an_interrupted_command_leaves_nothing_behind(
-    decant, tiny_bundle: Path, tmp_path: Path
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     command = decant.command("embed", tiny_bundle, "--role", "query", "-o", "vectors.npy")
     with subprocess.Popen(
@@ -114,7 +115,7 @@ def test_an_interrupted_command_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_is_no_error(decant, tiny_bundle: Path) -> None:
+def test_a_reader_that_goes_away_is_no_error(decant: Decant, tiny_bundle: Path) -> None:
     command = decant.command("embed", tiny_bundle, "--role", "query")
     reading, writing = os.pipe()
     os.close(reading)

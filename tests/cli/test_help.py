@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from command_line import Decant
 from decant.cli.exits import CODES, Exit
 from decant.cli.main import _COMMANDS
 from fresh_process import loaded_by_import
@@ -19,7 +20,7 @@ HEAVY = {"numpy", "onnxruntime", "qdrant_client", "qdrant_edge", "tokenizers", "
 
 
 @pytest.mark.parametrize("name", _COMMANDS)
-def test_every_command_explains_itself_with_an_example(decant, name: str) -> None:
+def test_every_command_explains_itself_with_an_example(decant: Decant, name: str) -> None:
     ran = decant(name, "--help")
     assert ran.code == Exit.OK
     assert "Examples:" in ran.out
@@ -32,7 +33,7 @@ def test_no_line_of_an_explanation_is_broken_on_80_columns(name: str) -> None:
     assert max(map(len, lines)) <= 78
 
 
-def test_the_help_lists_every_command_and_every_exit_code(decant) -> None:
+def test_the_help_lists_every_command_and_every_exit_code(decant: Decant) -> None:
     ran = decant("--help")
     assert all(name in ran.out for name in _COMMANDS)
     documented = {int(found) for found in re.findall(r"^ *(\d+)  ", CODES, re.MULTILINE)}
@@ -40,15 +41,15 @@ def test_the_help_lists_every_command_and_every_exit_code(decant) -> None:
     assert all(line.rstrip() in ran.out for line in CODES.splitlines())
 
 
-def test_without_a_command_the_help_is_shown(decant) -> None:
+def test_without_a_command_the_help_is_shown(decant: Decant) -> None:
     assert "Usage: " in decant().out
 
 
-def test_the_version_is_the_projects(decant) -> None:
+def test_the_version_is_the_projects(decant: Decant) -> None:
     assert decant("--version").out == f"decant {PROJECT['project']['version']}\n"
 
 
-def test_an_unknown_option_is_wrong_usage(decant) -> None:
+def test_an_unknown_option_is_wrong_usage(decant: Decant) -> None:
     ran = decant("search", "--no-such-option")
     assert ran.code == Exit.INPUT
     assert "no-such-option" in ran.err

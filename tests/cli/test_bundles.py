@@ -1,0 +1,128 @@
+"""``decant export``, ``verify`` and ``inspect``: bundles made, certified and shown."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import Decant
+from decant.cli.exits import Exit
+from decant.embedders import Recipe
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny bundle, to be changed."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+
+
+def test_an_export_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
+    decant: Decant, tiny_folder: Path
+) -> None:
+    ran = decant(
+        "export", tiny_folder, "made", "--json", "--pooling", "max", "--dim", 16,
+        "--query-prompt", "ask: {text}", "--no-normalize", "--max-tokens", 48, "--name", "mine",
+    )  # fmt: skip
+    assert ran.code == Exit.OK
+    assert ran.json["passed"] is True
+    assert "tracing the graph" in ran.err
+    recipe = inspected(decant, "made")
+    assert (recipe.base, recipe.pooling, recipe.dim) == ("mine", "max", 16)
+    assert (recipe.query.template, recipe.normalize, recipe.max_tokens) == (
+        "ask: {text}",
+        False,
+        48,
+    )
+
+
+def test_an_export_into_a_bundle_needs_permission(decant: Decant, bundle: Path) -> None:
+    ran = decant("export", "anything", bundle)
+    assert ran.code == Exit.INPUT
+    assert ran.out == ""
+
+
+def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
+    ran = decant("export", "no/such-model", "made")
+    assert ran.code == Exit.INPUT
+    assert "no/such-model" in ran.err
+
+
+def test_without_pytorch_the_pip_line_is_said(
+    decant: Decant, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    ran = decant("export", tiny_folder, "made")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "pip install 'decant[export]'" in ran.err
+
+
+def test_a_pooling_that_does_not_exist_is_wrong_usage(decant: Decant, tiny_folder: Path) -> None:
+    ran = decant("export", tiny_folder, "made", "--pooling", "median")
+    assert ran.code == Exit.INPUT
+    assert "median" in ran.err
+
+
+def test_verifying_writes_a_certificate_and_passes(decant: Decant, bundle: Path) -> None:
+    (bundle / "certificate.json").unlink()
+    ran = decant("verify", bundle)
+    assert ran.code == Exit.OK
+    assert "passed" in ran.out
+    assert (bundle / "certificate.json").is_file()
+
+
+def test_verifying_a_damaged_bundle_fails_by_name(decant: Decant, bundle: Path) -> None:
+    (bundle / "config.json").write_text("{}")
+    ran = decant("verify", bundle)
+    assert ran.code == Exit.FINDING
+    assert "FAILED" in ran.out
+    assert "config.json" in "".join(ran.out.split())
+    assert "has not passed" in ran.err
+    assert decant("verify", bundle, "--json").json["passed"] is False
+
+
+def test_verifying_on_a_provider_that_is_not_there_is_the_environments_fault(
+    decant: Decant, bundle: Path
+) -> None:
+    ran = decant("verify", bundle, "--provider", "coreml")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "CoreMLExecutionProvider is not installed" in ran.err
+
+
+def test_inspecting_shows_recipe_prompts_files_graph_and_certificate(
+    decant: Decant, bundle: Path
+) -> None:
+    ran = decant("inspect", bundle)
+    assert ran.code == Exit.OK
+    for shown in (
+        '"query: {text}"', '"passage: {text}"', "mean", "onnx/model.onnx",
+        "input_ids, attention_mask → sentence_embedding", "passed on CPUExecutionProvider",
+    ):  # fmt: skip
+        assert shown in ran.out
+
+
+def test_inspecting_gives_json_with_the_whole_recipe(decant: Decant, bundle: Path) -> None:
+    found = decant("inspect", bundle, "--json").json
+    assert found["graphs"] == {
+        "fp32": {"inputs": ["input_ids", "attention_mask"], "outputs": ["sentence_embedding"]}
+    }
+    assert found["passed"] is True
+    assert inspected(decant, bundle).query.template == "query: {text}"
+
+
+def test_inspecting_a_damaged_bundle_names_the_file(decant: Decant, bundle: Path) -> None:
+    (bundle / "tokenizer.json").write_text("{}")
+    ran = decant("inspect", bundle)
+    assert ran.code == Exit.INPUT
+    assert "tokenizer.json was altered or damaged" in ran.err
+
+
+def inspected(decant: Decant, bundle: str | Path) -> Recipe:
+    """Return the recipe that ``decant inspect --json`` shows."""
+    import json
+
+    manifest = decant("inspect", bundle, "--json").json["manifest"]
+    assert isinstance(manifest, dict)
+    return Recipe.from_json(json.dumps(manifest["recipe"]))

@@ -1,0 +1,179 @@
+"""``decant index`` and ``decant search``: a folder in, hits out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import Decant
+from decant.cli.exits import Exit
+from decant.embedders import HashEncoder, load
+from decant.integrations.qdrant import Collection, Record, connect
+
+PASSAGE = "Bread rises because yeast turns sugar into carbon dioxide."
+
+
+@pytest.fixture
+def indexed(decant: Decant, tiny_bundle: Path, notes: Path) -> Decant:
+    """Return the command, in a folder where ``notes`` is indexed."""
+    assert decant("index", tiny_bundle, notes).code == Exit.OK
+    return decant
+
+
+def test_a_folder_is_indexed_and_the_report_shown(
+    decant: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    ran = decant("index", tiny_bundle, notes)
+    assert ran.code == Exit.OK
+    assert "3 added · 0 changed · 0 unchanged · 0 removed · 0 unreadable" in ran.out
+    assert "indexing 3 documents" in ran.err
+    assert "runs on CPUExecutionProvider in fp32" in ran.err
+
+
+def test_indexing_again_embeds_only_what_changed(
+    indexed: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    (notes / "ferry.txt").write_text("There is no ferry any more.\n")
+    (notes / "bread.md").unlink()
+    report = indexed("index", tiny_bundle, notes, "--json").json["report"]
+    assert isinstance(report, dict)
+    counts = {name: report[name] for name in ("added", "changed", "unchanged", "removed")}
+    assert counts == {"added": 0, "changed": 1, "unchanged": 1, "removed": 1}
+    assert report["embedded"] == 1
+
+
+def test_an_unreadable_file_is_named_and_the_others_are_indexed(
+    decant: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    (notes / "latin.txt").write_bytes(b"caf\xe9")
+    ran = decant("index", tiny_bundle, notes)
+    assert ran.code == Exit.FINDING
+    assert "3 added" in ran.out
+    assert "latin.txt: byte 0xe9" in ran.out
+
+
+def test_a_folder_without_text_is_an_input_error(
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = decant("index", tiny_bundle, "empty")
+    assert ran.code == Exit.INPUT
+    assert "no readable text" in ran.err
+
+
+def test_hits_are_shown_with_score_source_and_passage(indexed: Decant, tiny_bundle: Path) -> None:
+    ran = indexed("search", tiny_bundle, PASSAGE)
+    assert ran.code == Exit.OK
+    assert "bread.md" in ran.out
+    assert "Bread rises because yeast" in ran.out
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
+
+
+def test_hits_as_json_have_the_whole_passage(indexed: Decant, tiny_bundle: Path) -> None:
+    hits = found(indexed, tiny_bundle, PASSAGE, "--limit", 2)
+    assert len(hits) == 2
+    assert set(hits[0]) == {"id", "score", "source", "root", "start", "text", "metadata"}
+    assert {hit["source"] for hit in hits} <= {"bread.md", "ferry.txt", "peps.txt"}
+
+
+def test_an_offset_continues_where_the_limit_stopped(indexed: Decant, tiny_bundle: Path) -> None:
+    all_hits = found(indexed, tiny_bundle, PASSAGE, "--limit", 3)
+    assert found(indexed, tiny_bundle, PASSAGE, "--limit", 1, "--offset", 2) == all_hits[2:]
+    shown = indexed("search", tiny_bundle, PASSAGE, "--limit", 1, "--offset", 2).out
+    assert shown.startswith("  3  ")
+
+
+def test_sources_are_alternatives(indexed: Decant, tiny_bundle: Path) -> None:
+    hits = found(indexed, tiny_bundle, "x", "--source", "ferry.txt", "--source", "peps.txt")
+    assert {hit["source"] for hit in hits} == {"ferry.txt", "peps.txt"}
+
+
+def test_no_hits_are_said_so_and_told_by_the_exit_code(indexed: Decant, tiny_bundle: Path) -> None:
+    ran = indexed("search", tiny_bundle, PASSAGE, "--source", "nothing.md")
+    assert ran.code == Exit.FINDING
+    assert ran.out == ""
+    assert ran.err == "no hits\n"
+    assert indexed("search", tiny_bundle, "x", "--source", "n", "--json").json["hits"] == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ids"),
+    [
+        (["year=2020"], {"number"}),
+        (['year="2020"'], {"text"}),
+        (["draft=true"], {"text"}),
+        (["name=a=b c"], {"number"}),
+        (["year=2020", "draft=true"], set()),
+        (["ratio=0.5"], {"text"}),
+    ],
+)
+def test_metadata_is_compared_with_json_values_or_text(
+    decant: Decant, tiny_bundle: Path, conditions: list[str], ids: set[str]
+) -> None:
+    records = [
+        Record(id="number", text="one", metadata={"year": 2020, "name": "a=b c"}),
+        Record(id="text", text="two", metadata={"year": "2020", "draft": True, "ratio": 0.5}),
+    ]
+    with connect("./index") as store, load(tiny_bundle) as encoder:
+        Collection.create(store, "docs", encoder).add(records)
+    options = [word for condition in conditions for word in ("--where", condition)]
+    assert {hit["id"] for hit in found(decant, tiny_bundle, "x", *options)} == ids
+
+
+def test_a_condition_without_a_value_is_wrong_usage(indexed: Decant, tiny_bundle: Path) -> None:
+    ran = indexed("search", tiny_bundle, "x", "--where", "year")
+    assert ran.code == Exit.INPUT
+    assert "KEY=VALUE" in ran.err
+
+
+def test_another_models_collection_is_refused_and_both_are_named(
+    decant: Decant, tiny_bundle: Path
+) -> None:
+    with connect("./index") as store:
+        Collection.create(store, "docs", HashEncoder())
+    ran = decant("search", tiny_bundle, "x")
+    assert ran.code == Exit.INPUT
+    assert HashEncoder().recipe.digest() in ran.err
+    assert "tiny-bert" in ran.err
+
+
+def test_a_collection_that_is_not_there_is_a_store_error(
+    indexed: Decant, tiny_bundle: Path
+) -> None:
+    ran = indexed("search", tiny_bundle, "x", "--collection", "nope")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "'nope'" in ran.err
+    assert "'docs'" in ran.err
+
+
+def test_a_server_that_is_not_there_is_a_store_error(decant: Decant, tiny_bundle: Path) -> None:
+    ran = decant("search", tiny_bundle, "x", "--store", "http://127.0.0.1:9")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "http://127.0.0.1:9" in ran.err
+
+
+def test_a_key_in_the_environment_does_not_disturb_a_folder(
+    indexed: Decant, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    assert indexed("search", tiny_bundle, PASSAGE).code == Exit.OK
+
+
+def test_a_passage_cannot_steer_the_terminal(
+    decant: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    (notes / "bread.md").write_text("[bold]not markup[/bold] \x1b[31mred\x1b[0m \x07 bell")
+    decant("index", tiny_bundle, notes)
+    out = decant("search", tiny_bundle, "x", "--source", "bread.md").out
+    assert "[bold]not markup[/bold]" in out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+
+
+def found(decant: Decant, bundle: Path, *words: object) -> list[dict[str, object]]:
+    """Return the hits of a search."""
+    hits = json.loads(decant("search", bundle, *words, "--json").out)["hits"]
+    assert isinstance(hits, list)
+    return hits
