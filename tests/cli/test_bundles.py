@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,8 @@ def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
     assert "no/such-model" in ran.err
 
 
-def test_without_pytorch_the_pip_line_is_said(
-    decant: Decant, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    ran = decant("export", tiny_folder, "made")
+def test_without_pytorch_the_pip_line_is_said(decant: Decant, tiny_folder: Path) -> None:
+    ran = decant.without("torch", "export", tiny_folder, "made")
     assert ran.code == Exit.ENVIRONMENT
     assert "pip install 'decant[export]'" in ran.err
 
@@ -110,6 +106,12 @@ def test_inspecting_gives_json_with_the_whole_recipe(decant: Decant, bundle: Pat
     }
     assert found["passed"] is True
     assert inspected(decant, bundle).query.template == "query: {text}"
+
+
+def test_inspecting_works_without_onnxruntime(decant: Decant, bundle: Path) -> None:
+    ran = decant.without("onnxruntime", "inspect", bundle)
+    assert ran.code == Exit.OK
+    assert "'onnxruntime' is not installed" in ran.out
 
 
 def test_inspecting_a_damaged_bundle_names_the_file(decant: Decant, bundle: Path) -> None:

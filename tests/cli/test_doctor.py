@@ -99,6 +99,18 @@ def test_two_builds_of_onnxruntime_are_a_problem_with_the_pip_lines(
     )
 
 
+def test_without_onnxruntime_the_pip_line_is_said_and_the_rest_still_looked_at(
+    decant: Decant,
+) -> None:
+    ran = decant.without("onnxruntime", "doctor", "--json")
+    assert ran.code == Exit.FINDING
+    findings = ran.json["findings"]
+    assert isinstance(findings, list)
+    (found,) = [item for item in findings if item["health"] == "problem"]
+    assert "pip install 'decant[cpu]'" in found["advice"]
+    assert {item["topic"] for item in findings} >= {"system", "store", "extra"}
+
+
 def test_a_provider_that_is_not_there_does_not_count_as_running() -> None:
     found = _provider("MIGraphXExecutionProvider")
     assert found.health is Health.PROBLEM

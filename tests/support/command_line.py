@@ -42,8 +42,20 @@ class Decant:
 
     def process(self, *arguments: object, typed: bytes = b"", **environment: str) -> Ran:
         """Run it in a process of its own."""
+        return self._run(self.command(*arguments), typed, environment)
+
+    def without(self, package: str, *arguments: object) -> Ran:
+        """Run it in a process where ``package`` cannot be imported, as if not installed."""
+        script = (
+            "import sys; sys.modules[sys.argv.pop(1)] = None; "
+            "from decant.cli.main import app; app(prog_name='decant')"
+        )
+        words = [sys.executable, "-c", script, package, *map(str, arguments)]
+        return self._run(words, b"", {})
+
+    def _run(self, command: list[str], typed: bytes, environment: dict[str, str]) -> Ran:
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             input=typed,
             capture_output=True,
             env={**os.environ, **environment},
