@@ -52,8 +52,9 @@ fix: $(DEV)  ## repair what the linter can, and format
 	$(BIN)/ruff format
 
 bench: $(VENV)/.installed-quickstart,peers  ## compare with sentence-transformers, fastembed and others
-	$(BIN)/python benchmarks/encode.py
-	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
+	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
+	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 
 # What stands after "installed-" are extras of pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made

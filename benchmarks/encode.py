@@ -51,13 +51,15 @@ class Options:
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line."""
     made = parser(str(__doc__), rounds=5)
-    made.add_argument("--tokens", type=positive, default=24_000, help="size of the mixed run")
+    made.add_argument(
+        "--tokens", type=positive, default=24_000, help="size of the mixed run (%(default)s)"
+    )
     made.add_argument(
         "--lengths", type=positive, nargs="*", default=[32, 128, 256],
-        help="further runs, half the size, with texts a little under so many tokens",
+        help="further runs, half the size, with texts a little under so many tokens (%(default)s)",
     )  # fmt: skip
     made.add_argument(
-        "--peers", nargs="*", default=list(PEERS), choices=PEERS, help="whom to compare with"
+        "--peers", nargs="*", default=list(PEERS), choices=PEERS, help="whom to compare with (all)"
     )
     made.add_argument(
         "--runtime", type=read_runtime, action="append", default=[], metavar="WxTxB",

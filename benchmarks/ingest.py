@@ -95,9 +95,11 @@ class Ours:
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line."""
     made = parser(str(__doc__), rounds=3)
-    made.add_argument("--documents", type=positive, default=10, help="how many to ingest")
     made.add_argument(
-        "--peers", nargs="*", default=list(PEERS), choices=PEERS, help="whom to compare with"
+        "--documents", type=positive, default=10, help="how many to ingest (%(default)s)"
+    )
+    made.add_argument(
+        "--peers", nargs="*", default=list(PEERS), choices=PEERS, help="whom to compare with (all)"
     )
     found = made.parse_args(arguments)
     return Options(common=common(found), documents=found.documents, peers=tuple(found.peers))

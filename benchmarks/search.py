@@ -28,7 +28,7 @@ from decant.integrations.qdrant import (
     connect,
 )
 
-WANTED = 15.0
+WANTED = 15.0  # milliseconds
 LAYOUT = CollectionSettings(indexed=(Indexed(key="indexed", type=FieldType.BOOL),))
 _WORDS = 10  # of a chunk make a query
 _BATCH = 2_000
@@ -70,10 +70,16 @@ class Times:
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line."""
     made = parser(str(__doc__), rounds=5)
-    made.add_argument("--chunks", type=positive, default=10_000, help="how many to store")
-    made.add_argument("--chunk-tokens", type=positive, default=96, help="the longest chunk")
-    made.add_argument("--queries", type=positive, default=100, help="how many different ones")
-    made.add_argument("--limit", type=positive, default=10, help="hits to ask for")
+    made.add_argument(
+        "--chunks", type=positive, default=10_000, help="how many to store (%(default)s)"
+    )
+    made.add_argument(
+        "--chunk-tokens", type=positive, default=40, help="the longest chunk (%(default)s)"
+    )
+    made.add_argument(
+        "--queries", type=positive, default=100, help="how many different ones (%(default)s)"
+    )
+    made.add_argument("--limit", type=positive, default=10, help="hits to ask for (%(default)s)")
     made.add_argument(
         "--optimized", action="store_true", help="build the vector index before searching"
     )

@@ -1,4 +1,7 @@
-"""``decant export``: a model becomes a certified ONNX bundle."""
+"""``decant export``: a model becomes a certified ONNX bundle.
+
+The command has many parameters because typer reads every option from one.
+"""
 
 from __future__ import annotations
 

@@ -143,6 +143,11 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if _HOME[name].startswith("torch_"):
+        from .errors import need
+
+        need("torch", extra="export")
+        need("transformers", extra="export")
     value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value

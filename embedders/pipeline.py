@@ -27,6 +27,7 @@ RunBatch = Callable[[TokenBatch], NDArray[np.float32]]
 """Maps a batch to float32 vectors of shape (B, D); called from worker threads."""
 
 _BLOCK = 1024
+_FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
 _UNDERWAY = 2
 
 
@@ -118,10 +119,10 @@ class BatchEncoder:
         underway: deque[_Block] = deque()
         started = False
         try:
-            for block in blocks(texts, _BLOCK):
+            for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
                 rows = self._tokenizer(block, role=role)
                 groups = token_batches((len(row.ids) for row in rows), self._runner.token_budget)
-                if not started and len(groups) == 1 and len(block) < _BLOCK:
+                if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = pad([rows[index] for index in groups[0]], pad_id=self._runner.pad_id)
                     yield _restored([self._runner.run_alone(batch)], groups)
                     if progress is not None:

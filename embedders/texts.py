@@ -39,8 +39,13 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
         yield text
 
 
-def blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut ``items`` into lists of ``size``; the last may be shorter."""
+def blocks(items: Iterable[T], size: int, *, first: int | None = None) -> Iterator[list[T]]:
+    """Cut ``items`` into lists of ``size``; the last may be shorter.
+
+    With ``first``, sizes begin there and double until they reach ``size``.
+    """
     iterator = iter(items)
-    while block := list(islice(iterator, size)):
+    wanted = size if first is None else first
+    while block := list(islice(iterator, wanted)):
         yield block
+        wanted = min(size, 2 * wanted)

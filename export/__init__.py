@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _HOME = {"export": "exporting", "verify": "verifying"}
 
+_PACKAGES = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum")
+
 __all__ = sorted(_HOME)  # noqa: PLE0605
 
 
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    from decant.embedders import need
+
+    for package in _PACKAGES if name == "export" else ():
+        need(package, extra="export")
     value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value

