@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe as Recipe
     from .recipe import Role as Role
     from .recipe import Span as Span
+    from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
     from .source import Source as Source
     from .source import file_hash as file_hash
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from .tokens import pad as pad
     from .torch_encoder import TorchEncoder as TorchEncoder
     from .torch_model import PooledModel as PooledModel
-    from .torch_model import pad_id as pad_id
 
 _PUBLIC = {
     "Activation": "recipe",
@@ -126,7 +126,7 @@ _SHARED = {
     "installed_providers": "onnx_session",
     "need": "errors",
     "pad": "tokens",
-    "pad_id": "torch_model",
+    "pad_id": "resolution",
     "placement": "onnx_session",
     "provider_name": "onnx_session",
     "read_manifest": "bundle",

@@ -81,6 +81,11 @@ def folder_choices(folder: Path) -> Choices:
     return _modules(folder).over(_prompts(folder)).over(own)
 
 
+def pad_id(folder: Path) -> int:
+    """Return the id that fills padded positions; any id does, the mask hides it."""
+    return _count(_object(folder / "config.json").get("pad_token_id")) or 0
+
+
 def _object(path: Path, *, required: bool = True) -> Object:
     if not required and not path.exists():
         return {}

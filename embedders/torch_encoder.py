@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from .choices import Choices
 from .pipeline import BatchEncoder, Runner
-from .resolution import resolve
+from .resolution import pad_id, resolve
 from .source import Source, find_source
 from .tokenizer_file import load_tokenizer
 from .tokens import TextTokenizer, TokenBatch
-from .torch_model import PooledModel, load_model, pad_id
+from .torch_model import PooledModel, load_model
 
 _TOKEN_BUDGET = 4096
 

@@ -9,7 +9,6 @@ weights is here too; tokenising is not. The graph contract is ``docs/architectur
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -200,9 +199,3 @@ def _activation(activation: Activation) -> nn.Module:
             return nn.GELU()
         case _:
             assert_never(activation)
-
-
-def pad_id(folder: Path) -> int:
-    """Return the id that fills padded positions; any id does, the mask hides it."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("pad_token_id") or 0)

@@ -12,30 +12,25 @@ from numpy.typing import NDArray
 from optimum.utils.save_utils import maybe_save_preprocessors
 
 from decant.embedders import (
-    BUNDLE_FORMAT,
     Attention,
     Certificate,
     Choices,
-    Golden,
-    Manifest,
     ParityError,
     PooledModel,
     Pooling,
     Precision,
     Session,
     Source,
-    TextTokenizer,
     TorchEncoder,
-    decant_version,
     file_hash,
     find_source,
     fresh_folder,
     pad,
     pad_id,
     provider_name,
-    to_json,
 )
 
+from .bundling import GRAPH, write_certificate, write_manifest
 from .certifying import Graph, Subject, certify
 from .probes import probe_rows, probe_texts
 from .reference import Reference
@@ -44,7 +39,6 @@ from .tracing import trace, weights_check
 Step = Callable[[str], object]
 """Told the name of each step as it begins."""
 
-_GRAPH = "onnx/model.onnx"
 _EXPLAINED_ROWS = 8
 # Eager attention holds heads x T x T floats for a layer; probes stay below this many bytes.
 _PROBE_MEMORY = 1 << 30
@@ -81,17 +75,23 @@ def export(
         tell(f"loading {source.base}")
         encoder = TorchEncoder.from_pretrained(source, choices=choices)
         tell("tracing the graph")
-        (folder / _GRAPH).parent.mkdir()
-        trace(encoder.model, folder / _GRAPH)
+        (folder / GRAPH).parent.mkdir()
+        trace(encoder.model, folder / GRAPH)
         _save_preprocessors(source, folder, encoder)
         tell("computing reference vectors")
         texts = probe_texts(encoder.text_tokenizer, longest=_longest(encoder.model))
         reference = _reference(encoder, texts)
         reference.save(folder / "reference.npz")
-        _write_manifest(source, folder, encoder)
+        write_manifest(
+            folder,
+            encoder.text_tokenizer,
+            dim=encoder.dim,
+            pad_id=pad_id(source.folder),
+            graphs={Precision.FP32: GRAPH},
+        )
         tell("certifying on the CPU")
         certificate = _certify(source, folder, encoder, reference)
-        (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+        write_certificate(folder, certificate)
         if not certificate.passed:
             failures = certificate.entries[0].failures
             raise ParityError(f"{source.base} was not exported to {target}: {failures}")
@@ -138,41 +138,18 @@ def _reference(encoder: TorchEncoder, texts: list[str]) -> Reference:
     return Reference(texts=texts, vectors=vectors, others=others)
 
 
-def _write_manifest(source: Source, folder: Path, encoder: TorchEncoder) -> None:
-    manifest = Manifest(
-        format=BUNDLE_FORMAT,
-        made_by=f"decant {decant_version()}",
-        recipe=encoder.recipe,
-        digest=encoder.recipe.digest(),
-        dim=encoder.dim,
-        pad_id=pad_id(source.folder),
-        graphs={Precision.FP32: _GRAPH},
-        files={
-            path.relative_to(folder).as_posix(): file_hash(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
-        golden=_golden(encoder.text_tokenizer),
-    )
-    (folder / "decant.json").write_text(to_json(manifest), encoding="utf-8")
-
-
-def _golden(tokenizer: TextTokenizer) -> tuple[Golden, ...]:
-    return tuple(Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden())
-
-
 def _certify(
     source: Source, folder: Path, encoder: TorchEncoder, reference: Reference
 ) -> Certificate:
     provider = provider_name("cpu")
     subject = Subject(
-        run=Session(folder / _GRAPH, provider).run,
+        run=Session(folder / GRAPH, provider).run,
         rows=probe_rows(encoder.text_tokenizer, reference.texts),
         reference=reference,
         pooling=encoder.recipe.pooling,
         precision=Precision.FP32,
         pad_id=pad_id(source.folder),
     )
-    graph = Graph(file=_GRAPH, sha256=file_hash(folder / _GRAPH), provider=provider)
-    entry = certify(subject, graph, known=[weights_check(encoder.model, folder / _GRAPH)])
+    graph = Graph(file=GRAPH, sha256=file_hash(folder / GRAPH), provider=provider)
+    entry = certify(subject, graph, known=[weights_check(encoder.model, folder / GRAPH)])
     return Certificate(format=1, digest=encoder.recipe.digest(), entries=(entry,))
