@@ -34,6 +34,7 @@ class Choices:
     head: tuple[Dense, ...] | None = None
     dim: int | None = None
     normalize: bool | None = None
+    latent_heads: int | None = None
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""
@@ -52,7 +53,7 @@ class Choices:
         """
         if self.pooling is None:
             raise RecipeError(
-                f"nothing says how {source.base} is pooled: it is not in the registry and its "
+                f"nothing says how {source.base} is pooled: no row of the registry does, and its "
                 "folder has no modules.json with a pooling. Pooling is never guessed; pass "
                 "pooling (for example 'last' or 'mean'), as its model card says"
             )

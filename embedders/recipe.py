@@ -126,6 +126,9 @@ class Recipe:
         passage: Prompt for :attr:`Role.PASSAGE`.
         eos: The token that every input ends with, appended where the tokenizer does not do it;
             None leaves the end to the tokenizer.
+        latent_heads: Heads of a learned latent attention between the states and their pooling
+            (NV-Embed, ``latent_attention.py``), whose weights lie in the model's folder; None:
+            states are pooled as they are.
         span: Which tokens count.
         pooling: How they combine.
         head: Linear layers after pooling, in order.
@@ -151,6 +154,7 @@ class Recipe:
     head: tuple[Dense, ...] = ()
     dim: int | None = None
     normalize: bool = True
+    latent_heads: int | None = None
 
     def __post_init__(self) -> None:
         if not self.base:
@@ -159,6 +163,8 @@ class Recipe:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
         if self.dim is not None and self.dim < 1:
             raise RecipeError(f"dim must be positive or None, got {self.dim}")
+        if self.latent_heads is not None and self.latent_heads < 1:
+            raise RecipeError(f"latent_heads must be positive or None, got {self.latent_heads}")
         if self.eos == "":
             raise RecipeError("eos must be a token or None, got ''")
         if self.pooling is Pooling.FIRST and self.attention is Attention.CAUSAL:

@@ -42,8 +42,9 @@ _ACTIVATIONS = {
     "GELU": Activation.GELU,
 }
 _BIDIRECTIONAL_TYPES = {
-    "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie",
-    "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer", "xlm-roberta",
+    "albert", "bert", "bidir_mistral", "camembert", "deberta", "deberta-v2", "distilbert",
+    "electra", "ernie", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer",
+    "xlm-roberta",
 }  # fmt: skip
 _CAUSAL_TYPES = {
     "bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj",
@@ -74,7 +75,16 @@ def folder_choices(folder: Path) -> Choices:
         RecipeError: A file is damaged, or names a module or mode that we do not build.
     """
     config = _object(folder / "config.json")
-    own = Choices(attention=_attention(config), max_tokens=_max_tokens(folder, config))
+    latent_heads = None
+    if config.get("model_type") == "nvembed":
+        latent_heads = _count(_part(config, "latent_attention_config").get("num_cross_heads"))
+        config = _part(config, "text_config")
+    own = Choices(
+        attention=_attention(config),
+        max_tokens=_max_tokens(folder, config),
+        eos=_eos(folder),
+        latent_heads=latent_heads,
+    )
     if not (folder / "modules.json").exists():
         return own
     _check_lower_case(folder)
@@ -95,6 +105,11 @@ def _object(path: Path, *, required: bool = True) -> Object:
     return cast("Object", data)
 
 
+def _part(config: Object, name: str) -> Object:
+    part = config.get(name)
+    return cast("Object", part) if isinstance(part, dict) else {}
+
+
 def _attention(config: Object) -> Attention | None:
     """A model's own switches first (``is_causal``: GTE-Qwen2, Nemotron), then its family's way."""
     kind = config.get("model_type")
@@ -111,15 +126,31 @@ def _max_tokens(folder: Path, config: Object) -> int | None:
         _object(folder / "tokenizer_config.json", required=False).get("model_max_length"),
     ]
     said = next((n for n in map(_count, limits) if n is not None and n < _LENGTH_LIMIT), None)
-    longest = _count(config.get("max_position_embeddings"))
+    longest = _count(config.get("max_position_embeddings")) or _count(config.get("n_positions"))
     if longest is None:
         return said
-    # RoBERTa and its kin count positions from padding_idx + 1: 514 embeddings hold 512 tokens.
-    room = longest - 2 if config.get("model_type") in _OFFSET_TYPES else longest
+    room = longest
+    if (kind := config.get("model_type")) in _OFFSET_TYPES:
+        # They count positions from padding_idx + 1: RoBERTa's 514 embeddings hold 512 tokens.
+        padding = config.get("pad_token_id")
+        room -= 1 + (padding if isinstance(padding, int) and kind != "mpnet" else 1)
     return min(said or room, room)
 
 
-_OFFSET_TYPES = {"camembert", "mpnet", "roberta", "xlm-roberta"}
+_OFFSET_TYPES = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
+
+
+def _eos(folder: Path) -> str | None:
+    """Return the token that the folder wants at every end.
+
+    Transformers up to 4 obeyed ``add_eos_token``; from 5 on it reads ``tokenizer.json`` alone,
+    which for e5-mistral and its kin adds nothing: last-token pooling then reads the last word.
+    """
+    config = _object(folder / "tokenizer_config.json", required=False)
+    token = config.get("eos_token")
+    if isinstance(token, dict):
+        token = cast("Object", token).get("content")
+    return token if config.get("add_eos_token") is True and isinstance(token, str) else None
 
 
 def _count(value: object) -> int | None:

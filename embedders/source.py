@@ -1,14 +1,15 @@
-"""Find a model's folder, by path or on the hub, and name exactly which weights it holds."""
+"""Find a model's folders, by path or on the hub, and name exactly which weights they hold."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import RecipeError, need
 
-_DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
+_DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
 
 
@@ -20,37 +21,64 @@ class Source:
         folder: Where they lie.
         base: The model's name: the hub id, or the folder's.
         revision: The hub commit, or ``sha256:`` and 16 digits over the files that decide vectors.
+        adapters: Folders of LoRA adapters in peft's format, merged into the weights in this order.
     """
 
     folder: Path
     base: str
     revision: str
+    adapters: tuple[Path, ...] = ()
 
 
 def find_source(
-    model: str | Path, *, revision: str | None = None, name: str | None = None
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    name: str | None = None,
+    adapters: Sequence[str | Path] = (),
 ) -> Source:
     """Return the files of ``model``; a folder here comes before a hub id of the same name.
 
     Args:
         model: A folder with ``config.json``, or a hub id such as ``Qwen/Qwen3-Embedding-0.6B``.
         revision: A hub branch, tag or commit; None is the hub's default. Not for folders.
-        name: What to call a folder's model; None is the folder's own name. Not for the hub.
+        name: What to call a folder's model; None is the folder's own name. Not for the hub,
+            but for a model with adapters: None is the name of the last one.
+        adapters: Folders or hub ids of LoRA adapters, in the order of their training (LLM2Vec:
+            MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
 
     Raises:
         RecipeError: There is no such folder or hub model, or it cannot be reached.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
+    if not adapters:
+        return _find(model, "config.json", revision=revision, name=name)
+    base = _find(model, "config.json", revision=revision, name=None)
+    added = [
+        _find(adapter, "adapter_config.json", revision=None, name=None) for adapter in adapters
+    ]
+    revisions = "\0".join(part.revision for part in (base, *added))
+    return Source(
+        folder=base.folder,
+        base=name or added[-1].base,
+        revision=f"sha256:{hashlib.sha256(revisions.encode()).hexdigest()[:16]}",
+        adapters=tuple(part.folder for part in added),
+    )
+
+
+def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:
+    """Find a folder that holds the file ``mark``, or a hub model."""
     folder = Path(model)
-    if (folder / "config.json").is_file():
+    if (folder / mark).is_file():
         if revision is not None:
             raise RecipeError(f"{model} is a folder; revision {revision!r} is only for the hub")
         base = name or folder.absolute().name or folder.resolve().name
         return Source(folder=folder, base=base, revision=content_hash(folder))
     if folder.exists():
+        kind = "model" if mark == "config.json" else "LoRA adapter (peft)"
         raise RecipeError(
-            f"{model} exists but holds no config.json; give the folder of a Transformers or "
-            "sentence-transformers model"
+            f"{model} exists but holds no {mark}; give the folder of a Transformers or "
+            f"sentence-transformers {kind}"
         )
     if name is not None:
         raise RecipeError(f"{model} is not a folder here; name={name!r} is only for folders")

@@ -59,7 +59,7 @@ class TorchEncoder(BatchEncoder):
         source = model if isinstance(model, Source) else find_source(model)
         recipe = resolve(source, choices)
         tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
-        pooled = load_model(source.folder, recipe)
+        pooled = load_model(source.folder, recipe, adapters=source.adapters)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
     @property

@@ -9,20 +9,25 @@ weights is here too; tokenising is not. The graph contract is ``docs/architectur
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
+from .adapters import merge_adapters
+from .attention import check_attention
+from .backbone import load_backbone
 from .errors import RecipeError
+from .latent_attention import LatentAttention, load_latent_attention
 from .pooling import pool
-from .recipe import Activation, Attention, Dense, Pooling, Recipe
+from .positions import first_position, settle_rotary
+from .recipe import Activation, Dense, Pooling, Recipe
 
-# These count positions from padding_idx + 1 on (transformers: create_position_ids_from_input_ids).
-_OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class PooledModel(nn.Module):
@@ -32,16 +37,32 @@ class PooledModel(nn.Module):
         backbone: A Transformers base model in evaluation mode.
         recipe: Layer, pooling, width and normalisation.
         head: Its dense layers, in the recipe's order.
+        latent: Its latent attention, if the recipe has one.
+
+    Raises:
+        RecipeError: The recipe has a latent attention and ``latent`` is None, or the other way.
     """
 
-    def __init__(self, backbone: PreTrainedModel, recipe: Recipe, head: nn.Sequential) -> None:
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        recipe: Recipe,
+        head: nn.Sequential,
+        *,
+        latent: LatentAttention | None = None,
+    ) -> None:
         super().__init__()
+        if (latent is None) != (recipe.latent_heads is None):
+            raise RecipeError(
+                f"the recipe has latent_heads={recipe.latent_heads}, and the model "
+                f"{'no' if latent is None else 'a'} latent attention; hand over both or neither"
+            )
+        self.latent = latent
         self.backbone = backbone
         self.head = head
         self.recipe = recipe
         self._takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
-        offset = backbone.config.model_type in _OFFSET_POSITIONS
-        self._first_position = (backbone.config.pad_token_id or 1) + 1 if offset else 0
+        self._first_position = first_position(backbone)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, pooling_mask: Tensor | None = None
@@ -69,12 +90,12 @@ class PooledModel(nn.Module):
             ranks = (attention_mask.cumsum(1) - 1).clamp(min=0)
             arguments["position_ids"] = ranks + self._first_position
         if self.recipe.layer == -1:
-            last: Tensor = self.backbone(**arguments).last_hidden_state
-            return last
-        states: tuple[Tensor, ...] = self.backbone(
-            **arguments, output_hidden_states=True
-        ).hidden_states
-        return states[self.recipe.layer]
+            states: Tensor = self.backbone(**arguments).last_hidden_state
+        else:
+            states = self.backbone(**arguments, output_hidden_states=True).hidden_states[
+                self.recipe.layer
+            ]
+        return states if self.latent is None else cast("Tensor", self.latent(states))
 
     def pooled_by(self, pooling: Pooling) -> PooledModel:
         """Return a model that shares every weight and pools otherwise.
@@ -83,57 +104,38 @@ class PooledModel(nn.Module):
             RecipeError: The pooling does not suit the model's attention.
         """
         recipe = replace(self.recipe, pooling=pooling)
-        return PooledModel(self.backbone, recipe, self.head).eval()
+        return PooledModel(self.backbone, recipe, self.head, latent=self.latent).eval()
 
     @property
     def dim(self) -> int:
         """The width D of the vectors."""
-        config = self.backbone.config
-        width: int = self.recipe.head[-1].outputs if self.recipe.head else config.hidden_size
+        given = _given(self.backbone, self.recipe.layer)
+        width = self.recipe.head[-1].outputs if self.recipe.head else given
         return min(width, self.recipe.dim or width)
 
 
-def load_model(folder: Path, recipe: Recipe) -> PooledModel:
+def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
     Args:
         folder: A Transformers or sentence-transformers folder.
         recipe: What the model's vectors are made by.
+        adapters: Folders of LoRA adapters, merged in this order.
 
     Raises:
-        RecipeError: The folder does not fit the recipe: layer, width, head or weights.
+        RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
+            weights.
     """
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        apply_attention(config, recipe.attention)
-        backbone, report = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise RecipeError(f"{folder} does not load as a Transformers model: {error}") from error
-    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
-        raise RecipeError(
-            f"{folder} has no weights for {missing[0]!r} and {len(missing) - 1} more; they would "
-            "be random. Is the file complete, and of this architecture?"
-        )
+    backbone = load_backbone(folder, recipe.attention)
+    backbone = merge_adapters(backbone, adapters)
     backbone.config.use_cache = False
-    model = PooledModel(backbone, recipe, load_head(folder, recipe.head)).eval()
+    heads = recipe.latent_heads
+    latent = None if heads is None else load_latent_attention(folder, heads)
+    model = PooledModel(backbone, recipe, load_head(folder, recipe.head), latent=latent).eval()
     check_fit(model)
+    settle_rotary(backbone, recipe.max_tokens)
+    check_attention(backbone, recipe.attention)
     return model.requires_grad_(requires_grad=False)
-
-
-def apply_attention(config: PretrainedConfig, attention: Attention) -> None:
-    """Make Transformers build the mask that the recipe asks for.
-
-    Transformers' mask functions turn a causal mask into a bidirectional one where
-    ``config.is_causal`` is false (``masking_utils.create_causal_mask``); encoders ignore it.
-    """
-    if attention is Attention.BIDIRECTIONAL:
-        config.is_causal = False
 
 
 def check_fit(model: PooledModel) -> None:
@@ -146,13 +148,20 @@ def check_fit(model: PooledModel) -> None:
     layers = config.num_hidden_layers
     if not -layers - 1 <= recipe.layer <= layers:
         raise RecipeError(f"layer {recipe.layer} is not among the model's {layers} layers")
-    if recipe.head and recipe.head[0].inputs != config.hidden_size:
-        raise RecipeError(
-            f"the head takes {recipe.head[0].inputs} values, the model gives {config.hidden_size}"
-        )
-    width = recipe.head[-1].outputs if recipe.head else config.hidden_size
+    given = _given(model.backbone, recipe.layer)
+    if recipe.head and recipe.head[0].inputs != given:
+        raise RecipeError(f"the head takes {recipe.head[0].inputs} values, the model gives {given}")
+    width = recipe.head[-1].outputs if recipe.head else given
     if recipe.dim is not None and recipe.dim > width:
         raise RecipeError(f"dim {recipe.dim} exceeds the model's width {width}")
+
+
+def _given(backbone: PreTrainedModel, layer: int) -> int:
+    """Width of the states that are pooled; OPT-350m alone projects its last ones to another."""
+    config = backbone.config
+    projected = getattr(config, "word_embed_proj_dim", None) if layer == -1 else None
+    width: int = projected or config.hidden_size
+    return width
 
 
 def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:

@@ -124,24 +124,3 @@ def test_vectors_are_what_they_were_when_this_test_was_written(tmp_path: Path, f
     found = encoder.encode(["What is a PEP?"], role=Role.QUERY).dense[0, :8]
     np.testing.assert_allclose(found, GOLDEN[family], atol=1e-4)
     encoder.close()
-
-
-@pytest.mark.parametrize("family", DECODERS)
-def test_bidirectional_decoders_see_what_follows_and_causal_ones_do_not(
-    tmp_path: Path, family: str
-) -> None:
-    import torch
-
-    from decant.embedders import Attention, Choices, Pooling
-
-    for attention in Attention:
-        folder = save_sentence_transformer(tmp_path / attention, family)
-        said = Choices(attention=attention, pooling=Pooling.LAST)
-        encoder = TorchEncoder.from_pretrained(folder, choices=said)
-        ids = torch.arange(8, 17)[None]
-        changed = ids.clone()
-        changed[0, -1] = 40
-        mask = torch.ones_like(ids)
-        before, after = (encoder.model.hidden(item, mask)[0, :-1] for item in (ids, changed))
-        assert torch.equal(before, after) == (attention is Attention.CAUSAL)
-        encoder.close()

@@ -59,6 +59,7 @@ OTHERS: dict[str, Recipe] = {
     "head": replace(PLAIN, head=(Dense(path="2_Dense", inputs=4, outputs=2),)),
     "dim": replace(PLAIN, dim=64),
     "normalize": replace(PLAIN, normalize=False),
+    "latent_heads": replace(PLAIN, latent_heads=8),
 }
 
 
@@ -172,6 +173,7 @@ def test_what_is_not_a_json_object_is_refused(text: str) -> None:
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
         ({"dim": 0}, "dim must be positive or None, got 0"),
         ({"eos": ""}, "eos"),
+        ({"latent_heads": 0}, "latent_heads must be positive or None, got 0"),
         ({"attention": Attention.CAUSAL, "pooling": Pooling.FIRST}, "causal"),
         (
             {

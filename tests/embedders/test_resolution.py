@@ -117,15 +117,6 @@ def test_templates_keep_their_white_space() -> None:
     assert said.endswith("\nQuery: {text}")
 
 
-def test_every_registry_row_makes_a_recipe(tmp_path: Path) -> None:
-    registry = json.loads(
-        (Path(registered.__code__.co_filename).parent / "registry.json").read_text("utf-8")
-    )
-    for model in registry["models"]:
-        recipe = registered(model).recipe(source(tmp_path, model))
-        assert recipe.base == model
-
-
 def test_prompts_are_found_under_every_name_of_sentence_transformers(tmp_path: Path) -> None:
     folder = folder_with(tmp_path)
     for prompts, default, expected in [
@@ -230,9 +221,19 @@ def test_the_length_is_the_smallest_that_holds(
     assert resolve(source(folder)).max_tokens == longest
 
 
-def test_positions_of_roberta_leave_out_two(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, model_type="roberta", max_position_embeddings=514)
-    assert resolve(source(folder)).max_tokens == 512
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        ({"model_type": "roberta", "max_position_embeddings": 514}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}, 513),
+        ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 0}, 512),
+        ({"model_type": "gpt2", "max_position_embeddings": None, "n_positions": 48}, 48),
+    ],
+)
+def test_positions_of_some_families_begin_late_or_have_another_name(
+    tmp_path: Path, config: dict[str, object], longest: int
+) -> None:
+    assert resolve(source(folder_with(tmp_path, **config))).max_tokens == longest
 
 
 def test_lower_casing_outside_the_tokenizer_is_refused(tmp_path: Path) -> None:

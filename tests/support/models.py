@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
@@ -26,8 +27,12 @@ MERGES = [
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<|endoftext|>", "<instruct>", "<query>")
 LONGEST = 64
 WIDTH = 32
-DECODERS = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text")
-ENCODERS = ("bert", "roberta", "mpnet")
+DECODERS = (
+    "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2",
+    "opt", "bloom",
+)  # fmt: skip
+ENCODERS = ("bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert")
+WINDOW = 6
 
 _SIZES: dict[str, object] = {
     "hidden_size": WIDTH,
@@ -58,27 +63,58 @@ def tokenizer(ending: str = "<s> $A </s>") -> Tokenizer:
     return made
 
 
+_ENDS: dict[str, object] = {"bos_token_id": 1, "eos_token_id": 2}
+_ENCODER: dict[str, object] = {**_SIZES, "max_position_embeddings": LONGEST}
+_OFFSET: dict[str, object] = {
+    **_SIZES,
+    "pad_token_id": 1,
+    "max_position_embeddings": LONGEST + 2,
+}
+_LAYERS = ["sliding_attention", "full_attention"]
+_GEMMA: dict[str, object] = {
+    **_DECODER,
+    "head_dim": 8,
+    "sliding_window": WINDOW,
+    "layer_types": _LAYERS,
+}
 _FAMILIES: dict[str, dict[str, object]] = {
-    "bert": {**_SIZES, "max_position_embeddings": LONGEST},
-    "roberta": {**_SIZES, "pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
-    "mpnet": {**_SIZES, "pad_token_id": 1, "max_position_embeddings": LONGEST + 2},
+    "bert": _ENCODER,
+    "roberta": _OFFSET,
+    "xlm-roberta": _OFFSET,
+    "mpnet": _OFFSET,
+    "modernbert": {
+        **_ENCODER,
+        **_ENDS,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+        "local_attention": 2 * WINDOW,
+        "layer_types": _LAYERS,
+    },
+    "nomic_bert": _ENCODER,
     "llama": _DECODER,
     "qwen2": _DECODER,
     "qwen3": {**_DECODER, "head_dim": 8},
-    "mistral": {**_DECODER, "sliding_window": 6},
-    "gemma3_text": {
-        **_DECODER,
-        "head_dim": 8,
-        "sliding_window": 6,
-        "layer_types": ["sliding_attention", "full_attention"],
-    },
+    "mistral": {**_DECODER, "sliding_window": WINDOW},
+    # Low caps, so that they bend the scores of weights this small.
+    "gemma2": {**_GEMMA, "attn_logit_softcapping": 2.0},
+    "gemma3_text": _GEMMA,
+    "embeddinggemma": {**_GEMMA, "use_bidirectional_attention": True},
+    "phi3": {**_DECODER, **_ENDS},
+    "gpt_neox": _ENCODER,
+    "gpt2": {**_ENCODER, **_ENDS},
+    "opt": {**_ENCODER, "ffn_dim": 48},
+    "opt_projected": {**_ENCODER, "ffn_dim": 48, "word_embed_proj_dim": WIDTH // 2},
+    "bloom": {name: value for name, value in _SIZES.items() if name != "intermediate_size"},
 }
+# Names here that are a setting of another architecture.
+_TYPES = {"embeddinggemma": "gemma3_text", "opt_projected": "opt"}
 
 
 def config(family: str) -> PretrainedConfig:
     """Return the two-layer configuration of one family."""
     words = tokenizer().get_vocab_size()
-    made = AutoConfig.for_model(family, vocab_size=words, **_FAMILIES[family])
+    kind = _TYPES.get(family, family)
+    made = AutoConfig.for_model(kind, vocab_size=words, **_FAMILIES[family])
     assert isinstance(made, PretrainedConfig)
     return made
 
@@ -123,6 +159,54 @@ def save_sentence_transformer(
         {"embedding_dimension": WIDTH, "pooling_mode": pooling, "include_prompt": include_prompt},
     )
     write_json(folder / "config_sentence_transformers.json", {"prompts": dict(prompts or {})})
+    return folder
+
+
+def save_embedding_gemma(folder: Path) -> Path:
+    """Write a folder of EmbeddingGemma's kind: both ways, mean, two linear layers, unit length."""
+    save_sentence_transformer(folder, "embeddinggemma")
+    listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    dense = "sentence_transformers.sentence_transformer.modules.dense.Dense"
+    for number, (inputs, outputs) in enumerate([(WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)], start=2):
+        path = f"{number}_Dense"
+        listed.insert(number, {"idx": number, "name": str(number), "path": path, "type": dense})
+        sizes = {"in_features": inputs, "out_features": outputs, "bias": False}
+        identity = "torch.nn.modules.linear.Identity"
+        write_json(folder / path / "config.json", {**sizes, "activation_function": identity})
+        weight = torch.nn.Linear(inputs, outputs, bias=False).weight.detach()
+        save_file({"linear.weight": weight}, folder / path / "model.safetensors")
+    write_json(folder / "modules.json", listed)
+    return folder
+
+
+def save_nv_embed(folder: Path, *, heads: int = 2, inner: int = 12) -> Path:
+    """Write a folder of NV-Embed's layout: its configuration and tensor names, seeded."""
+    save_model(folder, "mistral", ending="<s> $A")
+    inside = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = {
+        "model_type": "nvembed",
+        "text_config": {**inside, "model_type": "bidir_mistral"},
+        "latent_attention_config": {"model_type": "latent_attention", "num_cross_heads": heads},
+    }
+    write_json(folder / "config.json", settings)
+    stored = load_file(folder / "model.safetensors")
+    tensors = {f"embedding_model.{name}": value for name, value in stored.items()}
+    cross, forward = "cross_attend_blocks.0.", "cross_attend_blocks.1."
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (5, WIDTH),
+        f"{cross}fn.to_q.weight": (inner, WIDTH),
+        f"{cross}fn.to_kv.weight": (2 * inner, WIDTH),
+        f"{cross}fn.to_out.weight": (WIDTH, inner),
+        f"{forward}fn.net.0.weight": (8 * WIDTH, WIDTH),
+        f"{forward}fn.net.0.bias": (8 * WIDTH,),
+        f"{forward}fn.net.2.weight": (WIDTH, 4 * WIDTH),
+        f"{forward}fn.net.2.bias": (WIDTH,),
+    }
+    for norm in (f"{cross}norm", f"{cross}norm_context", f"{forward}norm"):
+        shapes |= {f"{norm}.weight": (WIDTH,), f"{norm}.bias": (WIDTH,)}
+    for name, shape in shapes.items():
+        tensors[f"latent_attention_model.{name}"] = torch.randn(shape) / 2
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

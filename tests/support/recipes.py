@@ -52,4 +52,5 @@ def recipes(draw: st.DrawFn) -> Recipe:
         head=draw(heads()),
         dim=draw(st.none() | _WIDTHS),
         normalize=draw(st.booleans()),
+        latent_heads=draw(st.none() | st.integers(1, 16)),
     )

@@ -1,0 +1,44 @@
+"""Loading a backbone: odd widths, missing weights, folders that hold something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from decant.embedders import Attention, Choices, Pooling, RecipeError, Role, TorchEncoder
+from models import WIDTH, save_model, save_nv_embed, write_json
+
+MEAN = Choices(pooling=Pooling.MEAN)
+
+
+@pytest.mark.parametrize(("layer", "width"), [(-1, WIDTH // 2), (-2, WIDTH)])
+def test_an_opt_that_projects_its_last_states_has_their_width(
+    tmp_path: Path, layer: int, width: int
+) -> None:
+    folder = save_model(tmp_path, "opt_projected")
+    said = Choices(pooling=Pooling.MEAN, layer=layer)
+    encoder = TorchEncoder.from_pretrained(folder, choices=said)
+    assert encoder.dim == width
+    assert encoder.encode(["some text"], role=Role.QUERY).dense.shape == (1, width)
+    encoder.close()
+
+
+def test_missing_weights_are_named_instead_of_drawn(tmp_path: Path) -> None:
+    folder = save_model(tmp_path, "llama")
+    stored = load_file(folder / "model.safetensors")
+    del stored["layers.1.mlp.up_proj.weight"]
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RecipeError, match=r"no weights for 'layers\.1\.mlp\.up_proj\.weight'"):
+        TorchEncoder.from_pretrained(folder, choices=MEAN)
+
+
+def test_an_nv_embed_folder_without_the_model_inside_is_refused(tmp_path: Path) -> None:
+    folder = save_nv_embed(tmp_path)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**settings, "text_config": None})
+    said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
+    with pytest.raises(RecipeError, match="lacks its text_config"):
+        TorchEncoder.from_pretrained(folder, choices=said)
