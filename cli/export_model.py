@@ -5,22 +5,39 @@ The command has many parameters because typer reads every option from one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decant.embedders import Attention, Choices, Pooling, Span, need
+from decant.embedders import Choices, Precision, need
 
 from .options import AsJson
 from .progress import steps
 from .quiet import no_more_download_bars
+from .recipe_options import (
+    AttentionOption,
+    Dim,
+    Eos,
+    MaxTokens,
+    Name,
+    Normalize,
+    PassagePrompt,
+    PoolingOption,
+    QueryPrompt,
+    Replace,
+    Revision,
+    SpanOption,
+    Target,
+)
 from .terminal import say, show_json
 from .views import show_certificate
 
 if TYPE_CHECKING:
     from decant.embedders import Certificate, Source
 
+_ADDED = [member for member in Precision if member is not Precision.FP32]
 _NEEDED = ("torch", "transformers", "onnxscript", "optimum")
 
 
@@ -29,51 +46,31 @@ def export(
         str,
         typer.Argument(metavar="MODEL", help="A model's folder, or a hub id such as BAAI/bge-m3."),
     ],
-    target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="The bundle's folder, which is made.")
-    ],
+    target: Target,
     *,
-    pooling: Annotated[
-        Pooling | None,
-        typer.Option(metavar="NAME", help=f"How tokens combine: {', '.join(Pooling)}."),
-    ] = None,
-    attention: Annotated[
-        Attention | None,
-        typer.Option(metavar="NAME", help=f"As it was trained: {', '.join(Attention)}."),
-    ] = None,
-    query_prompt: Annotated[
-        str | None, typer.Option(metavar="TEMPLATE", help="For queries: 'query: {text}'.")
-    ] = None,
-    passage_prompt: Annotated[
-        str | None, typer.Option(metavar="TEMPLATE", help="For passages: 'passage: {text}'.")
-    ] = None,
-    eos: Annotated[
-        str | None, typer.Option(metavar="TOKEN", help="The token that every input ends with.")
-    ] = None,
-    span: Annotated[
-        Span | None,
-        typer.Option(metavar="NAME", help="Which tokens count: all, or text without prompt."),
-    ] = None,
+    pooling: PoolingOption = None,
+    attention: AttentionOption = None,
+    query_prompt: QueryPrompt = None,
+    passage_prompt: PassagePrompt = None,
+    eos: Eos = None,
+    span: SpanOption = None,
     layer: Annotated[
         int | None, typer.Option(metavar="N", help="Whose states are pooled; -1 is the last.")
     ] = None,
-    dim: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Keep only this many dimensions.")
+    dim: Dim = None,
+    max_tokens: MaxTokens = None,
+    normalize: Normalize = None,
+    name: Name = None,
+    revision: Revision = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="LoRA to merge, in order; may be repeated."),
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="The longest input, with prompt.")
+    precision: Annotated[
+        list[Precision] | None,
+        typer.Option(metavar="NAME", help=f"Add a graph: {', '.join(_ADDED)}. May be repeated."),
     ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option("--normalize/--no-normalize", help="Whether vectors get unit length."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What to call the model of a folder.")
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(metavar="REF", help="A hub branch, tag or commit.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a bundle at TARGET.")] = False,
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a model into a certified ONNX bundle.
@@ -85,6 +82,7 @@ def export(
     Examples:
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
       decant export Qwen/Qwen3-Embedding-0.6B qwen3 --dim 512
+      decant export BAAI/bge-small-en-v1.5 bge --precision int8 --precision fp16
       decant export ./my-llama mine --pooling last --query-prompt "Query: {text}"
     """
     choices = Choices(
@@ -101,8 +99,10 @@ def export(
     )
     from decant.embedders import find_source
 
-    source = find_source(model, revision=revision, name=name)
-    certificate = export_source(source, target, choices=choices, replace=replace)
+    source = find_source(model, revision=revision, name=name, adapters=adapter or ())
+    certificate = export_source(
+        source, target, choices=choices, precisions=precision or (), replace=replace
+    )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
     else:
@@ -111,7 +111,12 @@ def export(
 
 
 def export_source(
-    source: Source, target: Path, *, choices: Choices | None = None, replace: bool
+    source: Source,
+    target: Path,
+    *,
+    choices: Choices | None = None,
+    precisions: Iterable[Precision] = (),
+    replace: bool,
 ) -> Certificate:
     """Export while showing each step; see :func:`decant.export.export`."""
     no_more_download_bars()
@@ -121,4 +126,11 @@ def export_source(
             need(module, extra="export")
         from decant.export import export as run
 
-        return run(source, target, choices=choices, replace=replace, step=step)
+        return run(
+            source,
+            target,
+            choices=choices,
+            precisions=precisions,
+            replace=replace,
+            step=step,
+        )

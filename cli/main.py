@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .convert_bundle import convert
 from .doctor import doctor
 from .embed_texts import embed
 from .exits import CODES, guarded
@@ -17,12 +18,15 @@ from .index_folder import index
 from .inspect_bundle import inspect
 from .quickstart import quickstart
 from .quiet import DEBUG
+from .seal_graph import seal
 from .search_collection import search
 from .verify_bundle import verify
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
     "export": export,
+    "seal": seal,
+    "convert": convert,
     "verify": verify,
     "inspect": inspect,
     "doctor": doctor,

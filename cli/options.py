@@ -18,7 +18,7 @@ Provider: TypeAlias = Annotated[
     typer.Option(metavar="NAME", help="cpu, cuda, tensorrt …; auto is the best that opens."),
 ]
 PrecisionName: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="fp32, fp16 …; auto is the first that is certified.")
+    str, typer.Option(metavar="NAME", help="fp32, int8 …; auto is the fastest that loses little.")
 ]
 StorePlace: TypeAlias = Annotated[
     str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")

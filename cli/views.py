@@ -36,7 +36,8 @@ def show_certificate(certificate: Certificate) -> None:
         show(_checks(entry))
         show_facts(
             {
-                "reference": f"PyTorch float32; worst cosine {floored(entry.worst_cosine)}, "
+                "reference": f"{entry.environment.get('reference', 'PyTorch float32')}; "
+                f"worst cosine {floored(entry.worst_cosine)}, "
                 f"mean {floored(entry.mean_cosine)}",
                 "agreement": f"top-10 overlap {entry.top10_overlap:.1%}; largest error "
                 f"{entry.max_abs_error:.1e}; probes up to {entry.longest} tokens",

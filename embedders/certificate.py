@@ -9,18 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from .errors import ParityError
 
 
 class Precision(StrEnum):
-    """How a graph's weights are stored and multiplied."""
+    """How a graph's weights are stored and multiplied.
+
+    INT8: weights and states in eight bits, a scale for each output channel and each token; the CPU
+    provider. W8, W4: weights in eight or four bits in blocks, states in float32.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
-    INT4 = "int4"
+    W8 = "w8"
+    W4 = "w4"
 
     @property
     def gates(self) -> tuple[float, float]:
@@ -30,8 +36,10 @@ class Precision(StrEnum):
                 return 0.99999, 0.99999
             case Precision.FP16 | Precision.BF16:
                 return 0.999, 0.999
-            case Precision.INT8 | Precision.INT4:
+            case Precision.INT8 | Precision.W8 | Precision.W4:
                 return 0.95, 0.99
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,11 @@ class Certificate:
     def passed(self) -> bool:
         """Whether there are entries and all of them passed."""
         return bool(self.entries) and all(entry.passed for entry in self.entries)
+
+    @property
+    def failed(self) -> tuple[Entry, ...]:
+        """The entries that missed a gate."""
+        return tuple(entry for entry in self.entries if not entry.passed)
 
     def entry(self, *, sha256: str, provider: str) -> Entry | None:
         """Return the entry for a graph's hash on a provider, or None."""

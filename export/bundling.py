@@ -20,6 +20,15 @@ GRAPH = "onnx/model.onnx"
 _OURS = ("decant.json", "certificate.json")
 
 
+def graph_name(precision: Precision) -> str:
+    """Return where a bundle keeps the graph of a precision.
+
+    >>> graph_name(Precision.INT8)
+    'onnx/model_int8.onnx'
+    """
+    return GRAPH if precision is Precision.FP32 else f"onnx/model_{precision}.onnx"
+
+
 def write_manifest(
     folder: Path,
     tokenizer: TextTokenizer,
@@ -44,7 +53,7 @@ def write_manifest(
         digest=tokenizer.recipe.digest(),
         dim=dim,
         pad_id=pad_id,
-        graphs=graphs,
+        graphs={str(precision): name for precision, name in graphs.items()},
         files={
             name: file_hash(path)
             for path in sorted(folder.rglob("*"))

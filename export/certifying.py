@@ -27,6 +27,7 @@ _MIXED_TOKENS = 512
 _SAME_POOLING = 0.9999
 _MAGNITUDE = {Precision.FP32: 1e-3}
 _MAGNITUDE_OTHER = 2e-2
+_ROUNDED = {Precision.INT8, Precision.W8, Precision.W4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,8 @@ def _compare(
 
 
 def _least(subject: Subject, name: str, cosines: NDArray[np.float64], finding: str) -> Check:
+    if subject.precision in _ROUNDED:
+        finding = f"rounding to {subject.precision} loses too much on this model"
     least_worst, least_mean = subject.precision.gates
     passed = bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
     return Check(
@@ -198,7 +201,7 @@ def _explain(subject: Subject, alone: NDArray[np.float32]) -> str:
     for pooling, vectors in subject.reference.others.items():
         if _cosines(alone[: len(vectors)], vectors).min() > _SAME_POOLING:
             return f"the graph pools by {pooling}, the recipe by {subject.pooling}"
-    return "weights or operators differ from the PyTorch model"
+    return f"weights or operators differ from {subject.reference.origin}"
 
 
 def _overlap(vectors: NDArray[np.float32], target: NDArray[np.float32]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +13,27 @@ from optimum.utils.save_utils import maybe_save_preprocessors
 
 from decant.embedders import (
     Attention,
+    BundleError,
     Certificate,
     Choices,
     ParityError,
     PooledModel,
     Pooling,
     Precision,
-    Session,
     Source,
     TorchEncoder,
-    file_hash,
     find_source,
     fresh_folder,
     pad,
     pad_id,
-    provider_name,
 )
 
-from .bundling import GRAPH, write_certificate, write_manifest
-from .certifying import Graph, Subject, certify
+from .bundling import GRAPH, graph_name, write_certificate, write_manifest
+from .certifier import Certifier
+from .making import Making, Step
 from .probes import probe_rows, probe_texts
 from .reference import Reference
-from .tracing import trace, weights_check
-
-Step = Callable[[str], object]
-"""Told the name of each step as it begins."""
+from .tracing import trace
 
 _EXPLAINED_ROWS = 8
 # Eager attention holds heads x T x T floats for a layer; probes stay below this many bytes.
@@ -49,6 +45,7 @@ def export(
     target: str | Path,
     *,
     choices: Choices | None = None,
+    precisions: Iterable[Precision | str] = (),
     replace: bool = False,
     step: Step | None = None,
 ) -> Certificate:
@@ -58,18 +55,21 @@ def export(
         model: A Transformers or sentence-transformers folder, a hub id, or files already found.
         target: The bundle's folder; it appears whole or not at all.
         choices: What you say about the recipe; it wins over registry and model files.
+        precisions: Graphs to make beside the float32 one, for example ``["int8"]``.
         replace: Whether a bundle at ``target`` may go.
         step: Told what is being done.
 
     Returns:
-        The certificate, which is in the bundle too; it passed.
+        The certificate, which is in the bundle too; it passed. A bf16 graph has no entry, because
+        the CPU provider does not run it: :func:`verify` it where it shall run.
 
     Raises:
         RecipeError: The model is not there, its recipe is incomplete, or it cannot be traced.
-        BundleError: ``target`` is in the way, or the disk is full.
-        ParityError: The graph does not agree with PyTorch; nothing is left at ``target``.
+        BundleError: ``target`` is in the way, a precision is unknown, or the disk is full.
+        ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
     tell = step or (lambda _: None)
+    wanted = _beside(precisions)
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, Source) else find_source(model)
         tell(f"loading {source.base}")
@@ -82,20 +82,41 @@ def export(
         texts = probe_texts(encoder.text_tokenizer, longest=_longest(encoder.model))
         reference = _reference(encoder, texts)
         reference.save(folder / "reference.npz")
+        certifier = Certifier(
+            folder=folder,
+            tokenizer=encoder.text_tokenizer,
+            reference=reference,
+            pad_id=pad_id(source.folder),
+        )
+        certificate = Certificate(format=1, digest=encoder.recipe.digest())
+        for precision in (Precision.FP32, *wanted):
+            entry = Making(encoder.model, certifier, tell).entry(precision)
+            certificate = certificate if entry is None else certificate.with_entry(entry)
+            if certificate.failed:
+                break
+        if certificate.failed:
+            (bad,) = certificate.failed
+            failures = f"{bad.precision}: {bad.failures}"
+            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
         write_manifest(
             folder,
             encoder.text_tokenizer,
             dim=encoder.dim,
             pad_id=pad_id(source.folder),
-            graphs={Precision.FP32: GRAPH},
+            graphs={precision: graph_name(precision) for precision in (Precision.FP32, *wanted)},
         )
-        tell("certifying on the CPU")
-        certificate = _certify(source, folder, encoder, reference)
         write_certificate(folder, certificate)
-        if not certificate.passed:
-            failures = certificate.entries[0].failures
-            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
     return certificate
+
+
+def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
+    """Return the precisions beside float32, each once, in the order of the enumeration."""
+    asked = {str(precision) for precision in precisions}
+    if unknown := sorted(asked - set(Precision)):
+        raise BundleError(
+            f"no precision is called {unknown[0]!r}; known are {', '.join(Precision)}"
+        )
+    return [member for member in Precision if member in asked and member is not Precision.FP32]
 
 
 def _longest(model: PooledModel) -> int:
@@ -136,20 +157,3 @@ def _reference(encoder: TorchEncoder, texts: list[str]) -> Reference:
             others[pooling] = np.concatenate(parts)
             twin.close()
     return Reference(texts=texts, vectors=vectors, others=others)
-
-
-def _certify(
-    source: Source, folder: Path, encoder: TorchEncoder, reference: Reference
-) -> Certificate:
-    provider = provider_name("cpu")
-    subject = Subject(
-        run=Session(folder / GRAPH, provider).run,
-        rows=probe_rows(encoder.text_tokenizer, reference.texts),
-        reference=reference,
-        pooling=encoder.recipe.pooling,
-        precision=Precision.FP32,
-        pad_id=pad_id(source.folder),
-    )
-    graph = Graph(file=GRAPH, sha256=file_hash(folder / GRAPH), provider=provider)
-    entry = certify(subject, graph, known=[weights_check(encoder.model, folder / GRAPH)])
-    return Certificate(format=1, digest=encoder.recipe.digest(), entries=(entry,))

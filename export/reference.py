@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import BundleError, Pooling
 
+PYTORCH = "PyTorch float32"
 _OTHER = "pooled_by_"
 
 
@@ -27,11 +28,13 @@ class Reference:
         texts: N probe texts, as :func:`probe_rows` turns them into M rows, M = N or 2 N.
         vectors: float32, shape (M, D).
         others: For each other pooling, float32 vectors of the first rows, shape (m, D), m < M.
+        origin: What gave the vectors, for people.
     """
 
     texts: list[str]
     vectors: NDArray[np.float32]
     others: dict[Pooling, NDArray[np.float32]]
+    origin: str = PYTORCH
 
     def save(self, path: Path) -> None:
         """Write the reference; no pickles."""
@@ -42,6 +45,7 @@ class Reference:
                 allow_pickle=False,
                 texts=np.array(self.texts, dtype=np.str_),
                 vectors=self.vectors,
+                origin=np.array(self.origin),
                 **arrays,
             )
 
@@ -57,6 +61,7 @@ class Reference:
                 return cls(
                     texts=[str(text) for text in stored["texts"]],
                     vectors=np.asarray(stored["vectors"], np.float32),
+                    origin=str(stored["origin"]) if "origin" in stored.files else PYTORCH,
                     others={
                         Pooling(name.removeprefix(_OTHER)): np.asarray(stored[name], np.float32)
                         for name in stored.files

@@ -20,22 +20,25 @@ import onnx
 import onnx_ir
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from decant.embedders import Check, PooledModel, RecipeError, Span
+
+from .fused import fusable, fused_attention
+from .weight_files import EXTERNAL_ABOVE, save_graph
 
 # The first with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
 OPSET = 20
 _MOST_ROWS = 2**20
-# protobuf refuses files of 2 GiB; well below it, one file is easier to move about.
-_EXTERNAL_ABOVE = 1_500_000_000
 
 
-def trace(model: PooledModel, path: Path, *, external_above: int = _EXTERNAL_ABOVE) -> None:
+def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOVE) -> None:
     """Write ``model`` as an ONNX file.
 
     Args:
-        model: In evaluation mode, on the CPU. Its attention implementation is set to eager for
-            the time of the call: the plain operators are those that every provider runs.
+        model: In evaluation mode, on the CPU. Its attention implementation changes for the time
+            of the call: causal attention becomes one operator where :func:`fusable`, the rest
+            plain operators, which every provider runs.
         path: The file to write; weights go to ``<path>_data`` beside it above a size.
         external_above: That size in bytes.
 
@@ -49,10 +52,10 @@ def trace(model: PooledModel, path: Path, *, external_above: int = _EXTERNAL_ABO
     examples = tuple(torch.ones((2, 7), dtype=torch.int64) for _ in names)
     rows = torch.export.Dim("batch", min=1, max=_MOST_ROWS)
     columns = torch.export.Dim("tokens", min=1, max=max(model.recipe.max_tokens, 8))
-    with _eager(model), _quiet():
+    with (fused_attention if fusable(model) else _eager)(model) as traced, _quiet():
         try:
             program = torch.onnx.export(
-                model,
+                traced,
                 examples,
                 dynamo=True,
                 input_names=names,
@@ -66,13 +69,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = _EXTERNAL_ABO
             raise RecipeError(f"PyTorch cannot trace a {kind!r} model: {error}") from error
     assert program is not None
     _drop_notes(program.model)
-    external = _weight_bytes(program.model) > external_above
-    onnx_ir.save(program.model, path, external_data=f"{path.name}_data" if external else None)
-
-
-def _weight_bytes(model: onnx_ir.Model) -> int:
-    constants = (value.const_value for value in model.graph.initializers.values())
-    return sum(constant.nbytes for constant in constants if constant is not None)
+    save_graph(program.model, path, external_above=external_above)
 
 
 def _drop_notes(model: onnx_ir.Model) -> None:
@@ -119,12 +116,12 @@ def _fingerprint(values: NDArray[np.generic]) -> bytes:
 
 
 @contextlib.contextmanager
-def _eager(model: PooledModel) -> Iterator[None]:
+def _eager(model: PooledModel) -> Iterator[nn.Module]:
     before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
     assert before is not None
     model.backbone.set_attn_implementation("eager")
     try:
-        yield
+        yield model
     finally:
         model.backbone.set_attn_implementation(before)
 

@@ -10,16 +10,13 @@ from decant.embedders import (
     Certificate,
     Check,
     Precision,
-    Session,
     candidates,
-    file_hash,
     provider_name,
     to_json,
     write_atomically,
 )
 
-from .certifying import Graph, Subject, certify
-from .probes import probe_rows
+from .certifier import Certifier, Place
 from .reference import Reference
 
 
@@ -47,20 +44,17 @@ def verify(
     opened = Bundle.unchecked(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     certificate = _stored(opened)
-    reference = Reference.read(opened.folder / "reference.npz")
     files = _files_check(opened)
+    certifier = Certifier(
+        folder=opened.folder,
+        tokenizer=opened.tokenizer(),
+        reference=Reference.read(opened.folder / "reference.npz"),
+        pad_id=opened.manifest.pad_id,
+    )
+    place = Place(provider=name, device=device)
     for wanted in _wanted(opened, precision):
-        path = opened.graph(wanted)
-        subject = Subject(
-            run=Session(path, name, device=device).run,
-            rows=probe_rows(opened.tokenizer(), reference.texts),
-            reference=reference,
-            pooling=opened.manifest.recipe.pooling,
-            precision=wanted,
-            pad_id=opened.manifest.pad_id,
-        )
-        graph = Graph(file=opened.manifest.graphs[wanted], sha256=file_hash(path), provider=name)
-        certificate = certificate.with_entry(certify(subject, graph, known=[files]))
+        file = opened.manifest.graphs[wanted]
+        certificate = certificate.with_entry(certifier.entry(wanted, file, place, known=[files]))
     write_atomically(opened.folder / "certificate.json", to_json(certificate))
     return certificate
 

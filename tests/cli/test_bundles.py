@@ -128,3 +128,34 @@ def inspected(decant: Decant, bundle: str | Path) -> Recipe:
     manifest = decant("inspect", bundle, "--json").json["manifest"]
     assert isinstance(manifest, dict)
     return Recipe.from_json(json.dumps(manifest["recipe"]))
+
+
+def test_a_bundle_gets_an_int8_graph_that_auto_then_takes(decant: Decant, bundle: Path) -> None:
+    ran = decant("convert", bundle, "int8")
+    assert ran.code == Exit.OK
+    assert "certificate of int8 on CPUExecutionProvider: passed" in " ".join(ran.out.split())
+    assert "making the int8 graph" in ran.err
+    again = decant("convert", bundle, "int8", "--json")
+    entry = again.json["entry"]
+    assert isinstance(entry, dict)
+    assert entry["precision"] == "int8"
+    graphs = decant("inspect", bundle, "--json").json["graphs"]
+    assert isinstance(graphs, dict)
+    assert set(graphs) == {"fp32", "int8"}
+
+
+def test_a_bundle_is_not_converted_to_bf16(decant: Decant, bundle: Path) -> None:
+    ran = decant("convert", bundle, "bf16")
+    assert ran.code == Exit.INPUT
+    assert "--precision bf16" in ran.err
+
+
+def test_an_export_adds_the_precisions_that_are_asked_for(
+    decant: Decant, tiny_folder: Path
+) -> None:
+    ran = decant("export", tiny_folder, "made", "--precision", "int8", "--precision", "w8")
+    assert ran.code == Exit.OK
+    graphs = decant("inspect", "made", "--json").json["graphs"]
+    assert isinstance(graphs, dict)
+    assert set(graphs) == {"fp32", "int8", "w8"}
+    assert decant("export", tiny_folder, "made", "--precision", "int3").code == Exit.INPUT

@@ -172,10 +172,10 @@ def test_rounding_that_passes_in_fp16_fails_in_fp32(subject: Subject) -> None:
 def test_an_export_that_fails_leaves_nothing(
     tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decant.export import exporting
+    from decant.export import making
 
     bad = Check(name="weights", cases=1, worst_cosine=-1.0, passed=False, finding="w differs")
-    monkeypatch.setattr(exporting, "weights_check", lambda model, path: bad)
+    monkeypatch.setattr(making, "weights_check", lambda model, path: bad)
     with pytest.raises(ParityError, match="w differs"):
         export(tiny_folder, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

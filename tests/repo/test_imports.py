@@ -37,12 +37,17 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_edge": {"integrations/qdrant/edge.py", "integrations/qdrant/edge_filter.py"},
     "sentence_transformers": set(),
     "torch": {
+        "embedders/attention.py",
+        "embedders/backbone.py",
+        "embedders/latent_attention.py",
         "embedders/pooling.py",
         "embedders/torch_encoder.py",
         "embedders/torch_model.py",
+        "export/fused.py",
+        "export/making.py",
         "export/tracing.py",
     },
-    "transformers": {"embedders/torch_model.py", "export/exporting.py"},
+    "transformers": {"embedders/backbone.py", "export/exporting.py", "export/fused.py"},
 }
 
 MAY_IMPORT_ALL = "cli"

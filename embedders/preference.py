@@ -1,0 +1,73 @@
+"""Which graph of a bundle runs: the fastest that is certified and loses little.
+
+Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+from .bundle import Bundle
+from .certificate import Entry, Precision
+from .errors import BundleError
+from .onnx_session import CPU
+
+# Fastest first, as measured on batches (EXPERIMENTS.md).
+_ON_CPU = (
+    Precision.INT8,
+    Precision.FP32,
+    Precision.W8,
+    Precision.W4,
+    Precision.FP16,
+    Precision.BF16,
+)
+_ON_GPU = (
+    Precision.FP16,
+    Precision.BF16,
+    Precision.FP32,
+    Precision.W8,
+    Precision.W4,
+    Precision.INT8,
+)
+LEAST_MEAN_COSINE = 0.995
+LEAST_OVERLAP = 0.9
+"""What ``precision="auto"`` allows a graph to lose: see :func:`loses_little`."""
+
+
+def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
+    """Return the precision to open.
+
+    Args:
+        bundle: Its graphs and certificate.
+        wanted: A precision, which is then taken whatever its certificate says; or ``auto``: the
+            fastest on this provider that passed and :func:`loses_little`; where there is none, the
+            float32 one.
+        provider: ONNX Runtime's name of it.
+
+    Raises:
+        BundleError: The precision is unknown or not in the bundle.
+    """
+    if wanted != "auto":
+        if wanted not in list(Precision):
+            raise BundleError(
+                f"no precision is called {wanted!r}; known are auto, {', '.join(Precision)}"
+            )
+        bundle.graph(Precision(wanted))
+        return Precision(wanted)
+    order = _ON_CPU if provider == CPU else _ON_GPU
+    there = [member for member in order if member in bundle.manifest.graphs]
+    certificate = bundle.certificate()
+    for precision in there:
+        sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
+        entry = certificate.entry(sha256=sha256, provider=provider)
+        if entry is not None and entry.passed and loses_little(entry):
+            return precision
+    exact = Precision.FP32
+    return exact if exact in there else there[0]
+
+
+def loses_little(entry: Entry) -> bool:
+    """Tell whether a graph is near enough to float32 to be taken without being asked for.
+
+    Mean cosine to the reference at least 0.995, and at least 0.9 of the ten nearest probe texts
+    the same.
+    """
+    return entry.mean_cosine >= LEAST_MEAN_COSINE and entry.top10_overlap >= LEAST_OVERLAP

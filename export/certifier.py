@@ -1,0 +1,66 @@
+"""Open a bundle's graph on a provider and certify it against the bundle's reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from decant.embedders import Check, Entry, Precision, Session, TextTokenizer, file_hash
+
+from .certifying import Graph, Subject, certify
+from .probes import probe_rows
+from .reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a graph runs: ONNX Runtime's name of the provider, and which GPU."""
+
+    provider: str
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certifier:
+    """What every graph of a bundle is measured with.
+
+    Args:
+        folder: The bundle.
+        tokenizer: Turns the probe texts into rows.
+        reference: Their vectors.
+        pad_id: Fills padded positions.
+    """
+
+    folder: Path
+    tokenizer: TextTokenizer
+    reference: Reference
+    pad_id: int
+
+    def entry(
+        self, precision: Precision, file: str, place: Place, *, known: Sequence[Check] = ()
+    ) -> Entry:
+        """Measure one graph; failing is recorded, not raised.
+
+        Args:
+            precision: Sets the gates.
+            file: The graph's path in the bundle.
+            place: Where it runs.
+            known: Checks that were made elsewhere.
+
+        Raises:
+            ProviderError: The provider is not installed, or does not open the graph.
+        """
+        path = self.folder / file
+        subject = Subject(
+            run=Session(path, place.provider, device=place.device).run,
+            rows=probe_rows(self.tokenizer, self.reference.texts),
+            reference=self.reference,
+            pooling=self.tokenizer.recipe.pooling,
+            precision=precision,
+            pad_id=self.pad_id,
+        )
+        graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
+        entry = certify(subject, graph, known=known)
+        said = {**entry.environment, "reference": self.reference.origin}
+        return replace(entry, environment=said)

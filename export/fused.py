@@ -1,0 +1,127 @@
+"""Causal attention as one operator, ``com.microsoft::GroupQueryAttention``.
+
+The operator never holds masks or repeated keys and values, and skips what a token may not see. It
+reads right-padded rows only, so rows are first rolled to the right side of the contract's two; the
+pooled vector does not depend on where a row stands.
+Specification: ONNX Runtime's ContribOperators, GroupQueryAttention: ``seqlens_k`` is the number of
+keys less one; ``local_window_size`` counts the token itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
+
+from decant.embedders import Attention, PooledModel
+
+_NAME = "decant_grouped"
+# Each is certified in the tests. Others trace as plain operators.
+_TYPES = {"gemma2", "gemma3_text", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3"}
+
+
+def fusable(model: PooledModel) -> bool:
+    """Tell whether the model's attention can be traced as one operator."""
+    causal = model.recipe.attention is Attention.CAUSAL
+    return causal and model.backbone.config.model_type in _TYPES
+
+
+@contextlib.contextmanager
+def fused_attention(model: PooledModel) -> Iterator[nn.Module]:
+    """Give a module that is traced with one operator for each layer's attention.
+
+    Args:
+        model: One that is :func:`fusable`. Its attention implementation changes meanwhile.
+    """
+    AttentionInterface.register(_NAME, _attend)
+    AttentionMaskInterface.register(_NAME, _padding_mask)
+    before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
+    assert before is not None
+    model.backbone.set_attn_implementation(_NAME)
+    try:
+        yield RightPadded(model)
+    finally:
+        model.backbone.set_attn_implementation(before)
+
+
+class RightPadded(nn.Module):
+    """A model that sees every row begin in the first column.
+
+    Args:
+        model: Takes the same inputs.
+    """
+
+    def __init__(self, model: PooledModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, pooling_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return float32 vectors of shape (B, D); see :class:`PooledModel`."""
+        order = right_padding_order(attention_mask)
+        rolled = [
+            None if values is None else values.gather(1, order)
+            for values in (input_ids, attention_mask, pooling_mask)
+        ]
+        vectors: Tensor = self.model(*rolled)
+        return vectors
+
+
+def right_padding_order(mask: Tensor) -> Tensor:
+    """Return the columns that put each row's padding at its end, int64, shape (B, T).
+
+    Args:
+        mask: int64, shape (B, T); 1 where there is a token.
+    """
+    columns = torch.ones_like(mask).cumsum(1) - 1  # (B, T)
+    before = (mask.cumsum(1) == 0).sum(1, keepdim=True)  # (B, 1): columns before the first token
+    moved = columns + before
+    # A remainder by a symbolic size does not translate to ONNX.
+    width = columns[:, -1:] + 1
+    return torch.where(moved >= width, moved - width, moved)
+
+
+def _padding_mask(*_: object, attention_mask: Tensor | None = None, **__: object) -> Tensor:
+    """Hand the padding mask, (B, T), through to the attention."""
+    assert attention_mask is not None
+    return attention_mask
+
+
+def _attend(  # noqa: PLR0913 - Transformers calls it
+    _module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Emit the operator for states of shape (B, heads, T, width); return (B, T, heads, width)."""
+    rows, heads, tokens, width = query.shape
+    flat = [part.transpose(1, 2).reshape(rows, tokens, -1) for part in (query, key, value)]
+    last_key = attention_mask.sum(1).to(torch.int32) - 1  # (B,)
+    columns = torch.ones_like(attention_mask[0]).sum().to(torch.int32)  # the scalar T
+    attributes = {
+        "num_heads": heads,
+        "kv_num_heads": key.shape[1],
+        "scale": float(width**-0.5 if scaling is None else scaling),
+        "local_window_size": -1 if sliding_window is None else sliding_window,
+        "softcap": softcap or 0.0,
+    }
+    states: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::GroupQueryAttention",
+        (*flat, None, None, last_key, columns),
+        attrs=dict(attributes),
+        dtype=query.dtype,
+        shape=(rows, tokens, heads * width),
+        version=1,
+    )
+    return states.reshape(rows, tokens, heads, width), None

@@ -1,0 +1,93 @@
+"""Linear layers and token tables in float16, everything else in float32.
+
+For models whose states leave the range of float16 (largest finite value 65,504: IEEE 754-2019,
+binary16), such as Gemma's: norms, residuals, softmax and pooling keep float32, and so do the
+layers that the probes show to overflow.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from decant.embedders import Session, pad, provider_name
+
+from .certifier import Certifier
+from .linears import Linear, Table, constant, drop_unused, linears, replace, tables
+from .probes import probe_rows
+
+_LARGEST = 65_504.0
+_MARGIN = 4.0  # other texts may go further than the probes
+
+
+def to_half(model: ir.Model, source: Path, certifier: Certifier) -> int:
+    """Put linear layers and token tables into float16 in place; return how many layers there are.
+
+    Args:
+        model: The float32 graph, as loaded from ``source``.
+        source: Its file.
+        certifier: Its probes are run to see where float16 would overflow.
+    """
+    peaks = _peaks(source, certifier)
+    count = 0
+    for linear, peak in zip(linears(model), peaks, strict=True):
+        if max(peak, float(np.abs(linear.matrix).max())) * _MARGIN < _LARGEST:
+            _to_half(model, linear)
+        count += 1
+    for table in tables(model):
+        if float(np.abs(table.rows).max()) < _LARGEST:
+            _table_to_half(model, table)
+    drop_unused(model)
+    return count
+
+
+def _to_half(model: ir.Model, linear: Linear) -> None:
+    name = linear.node.inputs[1].name if linear.node.inputs[1] is not None else None
+    weights: NDArray[np.float16] = linear.matrix.astype(np.float16)
+    half, single = ir.DataType.FLOAT16.value, ir.DataType.FLOAT.value
+    states = ir.node("Cast", [linear.states], {"to": half})
+    product = ir.node("MatMul", [states.outputs[0], constant(model, f"{name}.fp16", weights)])
+    wide = ir.node("Cast", [product.outputs[0]], {"to": single})
+    replace(model, linear.node, [states, product, wide])
+
+
+def _table_to_half(model: ir.Model, table: Table) -> None:
+    name = table.node.inputs[0].name if table.node.inputs[0] is not None else None
+    rows = constant(model, f"{name}.fp16", table.rows.astype(np.float16))
+    found = ir.node("Gather", [rows, table.ids], {"axis": 0})
+    single = ir.DataType.FLOAT.value
+    replace(model, table.node, [found, ir.node("Cast", [found.outputs[0]], {"to": single})])
+
+
+def _peaks(source: Path, certifier: Certifier) -> list[float]:
+    """Return, for each linear layer, the largest magnitude of its input and output on the probes.
+
+    The largest over the probes is measured in the graph: each layer gets one more output.
+    """
+    model = ir.load(source)
+    names = []
+    for number, linear in enumerate(linears(model)):
+        nodes, outputs = [], []
+        for value in (linear.states, linear.node.outputs[0]):
+            magnitude = ir.node("Abs", [value])
+            peak = ir.node("ReduceMax", [magnitude.outputs[0]], {"keepdims": 0})
+            nodes += [magnitude, peak]
+            outputs.append(peak.outputs[0])
+        largest = ir.node("Max", outputs)
+        value = largest.outputs[0]
+        value.name = f"decant.peak.{number}"
+        value.shape, value.type = ir.Shape([]), ir.TensorType(ir.DataType.FLOAT)
+        names.append(value.name)
+        model.graph.extend([*nodes, largest])
+        model.graph.outputs.append(value)
+    # Beside the source: weights that are external stay where they are.
+    with tempfile.NamedTemporaryFile(dir=source.parent, suffix=".onnx") as file:
+        ir.save(model, file.name)
+        session = Session(Path(file.name), provider_name("cpu"))
+        rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
+        found = [session.values(names, pad([row], pad_id=certifier.pad_id)) for row in rows]
+    return [max(float(run[number]) for run in found) for number in range(len(names))]

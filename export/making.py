@@ -1,0 +1,91 @@
+"""Make and certify one graph of a model that is in memory, in any precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from torch import nn
+
+from decant.embedders import Entry, PooledModel, Precision, provider_name
+
+from .bundling import GRAPH, graph_name
+from .certifier import Certifier, Place
+from .precisions import make_graph
+from .tracing import trace, weights_check
+
+Step = Callable[[str], object]
+"""Told the name of each step as it begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What the graphs of a bundle are made from.
+
+    Args:
+        model: The float32 model; its graph is written already.
+        certifier: Of the bundle in the making.
+        tell: Told what is being done.
+    """
+
+    model: PooledModel
+    certifier: Certifier
+    tell: Step
+
+    def entry(self, precision: Precision) -> Entry | None:
+        """Write the graph of a precision and return its entry; None where no CPU runs it."""
+        folder, file = self.certifier.folder, graph_name(precision)
+        match precision:
+            case Precision.FP32:
+                self.tell("certifying on the CPU")
+                known = [weights_check(self.model, folder / file)]
+                return self.certifier.entry(precision, file, _cpu(), known=known)
+            case Precision.FP16:
+                return self._fp16(file)
+            case Precision.BF16:
+                self.tell("tracing the bf16 graph; it is not certified, for no CPU runs it")
+                trace(in_half(self.model, torch.bfloat16), folder / file)
+                return None
+            case Precision.INT8 | Precision.W8 | Precision.W4:
+                self.tell(f"making the {precision} graph")
+                make_graph(precision, folder / GRAPH, folder / file, self.certifier)
+                self.tell(f"certifying {precision} on the CPU")
+                return self.certifier.entry(precision, file, _cpu())
+            case _:
+                assert_never(precision)
+
+    def _fp16(self, file: str) -> Entry:
+        """All in float16 where that passes; else the products alone (``half.py``)."""
+        path = self.certifier.folder / file
+        self.tell("tracing the fp16 graph")
+        trace(in_half(self.model, torch.float16), path)
+        self.tell("certifying fp16 on the CPU")
+        entry = self.certifier.entry(Precision.FP16, file, _cpu())
+        if entry.passed:
+            return entry
+        self.tell(f"fp16 throughout fails ({entry.failures}); keeping all but products in fp32")
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
+        make_graph(Precision.FP16, self.certifier.folder / GRAPH, path, self.certifier)
+        return self.certifier.entry(Precision.FP16, file, _cpu())
+
+
+def in_half(model: PooledModel, dtype: torch.dtype) -> PooledModel:
+    """Return a copy whose backbone has weights of ``dtype``; buffers and the head keep float32.
+
+    Transformers' rotary frequencies and embedding scales are buffers, and are cast where they are
+    used. Weights are never in memory twice in float32.
+    """
+    cast: dict[int, object] = {
+        id(weight): nn.Parameter(weight.detach().to(dtype), requires_grad=False)
+        for weight in model.backbone.parameters()
+    }
+    backbone = copy.deepcopy(model.backbone, cast)
+    return PooledModel(backbone, model.recipe, model.head, latent=model.latent).eval()
+
+
+def _cpu() -> Place:
+    return Place(provider=provider_name("cpu"))

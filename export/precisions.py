@@ -1,0 +1,131 @@
+"""Make the graphs of further precisions from a bundle's float32 graph; without torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+import onnx_ir as ir
+
+from decant.embedders import (
+    Bundle,
+    BundleError,
+    Certificate,
+    ParityError,
+    Precision,
+    RecipeError,
+    fresh_folder,
+    provider_name,
+)
+
+from .bundling import graph_name, write_certificate, write_manifest
+from .certifier import Certifier, Place
+from .half import to_half
+from .int8 import to_int8
+from .reference import Reference
+from .weight_files import save_graph
+from .weight_only import to_weight_only
+
+
+def convert(
+    bundle: str | Path, precision: Precision | str, *, step: Callable[[str], object] | None = None
+) -> Certificate:
+    """Add the graph of another precision to a bundle, and certify it on the CPU.
+
+    Args:
+        bundle: The bundle's folder; it changes as a whole or not at all.
+        precision: ``int8``, ``w8``, ``w4`` or ``fp16`` (products in fp16, the rest in float32).
+            One that is there already is made anew.
+        step: Told what is being done.
+
+    Returns:
+        The bundle's certificate, with the new entry.
+
+    Raises:
+        BundleError: The bundle is damaged, the precision unknown, or the disk is full.
+        ParityError: The new graph misses a gate; the bundle is as it was.
+    """
+    if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
+        raise BundleError(
+            f"a bundle cannot be converted to {precision!r}, only to fp16, int8, w8 or w4; "
+            "fp32 is what it is made of, and bf16 is traced from the model: "
+            "decant export MODEL TARGET --precision bf16"
+        )
+    wanted = Precision(precision)
+    tell = step or (lambda _: None)
+    opened = Bundle.open(bundle)
+    with fresh_folder(opened.folder, replace=True) as folder:
+        shutil.copytree(opened.folder, folder, copy_function=_link, dirs_exist_ok=True)
+        tokenizer = opened.tokenizer()
+        certifier = Certifier(
+            folder=folder,
+            tokenizer=tokenizer,
+            reference=Reference.read(folder / "reference.npz"),
+            pad_id=opened.manifest.pad_id,
+        )
+        tell(f"making the {wanted} graph")
+        file = graph_name(wanted)
+        for old in (folder / "onnx").glob(f"{Path(file).name}*"):
+            old.unlink()
+        make_graph(
+            wanted, folder / opened.manifest.graphs[Precision.FP32], folder / file, certifier
+        )
+        tell(f"certifying {wanted} on the CPU")
+        entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
+        if not entry.passed:
+            raise ParityError(f"{bundle} was not converted to {wanted}: {entry.failures}")
+        graphs = {Precision(name): path for name, path in opened.manifest.graphs.items()}
+        (folder / "decant.json").unlink()  # a hard link: written anew, not through
+        (folder / "certificate.json").unlink()
+        write_manifest(
+            folder,
+            tokenizer,
+            dim=opened.manifest.dim,
+            pad_id=opened.manifest.pad_id,
+            graphs={**graphs, wanted: file},
+        )
+        certificate = opened.certificate().with_entry(entry)
+        write_certificate(folder, certificate)
+    return certificate
+
+
+def make_graph(precision: Precision, source: Path, target: Path, certifier: Certifier) -> None:
+    """Write the graph of one precision.
+
+    Args:
+        precision: Any but FP32 and BF16.
+        source: The float32 graph.
+        target: The file to write.
+        certifier: Its probes show where float16 would overflow.
+
+    Raises:
+        RecipeError: The graph has no linear layers that we know.
+    """
+    match precision:
+        case Precision.INT8:
+            model = ir.load(source)
+            count = to_int8(model)
+        case Precision.W8 | Precision.W4:
+            model = ir.load(source)
+            count = to_weight_only(model, bits=8 if precision is Precision.W8 else 4)
+        case Precision.FP16:
+            model = ir.load(source)
+            count = to_half(model, source, certifier)
+        case Precision.FP32 | Precision.BF16:
+            raise BundleError(f"{precision} is traced from the model, not made from a graph")
+        case _:
+            assert_never(precision)
+    if count == 0:
+        raise RecipeError(f"{source.name} has no product with a constant matrix to make smaller")
+    save_graph(model, target)
+
+
+def _link(source: str, target: str) -> None:
+    """Link instead of copying: weights are large, and nobody writes into them."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,217 @@
+"""From an ONNX graph made by others to a certified bundle: finish it, certify it, without torch.
+
+The graph keeps its nodes and its weights; ``surgery.py`` adds what is missing before and behind
+them. What it is compared with is the graph itself, run on one unpadded text at a time: a graph
+that reads its padding fails by name, and nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir
+from tokenizers import Tokenizer
+
+from decant.embedders import (
+    Certificate,
+    Check,
+    Choices,
+    ParityError,
+    Precision,
+    Recipe,
+    RecipeError,
+    Source,
+    TextTokenizer,
+    file_hash,
+    find_source,
+    fresh_folder,
+    pad_id,
+    provider_name,
+    resolve,
+)
+
+from .bundling import graph_name, write_certificate, write_manifest
+from .certifier import Certifier, Place
+from .dense_head import Layer, read_head
+from .foreign import Contract, ModelConfig, precision_of, read_contract, read_graph
+from .original import Original, attention_check, original_reference
+from .probes import probe_rows, probe_texts
+from .reference import Reference
+from .surgery import finish
+from .weight_files import save_graph, weight_files
+
+Step = Callable[[str], object]
+"""Told the name of each step as it begins."""
+
+_COPIED = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+)
+_WEIGHTS = ("*.safetensors", "*.bin")
+# Attention holds heads x T x T floats for a layer; probes stay below this many bytes.
+_PROBE_MEMORY = 1 << 30
+_UNSAID_HEADS = 32  # a config that does not say its heads gets probes as if it had many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Job:
+    """All that is known before anything is written."""
+
+    path: Path
+    model: onnx_ir.Model
+    contract: Contract
+    recipe: Recipe
+    head: tuple[Layer, ...]
+    tokenizer: TextTokenizer
+    source: Source
+    precision: Precision
+    longest: int
+
+
+def seal(
+    graph: str | Path,
+    source: str | Path | Source,
+    target: str | Path,
+    *,
+    choices: Choices | None = None,
+    replace: bool = False,
+    step: Step | None = None,
+) -> Certificate:
+    """Turn an ONNX graph of token states into a certified bundle of finished vectors.
+
+    Args:
+        graph: An ONNX file with ``last_hidden_state`` or ``token_embeddings`` among its outputs.
+        source: The model it was made from, for recipe, tokenizer and dense layers: a folder, a hub
+            id, or files already found. Its backbone weights are not read.
+        target: The bundle's folder; it appears whole or not at all.
+        choices: What you say about the recipe; it wins over registry and model files.
+        replace: Whether a bundle at ``target`` may go.
+        step: Told what is being done.
+
+    Returns:
+        The certificate, which is in the bundle too; it passed. Its reference is the original graph.
+
+    Raises:
+        RecipeError: The recipe is incomplete, or asks for what a finished graph does not have.
+        BundleError: The graph cannot be sealed, or ``target`` is in the way, or the disk is full.
+        ParityError: The graph's vectors depend on padding or neighbours; nothing is left.
+    """
+    tell = step or (lambda _: None)
+    with fresh_folder(Path(target), replace=replace) as folder:
+        tell(f"reading {Path(graph).name}")
+        found = source if isinstance(source, Source) else find_source(source)
+        job = _prepare(Path(graph), found, choices)
+        tell("computing reference vectors")
+        reference, known = _measure(job)
+        tell("adding pooling and normalisation")
+        _write(job, folder, reference)
+        tell("certifying on the CPU")
+        certificate = _certify(job, folder, reference, known)
+        write_certificate(folder, certificate)
+        if not certificate.passed:
+            failures = certificate.entries[0].failures
+            raise ParityError(f"{graph} was not sealed to {target}: {failures}")
+    return certificate
+
+
+def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
+    model = read_graph(path)
+    source = _identified(source, path, model)
+    recipe = resolve(source, choices)
+    if recipe.layer != -1:
+        raise RecipeError(
+            f"the recipe pools layer {recipe.layer}, and a finished graph gives only its last "
+            "states; export the model itself, or pass layer=-1"
+        )
+    config = ModelConfig.read(source.folder)
+    heads = config.heads or _UNSAID_HEADS
+    return _Job(
+        path=path,
+        model=model,
+        contract=read_contract(model, path, config),
+        recipe=recipe,
+        head=read_head(source.folder, recipe.head),
+        tokenizer=TextTokenizer(_tokenizer(source.folder), recipe),
+        source=source,
+        precision=precision_of(model),
+        longest=min(recipe.max_tokens, int((_PROBE_MEMORY / (4 * heads)) ** 0.5)),
+    )
+
+
+def _identified(source: Source, path: Path, model: onnx_ir.Model) -> Source:
+    """Name the weights by the graph where the source is a folder without any.
+
+    A recipe's digest tells models apart; ``config.json`` and ``tokenizer.json`` alone do not.
+    """
+    held = any(path for pattern in _WEIGHTS for path in source.folder.glob(pattern))
+    if held or not source.revision.startswith("sha256:"):
+        return source
+    digest = hashlib.sha256(source.revision.encode())
+    for file in (path, *weight_files(model)):
+        digest.update(bytes.fromhex(file_hash(file)))
+    return dataclasses.replace(source, revision=f"sha256:{digest.hexdigest()[:16]}")
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise RecipeError(
+            f"{folder} has no tokenizer.json, which sealing needs; write one with transformers: "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise RecipeError(f"{path} is not a readable tokenizer: {error}") from error
+
+
+def _measure(job: _Job) -> tuple[Reference, list[Check]]:
+    """Run the original, which is closed afterwards: two open graphs are twice the weights."""
+    texts = probe_texts(job.tokenizer, longest=job.longest)
+    rows = probe_rows(job.tokenizer, texts)
+    original = Original(job.path, job.contract)
+    found = original_reference(original, rows, texts=texts, recipe=job.recipe, head=job.head)
+    said = f"the original graph {job.path.name}, SHA-256 {file_hash(job.path)[:16]}"
+    reference = dataclasses.replace(found, origin=said)
+    floats = job.precision in (Precision.FP32, Precision.FP16, Precision.BF16)
+    return reference, attention_check(original, rows, job.recipe) if floats else []
+
+
+def _write(job: _Job, folder: Path, reference: Reference) -> None:
+    """Write everything but the certificate."""
+    dim = reference.vectors.shape[1]
+    finish(job.model, job.contract, recipe=job.recipe, head=job.head, dim=dim)
+    file = graph_name(job.precision)
+    (folder / file).parent.mkdir()
+    save_graph(job.model, folder / file)
+    for name in _COPIED:
+        if (wanted := job.source.folder / name).is_file():
+            shutil.copyfile(wanted, folder / name)
+    reference.save(folder / "reference.npz")
+    write_manifest(
+        folder,
+        job.tokenizer,
+        dim=dim,
+        pad_id=pad_id(job.source.folder),
+        graphs={job.precision: file},
+    )
+
+
+def _certify(job: _Job, folder: Path, reference: Reference, known: list[Check]) -> Certificate:
+    certifier = Certifier(
+        folder=folder,
+        tokenizer=job.tokenizer,
+        reference=reference,
+        pad_id=pad_id(job.source.folder),
+    )
+    place = Place(provider=provider_name("cpu"))
+    entry = certifier.entry(job.precision, graph_name(job.precision), place, known=known)
+    return Certificate(format=1, digest=job.recipe.digest(), entries=(entry,))

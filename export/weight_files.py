@@ -1,0 +1,83 @@
+"""Weights that lie beside an ONNX graph: where they are, and writing them beside another.
+
+They are mapped from the original's files and copied once, to their new place; they are never in
+memory as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+from decant.embedders import BundleError
+
+# protobuf refuses files of 2 GiB; well below it, one file is easier to move about.
+EXTERNAL_ABOVE = 1_500_000_000
+
+
+def weights_of(model: onnx_ir.Model) -> Iterator[onnx_ir.Value]:
+    """Yield every initializer, those of inner graphs too."""
+    for graph in model.graphs():
+        yield from graph.initializers.values()
+
+
+def prepare_weights(model: onnx_ir.Model, path: Path) -> None:
+    """Make every weight outside the file an initializer that can be read.
+
+    Only initializers are written anew, and onnx_ir reads no link that leaves the graph's folder,
+    as those of the hub's cache do: graph and weights are links there into one folder of blobs. A
+    link is followed only if graph and weights truly lie side by side.
+    """
+    for node in model.graph.all_nodes():
+        value = node.attributes.get("value")
+        if value is not None and isinstance(value.value, onnx_ir.ExternalTensor):
+            LiftConstantsToInitializersPass()(model)
+            break
+    home = path.resolve().parent
+    for weight in weights_of(model):
+        tensor = weight.const_value
+        if isinstance(tensor, onnx_ir.ExternalTensor):
+            real = Path(tensor.path).resolve()
+            if Path(tensor.path).is_symlink() and real.parent == home:
+                weight.const_value = onnx_ir.ExternalTensor(
+                    real.name,
+                    tensor.offset,
+                    tensor.length,
+                    tensor.dtype,
+                    shape=tensor.shape,
+                    name=str(tensor.name),
+                    base_dir=home,
+                )
+
+
+def weight_files(model: onnx_ir.Model) -> list[Path]:
+    """Return the files beside a graph that hold weights of it."""
+    tensors = [value.const_value for value in weights_of(model)]
+    return sorted({Path(item.path) for item in tensors if isinstance(item, onnx_ir.ExternalTensor)})
+
+
+def save_graph(model: onnx_ir.Model, path: Path, *, external_above: int = EXTERNAL_ABOVE) -> None:
+    """Write a graph; weights that were beside it, or are too large for it, go beside it.
+
+    Args:
+        model: Its weights may lie in another graph's file; they are written again, so that no
+            graph leans on another's files.
+        path: The file to write; weights beside it go to ``<path>_data``.
+        external_above: How many bytes of weights are too many for one file.
+
+    Raises:
+        BundleError: The original's weights cannot be read.
+    """
+    tensors = [value.const_value for value in weights_of(model)]
+    total = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    external = any(isinstance(tensor, onnx_ir.ExternalTensor) for tensor in tensors)
+    beside = f"{path.name}_data" if external or total > external_above else None
+    try:
+        onnx_ir.save(model, path, external_data=beside)
+    except ValueError as error:
+        raise BundleError(
+            f"weights beside the graph cannot be read: {error}; lay them in its folder as files"
+        ) from error

@@ -1,0 +1,77 @@
+"""Causal attention as one operator, whichever side the padding is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decant.embedders import (
+    Attention,
+    Choices,
+    Pooling,
+    Session,
+    Span,
+    Tokens,
+    TorchEncoder,
+    pad,
+)
+from decant.export.fused import fusable, right_padding_order
+from decant.export.tracing import trace
+from models import save_model
+
+FUSED = ("gemma2", "gemma3_text", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3")
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=5))
+def test_rows_are_rolled_until_their_padding_is_at_the_end(rows: list[tuple[int, bool]]) -> None:
+    width = max(length for length, _ in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.int64)
+    for row, (length, left) in enumerate(rows):
+        start = width - length if left else 0
+        ids[row, start : start + length] = torch.arange(1, length + 1)
+    rolled = ids.gather(1, right_padding_order((ids > 0).long()))
+    for row, (length, _) in zip(rolled.tolist(), rows, strict=True):
+        assert row == [*range(1, length + 1), *[0] * (width - length)]
+
+
+@pytest.fixture(scope="module", params=FUSED)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_each_layer_is_one_operator_and_equals_pytorch(tmp_path: Path, family: str) -> None:
+    folder = save_model(tmp_path / "model", family)
+    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT)
+    encoder = TorchEncoder.from_pretrained(folder, choices=said)
+    assert fusable(encoder.model)
+    before = encoder.model.backbone.config._attn_implementation
+    trace(encoder.model, tmp_path / "model.onnx")
+    assert encoder.model.backbone.config._attn_implementation == before
+    kinds = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert kinds.count("GroupQueryAttention") == 2
+    assert "Softmax" not in kinds
+    drawn = np.random.default_rng(0)
+    rows = [
+        Tokens(ids=tuple(drawn.integers(7, 200, length).tolist()), counted=min(3, length - 1))
+        for length in (1, 40, 7, 9, 23)
+    ]
+    session = Session(tmp_path / "model.onnx", "CPUExecutionProvider")
+    expected = np.concatenate([encoder.run(pad([row], pad_id=0)) for row in rows])
+    for left in (False, True):
+        found = session.run(pad(rows, pad_id=0, left=left))
+        assert (found * expected).sum(axis=1).min() > 0.999995
+    encoder.close()
+
+
+def test_bidirectional_attention_is_not_taken_for_causal(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model", "llama")
+    said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
+    encoder = TorchEncoder.from_pretrained(folder, choices=said)
+    assert not fusable(encoder.model)
+    encoder.close()
