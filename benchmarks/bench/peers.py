@@ -48,21 +48,27 @@ class Peer:
     embed: Embed
 
 
-def sentence_transformers(model: Path) -> Peer:
+def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
     """Return sentence-transformers on ``model``, on the CPU.
+
+    Args:
+        model: A sentence-transformers folder.
+        dtype: The type of its weights, a name of torch's.
 
     Raises:
         MissingExtra: It is not installed.
     """
     library = need("sentence_transformers", extra="peers")
-    encoder = library.SentenceTransformer(str(model), device="cpu")
+    encoder = library.SentenceTransformer(
+        str(model), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)}
+    )
 
     def embed(texts: Sequence[str], batch: int) -> NDArray[np.float32]:
         found = encoder.encode(list(texts), batch_size=batch, show_progress_bar=False)
         return np.asarray(found, np.float32)
 
     return Peer(
-        name="sentence-transformers",
+        name="sentence-transformers" + ("" if dtype == "float32" else f" {dtype}"),
         threads=f"torch's own number of threads, {torch.get_num_threads()}",
         default_batch=32,
         batches=(4, 8, 16, 32),

@@ -1,0 +1,174 @@
+"""Speed and worth of each precision, on MiniLM and on a seeded decoder, against PyTorch.
+
+Speed: the same real texts through decant in every precision and sentence-transformers in float32
+and bfloat16, turn by turn, in one process. Worth: STS-B and cranfield, MiniLM only, because the
+decoder's weights are drawn. For two cores of a larger machine: taskset -c 0,1 python
+benchmarks/precisions.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.corpus import LONGEST, Cutter, load_corpus
+from bench.decoder import Shape, save_decoder
+from bench.machine import circumstances
+from bench.options import Common, Stage, carry_out, common, parser, positive
+from bench.peers import Peer, batch_seconds, sentence_transformers
+from bench.quality import retrieval_ndcg, sts_spearman
+from bench.report import Amount, Figure, Result, Section, Target, lowest_speed_up, section
+from bench.rounds import Contender, interleave
+from decant.embedders import OnnxEncoder, Role, load
+from decant.export import convert, export
+
+PRECISIONS = ("int8", "fp32", "w8", "w4")
+DTYPES = ("float32", "bfloat16")
+_STS = "sts/stsb_en.dev.tsv"
+_RETRIEVAL = "retrieval/cranfield"
+_SAMPLE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to measure.
+
+    Args:
+        common: As for every benchmark.
+        tokens: Tokens of mixed lengths in a run.
+        quality: Whether STS-B and cranfield are run.
+    """
+
+    common: Common
+    tokens: int
+    quality: bool
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    made = parser(str(__doc__), rounds=5)
+    made.add_argument("--tokens", type=positive, default=16_000, help="size of a run (%(default)s)")
+    made.add_argument(
+        "--quality", action=argparse.BooleanOptionalAction, default=True,
+        help="run STS-B and cranfield, if the data are there",
+    )  # fmt: skip
+    found = made.parse_args(arguments)
+    return Options(common=common(found), tokens=found.tokens, quality=found.quality)
+
+
+def measure(options: Options, stage: Stage) -> Result:
+    """Time both models, then see what MiniLM's precisions are worth."""
+    encoder_bundle = Path(shutil.copytree(stage.bundle, stage.work / "minilm"))
+    for precision in ("int8", "w8"):  # w4 is refused here: it loses too much
+        stage.tick(f"converting to {precision}")
+        convert(encoder_bundle, precision)
+    decoder = save_decoder(stage.work / "decoder", stage.model, Shape(), seed=options.common.seed)
+    stage.tick("exporting the decoder")
+    export(decoder, stage.work / "qwen3", precisions=("int8", "w8", "w4"))
+    sections = [
+        compare("MiniLM, mixed lengths", encoder_bundle, stage.model, options, stage),
+        compare("Qwen3 shape, mixed lengths", stage.work / "qwen3", decoder, options, stage),
+    ]
+    return Result(
+        benchmark="precisions",
+        circumstances=circumstances(),
+        seed=options.common.seed,
+        settings={"decoder": str(Shape())},
+        sections=tuple(sections),
+        figures=tuple(worth(encoder_bundle, options)),
+        targets=tuple(_targets(*sections)),
+    )
+
+
+def compare(title: str, bundle: Path, model: Path, options: Options, stage: Stage) -> Section:
+    """Time one model's precisions and PyTorch's two on the same texts."""
+    there = [name for name in PRECISIONS if _holds(bundle, name)]
+    encoders = [load(bundle, provider="cpu", precision=name) for name in there]
+    corpus = load_corpus(options.common.data)
+    cutter = Cutter(encoders[0].tokenizer, longest=LONGEST)
+    texts = cutter.mixed(corpus, options.tokens, seed=options.common.seed)
+    contenders = [_ours(encoder, texts) for encoder in encoders]
+    for dtype in DTYPES:
+        peer = sentence_transformers(model, dtype=dtype)
+        stage.tick(f"{title}: the fastest batch size of {peer.name}")
+        sweep = batch_seconds(peer, _sample(texts))
+        contenders += _theirs(peer, texts, best=min(sweep, key=sweep.__getitem__))
+    tick = partial(_tell, stage, title)
+    laps = interleave(contenders, rounds=options.common.rounds, tick=tick)
+    amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
+    return section(title, contenders, laps, dict.fromkeys(laps, amount))
+
+
+def worth(bundle: Path, options: Options) -> list[Figure]:
+    """Return STS-B and cranfield in each precision, in points; none without the data."""
+    sts, retrieval = options.common.data / _STS, options.common.data / _RETRIEVAL
+    if not options.quality or not sts.exists():
+        return []
+    found = []
+    for name in PRECISIONS:
+        if _holds(bundle, name):
+            with load(bundle, provider="cpu", precision=name) as encoder:
+                points = sts_spearman(encoder, sts), retrieval_ndcg(encoder, retrieval)
+            for task, value in zip(("STS-B dev", "cranfield nDCG@10"), points, strict=True):
+                found.append(Figure(name=f"{task}, {name}", value=value, unit="points"))
+    return found
+
+
+def _holds(bundle: Path, precision: str) -> bool:
+    file = "model.onnx" if precision == "fp32" else f"model_{precision}.onnx"
+    return (bundle / "onnx" / file).exists()
+
+
+def _ours(encoder: OnnxEncoder, texts: Sequence[str]) -> Contender:
+    return Contender(
+        name=f"decant {encoder.precision}",
+        settings="its defaults",
+        run=lambda: encoder.encode(texts, role=Role.PASSAGE),
+        warm_up=lambda: encoder.encode(_sample(texts), role=Role.PASSAGE),
+    )
+
+
+def _theirs(peer: Peer, texts: Sequence[str], *, best: int) -> list[Contender]:
+    return [
+        Contender(
+            name=f"{peer.name}, batch {batch}",
+            settings=peer.threads,
+            run=partial(peer.embed, texts, batch),
+            warm_up=partial(peer.embed, _sample(texts), batch),
+        )
+        for batch in dict.fromkeys((best, peer.default_batch))
+    ]
+
+
+def _sample(texts: Sequence[str]) -> Sequence[str]:
+    return texts[: max(16, int(len(texts) * _SAMPLE))]
+
+
+def _tell(stage: Stage, title: str, what: str) -> None:
+    stage.tick(f"{title}: {what}")
+
+
+def _targets(encoder: Section, decoder: Section) -> list[Target]:
+    wanted = (
+        ("int8 MiniLM against float32", encoder, "sentence-transformers, ", 2.8),
+        ("int8 MiniLM against bfloat16", encoder, "sentence-transformers bfloat16", 1.5),
+        ("int8 decoder against float32", decoder, "sentence-transformers, ", 1.7),
+    )
+    return [
+        Target(
+            name=f"{name}, sentence-transformers at its fastest",
+            wanted=value,
+            measured=lowest_speed_up(found, prefix),
+            unit="times as fast",
+        )
+        for name, found, prefix, value in wanted
+    ]
+
+
+if __name__ == "__main__":
+    chosen = parse()
+    carry_out(chosen.common, lambda stage: measure(chosen, stage))
