@@ -55,6 +55,9 @@ bench: $(VENV)/.installed-quickstart,peers  ## compare with sentence-transformer
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
+	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
+	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
+	$(BIN)/python benchmarks/operators.py --output .benchmarks/operators.json
 
 # What stands after "installed-" are extras of pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made

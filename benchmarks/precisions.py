@@ -41,11 +41,13 @@ class Options:
         common: As for every benchmark.
         tokens: Tokens of mixed lengths in a run.
         quality: Whether STS-B and cranfield are run.
+        decoder: The seeded decoder's shape.
     """
 
     common: Common
     tokens: int
     quality: bool
+    decoder: Shape
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -56,8 +58,24 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--quality", action=argparse.BooleanOptionalAction, default=True,
         help="run STS-B and cranfield, if the data are there",
     )  # fmt: skip
+    made.add_argument(
+        "--decoder", type=read_shape, default=Shape(), metavar="WIDTHxLAYERS",
+        help="the seeded decoder (512x8)",
+    )  # fmt: skip
     found = made.parse_args(arguments)
-    return Options(common=common(found), tokens=found.tokens, quality=found.quality)
+    return Options(
+        common=common(found), tokens=found.tokens, quality=found.quality, decoder=found.decoder
+    )
+
+
+def read_shape(text: str) -> Shape:
+    """Read ``512x8`` as a width and a number of layers."""
+    width, _, layers = text.partition("x")
+    if not (width.isdecimal() and layers.isdecimal() and int(layers)) or int(width) % 64:
+        raise argparse.ArgumentTypeError(
+            f"expected WIDTHxLAYERS with a width that 64 divides, got {text!r}"
+        )
+    return Shape(width=int(width), layers=int(layers))
 
 
 def measure(options: Options, stage: Stage) -> Result:
@@ -66,7 +84,8 @@ def measure(options: Options, stage: Stage) -> Result:
     for precision in ("int8", "w8"):  # w4 is refused here: it loses too much
         stage.tick(f"converting to {precision}")
         convert(encoder_bundle, precision)
-    decoder = save_decoder(stage.work / "decoder", stage.model, Shape(), seed=options.common.seed)
+    seed = options.common.seed
+    decoder = save_decoder(stage.work / "decoder", stage.model, options.decoder, seed=seed)
     stage.tick("exporting the decoder")
     export(decoder, stage.work / "qwen3", precisions=("int8", "w8", "w4"))
     sections = [
@@ -76,8 +95,8 @@ def measure(options: Options, stage: Stage) -> Result:
     return Result(
         benchmark="precisions",
         circumstances=circumstances(),
-        seed=options.common.seed,
-        settings={"decoder": str(Shape())},
+        seed=seed,
+        settings={"decoder": str(options.decoder)},
         sections=tuple(sections),
         figures=tuple(worth(encoder_bundle, options)),
         targets=tuple(_targets(*sections)),

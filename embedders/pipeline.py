@@ -40,6 +40,7 @@ class Runner:
         run_alone: Runs the only batch of a call, with every core that there is.
         token_budget: Most tokens in a batch, padding counted.
         workers: Batches that run at the same time.
+        even_from: See :func:`token_batches`.
         pad_id: Fills padded positions.
         dim: Width D of the vectors.
     """
@@ -48,6 +49,7 @@ class Runner:
     run_alone: RunBatch
     token_budget: int
     workers: int
+    even_from: int | None
     pad_id: int
     dim: int
 
@@ -121,7 +123,11 @@ class BatchEncoder:
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
                 rows = self._tokenizer(block, role=role)
-                groups = token_batches((len(row.ids) for row in rows), self._runner.token_budget)
+                groups = token_batches(
+                    (len(row.ids) for row in rows),
+                    self._runner.token_budget,
+                    even_from=self._runner.even_from,
+                )
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = pad([rows[index] for index in groups[0]], pad_id=self._runner.pad_id)
                     yield _restored([self._runner.run_alone(batch)], groups)

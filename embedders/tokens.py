@@ -184,25 +184,34 @@ def pad(rows: Sequence[Tokens], *, pad_id: int, left: bool = False) -> TokenBatc
     return TokenBatch(input_ids=ids, attention_mask=attention, pooling_mask=pooling)
 
 
-def token_batches(lengths: Iterable[int], budget: int) -> list[list[int]]:
+def token_batches(
+    lengths: Iterable[int], budget: int, *, even_from: int | None = None
+) -> list[list[int]]:
     """Group texts of similar length, longest first, so that no batch exceeds ``budget`` tokens.
 
     Args:
         lengths: Tokens of each text.
         budget: Most tokens in a batch, padding counted. One text alone may exceed it.
+        even_from: A batch of so many tokens ends where the length changes, and so is not padded;
+            None fills every batch.
 
     Returns:
         Indices into ``lengths``; each index stands in exactly one group.
 
     >>> token_batches([1, 5, 2, 5], 10)
     [[1, 3], [2, 0]]
+    >>> token_batches([1, 5, 2, 5], 20, even_from=8)
+    [[1, 3], [2, 0]]
     """
     sizes = list(lengths)
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
     groups: list[list[int]] = []
     for index in order:
-        if groups and sizes[groups[-1][0]] * (len(groups[-1]) + 1) <= budget:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
+        if groups:
+            longest, count = sizes[groups[-1][0]], len(groups[-1])
+            worth_it = even_from is not None and longest * count >= even_from
+            if longest * (count + 1) <= budget and not (worth_it and sizes[index] < longest):
+                groups[-1].append(index)
+                continue
+        groups.append([index])
     return groups

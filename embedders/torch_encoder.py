@@ -37,6 +37,7 @@ class TorchEncoder(BatchEncoder):
             run=self.run,
             run_alone=self.run,
             token_budget=_TOKEN_BUDGET,
+            even_from=None,
             workers=1,  # torch uses all cores within one batch
             pad_id=pad_id,
             dim=model.dim,

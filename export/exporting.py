@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,12 @@ from decant.embedders import (
     pad_id,
 )
 
-from .bundling import GRAPH, graph_name, write_certificate, write_manifest
+from .bundling import graph_name, write_certificate, write_manifest
 from .certifier import Certifier
-from .making import Making, Step
+from .making import Making, Step, trace_graphs
 from .probes import probe_rows, probe_texts
 from .reference import Reference
-from .tracing import trace
+from .weights_check import Fingerprints
 
 _EXPLAINED_ROWS = 8
 # Eager attention holds heads x T x T floats for a layer; probes stay below this many bytes.
@@ -69,14 +70,41 @@ def export(
         ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
     tell = step or (lambda _: None)
-    wanted = _beside(precisions)
+    wanted = (Precision.FP32, *_beside(precisions))
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, Source) else find_source(model)
-        tell(f"loading {source.base}")
-        encoder = TorchEncoder.from_pretrained(source, choices=choices)
-        tell("tracing the graph")
-        (folder / GRAPH).parent.mkdir()
-        trace(encoder.model, folder / GRAPH)
+        making, dim = _trace(source, choices, folder, wanted, tell)
+        # Modules refer to each other, so that the model is freed only by a collection.
+        gc.collect()
+        tokenizer = making.certifier.tokenizer
+        certificate = Certificate(format=1, digest=tokenizer.recipe.digest())
+        for precision in wanted:
+            entry = making.entry(precision)
+            certificate = certificate if entry is None else certificate.with_entry(entry)
+            if certificate.failed:
+                break
+        if certificate.failed:
+            (bad,) = certificate.failed
+            failures = f"{bad.precision}: {bad.failures}"
+            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
+        write_manifest(
+            folder,
+            tokenizer,
+            dim=dim,
+            pad_id=making.certifier.pad_id,
+            graphs={precision: graph_name(precision) for precision in wanted},
+        )
+        write_certificate(folder, certificate)
+    return certificate
+
+
+def _trace(
+    source: Source, choices: Choices | None, folder: Path, wanted: Sequence[Precision], tell: Step
+) -> tuple[Making, int]:
+    """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
+    tell(f"loading {source.base}")
+    with TorchEncoder.from_pretrained(source, choices=choices) as encoder:
+        trace_graphs(encoder.model, folder, wanted, tell)
         _save_preprocessors(source, folder, encoder)
         tell("computing reference vectors")
         texts = probe_texts(encoder.text_tokenizer, longest=_longest(encoder.model))
@@ -88,25 +116,7 @@ def export(
             reference=reference,
             pad_id=pad_id(source.folder),
         )
-        certificate = Certificate(format=1, digest=encoder.recipe.digest())
-        for precision in (Precision.FP32, *wanted):
-            entry = Making(encoder.model, certifier, tell).entry(precision)
-            certificate = certificate if entry is None else certificate.with_entry(entry)
-            if certificate.failed:
-                break
-        if certificate.failed:
-            (bad,) = certificate.failed
-            failures = f"{bad.precision}: {bad.failures}"
-            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
-        write_manifest(
-            folder,
-            encoder.text_tokenizer,
-            dim=encoder.dim,
-            pad_id=pad_id(source.folder),
-            graphs={precision: graph_name(precision) for precision in (Precision.FP32, *wanted)},
-        )
-        write_certificate(folder, certificate)
-    return certificate
+        return Making(certifier, Fingerprints.of(encoder.model), tell), encoder.dim
 
 
 def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:

@@ -1,10 +1,15 @@
-"""Make and certify one graph of a model that is in memory, in any precision."""
+"""Make and certify the graphs of a bundle: first all that need the PyTorch model, then the rest.
+
+The model is gone before the first graph is opened: together they would hold the weights in memory
+three times.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import assert_never
 
 import torch
@@ -15,39 +20,68 @@ from decant.embedders import Entry, PooledModel, Precision, provider_name
 from .bundling import GRAPH, graph_name
 from .certifier import Certifier, Place
 from .precisions import make_graph
-from .tracing import trace, weights_check
+from .tracing import trace
+from .weights_check import Fingerprints, weights_check
 
 Step = Callable[[str], object]
 """Told the name of each step as it begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
-    """What the graphs of a bundle are made from.
+def trace_graphs(
+    model: PooledModel, folder: Path, precisions: Iterable[Precision], tell: Step
+) -> None:
+    """Write the graphs that are traced from the model; the others are made from the float32 one.
 
     Args:
-        model: The float32 model; its graph is written already.
-        certifier: Of the bundle in the making.
+        model: The float32 model.
+        folder: The bundle in the making.
+        precisions: All that the bundle shall have.
+        tell: Told what is being done.
+    """
+    for precision in precisions:
+        path = folder / graph_name(precision)
+        match precision:
+            case Precision.FP32:
+                tell("tracing the graph")
+                path.parent.mkdir()
+                trace(model, path)
+            case Precision.FP16:
+                tell("tracing the fp16 graph")
+                trace(in_half(model, torch.float16), path)
+            case Precision.BF16:
+                tell("tracing the bf16 graph; it is not certified, for no CPU runs it")
+                trace(in_half(model, torch.bfloat16), path)
+            case Precision.INT8 | Precision.W8 | Precision.W4:
+                continue
+            case _:
+                assert_never(precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What the graphs of a bundle are certified with, and rounded ones are made with.
+
+    Args:
+        certifier: Of the bundle in the making; :func:`trace_graphs` wrote its graphs.
+        source: What is known of the float32 model's weights.
         tell: Told what is being done.
     """
 
-    model: PooledModel
     certifier: Certifier
+    source: Fingerprints
     tell: Step
 
     def entry(self, precision: Precision) -> Entry | None:
-        """Write the graph of a precision and return its entry; None where no CPU runs it."""
+        """Make the graph if it was not traced; return its entry, None where no CPU runs it."""
         folder, file = self.certifier.folder, graph_name(precision)
         match precision:
             case Precision.FP32:
                 self.tell("certifying on the CPU")
-                known = [weights_check(self.model, folder / file)]
+                known = [weights_check(self.source, folder / file)]
                 return self.certifier.entry(precision, file, _cpu(), known=known)
             case Precision.FP16:
                 return self._fp16(file)
             case Precision.BF16:
-                self.tell("tracing the bf16 graph; it is not certified, for no CPU runs it")
-                trace(in_half(self.model, torch.bfloat16), folder / file)
                 return None
             case Precision.INT8 | Precision.W8 | Precision.W4:
                 self.tell(f"making the {precision} graph")
@@ -60,8 +94,6 @@ class Making:
     def _fp16(self, file: str) -> Entry:
         """All in float16 where that passes; else the products alone (``half.py``)."""
         path = self.certifier.folder / file
-        self.tell("tracing the fp16 graph")
-        trace(in_half(self.model, torch.float16), path)
         self.tell("certifying fp16 on the CPU")
         entry = self.certifier.entry(Precision.FP16, file, _cpu())
         if entry.passed:

@@ -1,4 +1,4 @@
-"""Trace a pooled model into one ONNX graph, and check its weights against the source.
+"""Trace a pooled model into one ONNX graph.
 
 The graph takes ``input_ids``, ``attention_mask`` (and ``pooling_mask`` where the recipe's span is
 not ALL), int64 (B, T), and gives ``sentence_embedding``, float32 (B, D). B and T are free from
@@ -8,24 +8,21 @@ not ALL), int64 (B, T), and gives ``sentence_embedding``, float32 (B, D). B and 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import onnx
 import onnx_ir
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from decant.embedders import Check, PooledModel, RecipeError, Span
+from decant.embedders import PooledModel, RecipeError, Span
 
+from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
-from .weight_files import EXTERNAL_ABOVE, save_graph
+from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
 
 # The first with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
 OPSET = 20
@@ -52,7 +49,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     examples = tuple(torch.ones((2, 7), dtype=torch.int64) for _ in names)
     rows = torch.export.Dim("batch", min=1, max=_MOST_ROWS)
     columns = torch.export.Dim("tokens", min=1, max=max(model.recipe.max_tokens, 8))
-    with (fused_attention if fusable(model) else _eager)(model) as traced, _quiet():
+    with _attention(model)(model) as traced, _quiet():
         try:
             program = torch.onnx.export(
                 traced,
@@ -62,14 +59,21 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
                 output_names=["sentence_embedding"],
                 dynamic_shapes=({0: rows, 1: columns},) * len(names),
                 opset_version=OPSET,
+                optimize=False,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
             kind = model.backbone.config.model_type
             raise RecipeError(f"PyTorch cannot trace a {kind!r} model: {error}") from error
-    assert program is not None
+        assert program is not None
+        weights = list(weights_of(program.model))
+        program.optimize()
+    lower(program.model)
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
+    # onnxscript's rewriter keeps the last graph that it saw; it shall not keep its weights, too.
+    for weight in (*weights, *weights_of(program.model)):
+        weight.const_value = None
 
 
 def _drop_notes(model: onnx_ir.Model) -> None:
@@ -78,41 +82,13 @@ def _drop_notes(model: onnx_ir.Model) -> None:
         node.metadata_props.clear()
 
 
-def weights_check(model: PooledModel, path: Path) -> Check:
-    """Look for every weight of the graph among the model's, bit by bit.
-
-    The vectors of probe texts cannot see a damaged row of the token table that no probe uses; this
-    does. The exporter stores linear layers transposed and shares equal tensors, so a tensor is
-    known by its bytes; one that has the shape of a weight and the bytes of none is damaged.
-    Vectors (biases, norms) are left to the probes, which use every element of them, because some
-    are folded into constants (Gemma's ``1 + weight``).
-    """
-    parameters = [value.detach().numpy() for value in model.state_dict().values()]
-    matrices = [value for value in parameters if value.ndim == 2]
-    both = [*matrices, *(value.T for value in matrices)]
-    shapes = {value.shape for value in both}
-    known = {_fingerprint(value) for value in both}
-    compared, strange = 0, []
-    for tensor in onnx.load(path).graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and tuple(tensor.dims) in shapes:
-            compared += 1
-            stored = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
-            if _fingerprint(stored) not in known:
-                strange.append(tensor.name)
-    finding = f"{strange[0]} is not a weight of the source" if strange else ""
-    if compared == 0:
-        finding = "the graph holds no matrix of the shape of a weight"
-    return Check(
-        name="weights",
-        cases=compared,
-        worst_cosine=-1.0 if finding else 1.0,
-        passed=not finding,
-        finding=finding,
-    )
-
-
-def _fingerprint(values: NDArray[np.generic]) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
+def _attention(
+    model: PooledModel,
+) -> Callable[[PooledModel], contextlib.AbstractContextManager[nn.Module]]:
+    """Return how the model's attention is traced."""
+    if fusable(model):
+        return fused_attention
+    return dense_attention if dense(model) else _eager
 
 
 @contextlib.contextmanager

@@ -14,8 +14,9 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from decant.embedders import BundleError
 
-# protobuf refuses files of 2 GiB; well below it, one file is easier to move about.
-EXTERNAL_ABOVE = 1_500_000_000
+# One file is easier to move about. But to write it takes three times its weights in memory, and
+# protobuf refuses 2 GiB; weights beside it are written one by one.
+EXTERNAL_ABOVE = 500_000_000
 
 
 def weights_of(model: onnx_ir.Model) -> Iterator[onnx_ir.Value]:

@@ -16,7 +16,6 @@ class Shape:
     """The sizes of a Qwen3 model; the vocabulary is that of the borrowed tokenizer."""
 
     width: int = 512
-    inner: int = 1536
     layers: int = 8
     heads: int = 8
     key_heads: int = 4
@@ -34,14 +33,15 @@ def save_decoder(folder: Path, tokenizer: Path, shape: Shape, *, seed: int) -> P
     """
     folder.mkdir(parents=True)
     for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(tokenizer / file, folder)
+        if (tokenizer / file).exists():
+            shutil.copy(tokenizer / file, folder)
     vocabulary = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
         "qwen3",
         vocab_size=vocabulary,
         hidden_size=shape.width,
-        intermediate_size=shape.inner,
+        intermediate_size=3 * shape.width,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.key_heads,

@@ -98,6 +98,9 @@ def test_a_sweep_tries_every_batch_size_of_the_peer() -> None:
 SCRIPTS = {
     "encode.py": ["--tokens", "300", "--lengths", "32", "--peers", "sentence-transformers"],
     "ingest.py": ["--documents", "3", "--peers"],
+    "operators.py": ["--families", "bert", "--layers", "1", "--width", "48", "--tokens", "8"],
+    "precisions.py": ["--tokens", "300", "--decoder", "64x1"],
+    "query.py": ["--queries", "5"],
     "search.py": ["--chunks", "40", "--queries", "5", "--chunk-tokens", "60"],
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 import encode
 import ingest
+import precisions
 import search
 from decant.embedders import Runtime
 
@@ -42,6 +43,15 @@ def test_settings_of_another_form_are_refused(
     assert "WORKERSxTHREADSxTOKENS" in capsys.readouterr().err
 
 
+def test_the_decoder_is_a_width_and_a_number_of_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    options = precisions.parse(["--decoder", "128x3", "--no-quality"])
+    assert (options.decoder.width, options.decoder.layers, options.quality) == (128, 3, False)
+    for text in ("100x3", "128", "128x0", "x"):
+        with pytest.raises(SystemExit):
+            precisions.parse(["--decoder", text])
+        assert "WIDTHxLAYERS" in capsys.readouterr().err
+
+
 def test_ingest_and_search_take_their_sizes() -> None:
     assert ingest.parse(["--documents", "3", "--peers", "LangChain"]).peers == ("LangChain",)
     options = search.parse(["--chunks", "50", "--optimized", "--output", "out.json"])
@@ -49,7 +59,7 @@ def test_ingest_and_search_take_their_sizes() -> None:
     assert options.common.output == Path("out.json")
 
 
-@pytest.mark.parametrize("parse", [encode.parse, ingest.parse, search.parse])
+@pytest.mark.parametrize("parse", [encode.parse, ingest.parse, precisions.parse, search.parse])
 def test_a_size_below_one_is_refused(
     parse: Callable[[Sequence[str]], object], capsys: pytest.CaptureFixture[str]
 ) -> None:

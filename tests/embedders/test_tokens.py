@@ -140,13 +140,27 @@ def test_padding_hides_nothing_and_counts_nothing_else(rows: list[list[int]], le
         assert bool(shown[-1]) or not left
 
 
-@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
-def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    groups = token_batches(lengths, budget)
+@given(
+    st.lists(st.integers(1, 50), max_size=30),
+    st.integers(1, 120),
+    st.none() | st.integers(1, 120),
+)
+def test_batches_hold_every_text_once_within_the_budget(
+    lengths: list[int], budget: int, even_from: int | None
+) -> None:
+    groups = token_batches(lengths, budget, even_from=even_from)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         longest = max(lengths[index] for index in group)
         assert longest * len(group) <= budget or len(group) == 1
+
+
+@given(st.lists(st.integers(1, 50), max_size=60))
+def test_batches_that_are_large_enough_are_not_padded(lengths: list[int]) -> None:
+    for group in token_batches(lengths, 200, even_from=50):
+        sizes = [lengths[index] for index in group]
+        before_the_last = max(sizes) * (len(sizes) - 1)
+        assert len(set(sizes)) == 1 or before_the_last < 50 or sizes[-1] == sizes[-2]
 
 
 def test_golden_ids_cover_both_roles_and_stay_short() -> None:

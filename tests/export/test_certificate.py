@@ -32,7 +32,8 @@ from decant.export import export, verify
 from decant.export.certifying import Graph, Subject, certify
 from decant.export.probes import probe_rows, probe_texts
 from decant.export.reference import Reference
-from decant.export.tracing import trace, weights_check
+from decant.export.tracing import trace
+from decant.export.weights_check import Fingerprints, weights_check
 from fresh_process import modules_loaded_by
 from models import LONGEST
 
@@ -106,14 +107,14 @@ def test_a_graph_that_pads_wrongly_on_the_left_is_caught_by_that_name(subject: S
 def test_one_corrupt_weight_is_caught_by_its_name(tmp_path: Path, encoder: TorchEncoder) -> None:
     path = tmp_path / "model.onnx"
     trace(encoder.model, path)
-    assert weights_check(encoder.model, path).passed
+    assert weights_check(Fingerprints.of(encoder.model), path).passed
     model = onnx.load(path)
     table = next(item for item in model.graph.initializer if "word_embeddings" in item.name)
     values = onnx.numpy_helper.to_array(table).copy()
     values[-1, -1] += 1e-3  # the last token, which no probe holds
     table.CopyFrom(onnx.numpy_helper.from_array(values, table.name))
     onnx.save(model, path)
-    check = weights_check(encoder.model, path)
+    check = weights_check(Fingerprints.of(encoder.model), path)
     assert not check.passed
     assert "word_embeddings" in check.finding
 
@@ -128,7 +129,7 @@ def test_a_corrupt_transposed_weight_is_caught_too(tmp_path: Path, encoder: Torc
     values[3, 3] = np.nextafter(values[3, 3], 1, dtype=np.float32)
     linear[1].CopyFrom(onnx.numpy_helper.from_array(values, linear[1].name))
     onnx.save(model, path)
-    assert linear[1].name in weights_check(encoder.model, path).finding
+    assert linear[1].name in weights_check(Fingerprints.of(encoder.model), path).finding
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_an_export_that_fails_leaves_nothing(
     from decant.export import making
 
     bad = Check(name="weights", cases=1, worst_cosine=-1.0, passed=False, finding="w differs")
-    monkeypatch.setattr(making, "weights_check", lambda model, path: bad)
+    monkeypatch.setattr(making, "weights_check", lambda source, path: bad)
     with pytest.raises(ParityError, match="w differs"):
         export(tiny_folder, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
