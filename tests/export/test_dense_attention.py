@@ -20,7 +20,15 @@ SAID = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
 
 
 @pytest.fixture(
-    scope="module", params=["bert", "roberta", "xlm-roberta", "llama", "qwen2", "qwen3"]
+    scope="module",
+    params=[
+        "bert",
+        "llama",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("roberta", "xlm-roberta", "qwen2", "qwen3")
+        ),
+    ],
 )
 def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)

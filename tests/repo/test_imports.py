@@ -24,7 +24,7 @@ from repository import PACKAGES, ROOT, library_files, script_files, top_folders
 HEAVY: dict[str, set[str]] = {
     "langchain_core": {"integrations/langchain/"},
     "llama_index": {"integrations/llama_index/"},
-    "onnx": {"export/tracing.py"},
+    "onnx": {"export/weights_check.py"},
     "onnxruntime": set(),
     "onnxscript": set(),
     "optimum": {"export/exporting.py"},
@@ -43,11 +43,17 @@ HEAVY: dict[str, set[str]] = {
         "embedders/pooling.py",
         "embedders/torch_encoder.py",
         "embedders/torch_model.py",
+        "export/dense_attention.py",
         "export/fused.py",
         "export/making.py",
         "export/tracing.py",
     },
-    "transformers": {"embedders/backbone.py", "export/exporting.py", "export/fused.py"},
+    "transformers": {
+        "embedders/backbone.py",
+        "export/dense_attention.py",
+        "export/exporting.py",
+        "export/fused.py",
+    },
 }
 
 MAY_IMPORT_ALL = "cli"
