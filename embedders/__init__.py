@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .bundle import Manifest as Manifest
     from .bundle import decant_version as decant_version
     from .bundle import fresh_folder as fresh_folder
+    from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
     from .certificate import Certificate as Certificate
@@ -123,6 +124,7 @@ _SHARED = {
     "diagnose": "doctor",
     "file_hash": "source",
     "fresh_folder": "bundle",
+    "full_disk_told": "bundle",
     "installed_providers": "onnx_session",
     "need": "errors",
     "pad": "tokens",

@@ -201,18 +201,26 @@ def fresh_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        yield making
-        making.chmod(0o755)
-        _swap(making, target)
+        with full_disk_told(f"{target} was not written"):
+            yield making
+            making.chmod(0o755)
+            _swap(making, target)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_told(outcome: str) -> Iterator[None]:
+    """Turn a full disk into :class:`BundleError`, which says what became of the work."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BundleError(
-                f"the disk is full: {target} was not written, and nothing is left of it; free "
-                "some space and run it again"
+                f"the disk is full: {outcome}, and nothing is left of it; free some space and run "
+                "it again"
             ) from error
         raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 def _swap(made: Path, target: Path) -> None:

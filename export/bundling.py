@@ -1,11 +1,14 @@
-"""Write the files of a bundle that say what is in it: ``decant.json`` and ``certificate.json``."""
+"""Write the files of a bundle that say what is in it, and add a graph to one that is in use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from decant.embedders import (
     BUNDLE_FORMAT,
+    Bundle,
     Certificate,
     Golden,
     Manifest,
@@ -14,7 +17,11 @@ from decant.embedders import (
     decant_version,
     file_hash,
     to_json,
+    write_atomically,
 )
+
+Step = Callable[[str], object]
+"""Told the name of each step as it begins."""
 
 GRAPH = "onnx/model.onnx"
 _OURS = ("decant.json", "certificate.json")
@@ -70,3 +77,52 @@ def write_manifest(
 def write_certificate(folder: Path, certificate: Certificate) -> None:
     """Write ``certificate.json``."""
     (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+
+
+def without_graph(bundle: Bundle, precision: Precision) -> Bundle:
+    """Take a precision out of a bundle's manifest, if it is there; its file stays where it is."""
+    manifest = bundle.manifest
+    if precision not in manifest.graphs:
+        return bundle
+    path = manifest.graphs[precision]
+    return _rewritten(
+        bundle,
+        graphs={name: file for name, file in manifest.graphs.items() if name != precision},
+        files={name: sha for name, sha in manifest.files.items() if not name.startswith(path)},
+    )
+
+
+def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Certificate) -> None:
+    """Move a graph and its weights into a bundle that others may be reading.
+
+    A crash at any moment leaves a bundle that opens: what the manifest names is there and is what
+    it says, and it is written last.
+
+    Args:
+        bundle: The manifest does not name ``precision``; see :func:`without_graph`.
+        precision: What is added.
+        made: A folder on the same disk that holds the new files as they lie in a bundle.
+        certificate: The bundle's, with the new entry.
+    """
+    file = graph_name(precision)
+    home = (bundle.folder / file).parent
+    for old in home.glob(f"{Path(file).name}*"):
+        old.unlink()
+    for new in sorted((made / file).parent.iterdir()):
+        new.replace(home / new.name)
+    write_atomically(bundle.folder / "certificate.json", to_json(certificate))
+    added = {
+        path.relative_to(bundle.folder).as_posix(): file_hash(path)
+        for path in sorted(home.glob(f"{Path(file).name}*"))
+    }
+    _rewritten(
+        bundle,
+        graphs={**bundle.manifest.graphs, str(precision): file},
+        files={**bundle.manifest.files, **added},
+    )
+
+
+def _rewritten(bundle: Bundle, *, graphs: dict[str, str], files: dict[str, str]) -> Bundle:
+    manifest = replace(bundle.manifest, graphs=graphs, files=files)
+    write_atomically(bundle.folder / "decant.json", to_json(manifest))
+    return replace(bundle, manifest=manifest)

@@ -15,11 +15,10 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
 
 from decant.embedders import Attention, PooledModel
 
+from .attention_switch import attending
 from .linears import MICROSOFT, constant
 
 _NAME = "decant_dense"
@@ -48,15 +47,8 @@ def dense_attention(model: PooledModel) -> Iterator[nn.Module]:
     Args:
         model: One that is :func:`dense`. Its attention implementation changes meanwhile.
     """
-    AttentionInterface.register(_NAME, _attend)
-    AttentionMaskInterface.register(_NAME, _padding_mask)
-    before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
-    assert before is not None
-    model.backbone.set_attn_implementation(_NAME)
-    try:
+    with attending(model, _NAME, _attend):
         yield model
-    finally:
-        model.backbone.set_attn_implementation(before)
 
 
 def lower(model: ir.Model) -> None:
@@ -131,12 +123,6 @@ def _branch(
     ir.convenience.replace_all_uses_with(old, new)
     model.graph.remove(holder, safe=True)
     new.name = name
-
-
-def _padding_mask(*_: object, attention_mask: Tensor | None = None, **__: object) -> Tensor:
-    """Hand the padding mask, (B, T), through; the branches read the graph's own."""
-    assert attention_mask is not None
-    return attention_mask
 
 
 def _attend(

@@ -18,7 +18,6 @@ from decant.embedders import (
     Certificate,
     Choices,
     ParityError,
-    PooledModel,
     Pooling,
     Precision,
     Source,
@@ -29,16 +28,14 @@ from decant.embedders import (
     pad_id,
 )
 
-from .bundling import graph_name, write_certificate, write_manifest
+from .bundling import Step, graph_name, write_certificate, write_manifest
 from .certifier import Certifier
-from .making import Making, Step, trace_graphs
-from .probes import probe_rows, probe_texts
+from .making import Making, trace_graphs
+from .probes import longest_probe, probe_rows, probe_texts
 from .reference import Reference
 from .weights_check import Fingerprints
 
 _EXPLAINED_ROWS = 8
-# Eager attention holds heads x T x T floats for a layer; probes stay below this many bytes.
-_PROBE_MEMORY = 1 << 30
 
 
 def export(
@@ -107,7 +104,9 @@ def _trace(
         trace_graphs(encoder.model, folder, wanted, tell)
         _save_preprocessors(source, folder, encoder)
         tell("computing reference vectors")
-        texts = probe_texts(encoder.text_tokenizer, longest=_longest(encoder.model))
+        heads: int = encoder.model.backbone.config.num_attention_heads
+        longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
+        texts = probe_texts(encoder.text_tokenizer, longest=longest)
         reference = _reference(encoder, texts)
         reference.save(folder / "reference.npz")
         certifier = Certifier(
@@ -121,19 +120,14 @@ def _trace(
 
 def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
     """Return the precisions beside float32, each once, in the order of the enumeration."""
-    asked = {str(precision) for precision in precisions}
+    # A single name is an iterable of letters.
+    names = [precisions] if isinstance(precisions, str) else precisions
+    asked = {str(precision) for precision in names}
     if unknown := sorted(asked - set(Precision)):
         raise BundleError(
             f"no precision is called {unknown[0]!r}; known are {', '.join(Precision)}"
         )
     return [member for member in Precision if member in asked and member is not Precision.FP32]
-
-
-def _longest(model: PooledModel) -> int:
-    """The longest probe, in tokens, whose attention fits the memory set aside for it."""
-    heads: int = model.backbone.config.num_attention_heads
-    affordable = int((_PROBE_MEMORY / (4 * heads)) ** 0.5)
-    return min(model.recipe.max_tokens, affordable)
 
 
 def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> None:

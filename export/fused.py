@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
 
 from decant.embedders import Attention, PooledModel
+
+from .attention_switch import attending
 
 _NAME = "decant_grouped"
 # Each is certified in the tests. Others trace as plain operators.
@@ -37,15 +37,8 @@ def fused_attention(model: PooledModel) -> Iterator[nn.Module]:
     Args:
         model: One that is :func:`fusable`. Its attention implementation changes meanwhile.
     """
-    AttentionInterface.register(_NAME, _attend)
-    AttentionMaskInterface.register(_NAME, _padding_mask)
-    before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
-    assert before is not None
-    model.backbone.set_attn_implementation(_NAME)
-    try:
+    with attending(model, _NAME, _attend):
         yield RightPadded(model)
-    finally:
-        model.backbone.set_attn_implementation(before)
 
 
 class RightPadded(nn.Module):
@@ -84,12 +77,6 @@ def right_padding_order(mask: Tensor) -> Tensor:
     # A remainder by a symbolic size does not translate to ONNX.
     width = columns[:, -1:] + 1
     return torch.where(moved >= width, moved - width, moved)
-
-
-def _padding_mask(*_: object, attention_mask: Tensor | None = None, **__: object) -> Tensor:
-    """Hand the padding mask, (B, T), through to the attention."""
-    assert attention_mask is not None
-    return attention_mask
 
 
 def _attend(  # noqa: PLR0913 - Transformers calls it

@@ -7,7 +7,7 @@ three times.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -17,14 +17,11 @@ from torch import nn
 
 from decant.embedders import Entry, PooledModel, Precision, provider_name
 
-from .bundling import GRAPH, graph_name
+from .bundling import GRAPH, Step, graph_name
 from .certifier import Certifier, Place
 from .precisions import make_graph
 from .tracing import trace
 from .weights_check import Fingerprints, weights_check
-
-Step = Callable[[str], object]
-"""Told the name of each step as it begins."""
 
 
 def trace_graphs(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import assert_never
 
@@ -17,11 +15,11 @@ from decant.embedders import (
     ParityError,
     Precision,
     RecipeError,
-    fresh_folder,
+    full_disk_told,
     provider_name,
 )
 
-from .bundling import graph_name, write_certificate, write_manifest
+from .bundling import Step, add_graph, graph_name, without_graph
 from .certifier import Certifier, Place
 from .half import to_half
 from .int8 import to_int8
@@ -31,12 +29,12 @@ from .weight_only import to_weight_only
 
 
 def convert(
-    bundle: str | Path, precision: Precision | str, *, step: Callable[[str], object] | None = None
+    bundle: str | Path, precision: Precision | str, *, step: Step | None = None
 ) -> Certificate:
     """Add the graph of another precision to a bundle, and certify it on the CPU.
 
     Args:
-        bundle: The bundle's folder; it changes as a whole or not at all.
+        bundle: The bundle's folder. A crash leaves one that opens, with the new graph or without.
         precision: ``int8``, ``w8``, ``w4`` or ``fp16`` (products in fp16, the rest in float32).
             One that is there already is made anew.
         step: Told what is being done.
@@ -45,7 +43,8 @@ def convert(
         The bundle's certificate, with the new entry.
 
     Raises:
-        BundleError: The bundle is damaged, the precision unknown, or the disk is full.
+        BundleError: The bundle is damaged or has no float32 graph, the precision is unknown, or the
+            disk is full.
         ParityError: The new graph misses a gate; the bundle is as it was.
     """
     if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
@@ -57,38 +56,27 @@ def convert(
     wanted = Precision(precision)
     tell = step or (lambda _: None)
     opened = Bundle.open(bundle)
-    with fresh_folder(opened.folder, replace=True) as folder:
-        shutil.copytree(opened.folder, folder, copy_function=_link, dirs_exist_ok=True)
-        tokenizer = opened.tokenizer()
+    plain, file = opened.graph(Precision.FP32), graph_name(wanted)
+    making = tempfile.TemporaryDirectory(
+        prefix=f".{opened.folder.name}-", dir=opened.folder.absolute().parent
+    )
+    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as name:
+        made = Path(name)
         certifier = Certifier(
-            folder=folder,
-            tokenizer=tokenizer,
-            reference=Reference.read(folder / "reference.npz"),
+            folder=made,
+            tokenizer=opened.tokenizer(),
+            reference=Reference.read(opened.folder / "reference.npz"),
             pad_id=opened.manifest.pad_id,
         )
         tell(f"making the {wanted} graph")
-        file = graph_name(wanted)
-        for old in (folder / "onnx").glob(f"{Path(file).name}*"):
-            old.unlink()
-        make_graph(
-            wanted, folder / opened.manifest.graphs[Precision.FP32], folder / file, certifier
-        )
+        (made / file).parent.mkdir()
+        make_graph(wanted, plain, made / file, certifier)
         tell(f"certifying {wanted} on the CPU")
         entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
         if not entry.passed:
             raise ParityError(f"{bundle} was not converted to {wanted}: {entry.failures}")
-        graphs = {Precision(name): path for name, path in opened.manifest.graphs.items()}
-        (folder / "decant.json").unlink()  # a hard link: written anew, not through
-        (folder / "certificate.json").unlink()
-        write_manifest(
-            folder,
-            tokenizer,
-            dim=opened.manifest.dim,
-            pad_id=opened.manifest.pad_id,
-            graphs={**graphs, wanted: file},
-        )
         certificate = opened.certificate().with_entry(entry)
-        write_certificate(folder, certificate)
+        add_graph(without_graph(opened, wanted), wanted, made, certificate)
     return certificate
 
 
@@ -121,11 +109,3 @@ def make_graph(precision: Precision, source: Path, target: Path, certifier: Cert
     if count == 0:
         raise RecipeError(f"{source.name} has no product with a constant matrix to make smaller")
     save_graph(model, target)
-
-
-def _link(source: str, target: str) -> None:
-    """Link instead of copying: weights are large, and nobody writes into them."""
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)

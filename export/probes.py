@@ -61,6 +61,18 @@ _SENTENCE = (
     "keeper of the lighthouse watch the grey water rise and fall. "
 )
 _LENGTHS = (16, 48, 96, 180, 256, 400, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+# Plain attention over the longest probe stays below this many bytes for a layer.
+_PROBE_MEMORY = 1 << 30
+
+
+def longest_probe(max_tokens: int, *, heads: int) -> int:
+    """Return the longest probe, in tokens, whose attention fits the memory set aside for it.
+
+    Args:
+        max_tokens: The recipe's longest input.
+        heads: Of the model; plain attention holds heads x T x T floats for a layer.
+    """
+    return min(max_tokens, int((_PROBE_MEMORY / (4 * heads)) ** 0.5))
 
 
 def probe_texts(tokenizer: TextTokenizer, *, longest: int) -> list[str]:

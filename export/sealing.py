@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +34,15 @@ from decant.embedders import (
     resolve,
 )
 
-from .bundling import graph_name, write_certificate, write_manifest
+from .bundling import Step, graph_name, write_certificate, write_manifest
 from .certifier import Certifier, Place
 from .dense_head import Layer, read_head
 from .foreign import Contract, ModelConfig, precision_of, read_contract, read_graph
 from .original import Original, attention_check, original_reference
-from .probes import probe_rows, probe_texts
+from .probes import longest_probe, probe_rows, probe_texts
 from .reference import Reference
 from .surgery import finish
 from .weight_files import save_graph, weight_files
-
-Step = Callable[[str], object]
-"""Told the name of each step as it begins."""
 
 _COPIED = (
     "config.json",
@@ -56,8 +52,6 @@ _COPIED = (
     "vocab.txt",
 )
 _WEIGHTS = ("*.safetensors", "*.bin")
-# Attention holds heads x T x T floats for a layer; probes stay below this many bytes.
-_PROBE_MEMORY = 1 << 30
 _UNSAID_HEADS = 32  # a config that does not say its heads gets probes as if it had many
 
 
@@ -142,7 +136,7 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
         tokenizer=TextTokenizer(_tokenizer(source.folder), recipe),
         source=source,
         precision=precision_of(model),
-        longest=min(recipe.max_tokens, int((_PROBE_MEMORY / (4 * heads)) ** 0.5)),
+        longest=longest_probe(recipe.max_tokens, heads=heads),
     )
 
 

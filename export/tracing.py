@@ -20,6 +20,7 @@ from torch import nn
 
 from decant.embedders import PooledModel, RecipeError, Span
 
+from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
 from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
@@ -93,13 +94,8 @@ def _attention(
 
 @contextlib.contextmanager
 def _eager(model: PooledModel) -> Iterator[nn.Module]:
-    before = model.backbone.config._attn_implementation  # noqa: SLF001 - there is no public getter
-    assert before is not None
-    model.backbone.set_attn_implementation("eager")
-    try:
+    with attending(model, "eager"):
         yield model
-    finally:
-        model.backbone.set_attn_implementation(before)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ cannot be installed beside transformers 5. Its modules can be ours instead, as b
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -114,6 +115,7 @@ class BundleModule(InputModule):
 
     def __init__(self, bundle: Path) -> None:
         torch.nn.Module.__init__(self)
+        self.bundle = bundle
         self.reader = AutoTokenizer.from_pretrained(bundle)
         self.session = onnxruntime.InferenceSession(
             str(bundle / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"]
@@ -132,17 +134,21 @@ class BundleModule(InputModule):
         return {**features, "sentence_embedding": torch.from_numpy(found)}
 
     def save(self, output_path: str, *args: object, **kwargs: object) -> None:
-        raise NotImplementedError("a bundle is copied as it is")
+        shutil.copytree(self.bundle, output_path, dirs_exist_ok=True)
 
 
 def test_sentence_transformers_runs_the_bundle_as_its_module(
-    bundle: Path, encoder: OnnxEncoder, vectors: Float
+    bundle: Path, encoder: OnnxEncoder, vectors: Float, tmp_path: Path
 ) -> None:
-    model = SentenceTransformer(modules=[BundleModule(bundle)], device="cpu")
+    module = BundleModule(bundle)
+    model = SentenceTransformer(modules=[module], device="cpu")
     found = model.encode(TEXTS, batch_size=2, show_progress_bar=False)
     assert worst(np.asarray(found), vectors) >= 0.99999
     prompted = model.encode(["text"], prompt="query: ", show_progress_bar=False)
     expected = encoder.encode(["query: text"], role=Role.PASSAGE).dense
     assert worst(np.asarray(prompted), expected) >= 0.99999
+    module.save(str(tmp_path / "saved"))
+    with load(tmp_path / "saved", provider="cpu") as again:
+        np.testing.assert_array_equal(again.encode(TEXTS, role=Role.PASSAGE).dense, vectors)
     similar = model.similarity(found, found)
     torch.testing.assert_close(similar.diagonal(), torch.ones(len(TEXTS)))

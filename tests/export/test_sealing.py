@@ -25,7 +25,7 @@ from decant.embedders import (
     pad,
 )
 from decant.embedders.tokens import Tokens
-from decant.export import seal
+from decant.export import convert, seal
 from foreign_graphs import HIDDEN, IDS, MASK, TOKENS_SEE_ALL, toy, traced
 from fresh_process import modules_loaded_by
 from models import LONGEST, WIDTH, save_sentence_transformer, write_json
@@ -288,3 +288,15 @@ def test_sealing_loads_neither_torch_nor_transformers(tiny_folder: Path, tmp_pat
         f"assert seal({str(graph)!r}, {str(tiny_folder)!r}, {str(tmp_path / 'sealed')!r}).passed"
     )
     assert loaded & {"torch", "transformers", "onnxscript", "optimum"} == set()
+
+
+def test_a_sealed_graph_is_converted_and_keeps_its_reference(
+    made: dict[str, Made], tmp_path: Path
+) -> None:
+    seal(made["bert"].graph, made["bert"].folder, tmp_path / "sealed")
+    exact, int8 = convert(tmp_path / "sealed", "int8").entries
+    assert int8.passed
+    assert int8.precision is Precision.INT8
+    assert int8.environment["reference"] == exact.environment["reference"]
+    with load(tmp_path / "sealed", precision="int8") as encoder:
+        assert encoder.encode(TEXTS, role=Role.QUERY).dense.shape == (3, WIDTH)

@@ -43,6 +43,7 @@ HEAVY: dict[str, set[str]] = {
         "embedders/pooling.py",
         "embedders/torch_encoder.py",
         "embedders/torch_model.py",
+        "export/attention_switch.py",
         "export/dense_attention.py",
         "export/fused.py",
         "export/making.py",
@@ -50,9 +51,8 @@ HEAVY: dict[str, set[str]] = {
     },
     "transformers": {
         "embedders/backbone.py",
-        "export/dense_attention.py",
+        "export/attention_switch.py",
         "export/exporting.py",
-        "export/fused.py",
     },
 }
 
