@@ -13,6 +13,7 @@ from decant.embedders import Certificate, MissingExtra, Precision, Role
 from .options import AsJson, BundlePath
 from .quiet import silenced
 from .terminal import show, show_json
+from .tune_bundle import described
 from .views import floored, show_facts
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
       decant inspect minilm
       decant inspect minilm --json | jq .manifest.recipe
     """
-    from decant.embedders import Bundle
+    from decant.embedders import Bundle, read_tuning
 
     opened = Bundle.open(bundle)
+    tuning = read_tuning(opened)
     certificate = opened.certificate()
     graphs = {name: _interface(opened, name) for name in sorted(opened.manifest.graphs)}
     if as_json:
@@ -42,6 +44,7 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
                 "bytes": _sizes(opened),
                 "certificate": certificate,
                 "passed": certificate.passed,
+                "tuning": tuning,
             }
         )
         return
@@ -59,6 +62,14 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
     )
     show(_files(opened))
     _show_summary(certificate)
+    show_facts(
+        {
+            f"tuned {precision}, {entry.provider}": described(entry)
+            for precision, file in opened.manifest.graphs.items()
+            for entry in tuning.entries
+            if entry.sha256 == opened.manifest.files[file]
+        }
+    )
 
 
 def _recipe(recipe: Recipe) -> dict[str, str]:

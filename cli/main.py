@@ -12,6 +12,7 @@ import typer
 from .convert_bundle import convert
 from .doctor import doctor
 from .embed_texts import embed
+from .evaluate_encoder import evaluate
 from .exits import CODES, guarded
 from .export_model import export
 from .index_folder import index
@@ -20,6 +21,7 @@ from .quickstart import quickstart
 from .quiet import DEBUG
 from .seal_graph import seal
 from .search_collection import search
+from .tune_bundle import tune
 from .verify_bundle import verify
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -28,9 +30,11 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "seal": seal,
     "convert": convert,
     "verify": verify,
+    "tune": tune,
     "inspect": inspect,
     "doctor": doctor,
     "embed": embed,
+    "evaluate": evaluate,
     "index": index,
     "search": search,
 }

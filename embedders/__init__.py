@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .batching import pad as pad
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
     from .bundle import Bundle as Bundle
     from .bundle import Golden as Golden
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .jsonio import to_json as to_json
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
-    from .onnx_session import Runtime as Runtime
     from .onnx_session import Session as Session
     from .onnx_session import candidates as candidates
     from .onnx_session import installed_providers as installed_providers
@@ -60,15 +60,20 @@ if TYPE_CHECKING:
     from .recipe import Span as Span
     from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
+    from .runtime import Runtime as Runtime
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
-    from .tokens import pad as pad
     from .torch_encoder import TorchEncoder as TorchEncoder
     from .torch_model import PooledModel as PooledModel
+    from .tuner import TuningReport as TuningReport
+    from .tuner import tune as tune
+    from .tuning import Tuned as Tuned
+    from .tuning import Tuning as Tuning
+    from .tuning import read_tuning as read_tuning
 
 _PUBLIC = {
     "Activation": "recipe",
@@ -95,7 +100,7 @@ _PUBLIC = {
     "Recipe": "recipe",
     "RecipeError": "errors",
     "Role": "recipe",
-    "Runtime": "onnx_session",
+    "Runtime": "runtime",
     "Source": "source",
     "Span": "recipe",
     "StoreError": "errors",
@@ -105,6 +110,7 @@ _PUBLIC = {
     "find_source": "source",
     "load": "onnx_encoder",
     "resolve": "resolution",
+    "tune": "tuner",
 }
 # For decant's other folders; may change with any version.
 _SHARED = {
@@ -118,6 +124,9 @@ _SHARED = {
     "Session": "onnx_session",
     "TextTokenizer": "tokens",
     "TokenBatch": "tokens",
+    "Tuned": "tuning",
+    "Tuning": "tuning",
+    "TuningReport": "tuner",
     "Tokens": "tokens",
     "candidates": "onnx_session",
     "decant_version": "bundle",
@@ -127,11 +136,12 @@ _SHARED = {
     "full_disk_told": "bundle",
     "installed_providers": "onnx_session",
     "need": "errors",
-    "pad": "tokens",
+    "pad": "batching",
     "pad_id": "resolution",
     "placement": "onnx_session",
     "provider_name": "onnx_session",
     "read_manifest": "bundle",
+    "read_tuning": "tuning",
     "to_json": "jsonio",
     "write_atomically": "bundle",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .batching import pad
 from .bundle import Bundle
 from .certificate import Certificate, Precision
 from .errors import BundleError
@@ -20,7 +21,7 @@ from .finding import Finding, Health, good, note, problem
 from .onnx_session import installed_providers, placement
 from .recipe import Role
 from .shared_libraries import missing_libraries
-from .tokens import TokenBatch, pad
+from .tokens import TokenBatch
 
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _REMOTE = "AzureExecutionProvider"  # calls a service elsewhere and runs nothing here

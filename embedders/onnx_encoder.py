@@ -9,13 +9,16 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from .batching import Batching
 from .bundle import Bundle
 from .certificate import Precision
 from .errors import ProviderError
-from .onnx_session import CPU, Runtime, Session, Settled, candidates, provider_name
+from .onnx_session import Session, candidates, provider_name
 from .pipeline import BatchEncoder, Runner
 from .preference import preferred
+from .runtime import CPU, Runtime, Settled
 from .tokens import TokenBatch
+from .tuning import tuned
 
 _log = logging.getLogger("decant")
 
@@ -35,25 +38,28 @@ class OnnxEncoder(BatchEncoder):
         session: One of its graphs, open.
         precision: Which graph that is.
         runtime: How hard to use the machine.
+
+    Attributes:
+        precision: Which graph runs.
+        provider: ONNX Runtime's name of what runs it.
+        runtime: The settings in use: the caller's, tuned ones, or those assumed.
     """
 
     def __init__(
         self, bundle: Bundle, session: Session, *, precision: Precision, runtime: Settled
     ) -> None:
         self._bundle = bundle
-        self._runtime = runtime
         self._alone = session
         self._many: Session | None = None
         self._opening = Lock()
         self.precision = precision
         self.provider = session.provider
+        self.runtime = runtime
         runner = Runner(
             run=self._run,
             run_alone=session.run,
-            token_budget=runtime.token_budget,
-            even_from=_EVEN_FROM if session.provider == CPU else None,
+            batching=batching(bundle, session.provider, runtime.token_budget),
             workers=runtime.workers,
-            pad_id=bundle.manifest.pad_id,
             dim=bundle.manifest.dim,
         )
         super().__init__(bundle.tokenizer(), runner)
@@ -71,15 +77,25 @@ class OnnxEncoder(BatchEncoder):
 
     def _open_many(self) -> Session:
         """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
-        if self.provider != CPU or self._runtime.threads == lone_threads(self._runtime):
+        if self.provider != CPU or self.runtime.threads == self.runtime.lone_threads:
             return self._alone
         path = self._bundle.graph(self.precision)
-        return Session(path, self.provider, threads=self._runtime.threads)
+        return Session(path, self.provider, threads=self.runtime.threads)
 
 
-def lone_threads(runtime: Settled) -> int:
-    """Return the cores for a batch that runs alone: all that the workers would use together."""
-    return runtime.workers * runtime.threads
+def batching(bundle: Bundle, provider: str, token_budget: int) -> Batching:
+    """Return how texts become batches for a bundle on a provider.
+
+    On CPUs attention is fastest where nothing is padded; elsewhere few shapes are better, each of
+    which has its buffers and engines.
+    """
+    return Batching(
+        token_budget=token_budget,
+        pad_id=bundle.manifest.pad_id,
+        even_from=_EVEN_FROM if provider == CPU else None,
+        few_widths=provider != CPU,
+        longest=bundle.manifest.recipe.max_tokens,
+    )
 
 
 def load(
@@ -99,7 +115,8 @@ def load(
         precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
             provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
             ``encoder.precision`` says which.
-        runtime: How hard to use the machine; None settles it from provider and cores.
+        runtime: How hard to use the machine; None takes what ``decant tune`` found for this graph
+            and machine, else what suits provider and cores.
         uncertified: Run even what has no certificate on this provider, or failed it.
 
     Raises:
@@ -110,11 +127,11 @@ def load(
     bundle = Bundle.open(path)
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
-        settled = (runtime or Runtime()).settled(name)
         chosen = preferred(bundle, precision, name)
+        settled = _settled(bundle, chosen, name, runtime or Runtime())
         try:
             session = Session(
-                bundle.graph(chosen), name, device=settled.device, threads=lone_threads(settled)
+                bundle.graph(chosen), name, device=settled.device, threads=settled.lone_threads
             )
         except ProviderError as error:
             if name == names[-1]:
@@ -124,6 +141,12 @@ def load(
         if not uncertified:
             sha256 = bundle.manifest.files[bundle.manifest.graphs[chosen]]
             bundle.certificate().require(sha256=sha256, provider=name, bundle=str(path))
-        _log.info("%s runs on %s in %s", path, name, chosen)
+        _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
         return OnnxEncoder(bundle, session, precision=chosen, runtime=settled)
     raise ProviderError("the installed onnxruntime has no provider that decant knows")
+
+
+def _settled(bundle: Bundle, precision: Precision, provider: str, runtime: Runtime) -> Settled:
+    """What the user said; where that is nothing, what was tuned; else what is assumed."""
+    found = tuned(bundle, precision, provider, device=runtime.device) if runtime.open else None
+    return found or runtime.settled(provider)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ProviderError, need
+from .runtime import CPU, available_cores
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 else:
     onnxruntime = need("onnxruntime", extra="cpu")
 
-CPU = "CPUExecutionProvider"
 _NAMES = {
     "cpu": CPU,
     "cuda": "CUDAExecutionProvider",
@@ -45,51 +43,6 @@ _AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
 _CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
 # Measured (EXPERIMENTS.md): its kernel takes three times as long as what it fuses.
 _SLOW_ON_CPU = ["SkipLayerNormFusion"]
-_CPU_TOKEN_BUDGET = 512
-_GPU_TOKEN_BUDGET = 16_384
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
-    """How hard to use the machine; None leaves it to us. Changes speed, never the result.
-
-    Args:
-        device: Which GPU.
-        workers: Batches that run at the same time.
-        threads: Cores that one batch uses on the CPU.
-        token_budget: Most tokens in a batch, padding counted.
-    """
-
-    device: int = 0
-    workers: int | None = None
-    threads: int | None = None
-    token_budget: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("workers", "threads", "token_budget"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ProviderError(f"{name} must be at least 1 or None, got {value}")
-
-    def settled(self, provider: str) -> Settled:
-        """Return the same with every None replaced by what suits ``provider``."""
-        cores = available_cores()
-        # Measured (EXPERIMENTS.md): on CPUs, one single-threaded worker a core beats one worker
-        # with all cores, and batches of some hundred tokens stay in its cache and pad little.
-        workers = self.workers or (cores if provider == CPU else 2)
-        threads = self.threads or (max(1, cores // workers) if provider == CPU else 1)
-        budget = self.token_budget or (_CPU_TOKEN_BUDGET if provider == CPU else _GPU_TOKEN_BUDGET)
-        return Settled(device=self.device, workers=workers, threads=threads, token_budget=budget)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """A :class:`Runtime` without open questions; the fields are the same."""
-
-    device: int
-    workers: int
-    threads: int
-    token_budget: int
 
 
 class Session:
@@ -133,13 +86,6 @@ class Session:
         """Return other outputs of the graph for a batch, float32; for measuring a graph."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
         return [np.asarray(value, np.float32) for value in self._session.run(names, feeds)]
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def provider_name(name: str) -> str:

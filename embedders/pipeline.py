@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .batching import Batching
 from .encoder import Progress, Vectors
 from .recipe import Recipe, Role
 from .texts import blocks, checked
-from .tokens import TextTokenizer, TokenBatch, pad, token_batches
+from .tokens import TextTokenizer, TokenBatch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,19 +39,15 @@ class Runner:
     Args:
         run: Runs one of many batches; safe in ``workers`` threads at a time.
         run_alone: Runs the only batch of a call, with every core that there is.
-        token_budget: Most tokens in a batch, padding counted.
+        batching: How texts become batches.
         workers: Batches that run at the same time.
-        even_from: See :func:`token_batches`.
-        pad_id: Fills padded positions.
         dim: Width D of the vectors.
     """
 
     run: RunBatch
     run_alone: RunBatch
-    token_budget: int
+    batching: Batching
     workers: int
-    even_from: int | None
-    pad_id: int
     dim: int
 
 
@@ -123,13 +120,10 @@ class BatchEncoder:
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
                 rows = self._tokenizer(block, role=role)
-                groups = token_batches(
-                    (len(row.ids) for row in rows),
-                    self._runner.token_budget,
-                    even_from=self._runner.even_from,
-                )
+                batching = self._runner.batching
+                groups = batching.groups(len(row.ids) for row in rows)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
-                    batch = pad([rows[index] for index in groups[0]], pad_id=self._runner.pad_id)
+                    batch = batching.stack([rows[index] for index in groups[0]])
                     yield _restored([self._runner.run_alone(batch)], groups)
                     if progress is not None:
                         progress(len(block))
@@ -137,8 +131,7 @@ class BatchEncoder:
                 started = True
                 batches = [
                     self._pool.submit(
-                        self._runner.run,
-                        pad([rows[index] for index in group], pad_id=self._runner.pad_id),
+                        self._runner.run, batching.stack([rows[index] for index in group])
                     )
                     for group in groups
                 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .bundle import Bundle
 from .certificate import Entry, Precision
 from .errors import BundleError
-from .onnx_session import CPU
+from .runtime import CPU
 
 # Fastest first, as measured on batches (EXPERIMENTS.md).
 _ON_CPU = (

@@ -8,7 +8,7 @@ Invariant: ``pooling_mask <= attention_mask``, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -160,58 +160,3 @@ def _text_tokens(encoding: Encoding, begin: int, end: int) -> tuple[int, int]:
     while last > first and offsets[last - 1][0] >= end:
         last -= 1
     return first, last
-
-
-def pad(rows: Sequence[Tokens], *, pad_id: int, left: bool = False) -> TokenBatch:
-    """Stack ``rows`` into one batch, padded to the longest.
-
-    Args:
-        rows: At least one text.
-        pad_id: Fills ``input_ids`` where there is no token.
-        left: Pad before the text instead of after it. Graphs must not care.
-    """
-    width = max(len(row.ids) for row in rows)
-    shape = (len(rows), width)
-    ids = np.full(shape, pad_id, np.int64)
-    attention = np.zeros(shape, np.int64)
-    pooling = np.zeros(shape, np.int64)
-    for index, row in enumerate(rows):
-        count = len(row.ids)
-        start = width - count if left else 0
-        ids[index, start : start + count] = row.ids
-        attention[index, start : start + count] = 1
-        pooling[index, start + row.counted : start + count] = 1
-    return TokenBatch(input_ids=ids, attention_mask=attention, pooling_mask=pooling)
-
-
-def token_batches(
-    lengths: Iterable[int], budget: int, *, even_from: int | None = None
-) -> list[list[int]]:
-    """Group texts of similar length, longest first, so that no batch exceeds ``budget`` tokens.
-
-    Args:
-        lengths: Tokens of each text.
-        budget: Most tokens in a batch, padding counted. One text alone may exceed it.
-        even_from: A batch of so many tokens ends where the length changes, and so is not padded;
-            None fills every batch.
-
-    Returns:
-        Indices into ``lengths``; each index stands in exactly one group.
-
-    >>> token_batches([1, 5, 2, 5], 10)
-    [[1, 3], [2, 0]]
-    >>> token_batches([1, 5, 2, 5], 20, even_from=8)
-    [[1, 3], [2, 0]]
-    """
-    sizes = list(lengths)
-    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
-    groups: list[list[int]] = []
-    for index in order:
-        if groups:
-            longest, count = sizes[groups[-1][0]], len(groups[-1])
-            worth_it = even_from is not None and longest * count >= even_from
-            if longest * (count + 1) <= budget and not (worth_it and sizes[index] < longest):
-                groups[-1].append(index)
-                continue
-        groups.append([index])
-    return groups

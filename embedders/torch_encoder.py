@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .batching import Batching
 from .choices import Choices
 from .pipeline import BatchEncoder, Runner
 from .resolution import pad_id, resolve
@@ -36,10 +37,8 @@ class TorchEncoder(BatchEncoder):
         runner = Runner(
             run=self.run,
             run_alone=self.run,
-            token_budget=_TOKEN_BUDGET,
-            even_from=None,
+            batching=Batching(token_budget=_TOKEN_BUDGET, pad_id=pad_id),
             workers=1,  # torch uses all cores within one batch
-            pad_id=pad_id,
             dim=model.dim,
         )
         super().__init__(tokenizer, runner)

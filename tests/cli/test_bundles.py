@@ -159,3 +159,19 @@ def test_an_export_adds_the_precisions_that_are_asked_for(
     assert isinstance(graphs, dict)
     assert set(graphs) == {"fp32", "int8", "w8"}
     assert decant("export", tiny_folder, "made", "--precision", "int3").code == Exit.INPUT
+
+
+def test_tune_shows_its_trials_and_inspect_what_was_kept(
+    decant: Decant, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decant.embedders.tuner._TRIAL_SECONDS", 0.0)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one text\n\nanother text\n", encoding="utf-8")
+    tuned = decant("tune", bundle, "--texts", texts)
+    assert tuned.code == Exit.OK
+    assert "tokens/s" in tuned.out
+    assert "keeps" in tuned.err
+    tuning = decant("inspect", bundle, "--json").json["tuning"]
+    assert isinstance(tuning, dict)
+    assert tuning["entries"][0]["workload"].startswith("texts of ")
+    assert "tuned fp32" in decant("inspect", bundle).out

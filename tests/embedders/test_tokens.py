@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decant.embedders import Attention, Pooling, Prompt, Recipe, RecipeError, Role, Span
-from decant.embedders.tokens import GOLDEN_TEXTS, TextTokenizer, Tokens, pad, token_batches
+from decant.embedders.batching import Batching, bucket, pad, token_batches
+from decant.embedders.tokens import GOLDEN_TEXTS, TextTokenizer, Tokens
 from models import SPECIALS, tokenizer
 
 PAD, BOS, EOS = (SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>"))
@@ -161,6 +162,38 @@ def test_batches_that_are_large_enough_are_not_padded(lengths: list[int]) -> Non
         sizes = [lengths[index] for index in group]
         before_the_last = max(sizes) * (len(sizes) - 1)
         assert len(set(sizes)) == 1 or before_the_last < 50 or sizes[-1] == sizes[-2]
+
+
+@given(st.integers(1, 40_000))
+def test_a_bucket_adds_at_most_an_eighth_and_there_are_few(length: int) -> None:
+    assert length <= bucket(length) <= max(8, length + 7, length * 9 / 8)
+    assert bucket(bucket(length)) == bucket(length)
+
+
+def test_all_lengths_up_to_8192_fall_into_few_buckets() -> None:
+    assert len({bucket(length) for length in range(1, 8193)}) == 64
+
+
+@given(
+    st.lists(st.integers(1, 90), min_size=1, max_size=30),
+    st.none() | st.integers(60, 90),
+)
+def test_few_widths_keep_rows_whole_and_stop_at_the_longest(
+    lengths: list[int], longest: int | None
+) -> None:
+    batching = Batching(token_budget=100, pad_id=7, few_widths=True, longest=longest)
+    rows = [Tokens(ids=tuple(range(1, length + 1)), counted=0) for length in lengths]
+    groups = batching.groups(lengths)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        batch = batching.stack([rows[index] for index in group])
+        width = batch.input_ids.shape[1]
+        most = max(lengths[index] for index in group)
+        assert width in (bucket(most), longest, most)
+        assert width <= max(most, longest or width)
+        assert width * len(group) <= 100 or len(group) == 1
+        assert batch.attention_mask.sum(1).tolist() == [lengths[index] for index in group]
+        assert (batch.input_ids[batch.attention_mask == 0] == 7).all()
 
 
 def test_golden_ids_cover_both_roles_and_stay_short() -> None:

@@ -1,0 +1,114 @@
+"""``tuning.json``: how fast a bundle's graphs ran on a machine, and with which settings.
+
+Settings are believed only for the graph, provider and machine that they were measured on, so a
+bundle that travels is none the worse. The measuring is in ``tuner``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import jsonio
+from .bundle import Bundle, write_atomically
+from .certificate import Precision
+from .errors import BundleError
+from .machine import machine_name
+from .runtime import Settled
+
+TUNING = "tuning.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The fastest settings found for one graph on one machine.
+
+    Args:
+        sha256: The graph's hash.
+        provider: ONNX Runtime's name of what ran it.
+        machine: See :func:`decant.embedders.machine.machine_name`.
+        workers: Batches that run at the same time.
+        threads: Cores that one batch uses on the CPU.
+        token_budget: Most tokens in a batch.
+        tokens_per_second: Median over the last rounds.
+        over_default: The same, divided by that of the settings that are assumed otherwise.
+        workload: What was encoded, for people.
+        date: When, as ISO 8601 in UTC.
+    """
+
+    sha256: str
+    provider: str
+    machine: str
+    workers: int
+    threads: int
+    token_budget: int
+    tokens_per_second: float
+    over_default: float
+    workload: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """The whole file; at most one entry for each graph, provider and machine."""
+
+    format: int = _FORMAT
+    entries: tuple[Tuned, ...] = ()
+
+    def entry(self, sha256: str, provider: str, machine: str) -> Tuned | None:
+        """Return what was found for a graph on a machine, or None."""
+        for entry in self.entries:
+            if (entry.sha256, entry.provider, entry.machine) == (sha256, provider, machine):
+                return entry
+        return None
+
+    def with_entry(self, new: Tuned) -> Tuning:
+        """Return a tuning in which ``new`` replaces its predecessor."""
+        same = self.entry(new.sha256, new.provider, new.machine)
+        return Tuning(entries=(*(entry for entry in self.entries if entry is not same), new))
+
+
+def read_tuning(bundle: Bundle) -> Tuning:
+    """Return a bundle's tuning; an empty one where it was never tuned.
+
+    Raises:
+        BundleError: The file is damaged or of a newer format.
+    """
+    path = bundle.folder / TUNING
+    if not path.exists():
+        return Tuning()
+    found = jsonio.read(Tuning, path, error=BundleError)
+    if found.format > _FORMAT:
+        raise BundleError(
+            f"{path} has format {found.format}, this decant reads up to {_FORMAT}; upgrade decant"
+        )
+    return found
+
+
+def keep(bundle: Bundle, entry: Tuned) -> None:
+    """Write an entry into ``tuning.json``; those of graphs that are gone go, too."""
+    tuning = read_tuning(bundle).with_entry(entry)
+    there = set(bundle.manifest.files.values())
+    kept = Tuning(entries=tuple(item for item in tuning.entries if item.sha256 in there))
+    write_atomically(bundle.folder / TUNING, jsonio.to_json(kept))
+
+
+def tuned(bundle: Bundle, precision: Precision, provider: str, *, device: int) -> Settled | None:
+    """Return the settings that were found for a graph on this machine, or None.
+
+    Raises:
+        BundleError: ``tuning.json`` is damaged.
+    """
+    tuning = read_tuning(bundle)
+    if not tuning.entries:
+        return None
+    sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
+    entry = tuning.entry(sha256, provider, machine_name(provider, device=device))
+    if entry is None:
+        return None
+    return Settled(
+        device=device,
+        workers=entry.workers,
+        threads=entry.threads,
+        token_budget=entry.token_budget,
+    )
