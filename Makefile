@@ -11,7 +11,7 @@ DEV = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-slow test-live test-gpu check fix bench
+.PHONY: help install quickstart test test-slow test-live test-gpu check fix bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -58,6 +58,10 @@ bench: $(VENV)/.installed-quickstart,peers  ## compare with sentence-transformer
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
 	$(BIN)/python benchmarks/operators.py --output .benchmarks/operators.json
+
+bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--models minilm" for less
+	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
+	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
 
 # What stands after "installed-" are extras of pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made

@@ -8,14 +8,13 @@ machine: taskset -c 0,1 python benchmarks/encode.py
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from bench.corpus import LONGEST, Cutter, load_corpus
 from bench.machine import circumstances
-from bench.options import Common, Stage, carry_out, common, parser, positive
+from bench.options import Common, Stage, carry_out, common, parser, positive, read_runtime
 from bench.peers import Peer, batch_seconds, fastembed, sentence_transformers, worst_cosine
 from bench.report import Amount, Result, Section, Target, lowest_speed_up, section
 from bench.rounds import Contender, interleave
@@ -73,15 +72,6 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         peers=tuple(found.peers),
         runtimes=tuple(found.runtime),
     )
-
-
-def read_runtime(text: str) -> Runtime:
-    """Read ``2x1x512`` as two workers of one thread with batches of 512 tokens."""
-    parts = text.split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"expected WORKERSxTHREADSxTOKENS, got {text!r}")
-    workers, threads, budget = map(int, parts)
-    return Runtime(workers=workers, threads=threads, token_budget=budget)
 
 
 def measure(options: Options, stage: Stage) -> Result:

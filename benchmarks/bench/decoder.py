@@ -32,9 +32,7 @@ def save_decoder(folder: Path, tokenizer: Path, shape: Shape, *, seed: int) -> P
         seed: Draws the weights.
     """
     folder.mkdir(parents=True)
-    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        if (tokenizer / file).exists():
-            shutil.copy(tokenizer / file, folder)
+    borrow_tokenizer(tokenizer, folder)
     vocabulary = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
@@ -54,10 +52,35 @@ def save_decoder(folder: Path, tokenizer: Path, shape: Shape, *, seed: int) -> P
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weights.div_(8 * shape.layers)
     model.save_pretrained(folder)
+    save_modules(folder, width=shape.width, pooling="lasttoken", longest=shape.longest)
+    return folder
+
+
+def borrow_tokenizer(tokenizer: Path, folder: Path) -> None:
+    """Copy a model folder's tokenizer files, as far as they are there."""
+    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        if (tokenizer / file).exists():
+            shutil.copy(tokenizer / file, folder)
+
+
+def save_modules(
+    folder: Path, *, width: int, pooling: str, longest: int, normalize: bool = False
+) -> None:
+    """Write what makes a Transformers folder one of sentence-transformers.
+
+    Args:
+        folder: Holds the model.
+        width: Of its token states.
+        pooling: sentence-transformers' name of it, for example ``lasttoken``.
+        longest: Most tokens of a text.
+        normalize: Whether vectors have unit length.
+    """
     modules = {
         "": "base.modules.transformer.Transformer",
         "1_Pooling": "sentence_transformer.modules.pooling.Pooling",
     }
+    if normalize:
+        modules["2_Normalize"] = "sentence_transformer.modules.normalize.Normalize"
     listed = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.{kind}"}
         for number, (path, kind) in enumerate(modules.items())
@@ -65,10 +88,9 @@ def save_decoder(folder: Path, tokenizer: Path, shape: Shape, *, seed: int) -> P
     _write(folder / "modules.json", listed)
     _write(
         folder / "1_Pooling" / "config.json",
-        {"embedding_dimension": shape.width, "pooling_mode": "lasttoken"},
+        {"embedding_dimension": width, "pooling_mode": pooling},
     )
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": shape.longest})
-    return folder
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": longest})
 
 
 def _write(path: Path, data: object) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 _PACKAGES = (
     "decant",
     "fastembed",
+    "flash-attn",
     "langchain-huggingface",
     "langchain-qdrant",
     "llama-index-core",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from decant.embedders import find_source, need
+from decant.embedders import Choices, Precision, find_source, need
 from decant.export import export
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -23,15 +23,25 @@ def model_folder() -> Path:
         return Path(folder)
 
 
-def bundle(model: Path | None, work: Path, *, tick: Callable[[str], object]) -> Path:
+def bundle(
+    model: Path | None,
+    work: Path,
+    *,
+    precisions: Sequence[Precision] = (),
+    max_tokens: int | None = None,
+    tick: Callable[[str], object],
+) -> Path:
     """Export a model and return the bundle.
 
     Args:
         model: A Transformers or sentence-transformers folder; None takes the installed one.
         work: Where the bundle goes.
+        precisions: Graphs to make beside the float32 one.
+        max_tokens: The longest input; None is what the model's files say.
         tick: Told what is being done.
     """
     source = find_source(model_folder(), name=NAME) if model is None else find_source(model)
     target = work / "bundle"
-    export(source, target, step=tick)
+    choices = Choices(max_tokens=max_tokens)
+    export(source, target, choices=choices, precisions=precisions, step=tick)
     return target

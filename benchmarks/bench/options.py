@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from decant.embedders import DecantError, need
+from decant.embedders import DecantError, Runtime, need
 
 from .minilm import bundle, model_folder
 from .report import Result, save, show
+from .rounds import Tick
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _WIDTH = 110
@@ -56,7 +57,7 @@ class Stage:
     model: Path
     bundle: Path
     work: Path
-    tick: Callable[[str], object]
+    tick: Tick
 
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
@@ -99,8 +100,33 @@ def positive(text: str) -> int:
     return number
 
 
+def read_runtime(text: str) -> Runtime:
+    """Read ``2x1x512`` as two workers of one thread with batches of 512 tokens, for argparse."""
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"expected WORKERSxTHREADSxTOKENS, got {text!r}")
+    workers, threads, budget = map(int, parts)
+    return Runtime(workers=workers, threads=threads, token_budget=budget)
+
+
 def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:
-    """Set the stage, measure, show and save; errors of ours end the process with their text."""
+    """Set the stage with the model's bundle, measure, show and save; see :func:`conduct`."""
+
+    def staged(work: Path, tick: Tick) -> Result:
+        made = options.bundle or bundle(options.model, work, tick=tick)
+        model = options.model or model_folder()
+        return measure(Stage(model=model, bundle=made, work=work, tick=tick))
+
+    conduct(options.output, staged)
+
+
+def conduct(output: Path | None, measure: Callable[[Path, Tick], Result]) -> None:
+    """Measure, show and save; errors of ours end the process with their text.
+
+    Args:
+        output: Where the JSON goes; None writes none.
+        measure: Is given a folder that is deleted in the end, and what tells of progress.
+    """
     notes = Console(stderr=True, highlight=False)
 
     def tick(what: str) -> None:
@@ -109,15 +135,12 @@ def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:
     try:
         need("transformers", extra="export").utils.logging.disable_progress_bar()
         with TemporaryDirectory() as folder:
-            work = Path(folder)
-            made = options.bundle or bundle(options.model, work, tick=tick)
-            model = options.model or model_folder()
-            result = measure(Stage(model=model, bundle=made, work=work, tick=tick))
+            result = measure(Path(folder), tick)
     except DecantError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     console = Console(highlight=False)
     # Tables need room; a file or a pipe has no width of its own.
     show(result, console if console.is_terminal else Console(highlight=False, width=_WIDTH))
-    if options.output is not None:
-        save(result, options.output)
-        tick(f"written to {options.output}")
+    if output is not None:
+        save(result, output)
+        tick(f"written to {output}")

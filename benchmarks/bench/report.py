@@ -25,6 +25,21 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """What a row's speed is worth on its device.
+
+    Args:
+        teraflops: 10^12 floating-point operations a second of the median run, padding not counted.
+        share: Of the matrix product's measured peak; 1 is all of it.
+        certificate: What the graph's certificate says, for people; empty for peers.
+    """
+
+    teraflops: float
+    share: float
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One contender's result.
 
@@ -38,6 +53,7 @@ class Row:
         chunks_per_cpu_second: Of the median run, over all cores' seconds.
         our_speed_up: How many times as fast ours is, round by round; None for ours.
         laps: Every run.
+        compute: Where operations were counted.
     """
 
     name: str
@@ -49,6 +65,7 @@ class Row:
     chunks_per_cpu_second: float
     our_speed_up: Spread | None
     laps: tuple[Lap, ...]
+    compute: Compute | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +101,23 @@ class Target:
         if self.at_most:
             return self.measured <= self.wanted
         return self.measured >= self.wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a part of a benchmark found; a result has all of them."""
+
+    sections: tuple[Section, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    targets: tuple[Target, ...] = ()
+
+    def and_then(self, other: Findings) -> Findings:
+        """Return both, these first."""
+        return Findings(
+            sections=self.sections + other.sections,
+            figures=self.figures + other.figures,
+            targets=self.targets + other.targets,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,19 +219,38 @@ def save(result: Result, path: Path) -> None:
 def _table(found: Section) -> Table:
     table = Table(title=found.title, title_justify="left", title_style="bold")
     table.add_column("system")
-    for heading in ("chunks", "tokens", "chunks/s", "tokens/s", "chunks/CPU-s", "decant ×"):
+    counted = any(row.compute is not None for row in found.rows)
+    plain = ("chunks", "tokens", "chunks/s", "tokens/s", "chunks/CPU-s", "decant ×")
+    worth = ("tokens", "tokens/s", "TFLOP/s", "of peak", "decant ×", "certificate")
+    for heading in worth if counted else plain:
         table.add_column(heading, justify="right")
     for row in found.rows:
-        table.add_row(
-            row.name,
-            f"{row.chunks:,}",
-            f"{row.tokens:,}",
-            _number(row.chunks_per_second),
-            f"{row.tokens_per_second:,.0f}",
-            _number(row.chunks_per_cpu_second),
-            _ratio(row.our_speed_up),
-        )
+        table.add_row(*(_plain(row) if row.compute is None else _worth(row, row.compute)))
     return table
+
+
+def _plain(row: Row) -> list[str]:
+    return [
+        row.name,
+        f"{row.chunks:,}",
+        f"{row.tokens:,}",
+        _number(row.chunks_per_second),
+        f"{row.tokens_per_second:,.0f}",
+        _number(row.chunks_per_cpu_second),
+        _ratio(row.our_speed_up),
+    ]
+
+
+def _worth(row: Row, compute: Compute) -> list[str]:
+    return [
+        row.name,
+        f"{row.tokens:,}",
+        f"{row.tokens_per_second:,.0f}",
+        _number(compute.teraflops),
+        f"{compute.share:.1%}",
+        _ratio(row.our_speed_up),
+        compute.certificate,
+    ]
 
 
 def _ratio(found: Spread | None) -> str:
