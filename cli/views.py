@@ -41,6 +41,10 @@ def show_certificate(certificate: Certificate) -> None:
                 f"mean {floored(entry.mean_cosine)}",
                 "agreement": f"top-10 overlap {entry.top10_overlap:.1%}; largest error "
                 f"{entry.max_abs_error:.1e}; probes up to {entry.longest} tokens",
+                **{
+                    task.name: f"{100 * task.value:.2f}, fp32 {100 * task.exact:.2f} points"
+                    for task in entry.tasks
+                },
             }
         )
 

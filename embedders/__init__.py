@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .certificate import Check as Check
     from .certificate import Entry as Entry
     from .certificate import Precision as Precision
+    from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
@@ -122,6 +123,7 @@ _SHARED = {
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
+    "TaskScore": "certificate",
     "TextTokenizer": "tokens",
     "TokenBatch": "tokens",
     "Tuned": "tuning",

@@ -62,6 +62,26 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScore:
+    """What a graph is worth on a task, beside the float32 graph on the same provider.
+
+    Args:
+        name: Task and metric, for example ``cranfield nDCG@10``.
+        value: The graph's score in the metric's own unit; higher is better.
+        exact: The float32 graph's.
+    """
+
+    name: str
+    value: float
+    exact: float
+
+    @property
+    def loss(self) -> float:
+        """How much worse than float32; negative where better."""
+        return self.exact - self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What was measured of one graph on one execution provider.
 
@@ -80,6 +100,7 @@ class Entry:
         checks: The conditions, each by name.
         environment: Versions and machine, for people.
         date: When, as ISO 8601 in UTC.
+        tasks: Scores on the tasks that :func:`decant.export.verify` was given; stated, not gated.
     """
 
     file: str
@@ -96,6 +117,7 @@ class Entry:
     checks: tuple[Check, ...]
     environment: dict[str, str]
     date: str
+    tasks: tuple[TaskScore, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -29,6 +29,7 @@ _ON_GPU = (
 )
 LEAST_MEAN_COSINE = 0.995
 LEAST_OVERLAP = 0.9
+MOST_TASK_LOSS = 0.005
 """What ``precision="auto"`` allows a graph to lose: see :func:`loses_little`."""
 
 
@@ -67,7 +68,8 @@ def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
 def loses_little(entry: Entry) -> bool:
     """Tell whether a graph is near enough to float32 to be taken without being asked for.
 
-    Mean cosine to the reference at least 0.995, and at least 0.9 of the ten nearest probe texts
-    the same.
+    Mean cosine to the reference at least 0.995, at least 0.9 of the ten nearest probe texts the
+    same, and at most 0.005 (half a point of a hundred) lost on every task that the entry states.
     """
-    return entry.mean_cosine >= LEAST_MEAN_COSINE and entry.top10_overlap >= LEAST_OVERLAP
+    near = entry.mean_cosine >= LEAST_MEAN_COSINE and entry.top10_overlap >= LEAST_OVERLAP
+    return near and all(task.loss <= MOST_TASK_LOSS for task in entry.tasks)

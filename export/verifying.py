@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from decant.embedders import (
@@ -9,8 +11,13 @@ from decant.embedders import (
     BundleError,
     Certificate,
     Check,
+    Encoder,
+    Entry,
     Precision,
+    Runtime,
+    TaskScore,
     candidates,
+    load,
     provider_name,
     to_json,
     write_atomically,
@@ -19,9 +26,17 @@ from decant.embedders import (
 from .certifier import Certifier, Place
 from .reference import Reference
 
+Scores = Callable[[Encoder], Mapping[str, float]]
+"""Scores an encoder: name of task and metric, and a value of which more is better."""
+
 
 def verify(
-    bundle: str | Path, *, provider: str = "auto", precision: str = "auto", device: int = 0
+    bundle: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    device: int = 0,
+    scores: Scores | None = None,
 ) -> Certificate:
     """Measure a bundle's graphs on a provider and write the result into its certificate.
 
@@ -31,14 +46,19 @@ def verify(
     Args:
         bundle: The bundle's folder.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: Which graph; ``auto`` is every one in the bundle.
+        precision: Which graph; ``auto`` is every one in the bundle, but bf16 on the CPU provider,
+            which cannot run it.
         device: Which GPU.
+        scores: Tasks whose scores are stated in each entry beside those of the float32 graph on
+            the same provider; :mod:`decant.evaluation` has some. What an entry stated before stays
+            where this is None and the graph is the same.
 
     Returns:
         The whole certificate; ``passed`` tells whether all of it is good.
 
     Raises:
-        BundleError: The bundle is missing, incomplete, or of a newer format.
+        BundleError: The bundle is missing, incomplete, or of a newer format; or ``scores`` are
+            asked for and it has no float32 graph to compare with.
         ProviderError: The provider is not installed or does not start.
     """
     opened = Bundle.unchecked(bundle)
@@ -52,16 +72,55 @@ def verify(
         pad_id=opened.manifest.pad_id,
     )
     place = Place(provider=name, device=device)
-    for wanted in _wanted(opened, precision):
+    stated = _Stated(opened, place, scores)
+    for wanted in _wanted(opened, precision, name):
         file = opened.manifest.graphs[wanted]
-        certificate = certificate.with_entry(certifier.entry(wanted, file, place, known=[files]))
+        entry = certifier.entry(wanted, file, place, known=[files])
+        before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
+        certificate = certificate.with_entry(stated.beside(entry, before))
     write_atomically(opened.folder / "certificate.json", to_json(certificate))
     return certificate
 
 
-def _wanted(bundle: Bundle, precision: str) -> list[Precision]:
+class _Stated:
+    """Adds task scores to entries; the float32 graph is scored once."""
+
+    def __init__(self, bundle: Bundle, place: Place, scores: Scores | None) -> None:
+        self._bundle = bundle
+        self._place = place
+        self._scores = scores
+        self._exact: Mapping[str, float] | None = None
+        if scores is not None:
+            bundle.graph(Precision.FP32)
+
+    def beside(self, entry: Entry, before: Entry | None) -> Entry:
+        if self._scores is None:
+            return replace(entry, tasks=before.tasks if before is not None else ())
+        if self._exact is None:
+            self._exact = self._run(Precision.FP32, self._scores)
+        exact = self._exact
+        single = entry.precision is Precision.FP32
+        found = exact if single else self._run(entry.precision, self._scores)
+        tasks = (TaskScore(name=name, value=found[name], exact=exact[name]) for name in exact)
+        return replace(entry, tasks=tuple(tasks))
+
+    def _run(self, precision: Precision, scores: Scores) -> Mapping[str, float]:
+        with load(
+            self._bundle.folder,
+            provider=self._place.provider,
+            precision=precision,
+            runtime=Runtime(device=self._place.device),
+            uncertified=True,
+        ) as encoder:
+            return scores(encoder)
+
+
+def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
     if precision == "auto":
-        return [member for member in Precision if member in bundle.manifest.graphs]
+        there = [member for member in Precision if member in bundle.manifest.graphs]
+        # ONNX Runtime's CPU provider has no bfloat16 products.
+        on_cpu = provider == provider_name("cpu")
+        return [member for member in there if not (on_cpu and member is Precision.BF16)]
     if precision not in list(Precision):
         raise BundleError(f"no precision is called {precision!r}; known are {', '.join(Precision)}")
     return [Precision(precision)]

@@ -22,6 +22,7 @@ from decant.embedders import (
     ParityError,
     Precision,
     Role,
+    TaskScore,
     load,
     to_json,
 )
@@ -75,6 +76,10 @@ def test_auto_takes_the_fastest_that_loses_little(certified: tuple[Path, Certifi
         assert encoder.precision == ("int8" if near else "fp32")
 
 
+def losing(loss: float) -> TaskScore:
+    return TaskScore(name="a task", value=0.8, exact=0.8 + loss)
+
+
 @pytest.mark.parametrize(
     ("changed", "taken"),
     [
@@ -82,6 +87,14 @@ def test_auto_takes_the_fastest_that_loses_little(certified: tuple[Path, Certifi
         (lambda entry: replace(entry, mean_cosine=0.9949), "fp32"),
         (lambda entry: replace(entry, top10_overlap=0.89), "fp32"),
         (lambda entry: replace(entry, sha256="of another file"), "fp32"),
+        (
+            lambda entry: replace(entry, tasks=(TaskScore(name="t", value=0.8, exact=0.804),)),
+            "int8",
+        ),
+        (
+            lambda entry: replace(entry, tasks=(TaskScore(name="t", value=0.8, exact=0.806),)),
+            "fp32",
+        ),
         (lambda entry: replace(entry, provider="CUDAExecutionProvider"), "fp32"),
     ],
 )
