@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -74,11 +75,12 @@ def evaluate(
     tasks, vocabulary = _tasks(given, resamples)
     if not tasks:
         raise typer.BadParameter("give --sts, --retrieval, --words, --analogies or --pairs")
+    names, kinds = _names(systems), [_kind(place) for place in systems]
     results: list[SystemResult] = []
     with steps(keep=False) as step:
-        for place, name in zip(systems, _names(systems), strict=True):
+        for place, name, kind in zip(systems, names, kinds, strict=True):
             step(f"opening {name}")
-            with silenced(), _opened(place, provider) as embedder:
+            with silenced(), _opened(place, kind, provider) as embedder:
                 results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
         step("comparing")
         standing = side_by_side(results)
@@ -149,31 +151,48 @@ def _tasks(given: _Given, resamples: int) -> tuple[list[Task], tuple[str, ...]]:
 
 def _names(places: list[Path]) -> list[str]:
     """Return the last parts of the paths, or whole paths if these are alike."""
-    short = [place.resolve().name for place in places]
+    short = [place.name or place.resolve().name for place in places]
     names = short if len(set(short)) == len(short) else [str(place) for place in places]
     if len(set(names)) < len(names):
         raise typer.BadParameter(f"a system is given twice: {', '.join(names)}")
     return names
 
 
+class _Kind(Enum):
+    BUNDLE = "decant.json"
+    SENTENCE_TRANSFORMER = "modules.json"
+    WORD_VECTORS = ""
+
+
+def _kind(place: Path) -> _Kind:
+    """Return what stands at a path; a bundle may hold the files of the other kind too."""
+    for kind in (_Kind.BUNDLE, _Kind.SENTENCE_TRANSFORMER):
+        if (place / kind.value).is_file():
+            return kind
+    if place.is_file():
+        return _Kind.WORD_VECTORS
+    raise typer.BadParameter(
+        f"{place} is no bundle, no sentence-transformers folder and no file of word vectors"
+    )
+
+
 @contextmanager
-def _opened(place: Path, provider: str) -> Iterator[Embedder]:
-    """Open a system of any kind."""
+def _opened(place: Path, kind: _Kind, provider: str) -> Iterator[Embedder]:
+    """Open a system; provider is for bundles."""
     from decant.embedders import need
     from decant.evaluation import WrappedModel, read_word_vectors, word_format
 
-    if (place / "decant.json").is_file():
-        with open_encoder(place, provider=provider) as encoder:
-            yield encoder
-    elif (place / "modules.json").is_file():
-        library = need("sentence_transformers", extra="peers")
-        yield WrappedModel(library.SentenceTransformer(str(place), local_files_only=True))
-    elif place.is_file():
-        yield read_word_vectors(place, word_format(place), fold=True)
-    else:
-        raise typer.BadParameter(
-            f"{place} is no bundle, no sentence-transformers folder and no file of word vectors"
-        )
+    match kind:
+        case _Kind.BUNDLE:
+            with open_encoder(place, provider=provider) as encoder:
+                yield encoder
+        case _Kind.SENTENCE_TRANSFORMER:
+            library = need("sentence_transformers", extra="peers")
+            yield WrappedModel(library.SentenceTransformer(str(place), local_files_only=True))
+        case _Kind.WORD_VECTORS:
+            yield read_word_vectors(place, word_format(place), fold=True)
+        case _:
+            assert_never(kind)
 
 
 def _show(standing: Standing) -> None:

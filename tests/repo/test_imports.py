@@ -24,6 +24,8 @@ from repository import PACKAGES, ROOT, library_files, script_files, top_folders
 HEAVY: dict[str, set[str]] = {
     "langchain_core": {"integrations/langchain/"},
     "llama_index": {"integrations/llama_index/"},
+    "ir_measures": {"evaluation/retrieval.py"},
+    "matplotlib": {"evaluation/plots.py"},
     "onnx": {"export/weights_check.py"},
     "onnxruntime": set(),
     "onnxscript": set(),
@@ -36,6 +38,7 @@ HEAVY: dict[str, set[str]] = {
     },
     "qdrant_edge": {"integrations/qdrant/edge.py", "integrations/qdrant/edge_filter.py"},
     "sentence_transformers": set(),
+    "sklearn": {"evaluation/analogy_solvers.py", "evaluation/pairs.py"},
     "torch": {
         "embedders/attention.py",
         "embedders/backbone.py",

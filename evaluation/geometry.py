@@ -1,0 +1,125 @@
+"""The shape of an embedding space: how narrow, how many directions, how evenly filled.
+
+For unit vectors ``|x - y|^2 = 2 - 2 cos(x, y)``, so everything but the effective rank is a function
+of cosines of pairs, and has an interval over them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decant.embedders import Role
+
+from .embedder import Embedder, known_cosines, unit_rows
+from .errors import EvaluationError
+from .scores import Measurement, cases_of, measure
+from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, mean_statistic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """Anisotropy, uniformity and, with related pairs, alignment.
+
+    Args:
+        name: Of the task.
+        texts: Random pairs are drawn from them; each should come once.
+        related: Pairs that belong together.
+        random_pairs: How many pairs are drawn.
+        seed: Of the draws.
+        role: Which prompt the texts get.
+
+    Raises:
+        EvaluationError: There are fewer than two texts, or no random pairs.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    related: tuple[tuple[str, str], ...] = ()
+    random_pairs: int = 10_000
+    seed: int = 0
+    role: Role = Role.PASSAGE
+    bootstrap: Bootstrap = BOOTSTRAP
+
+    def __post_init__(self) -> None:
+        if len(self.texts) < 2 or self.random_pairs < 1:
+            raise EvaluationError(
+                f"{self.name}: {len(self.texts)} texts and {self.random_pairs} random pairs; "
+                "two texts and one pair are needed"
+            )
+
+    def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
+        """Return anisotropy and uniformity over random pairs, then alignment of related ones."""
+        draw = np.random.default_rng(self.seed)
+        first = draw.integers(len(self.texts), size=self.random_pairs)
+        # A step of one or more round the list: never a text with itself.
+        second = (first + draw.integers(1, len(self.texts), size=len(first))) % len(self.texts)
+        found, covered = known_cosines(
+            embedder,
+            [self.texts[one] for one in first],
+            [self.texts[two] for two in second],
+            role=self.role,
+        )
+        random = cases_of(np.zeros(len(found)), found, covered=covered)
+        measured = [
+            measure(self.name, metric, random, statistic, bootstrap=self.bootstrap)
+            for metric, statistic in (
+                ("anisotropy (mean cosine of random pairs)", mean_statistic),
+                ("uniformity", uniformity_statistic),
+            )
+        ]
+        if self.related:
+            found, covered = known_cosines(
+                embedder,
+                [one for one, _ in self.related],
+                [two for _, two in self.related],
+                role=self.role,
+            )
+            related = cases_of(np.zeros(len(found)), found, covered=covered)
+            measured.append(
+                measure(
+                    self.name, "alignment", related, alignment_statistic, bootstrap=self.bootstrap
+                )
+            )
+        return tuple(measured)
+
+
+def uniformity_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float:
+    """Return log of the mean of exp(-2 |x - y|^2) over pairs of cosine ``found``.
+
+    Lower is more even; Wang and Isola 2020 (arXiv 2005.10242), equation 5 with t = 2.
+    """
+    return float(np.log(np.exp(4 * found - 4).mean()))
+
+
+def alignment_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float:
+    """Return the mean of |x - y|^2 over related pairs; lower is closer.
+
+    Wang and Isola 2020 (arXiv 2005.10242), equation 4 with alpha = 2.
+    """
+    return float((2 - 2 * found).mean())
+
+
+def effective_rank(rows: NDArray[np.float32]) -> float:
+    """Return how many directions the rows fill: exp of the entropy of their singular values.
+
+    Roy and Vetterli 2007, "The effective rank", definition 1; rows are brought to unit length and
+    not centred. Between 1 and min(N, D).
+
+    Args:
+        rows: Shape ``(N, D)``.
+
+    Raises:
+        EvaluationError: There are no rows, or one has no direction.
+
+    >>> round(effective_rank(np.eye(3, dtype=np.float32)), 6)
+    3.0
+    """
+    if not len(rows):
+        raise EvaluationError("there are no rows to find the effective rank of")
+    unit = unit_rows(rows).astype(np.float64)
+    values = np.linalg.svd(unit, compute_uv=False)
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

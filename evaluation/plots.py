@@ -1,0 +1,125 @@
+"""Plots as SVG text to stand inside an HTML page; the one file that needs matplotlib.
+
+Text stays text, so that it can be searched and takes the page's font. Invariant: the same numbers
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from .agreement import Agreement
+from .distributions import Spread
+from .scores import Score
+
+COLOURS = ("#2a6f97", "#e07a1f", "#4f8f3a", "#b23a48", "#7b5ea7", "#6b705c")
+"""Of systems, in their order; they repeat from the seventh on."""
+
+
+def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score]]) -> str:
+    """Draw values x 100 with their intervals, one group of bars a metric, one colour a system.
+
+    Args:
+        metrics: From top to bottom.
+        scores: Of each system, one score a metric in the same order.
+    """
+    with _settings():
+        high = 0.28 * len(scores) + 0.16
+        figure = Figure(figsize=(8.5, 0.7 + high * len(metrics)))
+        axes = figure.subplots()
+        places = np.arange(len(metrics), dtype=np.float64)
+        width = 0.8 / len(scores)
+        for number, (name, own) in enumerate(scores.items()):
+            values = np.array([100 * one.value for one in own])
+            # A percentile interval need not hold the value itself.
+            below = np.maximum(values - [100 * one.low for one in own], 0)
+            above = np.maximum([100 * one.high for one in own] - values, 0)
+            axes.barh(
+                places + (number - (len(scores) - 1) / 2) * width,
+                values,
+                height=0.9 * width,
+                color=COLOURS[number % len(COLOURS)],
+                xerr=np.stack([below, above]),
+                error_kw={"ecolor": "#333333", "elinewidth": 1, "capsize": 2},
+                label=name,
+            )
+        axes.set_yticks(places, metrics)
+        axes.invert_yaxis()
+        axes.axvline(0, color="#333333", linewidth=0.8)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("value × 100, with 95 % interval")
+        return _svg(figure)
+
+
+def spreads(found: Mapping[str, Spread]) -> str:
+    """Draw how the cosines of all word pairs are spread, one line a system; shares per bin."""
+    with _settings():
+        figure = Figure(figsize=(8.5, 3.2))
+        axes = figure.subplots()
+        for number, (name, spread) in enumerate(found.items()):
+            # Twenty fine bins to one, or the line is noise.
+            counts = spread.counts.reshape(-1, 20).sum(axis=1)
+            edges = spread.edges[::20]
+            colour = COLOURS[number % len(COLOURS)]
+            axes.stairs(counts / spread.pairs, edges, color=colour, linewidth=1.4, label=name)
+            axes.axvline(spread.mean, color=colour, linewidth=0.9, linestyle="--")
+        axes.set_xlim(-1, 1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("cosine; dashed: mean")
+        axes.set_ylabel("share of pairs")
+        return _svg(figure)
+
+
+def heat_map(found: Agreement) -> str:
+    """Draw Spearman's correlation between systems as a square of colours with numbers."""
+    with _settings():
+        count = len(found.names)
+        figure = Figure(figsize=(3.2 + 0.8 * count, 1.6 + 0.6 * count))
+        axes = figure.subplots()
+        image = axes.imshow(found.spearman, vmin=-1, vmax=1, cmap="RdBu")
+        for row in range(count):
+            for column in range(count):
+                value = found.spearman[row, column]
+                axes.text(
+                    column,
+                    row,
+                    f"{value:.2f}",
+                    ha="center",
+                    va="center",
+                    color="white" if abs(value) > 0.6 else "black",
+                )
+        axes.set_xticks(range(count), found.names, rotation=30, ha="right")
+        axes.set_yticks(range(count), found.names)
+        figure.colorbar(image, ax=axes, shrink=0.9)
+        return _svg(figure)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "decant",  # ids are random without it
+            "text.parse_math": False,  # names of files may hold dollar signs
+            "font.family": "sans-serif",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as an ``<svg>`` element, without the prologue of a file of its own."""
+    held = io.StringIO()
+    figure.savefig(held, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = held.getvalue()
+    return text[text.index("<svg") :]

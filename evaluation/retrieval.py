@@ -1,0 +1,136 @@
+"""Retrieval: are the relevant documents near the top, for each query of a BEIR set?
+
+Ranking is exact, by cosine over all documents. The measures are trec_eval's own, through
+ir-measures: nDCG@10 with linear gains (Järvelin and Kekäläinen 2002), recall@100, reciprocal rank
+@10 and average precision, each averaged over the queries that have a relevant document.
+Every query's value is kept, so that two encoders can be compared query by query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import ir_measures
+import numpy as np
+from ir_measures import AP, RR, R, nDCG
+from numpy.typing import NDArray
+
+from decant.embedders import Role
+
+from .beir import RetrievalSet
+from .embedder import Embedder, known, unit_vectors
+from .errors import EvaluationError
+from .ranking import nearest
+from .scores import Cases, Measurement, cases_of, measure
+from .statistics import BOOTSTRAP, Bootstrap, mean_statistic
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieval:
+    """Search over one set.
+
+    Queries without a relevant document cannot be answered and are left out, as are queries that
+    the embedder does not know; both lower the coverage, which is the share of judged queries.
+    Documents that the embedder does not know, or that are blank, cannot be found: if one is
+    relevant, it counts as missed.
+
+    Args:
+        data: Documents, queries and judgements.
+        depth: How many documents a ranking holds; average precision reads all of them, and 1000
+            is what trec_eval's users take.
+        bootstrap: How intervals over queries are made.
+
+    Raises:
+        EvaluationError: ``depth`` is below 100, which recall@100 reads.
+    """
+
+    data: RetrievalSet
+    depth: int = 1000
+    bootstrap: Bootstrap = BOOTSTRAP
+
+    def __post_init__(self) -> None:
+        if self.depth < 100:
+            raise EvaluationError(f"depth must be at least 100 for recall@100, got {self.depth}")
+
+    @property
+    def name(self) -> str:
+        """The name of the set."""
+        return self.data.name
+
+    def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
+        """Return nDCG@10, recall@100, MRR@10 and MAP, in this order."""
+        judged = list(self.data.judgements)
+        texts = [self.data.queries[query] for query in judged]
+        covered = known(embedder, texts)
+        covered &= np.array([bool(self.data.relevant(query)) for query in judged])
+        asked = [query for query, kept in zip(judged, covered, strict=True) if kept]
+        if not asked:
+            raise EvaluationError(f"{self.name}: none of the {len(judged)} queries can be embedded")
+        run = ranked(self.data, asked, embedder, depth=self.depth)
+        return tuple(
+            measure(
+                self.name,
+                metric,
+                _cases(per_query, judged, covered),
+                mean_statistic,
+                bootstrap=self.bootstrap,
+            )
+            for metric, per_query in _measured(self.data, run, depth=self.depth).items()
+        )
+
+
+def ranked(
+    data: RetrievalSet, queries: Sequence[str], embedder: Embedder, *, depth: int
+) -> dict[str, list[str]]:
+    """Return the ids of the best documents, best first, for each of ``queries`` (ids).
+
+    Documents are embedded block by block and dropped; equal cosines rank in the corpus's order.
+
+    Raises:
+        EvaluationError: No document can be embedded, or a vector has no direction.
+    """
+    ids = np.array(list(data.documents), dtype=object)
+    texts = list(data.documents.values())
+    kept = np.flatnonzero(known(embedder, texts))
+    if not len(kept):
+        raise EvaluationError(f"{data.name}: none of the {len(ids)} documents can be embedded")
+    asked = unit_vectors(embedder, [data.queries[query] for query in queries], role=Role.QUERY)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(kept), _BLOCK):
+            part = [texts[number] for number in kept[start : start + _BLOCK]]
+            yield unit_vectors(embedder, part, role=Role.PASSAGE)
+
+    numbers, _ = nearest(asked, blocks(), depth=depth)
+    return {query: list(ids[kept[row]]) for query, row in zip(queries, numbers, strict=True)}
+
+
+def _measured(
+    data: RetrievalSet, run: dict[str, list[str]], *, depth: int
+) -> dict[str, dict[str, float]]:
+    """Return each metric's value for each query."""
+    metrics = {
+        nDCG @ 10: "nDCG@10",
+        R @ 100: "recall@100",
+        RR @ 10: "MRR@10",
+        AP: f"MAP@{depth}",
+    }
+    grades = {query: data.relevant(query) for query in run}
+    # Falling ranks instead of cosines: trec_eval orders equal scores by document id, backwards.
+    ranks = {
+        query: {document: float(len(found) - place) for place, document in enumerate(found)}
+        for query, found in run.items()
+    }
+    values: dict[str, dict[str, float]] = {name: {} for name in metrics.values()}
+    for found in ir_measures.iter_calc(list(metrics), grades, ranks):
+        values[metrics[found.measure]][found.query_id] = found.value
+    return values
+
+
+def _cases(per_query: dict[str, float], judged: Sequence[str], covered: NDArray[np.bool_]) -> Cases:
+    found = np.zeros(len(judged))
+    found[covered] = [per_query[q] for q, kept in zip(judged, covered, strict=True) if kept]
+    return cases_of(np.zeros(len(judged)), found, covered=covered)

@@ -1,0 +1,44 @@
+"""Word similarity: the task of :mod:`sts` with words for texts, and the files it comes in.
+
+WordSim-353 (Finkelstein et al. 2002), MEN, RG-65, MTurk-771 and their kin are lines of two words
+and a human score. Words are embedded as they are written; one that an embedder does not know
+lowers the coverage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import EvaluationError
+from .reading import finite, numbered_lines, text
+from .sts import ScoredPairs, Sts
+
+
+def read_word_pairs(file: Path) -> ScoredPairs:
+    """Read lines of word, word and score, with tabs or, in lines without any, spaces between.
+
+    Raises:
+        EvaluationError: A line has other columns, a score is no number, a word is empty.
+        OSError: The file cannot be read.
+    """
+    first: list[str] = []
+    second: list[str] = []
+    scores: list[float] = []
+    for number, line in numbered_lines(file):
+        parts = line.split("\t") if "\t" in line else line.split()
+        if len(parts) != 3:
+            raise EvaluationError(
+                f"{file}:{number}: {len(parts)} columns, expected two words and a score"
+            )
+        first.append(text(file, number, parts[0]))
+        second.append(text(file, number, parts[1]))
+        scores.append(finite(file, number, parts[2]))
+    return ScoredPairs(
+        name=file.stem, scores=tuple(scores), first=tuple(first), second=tuple(second)
+    )
+
+
+def word_similarity_task(file: Path, *, name: str | None = None) -> Sts:
+    """Return the task of one file, named after it unless told otherwise."""
+    pairs = read_word_pairs(file)
+    return Sts(name=pairs.name if name is None else name, sets=(pairs,))

