@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decant.embedders import Choices, Precision, need
+from decant.embedders import Choices, LayerMix, Precision, need
 
 from .options import AsJson
 from .progress import steps
@@ -57,6 +57,12 @@ def export(
     layer: Annotated[
         int | None, typer.Option(metavar="N", help="Whose states are pooled; -1 is the last.")
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Average them: all, first+last, last4, or indices such as -1,-2."
+        ),
+    ] = None,
     dim: Dim = None,
     max_tokens: MaxTokens = None,
     normalize: Normalize = None,
@@ -90,6 +96,7 @@ def export(
         pooling=pooling,
         max_tokens=max_tokens,
         layer=layer,
+        mix=None if layers is None else LayerMix.parse(layers),
         query=query_prompt,
         passage=passage_prompt,
         eos=eos,

@@ -76,7 +76,7 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
     facts = {
         "model": recipe.base,
         "revision": recipe.revision or "unknown",
-        "pooling": f"{recipe.pooling}, span {recipe.span}, layer {recipe.layer}",
+        "pooling": f"{recipe.pooling}, span {recipe.span}, {_layers(recipe)}",
         "attention": recipe.attention,
         "input": f"up to {recipe.max_tokens:,} tokens",
         "end": recipe.eos or "as the tokenizer does it",
@@ -89,6 +89,14 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         widths = [recipe.head[0].inputs, *(layer.outputs for layer in recipe.head)]
         facts["head"] = " → ".join(map(str, widths))
     return facts
+
+
+def _layers(recipe: Recipe) -> str:
+    if recipe.mix is None:
+        return f"layer {recipe.layer}"
+    named = ", ".join(map(str, recipe.mix.layers)) or "all"
+    weights = f", weights {list(recipe.mix.weights)}" if recipe.mix.weights else ""
+    return f"average of layers {named}{', each of unit length' if recipe.mix.unit else ''}{weights}"
 
 
 def _interface(bundle: Bundle, precision: str) -> dict[str, list[str] | str]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .finding import Health as Health
     from .hash_encoder import HashEncoder as HashEncoder
     from .jsonio import to_json as to_json
+    from .layer_mix import LayerMix as LayerMix
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
     from .onnx_session import Session as Session
@@ -90,6 +91,7 @@ _PUBLIC = {
     "Encoder": "encoder",
     "Entry": "certificate",
     "HashEncoder": "hash_encoder",
+    "LayerMix": "layer_mix",
     "MissingExtra": "errors",
     "OnnxEncoder": "onnx_encoder",
     "ParityError": "errors",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import jsonio
 from .errors import RecipeError
+from .layer_mix import LayerMix
 from .recipe import Attention, Dense, Pooling, Prompt, Recipe, Span
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Choices:
     dim: int | None = None
     normalize: bool | None = None
     latent_heads: int | None = None
+    mix: LayerMix | None = None
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

@@ -15,6 +15,7 @@ from typing import Self
 
 from . import jsonio
 from .errors import RecipeError
+from .layer_mix import LayerMix
 
 _SLOT = "{text}"
 
@@ -121,7 +122,8 @@ class Recipe:
         revision: Which weights: a hub commit, or ``sha256:…`` of a local folder's files.
         attention: Causal or bidirectional, as the model was trained.
         layer: Which hidden states are pooled, as an index into Transformers' ``hidden_states``;
-            -1 is the last layer after the final norm.
+            -1 is the last layer after the final norm, 0 the token embeddings.
+        mix: Several layers instead, pooled one by one and averaged; None reads ``layer``.
         query: Prompt for :attr:`Role.QUERY`.
         passage: Prompt for :attr:`Role.PASSAGE`.
         eos: The token that every input ends with, appended where the tokenizer does not do it;
@@ -155,16 +157,21 @@ class Recipe:
     dim: int | None = None
     normalize: bool = True
     latent_heads: int | None = None
+    mix: LayerMix | None = None
 
     def __post_init__(self) -> None:
         if not self.base:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        if self.dim is not None and self.dim < 1:
-            raise RecipeError(f"dim must be positive or None, got {self.dim}")
-        if self.latent_heads is not None and self.latent_heads < 1:
-            raise RecipeError(f"latent_heads must be positive or None, got {self.latent_heads}")
+        for name, value in (("dim", self.dim), ("latent_heads", self.latent_heads)):
+            if value is not None and value < 1:
+                raise RecipeError(f"{name} must be positive or None, got {value}")
+        if self.mix is not None and (self.layer != -1 or self.latent_heads is not None):
+            other = f"layer={self.layer}" if self.layer != -1 else "a latent attention"
+            raise RecipeError(
+                f"a mix of layers {list(self.mix.layers)} and {other} exclude each other; say one"
+            )
         if self.eos == "":
             raise RecipeError("eos must be a token or None, got ''")
         if self.pooling is Pooling.FIRST and self.attention is Attention.CAUSAL:

@@ -74,28 +74,44 @@ class PooledModel(nn.Module):
             attention_mask: int64, shape (B, T); 1 where there is a token.
             pooling_mask: int64, shape (B, T); 1 where a token counts; None: the attention mask.
         """
-        hidden = self.hidden(input_ids, attention_mask)  # (B, T, d)
+        layers = self.layers(input_ids, attention_mask)
         counted = attention_mask if pooling_mask is None else pooling_mask
-        vectors: Tensor = self.head(pool(hidden, counted, self.recipe.pooling))  # (B, D)
+        pooled = [pool(states, counted, self.recipe.pooling) for states in layers]  # (B, d)
+        vectors: Tensor = self.head(self._mixed(pooled))  # (B, D)
         if self.recipe.dim is not None:
             vectors = vectors[:, : self.recipe.dim]
         if self.recipe.normalize:
             vectors = nn.functional.normalize(vectors, dim=-1)
         return vectors.to(torch.float32)
 
-    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the token states that are pooled, shape (B, T, d)."""
+    def layers(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """Return the token states that are pooled, shape (B, T, d), of each layer that is."""
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_positions:
             ranks = (attention_mask.cumsum(1) - 1).clamp(min=0)
             arguments["position_ids"] = ranks + self._first_position
-        if self.recipe.layer == -1:
-            states: Tensor = self.backbone(**arguments).last_hidden_state
-        else:
-            states = self.backbone(**arguments, output_hidden_states=True).hidden_states[
-                self.recipe.layer
-            ]
-        return states if self.latent is None else cast("Tensor", self.latent(states))
+        mix, layer = self.recipe.mix, self.recipe.layer
+        if mix is None and layer == -1:
+            last: Tensor = self.backbone(**arguments).last_hidden_state
+            return [last if self.latent is None else cast("Tensor", self.latent(last))]
+        states = self.backbone(**arguments, output_hidden_states=True).hidden_states
+        if mix is not None:
+            return [states[index] for index in mix.indices(len(states))]
+        return [
+            states[layer] if self.latent is None else cast("Tensor", self.latent(states[layer]))
+        ]
+
+    def _mixed(self, pooled: list[Tensor]) -> Tensor:
+        """Average the layers' vectors, (B, d), as the recipe's mix says."""
+        mix = self.recipe.mix
+        if mix is None:
+            (vectors,) = pooled
+            return vectors
+        if mix.unit:
+            pooled = [nn.functional.normalize(vectors, dim=-1) for vectors in pooled]
+        shares = mix.shares(len(pooled))
+        parts = [share * vectors for share, vectors in zip(shares, pooled, strict=True)]
+        return torch.stack(parts).sum(0)
 
     def pooled_by(self, pooling: Pooling) -> PooledModel:
         """Return a model that shares every weight and pools otherwise.
@@ -148,6 +164,10 @@ def check_fit(model: PooledModel) -> None:
     layers = config.num_hidden_layers
     if not -layers - 1 <= recipe.layer <= layers:
         raise RecipeError(f"layer {recipe.layer} is not among the model's {layers} layers")
+    if recipe.mix is not None:
+        mixed = recipe.mix.indices(layers + 1)
+        if len({_given(model.backbone, -1 if at == layers else at) for at in mixed}) > 1:
+            raise RecipeError(f"layers {list(mixed)} differ in width and cannot be averaged")
     given = _given(model.backbone, recipe.layer)
     if recipe.head and recipe.head[0].inputs != given:
         raise RecipeError(f"the head takes {recipe.head[0].inputs} values, the model gives {given}")

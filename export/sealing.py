@@ -120,6 +120,11 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
     model = read_graph(path)
     source = _identified(source, path, model)
     recipe = resolve(source, choices)
+    if recipe.mix is not None:
+        raise RecipeError(
+            f"the recipe averages layers {list(recipe.mix.layers)}, and a finished graph gives "
+            "only its last states; export the model itself, or leave mix out"
+        )
     if recipe.layer != -1:
         raise RecipeError(
             f"the recipe pools layer {recipe.layer}, and a finished graph gives only its last "

@@ -42,7 +42,7 @@ class TorchModel:
     def __init__(
         self, folder: Path, recipe: Recipe, *, device: torch.device, dtype: torch.dtype
     ) -> None:
-        if recipe.head or recipe.layer != -1 or recipe.dim is not None:
+        if recipe.head or recipe.layer != -1 or recipe.mix or recipe.dim is not None:
             raise RecipeError("models with a head, another layer or a cut width are not compared")
         if recipe.pooling not in (Pooling.MEAN, Pooling.LAST):
             raise RecipeError(f"models that pool by {recipe.pooling} are not compared")

@@ -13,6 +13,7 @@ from decant.embedders import (
     Activation,
     Attention,
     Dense,
+    LayerMix,
     Pooling,
     Prompt,
     Recipe,
@@ -60,6 +61,7 @@ OTHERS: dict[str, Recipe] = {
     "dim": replace(PLAIN, dim=64),
     "normalize": replace(PLAIN, normalize=False),
     "latent_heads": replace(PLAIN, latent_heads=8),
+    "mix": replace(PLAIN, mix=LayerMix()),
 }
 
 

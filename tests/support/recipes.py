@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from decant.embedders import Activation, Attention, Dense, Pooling, Prompt, Recipe, Span
+from decant.embedders import Activation, Attention, Dense, LayerMix, Pooling, Prompt, Recipe, Span
 
 _WIDTHS = st.integers(1, 4096)
 
@@ -30,6 +30,19 @@ def heads(draw: st.DrawFn) -> tuple[Dense, ...]:
 
 
 @st.composite
+def mixes(draw: st.DrawFn) -> LayerMix:
+    """Draw any mix of layers that can be built."""
+    layers = draw(st.lists(st.integers(-40, 40), unique=True, max_size=5))
+    numbers = st.floats(0.001, 1000.0)
+    weights = st.lists(numbers, min_size=len(layers), max_size=len(layers))
+    return LayerMix(
+        layers=tuple(layers),
+        unit=draw(st.booleans()),
+        weights=draw(st.just(()) | weights.map(tuple)),
+    )
+
+
+@st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """Draw any recipe that can be built."""
     attention = draw(st.sampled_from(Attention))
@@ -38,13 +51,15 @@ def recipes(draw: st.DrawFn) -> Recipe:
             lambda item: item is not Pooling.FIRST or attention is not Attention.CAUSAL
         )
     )
+    latent_heads = draw(st.none() | st.integers(1, 16))
+    mix = None if latent_heads is not None else draw(st.none() | mixes())
     return Recipe(
         base=draw(st.text(min_size=1, max_size=20)),
         attention=attention,
         pooling=pooling,
         max_tokens=draw(st.integers(1, 2**31)),
         revision=draw(st.none() | st.text(max_size=20)),
-        layer=draw(st.integers(-40, 40)),
+        layer=-1 if mix is not None else draw(st.integers(-40, 40)),
         query=draw(prompts),
         passage=draw(prompts),
         eos=draw(st.none() | st.text(min_size=1, max_size=8)),
@@ -52,5 +67,6 @@ def recipes(draw: st.DrawFn) -> Recipe:
         head=draw(heads()),
         dim=draw(st.none() | _WIDTHS),
         normalize=draw(st.booleans()),
-        latent_heads=draw(st.none() | st.integers(1, 16)),
+        latent_heads=latent_heads,
+        mix=mix,
     )
