@@ -28,7 +28,7 @@ quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=fol
 		$${DECANT_QUICKSTART_QUERY:+"--query=$$DECANT_QUICKSTART_QUERY"}
 
 test: $(DEV)  ## run all tests but slow, gpu and live ones
-	$(BIN)/pytest -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
 	$(BIN)/pytest -m "slow and not gpu and not live" $(PYTEST_FLAGS)

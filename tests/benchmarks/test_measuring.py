@@ -105,7 +105,13 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+SLOW = {"operators.py", "precisions.py"}  # they export models of their own
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SCRIPTS],
+)
 def test_each_script_measures_shows_and_saves(
     script: str, tiny_data: Path, tiny_model: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from decant.embedders import (
     StoreError,
     TextError,
 )
+from decant.evaluation import EvaluationError
 
 CODES = {
     ParityError: Exit.FINDING,
@@ -34,6 +35,7 @@ CODES = {
     ProviderError: Exit.ENVIRONMENT,
     MissingExtra: Exit.ENVIRONMENT,
     StoreError: Exit.ENVIRONMENT,
+    EvaluationError: Exit.INPUT,
 }
 
 

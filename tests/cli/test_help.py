@@ -59,8 +59,9 @@ def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
     assert loaded_by_import("decant.cli.main", python=sys.executable) & HEAVY == set()
 
 
-def test_the_help_takes_less_than_half_a_second_of_computing() -> None:
-    assert min(_seconds_of_help() for _ in range(3)) < 0.5
+def test_the_help_takes_less_than_a_second_of_computing() -> None:
+    # 0.3 on a free core; two threads on one core take up to twice that.
+    assert min(_seconds_of_help() for _ in range(3)) < 0.8
 
 
 def _seconds_of_help() -> float:

