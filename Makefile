@@ -28,7 +28,7 @@ quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=fol
 		$${DECANT_QUICKSTART_QUERY:+"--query=$$DECANT_QUICKSTART_QUERY"}
 
 test: $(DEV)  ## run all tests but slow, gpu and live ones
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
 	$(BIN)/pytest -m "slow and not gpu and not live" $(PYTEST_FLAGS)
@@ -51,7 +51,7 @@ fix: $(DEV)  ## repair what the linter can, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed-quickstart,peers  ## compare with sentence-transformers, fastembed and others
+bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json

@@ -20,10 +20,10 @@ from bench.decoder import Shape, save_decoder
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import Peer, batch_seconds, sentence_transformers
-from bench.quality import retrieval_ndcg, sts_spearman
 from bench.report import Amount, Figure, Result, Section, Target, lowest_speed_up, section
 from bench.rounds import Contender, interleave
 from decant.embedders import OnnxEncoder, Role, load
+from decant.evaluation import Retrieval, Task, read_beir, sts_task
 from decant.export import convert, export
 
 PRECISIONS = ("int8", "fp32", "w8", "w4")
@@ -127,13 +127,16 @@ def worth(bundle: Path, options: Options) -> list[Figure]:
     sts, retrieval = options.common.data / _STS, options.common.data / _RETRIEVAL
     if not options.quality or not sts.exists():
         return []
+    tasks: list[Task] = [sts_task([sts]), Retrieval(data=read_beir(retrieval))]
     found = []
     for name in PRECISIONS:
         if _holds(bundle, name):
             with load(bundle, provider="cpu", precision=name) as encoder:
-                points = sts_spearman(encoder, sts), retrieval_ndcg(encoder, retrieval)
-            for task, value in zip(("STS-B dev", "cranfield nDCG@10"), points, strict=True):
-                found.append(Figure(name=f"{task}, {name}", value=value, unit="points"))
+                # The first of each task's figures: Spearman's correlation, nDCG@10.
+                scores = [task.score(encoder)[0].score for task in tasks]
+            for label, score in zip(("STS-B dev", "cranfield nDCG@10"), scores, strict=True):
+                points = 100 * score.value
+                found.append(Figure(name=f"{label}, {name}", value=points, unit="points"))
     return found
 
 

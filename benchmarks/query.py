@@ -19,11 +19,19 @@ from tokenizers import Tokenizer
 
 from bench.bare import bare_session, vectors_of
 from bench.corpus import Corpus, Cutter, chance, load_corpus
-from bench.machine import circumstances, cores
+from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import worst_cosine
 from bench.report import Figure, Result, Target
-from decant.embedders import Bundle, Encoder, ParityError, Precision, Role, load
+from decant.embedders import (
+    Bundle,
+    Encoder,
+    ParityError,
+    Precision,
+    Role,
+    available_cores,
+    load,
+)
 
 WANTED = 10.0  # percent
 Embed = Callable[[str], NDArray[np.float32]]
@@ -79,7 +87,7 @@ def measure(options: Options, stage: Stage) -> Result:
         benchmark="query",
         circumstances=circumstances(),
         seed=options.common.seed,
-        settings={"corpus": corpus.name, "threads": str(cores())},
+        settings={"corpus": corpus.name, "threads": str(available_cores())},
         figures=(
             Figure(name="queries", value=len(queries), unit="queries"),
             Figure(name="timed", value=len(times.encode), unit="times each way"),
@@ -122,7 +130,7 @@ def by_hand(encoder: Encoder, graph: Path) -> Embed:
     """Return the same without decant, for recipes without a prompt."""
     tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
     tokenizer.enable_truncation(encoder.recipe.max_tokens)
-    run = vectors_of(bare_session(graph, threads=cores()))
+    run = vectors_of(bare_session(graph, threads=available_cores()))
 
     def embed(query: str) -> NDArray[np.float32]:
         ids = np.array([tokenizer.encode(query).ids], np.int64)

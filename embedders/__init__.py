@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .hash_encoder import HashEncoder as HashEncoder
     from .jsonio import to_json as to_json
     from .layer_mix import LayerMix as LayerMix
+    from .machine import processor as processor
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
     from .onnx_session import Session as Session
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
     from .runtime import Runtime as Runtime
+    from .runtime import available_cores as available_cores
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
@@ -132,6 +134,7 @@ _SHARED = {
     "Tuning": "tuning",
     "TuningReport": "tuner",
     "Tokens": "tokens",
+    "available_cores": "runtime",
     "candidates": "onnx_session",
     "decant_version": "bundle",
     "diagnose": "doctor",
@@ -143,6 +146,7 @@ _SHARED = {
     "pad": "batching",
     "pad_id": "resolution",
     "placement": "onnx_session",
+    "processor": "machine",
     "provider_name": "onnx_session",
     "read_manifest": "bundle",
     "read_tuning": "tuning",

@@ -23,6 +23,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("decant")
 
 
+# Files whose tests take long begin first, so that no worker is left with one of them in the end.
+_LONG = ("repo/test_documents", "export/", "repo/test_packaging", "benchmarks/", "embedders/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order tests by how long their files take; `make test` runs whole files on its workers."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((at for at, name in enumerate(_LONG) if path.startswith(name)), len(_LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Return the root of the repository."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from decant.embedders import available_cores, processor
 
 _PACKAGES = (
     "decant",
@@ -63,19 +64,12 @@ def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
     return Circumstances(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", script, *(typed if arguments is None else arguments)]),
-        processor=_processor(),
-        cores=cores(),
+        processor=processor(),
+        cores=available_cores(),
         load=os.getloadavg()[0],
         python=platform.python_version(),
         versions=installed(_PACKAGES),
     )
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
@@ -87,13 +81,3 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return f"{value.strip()}, {platform.machine()}"
-    return platform.processor() or platform.machine()

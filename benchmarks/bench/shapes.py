@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
+from decant.embedders import available_cores
+
 from .decoder import borrow_tokenizer, save_modules
-from .machine import cores
 
 LONGEST = 512
 _SHARD = 1 << 29  # weights; 1 GiB
@@ -159,7 +160,7 @@ def _save_weights(folder: Path, sizes: dict[str, torch.Size], shape: Shape, seed
     def drawn(name: str) -> torch.Tensor:
         return _draw(name, sizes[name], shape, seed=seed * 1_000_003 + numbers[name])
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
             weights = dict(zip(shard, pool.map(drawn, shard), strict=True))

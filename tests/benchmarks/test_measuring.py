@@ -105,7 +105,7 @@ SCRIPTS = {
 }
 
 
-SLOW = {"operators.py", "precisions.py"}  # they export models of their own
+SLOW = {"operators.py", "precisions.py", "query.py"}  # the others take the same road
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,11 @@ def test_angles_that_change_with_a_batch_are_refused_beyond_their_limit(
         TorchEncoder.from_pretrained(folder, choices=Choices(max_tokens=LONGEST + 1))
 
 
-@pytest.mark.parametrize("rope", [LONGROPE, DYNAMIC], ids=["longrope", "dynamic"])
+@pytest.mark.parametrize(
+    "rope",
+    [LONGROPE, pytest.param(DYNAMIC, marks=pytest.mark.slow)],
+    ids=["longrope", "dynamic"],
+)
 def test_angles_that_change_with_a_batch_are_traced_as_those_of_short_texts(
     tmp_path: Path, rope: dict[str, object]
 ) -> None:

@@ -187,9 +187,9 @@ def test_few_widths_keep_rows_whole_and_stop_at_the_longest(
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         batch = batching.stack([rows[index] for index in group])
-        width = batch.input_ids.shape[1]
+        width: int = batch.input_ids.shape[1]
         most = max(lengths[index] for index in group)
-        assert width in (bucket(most), longest, most)
+        assert width in {bucket(most), most, longest or most}
         assert width <= max(most, longest or width)
         assert width * len(group) <= 100 or len(group) == 1
         assert batch.attention_mask.sum(1).tolist() == [lengths[index] for index in group]
