@@ -74,6 +74,7 @@ def vector(encoder: TorchEncoder) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_adapters_are_merged_in_order_and_the_graph_holds_the_sum(
     tmp_path: Path, folders: tuple[Path, Path, Path]
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_folder_of_nv_embeds_layout_gives_the_vectors_of_the_paper(folder: Pat
     encoder.close()
 
 
+@pytest.mark.slow
 def test_the_graph_holds_the_latent_attention_on_either_padding_side(
     tmp_path: Path, folder: Path
 ) -> None:

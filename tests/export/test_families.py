@@ -148,6 +148,7 @@ def test_the_graph_keeps_its_contract(tiny_bundle: Path) -> None:
     assert not any(property_ for node in graph.node for property_ in node.metadata_props)
 
 
+@pytest.mark.slow
 def test_an_earlier_layer_is_another_certified_recipe(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "model", "llama")
     said = Choices(pooling=Pooling.MEAN, layer=-2)
@@ -160,6 +161,7 @@ def test_an_earlier_layer_is_another_certified_recipe(tmp_path: Path) -> None:
     last.close()
 
 
+@pytest.mark.slow
 def test_a_bidirectional_decoder_with_text_span_and_eos_is_certified(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "model", "mistral", ending="<s> $A")
     said = Choices(
@@ -192,6 +194,7 @@ def test_large_weights_go_beside_the_graph(tmp_path: Path) -> None:
     encoder.close()
 
 
+@pytest.mark.slow
 def test_the_real_tiny_llama_exports(data: Path, tmp_path: Path) -> None:
     folder = convert_stories(data / "models" / "stories260k", tmp_path / "stories")
     certificate = export(folder, tmp_path / "bundle", choices=Choices(pooling=Pooling.MEAN))

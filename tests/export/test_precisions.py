@@ -182,6 +182,7 @@ def test_a_precision_that_loses_too_much_is_refused_and_changes_nothing(tmp_path
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.slow
 def test_what_overflows_in_float16_stays_in_float32(tmp_path: Path) -> None:
     folder = save_sentence_transformer(tmp_path / "model", "llama")
     scale_weights(folder, "layers.0.mlp.down_proj.weight", 3e5)
