@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,11 +46,7 @@ def tune(
       decant tune minilm
       decant tune minilm --texts passages.txt --precision int8
     """
-    given = None
-    if texts is not None:
-        with texts.open("rb") as stream:
-            given = [line.text for line in read_lines(stream, jsonl=False, skip_empty=True)]
-    with silenced(), steps(keep=False) as step:
+    with silenced(), _lines(texts) as given, steps(keep=False) as step:
         step("reading the bundle")
         from decant.embedders import tune as run
 
@@ -60,16 +58,28 @@ def tune(
     say(f"{bundle} in {report.precision} keeps {described(report.kept)}")
 
 
+@contextmanager
+def _lines(file: Path | None) -> Iterator[Iterator[str] | None]:
+    """Open a file of texts, of which no more is read than is asked for."""
+    if file is None:
+        yield None
+        return
+    with file.open("rb") as stream:
+        yield (line.text for line in read_lines(stream, jsonl=False, skip_empty=True))
+
+
 def described(entry: Tuned) -> str:
     """Return what was kept, and what it is worth, in a line."""
-    workers, threads = (
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in ((entry.workers, "worker"), (entry.threads, "thread"))
-    )
-    gain = "the defaults" if entry.over_default == 1 else f"{entry.over_default:.2f} x the defaults"
+    match entry.over_default:
+        case None:
+            gain = "where the defaults do not run"
+        case 1:
+            gain = "the defaults"
+        case over:
+            gain = f"{over:.2f} x the defaults"
     return (
-        f"{workers} x {threads}, {entry.token_budget:,} tokens: "
-        f"{entry.tokens_per_second:,.0f} tokens/s, {gain} ({entry.machine}; {entry.workload})"
+        f"{entry.settled()}: {entry.tokens_per_second:,.0f} tokens/s, {gain} "
+        f"({entry.machine}; {entry.workload})"
     )
 
 

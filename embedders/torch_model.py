@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never, cast
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -92,14 +92,12 @@ class PooledModel(nn.Module):
             arguments["position_ids"] = ranks + self._first_position
         mix, layer = self.recipe.mix, self.recipe.layer
         if mix is None and layer == -1:
-            last: Tensor = self.backbone(**arguments).last_hidden_state
-            return [last if self.latent is None else cast("Tensor", self.latent(last))]
-        states = self.backbone(**arguments, output_hidden_states=True).hidden_states
-        if mix is not None:
-            return [states[index] for index in mix.indices(len(states))]
-        return [
-            states[layer] if self.latent is None else cast("Tensor", self.latent(states[layer]))
-        ]
+            chosen: list[Tensor] = [self.backbone(**arguments).last_hidden_state]
+        else:
+            states = self.backbone(**arguments, output_hidden_states=True).hidden_states
+            wanted = (layer,) if mix is None else mix.indices(len(states))
+            chosen = [states[index] for index in wanted]
+        return chosen if self.latent is None else [self.latent(states) for states in chosen]
 
     def _mixed(self, pooled: list[Tensor]) -> Tensor:
         """Average the layers' vectors, (B, d), as the recipe's mix says."""
@@ -125,7 +123,7 @@ class PooledModel(nn.Module):
     @property
     def dim(self) -> int:
         """The width D of the vectors."""
-        given = _given(self.backbone, self.recipe.layer)
+        given = _given(self.backbone, self.recipe)
         width = self.recipe.head[-1].outputs if self.recipe.head else given
         return min(width, self.recipe.dim or width)
 
@@ -164,11 +162,7 @@ def check_fit(model: PooledModel) -> None:
     layers = config.num_hidden_layers
     if not -layers - 1 <= recipe.layer <= layers:
         raise RecipeError(f"layer {recipe.layer} is not among the model's {layers} layers")
-    if recipe.mix is not None:
-        mixed = recipe.mix.indices(layers + 1)
-        if len({_given(model.backbone, -1 if at == layers else at) for at in mixed}) > 1:
-            raise RecipeError(f"layers {list(mixed)} differ in width and cannot be averaged")
-    given = _given(model.backbone, recipe.layer)
+    given = _given(model.backbone, recipe)
     if recipe.head and recipe.head[0].inputs != given:
         raise RecipeError(f"the head takes {recipe.head[0].inputs} values, the model gives {given}")
     width = recipe.head[-1].outputs if recipe.head else given
@@ -176,12 +170,24 @@ def check_fit(model: PooledModel) -> None:
         raise RecipeError(f"dim {recipe.dim} exceeds the model's width {width}")
 
 
-def _given(backbone: PreTrainedModel, layer: int) -> int:
-    """Width of the states that are pooled; OPT-350m alone projects its last ones to another."""
+def _given(backbone: PreTrainedModel, recipe: Recipe) -> int:
+    """Width of the states that are pooled; OPT-350m alone projects its last ones to another.
+
+    Raises:
+        RecipeError: The recipe mixes layers that are not there, or of different widths.
+    """
     config = backbone.config
-    projected = getattr(config, "word_embed_proj_dim", None) if layer == -1 else None
-    width: int = projected or config.hidden_size
-    return width
+    width: int = config.hidden_size
+    last: int = getattr(config, "word_embed_proj_dim", None) or width
+    if recipe.mix is None:
+        return last if recipe.layer == -1 else width
+    layers: int = config.num_hidden_layers
+    widths = {last if at == layers else width for at in recipe.mix.indices(layers + 1)}
+    if len(widths) > 1:
+        raise RecipeError(
+            f"the model's last layer is {last} wide and the others {width}; they cannot be averaged"
+        )
+    return widths.pop()
 
 
 def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:

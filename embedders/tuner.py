@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -71,7 +71,7 @@ def tune(
     *,
     provider: str = "auto",
     precision: str = "auto",
-    texts: Sequence[str] | None = None,
+    texts: Iterable[str] | None = None,
     step: Callable[[str], object] | None = None,
 ) -> TuningReport:
     """Find the fastest settings for a bundle on this machine; :func:`load` takes them from then on.
@@ -80,7 +80,8 @@ def tune(
         bundle: The bundle's folder; ``tuning.json`` is written there.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
         precision: Which graph; ``auto`` is the one that :func:`load` would take.
-        texts: Such as will be encoded; None makes up texts of 16 to 256 tokens.
+        texts: Such as will be encoded, of which the first 2,048 are used; None makes up texts of
+            16 to 256 tokens.
         step: Told what is being done.
 
     Returns:
@@ -102,18 +103,15 @@ def tune(
     def try_all(settings: Sequence[Settled]) -> Settled:
         found = [bench.trial(item, tell) for item in settings]
         trials.extend(found)
-        fastest = max(found, key=lambda trial: trial.tokens_per_second)
-        if fastest.failure:
-            raise ProviderError(f"{bundle} does not run on {name}: {fastest.failure}")
-        return fastest.settings
+        return max(found, key=lambda trial: trial.tokens_per_second).settings
 
     best = try_all(_splits(assumed, name))
     budgets = _ON_CPU if name == CPU else _ON_GPU
     best = try_all([replace(best, token_budget=budget) for budget in budgets])
+    if all(trial.failure for trial in trials):
+        raise ProviderError(f"{bundle} does not run on {name}: {trials[0].failure}")
     tell("comparing the best with the defaults")
-    rates = bench.duel(assumed, best)
-    over = rates[1] / rates[0]
-    kept, rate = (best, rates[1]) if over >= _CLEARLY else (assumed, rates[0])
+    kept, rate, over = _decided(bench, trials, assumed, best)
     entry = Tuned(
         sha256=opened.manifest.files[opened.manifest.graphs[chosen]],
         provider=name,
@@ -122,12 +120,24 @@ def tune(
         threads=kept.threads,
         token_budget=kept.token_budget,
         tokens_per_second=round(rate, 1),
-        over_default=round(over, 3) if kept is best else 1.0,
+        over_default=over,
         workload=bench.workload,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     keep(opened, entry)
     return TuningReport(precision=chosen, trials=tuple(trials), kept=entry)
+
+
+def _decided(
+    bench: _Bench, trials: Sequence[Trial], assumed: Settled, best: Settled
+) -> tuple[Settled, float, float | None]:
+    """Return what is kept, its tokens per second, and these over those of the assumed settings."""
+    if any(trial.failure for trial in trials if trial.settings == assumed):
+        rates = [trial.tokens_per_second for trial in trials if trial.settings == best]
+        return best, max(rates), None
+    default, rate = bench.duel(assumed, best)
+    over = rate / default
+    return (best, rate, round(over, 3)) if over >= _CLEARLY else (assumed, default, 1.0)
 
 
 def _splits(assumed: Settled, provider: str) -> list[Settled]:
@@ -145,7 +155,7 @@ class _Bench:
     """Times settings on one graph; one session is open at a time, two in the end."""
 
     def __init__(
-        self, bundle: Bundle, graph: Path, provider: str, texts: Sequence[str] | None
+        self, bundle: Bundle, graph: Path, provider: str, texts: Iterable[str] | None
     ) -> None:
         self._bundle = bundle
         self._graph = graph
@@ -154,7 +164,7 @@ class _Bench:
         tokenizer = bundle.tokenizer()
         room = tokenizer.room(Role.PASSAGE)
         given = made_texts(_TEXTS, longest=room) if texts is None else checked(texts)
-        self._texts = list(islice(cycle(given), _TEXTS))
+        self._texts = list(islice(cycle(islice(given, _TEXTS)), _TEXTS))
         if not self._texts:
             raise TextError("there is no text to tune with; pass some, or None to make them up")
         self._tokenizer = tokenizer

@@ -31,7 +31,8 @@ class Tuned:
         threads: Cores that one batch uses on the CPU.
         token_budget: Most tokens in a batch.
         tokens_per_second: Median over the last rounds.
-        over_default: The same, divided by that of the settings that are assumed otherwise.
+        over_default: The same, divided by that of the settings that are assumed otherwise; None
+            where those do not run, for example for want of GPU memory.
         workload: What was encoded, for people.
         date: When, as ISO 8601 in UTC.
     """
@@ -43,9 +44,18 @@ class Tuned:
     threads: int
     token_budget: int
     tokens_per_second: float
-    over_default: float
+    over_default: float | None
     workload: str
     date: str
+
+    def settled(self, device: int = 0) -> Settled:
+        """Return the settings, for one GPU."""
+        return Settled(
+            device=device,
+            workers=self.workers,
+            threads=self.threads,
+            token_budget=self.token_budget,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +114,4 @@ def tuned(bundle: Bundle, precision: Precision, provider: str, *, device: int) -
         return None
     sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
     entry = tuning.entry(sha256, provider, machine_name(provider, device=device))
-    if entry is None:
-        return None
-    return Settled(
-        device=device,
-        workers=entry.workers,
-        threads=entry.threads,
-        token_budget=entry.token_budget,
-    )
+    return None if entry is None else entry.settled(device)

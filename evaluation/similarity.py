@@ -7,11 +7,12 @@ lowers the coverage.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import EvaluationError
-from .reading import finite, numbered_lines, text
-from .sts import ScoredPairs, Sts
+from .reading import numbered_lines
+from .sts import ScoredPairs, Sts, scored_pairs
 
 
 def read_word_pairs(file: Path) -> ScoredPairs:
@@ -21,21 +22,18 @@ def read_word_pairs(file: Path) -> ScoredPairs:
         EvaluationError: A line has other columns, a score is no number, a word is empty.
         OSError: The file cannot be read.
     """
-    first: list[str] = []
-    second: list[str] = []
-    scores: list[float] = []
+    return scored_pairs(file, _rows(file))
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str, str, str]]:
     for number, line in numbered_lines(file):
         parts = line.split("\t") if "\t" in line else line.split()
         if len(parts) != 3:
             raise EvaluationError(
                 f"{file}:{number}: {len(parts)} columns, expected two words and a score"
             )
-        first.append(text(file, number, parts[0]))
-        second.append(text(file, number, parts[1]))
-        scores.append(finite(file, number, parts[2]))
-    return ScoredPairs(
-        name=file.stem, scores=tuple(scores), first=tuple(first), second=tuple(second)
-    )
+        first, second, score = parts
+        yield number, score, first, second
 
 
 def word_similarity_task(file: Path, *, name: str | None = None) -> Sts:

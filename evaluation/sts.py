@@ -8,7 +8,7 @@ aggregations that give different numbers and must not be mixed: the mean of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,16 +135,29 @@ def read_sts(file: Path) -> ScoredPairs:
         EvaluationError: A line has other columns, a score is no number, a text is empty.
         OSError: The file cannot be read.
     """
-    scores: list[float] = []
-    first: list[str] = []
-    second: list[str] = []
-    for number, line in numbered_lines(file):
-        score, one, two = columns(file, number, line, count=3)
-        scores.append(finite(file, number, score))
-        first.append(text(file, number, one))
-        second.append(text(file, number, two))
+    rows = ((number, columns(file, number, line, count=3)) for number, line in numbered_lines(file))
+    return scored_pairs(file, ((number, score, one, two) for number, (score, one, two) in rows))
+
+
+def scored_pairs(file: Path, rows: Iterable[tuple[int, str, str, str]]) -> ScoredPairs:
+    """Return the pairs of a file, named after it.
+
+    Args:
+        file: For messages and the name.
+        rows: Line number, score and two texts, as they stand in the file.
+
+    Raises:
+        EvaluationError: A score is no number, or a text is empty.
+    """
+    checked = [
+        (finite(file, number, score), text(file, number, one), text(file, number, two))
+        for number, score, one, two in rows
+    ]
     return ScoredPairs(
-        name=file.stem, scores=tuple(scores), first=tuple(first), second=tuple(second)
+        name=file.stem,
+        scores=tuple(score for score, _, _ in checked),
+        first=tuple(one for _, one, _ in checked),
+        second=tuple(two for _, _, two in checked),
     )
 
 

@@ -58,7 +58,7 @@ def verify(
 
     Raises:
         BundleError: The bundle is missing, incomplete, or of a newer format; or ``scores`` are
-            asked for and it has no float32 graph to compare with.
+            asked for and it has no float32 graph to compare with, or a file was altered.
         ProviderError: The provider is not installed or does not start.
     """
     opened = Bundle.unchecked(bundle)

@@ -1,17 +1,16 @@
-"""What the tests of the benchmarks share: the scripts' folder on the path, texts, a tiny model."""
+"""What the tests of the benchmarks share: texts, a tiny model, models with drawn weights."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModel
 
+from bench.shapes import Family, save_seeded
 from models import LONGEST, SPECIALS, save_sentence_transformer, write_json
-from repository import ROOT
-
-# Where Python itself puts it when a script in it is started.
-sys.path.insert(0, str(ROOT / "benchmarks"))
+from tiny_shapes import TINY
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +39,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     write_json(folder / "tokenizer_config.json", settings)
+    return folder
+
+
+@pytest.fixture(scope="module", params=list(Family))
+def family(request: pytest.FixtureRequest) -> Family:
+    """Return each architecture in turn."""
+    return Family(request.param)
+
+
+@pytest.fixture(scope="module")
+def seeded(family: Family, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with drawn weights, two layers of width 32."""
+    folder = tmp_path_factory.mktemp(family) / "model"
+    save_seeded(folder, tiny_model, TINY[family], seed=3)
+    # Drawn with 0.02 every text gives nearly the same vector; spread them, so that cosines tell.
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.dim() > 1:
+                weights.mul_(12)
+    model.save_pretrained(folder)
+    (folder / "model.safetensors.index.json").unlink(missing_ok=True)  # of the shards before
     return folder

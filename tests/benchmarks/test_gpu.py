@@ -1,9 +1,7 @@
-"""The GPU benchmark: operations, rows, PyTorch's ways, tables, and all of it once on the CPU."""
+"""The GPU benchmark: models with drawn weights, rows, PyTorch's ways, and tables."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
@@ -15,21 +13,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-import gpu
-from bench.chip import matrix_peak, memory_in_use, torch_device
 from bench.corpus import load_corpus
 from bench.flops import Arithmetic, arithmetic
 from bench.lean import lean_bundle
 from bench.matches import MIXED, compete, counted, draw_rows, open_ours, section_of, sized
-from bench.options import conduct
 from bench.packed import Packed, Way, takes, usable
 from bench.peers import Peer, worst_cosine
-from bench.report import Result
 from bench.rounds import Contender, Lap
-from bench.shapes import SHAPES, Family, Shape, save_seeded
+from bench.shapes import SHAPES, Family, save_seeded
 from bench.steady import WARM_UPS, growth, random_rows
 from bench.subjects import Subject, certified, verdict
 from bench.torch_peer import TorchModel
@@ -49,41 +42,9 @@ from decant.embedders import (
     Tokens,
 )
 from decant.export import verify
+from tiny_shapes import TINY
 
 CPU = "CPUExecutionProvider"
-TINY = {
-    Family.BERT: Shape(
-        title="b", family=Family.BERT, width=32, depth=3, layers=2, heads=4, key_heads=4, head=8,
-        inner=48, vocabulary=300,
-    ),
-    # Heads are wider together than the states, as in Qwen3-Embedding-0.6B.
-    Family.QWEN3: Shape(
-        title="q", family=Family.QWEN3, width=32, depth=3, layers=2, heads=4, key_heads=2, head=16,
-        inner=48, vocabulary=300,
-    ),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=list(Family))
-def family(request: pytest.FixtureRequest) -> Family:
-    """Return each architecture in turn."""
-    return Family(request.param)
-
-
-@pytest.fixture(scope="module")
-def seeded(family: Family, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with drawn weights, two layers of width 32."""
-    folder = tmp_path_factory.mktemp(family) / "model"
-    save_seeded(folder, tiny_model, TINY[family], seed=3)
-    # Drawn with 0.02 every text gives nearly the same vector; spread them, so that cosines tell.
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.dim() > 1:
-                weights.mul_(12)
-    model.save_pretrained(folder)
-    (folder / "model.safetensors.index.json").unlink(missing_ok=True)  # of the shards before
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -93,95 +54,6 @@ def bundle(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lean_bundle(seeded, target, [Precision.FP32], device=torch.device("cpu"), tick=str)
     verify(target, provider="cpu")
     return target
-
-
-# --- operations
-
-
-def linear_operations(model: nn.Module, ids: torch.Tensor) -> int:
-    """Count the naive way: 2 x inputs x outputs of every linear layer for every token it sees."""
-    total = 0
-
-    def add(layer: nn.Module, inputs: tuple[torch.Tensor, ...], _output: torch.Tensor) -> None:
-        nonlocal total
-        assert isinstance(layer, nn.Linear)
-        tokens = inputs[0].numel() // layer.in_features
-        total += 2 * tokens * layer.in_features * layer.out_features
-
-    hooks = [
-        layer.register_forward_hook(add)
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) and "pooler" not in name
-    ]
-    model(ids)
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
-def attention_operations(rows: int, length: int, shape: Shape) -> int:
-    """Count token by token: a product with each key it sees, and one with each value."""
-    total = 0
-    for _ in range(rows * shape.layers * shape.heads):
-        for _token in range(length):
-            total += 2 * 2 * length * shape.head
-    return total
-
-
-@pytest.mark.parametrize(("rows", "length"), [(1, 1), (2, 7), (3, 16)])
-def test_operations_are_those_of_a_count_over_the_modules(
-    family: Family, seeded: Path, rows: int, length: int
-) -> None:
-    found = arithmetic(seeded)
-    model = AutoModel.from_pretrained(seeded).eval()
-    ids = torch.ones((rows, length), dtype=torch.int64)
-    attention = attention_operations(rows, length, TINY[family])
-    if family is Family.QWEN3:
-        attention //= 2
-    assert found.operations([length] * rows) == linear_operations(model, ids) + attention
-
-
-def test_operations_are_those_that_torch_counts(family: Family, seeded: Path) -> None:
-    model = AutoModel.from_pretrained(seeded, attn_implementation="eager").eval()
-    if family is Family.BERT:
-        model.pooler = None
-    rows, length = 2, 9
-    ids = torch.ones((rows, length), dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(ids)
-    found = arithmetic(seeded)
-    everything = Arithmetic(
-        weights=found.weights, layers=found.layers, width=found.width, causal=False
-    )
-    assert everything.operations([length] * rows) == counter.get_total_flops()
-    assert found.causal is (family is Family.QWEN3)
-
-
-@given(st.lists(st.integers(1, 600), min_size=1, max_size=8), st.booleans())
-def test_operations_of_texts_add_up_whatever_their_batch(lengths: list[int], causal: bool) -> None:
-    counts = Arithmetic(weights=12, layers=2, width=8, causal=causal)
-    assert counts.operations(lengths) == sum(counts.operations([length]) for length in lengths)
-
-
-def test_the_real_shapes_have_the_weights_that_their_cards_say(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    # Parameters without embeddings, from the model card of Qwen3-0.6B: 0.44B.
-    found = SHAPES["qwen3-0.6b"]
-    config = {
-        "model_type": "qwen3", "hidden_size": found.width, "num_hidden_layers": found.depth,
-        "num_attention_heads": found.heads, "num_key_value_heads": found.key_heads,
-        "head_dim": found.head, "intermediate_size": found.inner,
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert arithmetic(tmp_path).weights == pytest.approx(0.44e9, rel=0.01)
-    assert arithmetic(tiny_model).causal is False
-
-
-def test_an_architecture_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(RecipeError, match="'gpt2' model cannot be counted"):
-        arithmetic(tmp_path)
 
 
 # --- models with drawn weights
@@ -451,103 +323,3 @@ def test_growth_is_what_the_batches_after_the_warm_up_add() -> None:
     assert after.value > 0
     assert added.value == pytest.approx(61, rel=0.2)
     assert "added by 2 batches" in added.name
-
-
-# --- device and command line
-
-
-def test_the_peak_and_the_memory_of_the_cpu_are_positive() -> None:
-    cpu = torch_device(CPU)
-    assert matrix_peak(cpu, torch.float32, size=64, runs=3) > 0
-    before = memory_in_use(cpu)
-    held = np.ones(8_000_000)  # 64 MB
-    assert memory_in_use(cpu) - before > 0.9 * held.nbytes
-
-
-def test_torch_without_a_gpu_is_told_before_anything_is_made() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ProviderError, match="sees no NVIDIA GPU"):
-        torch_device("CUDAExecutionProvider")
-    with pytest.raises(ProviderError, match="no device beside DmlExecutionProvider"):
-        torch_device("DmlExecutionProvider")
-
-
-def test_defaults_follow_the_provider() -> None:
-    there, here = gpu.parse([]), gpu.parse(["--provider", "cpu"])
-    assert there.models == ("minilm", "bert-base", "qwen3-0.6b", "qwen3-4b", "qwen3-8b")
-    assert there.lengths == ("32", "128", "512", MIXED)
-    assert (there.precisions, there.dtypes) == ((Precision.BF16, Precision.FP16), ("bfloat16",))
-    assert (here.precisions, here.dtypes) == ((Precision.FP32,), ("float32", "bfloat16"))
-    assert (there.size, here.size) == (8192, 1024)
-    assert gpu.request("minilm", there).precisions == (*there.precisions, Precision.FP32)
-    assert gpu.request("qwen3-8b", there).precisions == there.precisions
-
-
-def test_lists_are_read_with_commas_each_value_once() -> None:
-    found = gpu.parse(
-        ["--models", "minilm,qwen3-8b,minilm", "--lengths", "32,mixed", "--precisions", "bf16",
-         "--peers", "sdpa,varlen", "--runtime", "2x1x65536", "--layers", "6", "--keep", "there"]
-    )  # fmt: skip
-    assert found.models == ("minilm", "qwen3-8b")
-    assert found.lengths == ("32", MIXED)
-    assert found.precisions == (Precision.BF16,)
-    assert found.ways == (Way.SDPA, Way.VARLEN)
-    assert found.runtimes[0].token_budget == 65_536
-    assert (found.layers, found.keep) == (6, Path("there"))
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--models", "bert-large"],
-        ["--lengths", "0"],
-        ["--lengths", "513"],
-        ["--lengths", "long"],
-        ["--precisions", "int8"],
-        ["--dtypes", "int4"],
-        ["--peers", "eager"],
-        ["--batches", "-1"],
-        ["--runtime", "2x1"],
-        ["--provider", "npu"],
-    ],
-)
-def test_a_value_that_is_not_known_is_refused(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        gpu.parse(arguments)
-    assert arguments[0] in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_all_of_it_runs_on_the_cpu_and_keeps_what_it_made(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setitem(SHAPES, "qwen3-tiny", TINY[Family.QWEN3])
-    arguments = [
-        "--provider", "cpu", "--models", "minilm,qwen3-tiny", "--lengths", "16,mixed",
-        "--tokens", "300", "--rounds", "2", "--batches", "2", "--queries", "3",
-        "--model", str(tiny_model), "--data", str(tiny_data), "--keep", str(tmp_path / "kept"),
-        "--peak-size", "64", "--runtime", "1x1x64",
-        "--output", str(tmp_path / "gpu.json"),
-    ]  # fmt: skip
-    options = gpu.parse(arguments)
-    conduct(options.common.output, lambda work, tick: gpu.measure(options, work, tick))
-    shown = capsys.readouterr().out
-    for words in ("q shape, 2 of 3 layers, mixed lengths", "of peak", "from texts", "1x1x64",
-                  "1.000000 passed", "torch bfloat16 rows"):  # fmt: skip
-        assert words in shown
-    held = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
-    assert [found["title"] for found in held["sections"]][:2] == [
-        "MiniLM, 16 tokens", "MiniLM, mixed lengths",
-    ]  # fmt: skip
-    assert all(row["compute"]["share"] > 0 for found in held["sections"] for row in found["rows"])
-    again: list[str] = []
-    kept = gpu.parse([*arguments, "--prepare"])
-    result = gpu.measure(kept, tmp_path / "work", again.append)
-    assert isinstance(result, Result)
-    assert result.sections == ()
-    assert not [step for step in again if "tracing" in step or "certifying" in step]
-    shutil.rmtree(tmp_path / "kept")

@@ -20,6 +20,8 @@ WORDS = {
     "bus": (0.1, 0.0, 0.9),
 }
 
+OUTPUTS = ("--resamples", 50, "--json", "out.json", "--html", "out.html")
+
 
 @pytest.fixture
 def glove(tmp_path: Path) -> Path:
@@ -66,12 +68,7 @@ def test_word_vectors_are_scored_on_everything_with_tables_and_files(
         files["analogy"],
         "--retrieval",
         files["beir"],
-        "--resamples",
-        50,
-        "--json",
-        "out.json",
-        "--html",
-        "out.html",
+        *OUTPUTS,
     )
     assert ran.code == Exit.OK, ran.err
     for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "83% of cases"):
@@ -97,12 +94,7 @@ def test_a_bundle_and_word_vectors_stand_side_by_side(
         files["wordsim"],
         "--provider",
         "cpu",
-        "--resamples",
-        50,
-        "--json",
-        "out.json",
-        "--html",
-        "out.html",
+        *OUTPUTS,
     )
     assert ran.code == Exit.OK, ran.err
     assert "p " in ran.out

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from decant.embedders import Attention, Choices, Pooling, RecipeError, Role, TorchEncoder
+from decant.embedders import (
+    Attention,
+    Choices,
+    LayerMix,
+    Pooling,
+    RecipeError,
+    Role,
+    TorchEncoder,
+)
 from models import WIDTH, save_model, save_nv_embed, write_json
 
 MEAN = Choices(pooling=Pooling.MEAN)
@@ -24,6 +32,17 @@ def test_an_opt_that_projects_its_last_states_has_their_width(
     assert encoder.dim == width
     assert encoder.encode(["some text"], role=Role.QUERY).dense.shape == (1, width)
     encoder.close()
+
+
+def test_a_mix_is_as_wide_as_its_layers_and_widths_are_not_mixed(tmp_path: Path) -> None:
+    folder = save_model(tmp_path, "opt_projected")
+    inner = Choices(pooling=Pooling.MEAN, mix=LayerMix(layers=(0, 1)))
+    with TorchEncoder.from_pretrained(folder, choices=inner) as encoder:
+        assert encoder.dim == WIDTH
+        assert encoder.encode(["some text"], role=Role.QUERY).dense.shape == (1, WIDTH)
+    both = Choices(pooling=Pooling.MEAN, mix=LayerMix(layers=(0, -1)))
+    with pytest.raises(RecipeError, match="cannot be averaged"):
+        TorchEncoder.from_pretrained(folder, choices=both)
 
 
 def test_missing_weights_are_named_instead_of_drawn(tmp_path: Path) -> None:

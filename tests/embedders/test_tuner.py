@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decant.cli.tune_bundle import described
 from decant.embedders import (
     Bundle,
     BundleError,
@@ -161,9 +162,32 @@ def test_settings_that_do_not_run_are_passed_over_and_named(
     report = tune(bundle, texts=TEXTS)
     failed = {trial.settings.token_budget for trial in report.trials if trial.failure}
     assert failed == {2048, 4096}
+    assert report.kept.over_default is not None
     monkeypatch.setattr(Session, "run", lambda *_: 1 / 0)
     with pytest.raises(ProviderError, match="does not run on CPUExecutionProvider: division"):
         tune(bundle)
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_where_the_defaults_do_not_run_what_does_is_kept(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Session.run
+
+    def run(session: Session, batch: TokenBatch) -> object:
+        if batch.input_ids.size > 300:
+            raise MemoryError("Failed to allocate memory for requested buffer")
+        return original(session, batch)
+
+    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
+    monkeypatch.setattr(tuner, "_TEXTS", 300)
+    report = tune(bundle, texts=iter(TEXTS))
+    assert report.kept.over_default is None
+    assert report.kept.token_budget in (128, 256)
+    assert "where the defaults do not run" in described(report.kept)
+    with load(bundle) as encoder:
+        assert encoder.runtime == report.kept.settled()
 
 
 def test_made_up_texts_fit_and_are_always_the_same() -> None:
