@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from .certificate import Precision as Precision
     from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
+    from .collating import TOKENS as TOKENS
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
+    from .encoder import Output as Output
     from .encoder import Progress as Progress
     from .encoder import Vectors as Vectors
     from .errors import BundleError as BundleError
@@ -43,8 +45,15 @@ if TYPE_CHECKING:
     from .finding import Finding as Finding
     from .finding import Health as Health
     from .hash_encoder import HashEncoder as HashEncoder
+    from .intervention import Contrast as Contrast
+    from .intervention import Prepending as Prepending
     from .jsonio import to_json as to_json
+    from .known_strategies import find_strategy as find_strategy
+    from .known_strategies import strategies as strategies
     from .layer_mix import LayerMix as LayerMix
+    from .lexicon import Lexicon as Lexicon
+    from .lexicon import SparseVectors as SparseVectors
+    from .lexicon import Weighting as Weighting
     from .machine import processor as processor
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
@@ -53,13 +62,14 @@ if TYPE_CHECKING:
     from .onnx_session import installed_providers as installed_providers
     from .onnx_session import placement as placement
     from .onnx_session import provider_name as provider_name
+    from .prompt import Prompt as Prompt
+    from .prompt import Role as Role
+    from .prompt import Wording as Wording
     from .recipe import Activation as Activation
     from .recipe import Attention as Attention
     from .recipe import Dense as Dense
     from .recipe import Pooling as Pooling
-    from .recipe import Prompt as Prompt
     from .recipe import Recipe as Recipe
-    from .recipe import Role as Role
     from .recipe import Span as Span
     from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
@@ -68,6 +78,8 @@ if TYPE_CHECKING:
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
+    from .strategy import Shape as Shape
+    from .strategy import Strategy as Strategy
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
@@ -88,33 +100,44 @@ _PUBLIC = {
     "Check": "certificate",
     "Choices": "choices",
     "CollectionMismatch": "errors",
+    "Contrast": "intervention",
     "DecantError": "errors",
     "Dense": "recipe",
     "Encoder": "encoder",
     "Entry": "certificate",
     "HashEncoder": "hash_encoder",
     "LayerMix": "layer_mix",
+    "Lexicon": "lexicon",
     "MissingExtra": "errors",
     "OnnxEncoder": "onnx_encoder",
+    "Output": "encoder",
     "ParityError": "errors",
     "Pooling": "recipe",
     "Precision": "certificate",
+    "Prepending": "intervention",
     "Progress": "encoder",
-    "Prompt": "recipe",
+    "Prompt": "prompt",
     "ProviderError": "errors",
     "Recipe": "recipe",
     "RecipeError": "errors",
-    "Role": "recipe",
+    "Role": "prompt",
     "Runtime": "runtime",
+    "Shape": "strategy",
     "Source": "source",
     "Span": "recipe",
+    "SparseVectors": "lexicon",
     "StoreError": "errors",
+    "Strategy": "strategy",
     "TextError": "errors",
     "TorchEncoder": "torch_encoder",
     "Vectors": "encoder",
+    "Weighting": "lexicon",
+    "Wording": "prompt",
     "find_source": "source",
+    "find_strategy": "known_strategies",
     "load": "onnx_encoder",
     "resolve": "resolution",
+    "strategies": "known_strategies",
     "tune": "tuner",
 }
 # For decant's other folders; may change with any version.
@@ -127,6 +150,7 @@ _SHARED = {
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
+    "TOKENS": "collating",
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",
     "TokenBatch": "tokens",

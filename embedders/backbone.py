@@ -6,18 +6,30 @@ attention, and it is loaded as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModel, MistralConfig, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
 from . import jsonio
 from .attention import apply_attention
 from .errors import RecipeError
 from .recipe import Attention
+
+_Loader: TypeAlias = type[AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM]
+_MASKED = MODEL_FOR_MASKED_LM_MAPPING
 
 
 def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
@@ -30,10 +42,41 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
     Raises:
         RecipeError: The folder does not load, or lacks weights.
     """
+    return _load(folder, attention, lambda _: AutoModel)
+
+
+def load_language_model(
+    folder: Path, attention: Attention
+) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Load a folder's base model with its language-model head, in evaluation mode.
+
+    Args:
+        folder: A Transformers folder; its weights hold the head, or tie it to the embeddings.
+        attention: What the recipe says. Bidirectional models whose kind has a masked language
+            model are loaded as that, all others as causal ones.
+
+    Returns:
+        The base model, and the whole that it is a part of.
+
+    Raises:
+        RecipeError: The folder does not load, or lacks weights of model or head.
+    """
+
+    def kind(config: PretrainedConfig) -> _Loader:
+        masked = attention is Attention.BIDIRECTIONAL and type(config) in _MASKED
+        return AutoModelForMaskedLM if masked else AutoModelForCausalLM
+
+    whole = _load(folder, attention, kind)
+    return cast("PreTrainedModel", whole.base_model), whole
+
+
+def _load(
+    folder: Path, attention: Attention, kind: Callable[[PretrainedConfig], _Loader]
+) -> PreTrainedModel:
     try:
         config, renamed = _config(folder)
         apply_attention(config, attention)
-        backbone, report = AutoModel.from_pretrained(
+        loaded = kind(config).from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -43,12 +86,13 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
         )
     except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         raise RecipeError(f"{folder} does not load as a Transformers model: {error}") from error
+    model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
     if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
         raise RecipeError(
             f"{folder} has no weights for {missing[0]!r} and {len(missing) - 1} more; they would "
             "be random. Is the file complete, and of this architecture?"
         )
-    return cast("PreTrainedModel", backbone.eval())
+    return cast("PreTrainedModel", model.eval())
 
 
 def _config(folder: Path) -> tuple[PretrainedConfig, dict[str, str] | None]:

@@ -28,6 +28,7 @@ class Batching:
         few_widths: Round lengths up with :func:`bucket`, so that a GPU's memory pool and engines
             see few shapes.
         longest: Lengths are not rounded beyond it.
+        rows: Rows that a text takes, one for each of its recipe's prompts.
     """
 
     token_budget: int
@@ -35,15 +36,16 @@ class Batching:
     even_from: int | None = None
     few_widths: bool = False
     longest: int | None = None
+    rows: int = 1
 
     def groups(self, lengths: Iterable[int]) -> list[list[int]]:
         """Return indices of texts by batch; see :func:`token_batches`."""
         widths = (self._width(length) for length in lengths)
-        return token_batches(widths, self.token_budget, even_from=self.even_from)
+        return token_batches(widths, self.token_budget // self.rows, even_from=self.even_from)
 
     def stack(self, rows: Sequence[Tokens]) -> TokenBatch:
         """Return one batch of at least one text."""
-        return pad(rows, pad_id=self.pad_id, width=self._width(max(len(row.ids) for row in rows)))
+        return pad(rows, pad_id=self.pad_id, width=self._width(max(row.width for row in rows)))
 
     def _width(self, length: int) -> int:
         if not self.few_widths:
@@ -64,7 +66,7 @@ def bucket(length: int) -> int:
 def pad(
     rows: Sequence[Tokens], *, pad_id: int, left: bool = False, width: int | None = None
 ) -> TokenBatch:
-    """Stack ``rows`` into one batch, padded to the longest or to ``width``.
+    """Stack texts into one batch, padded to the longest row or to ``width``.
 
     Args:
         rows: At least one text.
@@ -72,18 +74,23 @@ def pad(
         left: Pad before the text instead of after it. Graphs must not care.
         width: Columns of the batch, if more than the longest text needs.
     """
-    columns = max(*(len(row.ids) for row in rows), width or 1)
-    shape = (len(rows), columns)
+    flat = [one for row in rows for one in row.rows]
+    columns = max(*(len(row.ids) for row in flat), width or 1)
+    shape = (len(flat), columns)
     ids = np.full(shape, pad_id, np.int64)
     attention = np.zeros(shape, np.int64)
     pooling = np.zeros(shape, np.int64)
-    for index, row in enumerate(rows):
+    for index, row in enumerate(flat):
         count = len(row.ids)
         start = columns - count if left else 0
         ids[index, start : start + count] = row.ids
         attention[index, start : start + count] = 1
-        pooling[index, start + row.counted : start + count] = 1
-    return TokenBatch(input_ids=ids, attention_mask=attention, pooling_mask=pooling)
+        end = count if row.end is None else row.end
+        pooling[index, start + row.counted : start + end] = 1
+    words = np.full((len(rows), max(1, *(len(row.words) for row in rows))), -1, np.int64)
+    for index, row in enumerate(rows):
+        words[index, : len(row.words)] = row.words
+    return TokenBatch(input_ids=ids, attention_mask=attention, pooling_mask=pooling, word_ids=words)
 
 
 def token_batches(

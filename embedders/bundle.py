@@ -22,7 +22,8 @@ from pathlib import Path
 from . import jsonio
 from .certificate import Certificate, Precision
 from .errors import BundleError
-from .recipe import Recipe, Role
+from .prompt import Role
+from .recipe import Recipe
 from .source import file_hash
 from .tokenizer_file import load_tokenizer
 from .tokens import TextTokenizer

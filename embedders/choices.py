@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from . import jsonio
 from .errors import RecipeError
+from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
-from .recipe import Attention, Dense, Pooling, Prompt, Recipe, Span
+from .lexicon import Lexicon
+from .prompt import Prompt, Wording
+from .recipe import Attention, Dense, Pooling, Recipe, Span
 
 if TYPE_CHECKING:
     from .source import Source
@@ -37,6 +40,14 @@ class Choices:
     normalize: bool | None = None
     latent_heads: int | None = None
     mix: LayerMix | None = None
+    wording: Wording | None = None
+    ensemble: tuple[Prompt, ...] | None = None
+    prepending: Prepending | None = None
+    contrast: Contrast | None = None
+    lexicon: Lexicon | None = None
+    tokens: bool | None = None
+    instruction: str | None = None
+    open_end: bool | None = None
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

@@ -19,7 +19,7 @@ from .certificate import Certificate, Precision
 from .errors import BundleError
 from .finding import Finding, Health, good, note, problem
 from .onnx_session import installed_providers, placement
-from .recipe import Role
+from .prompt import Role
 from .shared_libraries import missing_libraries
 from .tokens import TokenBatch
 

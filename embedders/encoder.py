@@ -6,19 +6,31 @@ class holds for all three. Nothing here imports more than numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from .errors import RecipeError
+from .lexicon import SparseVectors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from .recipe import Recipe, Role
+    from .prompt import Role
+    from .recipe import Recipe
 
 Progress = Callable[[int], object]
 """Called with the number of texts that were finished since the last call."""
+
+
+class Output(StrEnum):
+    """What an encoder can give beside dense vectors, from the same pass."""
+
+    SPARSE = "sparse"
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,9 +39,15 @@ class Vectors:
 
     Args:
         dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
+        sparse: N vectors over the recipe's lexicon; None unless asked for.
+        tokens: N arrays, float32, each of shape ``(T, d)``: the state of every token of the text
+            as the model sees it, prompt and special tokens included, in their order and not
+            normalised; None unless asked for. They are large: ask for them in small portions.
     """
 
     dense: NDArray[np.float32]
+    sparse: SparseVectors | None = None
+    tokens: tuple[NDArray[np.float32], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.dense)
@@ -61,7 +79,13 @@ class Encoder(Protocol):
         ...
 
     def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Vectors:
         """Return one vector per text, in the order given.
 
@@ -71,15 +95,24 @@ class Encoder(Protocol):
             texts: Any number of non-empty strings, which are embedded exactly as they are; zero
                 texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at the end.
             role: Whether these are queries or passages; selects the prompt.
+            instruction: The task, for models that take one, in place of the recipe's own.
+            outputs: What is wanted beside dense vectors.
             progress: Told the number of newly finished texts, from the calling thread.
 
         Raises:
             TextError: A text is empty or not a string; the message holds its index.
+            RecipeError: The recipe has no such output, or takes no instruction.
         """
         ...
 
     def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Iterator[Vectors]:
         """Yield the vectors of ``texts`` in order, in blocks, holding only a few blocks in memory.
 
@@ -89,9 +122,30 @@ class Encoder(Protocol):
         Args:
             texts: As in :meth:`encode`.
             role: As in :meth:`encode`.
+            instruction: As in :meth:`encode`.
+            outputs: As in :meth:`encode`.
             progress: As in :meth:`encode`; told while a block is under way.
 
         Raises:
             TextError: As :meth:`encode`, when the text's block is reached.
+            RecipeError: As :meth:`encode`.
         """
         ...
+
+
+def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
+    """Refuse outputs that a recipe does not have.
+
+    Raises:
+        RecipeError: Says which, and how to get it.
+    """
+    if Output.SPARSE in outputs and recipe.lexicon is None:
+        raise RecipeError(
+            f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
+            "(strategy 'splade' or 'promptreps')"
+        )
+    if Output.TOKENS in outputs and not recipe.tokens:
+        raise RecipeError(
+            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
+            "tokens=True (--tokens)"
+        )

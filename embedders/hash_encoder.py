@@ -9,8 +9,8 @@ words; each word contributes a fixed pseudo-random unit direction.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from threading import Lock
 
@@ -21,9 +21,12 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from .encoder import Progress, Vectors
+from .collating import joined
+from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import RecipeError
-from .recipe import Attention, Pooling, Prompt, Recipe, Role
+from .lexicon import Lexicon, SparseVectors
+from .prompt import Prompt, Role
+from .recipe import Attention, Pooling, Recipe
 from .texts import blocks, checked
 
 _BLOCK = 256
@@ -39,6 +42,9 @@ class HashEncoder:
         query: Prompt for queries.
         passage: Prompt for passages.
         max_tokens: Words of prompt and text that count; what follows is cut.
+        sparse: Whether it gives sparse vectors, too: hashed words of the text, weighed by
+            ``log(1 + count)``.
+        tokens: Whether it gives token states, too: each word's direction.
 
     Raises:
         RecipeError: A value is out of range, or a prompt leaves no room for text.
@@ -54,6 +60,8 @@ class HashEncoder:
         query: Prompt | None = None,
         passage: Prompt | None = None,
         max_tokens: int = 512,
+        sparse: bool = False,
+        tokens: bool = False,
     ) -> None:
         self._recipe = Recipe(
             base="hash",
@@ -64,6 +72,8 @@ class HashEncoder:
             query=query or Prompt(),
             passage=passage or Prompt(),
             dim=dim,
+            lexicon=Lexicon(top=max_tokens) if sparse else None,
+            tokens=tokens,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
         self._tokenizer.normalizer = Lowercase()
@@ -98,33 +108,56 @@ class HashEncoder:
         return self._recipe.max_tokens - len(self._words(prompt.prefix + " " + prompt.suffix))
 
     def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Vectors:
         """Return one unit vector per text, in the order given; see :class:`Encoder`."""
-        rows = [block.dense for block in self.stream(texts, role=role, progress=progress)]
-        return Vectors(dense=np.concatenate([np.zeros((0, self.dim), np.float32), *rows]))
+        parts = list(
+            self.stream(
+                texts, role=role, instruction=instruction, outputs=outputs, progress=progress
+            )
+        )
+        return joined(parts, dim=self.dim, outputs=outputs)
 
     def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Iterator[Vectors]:
         """Yield vectors in blocks, in order; see :class:`Encoder`."""
+        check_outputs(self._recipe, outputs)
         room = self.room(role)
         prompt = self._recipe.prompt(role)
+        if instruction is not None:
+            prompt = self._recipe.instructed(instruction)
         before, after = self._words(prompt.prefix), self._words(prompt.suffix)
         for block in blocks(checked(texts), _BLOCK):
-            rows = [self._vector([*before, *self._words(text)[:room], *after]) for text in block]
+            words = [self._words(text)[:room] for text in block]
+            rows = [self._states([*before, *own, *after]) for own in words]
             if progress is not None:
                 progress(len(rows))
-            yield Vectors(dense=np.stack(rows))
+            yield Vectors(
+                dense=np.stack([_summed(states) for states in rows]),
+                sparse=_counted(words) if Output.SPARSE in outputs else None,
+                tokens=tuple(rows) if Output.TOKENS in outputs else None,
+            )
 
     def _words(self, text: str) -> list[str]:
         normal = self._tokenizer.normalizer.normalize_str(text)
         return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
-    def _vector(self, words: list[str]) -> NDArray[np.float32]:
+    def _states(self, words: list[str]) -> NDArray[np.float32]:
         # A text of white space alone has no words; it still needs a direction of its own.
-        total = np.sum([self._direction(word) for word in words or [""]], axis=0, dtype=np.float32)
-        return np.asarray(total / np.linalg.norm(total), np.float32)
+        return np.stack([self._direction(word) for word in words or [""]])
 
     def _direction(self, word: str) -> NDArray[np.float32]:
         with self._lock:
@@ -138,3 +171,24 @@ class HashEncoder:
             if len(self._directions) > _REMEMBERED:
                 self._directions.popitem(last=False)
         return drawn
+
+
+def _summed(states: NDArray[np.float32]) -> NDArray[np.float32]:
+    total = states.sum(axis=0, dtype=np.float32)
+    return np.asarray(total / np.linalg.norm(total), np.float32)
+
+
+def _counted(texts: list[list[str]]) -> SparseVectors:
+    """Weigh each text's words by how often they stand in it, at hashed places."""
+    counts = [Counter(_place(word) for word in words) for words in texts]
+    widest = max(1, *(len(count) for count in counts))
+    indices = np.zeros((len(texts), widest), np.int64)
+    values = np.zeros((len(texts), widest), np.float32)
+    for row, count in enumerate(counts):
+        indices[row, : len(count)] = list(count)
+        values[row, : len(count)] = np.log1p(list(count.values()))
+    return SparseVectors.from_top(indices, values)
+
+
+def _place(word: str) -> int:
+    return int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")

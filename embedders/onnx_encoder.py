@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -57,7 +58,7 @@ class OnnxEncoder(BatchEncoder):
         self.runtime = runtime
         runner = Runner(
             run=self._run,
-            run_alone=session.run,
+            run_alone=session.outputs_of,
             batching=batching(bundle, session.provider, runtime.token_budget),
             workers=runtime.workers,
             dim=bundle.manifest.dim,
@@ -69,11 +70,11 @@ class OnnxEncoder(BatchEncoder):
             f"OnnxEncoder({self.recipe.base!r}, {self.precision}, {self.provider}, dim={self.dim})"
         )
 
-    def _run(self, batch: TokenBatch) -> NDArray[np.float32]:
+    def _run(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         with self._opening:
             if self._many is None:
                 self._many = self._open_many()
-        return self._many.run(batch)
+        return self._many.outputs_of(batch, names)
 
     def _open_many(self) -> Session:
         """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
@@ -95,6 +96,7 @@ def batching(bundle: Bundle, provider: str, token_budget: int) -> Batching:
         even_from=_EVEN_FROM if provider == CPU else None,
         few_widths=provider != CPU,
         longest=bundle.manifest.recipe.max_tokens,
+        rows=1 + len(bundle.manifest.recipe.further),
     )
 
 

@@ -12,12 +12,14 @@ import io
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .collating import DENSE
 from .errors import ProviderError, need
 from .runtime import CPU, available_cores
 
@@ -69,18 +71,22 @@ class Session:
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""
+        return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
+
+    def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        """Return the named outputs for a batch."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if self.provider not in _CUDA_FAMILY:
-            (vectors,) = self._session.run(["sentence_embedding"], feeds)
-            return np.asarray(vectors, np.float32)
-        # The output is allocated on the device by the provider and copied once, as (B, D): token
-        # states never travel.
+            return list(self._session.run(names, feeds))
+        # Outputs are allocated on the device by the provider and copied once: what is not asked
+        # for, token states above all, never travels.
         binding = self._session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
-        binding.bind_output("sentence_embedding", "cuda", self._device)
+        for name in names:
+            binding.bind_output(name, "cuda", self._device)
         self._session.run_with_iobinding(binding)
-        return np.asarray(binding.copy_outputs_to_cpu()[0], np.float32)
+        return list(binding.copy_outputs_to_cpu())
 
     def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
         """Return other outputs of the graph for a batch, float32; for measuring a graph."""

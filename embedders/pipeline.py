@@ -7,7 +7,7 @@ torch) is handed in. Invariant: the result does not depend on blocks, batches or
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batching import Batching
-from .encoder import Progress, Vectors
-from .recipe import Recipe, Role
+from .collating import batch_vectors, joined, output_names, restored
+from .encoder import Output, Progress, Vectors, check_outputs
+from .prompt import Role
+from .recipe import Recipe
 from .texts import blocks, checked
 from .tokens import TextTokenizer, TokenBatch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RunBatch = Callable[[TokenBatch], NDArray[np.float32]]
-"""Maps a batch to float32 vectors of shape (B, D); called from worker threads."""
+RunBatch = Callable[[TokenBatch, Sequence[str]], Sequence[NDArray[np.generic]]]
+"""Maps a batch and names of outputs to their values; called from worker threads."""
 
 _BLOCK = 1024
 _FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
@@ -84,20 +86,29 @@ class BatchEncoder:
         return self._tokenizer.room(role)
 
     def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Vectors:
         """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
-        rows = list(self._blocks(checked(texts), role, progress))
-        if len(rows) == 1:
-            return Vectors(dense=rows[0])
-        return Vectors(dense=np.concatenate([np.zeros((0, self.dim), np.float32), *rows]))
+        parts = list(self._blocks(checked(texts), _Request(role, instruction, outputs), progress))
+        return joined(parts, dim=self.dim, outputs=outputs)
 
     def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
     ) -> Iterator[Vectors]:
         """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
-        for rows in self._blocks(checked(texts), role, progress):
-            yield Vectors(dense=rows)
+        yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
 
     def close(self) -> None:
         """Stop the workers; the encoder cannot be used afterwards."""
@@ -112,26 +123,29 @@ class BatchEncoder:
         self.close()
 
     def _blocks(
-        self, texts: Iterable[str], role: Role, progress: Progress | None
-    ) -> Iterator[NDArray[np.float32]]:
+        self, texts: Iterable[str], request: _Request, progress: Progress | None
+    ) -> Iterator[Vectors]:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
+        check_outputs(self.recipe, request.outputs)
         underway: deque[_Block] = deque()
         started = False
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
-                rows = self._tokenizer(block, role=role)
+                rows = self._tokenizer(block, role=request.role, instruction=request.instruction)
                 batching = self._runner.batching
-                groups = batching.groups(len(row.ids) for row in rows)
+                groups = batching.groups(row.width for row in rows)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
-                    yield _restored([self._runner.run_alone(batch)], groups)
+                    yield restored([request.vectors(self._runner.run_alone, batch)], groups)
                     if progress is not None:
                         progress(len(block))
                     return
                 started = True
                 batches = [
                     self._pool.submit(
-                        self._runner.run, batching.stack([rows[index] for index in group])
+                        request.vectors,
+                        self._runner.run,
+                        batching.stack([rows[index] for index in group]),
                     )
                     for group in groups
                 ]
@@ -148,14 +162,26 @@ class BatchEncoder:
                     batch_underway.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a call of ``encode`` asks for."""
+
+    role: Role
+    instruction: str | None
+    outputs: Collection[Output]
+
+    def vectors(self, run: RunBatch, batch: TokenBatch) -> Vectors:
+        return batch_vectors(batch, run(batch, output_names(self.outputs)), self.outputs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """One block's groups of text indices, and the future vectors of each group."""
 
     groups: list[list[int]]
-    batches: list[Future[NDArray[np.float32]]]
+    batches: list[Future[Vectors]]
 
-    def wait(self, progress: Progress | None) -> NDArray[np.float32]:
+    def wait(self, progress: Progress | None) -> Vectors:
         if progress is not None:
             sizes = {
                 batch: len(group) for batch, group in zip(self.batches, self.groups, strict=True)
@@ -163,12 +189,4 @@ class _Block:
             for done in as_completed(self.batches):
                 done.result()
                 progress(sizes[done])
-        return _restored([batch.result() for batch in self.batches], self.groups)
-
-
-def _restored(batches: list[NDArray[np.float32]], groups: list[list[int]]) -> NDArray[np.float32]:
-    """Put the rows of all batches back in the order of their texts."""
-    stacked = np.concatenate(batches)
-    ordered = np.empty_like(stacked)
-    ordered[[index for group in groups for index in group]] = stacked
-    return ordered
+        return restored([batch.result() for batch in self.batches], self.groups)

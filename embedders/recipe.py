@@ -15,16 +15,13 @@ from typing import Self
 
 from . import jsonio
 from .errors import RecipeError
+from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
+from .lexicon import Lexicon
+from .prompt import Prompt, Role, Wording
 
-_SLOT = "{text}"
-
-
-class Role(StrEnum):
-    """What a text is for; it selects the prompt."""
-
-    QUERY = "query"
-    PASSAGE = "passage"
+_INSTRUCTION = "{instruction}"
+_TEXT = "{text}"
 
 
 class Attention(StrEnum):
@@ -39,10 +36,15 @@ class Span(StrEnum):
 
     ALL: every token that is not padding. TEXT: the text itself and what follows it, without the
     prompt before it (GritLM, NV-Embed, LLM2Vec; sentence-transformers' ``include_prompt: false``).
+    COPY: the second copy of the text and what follows it (Echo). CONTENT: the text's own tokens,
+    without prompt, BOS or EOS ("Revisiting Word Embeddings in the LLM Era", arXiv 2402.11094); a
+    text that gives no token counts as a whole.
     """
 
     ALL = "all"
     TEXT = "text"
+    COPY = "copy"
+    CONTENT = "content"
 
 
 class Pooling(StrEnum):
@@ -85,35 +87,6 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What stands before and after a text, to the letter.
-
-    >>> Prompt.parse("query: {text}")
-    Prompt(prefix='query: ', suffix='')
-    """
-
-    prefix: str = ""
-    suffix: str = ""
-
-    @classmethod
-    def parse(cls, template: str) -> Self:
-        """Read a template that holds ``{text}`` once; other braces stand for themselves.
-
-        Raises:
-            RecipeError: ``{text}`` is missing or stands twice.
-        """
-        if template.count(_SLOT) != 1:
-            raise RecipeError(f"a prompt holds {_SLOT} exactly once, got {template!r}")
-        prefix, _, suffix = template.partition(_SLOT)
-        return cls(prefix=prefix, suffix=suffix)
-
-    @property
-    def template(self) -> str:
-        """The prompt as :meth:`parse` reads it."""
-        return f"{self.prefix}{_SLOT}{self.suffix}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything that decides a vector.
 
@@ -138,6 +111,18 @@ class Recipe:
             normalising; None keeps all.
         normalize: Whether vectors get unit length.
         max_tokens: The longest input in tokens, prompt and special tokens included.
+        wording: How a text enters its prompt.
+        ensemble: Further prompts for either role; the vectors under all prompts are averaged,
+            before head and normalisation (MetaEOL, arXiv 2402.18458).
+        prepending: Overwrites the prompts' slot between layers.
+        contrast: Subtracts what an auxiliary prompt says.
+        lexicon: The sparse vector that comes with the dense one; None: there is none.
+        tokens: Whether the graph can give every token's state, for late interaction and late
+            chunking.
+        open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
+            the tokenizer would append stands after it (PromptEOL and its kin).
+        instruction: The query prompt with ``{instruction}`` in place of the task, for models that
+            take one with each call; None: the model does not.
 
     >>> Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8).normalize
     True
@@ -158,6 +143,14 @@ class Recipe:
     normalize: bool = True
     latent_heads: int | None = None
     mix: LayerMix | None = None
+    wording: Wording = Wording.VERBATIM
+    ensemble: tuple[Prompt, ...] = ()
+    prepending: Prepending | None = None
+    contrast: Contrast | None = None
+    lexicon: Lexicon | None = None
+    tokens: bool = False
+    instruction: str | None = None
+    open_end: bool = False
 
     def __post_init__(self) -> None:
         if not self.base:
@@ -179,6 +172,7 @@ class Recipe:
                 "pooling 'first' on a causal model gives every text the same vector, because the "
                 "first token sees nothing after it; use 'last' or 'mean'"
             )
+        self._check_prompts()
         for before, after in zip(self.head, self.head[1:], strict=False):
             if before.outputs != after.inputs:
                 raise RecipeError(
@@ -189,6 +183,62 @@ class Recipe:
     def prompt(self, role: Role) -> Prompt:
         """Return the prompt for ``role``."""
         return self.query if role is Role.QUERY else self.passage
+
+    @property
+    def further(self) -> tuple[Prompt, ...]:
+        """The prompts beside that of the role; a text is one row of a batch for each, and one."""
+        return self.ensemble if self.contrast is None else (self.contrast.prompt,)
+
+    def instructed(self, instruction: str) -> Prompt:
+        """Return the query prompt for another task.
+
+        Raises:
+            RecipeError: The model takes no instruction, or this one is empty.
+        """
+        if self.instruction is None:
+            raise RecipeError(
+                f"{self.base} takes no instruction: its recipe has no template for one. Encode "
+                "without, or export it with one (--instruction-template), as its model card says"
+            )
+        if not instruction.strip():
+            raise RecipeError("an instruction must say something, got white space")
+        before, _, after = self.instruction.partition(_INSTRUCTION)
+        between, _, suffix = after.partition(_TEXT)
+        return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
+
+    def _check_prompts(self) -> None:
+        """Refuse combinations of prompts that mean nothing."""
+        given = (self.query, self.passage, *self.further)
+        if self.ensemble and self.contrast is not None:
+            raise RecipeError("an ensemble of prompts and a contrast exclude each other; say one")
+        if self.further and (self.lexicon is not None or self.tokens):
+            raise RecipeError(
+                "sparse vectors and token states belong to one prompt, and this recipe has several"
+            )
+        if self.tokens and self.mix is not None:
+            raise RecipeError("token states are those of one layer; leave the mix or tokens out")
+        if self.span is Span.COPY and any(prompt.again is None for prompt in given):
+            raise RecipeError("span 'copy' wants {text} twice in every prompt, as Echo has it")
+        slots = [prompt.lead is not None for prompt in given]
+        if any(slots) != (self.prepending is not None) or (any(slots) and not all(slots)):
+            raise RecipeError(
+                "token prepending and {slot} go together: each prompt has it, or none"
+            )
+        causal = self.attention is Attention.CAUSAL
+        if not causal and (self.prepending is not None or self.contrast is not None):
+            raise RecipeError(
+                "token prepending and contrasts are for causal models: elsewhere every token sees "
+                "the whole text anyway"
+            )
+        if self.instruction is not None and (
+            self.instruction.count(_INSTRUCTION) != 1
+            or self.instruction.count(_TEXT) != 1
+            or self.instruction.index(_TEXT) < self.instruction.index(_INSTRUCTION)
+        ):
+            raise RecipeError(
+                f"an instruction's template holds {_INSTRUCTION} and then {_TEXT}, once each; got "
+                f"{self.instruction!r}"
+            )
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.

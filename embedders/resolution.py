@@ -1,6 +1,6 @@
 """Find the recipe of a model, and fail loudly where nothing says a part of it.
 
-What the user says comes first, then our registry, then the folder's own files.
+What the user says comes first, then a strategy, our registry, and the folder's own files.
 
 Only JSON files are read here, no weights. The folder formats are sentence-transformers' (both
 schemas: up to 5 with ``pooling_mode_*`` booleans, from 6 with ``pooling_mode``) and Transformers'.
@@ -14,8 +14,10 @@ from typing import TypeAlias, cast
 from . import jsonio
 from .choices import Choices, registered
 from .errors import RecipeError
+from .known_strategies import find_strategy
 from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span
 from .source import Source
+from .strategy import Shape, Strategy, check_strategy
 
 Object: TypeAlias = dict[str, object]
 
@@ -53,19 +55,41 @@ _CAUSAL_TYPES = {
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
-def resolve(source: Source, choices: Choices | None = None) -> Recipe:
+def resolve(
+    source: Source, choices: Choices | None = None, *, strategy: str | Strategy | None = None
+) -> Recipe:
     """Return the recipe of a model.
 
     Args:
         source: The model's files.
         choices: What the user says; it wins over everything.
+        strategy: A name of :func:`strategies`, a JSON file's, or one; it wins over registry and
+            files.
 
     Raises:
         RecipeError: Pooling, attention or length is said by nobody, files contradict each other,
             or the folder holds a module that we do not build.
     """
-    said = (choices or Choices()).over(registered(source.base))
-    return said.over(folder_choices(source.folder)).recipe(source)
+    own = folder_choices(source.folder)
+    found = registered(source.base).over(own)
+    if strategy is not None:
+        way = find_strategy(strategy)
+        check_strategy(way, (choices or Choices()).over(found).attention, source)
+        found = way.choose(_shape(source.folder)).over(found)
+    return (choices or Choices()).over(found).recipe(source)
+
+
+def _shape(folder: Path) -> Shape:
+    """Return what strategies are fitted to.
+
+    Raises:
+        RecipeError: ``config.json`` does not say it.
+    """
+    config = _object(folder / "config.json")
+    layers, words = (_count(config.get(name)) for name in ("num_hidden_layers", "vocab_size"))
+    if layers is None or words is None:
+        raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
+    return Shape(layers=layers, vocabulary=words)
 
 
 def folder_choices(folder: Path) -> Choices:

@@ -9,15 +9,18 @@ Invariant: ``pooling_mask <= attention_mask``, element by element.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from .errors import RecipeError
-from .recipe import Recipe, Role, Span
+from .marking import Place, built, marked, parting, text_tokens, without_marks
+from .prompt import Prompt, Role
+from .recipe import Recipe, Span
+from .words import content_words
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -42,19 +45,52 @@ _GOLDEN_LIMIT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """One text as token ids; the tokens from ``counted`` on are in the span."""
+    """One text as token ids.
+
+    Args:
+        ids: The ids under the role's prompt.
+        counted: The first token of the span.
+        end: The token after the span's last; None: the span reaches to the end.
+        others: The same text under the recipe's further prompts.
+        words: Ids of the text's own words, for a :class:`Lexicon` that asks for them.
+    """
 
     ids: tuple[int, ...]
     counted: int
+    end: int | None = None
+    others: tuple[Tokens, ...] = ()
+    words: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Tokens, ...]:
+        """The rows that this text takes in a batch: one for each prompt."""
+        return (self, *self.others)
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(len(row.ids) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenBatch:
-    """Some texts, padded to one length; every array is int64 of shape (B, T)."""
+    """B texts, padded to one length; names are those of the graph's inputs.
+
+    A text takes P rows that follow each other, one for each prompt of its recipe; P is 1 unless
+    the recipe says otherwise. The first three arrays are int64 of shape (B * P, T).
+
+    Args:
+        input_ids: Token ids.
+        attention_mask: 1 where there is a token.
+        pooling_mask: 1 where a token is in the span.
+        word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1;
+            None where no lexicon asks for them.
+    """
 
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     pooling_mask: NDArray[np.int64]
+    word_ids: NDArray[np.int64] | None = None
 
 
 class TextTokenizer:
@@ -75,7 +111,7 @@ class TextTokenizer:
         self.bare.no_padding()
         self.recipe = recipe
         self._appended: tuple[int, ...] = ()
-        if recipe.eos is not None:
+        if recipe.eos is not None and not recipe.open_end:
             eos = self.bare.token_to_id(recipe.eos)
             if eos is None:
                 raise RecipeError(
@@ -86,31 +122,66 @@ class TextTokenizer:
             # tokenizer.json adds <s> alone, so the recipe decides, not the tokenizer's settings.
             if self.bare.encode("a").ids[-1:] != [eos]:
                 self._appended = (eos,)
-        self._others = {role: self._count_others(role) for role in Role}
-        for role, others in self._others.items():
-            if others >= recipe.max_tokens:
-                raise RecipeError(
-                    f"the {role} prompt and special tokens take {others} of max_tokens="
-                    f"{recipe.max_tokens} and leave no room for text; raise max_tokens"
-                )
+        prompts = {recipe.query, recipe.passage, *recipe.further}
+        self._parting = parting(self.bare) if any(map(marked, prompts)) else self.bare
+        self._words = recipe.lexicon is not None and recipe.lexicon.words
+        self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
     def room(self, role: Role) -> int:
         """Return how many tokens of text fit beside prompt and special tokens."""
-        return self.recipe.max_tokens - self._others[role]
+        prompts = (self.recipe.prompt(role), *self.recipe.further)
+        limit = self.recipe.max_tokens
+        return min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
 
     def __call__(
-        self, texts: Sequence[str], *, role: Role, max_tokens: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role,
+        max_tokens: int | None = None,
+        instruction: str | None = None,
     ) -> list[Tokens]:
-        """Tokenise ``texts``, each cut to ``max_tokens`` (default: the recipe's)."""
+        """Tokenise ``texts``.
+
+        Args:
+            texts: The texts.
+            role: Selects the prompt.
+            max_tokens: Each row is cut to so many; None is the recipe's limit.
+            instruction: The task, in place of the one in the query prompt.
+
+        Raises:
+            RecipeError: The model takes no instruction, or this one leaves no room for text.
+        """
         prompt = self.recipe.prompt(role)
+        if instruction is not None:
+            prompt = self._instructed(instruction, role)
         limit = max_tokens or self.recipe.max_tokens
-        whole = [f"{prompt.prefix}{text}{prompt.suffix}" for text in texts]
-        encodings = self.bare.encode_batch(whole)
-        begin = len(prompt.prefix)
-        return [
-            self._cut(encoding, limit, begin, len(string) - len(prompt.suffix))
-            for encoding, string in zip(encodings, whole, strict=True)
-        ]
+        worded = [self.recipe.wording.of(text) for text in texts]
+        rows, *further = (self._rows(worded, one, limit) for one in (prompt, *self.recipe.further))
+        if further:
+            others = zip(*further, strict=True)
+            rows = [replace(row, others=more) for row, more in zip(rows, others, strict=True)]
+        if self._words:
+            found = map(self._word_ids, texts)
+            rows = [replace(row, words=words) for row, words in zip(rows, found, strict=True)]
+        return rows
+
+    def places(self, text: str, parts: Sequence[Place], *, role: Role) -> list[Place]:
+        """Return which tokens of a text's uncut row hold parts of it.
+
+        Args:
+            text: The text.
+            parts: First character and the one after the last, of each part.
+            role: Selects the prompt.
+
+        Returns:
+            First token and the one after the last, for each part; equal where no token holds any
+            of its characters.
+        """
+        prompt = self.recipe.prompt(role)
+        string, ((start, _), *_) = built(prompt, text)
+        encoding = self._encoder(prompt).encode(string)
+        return [text_tokens(encoding, start + begin, start + end) for begin, end in parts]
 
     def golden(self) -> list[tuple[Role, str, tuple[int, ...]]]:
         """Return role, text and ids of every golden text, cut to 64 tokens or the recipe's limit.
@@ -119,44 +190,104 @@ class TextTokenizer:
         """
         found = []
         for role in Role:
-            limit = min(self.recipe.max_tokens, self._others[role] + _GOLDEN_LIMIT)
+            prompt = self.recipe.prompt(role)
+            enough = self._others[prompt] + prompt.copies * _GOLDEN_LIMIT
+            limit = min(self.recipe.max_tokens, enough)
             for text, tokens in zip(
                 GOLDEN_TEXTS, self(GOLDEN_TEXTS, role=role, max_tokens=limit), strict=True
             ):
                 found.append((role, text, tokens.ids))
         return found
 
-    def _cut(self, encoding: Encoding, limit: int, begin: int, end: int) -> Tokens:
-        """Drop text tokens beyond ``limit``; the text is characters ``begin`` to ``end``."""
-        ids: list[int] = encoding.ids
-        start, stop = _text_tokens(encoding, begin, end)
+    def _instructed(self, instruction: str, role: Role) -> Prompt:
+        if role is not Role.QUERY:
+            raise RecipeError(
+                "an instruction is for queries; where both sides have a task (similarity, "
+                "clustering), encode both as queries"
+            )
+        prompt = self.recipe.instructed(instruction)
+        self._count_others(prompt)
+        return prompt
+
+    def _encoder(self, prompt: Prompt) -> Tokenizer:
+        return self._parting if marked(prompt) else self.bare
+
+    def _rows(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
+        strings = [built(prompt, text) for text in texts]
+        encodings = self._encoder(prompt).encode_batch([string for string, _ in strings])
+        return [
+            self._row(encoding, copies, limit)
+            for encoding, (_, copies) in zip(encodings, strings, strict=True)
+        ]
+
+    def _row(self, encoding: Encoding, copies: list[Place], limit: int) -> Tokens:
+        """Drop tokens beyond ``limit`` from the ends of the copies, as many from each."""
+        ids, places = self._found(encoding, copies)
         surplus = len(ids) + len(self._appended) - limit
         if surplus > 0:
-            ids = ids[: max(start, stop - surplus)] + ids[stop:]
-        counted = start if begin > 0 and self.recipe.span is Span.TEXT else 0
-        return Tokens(ids=(*ids, *self._appended), counted=counted)
+            share = -(-surplus // len(places))
+            for number in reversed(range(len(places))):
+                start, stop = places[number]
+                end = max(start, stop - share)
+                ids = ids[:end] + ids[stop:]
+                later = [(a - stop + end, b - stop + end) for a, b in places[number + 1 :]]
+                places = [*places[:number], (start, end), *later]
+        counted, until = self._span(places, copies)
+        return Tokens(ids=(*ids, *self._appended), counted=counted, end=until)
 
-    def _count_others(self, role: Role) -> int:
-        prompt = self.recipe.prompt(role)
-        encoding = self.bare.encode(f"{prompt.prefix}a{prompt.suffix}")
-        start, stop = _text_tokens(encoding, len(prompt.prefix), len(prompt.prefix) + 1)
-        return len(encoding.ids) - (stop - start) + len(self._appended)
+    def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
+        places = [text_tokens(encoding, *copy) for copy in copies]
+        ids: list[int] = encoding.ids
+        if self._parting is not self.bare:
+            prepending = self.recipe.prepending
+            slot = None if prepending is None else prepending.slot
+            ids, places = without_marks(self._parting, encoding, places, slot=slot)
+        if self.recipe.open_end:
+            ids = ids[: len(ids) - _closing(encoding)]
+        return ids, places
+
+    def _span(self, places: list[Place], copies: list[Place]) -> tuple[int, int | None]:
+        """Return the first token that counts and the one after the last, None for the end."""
+        match self.recipe.span:
+            case Span.ALL:
+                return 0, None
+            case Span.TEXT:
+                return (places[0][0] if copies[0][0] > 0 else 0), None
+            case Span.COPY:
+                return places[-1][0], None
+            case Span.CONTENT:
+                start, stop = places[0]
+                return (start, stop) if start < stop else (0, None)
+            case _:
+                assert_never(self.recipe.span)
+
+    def _word_ids(self, text: str) -> tuple[int, ...]:
+        encodings = self.bare.encode_batch(content_words(text), add_special_tokens=False)
+        return tuple(sorted({one for encoding in encodings for one in encoding.ids}))
+
+    def _count_others(self, prompt: Prompt) -> int:
+        """Return how many tokens a prompt and special tokens take.
+
+        Raises:
+            RecipeError: They leave no room for text.
+        """
+        string, copies = built(prompt, "a")
+        ids, places = self._found(self._encoder(prompt).encode(string), copies)
+        text = sum(stop - start for start, stop in places)
+        others = len(ids) - text + len(self._appended)
+        if others + prompt.copies > self.recipe.max_tokens:
+            raise RecipeError(
+                f"the prompt {prompt.template[:60]!r} and special tokens take {others} of "
+                f"max_tokens={self.recipe.max_tokens} and leave no room for text; raise max_tokens"
+            )
+        return others
 
 
-def _text_tokens(encoding: Encoding, begin: int, end: int) -> tuple[int, int]:
-    """Return the range of tokens that hold characters from ``begin`` up to ``end``.
-
-    A token that straddles the border of prompt and text (" what" after "query: ") is text.
-    """
-    special = encoding.special_tokens_mask
-    first, last = 0, len(special)
-    while first < last and special[first]:
-        first += 1
-    while last > first and special[last - 1]:
-        last -= 1
-    offsets = encoding.offsets
-    while begin > 0 and first < last and offsets[first][1] <= begin:
-        first += 1
-    while last > first and offsets[last - 1][0] >= end:
-        last -= 1
-    return first, last
+def _closing(encoding: Encoding) -> int:
+    """Return how many special tokens the tokenizer put at the end."""
+    count = 0
+    for special in reversed(encoding.special_tokens_mask):
+        if not special:
+            break
+        count += 1
+    return count

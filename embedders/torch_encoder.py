@@ -5,6 +5,7 @@ It shares tokenising and pooling rules with the production encoder, and no graph
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 
 from .batching import Batching
 from .choices import Choices
+from .collating import DENSE
 from .pipeline import BatchEncoder, Runner
+from .recipe import Recipe
 from .resolution import pad_id, resolve
 from .source import Source, find_source
+from .strategy import Strategy
 from .tokenizer_file import load_tokenizer
 from .tokens import TextTokenizer, TokenBatch
-from .torch_model import PooledModel, load_model
+from .torch_loading import load_model
+from .torch_model import PooledModel
 
 _TOKEN_BUDGET = 4096
 
@@ -35,9 +40,11 @@ class TorchEncoder(BatchEncoder):
     def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
         self.model = model
         runner = Runner(
-            run=self.run,
-            run_alone=self.run,
-            batching=Batching(token_budget=_TOKEN_BUDGET, pad_id=pad_id),
+            run=self.outputs_of,
+            run_alone=self.outputs_of,
+            batching=Batching(
+                token_budget=_TOKEN_BUDGET, pad_id=pad_id, rows=1 + len(tokenizer.recipe.further)
+            ),
             workers=1,  # torch uses all cores within one batch
             dim=model.dim,
         )
@@ -45,19 +52,32 @@ class TorchEncoder(BatchEncoder):
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path | Source, *, choices: Choices | None = None
+        cls,
+        model: str | Path | Source,
+        *,
+        choices: Choices | None = None,
+        strategy: str | Strategy | None = None,
     ) -> TorchEncoder:
         """Load a folder or hub model.
 
         Args:
             model: A folder, a hub id, or files already found.
             choices: What the user says about the recipe.
+            strategy: A name of :func:`strategies`, a JSON file's, or one.
 
         Raises:
             RecipeError: The model is not there, its recipe is incomplete, or weights do not fit.
         """
         source = model if isinstance(model, Source) else find_source(model)
-        recipe = resolve(source, choices)
+        return cls.from_source(source, resolve(source, choices, strategy=strategy))
+
+    @classmethod
+    def from_source(cls, source: Source, recipe: Recipe) -> TorchEncoder:
+        """Load files as a recipe says.
+
+        Raises:
+            RecipeError: The files do not fit the recipe.
+        """
         tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
         pooled = load_model(source.folder, recipe, adapters=source.adapters)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
@@ -69,8 +89,14 @@ class TorchEncoder(BatchEncoder):
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return float32 vectors of shape (B, D) for one batch."""
+        return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
+
+    def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        """Return the named outputs for one batch; names are those of the graph."""
         device = next(self.model.parameters()).device
-        arrays = (batch.input_ids, batch.attention_mask, batch.pooling_mask)
+        inputs = {name: getattr(batch, name) for name in self.model.inputs}
         with torch.inference_mode():
-            vectors = self.model(*(torch.from_numpy(array).to(device) for array in arrays))
-        return np.asarray(vectors.cpu().numpy(), np.float32)
+            values = self.model.named(
+                **{name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+            )
+        return [values[name].cpu().numpy() for name in names]

@@ -3,28 +3,28 @@
 It is the reference, and what the export traces.
 
 Positions are computed from the mask, so that either padding side gives the same vectors. Loading
-weights is here too; tokenising is not. The graph contract is ``docs/architecture.md``'s.
+weights is in ``torch_loading.py``; tokenising is not here. The graph contract is
+``docs/architecture.md``'s.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from .adapters import merge_adapters
-from .attention import check_attention
-from .backbone import load_backbone
+from .collating import DENSE, SPARSE, TOKENS
 from .errors import RecipeError
-from .latent_attention import LatentAttention, load_latent_attention
+from .latent_attention import LatentAttention
 from .pooling import pool
-from .positions import first_position, settle_rotary
-from .recipe import Activation, Dense, Pooling, Recipe
+from .positions import first_position
+from .recipe import Pooling, Recipe, Span
+from .torch_layers import contrasted, heads_at_last, prepended
+from .torch_lexicon import LexicalHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,9 +38,14 @@ class PooledModel(nn.Module):
         recipe: Layer, pooling, width and normalisation.
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
+        lexical: The head of its lexicon, if the recipe has one.
+
+    Attributes:
+        inputs: The names of what :meth:`forward` takes, in the graph's order.
+        outputs: The names of what it gives.
 
     Raises:
-        RecipeError: The recipe has a latent attention and ``latent`` is None, or the other way.
+        RecipeError: A part is missing that the recipe has, or the other way.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class PooledModel(nn.Module):
         head: nn.Sequential,
         *,
         latent: LatentAttention | None = None,
+        lexical: LexicalHead | None = None,
     ) -> None:
         super().__init__()
         if (latent is None) != (recipe.latent_heads is None):
@@ -57,47 +63,119 @@ class PooledModel(nn.Module):
                 f"the recipe has latent_heads={recipe.latent_heads}, and the model "
                 f"{'no' if latent is None else 'a'} latent attention; hand over both or neither"
             )
+        if (lexical is None) != (recipe.lexicon is None):
+            raise RecipeError(
+                f"the recipe has lexicon={recipe.lexicon}, and the model "
+                f"{'no' if lexical is None else 'a'} lexical head; hand over both or neither"
+            )
         self.latent = latent
+        self.lexical = lexical
         self.backbone = backbone
         self.head = head
         self.recipe = recipe
         self._takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
         self._first_position = first_position(backbone)
+        self.inputs = ["input_ids", "attention_mask"]
+        if recipe.span is not Span.ALL:
+            self.inputs.append("pooling_mask")
+        if recipe.lexicon is not None and recipe.lexicon.words:
+            self.inputs.append("word_ids")
+        self.outputs = [DENSE]
+        if recipe.lexicon is not None:
+            self.outputs += SPARSE
+        if recipe.tokens:
+            self.outputs.append(TOKENS)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, pooling_mask: Tensor | None = None
-    ) -> Tensor:
-        """Return float32 vectors of shape (B, D).
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pooling_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Return float32 vectors of shape (B, D); with further outputs, a tuple of all.
 
         Args:
-            input_ids: int64, shape (B, T).
-            attention_mask: int64, shape (B, T); 1 where there is a token.
-            pooling_mask: int64, shape (B, T); 1 where a token counts; None: the attention mask.
+            input_ids: int64, shape (B * P, T): a row for each prompt of a text.
+            attention_mask: int64, shape (B * P, T); 1 where there is a token.
+            pooling_mask: int64, shape (B * P, T); 1 where a token counts; None: the attention mask.
+            word_ids: int64, shape (B, W); see :class:`TokenBatch`; None: no text has words.
         """
-        layers = self.layers(input_ids, attention_mask)
         counted = attention_mask if pooling_mask is None else pooling_mask
-        pooled = [pool(states, counted, self.recipe.pooling) for states in layers]  # (B, d)
-        vectors: Tensor = self.head(self._mixed(pooled))  # (B, D)
+        if self.recipe.contrast is None:
+            states, last = self.states(input_ids, attention_mask)
+        else:
+            pairs = (
+                part.reshape(-1, 2, part.shape[1]) for part in (input_ids, attention_mask, counted)
+            )
+            (input_ids, ids), (attention_mask, mask), (counted, _) = (
+                (pair[:, 0], pair[:, 1]) for pair in pairs
+            )
+            states, last = self._contrasted(input_ids, attention_mask, ids, mask)
+        pooled = [pool(layer, counted, self.recipe.pooling) for layer in states]
+        vectors: Tensor = self.head(self._averaged(self._mixed(pooled)))  # (B, D)
         if self.recipe.dim is not None:
             vectors = vectors[:, : self.recipe.dim]
         if self.recipe.normalize:
             vectors = nn.functional.normalize(vectors, dim=-1)
-        return vectors.to(torch.float32)
+        found = [vectors.to(torch.float32)]
+        if self.lexical is not None:
+            nothing = torch.full_like(counted[:, :1], -1)
+            found += self.lexical(last, counted, nothing if word_ids is None else word_ids)
+        if self.recipe.tokens:
+            found.append(states[-1].to(torch.float32))
+        return found[0] if len(found) == 1 else tuple(found)
 
-    def layers(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
-        """Return the token states that are pooled, shape (B, T, d), of each layer that is."""
+    def named(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by name; arguments as in :meth:`forward`."""
+        found = self(**inputs)
+        values = (found,) if isinstance(found, Tensor) else found
+        return dict(zip(self.outputs, values, strict=True))
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the states that are pooled, (rows, T, d) of each layer that is, and the last."""
+        arguments = self._arguments(input_ids, attention_mask)
+        plan = self.recipe.prepending
+        acting = (
+            nullcontext()
+            if plan is None
+            else prepended(self.backbone, plan, input_ids, attention_mask)
+        )
+        mix, layer = self.recipe.mix, self.recipe.layer
+        with acting:
+            if mix is None and layer == -1:
+                last: Tensor = self.backbone(**arguments).last_hidden_state
+                chosen = [last]
+            else:
+                found = self.backbone(**arguments, output_hidden_states=True)
+                last, states = found.last_hidden_state, found.hidden_states
+                wanted = (layer,) if mix is None else mix.indices(len(states))
+                chosen = [states[index] for index in wanted]
+        return (
+            chosen if self.latent is None else [self.latent(states) for states in chosen],
+            last,
+        )
+
+    def _contrasted(
+        self, input_ids: Tensor, attention_mask: Tensor, other_ids: Tensor, other_mask: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return :meth:`states` after taking away what the auxiliary prompt's rows say."""
+        plan = self.recipe.contrast
+        assert plan is not None
+
+        def auxiliary() -> object:
+            return self.backbone(**self._arguments(other_ids, other_mask))
+
+        heads = heads_at_last(self.backbone, plan.layer, auxiliary, other_mask)
+        with contrasted(self.backbone, plan, attention_mask, heads):
+            return self.states(input_ids, attention_mask)
+
+    def _arguments(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_positions:
             ranks = (attention_mask.cumsum(1) - 1).clamp(min=0)
             arguments["position_ids"] = ranks + self._first_position
-        mix, layer = self.recipe.mix, self.recipe.layer
-        if mix is None and layer == -1:
-            chosen: list[Tensor] = [self.backbone(**arguments).last_hidden_state]
-        else:
-            states = self.backbone(**arguments, output_hidden_states=True).hidden_states
-            wanted = (layer,) if mix is None else mix.indices(len(states))
-            chosen = [states[index] for index in wanted]
-        return chosen if self.latent is None else [self.latent(states) for states in chosen]
+        return arguments
 
     def _mixed(self, pooled: list[Tensor]) -> Tensor:
         """Average the layers' vectors, (B, d), as the recipe's mix says."""
@@ -111,6 +189,16 @@ class PooledModel(nn.Module):
         parts = [share * vectors for share, vectors in zip(shares, pooled, strict=True)]
         return torch.stack(parts).sum(0)
 
+    def _averaged(self, vectors: Tensor) -> Tensor:
+        """Average the vectors of a text under all prompts, (B * P, d) to (B, d)."""
+        count = len(self.recipe.ensemble)
+        return vectors.reshape(-1, 1 + count, vectors.shape[1]).mean(1) if count else vectors
+
+    def with_parts(self, backbone: PreTrainedModel, recipe: Recipe) -> PooledModel:
+        """Return a model with this one's heads around another backbone, by another recipe."""
+        made = PooledModel(backbone, recipe, self.head, latent=self.latent, lexical=self.lexical)
+        return made.eval()
+
     def pooled_by(self, pooling: Pooling) -> PooledModel:
         """Return a model that shares every weight and pools otherwise.
 
@@ -118,59 +206,17 @@ class PooledModel(nn.Module):
             RecipeError: The pooling does not suit the model's attention.
         """
         recipe = replace(self.recipe, pooling=pooling)
-        return PooledModel(self.backbone, recipe, self.head, latent=self.latent).eval()
+        return self.with_parts(self.backbone, recipe)
 
     @property
     def dim(self) -> int:
         """The width D of the vectors."""
-        given = _given(self.backbone, self.recipe)
+        given = pooled_width(self.backbone, self.recipe)
         width = self.recipe.head[-1].outputs if self.recipe.head else given
         return min(width, self.recipe.dim or width)
 
 
-def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -> PooledModel:
-    """Load a model folder in float32, ready for inference.
-
-    Args:
-        folder: A Transformers or sentence-transformers folder.
-        recipe: What the model's vectors are made by.
-        adapters: Folders of LoRA adapters, merged in this order.
-
-    Raises:
-        RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
-            weights.
-    """
-    backbone = load_backbone(folder, recipe.attention)
-    backbone = merge_adapters(backbone, adapters)
-    backbone.config.use_cache = False
-    heads = recipe.latent_heads
-    latent = None if heads is None else load_latent_attention(folder, heads)
-    model = PooledModel(backbone, recipe, load_head(folder, recipe.head), latent=latent).eval()
-    check_fit(model)
-    settle_rotary(backbone, recipe.max_tokens)
-    check_attention(backbone, recipe.attention)
-    return model.requires_grad_(requires_grad=False)
-
-
-def check_fit(model: PooledModel) -> None:
-    """Refuse a recipe whose layer or widths the model does not have.
-
-    Raises:
-        RecipeError: Says which.
-    """
-    recipe, config = model.recipe, model.backbone.config
-    layers = config.num_hidden_layers
-    if not -layers - 1 <= recipe.layer <= layers:
-        raise RecipeError(f"layer {recipe.layer} is not among the model's {layers} layers")
-    given = _given(model.backbone, recipe)
-    if recipe.head and recipe.head[0].inputs != given:
-        raise RecipeError(f"the head takes {recipe.head[0].inputs} values, the model gives {given}")
-    width = recipe.head[-1].outputs if recipe.head else given
-    if recipe.dim is not None and recipe.dim > width:
-        raise RecipeError(f"dim {recipe.dim} exceeds the model's width {width}")
-
-
-def _given(backbone: PreTrainedModel, recipe: Recipe) -> int:
+def pooled_width(backbone: PreTrainedModel, recipe: Recipe) -> int:
     """Width of the states that are pooled; OPT-350m alone projects its last ones to another.
 
     Raises:
@@ -188,49 +234,3 @@ def _given(backbone: PreTrainedModel, recipe: Recipe) -> int:
             f"the model's last layer is {last} wide and the others {width}; they cannot be averaged"
         )
     return widths.pop()
-
-
-def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:
-    """Build the dense layers with the weights of a sentence-transformers folder.
-
-    Raises:
-        RecipeError: A layer's weights are missing or have another shape.
-    """
-    return nn.Sequential(*(module for layer in layers for module in _dense(folder, layer)))
-
-
-def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
-    linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
-    weights = _weights(folder / layer.path)
-    try:
-        linear.load_state_dict(
-            {name.removeprefix("linear."): value.float() for name, value in weights.items()}
-        )
-    except RuntimeError as error:
-        raise RecipeError(f"the weights in {folder / layer.path} do not fit: {error}") from error
-    return linear, _activation(layer.activation)
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    if (file := folder / "model.safetensors").exists():
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    if (file := folder / "pytorch_model.bin").exists():
-        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-        return loaded
-    raise RecipeError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
-
-
-def _activation(activation: Activation) -> nn.Module:
-    match activation:
-        case Activation.IDENTITY:
-            return nn.Identity()
-        case Activation.TANH:
-            return nn.Tanh()
-        case Activation.RELU:
-            return nn.ReLU()
-        case Activation.GELU:
-            return nn.GELU()
-        case _:
-            assert_never(activation)

@@ -24,7 +24,7 @@ from .onnx_encoder import batching
 from .onnx_session import Session, candidates, provider_name
 from .pipeline import BatchEncoder, Runner
 from .preference import preferred
-from .recipe import Role
+from .prompt import Role
 from .runtime import CPU, Runtime, Settled, available_cores
 from .texts import checked
 from .tuning import Tuned, keep
@@ -168,7 +168,7 @@ class _Bench:
         if not self._texts:
             raise TextError("there is no text to tune with; pass some, or None to make them up")
         self._tokenizer = tokenizer
-        self._lengths = [len(row.ids) for row in tokenizer(self._texts, role=Role.PASSAGE)]
+        self._lengths = [row.width for row in tokenizer(self._texts, role=Role.PASSAGE)]
         kind = "made-up texts" if texts is None else "texts"
         self.workload = f"{kind} of {min(self._lengths)} to {max(self._lengths)} tokens"
 
@@ -211,8 +211,8 @@ class _Bench:
     def _encode(self, settings: Settled, count: int) -> None:
         session = self._session(settings.threads)
         runner = Runner(
-            run=session.run,
-            run_alone=session.run,
+            run=session.outputs_of,
+            run_alone=session.outputs_of,
             batching=batching(self._bundle, self._provider, settings.token_budget),
             workers=settings.workers,
             dim=self._bundle.manifest.dim,

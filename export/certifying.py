@@ -102,7 +102,7 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
         top10_overlap=_overlap(alone, target),
         batch_invariance=_number(invariance.min()),
         not_finite=broken,
-        longest=max(len(row.ids) for row in subject.rows),
+        longest=max(row.width for row in subject.rows),
         checks=tuple(checks),
         environment=_environment(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -118,10 +118,11 @@ def _padded(
     subject: Subject,
 ) -> dict[str, tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Run the rows in batches under each condition; row numbers and vectors by condition."""
-    lengths = np.array([len(row.ids) for row in subject.rows])
+    lengths = np.array([row.width for row in subject.rows])
     order = np.arange(len(lengths))
-    short = order[lengths <= _CROWD_TOKENS]
-    mixed = order[lengths <= _MIXED_TOKENS]
+    prompt = lengths.min() - 1  # what every row holds
+    short = order[lengths <= prompt + _CROWD_TOKENS]
+    mixed = order[lengths <= prompt + _MIXED_TOKENS]
     # Longest beside shortest: as much padding as these rows can have.
     ragged = mixed[np.argsort(lengths[mixed], kind="stable")]
     ragged = np.concatenate([ragged[:_GROUP], ragged[-_GROUP:]])[: len(ragged)]

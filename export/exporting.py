@@ -20,12 +20,15 @@ from decant.embedders import (
     ParityError,
     Pooling,
     Precision,
+    Recipe,
     Source,
+    Strategy,
     TorchEncoder,
     find_source,
     fresh_folder,
     pad,
     pad_id,
+    resolve,
 )
 
 from .bundling import Step, graph_name, write_certificate, write_manifest
@@ -38,11 +41,12 @@ from .weights_check import Fingerprints
 _EXPLAINED_ROWS = 8
 
 
-def export(
+def export(  # noqa: PLR0913 - each is a decision of its own
     model: str | Path | Source,
     target: str | Path,
     *,
     choices: Choices | None = None,
+    strategy: str | Strategy | None = None,
     precisions: Iterable[Precision | str] = (),
     replace: bool = False,
     step: Step | None = None,
@@ -53,6 +57,8 @@ def export(
         model: A Transformers or sentence-transformers folder, a hub id, or files already found.
         target: The bundle's folder; it appears whole or not at all.
         choices: What you say about the recipe; it wins over registry and model files.
+        strategy: A way to pool by name (``decant strategies``), a JSON file's, or one of your own;
+            it wins over registry and model files.
         precisions: Graphs to make beside the float32 one, for example ``["int8"]``.
         replace: Whether a bundle at ``target`` may go.
         step: Told what is being done.
@@ -70,7 +76,8 @@ def export(
     wanted = (Precision.FP32, *_beside(precisions))
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, Source) else find_source(model)
-        making, dim = _trace(source, choices, folder, wanted, tell)
+        recipe = resolve(source, choices, strategy=strategy)
+        making, dim = _trace(source, recipe, folder, wanted, tell)
         # Modules refer to each other, so that the model is freed only by a collection.
         gc.collect()
         tokenizer = making.certifier.tokenizer
@@ -96,11 +103,11 @@ def export(
 
 
 def _trace(
-    source: Source, choices: Choices | None, folder: Path, wanted: Sequence[Precision], tell: Step
+    source: Source, recipe: Recipe, folder: Path, wanted: Sequence[Precision], tell: Step
 ) -> tuple[Making, int]:
     """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
     tell(f"loading {source.base}")
-    with TorchEncoder.from_pretrained(source, choices=choices) as encoder:
+    with TorchEncoder.from_source(source, recipe) as encoder:
         trace_graphs(encoder.model, folder, wanted, tell)
         _save_preprocessors(source, folder, encoder)
         tell("computing reference vectors")

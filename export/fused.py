@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from decant.embedders import Attention, PooledModel
+from decant.embedders import TOKENS, Attention, PooledModel
 
 from .attention_switch import attending
 
@@ -53,16 +53,24 @@ class RightPadded(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, pooling_mask: Tensor | None = None
-    ) -> Tensor:
-        """Return float32 vectors of shape (B, D); see :class:`PooledModel`."""
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pooling_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Return float32 vectors of shape (B, D) and what else there is; see PooledModel."""
         order = right_padding_order(attention_mask)
         rolled = [
             None if values is None else values.gather(1, order)
             for values in (input_ids, attention_mask, pooling_mask)
         ]
-        vectors: Tensor = self.model(*rolled)
-        return vectors
+        found: Tensor | tuple[Tensor, ...] = self.model(*rolled, word_ids)
+        if isinstance(found, Tensor) or TOKENS not in self.model.outputs:
+            return found
+        *others, states = found
+        back = original_order(attention_mask).unsqueeze(-1).expand_as(states)
+        return (*others, states.gather(1, back))
 
 
 def right_padding_order(mask: Tensor) -> Tensor:
@@ -71,12 +79,24 @@ def right_padding_order(mask: Tensor) -> Tensor:
     Args:
         mask: int64, shape (B, T); 1 where there is a token.
     """
-    columns = torch.ones_like(mask).cumsum(1) - 1  # (B, T)
-    before = (mask.cumsum(1) == 0).sum(1, keepdim=True)  # (B, 1): columns before the first token
+    columns, before = _columns(mask)
     moved = columns + before
     # A remainder by a symbolic size does not translate to ONNX.
     width = columns[:, -1:] + 1
     return torch.where(moved >= width, moved - width, moved)
+
+
+def original_order(mask: Tensor) -> Tensor:
+    """Return the columns that undo :func:`right_padding_order`, int64, shape (B, T)."""
+    columns, before = _columns(mask)
+    moved = columns - before
+    return torch.where(moved < 0, moved + columns[:, -1:] + 1, moved)
+
+
+def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of columns, (B, T), and how many precede the first token, (B, 1)."""
+    columns = torch.ones_like(mask).cumsum(1) - 1
+    return columns, (mask.cumsum(1) == 0).sum(1, keepdim=True)
 
 
 def _attend(  # noqa: PLR0913 - Transformers calls it

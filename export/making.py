@@ -113,7 +113,7 @@ def in_half(model: PooledModel, dtype: torch.dtype) -> PooledModel:
         for weight in model.backbone.parameters()
     }
     backbone = copy.deepcopy(model.backbone, cast)
-    return PooledModel(backbone, model.recipe, model.head, latent=model.latent).eval()
+    return model.with_parts(backbone, model.recipe)
 
 
 def _cpu() -> Place:

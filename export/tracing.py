@@ -1,8 +1,10 @@
 """Trace a pooled model into one ONNX graph.
 
 The graph takes ``input_ids``, ``attention_mask`` (and ``pooling_mask`` where the recipe's span is
-not ALL), int64 (B, T), and gives ``sentence_embedding``, float32 (B, D). B and T are free from
-1 on.
+not ALL), int64 (B * P, T), P rows a text, and ``word_ids``, int64 (B, W), where its lexicon wants
+words. It gives ``sentence_embedding``, float32 (B, D), and what else the recipe asks for:
+``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``token_embeddings``,
+float32 (B, T, d), in the columns of the input. B, T and W are free from 1 on.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import onnx_ir
 import torch
 from torch import nn
 
-from decant.embedders import PooledModel, RecipeError, Span
+from decant.embedders import PooledModel, RecipeError
 
 from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
@@ -43,22 +45,29 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     Raises:
         RecipeError: PyTorch cannot trace this architecture.
     """
-    names = ["input_ids", "attention_mask"]
-    if model.recipe.span is not Span.ALL:
-        names.append("pooling_mask")
-    # One tensor each: torch.export takes the same tensor twice for the same input twice.
-    examples = tuple(torch.ones((2, 7), dtype=torch.int64) for _ in names)
-    rows = torch.export.Dim("batch", min=1, max=_MOST_ROWS)
+    texts = torch.export.Dim("texts", min=1, max=_MOST_ROWS)
+    prompts = 1 + len(model.recipe.further)
+    rows = prompts * texts if prompts > 1 else texts
     columns = torch.export.Dim("tokens", min=1, max=max(model.recipe.max_tokens, 8))
+    words = torch.export.Dim("words", min=1, max=_MOST_ROWS)
+    # One tensor each: torch.export takes the same tensor twice for the same input twice.
+    examples = {
+        name: torch.ones((2, 3) if name == "word_ids" else (2 * prompts, 7), dtype=torch.int64)
+        for name in model.inputs
+    }
+    shapes = {
+        name: {0: texts, 1: words} if name == "word_ids" else {0: rows, 1: columns}
+        for name in model.inputs
+    }
     with _attention(model)(model) as traced, _quiet():
         try:
             program = torch.onnx.export(
                 traced,
-                examples,
+                kwargs=examples,
                 dynamo=True,
-                input_names=names,
-                output_names=["sentence_embedding"],
-                dynamic_shapes=({0: rows, 1: columns},) * len(names),
+                input_names=model.inputs,
+                output_names=model.outputs,
+                dynamic_shapes=shapes,
                 opset_version=OPSET,
                 optimize=False,
                 verbose=False,

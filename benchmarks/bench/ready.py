@@ -30,15 +30,20 @@ class Ready(TextTokenizer):
 
     def __init__(self, tokenizer: TextTokenizer, rows: Rows) -> None:
         super().__init__(tokenizer.bare, tokenizer.recipe)
-        self._rows = rows
+        self._ready = rows
 
     def __call__(
-        self, texts: Sequence[str], *, role: Role, max_tokens: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role,
+        max_tokens: int | None = None,
+        instruction: str | None = None,
     ) -> list[Tokens]:
         """Look the ids up; neither a prompt nor a limit changes them."""
-        if all(text in self._rows for text in texts):
-            return [self._rows[text] for text in texts]
-        return super().__call__(texts, role=role, max_tokens=max_tokens)
+        if all(text in self._ready for text in texts):
+            return [self._ready[text] for text in texts]
+        return super().__call__(texts, role=role, max_tokens=max_tokens, instruction=instruction)
 
 
 def with_ids(encoder: OnnxEncoder, tokenizer: TextTokenizer, rows: Rows) -> OnnxEncoder:

@@ -31,12 +31,12 @@ def seen(pooled: PooledModel, *, layer: int = -1) -> torch.Tensor:
     pooled.recipe = replace(pooled.recipe, layer=layer)
     ids = torch.arange(10, 10 + LENGTH)[None]
     mask = torch.ones_like(ids)
-    plain = pooled.layers(ids, mask)[0][0]
+    plain = pooled.states(ids, mask)[0][0][0]
     columns = []
     for changed in range(LENGTH):
         other = ids.clone()
         other[0, changed] = 99
-        columns.append((pooled.layers(other, mask)[0][0] != plain).any(dim=1))
+        columns.append((pooled.states(other, mask)[0][0][0] != plain).any(dim=1))
     return torch.stack(columns, dim=1)
 
 

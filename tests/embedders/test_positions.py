@@ -39,10 +39,10 @@ def test_left_padding_changes_no_state(tmp_path: Path, family: str) -> None:
     folder = save_sentence_transformer(tmp_path, family, pooling=pooling)
     encoder = TorchEncoder.from_pretrained(folder)
     ids = torch.arange(10, 19)[None]
-    alone = encoder.model.layers(ids, torch.ones_like(ids))[0]
+    alone = encoder.model.states(ids, torch.ones_like(ids))[0][0]
     padded = torch.nn.functional.pad(ids, (5, 0))
     mask = torch.nn.functional.pad(torch.ones_like(ids), (5, 0))
-    torch.testing.assert_close(encoder.model.layers(padded, mask)[0][:, 5:], alone)
+    torch.testing.assert_close(encoder.model.states(padded, mask)[0][0][:, 5:], alone)
     encoder.close()
 
 
@@ -54,7 +54,7 @@ def test_positions_of_roberta_begin_after_its_padding_token(tmp_path: Path, padd
     encoder = TorchEncoder.from_pretrained(folder, choices=Choices(max_tokens=32))
     ids = torch.arange(10, 19)[None]
     theirs = encoder.model.backbone(input_ids=ids).last_hidden_state
-    ours = encoder.model.layers(ids, torch.ones_like(ids))[0]
+    ours = encoder.model.states(ids, torch.ones_like(ids))[0][0]
     torch.testing.assert_close(ours, theirs)
     encoder.close()
 
@@ -89,7 +89,7 @@ def test_angles_that_change_with_a_batch_are_traced_as_those_of_short_texts(
     said = Choices(max_tokens=LONGEST, pooling=Pooling.LAST)
     encoder = TorchEncoder.from_pretrained(folder, choices=said)
     ids = torch.arange(10, 19)[None]
-    ours = encoder.model.layers(ids, torch.ones_like(ids))[0]
+    ours = encoder.model.states(ids, torch.ones_like(ids))[0][0]
     rotary = encoder.model.backbone.get_submodule("rotary_emb")
     vars(rotary)["rope_type"] = rope["rope_type"]  # as Transformers left it
     torch.testing.assert_close(encoder.model.backbone(input_ids=ids).last_hidden_state, ours)

@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 from decant.embedders import (
     Activation,
     Attention,
+    Contrast,
     Dense,
     LayerMix,
+    Lexicon,
     Pooling,
+    Prepending,
     Prompt,
     Recipe,
     RecipeError,
     Role,
     Span,
+    Wording,
 )
 from recipes import prompts, recipes
 
@@ -45,6 +49,17 @@ RICH = Recipe(
     normalize=False,
 )
 
+
+def _slotted(plan: Prepending) -> Recipe:
+    prompt = Prompt(lead="a")
+    causal = Attention.CAUSAL
+    return replace(PLAIN, attention=causal, query=prompt, passage=prompt, prepending=plan)
+
+
+def _contrasted(plan: Contrast) -> Recipe:
+    return replace(PLAIN, attention=Attention.CAUSAL, contrast=plan)
+
+
 # One other value for every field. A field that is missing here fails the test below.
 OTHERS: dict[str, Recipe] = {
     "base": replace(PLAIN, base="other"),
@@ -62,6 +77,14 @@ OTHERS: dict[str, Recipe] = {
     "normalize": replace(PLAIN, normalize=False),
     "latent_heads": replace(PLAIN, latent_heads=8),
     "mix": replace(PLAIN, mix=LayerMix()),
+    "wording": replace(PLAIN, wording=Wording.QUOTED),
+    "ensemble": replace(PLAIN, ensemble=(Prompt(prefix="query: "),)),
+    "prepending": _slotted(Prepending(start=1, stop=2, slot=9)),
+    "contrast": _contrasted(Contrast(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
+    "lexicon": replace(PLAIN, lexicon=Lexicon()),
+    "tokens": replace(PLAIN, tokens=True),
+    "instruction": replace(PLAIN, instruction="{instruction} {text}"),
+    "open_end": replace(PLAIN, open_end=True),
 }
 
 
@@ -211,7 +234,7 @@ def test_a_prompt_reads_its_own_template(prompt: Prompt) -> None:
     assert Prompt.parse(prompt.template) == prompt
 
 
-@pytest.mark.parametrize("template", ["", "query: ", "{text} {text}", "{ text }", "{}"])
+@pytest.mark.parametrize("template", ["", "query: ", "{text} {text} {text}", "{ text }", "{}"])
 def test_a_template_without_exactly_one_slot_is_refused(template: str) -> None:
     with pytest.raises(RecipeError, match="exactly once"):
         Prompt.parse(template)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,21 +150,21 @@ def test_texts_are_checked(bundle: Path) -> None:
 def test_settings_that_do_not_run_are_passed_over_and_named(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Session.run
+    original = Session.outputs_of
 
-    def run(session: Session, batch: TokenBatch) -> object:
+    def run(session: Session, batch: TokenBatch, names: Sequence[str]) -> object:
         if batch.input_ids.size > 1024:
             raise MemoryError("Failed to allocate memory for requested buffer")
-        return original(session, batch)
+        return original(session, batch, names)
 
-    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(Session, "outputs_of", run)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
     monkeypatch.setattr(tuner, "_TEXTS", 600)
     report = tune(bundle, texts=TEXTS)
     failed = {trial.settings.token_budget for trial in report.trials if trial.failure}
     assert failed == {2048, 4096}
     assert report.kept.over_default is not None
-    monkeypatch.setattr(Session, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(Session, "outputs_of", lambda *_: 1 / 0)
     with pytest.raises(ProviderError, match="does not run on CPUExecutionProvider: division"):
         tune(bundle)
 
@@ -172,14 +173,14 @@ def test_settings_that_do_not_run_are_passed_over_and_named(
 def test_where_the_defaults_do_not_run_what_does_is_kept(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Session.run
+    original = Session.outputs_of
 
-    def run(session: Session, batch: TokenBatch) -> object:
+    def run(session: Session, batch: TokenBatch, names: Sequence[str]) -> object:
         if batch.input_ids.size > 300:
             raise MemoryError("Failed to allocate memory for requested buffer")
-        return original(session, batch)
+        return original(session, batch, names)
 
-    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(Session, "outputs_of", run)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
     monkeypatch.setattr(tuner, "_TEXTS", 300)
     report = tune(bundle, texts=iter(TEXTS))

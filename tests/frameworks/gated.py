@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from decant.embedders import HashEncoder, Progress, Role, Vectors
+from decant.embedders import HashEncoder, Role, Vectors
 
 T = TypeVar("T")
 
@@ -22,13 +22,11 @@ class GatedEncoder(HashEncoder):
         super().__init__(dim)
         self.gate = Event()
 
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
         """Wait for the gate, then encode."""
         if not self.gate.wait(timeout=20):
             raise TimeoutError("the event loop was blocked: nobody opened the gate")
-        return super().encode(texts, role=role, progress=progress)
+        return super().encode(texts, role=role, **options)
 
 
 async def through(encoder: GatedEncoder, work: Awaitable[T]) -> T:

@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 from qdrant_client import models
 
-from decant.embedders import HashEncoder, Progress, Role, StoreError, Vectors
+from decant.embedders import HashEncoder, Role, StoreError, Vectors
 from decant.integrations.langchain import DecantVectorStore
 from decant.integrations.langchain.conversion import Filter
 from decant.integrations.qdrant import Collection, Equals, Range, Store
@@ -242,11 +242,9 @@ class CountingEncoder(HashEncoder):
         super().__init__(16)
         self.texts = 0
 
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
         """Count, then encode."""
-        vectors = super().encode(texts, role=role, progress=progress)
+        vectors = super().encode(texts, role=role, **options)
         self.texts += len(vectors)
         return vectors
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
-from decant.embedders import HashEncoder, Progress, Prompt, Recipe, RecipeError, Role, Vectors
+from decant.embedders import HashEncoder, Prompt, Recipe, RecipeError, Role, Vectors
 from decant.integrations.llama_index import DecantEmbedding
 
 from .gated import GatedEncoder, through
@@ -25,11 +26,9 @@ class CountingEncoder(HashEncoder):
         super().__init__(8)
         self.calls: list[int] = []
 
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
         """Note the call, then encode."""
-        vectors = super().encode(texts, role=role, progress=progress)
+        vectors = super().encode(texts, role=role, **options)
         self.calls.append(len(vectors))
         return vectors
 

@@ -6,11 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
 
-from decant.embedders import HashEncoder, Progress, Role, Vectors
+from decant.embedders import HashEncoder, Role, Vectors
 from decant.integrations.qdrant import (
     Collection,
     EdgeStore,
@@ -108,19 +109,17 @@ class Watched(HashEncoder):
         self.texts: list[str] = []
         self.streams = 0
 
-    def stream(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Iterator[Vectors]:
+    def stream(self, texts: Iterable[str], *, role: Role, **options: Any) -> Iterator[Vectors]:
         def watch() -> Iterator[str]:
             for text in texts:
                 self.texts.append(text)
                 yield text
 
         if role is Role.QUERY:
-            yield from super().stream(texts, role=role, progress=progress)
+            yield from super().stream(texts, role=role, **options)
         else:
             self.streams += 1
-            yield from super().stream(watch(), role=role, progress=progress)
+            yield from super().stream(watch(), role=role, **options)
 
 
 @pytest.fixture

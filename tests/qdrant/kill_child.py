@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Chunking, Collection, connect, read_documents
@@ -17,9 +18,9 @@ from decant.integrations.qdrant import Chunking, Collection, connect, read_docum
 class SlowEncoder(HashEncoder):
     """Takes as long as a real one, and gives the same as the fast one."""
 
-    def _vector(self, words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def _states(self, words: list[str]) -> NDArray[np.float32]:
         time.sleep(float(sys.argv[3]))
-        return super()._vector(words)
+        return super()._states(words)
 
 
 def main() -> None:

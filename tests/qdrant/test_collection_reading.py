@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from decant.embedders import (
     HashEncoder,
-    Progress,
     Prompt,
     Role,
     StoreError,
@@ -161,8 +161,6 @@ class TestAsync:
 class _Slow(HashEncoder):
     """Takes its time."""
 
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
         time.sleep(0.3)
-        return super().encode(texts, role=role, progress=progress)
+        return super().encode(texts, role=role, **options)

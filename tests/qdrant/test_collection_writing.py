@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from qdrant_client import models
 
 from decant.embedders import (
     HashEncoder,
-    Progress,
     Role,
     StoreError,
     TextError,
@@ -204,17 +205,15 @@ class _Counting(HashEncoder):
         super().__init__(dim)
         self.texts: list[str] = []
 
-    def encode(
-        self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
         held = list(texts)
         self.texts += held
-        return super().encode(held, role=role, progress=progress)
+        return super().encode(held, role=role, **options)
 
 
 class _NanEncoder(HashEncoder):
     """Gives NaN for poisoned texts, as a half-precision model may."""
 
-    def _vector(self, words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        vector = super()._vector(words)
-        return vector * np.float32("nan") if "poisoned" in words else vector
+    def _states(self, words: list[str]) -> NDArray[np.float32]:
+        states = super()._states(words)
+        return states * np.float32("nan") if "poisoned" in words else states

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from decant.embedders import HashEncoder, Progress, Role, StoreError, TextError, Vectors
+from decant.embedders import HashEncoder, Role, StoreError, TextError, Vectors
 from decant.integrations.qdrant import (
     Chunking,
     Collection,
@@ -140,10 +141,10 @@ class TestManyDocuments:
 
 def test_an_encoder_error_stops_the_run_and_nothing_is_lost(store: Store) -> None:
     class Failing(HashEncoder):
-        def _vector(self, words: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        def _states(self, words: list[str]) -> NDArray[np.float32]:
             if "fatal" in words:
                 raise RuntimeError("out of memory")
-            return super()._vector(words)
+            return super()._states(words)
 
     collection = Collection.create(store, "docs", Failing(16))
     collection.index([Document(source="a", text="fine")])
@@ -161,13 +162,11 @@ def test_while_one_thread_indexes_others_who_touch_chunks_wait(edge: Store) -> N
             super().__init__(16)
             self.waits, self.begun, self.go_on = False, threading.Event(), threading.Event()
 
-        def stream(
-            self, texts: Iterable[str], *, role: Role, progress: Progress | None = None
-        ) -> Iterator[Vectors]:
+        def stream(self, texts: Iterable[str], *, role: Role, **options: Any) -> Iterator[Vectors]:
             if self.waits and threading.current_thread().name == "decant-embed":
                 self.begun.set()
                 self.go_on.wait(20)
-            yield from super().stream(texts, role=role, progress=progress)
+            yield from super().stream(texts, role=role, **options)
 
     encoder = Waiting()
     collection = Collection.create(edge, "docs", encoder)

@@ -12,7 +12,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PretrainedConfig,
+)
 
 MERGES = [
     ("Ġ", "t"),
@@ -131,6 +137,35 @@ def save_model(folder: Path, family: str, *, ending: str = "<s> $A </s>", seed: 
     model.save_pretrained(folder)
     tokenizer(ending).save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", {"model_max_length": LONGEST})
+    return folder
+
+
+def save_language_model(folder: Path, family: str, *, layers: int = 4, longest: int = 640) -> Path:
+    """Write a seeded language model with its head; return the folder.
+
+    Args:
+        folder: Where to.
+        family: ``bert``, which becomes a masked language model, or a decoder.
+        layers: How many.
+        longest: Tokens that it takes, enough for the prompts of strategies.
+    """
+    torch.manual_seed(0)
+    settings = {"num_hidden_layers": layers, "max_position_embeddings": longest}
+    if family in ENCODERS:
+        kind = AutoModelForMaskedLM
+    else:
+        kind = AutoModelForCausalLM
+        settings["tie_word_embeddings"] = False
+    words = tokenizer().get_vocab_size()
+    made = AutoConfig.for_model(family, vocab_size=words, **{**_FAMILIES[family], **settings})
+    model = kind.from_config(made).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    model.save_pretrained(folder)
+    tokenizer().save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"model_max_length": longest})
     return folder
 
 

@@ -6,11 +6,27 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from decant.embedders import Activation, Attention, Dense, LayerMix, Pooling, Prompt, Recipe, Span
+from decant.embedders import (
+    Activation,
+    Attention,
+    Contrast,
+    Dense,
+    LayerMix,
+    Lexicon,
+    Pooling,
+    Prepending,
+    Prompt,
+    Recipe,
+    Span,
+    Weighting,
+    Wording,
+)
 
 _WIDTHS = st.integers(1, 4096)
 
 prompts = st.builds(Prompt, prefix=st.text(max_size=20), suffix=st.text(max_size=20))
+_twice = st.builds(Prompt, prefix=st.text(max_size=9), again=st.text(max_size=20))
+_slotted = st.builds(Prompt, lead=st.text(max_size=9), prefix=st.text(max_size=9))
 
 
 @st.composite
@@ -42,6 +58,25 @@ def mixes(draw: st.DrawFn) -> LayerMix:
     )
 
 
+prependings = st.builds(
+    Prepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
+)
+lexicons = st.builds(
+    Lexicon,
+    weighting=st.sampled_from(Weighting),
+    top=st.integers(1, 2**16),
+    words=st.just(False),
+    clusters=st.none() | st.integers(2, 2**16),
+) | st.builds(Lexicon, words=st.just(True))
+
+
+def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[Contrast]:
+    """Draw contrasts whose prompt is like the others."""
+    return st.builds(
+        Contrast, prompt=around, layer=st.integers(0, 40), strength=st.floats(0.01, 100)
+    )
+
+
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """Draw any recipe that can be built."""
@@ -51,6 +86,15 @@ def recipes(draw: st.DrawFn) -> Recipe:
             lambda item: item is not Pooling.FIRST or attention is not Attention.CAUSAL
         )
     )
+    span = draw(st.sampled_from(Span))
+    slot = attention is Attention.CAUSAL and span is not Span.COPY and draw(st.booleans())
+    around = _twice if span is Span.COPY else _slotted if slot else prompts
+    several = draw(st.sampled_from(("ensemble", "contrast", "outputs")))
+    ensemble = draw(st.lists(around, max_size=2)) if several == "ensemble" else []
+    contrast = (
+        draw(contrasts(around)) if several == "contrast" and attention is Attention.CAUSAL else None
+    )
+    outputs = several == "outputs"
     latent_heads = draw(st.none() | st.integers(1, 16))
     mix = None if latent_heads is not None else draw(st.none() | mixes())
     return Recipe(
@@ -60,13 +104,21 @@ def recipes(draw: st.DrawFn) -> Recipe:
         max_tokens=draw(st.integers(1, 2**31)),
         revision=draw(st.none() | st.text(max_size=20)),
         layer=-1 if mix is not None else draw(st.integers(-40, 40)),
-        query=draw(prompts),
-        passage=draw(prompts),
+        query=draw(around),
+        passage=draw(around),
         eos=draw(st.none() | st.text(min_size=1, max_size=8)),
-        span=draw(st.sampled_from(Span)),
+        span=span,
         head=draw(heads()),
         dim=draw(st.none() | _WIDTHS),
         normalize=draw(st.booleans()),
         latent_heads=latent_heads,
         mix=mix,
+        wording=draw(st.sampled_from(Wording)),
+        ensemble=tuple(ensemble),
+        prepending=draw(prependings) if slot else None,
+        contrast=contrast,
+        lexicon=draw(st.none() | lexicons) if outputs else None,
+        tokens=outputs and mix is None and draw(st.booleans()),
+        instruction=draw(st.none() | st.just("Do {instruction}: {text}!")),
+        open_end=draw(st.booleans()),
     )

@@ -1,0 +1,88 @@
+"""Put a text into its prompt, and find it again among the tokens.
+
+Where a prompt holds the text twice, or a slot, marks part what is tokenised apart. They are spelt
+with Unicode noncharacters, which no text has, and no model sees them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from .prompt import Prompt
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+_BREAK = "\ufdd0break\ufdd1"
+_SLOT = "\ufdd0slot\ufdd1"
+
+Place = tuple[int, int]
+"""A first position and the one after the last: of characters, or of tokens."""
+
+
+def parting(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy of a tokenizer that splits at the marks."""
+    made = Tokenizer.from_str(tokenizer.to_str())
+    made.add_special_tokens([_BREAK, _SLOT])
+    return made
+
+
+def marked(prompt: Prompt) -> bool:
+    """Tell whether a prompt needs marks."""
+    return prompt.again is not None or prompt.lead is not None
+
+
+def built(prompt: Prompt, text: str) -> tuple[str, list[Place]]:
+    """Return what is tokenised, and which characters of it are copies of the text."""
+    head = prompt.prefix if prompt.lead is None else f"{prompt.lead}{_SLOT}{prompt.prefix}"
+    if prompt.again is None:
+        return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
+    head = f"{head}{_BREAK}"
+    between = f"{_BREAK}{prompt.again}{_BREAK}"
+    first, second = len(head), len(head) + len(text) + len(between)
+    string = f"{head}{text}{between}{text}{_BREAK}{prompt.suffix}"
+    return string, [(first, first + len(text)), (second, second + len(text))]
+
+
+def without_marks(
+    tokenizer: Tokenizer, encoding: Encoding, places: list[Place], *, slot: int | None
+) -> tuple[list[int], list[Place]]:
+    """Drop breaks, and give the slot the id that the model knows it by.
+
+    Args:
+        tokenizer: One that :func:`parting` gave.
+        encoding: Of a string that :func:`built` gave.
+        places: Tokens of the text in it.
+        slot: That id.
+
+    Returns:
+        Ids, and the places among them.
+    """
+    gap, mark = (cast("int", tokenizer.token_to_id(spelt)) for spelt in (_BREAK, _SLOT))
+    ids: list[int] = encoding.ids
+    before = np.concatenate([[0], np.cumsum(np.array(ids) == gap)]).tolist()
+    known = slot or mark
+    kept = [known if one == mark else one for one in ids if one != gap]
+    return kept, [(start - before[start], stop - before[stop]) for start, stop in places]
+
+
+def text_tokens(encoding: Encoding, begin: int, end: int) -> Place:
+    """Return the range of tokens that hold characters from ``begin`` up to ``end``.
+
+    A token that straddles the border of prompt and text (" what" after "query: ") is text.
+    """
+    special = encoding.special_tokens_mask
+    first, last = 0, len(special)
+    while first < last and special[first]:
+        first += 1
+    while last > first and special[last - 1]:
+        last -= 1
+    offsets = encoding.offsets
+    while begin > 0 and first < last and offsets[first][1] <= begin:
+        first += 1
+    while last > first and offsets[last - 1][0] >= end:
+        last -= 1
+    return first, last

@@ -1,0 +1,118 @@
+"""Load a model folder as its recipe says, and refuse one that does not fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+
+from .adapters import merge_adapters
+from .attention import check_attention
+from .backbone import load_backbone, load_language_model
+from .errors import RecipeError
+from .latent_attention import load_latent_attention
+from .positions import settle_rotary
+from .recipe import Activation, Dense, Recipe
+from .torch_layers import add_slot, check_interventions
+from .torch_lexicon import lexical_head
+from .torch_model import PooledModel, pooled_width
+
+
+def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -> PooledModel:
+    """Load a model folder in float32, ready for inference.
+
+    Args:
+        folder: A Transformers or sentence-transformers folder.
+        recipe: What the model's vectors are made by.
+        adapters: Folders of LoRA adapters, merged in this order.
+
+    Raises:
+        RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
+            weights.
+    """
+    lexical = None
+    if recipe.lexicon is None:
+        backbone = load_backbone(folder, recipe.attention)
+    else:
+        backbone, whole = load_language_model(folder, recipe.attention)
+        lexical = lexical_head(whole, recipe.lexicon)
+    backbone = merge_adapters(backbone, adapters)
+    backbone.config.use_cache = False
+    heads = recipe.latent_heads
+    latent = None if heads is None else load_latent_attention(folder, heads)
+    head = load_head(folder, recipe.head)
+    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical).eval()
+    check_fit(model)
+    if recipe.prepending is not None:
+        add_slot(backbone, recipe.prepending.slot)
+    settle_rotary(backbone, recipe.max_tokens)
+    check_attention(backbone, recipe.attention)
+    return model.requires_grad_(requires_grad=False)
+
+
+def check_fit(model: PooledModel) -> None:
+    """Refuse a recipe whose layer or widths the model does not have.
+
+    Raises:
+        RecipeError: Says which.
+    """
+    recipe, config = model.recipe, model.backbone.config
+    layers = config.num_hidden_layers
+    if not -layers - 1 <= recipe.layer <= layers:
+        raise RecipeError(f"layer {recipe.layer} is not among the model's {layers} layers")
+    check_interventions(model.backbone, recipe.prepending, recipe.contrast)
+    given = pooled_width(model.backbone, recipe)
+    if recipe.head and recipe.head[0].inputs != given:
+        raise RecipeError(f"the head takes {recipe.head[0].inputs} values, the model gives {given}")
+    width = recipe.head[-1].outputs if recipe.head else given
+    if recipe.dim is not None and recipe.dim > width:
+        raise RecipeError(f"dim {recipe.dim} exceeds the model's width {width}")
+
+
+def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:
+    """Build the dense layers with the weights of a sentence-transformers folder.
+
+    Raises:
+        RecipeError: A layer's weights are missing or have another shape.
+    """
+    return nn.Sequential(*(module for layer in layers for module in _dense(folder, layer)))
+
+
+def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
+    linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
+    weights = _weights(folder / layer.path)
+    try:
+        linear.load_state_dict(
+            {name.removeprefix("linear."): value.float() for name, value in weights.items()}
+        )
+    except RuntimeError as error:
+        raise RecipeError(f"the weights in {folder / layer.path} do not fit: {error}") from error
+    return linear, _activation(layer.activation)
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    if (file := folder / "model.safetensors").exists():
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    if (file := folder / "pytorch_model.bin").exists():
+        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return loaded
+    raise RecipeError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
+
+
+def _activation(activation: Activation) -> nn.Module:
+    match activation:
+        case Activation.IDENTITY:
+            return nn.Identity()
+        case Activation.TANH:
+            return nn.Tanh()
+        case Activation.RELU:
+            return nn.ReLU()
+        case Activation.GELU:
+            return nn.GELU()
+        case _:
+            assert_never(activation)
