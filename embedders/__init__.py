@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
+    from .calibration import Calibrations as Calibrations
+    from .calibration import read_calibrations as read_calibrations
+    from .calibrator import calibrate as calibrate
     from .certificate import Certificate as Certificate
     from .certificate import Check as Check
     from .certificate import Entry as Entry
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from .errors import MissingExtra as MissingExtra
     from .errors import ParityError as ParityError
     from .errors import ProviderError as ProviderError
+    from .errors import QuantizationError as QuantizationError
     from .errors import RecipeError as RecipeError
     from .errors import StoreError as StoreError
     from .errors import TextError as TextError
@@ -53,6 +57,10 @@ if TYPE_CHECKING:
     from .onnx_session import installed_providers as installed_providers
     from .onnx_session import placement as placement
     from .onnx_session import provider_name as provider_name
+    from .quantization import Calibration as Calibration
+    from .quantization import Codes as Codes
+    from .quantization import Quantization as Quantization
+    from .quantization import Quantizer as Quantizer
     from .recipe import Activation as Activation
     from .recipe import Attention as Attention
     from .recipe import Dense as Dense
@@ -84,6 +92,7 @@ _PUBLIC = {
     "Attention": "recipe",
     "Bundle": "bundle",
     "BundleError": "errors",
+    "Calibration": "quantization",
     "Certificate": "certificate",
     "Check": "certificate",
     "Choices": "choices",
@@ -102,6 +111,9 @@ _PUBLIC = {
     "Progress": "encoder",
     "Prompt": "recipe",
     "ProviderError": "errors",
+    "Quantization": "quantization",
+    "QuantizationError": "errors",
+    "Quantizer": "quantization",
     "Recipe": "recipe",
     "RecipeError": "errors",
     "Role": "recipe",
@@ -112,6 +124,7 @@ _PUBLIC = {
     "TextError": "errors",
     "TorchEncoder": "torch_encoder",
     "Vectors": "encoder",
+    "calibrate": "calibrator",
     "find_source": "source",
     "load": "onnx_encoder",
     "resolve": "resolution",
@@ -120,6 +133,8 @@ _PUBLIC = {
 # For decant's other folders; may change with any version.
 _SHARED = {
     "BUNDLE_FORMAT": "bundle",
+    "Calibrations": "calibration",
+    "Codes": "quantization",
     "Diagnosis": "finding",
     "Finding": "finding",
     "Golden": "bundle",
@@ -148,6 +163,7 @@ _SHARED = {
     "placement": "onnx_session",
     "processor": "machine",
     "provider_name": "onnx_session",
+    "read_calibrations": "calibration",
     "read_manifest": "bundle",
     "read_tuning": "tuning",
     "to_json": "jsonio",

@@ -37,6 +37,7 @@ class Choices:
     normalize: bool | None = None
     latent_heads: int | None = None
     mix: LayerMix | None = None
+    smallest_dim: int | None = None
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

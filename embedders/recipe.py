@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -138,6 +138,9 @@ class Recipe:
             normalising; None keeps all.
         normalize: Whether vectors get unit length.
         max_tokens: The longest input in tokens, prompt and special tokens included.
+        smallest_dim: The smallest width to which the model was trained to be cut; None: not
+            trained for that. It decides no vector, only what :func:`decant.embedders.load` may
+            cut, and is not part of the digest.
 
     >>> Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8).normalize
     True
@@ -158,13 +161,15 @@ class Recipe:
     normalize: bool = True
     latent_heads: int | None = None
     mix: LayerMix | None = None
+    smallest_dim: int | None = None
 
     def __post_init__(self) -> None:
         if not self.base:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        for name, value in (("dim", self.dim), ("latent_heads", self.latent_heads)):
+        for name in ("dim", "latent_heads", "smallest_dim"):
+            value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} must be positive or None, got {value}")
         if self.mix is not None and (self.layer != -1 or self.latent_heads is not None):
@@ -194,9 +199,10 @@ class Recipe:
         """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.
 
         Fields that hold their default do not enter, so a later decant that adds a field keeps the
-        digests of recipes that do not use it.
+        digests of recipes that do not use it; nor does ``smallest_dim``, which decides no vector.
         """
-        text = json.dumps(jsonio.encode(self, defaults=False), sort_keys=True, ensure_ascii=False)
+        deciding = jsonio.encode(replace(self, smallest_dim=None), defaults=False)
+        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
     def to_json(self) -> str:
