@@ -84,7 +84,10 @@ class Calibration:
         with np.errstate(over="ignore", invalid="ignore"):
             steps = self.steps
         if not np.isfinite(steps).all():
-            raise QuantizationError("the ranges of a calibration are finite, got NaN or infinity")
+            raise QuantizationError(
+                "the ranges of a calibration, and their widths, are finite float32; got NaN or "
+                "infinity"
+            )
         # Below the smallest normal number, steps have no precision left to divide by.
         if (steps < np.finfo(np.float32).tiny).any():
             at = int(np.argmin(steps))
@@ -218,12 +221,13 @@ class Quantizer:
         Raises:
             QuantizationError: The codes are signs, of another kind, or of another width.
         """
-        ranges, wanted = self.calibration, np.dtype(str(self.kind.replace("binary", "uint8")))
+        ranges = self.calibration
         if self.kind is Quantization.BINARY or ranges is None:
             raise QuantizationError(
                 "binary codes hold signs, from which no value comes back; compare them by the "
                 "number of bits that differ"
             )
+        wanted = np.dtype(self.kind.value)
         if codes.dtype != wanted or codes.ndim != 2 or codes.shape[1] != ranges.dim:
             raise QuantizationError(
                 f"expected {wanted} codes of shape (N, {ranges.dim}), got {codes.dtype} of shape "

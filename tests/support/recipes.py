@@ -69,4 +69,5 @@ def recipes(draw: st.DrawFn) -> Recipe:
         normalize=draw(st.booleans()),
         latent_heads=latent_heads,
         mix=mix,
+        smallest_dim=draw(st.none() | _WIDTHS),
     )
