@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import assert_never
 
 import numpy as np
 import pytest
@@ -27,7 +28,6 @@ from decant.embedders import (
 
 RECIPE = Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8)
 SCALAR = [Quantization.INT8, Quantization.UINT8]
-PEER = {"int8": "int8", "uint8": "uint8", "binary": "ubinary"}
 EPSILON = np.finfo(np.float32).eps
 
 
@@ -35,6 +35,21 @@ def drawn(count: int, dim: int, *, seed: int) -> NDArray[np.float32]:
     """Unit vectors, as encoders give them."""
     found = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def peer_codes(
+    kind: Quantization, given_vectors: NDArray[np.float32], ranges: NDArray[np.float32]
+) -> NDArray[np.int8] | NDArray[np.uint8]:
+    match kind:
+        case Quantization.INT8:
+            found = quantize_embeddings(given_vectors, "int8", ranges=ranges)
+        case Quantization.UINT8:
+            found = quantize_embeddings(given_vectors, "uint8", ranges=ranges)
+        case Quantization.BINARY:
+            found = quantize_embeddings(given_vectors, "ubinary")
+        case _:
+            assert_never(kind)
+    return np.asarray(found)
 
 
 def quantizer(kind: str, vectors: NDArray[np.float32]) -> Quantizer:
@@ -63,7 +78,7 @@ def test_codes_are_those_of_sentence_transformers(kind: Quantization, dim: int) 
     inside = np.clip(asked, *ranges)
     assert not np.array_equal(inside, asked)
     for given_vectors in (seen, inside, asked):
-        expected = quantize_embeddings(given_vectors, PEER[kind], ranges=ranges)
+        expected = peer_codes(kind, given_vectors, ranges)
         found = quantizer(kind, seen).quantize(given_vectors)
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
