@@ -122,7 +122,8 @@ def changes(quantizers: dict[str, Quantizer]) -> dict[str, Callable[[Floats], Fl
     int8, uint8, binary = (quantizers[kind] for kind in ("int8", "uint8", "binary"))
 
     def signs(vectors: Floats) -> Floats:
-        bits = np.unpackbits(binary.quantize(vectors), axis=1, count=vectors.shape[1])
+        codes = np.asarray(binary.quantize(vectors), np.uint8)
+        bits = np.unpackbits(codes, axis=1, count=vectors.shape[1])
         return 2 * bits.astype(np.float32) - 1
 
     return {

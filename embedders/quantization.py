@@ -4,7 +4,7 @@ An int8 or uint8 code is the number of the bucket, of 255 between a dimension's 
 value; a binary one is the signs. Nothing here runs a model or reads a file; where a bundle keeps
 its ranges is ``calibration.py``. The formulas are those of sentence-transformers 6.2
 (``util/quantization.py``, ``quantize_embeddings``), which also clips values outside the ranges.
-Its versions up to 5 did not: such values wrapped around (the largest became the smallest), and
+Earlier versions did not: such values wrapped around (the largest became the smallest), and
 int8 was rounded towards zero, which made one bucket twice as wide.
 """
 
