@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -15,15 +15,20 @@ from decant.embedders import Role
 
 from .lines import Line, read_lines
 from .opening import open_encoder
-from .options import BundlePath, PrecisionName, Provider
+from .options import AnyDim, BundlePath, CutDim, PrecisionName, Provider
 from .progress import Bar, bar
 from .terminal import say
 from .views import duration
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from decant.embedders import OnnxEncoder
 
-    from .vector_files import VectorWriter
+    from .vector_files import Rows, VectorWriter
+
+    Finish = Callable[[NDArray[np.float32]], Rows]
 
 _STANDARD = "-"
 
@@ -43,8 +48,8 @@ def embed(
             "--output",
             "-o",
             metavar="FILE",
-            help="vectors.npy: float32, one row a text. vectors.jsonl, or - for standard "
-            "output: one JSON object a text.",
+            help="vectors.npy: one row a text, float32 if not quantised. vectors.jsonl, or - for "
+            "standard output: one JSON object a text.",
         ),
     ] = _STANDARD,
     jsonl: Annotated[
@@ -56,8 +61,14 @@ def embed(
     skip_empty: Annotated[
         bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
     ] = False,
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="int8, uint8 (after `decant calibrate`) or binary."),
+    ] = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
 ) -> None:
     """Turn texts into vectors, one text a line.
 
@@ -68,19 +79,26 @@ def embed(
       decant embed minilm titles.txt --role passage --output titles.npy
       echo "who approves a PEP?" | decant embed minilm --role query
       decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
+      decant embed minilm titles.txt --role passage --quantize binary -o bits.npy
     """
     _check(file, output)
     # JSON lines on the same screen as a bar would tear both.
     hidden = output == _STANDARD and sys.stdout.isatty()
     with (
         _input(file) as stream,
-        open_encoder(bundle, provider=provider, precision=precision) as encoder,
-        _writer(output, encoder.dim) as writer,
-        bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
+        open_encoder(
+            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        ) as encoder,
     ):
-        lines = read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
-        done = _embed(lines, encoder, role, writer, shown)
-    say(f"{done:,} texts, {encoder.dim} wide, in {duration(shown.seconds)}")
+        finish = _finish(encoder, quantize)
+        with (
+            _writer(output, finish(encoder.encode([], role=role).dense)) as writer,
+            bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
+        ):
+            lines = read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
+            done = _embed(lines, encoder, role, finish, writer, shown)
+    kind = "" if quantize is None else f" as {quantize}"
+    say(f"{done:,} texts, {encoder.dim} wide{kind}, in {duration(shown.seconds)}")
 
 
 def _check(file: str, output: str) -> None:
@@ -95,8 +113,18 @@ def _check(file: str, output: str) -> None:
         raise typer.BadParameter(f"the folder of {output} does not exist", param_hint="-o")
 
 
+def _finish(encoder: OnnxEncoder, quantize: str | None) -> Finish:
+    """Return what makes rows of a file out of vectors."""
+    return (lambda vectors: vectors) if quantize is None else encoder.quantizer(quantize).quantize
+
+
 def _embed(
-    lines: Iterator[Line], encoder: OnnxEncoder, role: Role, writer: VectorWriter, shown: Bar
+    lines: Iterator[Line],
+    encoder: OnnxEncoder,
+    role: Role,
+    finish: Finish,
+    writer: VectorWriter,
+    shown: Bar,
 ) -> int:
     done = 0
 
@@ -113,7 +141,7 @@ def _embed(
             yield line.text
 
     for block in encoder.stream(texts(), role=role, progress=tell):
-        writer.write([underway.popleft() for _ in range(len(block))], block.dense)
+        writer.write([underway.popleft() for _ in range(len(block))], finish(block.dense))
     writer.finish()
     return done
 
@@ -130,14 +158,18 @@ def _input(file: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _writer(output: str, dim: int) -> Iterator[VectorWriter]:
+def _writer(output: str, rows: Rows) -> Iterator[VectorWriter]:
+    """Give what writes rows of the width and type that an array without rows has."""
     from .vector_files import JsonlWriter, NpyWriter, appearing
 
     if output == _STANDARD:
         yield JsonlWriter(sys.stdout.buffer)
         return
     with appearing(Path(output)) as stream:
-        yield JsonlWriter(stream) if output.endswith(".jsonl") else NpyWriter(stream, dim)
+        if output.endswith(".jsonl"):
+            yield JsonlWriter(stream)
+        else:
+            yield NpyWriter(stream, rows.shape[1], dtype=rows.dtype)
 
 
 def _count(file: str) -> int | None:

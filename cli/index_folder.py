@@ -9,7 +9,17 @@ import typer
 
 from .exits import Exit
 from .opening import open_encoder, open_store
-from .options import ApiKey, AsJson, BundlePath, CollectionName, PrecisionName, Provider, StorePlace
+from .options import (
+    AnyDim,
+    ApiKey,
+    AsJson,
+    BundlePath,
+    CollectionName,
+    CutDim,
+    PrecisionName,
+    Provider,
+    StorePlace,
+)
 from .progress import bar
 from .terminal import say, show_json
 from .views import show_report
@@ -37,6 +47,8 @@ def index(
     ] = 0,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +68,9 @@ def index(
     documents = read_documents(folder)
     with (
         open_store(store, api_key) as opened,
-        open_encoder(bundle, provider=provider, precision=precision) as encoder,
+        open_encoder(
+            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        ) as encoder,
     ):
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
         target = Collection.open_or_create(opened, collection, encoder)

@@ -17,7 +17,7 @@ from .tune_bundle import described
 from .views import floored, show_facts
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, Recipe
+    from decant.embedders import Bundle, Calibrations, Recipe
 
 
 def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
@@ -29,10 +29,11 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
       decant inspect minilm
       decant inspect minilm --json | jq .manifest.recipe
     """
-    from decant.embedders import Bundle, read_tuning
+    from decant.embedders import Bundle, read_calibrations, read_tuning
 
     opened = Bundle.open(bundle)
     tuning = read_tuning(opened)
+    calibrations = read_calibrations(opened)
     certificate = opened.certificate()
     graphs = {name: _interface(opened, name) for name in sorted(opened.manifest.graphs)}
     if as_json:
@@ -45,6 +46,7 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
                 "certificate": certificate,
                 "passed": certificate.passed,
                 "tuning": tuning,
+                "calibrations": _ranges(calibrations),
             }
         )
         return
@@ -69,7 +71,20 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
             for entry in tuning.entries
             if entry.sha256 == opened.manifest.files[file]
         }
+        | {
+            f"ranges of {found['dim']} values": f"from {found['texts']:,} texts, recipe "
+            f"{found['digest']}"
+            for found in _ranges(calibrations)
+        }
     )
+
+
+def _ranges(calibrations: Calibrations) -> list[dict[str, str | int]]:
+    """Return what was calibrated, without the ranges themselves."""
+    return [
+        {"dim": len(entry.low), "texts": entry.texts, "digest": entry.digest, "date": entry.date}
+        for entry in calibrations.entries
+    ]
 
 
 def _recipe(recipe: Recipe) -> dict[str, str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from decant.embedders import TextError
@@ -59,6 +61,16 @@ def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[
                 f"line {number} is empty, and an empty text has no vector; remove it or pass "
                 "--skip-empty"
             )
+
+
+@contextmanager
+def texts_of(file: Path) -> Iterator[Iterator[str]]:
+    """Open a file of texts, one a line, of which no more is read than is asked for.
+
+    Empty lines are passed over.
+    """
+    with file.open("rb") as stream:
+        yield (line.text for line in read_lines(stream, jsonl=False, skip_empty=True))
 
 
 def _parsed(line: str, number: int) -> Line:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .calibrate_bundle import calibrate
 from .convert_bundle import convert
 from .doctor import doctor
 from .embed_texts import embed
@@ -31,6 +32,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "verify": verify,
     "tune": tune,
+    "calibrate": calibrate,
     "inspect": inspect,
     "doctor": doctor,
     "embed": embed,

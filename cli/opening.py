@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from decant.integrations.qdrant import Store
 
 
-def open_encoder(bundle: Path, *, provider: str = "auto", precision: str = "auto") -> OnnxEncoder:
+def open_encoder(
+    bundle: Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    dim: int | None = None,
+    any_dim: bool = False,
+) -> OnnxEncoder:
     """Load a bundle; see :func:`decant.embedders.load`."""
     from decant.embedders import load
 
     with silenced():
-        return load(bundle, provider=provider, precision=precision)
+        return load(bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim)
 
 
 def open_store(place: str, api_key: str | None = None) -> Store:

@@ -20,6 +20,18 @@ Provider: TypeAlias = Annotated[
 PrecisionName: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="fp32, int8 …; auto is the fastest that loses little.")
 ]
+CutDim: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--dim",
+        metavar="N",
+        min=1,
+        help="Cut vectors to so many values, as the model was trained for.",
+    ),
+]
+AnyDim: TypeAlias = Annotated[
+    bool, typer.Option("--any-dim", help="Cut also a model that was not trained for it.")
+]
 StorePlace: TypeAlias = Annotated[
     str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")
 ]

@@ -9,7 +9,17 @@ import typer
 
 from .exits import Exit
 from .opening import open_encoder, open_store
-from .options import ApiKey, AsJson, BundlePath, CollectionName, PrecisionName, Provider, StorePlace
+from .options import (
+    AnyDim,
+    ApiKey,
+    AsJson,
+    BundlePath,
+    CollectionName,
+    CutDim,
+    PrecisionName,
+    Provider,
+    StorePlace,
+)
 from .terminal import say, show_json
 from .views import show_hits
 
@@ -41,6 +51,8 @@ def search(
     ] = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +70,9 @@ def search(
     condition = _condition(where or [], source or [])
     with (
         open_store(store, api_key) as opened,
-        open_encoder(bundle, provider=provider, precision=precision) as encoder,
+        open_encoder(
+            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        ) as encoder,
     ):
         target = Collection.open(opened, collection, encoder)
         hits = target.search(query, limit=limit, offset=offset, where=condition)

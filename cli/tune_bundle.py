@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from .lines import read_lines
+from .lines import texts_of
 from .options import AsJson, BundlePath, PrecisionName, Provider
 from .progress import steps
 from .quiet import silenced
@@ -46,7 +45,8 @@ def tune(
       decant tune minilm
       decant tune minilm --texts passages.txt --precision int8
     """
-    with silenced(), _lines(texts) as given, steps(keep=False) as step:
+    reading = nullcontext() if texts is None else texts_of(texts)
+    with silenced(), reading as given, steps(keep=False) as step:
         step("reading the bundle")
         from decant.embedders import tune as run
 
@@ -56,16 +56,6 @@ def tune(
         return
     show(_trials(report))
     say(f"{bundle} in {report.precision} keeps {described(report.kept)}")
-
-
-@contextmanager
-def _lines(file: Path | None) -> Iterator[Iterator[str] | None]:
-    """Open a file of texts, of which no more is read than is asked for."""
-    if file is None:
-        yield None
-        return
-    with file.open("rb") as stream:
-        yield (line.text for line in read_lines(stream, jsonl=False, skip_empty=True))
 
 
 def described(entry: Tuned) -> str:

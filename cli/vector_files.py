@@ -8,18 +8,22 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from decant.embedders import Codes
 
 from .lines import Line
+
+Rows: TypeAlias = NDArray[np.float32] | Codes
 
 
 class VectorWriter(Protocol):
     """Takes vectors block by block."""
 
-    def write(self, lines: Sequence[Line], vectors: NDArray[np.float32]) -> None:
+    def write(self, lines: Sequence[Line], vectors: Rows) -> None:
         """Write one row of ``vectors``, shape (N, D), for each line."""
         ...
 
@@ -34,10 +38,10 @@ class JsonlWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def write(self, lines: Sequence[Line], vectors: NDArray[np.float32]) -> None:
+    def write(self, lines: Sequence[Line], vectors: Rows) -> None:
         """Write the rows; see :class:`VectorWriter`."""
         for line, row in zip(lines, vectors, strict=True):
-            shown = {**line.fields, "embedding": [_shortest(number) for number in row]}
+            shown = {**line.fields, "embedding": _plain(row)}
             self._stream.write(json.dumps(shown, ensure_ascii=False).encode() + b"\n")
         self._stream.flush()
 
@@ -45,25 +49,28 @@ class JsonlWriter:
         """Do nothing: every line is complete."""
 
 
-def _shortest(number: np.float32) -> float:
-    """Return the float whose JSON has no more digits than float32 tells apart."""
-    return float(str(number))
+def _plain(row: Rows) -> list[float] | list[int]:
+    """Return codes as integers, and floats that have no more digits than float32 tells apart."""
+    if row.dtype == np.float32:
+        return [float(str(number)) for number in row]
+    return [int(number) for number in row]
 
 
 class NpyWriter:
-    """A float32 array of shape (N, D), whose N is put into the header at the end."""
+    """An array of shape (N, D), whose N is put into the header at the end."""
 
-    def __init__(self, stream: IO[bytes], dim: int) -> None:
+    def __init__(self, stream: IO[bytes], dim: int, *, dtype: DTypeLike = np.float32) -> None:
         self._stream = stream
         self._dim = dim
+        self._dtype = np.dtype(dtype).newbyteorder("<")
         self._rows = 0
         self._header()
         self._begin = stream.tell()
 
-    def write(self, lines: Sequence[Line], vectors: NDArray[np.float32]) -> None:
+    def write(self, lines: Sequence[Line], vectors: Rows) -> None:
         """Write the rows; see :class:`VectorWriter`."""
         self._rows += len(lines)
-        self._stream.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+        self._stream.write(np.ascontiguousarray(vectors, self._dtype).tobytes())
 
     def finish(self) -> None:
         """Write the header again, with the number of rows."""
@@ -74,7 +81,11 @@ class NpyWriter:
 
     def _header(self) -> None:
         shape = (self._rows, self._dim)
-        head = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        head = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
         np.lib.format.write_array_header_1_0(self._stream, head)
 
 

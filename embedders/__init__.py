@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
+    from .calibration import Calibrations as Calibrations
+    from .calibration import read_calibrations as read_calibrations
+    from .calibrator import calibrate as calibrate
     from .certificate import Certificate as Certificate
     from .certificate import Check as Check
     from .certificate import Entry as Entry
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from .errors import MissingExtra as MissingExtra
     from .errors import ParityError as ParityError
     from .errors import ProviderError as ProviderError
+    from .errors import QuantizationError as QuantizationError
     from .errors import RecipeError as RecipeError
     from .errors import StoreError as StoreError
     from .errors import TextError as TextError
@@ -65,6 +69,10 @@ if TYPE_CHECKING:
     from .prompt import Prompt as Prompt
     from .prompt import Role as Role
     from .prompt import Wording as Wording
+    from .quantization import Calibration as Calibration
+    from .quantization import Codes as Codes
+    from .quantization import Quantization as Quantization
+    from .quantization import Quantizer as Quantizer
     from .recipe import Activation as Activation
     from .recipe import Attention as Attention
     from .recipe import Dense as Dense
@@ -96,6 +104,7 @@ _PUBLIC = {
     "Attention": "recipe",
     "Bundle": "bundle",
     "BundleError": "errors",
+    "Calibration": "quantization",
     "Certificate": "certificate",
     "Check": "certificate",
     "Choices": "choices",
@@ -118,6 +127,9 @@ _PUBLIC = {
     "Progress": "encoder",
     "Prompt": "prompt",
     "ProviderError": "errors",
+    "Quantization": "quantization",
+    "QuantizationError": "errors",
+    "Quantizer": "quantization",
     "Recipe": "recipe",
     "RecipeError": "errors",
     "Role": "prompt",
@@ -133,6 +145,7 @@ _PUBLIC = {
     "Vectors": "encoder",
     "Weighting": "lexicon",
     "Wording": "prompt",
+    "calibrate": "calibrator",
     "find_source": "source",
     "find_strategy": "known_strategies",
     "load": "onnx_encoder",
@@ -143,6 +156,8 @@ _PUBLIC = {
 # For decant's other folders; may change with any version.
 _SHARED = {
     "BUNDLE_FORMAT": "bundle",
+    "Calibrations": "calibration",
+    "Codes": "quantization",
     "Diagnosis": "finding",
     "Finding": "finding",
     "Golden": "bundle",
@@ -172,6 +187,7 @@ _SHARED = {
     "placement": "onnx_session",
     "processor": "machine",
     "provider_name": "onnx_session",
+    "read_calibrations": "calibration",
     "read_manifest": "bundle",
     "read_tuning": "tuning",
     "to_json": "jsonio",

@@ -48,6 +48,7 @@ class Choices:
     tokens: bool | None = None
     instruction: str | None = None
     open_end: bool | None = None
+    smallest_dim: int | None = None
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

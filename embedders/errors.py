@@ -7,6 +7,7 @@ DecantError
 ├── ParityError                      a graph does not agree with its reference
 ├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
+├── QuantizationError(ValueError)    vectors cannot be quantised, or not with this calibration
 ├── CollectionMismatch               a collection belongs to another recipe
 └── StoreError                       the store refused, is locked, or is not there
 
@@ -49,6 +50,10 @@ class MissingExtra(DecantError, ImportError):
 
 class CollectionMismatch(DecantError):
     """A collection was filled by another recipe than the one at hand."""
+
+
+class QuantizationError(DecantError, ValueError):
+    """Vectors cannot be quantised, or not with the calibration at hand."""
 
 
 class StoreError(DecantError):

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 from .batching import Batching
 from .bundle import Bundle
+from .calibration import calibration_of
 from .certificate import Precision
+from .cutting import cut, cut_recipe
 from .errors import ProviderError
 from .onnx_session import Session, candidates, provider_name
 from .pipeline import BatchEncoder, Runner
 from .preference import preferred
+from .quantization import Calibration, Quantization, Quantizer
+from .recipe import Recipe
 from .runtime import CPU, Runtime, Settled
 from .tokens import TokenBatch
 from .tuning import tuned
@@ -39,6 +43,8 @@ class OnnxEncoder(BatchEncoder):
         session: One of its graphs, open.
         precision: Which graph that is.
         runtime: How hard to use the machine.
+        recipe: The bundle's, or the same with a smaller ``dim``, to which vectors are then cut;
+            None: the bundle's.
 
     Attributes:
         precision: Which graph runs.
@@ -47,9 +53,16 @@ class OnnxEncoder(BatchEncoder):
     """
 
     def __init__(
-        self, bundle: Bundle, session: Session, *, precision: Precision, runtime: Settled
+        self,
+        bundle: Bundle,
+        session: Session,
+        *,
+        precision: Precision,
+        runtime: Settled,
+        recipe: Recipe | None = None,
     ) -> None:
         self._bundle = bundle
+        self._recipe = recipe or bundle.manifest.recipe
         self._alone = session
         self._many: Session | None = None
         self._opening = Lock()
@@ -58,12 +71,37 @@ class OnnxEncoder(BatchEncoder):
         self.runtime = runtime
         runner = Runner(
             run=self._run,
-            run_alone=session.outputs_of,
+            run_alone=self._run_alone,
             batching=batching(bundle, session.provider, runtime.token_budget),
             workers=runtime.workers,
-            dim=bundle.manifest.dim,
+            dim=self._recipe.dim or bundle.manifest.dim,
         )
         super().__init__(bundle.tokenizer(), runner)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors, the width to which they are cut included."""
+        return self._recipe
+
+    def quantizer(self, kind: str, *, calibration: Calibration | None = None) -> Quantizer:
+        """Return what turns this encoder's vectors into integers or bits.
+
+        Args:
+            kind: ``int8``, ``uint8`` or ``binary``.
+            calibration: The ranges for the first two; None takes those in the bundle.
+
+        Raises:
+            QuantizationError: The kind is unknown, the calibration is of another recipe, or the
+                bundle has none for this one.
+            BundleError: The bundle's ``calibration.json`` is damaged or of a newer format.
+        """
+        wanted = Quantization.named(kind)
+        if wanted is Quantization.BINARY:
+            return Quantizer(kind=wanted)
+        if calibration is None:
+            return Quantizer(kind=wanted, calibration=calibration_of(self._bundle, self._recipe))
+        calibration.require(self._recipe)
+        return Quantizer(kind=wanted, calibration=calibration)
 
     def __repr__(self) -> str:
         return (
@@ -74,7 +112,17 @@ class OnnxEncoder(BatchEncoder):
         with self._opening:
             if self._many is None:
                 self._many = self._open_many()
-        return self._many.outputs_of(batch, names)
+        return self._cut(self._many.outputs_of(batch, names))
+
+    def _run_alone(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        return self._cut(self._alone.outputs_of(batch, names))
+
+    def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """Cut the dense vectors, which come first."""
+        if self.dim == self._bundle.manifest.dim:
+            return values
+        dense = np.asarray(values[0], np.float32)
+        return [cut(dense, dim=self.dim, normalize=self._recipe.normalize), *values[1:]]
 
     def _open_many(self) -> Session:
         """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
@@ -100,12 +148,14 @@ def batching(bundle: Bundle, provider: str, token_budget: int) -> Batching:
     )
 
 
-def load(
+def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
     path: str | Path,
     *,
     provider: str = "auto",
     precision: str = "auto",
     runtime: Runtime | None = None,
+    dim: int | None = None,
+    any_dim: bool = False,
     uncertified: bool = False,
 ) -> OnnxEncoder:
     """Open a bundle for encoding. Needs no network and no torch.
@@ -119,14 +169,22 @@ def load(
             ``encoder.precision`` says which.
         runtime: How hard to use the machine; None takes what ``decant tune`` found for this graph
             and machine, else what suits provider and cores.
+        dim: Keep only this many leading values of each vector and normalise again, for models that
+            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe, and so its
+            digest, says it. None, or the bundle's own width, keeps all.
+        any_dim: Cut also a model that was not trained for it, or shorter than it was.
         uncertified: Run even what has no certificate on this provider, or failed it.
 
     Raises:
         BundleError: The bundle is missing, damaged, altered, or of a newer format.
         ProviderError: The provider is unknown, not installed, or does not start.
         ParityError: The graph is not certified on this provider, or failed.
+        RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
     """
     bundle = Bundle.open(path)
+    recipe, width = bundle.manifest.recipe, bundle.manifest.dim
+    if dim is not None:
+        recipe = cut_recipe(recipe, width=width, dim=dim, any_dim=any_dim)
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
         chosen = preferred(bundle, precision, name)
@@ -144,7 +202,7 @@ def load(
             sha256 = bundle.manifest.files[bundle.manifest.graphs[chosen]]
             bundle.certificate().require(sha256=sha256, provider=name, bundle=str(path))
         _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
-        return OnnxEncoder(bundle, session, precision=chosen, runtime=settled)
+        return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
     raise ProviderError("the installed onnxruntime has no provider that decant knows")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -123,6 +123,9 @@ class Recipe:
             the tokenizer would append stands after it (PromptEOL and its kin).
         instruction: The query prompt with ``{instruction}`` in place of the task, for models that
             take one with each call; None: the model does not.
+        smallest_dim: The smallest width to which the model was trained to be cut; None: not
+            trained for that. It decides no vector, only what :func:`decant.embedders.load` may
+            cut, and is not part of the digest.
 
     >>> Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8).normalize
     True
@@ -151,13 +154,15 @@ class Recipe:
     tokens: bool = False
     instruction: str | None = None
     open_end: bool = False
+    smallest_dim: int | None = None
 
     def __post_init__(self) -> None:
         if not self.base:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        for name, value in (("dim", self.dim), ("latent_heads", self.latent_heads)):
+        for name in ("dim", "latent_heads", "smallest_dim"):
+            value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} must be positive or None, got {value}")
         if self.mix is not None and (self.layer != -1 or self.latent_heads is not None):
@@ -244,9 +249,12 @@ class Recipe:
         """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.
 
         Fields that hold their default do not enter, so a later decant that adds a field keeps the
-        digests of recipes that do not use it.
+        digests of recipes that do not use it; nor do ``smallest_dim``, ``tokens`` and
+        ``instruction``, which say what a model can do and change no vector by themselves.
         """
-        text = json.dumps(jsonio.encode(self, defaults=False), sort_keys=True, ensure_ascii=False)
+        bare = replace(self, smallest_dim=None, tokens=False, instruction=None)
+        deciding = jsonio.encode(bare, defaults=False)
+        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
     def to_json(self) -> str:

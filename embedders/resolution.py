@@ -112,7 +112,7 @@ def folder_choices(folder: Path) -> Choices:
     if not (folder / "modules.json").exists():
         return own
     _check_lower_case(folder)
-    return _modules(folder).over(_prompts(folder)).over(own)
+    return _modules(folder).over(_prompts(folder)).over(_cut(folder)).over(own)
 
 
 def pad_id(folder: Path) -> int:
@@ -262,6 +262,19 @@ def _prompts(folder: Path) -> Choices:
         (prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default
     )
     return Choices(query=f"{prompts.get('query', default)}{{text}}", passage=f"{passage}{{text}}")
+
+
+def _cut(folder: Path) -> Choices:
+    """Read ``truncate_dim``: sentence-transformers cuts its vectors to so many values.
+
+    It cuts after Normalize and gives shorter vectors; ours are cut before it, which changes their
+    length and no cosine.
+    """
+    path = folder / "config_sentence_transformers.json"
+    said = _object(path, required=False).get("truncate_dim")
+    if said is not None and _count(said) is None:
+        raise RecipeError(f"{path}: truncate_dim is a positive number or null, got {said!r}")
+    return Choices(dim=_count(said))
 
 
 def _check_lower_case(folder: Path) -> None:

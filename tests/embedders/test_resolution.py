@@ -134,6 +134,19 @@ def test_prompts_are_found_under_every_name_of_sentence_transformers(tmp_path: P
         assert (recipe.query.prefix, recipe.passage.prefix) == expected
 
 
+def test_a_width_that_sentence_transformers_cuts_to_is_the_recipes(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    settings = folder / "config_sentence_transformers.json"
+    for said, expected in ((None, None), (16, 16), (16.0, 16)):
+        write_json(settings, {"truncate_dim": said})
+        assert resolve(source(folder)).dim == expected
+    assert resolve(source(folder), Choices(dim=8)).dim == 8
+    for wrong in (0, -1, "16", True):
+        write_json(settings, {"truncate_dim": wrong})
+        with pytest.raises(RecipeError, match=r"config_sentence_transformers.json: truncate_dim"):
+            resolve(source(folder))
+
+
 def test_dense_layers_and_normalisation_are_read(tmp_path: Path) -> None:
     folder = folder_with(tmp_path)
     modules = json.loads((folder / "modules.json").read_text("utf-8"))

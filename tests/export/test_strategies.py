@@ -66,7 +66,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def unit(vectors: Sequence[object]) -> NDArray[np.float32]:
     rows = np.stack([np.asarray(vector, np.float32) for vector in vectors])
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def dense(encoder: Encoder) -> NDArray[np.float32]:
@@ -75,7 +75,7 @@ def dense(encoder: Encoder) -> NDArray[np.float32]:
 
 def entries(vectors: SparseVectors | None) -> list[dict[int, float]]:
     assert vectors is not None
-    return [dict(zip(*map(np.ndarray.tolist, row), strict=True)) for row in vectors]
+    return [dict(zip(ids.tolist(), weights.tolist(), strict=True)) for ids, weights in vectors]
 
 
 def assert_same_entries(found: list[dict[int, float]], expected: list[dict[int, float]]) -> None:

@@ -151,14 +151,13 @@ def save_language_model(folder: Path, family: str, *, layers: int = 4, longest: 
     """
     torch.manual_seed(0)
     settings = {"num_hidden_layers": layers, "max_position_embeddings": longest}
-    if family in ENCODERS:
-        kind = AutoModelForMaskedLM
-    else:
-        kind = AutoModelForCausalLM
-        settings["tie_word_embeddings"] = False
     words = tokenizer().get_vocab_size()
     made = AutoConfig.for_model(family, vocab_size=words, **{**_FAMILIES[family], **settings})
-    model = kind.from_config(made).eval()
+    if family in ENCODERS:
+        model = AutoModelForMaskedLM.from_config(made).eval()
+    else:
+        made.tie_word_embeddings = False
+        model = AutoModelForCausalLM.from_config(made).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

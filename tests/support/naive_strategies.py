@@ -67,7 +67,8 @@ class Naive:
     def logits(self, ids: list[int]) -> torch.Tensor:
         """The head's, (T, V)."""
         with torch.no_grad():
-            return self.model(torch.tensor([ids])).logits[0]
+            found: torch.Tensor = self.model(torch.tensor([ids])).logits[0]
+        return found
 
     def prompted(self, prompt: str, text: str, layer: int) -> torch.Tensor:
         """The last token's state of the PromptEOL line."""
@@ -114,7 +115,8 @@ class Naive:
                     hidden = hidden.clone()
                     hidden[0, slot] = hidden[0, -1]
                 hidden = block(hidden, attention_mask=mask, position_embeddings=angles)
-        return hidden[0, -1]
+        state: torch.Tensor = hidden[0, -1]
+        return state
 
     def contrastive(self, text: str, act: int, strength: float, layer: int) -> torch.Tensor:
         """Contrastive prompting, with the projection's own forward replaced."""
@@ -124,12 +126,14 @@ class Naive:
 
         def remember(heads: torch.Tensor) -> torch.Tensor:
             kept.append(heads[0, -1].clone())
-            return forward(heads)
+            given: torch.Tensor = forward(heads)
+            return given
 
         def subtract(heads: torch.Tensor) -> torch.Tensor:
             changed = heads.clone()
             changed[0, -1] = strength * (heads[0, -1] - kept[0])
-            return forward(changed)
+            given: torch.Tensor = forward(changed)
+            return given
 
         try:
             projection.forward = remember
@@ -148,10 +152,10 @@ class Naive:
         allowed = {one for word in words for one in self.piece(word)}
         if not allowed:
             heaviest = weights.topk(10)
-            chosen = zip(heaviest.indices.tolist(), heaviest.values.tolist(), strict=True)
+            chosen = list(zip(heaviest.indices.tolist(), heaviest.values.tolist(), strict=True))
         else:
             ranked = sorted(allowed, key=lambda one: -weights[one])[:top]
-            chosen = ((one, float(weights[one])) for one in ranked)
+            chosen = [(one, float(weights[one])) for one in ranked]
         return self.states(ids)[-1][-1], {one: weight for one, weight in chosen if weight > 0}
 
     def splade(self, text: str, top: int) -> dict[int, float]:
@@ -167,7 +171,7 @@ class Naive:
         rows = self.model.get_output_embeddings().weight.detach().numpy()
         made = MiniBatchKMeans(clusters, random_state=0, n_init=3, batch_size=4096).fit(rows)
         logits = self.states(self.plain(text))[-1].numpy() @ made.cluster_centers_.T
-        return np.log1p(np.maximum(logits, 0)).max(0)
+        return np.asarray(np.log1p(np.maximum(logits, 0)).max(0), np.float32)
 
 
 def quoted(text: str) -> str:

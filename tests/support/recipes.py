@@ -121,4 +121,5 @@ def recipes(draw: st.DrawFn) -> Recipe:
         tokens=outputs and mix is None and draw(st.booleans()),
         instruction=draw(st.none() | st.just("Do {instruction}: {text}!")),
         open_end=draw(st.booleans()),
+        smallest_dim=draw(st.none() | _WIDTHS),
     )
