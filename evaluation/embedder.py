@@ -73,6 +73,15 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         EvaluationError: A row is zero or not finite, so that it has no cosine.
     """
+    return np.asarray(rows / row_lengths(rows), np.float32)
+
+
+def row_lengths(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of ``rows``, shapes ``(N, D)`` to ``(N, 1)``.
+
+    Raises:
+        EvaluationError: A row is zero or not finite, so that it has no cosine.
+    """
     # einsum sums in float64 without a second array of that size.
     squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)[:, None]
     with np.errstate(over="ignore"):  # told below
@@ -83,7 +92,7 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
             f"{len(bad)} of {len(rows)} vectors have no direction, the first is number {bad[0]} "
             f"with length {lengths[bad[0], 0]}; check the encoder on that text"
         )
-    return np.asarray(rows / lengths, np.float32)
+    return np.asarray(lengths)
 
 
 def known_cosines(
