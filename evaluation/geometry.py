@@ -15,8 +15,8 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, unit_rows
 from .errors import EvaluationError
-from .scores import Measurement, cases_of, measure
-from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, mean_statistic
+from .scores import Cases, Measurement, cases_of, measure
+from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, Statistic, mean_statistic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Geometry:
         )
         random = cases_of(np.zeros(len(found)), found, covered=covered)
         measured = [
-            measure(self.name, metric, random, statistic, bootstrap=self.bootstrap)
+            self._measure(metric, random, statistic)
             for metric, statistic in (
                 ("anisotropy (mean cosine of random pairs)", mean_statistic),
                 ("uniformity", uniformity_statistic),
@@ -78,12 +78,13 @@ class Geometry:
                 role=self.role,
             )
             related = cases_of(np.zeros(len(found)), found, covered=covered)
-            measured.append(
-                measure(
-                    self.name, "alignment", related, alignment_statistic, bootstrap=self.bootstrap
-                )
-            )
+            measured.append(self._measure("alignment", related, alignment_statistic))
         return tuple(measured)
+
+    def _measure(self, metric: str, cases: Cases, statistic: Statistic) -> Measurement:
+        return measure(
+            self.name, metric, cases, statistic, bootstrap=self.bootstrap, higher_is_better=False
+        )
 
 
 def uniformity_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float:

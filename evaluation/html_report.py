@@ -116,10 +116,15 @@ def _task(task: str, standing: Standing) -> str:
     }
     rows = []
     for number, metric in enumerate(metrics):
-        best = max(scores[number].value for scores in own.values())
+        row = {name: scores[number] for name, scores in own.items()}
+        best = max(score.value for score in row.values())
         cells = [
-            _cell(scores[number], versus.get((name, metric)), leads=scores[number].value == best)
-            for name, scores in own.items()
+            _cell(
+                score,
+                versus.get((name, metric)),
+                leads=score.higher_is_better and score.value == best,
+            )
+            for name, score in row.items()
         ]
         rows.append(f"<tr><td>{escape(metric)}</td>{''.join(cells)}</tr>")
     heading = "".join(f"<th>{escape(name)}</th>" for name in own)

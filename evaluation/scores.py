@@ -37,6 +37,8 @@ class Score:
         high: Upper end.
         cases: How many cases the value was computed over.
         coverage: Share of the task's cases that could be used, [0, 1].
+        higher_is_better: Whether systems can be ranked by it; a mean cosine, for example, only
+            describes a space.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Score:
     high: float
     cases: int
     coverage: float
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,7 +145,13 @@ def cases_of(
 
 
 def measure(
-    name: str, metric: str, cases: Cases, statistic: Statistic, *, bootstrap: Bootstrap
+    name: str,
+    metric: str,
+    cases: Cases,
+    statistic: Statistic,
+    *,
+    bootstrap: Bootstrap,
+    higher_is_better: bool = True,
 ) -> Measurement:
     """Return the statistic over the covered cases with its interval.
 
@@ -173,6 +182,7 @@ def measure(
             high=ends.high,
             cases=count,
             coverage=count / len(covered),
+            higher_is_better=higher_is_better,
         ),
         cases=cases,
         statistic=statistic,

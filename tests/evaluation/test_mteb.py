@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,6 @@ from decant.evaluation import (
 )
 
 from .written import Partial, Written
-
-# Its import and its data loaders warn of their own affairs.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 TEXTS = st.lists(st.text("abc xyz", min_size=1).filter(str.strip), min_size=1, max_size=20)
 FEW = Bootstrap(resamples=2)
@@ -92,7 +90,7 @@ def retrieval_scores(mteb: Any, model: MtebEncoder, data: RetrievalSet) -> dict[
         metadata = described(mteb, "LocalRetrieval", "Retrieval")
 
         def load_data(self, *arguments: Any, **named: Any) -> None:
-            split = {
+            split: Any = {
                 "corpus": table(list(data.documents.items())),
                 "queries": table(list(data.queries.items())),
                 "relevant_docs": {query: data.relevant(query) for query in data.judgements},
@@ -111,21 +109,10 @@ def _scores(mteb: Any, model: MtebEncoder, task: Any) -> dict[str, float]:
     return scores
 
 
-class Named:
-    """The one thing of a task's metadata that the adapter reads."""
-
-    name = "Made"
-
-
 def encoded(model: MtebEncoder, batches: Any, **more: Any) -> Any:
-    """Call ``encode`` as mteb does."""
-    return model.encode(
-        batches,
-        task_metadata=Named,
-        hf_split="test",
-        hf_subset="default",
-        **more,  # type: ignore[arg-type,unused-ignore]
-    )
+    """Call ``encode`` as mteb does; of a task's metadata it reads the name alone."""
+    task: Any = SimpleNamespace(name="Made")
+    return model.encode(batches, task_metadata=task, hf_split="test", hf_subset="default", **more)
 
 
 def test_without_mteb_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +123,7 @@ def test_without_mteb_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_metadata_name_the_recipe(mteb: Any) -> None:
     encoder = HashEncoder(dim=8)
-    meta = MtebEncoder(encoder).mteb_model_meta
+    meta: Any = MtebEncoder(encoder).mteb_model_meta
     assert meta.name == f"decant/{encoder.recipe.base}"
     assert meta.revision == encoder.recipe.digest()
     assert (meta.embed_dim, meta.max_tokens) == (8, encoder.recipe.max_tokens)
