@@ -103,6 +103,9 @@ def evaluate(
         make_variations=make_variations,
         geometry=geometry,
     )
+    for file in (json, html):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
     names, kinds = system_names(systems), [kind_of(place) for place in systems]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
     results: list[SystemResult] = []

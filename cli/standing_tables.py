@@ -51,13 +51,17 @@ def _table(task: str, systems: list[str]) -> Table:
 
 
 def _cell(score: Score, versus: Versus | None) -> str:
-    """Return value x 100, its interval, coverage if not whole, and the test against the first."""
+    """Return value x 100, interval, cases, what is not covered, and the test against the first."""
     lines = [
         f"{100 * score.value:.1f}",
         f"{100 * score.low:.1f} to {100 * score.high:.1f}",
-        f"{score.coverage:.0%} of cases" if score.coverage < 1 else "",
+        f"{score.cases:,} {'case' if score.cases == 1 else 'cases'}",
     ]
+    if score.coverage < 1:
+        lines.append(f"coverage {min(score.coverage, 0.999):.1%}")  # never shown as whole
+    if score.note:
+        lines.append(printable(score.note))
     if versus is not None:
         difference = versus.comparison.difference
         lines.append(f"{100 * difference.value:+.1f}, p {difference.p_value:.2g}")
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)

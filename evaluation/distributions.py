@@ -17,7 +17,7 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, unit_rows
 from .errors import EvaluationError
-from .scores import Cases, Measurement, measure
+from .scores import Cases, Measurement, check_groups, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups
 
 _BLOCK = 1024  # 4 MB of cosines: what is done to them stays in the cache
@@ -144,6 +144,7 @@ class Separation:
         found, covered = known_cosines(embedder, first, second, role=self.role)
         labels = (np.arange(len(pairs)) < len(self.related)).astype(np.float64)
         cases = Cases(truth=labels, found=found, groups=labels.astype(np.intp), covered=covered)
+        check_groups(self.name, cases, ["the random pairs", "the related pairs"])
         return tuple(
             measure(
                 self.name,

@@ -25,14 +25,15 @@ class Geometry:
 
     Args:
         name: Of the task.
-        texts: Random pairs are drawn from them; each should come once.
+        texts: Random pairs are drawn from them; each comes once.
         related: Pairs that belong together.
         random_pairs: How many pairs are drawn.
         seed: Of the draws.
         role: Which prompt the texts get.
 
     Raises:
-        EvaluationError: There are fewer than two texts, or no random pairs.
+        EvaluationError: There are fewer than two texts, one comes twice, there are no random pairs,
+            or the seed is negative.
     """
 
     name: str
@@ -49,6 +50,13 @@ class Geometry:
                 f"{self.name}: {len(self.texts)} texts and {self.random_pairs} random pairs; "
                 "two texts and one pair are needed"
             )
+        if len(set(self.texts)) < len(self.texts):
+            raise EvaluationError(
+                f"{self.name}: {len(self.texts) - len(set(self.texts))} of {len(self.texts)} texts "
+                "come a second time, and a text is no pair with itself; take each once"
+            )
+        if self.seed < 0:
+            raise EvaluationError(f"{self.name}: the seed must not be negative, got {self.seed}")
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
         """Return anisotropy and uniformity over random pairs, then alignment of related ones."""

@@ -138,7 +138,9 @@ def _task(task: str, standing: Standing) -> str:
 def _cell(score: Score, versus: Versus | None, *, leads: bool) -> str:
     lines = [f"{100 * score.low:.1f} to {100 * score.high:.1f}", f"{score.cases:,} cases"]
     if score.coverage < 1:
-        lines.append(f"coverage {score.coverage:.1%}")
+        lines.append(f"coverage {min(score.coverage, 0.999):.1%}")  # never shown as whole
+    if score.note:
+        lines.append(escape(score.note))
     if versus is not None:
         difference = versus.comparison.difference
         lines.append(

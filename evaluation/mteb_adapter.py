@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import Encoder, Precision, Recipe, Role, need
 
-from .embedder import Embedder, known, row_lengths
+from .embedder import Embedder, embedded, known, row_lengths
 from .errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -133,13 +133,10 @@ class MtebEncoder:
             self._pass_over(task, texts, can)
         if not kept:
             raise EvaluationError(f"{task}: none of {len(texts)} texts can be embedded")
-        found = self._embedder.encode([texts[number] for number in kept], role=role).dense
-        if len(found) != len(kept):
-            raise EvaluationError(
-                f"{task}: the embedder gave {len(found)} vectors for {len(kept)} texts"
-            )
+        asked = [texts[number] for number in kept]
         try:
-            row_lengths(found)
+            found = embedded(self._embedder, asked, role=role)
+            row_lengths(found, asked)
         except EvaluationError as error:
             raise EvaluationError(f"{task}: {error}") from error
         if len(kept) == len(texts):

@@ -71,7 +71,7 @@ def test_word_vectors_are_scored_on_everything_with_tables_and_files(
         *OUTPUTS,
     )
     assert ran.code == Exit.OK, ran.err
-    for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "83% of cases"):
+    for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "coverage 83.3%"):
         assert shown in ran.out
     read = json.loads(Path("out.json").read_text())
     (system,) = read["systems"]

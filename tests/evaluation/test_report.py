@@ -99,6 +99,7 @@ def test_the_standing_is_plain_json() -> None:
         "cases",
         "coverage",
         "higher_is_better",
+        "note",
     }
     assert read["comparisons"][1]["comparison"]["difference"]["p_value"] <= 1
 
