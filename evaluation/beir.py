@@ -104,13 +104,13 @@ def read_beir(folder: Path, *, name: str | None = None) -> RetrievalSet:
         judged = folder / "qrels" / "test.tsv"
     return RetrievalSet(
         name=folder.name if name is None else name,
-        documents=_texts(folder / "corpus.jsonl"),
-        queries=_texts(folder / "queries.jsonl"),
+        documents=_texts(folder / "corpus.jsonl", "documents"),
+        queries=_texts(folder / "queries.jsonl", "queries"),
         judgements=_judgements(judged),
     )
 
 
-def _texts(file: Path) -> dict[str, str]:
+def _texts(file: Path, what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, line in numbered_lines(file):
         where = f"{file}:{number}"
@@ -129,7 +129,7 @@ def _texts(file: Path) -> dict[str, str]:
             raise EvaluationError(f"{where}: the id {key!r} comes a second time")
         found[key] = f"{title} {body}".strip() if title else body
     if not found:
-        raise EvaluationError(f"{file}: there are no lines")
+        raise EvaluationError(f"{file}: there are no {what}")
     return found
 
 

@@ -232,6 +232,6 @@ def _check_correlated(first: Floats, second: Floats) -> None:
         # their ranks would be noise.
         if np.ptp(values) <= _ROUNDING * np.abs(values).max():
             raise EvaluationError(
-                f"all {len(values)} values are {values[0]:.6g}: a correlation with a constant is "
+                f"all {len(values)} values are {values[0]:.6}: a correlation with a constant is "
                 "not defined"
             )
