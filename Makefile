@@ -11,7 +11,7 @@ DEV = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-slow test-live test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-slow test-live test-mteb test-gpu check fix bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -35,6 +35,9 @@ test-slow: $(DEV)  ## run the slow tests
 
 test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
+
+test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself
+	$(BIN)/pytest tests/evaluation/test_mteb.py $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
 test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu

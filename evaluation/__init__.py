@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .geometry import effective_rank as effective_rank
     from .html_report import html_page as html_page
     from .html_report import write_html as write_html
+    from .mteb_adapter import MtebEncoder as MtebEncoder
+    from .mteb_adapter import Unembeddable as Unembeddable
     from .pairs import LabelledPairs as LabelledPairs
     from .pairs import PairClassification as PairClassification
     from .pairs import best_accuracy as best_accuracy
@@ -80,6 +82,7 @@ _HOME = {
     "Geometry": "geometry",
     "LabelledPairs": "pairs",
     "Measurement": "scores",
+    "MtebEncoder": "mteb_adapter",
     "PairClassification": "pairs",
     "PartialEmbedder": "embedder",
     "Retrieval": "retrieval",
@@ -93,6 +96,7 @@ _HOME = {
     "Sts": "sts",
     "SystemResult": "running",
     "Task": "scores",
+    "Unembeddable": "mteb_adapter",
     "Unknown": "analogies",
     "Variation": "variations",
     "Versus": "running",
@@ -125,7 +129,16 @@ _HOME = {
     "word_similarity_task": "similarity",
     "write_html": "html_report",
 }
-_LIGHT = {"analogy_files", "beir", "classical", "embedder", "errors", "variations", "wrapped"}
+_LIGHT = {
+    "analogy_files",
+    "beir",
+    "classical",
+    "embedder",
+    "errors",
+    "mteb_adapter",
+    "variations",
+    "wrapped",
+}
 _MORE_PACKAGES = {
     "analogies": ("sklearn",),
     "analogy_solvers": ("sklearn",),

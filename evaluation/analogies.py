@@ -102,6 +102,11 @@ class Analogies:
         rows = unit_vectors(embedder, held, role=self.role)
         number_of = {word: number for number, word in enumerate(held)}
         asked = [_Asked.of(category, number_of) for category in self.categories]
+        if not any(part.answerable(one).any() for part in asked for one in self.solvers):
+            raise EvaluationError(
+                f"{self.name}: {len(held)} of {len(words)} words can be embedded, and no question "
+                "can be asked with them"
+            )
         found: list[Measurement] = []
         for solver in self.solvers:
             hits = [_hits(solver, rows, part, seed=self.seed) for part in asked]

@@ -81,6 +81,8 @@ def read_google_analogies(file: Path) -> tuple[Category, ...]:
         where = f"{file}:{number}"
         if line.startswith(":"):
             name = line[1:].strip()
+            if not name:
+                raise EvaluationError(f"{where}: a category without a name")
             if name in found:
                 raise EvaluationError(f"{where}: the category {name!r} comes a second time")
             found[name] = []
@@ -93,7 +95,10 @@ def read_google_analogies(file: Path) -> tuple[Category, ...]:
         found[name].append(words)
     if not found:
         raise EvaluationError(f"{file}: there are no questions")
-    return tuple(_category(name, lines) for name, lines in found.items())
+    try:
+        return tuple(_category(name, lines) for name, lines in found.items())
+    except EvaluationError as error:
+        raise EvaluationError(f"{file}: {error}") from error
 
 
 def read_bats(folder: Path) -> tuple[Category, ...]:
@@ -109,7 +114,16 @@ def read_bats(folder: Path) -> tuple[Category, ...]:
     files = sorted(folder.rglob("*.txt"))
     if not files:
         raise EvaluationError(f"{folder}: there are no .txt files")
-    return tuple(all_questions(file.stem, _bats_pairs(file)) for file in files)
+    return tuple(_bats_category(file) for file in files)
+
+
+def _bats_category(file: Path) -> Category:
+    pairs = _bats_pairs(file)
+    if len(pairs) < 2:
+        raise EvaluationError(
+            f"{file}: there are no questions: {len(pairs)} pairs, and a question needs two"
+        )
+    return all_questions(file.stem, pairs)
 
 
 def _bats_pairs(file: Path) -> tuple[WordPair, ...]:

@@ -29,6 +29,7 @@ CONTESTS = (
     (Variation.PARAPHRASE, Variation.NEGATION),
     (Variation.SYNONYM, Variation.ANTONYM),
     (Variation.PARAPHRASE, Variation.JUMBLED),
+    (Variation.EXCLAMATION, Variation.NEGATION),
 )
 """Which variation should stay closer than which."""
 
@@ -86,19 +87,28 @@ class Anchors:
             )
             can = np.array([covered[i, closer] and covered[i, farther] for i in both], np.bool_)
             metric = f"win rate, {closer.value} over {farther.value}"
-            found.append(self._mean(metric, wins, can))
+            found.append(self._mean(metric, wins, can, ranks=True))
         for variation in Variation:
             having = [i for i, one in enumerate(self.anchors) if variation in one.variants]
             if not having:
                 continue
             values = np.array([cosines.get((i, variation), 0.0) for i in having])
             can = np.array([covered[i, variation] for i in having], np.bool_)
-            found.append(self._mean(f"mean cosine, {variation.value}", values, can))
+            found.append(self._mean(f"mean cosine, {variation.value}", values, can, ranks=False))
         return tuple(found)
 
-    def _mean(self, metric: str, values: Floats, covered: NDArray[np.bool_]) -> Measurement:
+    def _mean(
+        self, metric: str, values: Floats, covered: NDArray[np.bool_], *, ranks: bool
+    ) -> Measurement:
         cases = cases_of(np.zeros(len(values)), values, covered=covered)
-        return measure(self.name, metric, cases, mean_statistic, bootstrap=self.bootstrap)
+        return measure(
+            self.name,
+            metric,
+            cases,
+            mean_statistic,
+            bootstrap=self.bootstrap,
+            higher_is_better=ranks,
+        )
 
     def _cosines(
         self, embedder: Embedder
@@ -119,28 +129,39 @@ def read_anchors(file: Path, *, make: bool, seed: int = 0) -> tuple[Anchor, ...]
 
     Args:
         file: Lines of one sentence need not stand together; the kinds are the values of
-            :class:`Variation`, for example ``paraphrase``.
+            :class:`Variation`, for example ``paraphrase``. With ``make``, a sentence may also
+            stand alone on a line.
         make: Add the variations that need no model, where the file has none of that kind.
         seed: Of the order of jumbled words.
 
     Raises:
-        EvaluationError: A line has other columns or an unknown kind, a text is empty, or a kind
-            comes twice for a sentence.
+        EvaluationError: There are no lines, a line has other columns or an unknown kind, a text is
+            empty, a kind comes twice for a sentence, or one cannot be made for it.
         OSError: The file cannot be read.
     """
     kinds = {one.value: one for one in Variation}
     found: dict[str, dict[Variation, str]] = {}
+    first_line: dict[str, int] = {}
     for number, line in numbered_lines(file):
-        base, kind, variant = columns(file, number, line, count=3)
+        alone = make and "\t" not in line
+        base, kind, variant = (line, "", "") if alone else columns(file, number, line, count=3)
+        variants = found.setdefault(text(file, number, base), {})
+        first_line.setdefault(base, number)
+        if alone:
+            continue
         if kind not in kinds:
             raise EvaluationError(
                 f"{file}:{number}: {kind!r} is no variation; known are {', '.join(kinds)}"
             )
-        variants = found.setdefault(text(file, number, base), {})
         if kinds[kind] in variants:
             raise EvaluationError(f"{file}:{number}: a second {kind} of {base!r}")
         variants[kinds[kind]] = text(file, number, variant)
-    made = {base: made_variations(base, seed=seed) if make else {} for base in found}
-    return tuple(
-        Anchor(base=base, variants={**made[base], **variants}) for base, variants in found.items()
-    )
+    if not found:
+        raise EvaluationError(f"{file}: there are no sentences")
+    if make:
+        for base, variants in found.items():
+            try:
+                found[base] = {**made_variations(base, seed=seed), **variants}
+            except EvaluationError as error:
+                raise EvaluationError(f"{file}:{first_line[base]}: {error}") from error
+    return tuple(Anchor(base=base, variants=variants) for base, variants in found.items())

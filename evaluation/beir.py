@@ -16,6 +16,7 @@ from .errors import EvaluationError
 from .reading import columns, numbered_lines
 
 _SHOWN = 3
+_HIGHEST = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,8 @@ class RetrievalSet:
             are not relevant.
 
     Raises:
-        EvaluationError: There are no documents, queries or relevant documents, or a judgement
-            names a document or query that is not here.
+        EvaluationError: There are no documents, queries or relevant documents, a judgement names
+            a document or query that is not here, or a grade is no whole number up to 1000.
     """
 
     name: str
@@ -46,6 +47,11 @@ class RetrievalSet:
         for what, part in (("documents", self.documents), ("queries", self.queries)):
             if not part:
                 raise EvaluationError(f"{self.name}: there are no {what}")
+            ids: list[object] = [*part]
+            if loose := [one for one in ids if not isinstance(one, str)]:
+                raise EvaluationError(
+                    f"{self.name}: ids of {what} must be strings, got {loose[0]!r}"
+                )
         absent = [query for query in self.judgements if query not in self.queries]
         if absent:
             raise EvaluationError(
@@ -62,12 +68,24 @@ class RetrievalSet:
                 f"{self.name}: the judgements name {_some(sorted(lost))}, which are no documents "
                 "of the corpus; take the corpus that the judgements were made for"
             )
+        for query, grades in self.judgements.items():
+            for document, grade in grades.items():
+                if not _whole(grade):
+                    raise EvaluationError(
+                        f"{self.name}: the grade of {query!r} and {document!r} is {grade!r}, not a "
+                        f"whole number up to {_HIGHEST}"
+                    )
         if not any(self.relevant(query) for query in self.judgements):
             raise EvaluationError(f"{self.name}: no query has a relevant document")
 
     def relevant(self, query: str) -> dict[str, int]:
         """Return the grades above zero of a judged query."""
         return {document: grade for document, grade in self.judgements[query].items() if grade > 0}
+
+
+def _whole(grade: object) -> bool:
+    # trec_eval counts documents for every grade up to the highest.
+    return isinstance(grade, int) and grade <= _HIGHEST
 
 
 def read_beir(folder: Path, *, name: str | None = None) -> RetrievalSet:
@@ -86,13 +104,13 @@ def read_beir(folder: Path, *, name: str | None = None) -> RetrievalSet:
         judged = folder / "qrels" / "test.tsv"
     return RetrievalSet(
         name=folder.name if name is None else name,
-        documents=_texts(folder / "corpus.jsonl"),
-        queries=_texts(folder / "queries.jsonl"),
+        documents=_texts(folder / "corpus.jsonl", "documents"),
+        queries=_texts(folder / "queries.jsonl", "queries"),
         judgements=_judgements(judged),
     )
 
 
-def _texts(file: Path) -> dict[str, str]:
+def _texts(file: Path, what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, line in numbered_lines(file):
         where = f"{file}:{number}"
@@ -110,6 +128,8 @@ def _texts(file: Path) -> dict[str, str]:
         if key in found:
             raise EvaluationError(f"{where}: the id {key!r} comes a second time")
         found[key] = f"{title} {body}".strip() if title else body
+    if not found:
+        raise EvaluationError(f"{file}: there are no {what}")
     return found
 
 
@@ -131,6 +151,8 @@ def _judgements(file: Path) -> dict[str, dict[str, int]]:
                 f"{file}:{number}: {query!r} and {document!r} are judged a second time"
             )
         grades[document] = value
+    if not found:
+        raise EvaluationError(f"{file}: there are no judgements")
     return found
 
 

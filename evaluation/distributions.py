@@ -17,7 +17,7 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, unit_rows
 from .errors import EvaluationError
-from .scores import Cases, Measurement, measure
+from .scores import Cases, Measurement, check_groups, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups
 
 _BLOCK = 1024  # 4 MB of cosines: what is done to them stays in the cache
@@ -144,15 +144,23 @@ class Separation:
         found, covered = known_cosines(embedder, first, second, role=self.role)
         labels = (np.arange(len(pairs)) < len(self.related)).astype(np.float64)
         cases = Cases(truth=labels, found=found, groups=labels.astype(np.intp), covered=covered)
+        check_groups(self.name, cases, ["the random pairs", "the related pairs"])
         return tuple(
-            measure(self.name, metric, cases, statistic, bootstrap=self.bootstrap)
-            for metric, statistic in (
-                ("AUROC, related over random", auroc_statistic),
-                ("Cohen's d, related over random", cohens_d_statistic),
-                ("mean cosine, related", _mean_related),
-                ("mean cosine, random", _mean_random),
-                ("std of cosine, related", _std_related),
-                ("std of cosine, random", _std_random),
+            measure(
+                self.name,
+                metric,
+                cases,
+                statistic,
+                bootstrap=self.bootstrap,
+                higher_is_better=ranks,
+            )
+            for metric, statistic, ranks in (
+                ("AUROC, related over random", auroc_statistic, True),
+                ("Cohen's d, related over random", cohens_d_statistic, True),
+                ("mean cosine, related", _mean_related, False),
+                ("mean cosine, random", _mean_random, False),
+                ("std of cosine, related", _std_related, False),
+                ("std of cosine, random", _std_random, False),
             )
         )
 

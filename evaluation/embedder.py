@@ -55,35 +55,62 @@ def unit_vectors(embedder: Embedder, texts: Sequence[str], *, role: Role) -> NDA
     """Return the vectors of known texts at unit length, float32, shape ``(len(texts), D)``.
 
     Raises:
-        EvaluationError: A vector is zero or not finite; the message holds its text's index.
+        EvaluationError: A vector is zero or not finite, and the message holds its text; or there
+            is not one vector for each text.
 
     >>> from decant.embedders import HashEncoder
     >>> unit_vectors(HashEncoder(dim=4), ["a", "b"], role=Role.QUERY).shape
     (2, 4)
     """
+    return unit_rows(embedded(embedder, texts, role=role), texts)
+
+
+def embedded(embedder: Embedder, texts: Sequence[str], *, role: Role) -> NDArray[np.float32]:
+    """Return the vectors of known texts as they are, float32, shape ``(len(texts), D)``.
+
+    Raises:
+        EvaluationError: There is not one vector for each text.
+    """
     dense = embedder.encode(texts, role=role).dense
-    if len(dense) != len(texts):
-        raise EvaluationError(f"the embedder gave {len(dense)} vectors for {len(texts)} texts")
-    return unit_rows(dense)
+    if dense.ndim != 2 or len(dense) != len(texts):
+        raise EvaluationError(
+            f"the embedder gave an array of shape {dense.shape} for {len(texts)} texts; it must "
+            "give one row for each"
+        )
+    return dense
 
 
-def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``rows`` at unit length; shape ``(N, D)``, float32.
+def unit_rows(rows: NDArray[np.float32], texts: Sequence[str] | None = None) -> NDArray[np.float32]:
+    """Return ``rows`` at unit length; shape ``(N, D)``, float32; ``texts`` are for the message.
 
     Raises:
         EvaluationError: A row is zero or not finite, so that it has no cosine.
     """
+    return np.asarray(rows / row_lengths(rows, texts), np.float32)
+
+
+def row_lengths(
+    rows: NDArray[np.float32], texts: Sequence[str] | None = None
+) -> NDArray[np.float32]:
+    """Return the lengths of ``rows``, shapes ``(N, D)`` to ``(N, 1)``; ``texts`` as above.
+
+    Raises:
+        EvaluationError: A row is zero or not finite, so that it has no cosine.
+    """
+    if rows.ndim != 2:
+        raise EvaluationError(f"vectors must be rows of a matrix, got the shape {rows.shape}")
     # einsum sums in float64 without a second array of that size.
     squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)[:, None]
     with np.errstate(over="ignore"):  # told below
         lengths = np.sqrt(squares).astype(np.float32)
     bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
     if len(bad):
+        which = "" if texts is None else f", of {texts[bad[0]][:80]!r},"
         raise EvaluationError(
-            f"{len(bad)} of {len(rows)} vectors have no direction, the first is number {bad[0]} "
-            f"with length {lengths[bad[0], 0]}; check the encoder on that text"
+            f"{len(bad)} of {len(rows)} vectors have no direction, the first is number {bad[0]}"
+            f"{which} with length {lengths[bad[0], 0]}; check the encoder on that text"
         )
-    return np.asarray(rows / lengths, np.float32)
+    return np.asarray(lengths)
 
 
 def known_cosines(

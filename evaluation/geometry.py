@@ -15,8 +15,8 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, unit_rows
 from .errors import EvaluationError
-from .scores import Measurement, cases_of, measure
-from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, mean_statistic
+from .scores import Cases, Measurement, cases_of, measure
+from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, Statistic, mean_statistic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +25,15 @@ class Geometry:
 
     Args:
         name: Of the task.
-        texts: Random pairs are drawn from them; each should come once.
+        texts: Random pairs are drawn from them; each comes once.
         related: Pairs that belong together.
         random_pairs: How many pairs are drawn.
         seed: Of the draws.
         role: Which prompt the texts get.
 
     Raises:
-        EvaluationError: There are fewer than two texts, or no random pairs.
+        EvaluationError: There are fewer than two texts, one comes twice, there are no random pairs,
+            or the seed is negative.
     """
 
     name: str
@@ -49,6 +50,13 @@ class Geometry:
                 f"{self.name}: {len(self.texts)} texts and {self.random_pairs} random pairs; "
                 "two texts and one pair are needed"
             )
+        if len(set(self.texts)) < len(self.texts):
+            raise EvaluationError(
+                f"{self.name}: {len(self.texts) - len(set(self.texts))} of {len(self.texts)} texts "
+                "come a second time, and a text is no pair with itself; take each once"
+            )
+        if self.seed < 0:
+            raise EvaluationError(f"{self.name}: the seed must not be negative, got {self.seed}")
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
         """Return anisotropy and uniformity over random pairs, then alignment of related ones."""
@@ -64,7 +72,7 @@ class Geometry:
         )
         random = cases_of(np.zeros(len(found)), found, covered=covered)
         measured = [
-            measure(self.name, metric, random, statistic, bootstrap=self.bootstrap)
+            self._measure(metric, random, statistic)
             for metric, statistic in (
                 ("anisotropy (mean cosine of random pairs)", mean_statistic),
                 ("uniformity", uniformity_statistic),
@@ -78,12 +86,13 @@ class Geometry:
                 role=self.role,
             )
             related = cases_of(np.zeros(len(found)), found, covered=covered)
-            measured.append(
-                measure(
-                    self.name, "alignment", related, alignment_statistic, bootstrap=self.bootstrap
-                )
-            )
+            measured.append(self._measure("alignment", related, alignment_statistic))
         return tuple(measured)
+
+    def _measure(self, metric: str, cases: Cases, statistic: Statistic) -> Measurement:
+        return measure(
+            self.name, metric, cases, statistic, bootstrap=self.bootstrap, higher_is_better=False
+        )
 
 
 def uniformity_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float:

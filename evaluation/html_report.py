@@ -116,10 +116,15 @@ def _task(task: str, standing: Standing) -> str:
     }
     rows = []
     for number, metric in enumerate(metrics):
-        best = max(scores[number].value for scores in own.values())
+        row = {name: scores[number] for name, scores in own.items()}
+        best = max(score.value for score in row.values())
         cells = [
-            _cell(scores[number], versus.get((name, metric)), leads=scores[number].value == best)
-            for name, scores in own.items()
+            _cell(
+                score,
+                versus.get((name, metric)),
+                leads=score.higher_is_better and score.value == best,
+            )
+            for name, score in row.items()
         ]
         rows.append(f"<tr><td>{escape(metric)}</td>{''.join(cells)}</tr>")
     heading = "".join(f"<th>{escape(name)}</th>" for name in own)
@@ -133,7 +138,9 @@ def _task(task: str, standing: Standing) -> str:
 def _cell(score: Score, versus: Versus | None, *, leads: bool) -> str:
     lines = [f"{100 * score.low:.1f} to {100 * score.high:.1f}", f"{score.cases:,} cases"]
     if score.coverage < 1:
-        lines.append(f"coverage {score.coverage:.1%}")
+        lines.append(f"coverage {min(score.coverage, 0.999):.1%}")  # never shown as whole
+    if score.note:
+        lines.append(escape(score.note))
     if versus is not None:
         difference = versus.comparison.difference
         lines.append(

@@ -18,7 +18,7 @@ from decant.embedders import Role
 from .embedder import Embedder, known_cosines
 from .errors import EvaluationError
 from .reading import columns, numbered_lines, text
-from .scores import Measurement, cases_of, measure
+from .scores import Measurement, cases_of, check_groups, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups
 
 
@@ -33,7 +33,7 @@ class LabelledPairs:
         second: The other.
 
     Raises:
-        EvaluationError: The parts differ in length, or a label does not occur.
+        EvaluationError: The parts differ in length, or a label does not occur, or is another.
     """
 
     name: str
@@ -47,6 +47,8 @@ class LabelledPairs:
                 f"{self.name}: {len(self.labels)} labels for {len(self.first)} and "
                 f"{len(self.second)} texts"
             )
+        if not set(self.labels) <= {False, True}:
+            raise EvaluationError(f"{self.name}: labels must be true or false, got {self.labels}")
         if len(set(self.labels)) < 2:
             raise EvaluationError(f"{self.name}: {len(self.labels)} pairs without both labels")
 
@@ -92,6 +94,10 @@ class PairClassification:
         cases = cases_of(
             labels.astype(np.float64), found, groups=labels.astype(np.intp), covered=covered
         )
+        both = "both labels are needed"
+        check_groups(
+            self.name, cases, [f"the pairs labelled 0; {both}", f"the pairs labelled 1; {both}"]
+        )
         return tuple(
             measure(self.name, metric, cases, statistic, bootstrap=self.bootstrap)
             for metric, statistic in (
@@ -120,6 +126,11 @@ def read_labelled_pairs(file: Path) -> LabelledPairs:
         labels.append(label.strip() == "1")
         first.append(text(file, number, one))
         second.append(text(file, number, two))
+    if len(set(labels)) < 2:
+        raise EvaluationError(
+            f"{file}: {sum(labels)} pairs labelled 1 and {len(labels) - sum(labels)} labelled 0; "
+            "both labels are needed"
+        )
     return LabelledPairs(
         name=file.stem, labels=tuple(labels), first=tuple(first), second=tuple(second)
     )
@@ -135,6 +146,9 @@ def best_accuracy(truth: Floats, found: Floats) -> Threshold:
 
     Cutting above or below all pairs is among the choices; of equal cuts, the highest is taken.
 
+    Raises:
+        EvaluationError: There are no pairs, or a cosine is not finite.
+
     >>> best_accuracy(np.array([1.0, 0.0, 1.0]), np.array([0.9, 0.5, 0.1])).value
     0.6666666666666666
     """
@@ -146,8 +160,14 @@ def best_accuracy(truth: Floats, found: Floats) -> Threshold:
 
 
 def best_f1(truth: Floats, found: Floats) -> Threshold:
-    """Return the cut with the highest harmonic mean of precision and recall; shapes ``(C,)``."""
+    """Return the cut with the highest harmonic mean of precision and recall; shapes ``(C,)``.
+
+    Raises:
+        EvaluationError: As :func:`best_accuracy`, or no pair belongs together.
+    """
     cuts, taken, right = _cuts(truth, found)
+    if not right[-1]:
+        raise EvaluationError(f"none of {len(truth)} pairs belongs together: F1 is not defined")
     f1 = 2 * right / np.maximum(taken + right[-1], 1)
     best = int(f1.argmax())
     return Threshold(value=float(f1[best]), at=float(cuts[best]))
@@ -158,6 +178,8 @@ def _cuts(truth: Floats, found: Floats) -> tuple[Floats, Floats, Floats]:
 
     Equal cosines cannot be cut apart; a cut lies in the middle between two neighbours.
     """
+    if not len(found) or not np.isfinite(found).all():
+        raise EvaluationError(f"a threshold needs pairs with finite cosines, got {found}")
     order = np.argsort(-found, kind="stable")
     values = found[order]
     right = np.concatenate([[0.0], np.cumsum(truth[order])])

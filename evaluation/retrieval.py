@@ -9,7 +9,7 @@ Every query's value is kept, so that two encoders can be compared query by query
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ir_measures
 import numpy as np
@@ -35,7 +35,7 @@ class Retrieval:
     Queries without a relevant document cannot be answered and are left out, as are queries that
     the embedder does not know; both lower the coverage, which is the share of judged queries.
     Documents that the embedder does not know, or that are blank, cannot be found: if one is
-    relevant, it counts as missed.
+    relevant, it counts as missed, and each score's note says how many there are.
 
     Args:
         data: Documents, queries and judgements.
@@ -70,7 +70,8 @@ class Retrieval:
         if not asked:
             raise EvaluationError(f"{self.name}: none of the {len(judged)} queries can be embedded")
         run = ranked(self.data, asked, embedder, depth=self.depth)
-        return tuple(
+        note = self._note(embedder)
+        measured = (
             measure(
                 self.name,
                 metric,
@@ -80,6 +81,12 @@ class Retrieval:
             )
             for metric, per_query in _measured(self.data, run, depth=self.depth).items()
         )
+        return tuple(replace(one, score=replace(one.score, note=note)) for one in measured)
+
+    def _note(self, embedder: Embedder) -> str:
+        texts = list(self.data.documents.values())
+        lost = len(texts) - int(known(embedder, texts).sum())
+        return f"{lost:,} of {len(texts):,} documents not embedded" if lost else ""
 
 
 def ranked(

@@ -114,10 +114,13 @@ def side_by_side(results: Sequence[SystemResult]) -> Standing:
     for other in results[1:]:
         if len(other.measurements) != len(first.measurements):
             raise EvaluationError(f"{first.name} and {other.name} were scored on different tasks")
-        versus += [
-            Versus(first=first.name, second=other.name, comparison=compare(one, two))
-            for one, two in zip(first.measurements, other.measurements, strict=True)
-        ]
+        try:
+            versus += [
+                Versus(first=first.name, second=other.name, comparison=compare(one, two))
+                for one, two in zip(first.measurements, other.measurements, strict=True)
+            ]
+        except EvaluationError as error:
+            raise EvaluationError(f"{first.name} and {other.name}: {error}") from error
     return Standing(
         systems=tuple(
             SystemScores(name=one.name, scores=tuple(part.score for part in one.measurements))

@@ -6,6 +6,7 @@ Invariant: ``score`` is the statistic over the covered cases, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +38,10 @@ class Score:
         high: Upper end.
         cases: How many cases the value was computed over.
         coverage: Share of the task's cases that could be used, [0, 1].
+        higher_is_better: Whether systems can be ranked by it; a mean cosine, for example, only
+            describes a space.
+        note: What else a reader must know, for example that documents could not be embedded;
+            empty if there is nothing.
     """
 
     name: str
@@ -46,6 +51,8 @@ class Score:
     high: float
     cases: int
     coverage: float
+    higher_is_better: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,8 +148,33 @@ def cases_of(
     )
 
 
+def check_groups(name: str, cases: Cases, groups: Sequence[str]) -> None:
+    """Refuse cases of which some, but not all, groups have nothing covered.
+
+    Args:
+        name: Of the task.
+        cases: Whose groups are numbers of ``groups``; :func:`measure` refuses those without any
+            covered one.
+        groups: What each group is called, with what to do about it.
+
+    Raises:
+        EvaluationError: A group is not covered; the message holds what it is called.
+    """
+    if not cases.covered.any():
+        return
+    lost = np.setdiff1d(cases.groups, cases.groups[cases.covered])
+    if len(lost):
+        raise EvaluationError(f"{name}: nothing can be embedded of {groups[lost[0]]}")
+
+
 def measure(
-    name: str, metric: str, cases: Cases, statistic: Statistic, *, bootstrap: Bootstrap
+    name: str,
+    metric: str,
+    cases: Cases,
+    statistic: Statistic,
+    *,
+    bootstrap: Bootstrap,
+    higher_is_better: bool = True,
 ) -> Measurement:
     """Return the statistic over the covered cases with its interval.
 
@@ -152,7 +184,9 @@ def measure(
     covered = cases.covered
     count = int(covered.sum())
     if count == 0:
-        raise EvaluationError(f"{name}: none of the {len(covered)} cases can be embedded")
+        raise EvaluationError(
+            f"{name}: none of the {len(covered)} cases can be embedded ({metric})"
+        )
     lost = np.setdiff1d(cases.groups, cases.groups[covered])
     if len(lost):
         raise EvaluationError(
@@ -173,6 +207,7 @@ def measure(
             high=ends.high,
             cases=count,
             coverage=count / len(covered),
+            higher_is_better=higher_is_better,
         ),
         cases=cases,
         statistic=statistic,
@@ -196,17 +231,24 @@ def compare(first: Measurement, second: Measurement) -> Comparison:
     if not (np.array_equal(left.truth, right.truth) and np.array_equal(left.groups, right.groups)):
         raise EvaluationError(f"{one.name}: the two encoders were scored on different data")
     shared = left.covered & right.covered
-    if not shared.any():
+    count = int(shared.sum())
+    if not count:
         raise EvaluationError(f"{one.name}: no case is covered by both encoders")
     truth, groups = left.truth[shared], left.groups[shared]
     found = left.found[shared], right.found[shared]
-    return Comparison(
-        name=one.name,
-        metric=one.metric,
-        first=first.statistic(truth, found[0], groups),
-        second=first.statistic(truth, found[1], groups),
-        difference=paired_difference(
-            first.statistic, truth, found, groups, settings=first.bootstrap
-        ),
-        cases=int(shared.sum()),
-    )
+    try:
+        return Comparison(
+            name=one.name,
+            metric=one.metric,
+            first=first.statistic(truth, found[0], groups),
+            second=first.statistic(truth, found[1], groups),
+            difference=paired_difference(
+                first.statistic, truth, found, groups, settings=first.bootstrap
+            ),
+            cases=count,
+        )
+    except EvaluationError as error:
+        raise EvaluationError(
+            f"{one.name}, {one.metric}, over the {count} of {len(shared)} cases that both encoders "
+            f"cover: {error}"
+        ) from error

@@ -18,6 +18,8 @@ from scipy import stats
 
 from .errors import EvaluationError
 
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+
 Floats = NDArray[np.float64]
 Groups = NDArray[np.intp]
 Statistic = Callable[[Floats, Floats, Groups], float]
@@ -42,10 +44,10 @@ class Bootstrap:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.resamples < 1 or not 0 < self.level < 1:
+        if self.resamples < 1 or not 0 < self.level < 1 or self.seed < 0:
             raise EvaluationError(
-                f"resamples must be positive and level between 0 and 1, "
-                f"got {self.resamples} and {self.level}"
+                f"resamples must be positive, level between 0 and 1 and seed not negative, "
+                f"got {self.resamples}, {self.level} and {self.seed}"
             )
 
 
@@ -85,7 +87,7 @@ def spearman(first: Floats, second: Floats) -> float:
 
     Raises:
         EvaluationError: Fewer than two values, lengths differ, a value is not finite, or one
-            side is constant: the correlation is not defined.
+            side is constant but for the rounding of float32: the correlation is not defined.
 
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
     0.5
@@ -226,8 +228,10 @@ def _check_correlated(first: Floats, second: Floats) -> None:
         if not np.isfinite(values).all():
             where = int(np.flatnonzero(~np.isfinite(values))[0])
             raise EvaluationError(f"value number {where} is {values[where]}, not a finite number")
-        if (values == values[0]).all():
+        # Cosines are made of float32: closer than that they differ by how they were rounded, and
+        # their ranks would be noise.
+        if np.ptp(values) <= _ROUNDING * np.abs(values).max():
             raise EvaluationError(
-                f"all {len(values)} values are {values[0]}: a correlation with a constant is "
+                f"all {len(values)} values are {values[0]:.6}: a correlation with a constant is "
                 "not defined"
             )

@@ -8,6 +8,7 @@ aggregations that give different numbers and must not be mixed: the mean of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from decant.embedders import Role
 from .embedder import Embedder, known_cosines
 from .errors import EvaluationError
 from .reading import columns, finite, numbered_lines, text
-from .scores import Cases, Measurement, measure
+from .scores import Cases, Measurement, check_groups, measure
 from .statistics import BOOTSTRAP, Bootstrap, mean_spearman_statistic, spearman_statistic
 
 METRIC = "cosine Spearman"
@@ -36,7 +37,7 @@ class ScoredPairs:
         second: The other.
 
     Raises:
-        EvaluationError: The parts differ in length, or there are none.
+        EvaluationError: The parts differ in length, there are none, or a score is not finite.
     """
 
     name: str
@@ -52,6 +53,11 @@ class ScoredPairs:
             )
         if not self.scores:
             raise EvaluationError(f"{self.name}: there are no pairs")
+        for number, score in enumerate(self.scores):
+            if not math.isfinite(score):
+                raise EvaluationError(
+                    f"{self.name}: the score of pair {number} is {score}; leave that pair out"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +116,14 @@ class Sts:
         first = [item for one in self.sets for item in one.first]
         second = [item for one in self.sets for item in one.second]
         found, covered = known_cosines(embedder, first, second, role=self.role)
-        return Cases(
+        cases = Cases(
             truth=np.array([score for one in self.sets for score in one.scores]),
             found=found,
             groups=np.repeat(np.arange(len(self.sets)), [len(one.scores) for one in self.sets]),
             covered=covered,
         )
+        check_groups(self.name, cases, [f"{one.name}; leave that set out" for one in self.sets])
+        return cases
 
 
 def _of_set(cases: Cases, number: int) -> Cases:
@@ -147,12 +155,14 @@ def scored_pairs(file: Path, rows: Iterable[tuple[int, str, str, str]]) -> Score
         rows: Line number, score and two texts, as they stand in the file.
 
     Raises:
-        EvaluationError: A score is no number, or a text is empty.
+        EvaluationError: A score is no number, a text is empty, or there are no rows.
     """
     checked = [
         (finite(file, number, score), text(file, number, one), text(file, number, two))
         for number, score, one, two in rows
     ]
+    if not checked:
+        raise EvaluationError(f"{file}: there are no pairs")
     return ScoredPairs(
         name=file.stem,
         scores=tuple(score for score, _, _ in checked),

@@ -71,7 +71,7 @@ def test_word_vectors_are_scored_on_everything_with_tables_and_files(
         *OUTPUTS,
     )
     assert ran.code == Exit.OK, ran.err
-    for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "83% of cases"):
+    for shown in ("nDCG@10", "cosine Spearman", "average precision", "3CosAdd", "coverage 83.3%"):
         assert shown in ran.out
     read = json.loads(Path("out.json").read_text())
     (system,) = read["systems"]
@@ -80,6 +80,65 @@ def test_word_vectors_are_scored_on_everything_with_tables_and_files(
     assert (words["cases"], words["coverage"]) == (5, 5 / 6)
     assert read["comparisons"] == []
     assert "<svg" in Path("out.html").read_text()
+
+
+def test_anchors_and_geometry_stand_in_tables_and_files(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    anchors = files["sts"].with_name("anchors.txt")
+    anchors.write_text(
+        "The sun is a sea.\tparaphrase\tThe sun is the sea.\n"
+        "The sun is a sea.\tantonym\tThe sun is a car.\nThe tree is an oak.\nThe moon is old.\n"
+    )
+    ran = decant(
+        "evaluate",
+        glove,
+        "--anchors",
+        anchors,
+        "--make-variations",
+        "--geometry",
+        "--words",
+        files["wordsim"],
+        "--sts",
+        files["sts"],
+        "--pairs",
+        files["pairs"],
+        "--retrieval",
+        files["beir"],
+        *OUTPUTS,
+    )
+    assert ran.code == Exit.OK, ran.err
+    read = json.loads(Path("out.json").read_text())
+    scores = {(one["name"], one["metric"]): one for one in read["systems"][0]["scores"]}
+    paraphrase = scores["anchors", "win rate, paraphrase over antonym"]
+    assert (paraphrase["value"], paraphrase["cases"]) == (1.0, 1)
+    negation = scores["anchors", "mean cosine, negation"]
+    assert (negation["cases"], negation["coverage"]) == (2, 2 / 3)
+    page = Path("out.html").read_text()
+    for name in (
+        "sts: geometry over 7 sentences",
+        "beir: geometry over 6 documents",
+        "wordsim: geometry over 7 words",
+        "pairs: geometry over 5 texts",
+    ):
+        assert (name, "uniformity") in scores
+        assert name in ran.out
+        assert name in page
+    assert [name for name, metric in scores if metric == "alignment"] == [
+        "pairs: geometry over 5 texts"
+    ]
+    assert scores["wordsim: geometry over 7 words", "uniformity"]["coverage"] < 1
+
+
+def test_options_that_would_do_nothing_are_wrong_usage(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    lone = decant("evaluate", glove, "--geometry", "--analogies", files["analogy"])
+    assert lone.code == Exit.INPUT
+    assert "--geometry is measured on" in " ".join(lone.err.replace("│", " ").split())
+    unused = decant("evaluate", glove, "--words", files["wordsim"], "--make-variations")
+    assert unused.code == Exit.INPUT
+    assert "--make-variations adds to" in " ".join(unused.err.replace("│", " ").split())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -113,6 +113,38 @@ def test_files_give_sentences_and_made_variations_fill_the_gaps(tmp_path: Path) 
             read_anchors(file, make=False)
 
 
+def test_sentences_may_stand_alone_where_variations_are_made(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("Red sky.\nThe sea is calm.\nRed sky.\tquestion\tIs it red?\n")
+    sky, sea = read_anchors(file, make=True)
+    assert (sky.base, sky.variants[Variation.QUESTION]) == ("Red sky.", "Is it red?")
+    assert sea.variants == made_variations("The sea is calm.")
+    with pytest.raises(EvaluationError, match=r"a\.txt:1: 1 columns"):
+        read_anchors(file, make=False)
+    file.write_text("Red sky.\nYes.\n")
+    with pytest.raises(EvaluationError, match=r"a\.txt:2: 'Yes\.' has no two different words"):
+        read_anchors(file, make=True)
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_a_file_without_sentences_is_refused(tmp_path: Path, make: bool) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("\n")
+    with pytest.raises(EvaluationError, match=r"a\.txt: there are no sentences"):
+        read_anchors(file, make=make)
+
+
+def test_made_variations_have_a_contest_of_their_own() -> None:
+    made = {Variation.EXCLAMATION: "one p", Variation.NEGATION: "one a"}
+    anchors = (Anchor(base="one", variants=made),)
+    contest, *means = (
+        one.score for one in Anchors(name="a", anchors=anchors).score(Written(VECTORS))
+    )
+    assert (contest.metric, contest.value) == ("win rate, exclamation over negation", 1.0)
+    assert contest.higher_is_better
+    assert not any(one.higher_is_better for one in means)
+
+
 def test_sentences_without_any_variation_are_refused() -> None:
     with pytest.raises(EvaluationError, match="no sentence with a variation"):
         Anchors(name="none", anchors=(Anchor(base="one", variants={}),))

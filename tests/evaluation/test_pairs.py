@@ -82,7 +82,7 @@ def test_unknown_texts_lower_the_coverage() -> None:
     found = PairClassification(data=DATA, bootstrap=FEW).score(Partial(known))[0]
     assert (found.score.cases, found.score.coverage) == (3, 0.75)
     positives_only = Partial({"east": (1, 0), "near": (1, 0)})
-    with pytest.raises(EvaluationError, match="no case of subset 0"):
+    with pytest.raises(EvaluationError, match="nothing can be embedded of the pairs labelled 0"):
         PairClassification(data=DATA, bootstrap=FEW).score(positives_only)
 
 
@@ -93,11 +93,11 @@ def test_files_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
         name="p", labels=(True, False), first=("a", "c"), second=("b", "d")
     )
     for content, complaint in (
-        ("1\ta\tb\n", "1 pairs without both labels"),
+        ("1\ta\tb\n", "1 pairs labelled 1 and 0 labelled 0"),
         ("yes\ta\tb\n", r"p\.tsv:1: the label 'yes' is neither"),
         ("1\ta\n", r"p\.tsv:1: 2 columns"),
         ("1\ta\t \n", r"p\.tsv:1: a text is empty"),
-        ("", "0 pairs without both labels"),
+        ("", "0 pairs labelled 1 and 0 labelled 0"),
     ):
         file.write_text(content)
         with pytest.raises(EvaluationError, match=complaint):

@@ -16,6 +16,7 @@ from decant.evaluation import (
     Bootstrap,
     Embedder,
     EvaluationError,
+    Geometry,
     ScoredPairs,
     Sts,
     SystemResult,
@@ -89,7 +90,17 @@ def test_the_standing_is_plain_json() -> None:
     read = json.loads(to_json(standing))
     score = read["systems"][2]["scores"][0]
     assert score["coverage"] == 0.8
-    assert set(score) == {"name", "metric", "value", "low", "high", "cases", "coverage"}
+    assert set(score) == {
+        "name",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "cases",
+        "coverage",
+        "higher_is_better",
+        "note",
+    }
     assert read["comparisons"][1]["comparison"]["difference"]["p_value"] <= 1
 
 
@@ -151,6 +162,21 @@ def test_the_page_holds_every_number_it_was_given() -> None:
     assert "coverage 80.0%" in text
     for one in standing.comparisons:
         assert f"p {one.comparison.difference.p_value:.2g}" in text
+
+
+def test_only_metrics_that_rank_have_a_best() -> None:
+    geometry = Geometry(
+        name="shape", texts=WORDS, random_pairs=50, bootstrap=Bootstrap(resamples=5)
+    )
+    ranked = Sts(name="ranked", sets=(PAIRS,), bootstrap=Bootstrap(resamples=5))
+    found = [
+        score_system(str(dim), HashEncoder(dim=dim), [geometry, ranked], told=lambda _: None)
+        for dim in (2, 64)
+    ]
+    shape, _, rest = html_page(found, side_by_side(found)).partition("<h2>ranked</h2>")
+    assert "anisotropy" in shape
+    assert 'class="best"' not in shape
+    assert rest.count('class="best"') == 1
 
 
 def test_the_same_results_give_the_same_page() -> None:

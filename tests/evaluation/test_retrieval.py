@@ -222,7 +222,7 @@ def test_judgements_may_lie_where_beirs_archives_have_them(tmp_path: Path) -> No
         ("qrels", "q\ta\t1.5\n", "qrels.tsv:1: the grade '1.5' is not a whole number"),
         ("qrels", "q\tlost\t1\n", "the judgements name 'lost', which are no documents"),
         ("qrels", "s\ta\t1\n", "the judgements name 's', which are no queries"),
-        ("qrels", "query-id\tcorpus-id\tscore\n", "no query has a relevant document"),
+        ("qrels", "query-id\tcorpus-id\tscore\n", "there are no judgements"),
     ],
 )
 def test_a_malformed_folder_is_refused(

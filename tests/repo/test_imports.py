@@ -26,6 +26,7 @@ HEAVY: dict[str, set[str]] = {
     "llama_index": {"integrations/llama_index/"},
     "ir_measures": {"evaluation/retrieval.py"},
     "matplotlib": {"evaluation/plots.py"},
+    "mteb": set(),
     "onnx": {"export/weights_check.py"},
     "onnxruntime": set(),
     "onnxscript": set(),

@@ -1,0 +1,67 @@
+"""Tables of ``decant evaluate``: one a task, a row a metric, a column a system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .terminal import printable, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from decant.evaluation import Score, Standing, Versus
+
+
+def show_standing(standing: Standing) -> None:
+    """Print the tables of all tasks."""
+    from rich.text import Text
+
+    rows: dict[str, list[tuple[int, Score]]] = {}
+    for number, system in enumerate(standing.systems):
+        for score in system.scores:
+            rows.setdefault(score.name, []).append((number, score))
+    versus = {
+        (one.second, one.comparison.name, one.comparison.metric): one
+        for one in standing.comparisons
+    }
+    for task, scores in rows.items():
+        table = _table(task, [system.name for system in standing.systems])
+        metrics: dict[str, dict[int, Score]] = {}
+        for number, score in scores:
+            metrics.setdefault(score.metric, {})[number] = score
+        for metric, found in metrics.items():
+            cells = [
+                _cell(score, versus.get((standing.systems[number].name, task, metric)))
+                for number, score in sorted(found.items())
+            ]
+            table.add_row(Text(printable(metric)), *cells)
+        show(table)
+
+
+def _table(task: str, systems: list[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(printable(task), "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for name in systems:
+        table.add_column(Text(printable(name)), justify="right")
+    return table
+
+
+def _cell(score: Score, versus: Versus | None) -> str:
+    """Return value x 100, interval, cases, what is not covered, and the test against the first."""
+    lines = [
+        f"{100 * score.value:.1f}",
+        f"{100 * score.low:.1f} to {100 * score.high:.1f}",
+        f"{score.cases:,} {'case' if score.cases == 1 else 'cases'}",
+    ]
+    if score.coverage < 1:
+        lines.append(f"coverage {min(score.coverage, 0.999):.1%}")  # never shown as whole
+    if score.note:
+        lines.append(printable(score.note))
+    if versus is not None:
+        difference = versus.comparison.difference
+        lines.append(f"{100 * difference.value:+.1f}, p {difference.p_value:.2g}")
+    return "\n".join(lines)
