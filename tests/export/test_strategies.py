@@ -51,7 +51,8 @@ DENSE: dict[str, Way] = {
     "last": lambda naive, text: naive.states(naive.plain(text))[-1][-1],
     "late-interaction": lambda naive, text: naive.states(naive.plain(text))[-1].mean(0),
 }
-QUICK = {"meta-eol", "contrastive", "promptreps"}
+# An export takes long; what this one does not show, the fixture `everything` does.
+QUICK = {"contrastive"}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,17 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_language_model(tmp_path_factory.mktemp("bert") / "model", "bert")
+
+
+@pytest.fixture(scope="module")
+def everything(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle that gives dense and sparse vectors and token states."""
+    bundle = tmp_path_factory.mktemp("everything") / "bundle"
+    choices = Choices(tokens=True, max_tokens=256)
+    (entry,) = export(llama, bundle, strategy="promptreps", choices=choices).entries
+    assert entry.worst_cosine >= 0.99999
+    assert {"sparse vectors", "token states"} <= {check.name for check in entry.checks}
+    return bundle
 
 
 def unit(vectors: Sequence[object]) -> NDArray[np.float32]:
@@ -126,27 +138,38 @@ def sparse(encoder: Encoder) -> list[dict[int, float]]:
     return entries(found)
 
 
-def test_promptreps_weighs_the_texts_own_words(llama: Path, tmp_path: Path) -> None:
+def test_promptreps_weighs_the_texts_own_words(llama: Path, everything: Path) -> None:
     naive = Naive(llama)
     expected = [naive.reps(text, 128)[1] for text in TEXTS]
     assert 0 < len(expected[3]) <= 10, "a text of stop words keeps its ten heaviest"
     with TorchEncoder.from_pretrained(llama, strategy="promptreps") as encoder:
         assert_same_entries(sparse(encoder), expected)
-    export(llama, tmp_path / "bundle", strategy="promptreps")
-    with load(tmp_path / "bundle") as encoder:
+    with load(everything) as encoder:
         assert_same_entries(sparse(encoder), expected)
 
 
-@pytest.mark.parametrize("family", ["bert", pytest.param("llama", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["bert", "llama"])
 def test_splade_takes_the_largest_logit_of_every_token(
-    family: str, request: pytest.FixtureRequest, tmp_path: Path
+    family: str, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(family)
     naive = Naive(folder, masked=family == "bert")
     expected = [naive.splade(text, 256) for text in TEXTS]
     with TorchEncoder.from_pretrained(folder, strategy="splade") as encoder:
         assert_same_entries(sparse(encoder), expected)
-    export(folder, tmp_path / "bundle", strategy="splade")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "strategy"), [("bert", "splade"), ("llama", "splade"), ("llama", "lens")]
+)
+def test_sparse_heads_export(
+    family: str, strategy: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(family)
+    assert export(folder, tmp_path / "bundle", strategy=strategy).passed
+    with TorchEncoder.from_pretrained(folder, strategy=strategy) as encoder:
+        expected = sparse(encoder)
     with load(tmp_path / "bundle") as encoder:
         assert_same_entries(sparse(encoder), expected)
 
@@ -164,10 +187,8 @@ def test_lens_weighs_clusters_of_the_vocabulary(llama: Path) -> None:
         np.testing.assert_allclose(whole, naive.lens(text, clusters), atol=2e-5)
 
 
-def test_all_outputs_of_one_pass_are_those_of_separate_passes(llama: Path, tmp_path: Path) -> None:
-    choices = Choices(tokens=True)
-    export(llama, tmp_path / "bundle", strategy="splade", choices=choices)
-    with load(tmp_path / "bundle") as encoder:
+def test_all_outputs_of_one_pass_are_those_of_separate_passes(everything: Path) -> None:
+    with load(everything) as encoder:
         whole = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SPARSE, Output.TOKENS])
         only = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SPARSE])
         states = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.TOKENS])
@@ -181,7 +202,7 @@ def test_all_outputs_of_one_pass_are_those_of_separate_passes(llama: Path, tmp_p
         for one, other in zip(whole.tokens, states.tokens, strict=True):
             assert np.array_equal(one, other)
         np.testing.assert_allclose(
-            unit([item.mean(0) for item in whole.tokens]), whole.dense, atol=1e-5
+            unit([item[-1] for item in whole.tokens]), whole.dense, atol=1e-5
         )
         batch = pad(encoder._tokenizer(TEXTS, role=Role.PASSAGE), pad_id=0, left=True)
         (left,) = encoder._alone.outputs_of(batch, ["token_embeddings"])
