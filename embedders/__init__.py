@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from .finding import Finding as Finding
     from .finding import Health as Health
     from .hash_encoder import HashEncoder as HashEncoder
+    from .in_context import Example as Example
+    from .in_context import in_context_query as in_context_query
     from .intervention import Contrast as Contrast
     from .intervention import Prepending as Prepending
     from .jsonio import to_json as to_json
@@ -116,6 +118,7 @@ _PUBLIC = {
     "Dense": "recipe",
     "Encoder": "encoder",
     "Entry": "certificate",
+    "Example": "in_context",
     "HashEncoder": "hash_encoder",
     "LayerMix": "layer_mix",
     "Lexicon": "lexicon",
@@ -150,6 +153,7 @@ _PUBLIC = {
     "calibrate": "calibrator",
     "find_source": "source",
     "find_strategy": "known_strategies",
+    "in_context_query": "in_context",
     "load": "onnx_encoder",
     "resolve": "resolution",
     "span_vectors": "spans",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from decant.embedders import (
     Attention,
     Choices,
+    Example,
     Lexicon,
     Pooling,
     Prepending,
@@ -19,6 +20,7 @@ from decant.embedders import (
     Role,
     Span,
     Wording,
+    in_context_query,
 )
 from decant.embedders.batching import Batching, pad
 from decant.embedders.tokens import TextTokenizer
@@ -208,6 +210,21 @@ def test_the_registry_knows_how_models_take_instructions() -> None:
     assert chosen.query is not None
     task = "Given a web search query, retrieve relevant passages that answer the query"
     assert found.instruction.replace("{instruction}", task) == chosen.query
+
+
+def test_examples_stand_before_the_query_as_bge_en_icl_was_trained() -> None:
+    task = "Given a web search query, retrieve relevant passages that answer the query."
+    examples = [Example("what is a pep", "A design document."), Example("{0}?", "None")]
+    made_query = Prompt.parse(in_context_query(task, examples))
+    assert made_query.prefix + "x" + made_query.suffix == (
+        f"<instruct>{task}\n<query>what is a pep\n<response>A design document.\n\n"
+        f"<instruct>{task}\n<query>{{0}}?\n<response>None\n\n"
+        f"<instruct>{task}\n<query>x\n<response>"
+    )
+    assert in_context_query(task, []) == f"<instruct>{task}\n<query>{{text}}\n<response>"
+    for wrong in ("a {text}", "a {slot}"):
+        with pytest.raises(RecipeError, match="word them otherwise"):
+            in_context_query(task, [Example(wrong, "b")])
 
 
 def test_two_texts_share_no_rows_of_an_ensemble() -> None:
