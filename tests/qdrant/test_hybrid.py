@@ -158,7 +158,9 @@ class TestWriting:
         self, docs: Collection, indices: list[int], values: list[float], said: str
     ) -> None:
         sparse = SparseVectors(
-            starts=np.asarray([0, 2]), indices=np.asarray(indices), values=np.float32(values)
+            starts=np.asarray([0, 2]),
+            indices=np.asarray(indices),
+            values=np.asarray(values, np.float32),
         )
         vectors = Vectors(dense=np.ones((1, 16), np.float32), sparse=sparse)
         with pytest.raises(StoreError, match=said):

@@ -225,14 +225,14 @@ class TestServer(SparseContract):
 
 
 BAD: list[tuple[NDArray[np.float32], list[int], str]] = [
-    (np.float32([1, np.nan]), [3, 4], "the value at index 4 is nan"),
-    (np.float32([np.inf, 1]), [3, 4], "the value at index 3 is inf"),
-    (np.float32([1, 1, 2]), [3, 4, 3], "index 3 comes 2 times"),
-    (np.float32([1]), [-1], "within 32 bits"),
-    (np.float32([1]), [2**32], "within 32 bits"),
-    (np.float32([]), [], "no entries"),
-    (np.float32([1, 2]), [1], r"indices have shape \(1,\), values \(2,\)"),
-    (np.float32([[1]]), [1], "must be"),
+    (np.asarray([1, np.nan], np.float32), [3, 4], "the value at index 4 is nan"),
+    (np.asarray([np.inf, 1], np.float32), [3, 4], "the value at index 3 is inf"),
+    (np.asarray([1, 1, 2], np.float32), [3, 4, 3], "index 3 comes 2 times"),
+    (np.asarray([1], np.float32), [-1], "within 32 bits"),
+    (np.asarray([1], np.float32), [2**32], "within 32 bits"),
+    (np.asarray([], np.float32), [], "no entries"),
+    (np.asarray([1, 2], np.float32), [1], r"indices have shape \(1,\), values \(2,\)"),
+    (np.asarray([[1]], np.float32), [1], "must be"),
 ]
 
 
