@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from decant.embedders import OnnxEncoder
+    from decant.embedders import OnnxEncoder, Vectors
 
     from .vector_files import Rows, VectorWriter
 
     Finish = Callable[[NDArray[np.float32]], Rows]
+    Stream = Callable[..., Iterator[Vectors]]
 
 _STANDARD = "-"
 
@@ -61,6 +63,10 @@ def embed(
     skip_empty: Annotated[
         bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
     ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The task, for queries of models that take one."),
+    ] = None,
     quantize: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="int8, uint8 (after `decant calibrate`) or binary."),
@@ -85,18 +91,20 @@ def embed(
     # JSON lines on the same screen as a bar would tear both.
     hidden = output == _STANDARD and sys.stdout.isatty()
     with (
-        _input(file) as stream,
+        _input(file) as given,
         open_encoder(
             bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
         ) as encoder,
     ):
         finish = _finish(encoder, quantize)
+        nothing = encoder.encode([], role=role, instruction=instruction).dense
         with (
-            _writer(output, finish(encoder.encode([], role=role).dense)) as writer,
+            _writer(output, finish(nothing)) as writer,
             bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
         ):
-            lines = read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
-            done = _embed(lines, encoder, role, finish, writer, shown)
+            lines = read_lines(given, jsonl=jsonl, skip_empty=skip_empty)
+            stream = partial(encoder.stream, role=role, instruction=instruction)
+            done = _embed(lines, stream, finish, writer, shown)
     kind = "" if quantize is None else f" as {quantize}"
     say(f"{done:,} texts, {encoder.dim} wide{kind}, in {duration(shown.seconds)}")
 
@@ -120,8 +128,7 @@ def _finish(encoder: OnnxEncoder, quantize: str | None) -> Finish:
 
 def _embed(
     lines: Iterator[Line],
-    encoder: OnnxEncoder,
-    role: Role,
+    stream: Stream,
     finish: Finish,
     writer: VectorWriter,
     shown: Bar,
@@ -140,7 +147,7 @@ def _embed(
             underway.append(line)
             yield line.text
 
-    for block in encoder.stream(texts(), role=role, progress=tell):
+    for block in stream(texts(), progress=tell):
         writer.write([underway.popleft() for _ in range(len(block))], finish(block.dense))
     writer.finish()
     return done

@@ -48,6 +48,10 @@ def export(
     ],
     target: Target,
     *,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A way to pool: see `decant strategies`; or a .json."),
+    ] = None,
     pooling: PoolingOption = None,
     attention: AttentionOption = None,
     query_prompt: QueryPrompt = None,
@@ -66,6 +70,17 @@ def export(
     dim: Dim = None,
     max_tokens: MaxTokens = None,
     normalize: Normalize = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Give token states, too: late interaction, chunks.")
+    ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            "--instruction-template",
+            metavar="TEMPLATE",
+            help="For tasks at call time: 'Instruct: {instruction}\\nQuery: {text}'.",
+        ),
+    ] = None,
     name: Name = None,
     revision: Revision = None,
     adapter: Annotated[
@@ -89,6 +104,7 @@ def export(
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
       decant export Qwen/Qwen3-Embedding-0.6B qwen3 --dim 512
       decant export BAAI/bge-small-en-v1.5 bge --precision int8 --precision fp16
+      decant export ./my-llama one-word --strategy prompt-eol
       decant export ./my-llama mine --pooling last --query-prompt "Query: {text}"
     """
     choices = Choices(
@@ -103,12 +119,19 @@ def export(
         span=span,
         dim=dim,
         normalize=normalize,
+        tokens=tokens or None,
+        instruction=instruction,
     )
     from decant.embedders import find_source
 
     source = find_source(model, revision=revision, name=name, adapters=adapter or ())
     certificate = export_source(
-        source, target, choices=choices, precisions=precision or (), replace=replace
+        source,
+        target,
+        choices=choices,
+        strategy=strategy,
+        precisions=precision or (),
+        replace=replace,
     )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
@@ -122,6 +145,7 @@ def export_source(
     target: Path,
     *,
     choices: Choices | None = None,
+    strategy: str | None = None,
     precisions: Iterable[Precision] = (),
     replace: bool,
 ) -> Certificate:
@@ -137,6 +161,7 @@ def export_source(
             source,
             target,
             choices=choices,
+            strategy=strategy,
             precisions=precisions,
             replace=replace,
             step=step,

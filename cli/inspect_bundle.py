@@ -17,7 +17,7 @@ from .tune_bundle import described
 from .views import floored, show_facts
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, Calibrations, Recipe
+    from decant.embedders import Bundle, Calibrations, Lexicon, Recipe
 
 
 def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
@@ -100,10 +100,30 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         f"{role} prompt": json.dumps(recipe.prompt(role).template, ensure_ascii=False)
         for role in Role
     }
+    for number, prompt in enumerate(recipe.further, start=2):
+        facts[f"prompt {number}"] = json.dumps(prompt.template, ensure_ascii=False)
+    if recipe.instruction is not None:
+        facts["instructions"] = json.dumps(recipe.instruction, ensure_ascii=False)
+    if recipe.prepending is not None:
+        facts["slot"] = (
+            f"overwritten in layers {recipe.prepending.start} to {recipe.prepending.stop - 1}"
+        )
+    if recipe.contrast is not None:
+        facts["contrast"] = (
+            f"with prompt 2 in layer {recipe.contrast.layer}, strength {recipe.contrast.strength}"
+        )
+    if recipe.lexicon is not None:
+        facts["sparse vectors"] = _lexicon(recipe.lexicon)
     if recipe.head:
         widths = [recipe.head[0].inputs, *(layer.outputs for layer in recipe.head)]
         facts["head"] = " → ".join(map(str, widths))
     return facts
+
+
+def _lexicon(lexicon: Lexicon) -> str:
+    over = "tokens" if lexicon.clusters is None else f"{lexicon.clusters:,} clusters of tokens"
+    words = ", of the text's own words" if lexicon.words else ""
+    return f"the {lexicon.top} heaviest {over}{words}, weighed by the {lexicon.weighting} token"
 
 
 def _layers(recipe: Recipe) -> str:

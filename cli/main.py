@@ -18,6 +18,7 @@ from .exits import CODES, guarded
 from .export_model import export
 from .index_folder import index
 from .inspect_bundle import inspect
+from .list_strategies import strategies
 from .quickstart import quickstart
 from .quiet import DEBUG
 from .seal_graph import seal
@@ -27,6 +28,7 @@ from .verify_bundle import verify
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
+    "strategies": strategies,
     "export": export,
     "seal": seal,
     "convert": convert,

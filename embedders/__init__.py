@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .certificate import Precision as Precision
     from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
+    from .collating import SPARSE as SPARSE
     from .collating import TOKENS as TOKENS
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
+    from .spans import span_vectors as span_vectors
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
     from .tokens import TextTokenizer as TextTokenizer
@@ -150,6 +152,7 @@ _PUBLIC = {
     "find_strategy": "known_strategies",
     "load": "onnx_encoder",
     "resolve": "resolution",
+    "span_vectors": "spans",
     "strategies": "known_strategies",
     "tune": "tuner",
 }
@@ -165,6 +168,7 @@ _SHARED = {
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
+    "SPARSE": "collating",
     "TOKENS": "collating",
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",

@@ -96,7 +96,7 @@ def _quoted(template: str, *, layer: int = -1) -> Choices:
     )
 
 
-def _prompted(
+def _prompted(  # noqa: PLR0913 - a row of the table
     name: str,
     purpose: str,
     source: str,
@@ -104,6 +104,7 @@ def _prompted(
     *,
     passes: str = "1",
     adds: str = "a prompt",
+    head: bool = False,
 ) -> Strategy:
     return Strategy(
         name=name,
@@ -113,6 +114,7 @@ def _prompted(
         causal=True,
         passes=passes,
         adds=adds,
+        head=head,
     )
 
 
@@ -282,17 +284,20 @@ _SPARSE = (
         "a dense and a sparse vector for retrieval, from one word's prediction",
         "arXiv 2404.18424, section 3",
         _promptreps,
+        head=True,
     ),
     Strategy(
         name="splade",
         purpose="a dense and a sparse vector over the vocabulary, from all tokens",
         source="SPLADE v2, arXiv 2109.10086, section 3.1",
         choose=lambda _: Choices(pooling=Pooling.MEAN, lexicon=Lexicon()),
+        head=True,
     ),
     Strategy(
         name="lens",
         purpose="as splade, over clusters of the vocabulary",
         source="arXiv 2501.09749, section 3",
         choose=_lens,
+        head=True,
     ),
 )

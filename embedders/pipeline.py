@@ -81,6 +81,11 @@ class BatchEncoder:
         """The bare tokenizer; see :class:`decant.embedders.Encoder`."""
         return self._tokenizer.bare
 
+    @property
+    def text_tokenizer(self) -> TextTokenizer:
+        """Tokenises as the recipe says."""
+        return self._tokenizer
+
     def room(self, role: Role) -> int:
         """Return how many tokens of text fit beside prompt and special tokens."""
         return self._tokenizer.room(role)

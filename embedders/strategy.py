@@ -40,6 +40,7 @@ class Strategy:
         causal: Whether it is for causal models only.
         passes: What it costs: passes through the model for each text.
         adds: What it costs: tokens beside the text's own.
+        head: Whether it needs the model's language-model head.
 
     >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
     >>> mine.choose(Shape(layers=4, vocabulary=100)).layer
@@ -53,6 +54,13 @@ class Strategy:
     causal: bool = False
     passes: str = "1"
     adds: str = "none"
+    head: bool = False
+
+    @property
+    def needs(self) -> str:
+        """What it needs of a model, for people."""
+        kind = "a causal model" if self.causal else "any model"
+        return f"{kind} with its language-model head" if self.head else kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

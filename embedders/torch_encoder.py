@@ -82,11 +82,6 @@ class TorchEncoder(BatchEncoder):
         pooled = load_model(source.folder, recipe, adapters=source.adapters)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
-    @property
-    def text_tokenizer(self) -> TextTokenizer:
-        """Tokenises as the recipe says; for export and training."""
-        return self._tokenizer
-
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return float32 vectors of shape (B, D) for one batch."""
         return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 from decant.embedders import Check, Entry, Precision, Session, TextTokenizer, file_hash
 
 from .certifying import Graph, Subject, certify
+from .extra_outputs import extra_checks
 from .probes import probe_rows
 from .reference import Reference
 
@@ -55,15 +56,24 @@ class Certifier:
         # Graphs of onnx_ir refer to themselves: what is left of them goes before weights come.
         gc.collect()
         path = self.folder / file
+        session = Session(path, place.provider, device=place.device)
+        rows = probe_rows(self.tokenizer, self.reference.texts)
         subject = Subject(
-            run=Session(path, place.provider, device=place.device).run,
-            rows=probe_rows(self.tokenizer, self.reference.texts),
+            run=session.run,
+            rows=rows,
             reference=self.reference,
             pooling=self.tokenizer.recipe.pooling,
             precision=precision,
             pad_id=self.pad_id,
         )
         graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
-        entry = certify(subject, graph, known=known)
+        extra = extra_checks(
+            session.outputs_of,
+            rows,
+            self.reference.extras,
+            precision=precision,
+            pad_id=self.pad_id,
+        )
+        entry = certify(subject, graph, known=[*known, *extra])
         said = {**entry.environment, "reference": self.reference.origin}
         return replace(entry, environment=said)

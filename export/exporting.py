@@ -33,6 +33,7 @@ from decant.embedders import (
 
 from .bundling import Step, graph_name, write_certificate, write_manifest
 from .certifier import Certifier
+from .extra_outputs import Extras
 from .making import Making, trace_graphs
 from .probes import longest_probe, probe_rows, probe_texts
 from .reference import Reference
@@ -167,4 +168,5 @@ def _reference(encoder: TorchEncoder, texts: list[str]) -> Reference:
             parts = [twin.run(batch) for batch in batches[:_EXPLAINED_ROWS]]
             others[pooling] = np.concatenate(parts)
             twin.close()
-    return Reference(texts=texts, vectors=vectors, others=others)
+    extras = Extras.of(encoder.outputs_of, rows, encoder.recipe)
+    return Reference(texts=texts, vectors=vectors, others=others, extras=extras)

@@ -8,7 +8,7 @@ swapped pooling from damaged weights.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from decant.embedders import BundleError, Pooling
 
+from .extra_outputs import Extras
+
 PYTORCH = "PyTorch float32"
 _OTHER = "pooled_by_"
+_EXTRA = "extra_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,12 +32,14 @@ class Reference:
         vectors: float32, shape (M, D).
         others: For each other pooling, float32 vectors of the first rows, shape (m, D), m < M.
         origin: What gave the vectors, for people.
+        extras: Their sparse vectors and token states, if the recipe has them.
     """
 
     texts: list[str]
     vectors: NDArray[np.float32]
     others: dict[Pooling, NDArray[np.float32]]
     origin: str = PYTORCH
+    extras: Extras = field(default_factory=Extras)
 
     def save(self, path: Path) -> None:
         """Write the reference; no pickles."""
@@ -46,6 +51,7 @@ class Reference:
                 texts=np.array(self.texts, dtype=np.str_),
                 vectors=self.vectors,
                 origin=np.array(self.origin),
+                **{f"{_EXTRA}{name}": value for name, value in self.extras.arrays().items()},
                 **arrays,
             )
 
@@ -67,6 +73,13 @@ class Reference:
                         for name in stored.files
                         if name.startswith(_OTHER)
                     },
+                    extras=Extras.from_arrays(
+                        {
+                            name.removeprefix(_EXTRA): stored[name]
+                            for name in stored.files
+                            if name.startswith(_EXTRA)
+                        }
+                    ),
                 )
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} is missing or damaged ({error}); export again") from error

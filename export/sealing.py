@@ -125,6 +125,18 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
             f"the recipe averages layers {list(recipe.mix.layers)}, and a finished graph gives "
             "only its last states; export the model itself, or leave mix out"
         )
+    beyond = {
+        "an ensemble of prompts": recipe.ensemble,
+        "a contrast": recipe.contrast,
+        "token prepending": recipe.prepending,
+        "a lexicon": recipe.lexicon,
+        "token states": recipe.tokens,
+    }
+    if named := [name for name, value in beyond.items() if value]:
+        raise RecipeError(
+            f"the recipe wants {named[0]}, for which a finished graph has no place; export the "
+            "model itself, or leave it out"
+        )
     if recipe.layer != -1:
         raise RecipeError(
             f"the recipe pools layer {recipe.layer}, and a finished graph gives only its last "

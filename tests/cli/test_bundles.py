@@ -10,6 +10,7 @@ import pytest
 from command_line import Decant
 from decant.cli.exits import Exit
 from decant.embedders import Recipe
+from models import save_language_model
 
 
 @pytest.fixture
@@ -35,6 +36,35 @@ def test_an_export_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
         False,
         48,
     )
+
+
+def test_strategies_are_listed_with_what_they_cost(decant: Decant) -> None:
+    ran = decant("strategies")
+    assert ran.code == Exit.OK
+    assert "meta-eol" in ran.out
+    assert "8 passes, adds eight prompts" in ran.out
+    listed = decant("strategies", "--json").json["strategies"]
+    assert isinstance(listed, list)
+    rows = {row["name"]: row for row in listed}
+    assert rows["promptreps"]["needs"] == "a causal model with its language-model head"
+    assert rows["mean"]["passes"] == "1"
+
+
+def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -> None:
+    folder = save_language_model(tmp_path / "llama", "llama", layers=1, longest=96)
+    ran = decant("export", folder, "made", "--strategy", "prompt-eol", "--instruction-template",
+                 "{instruction}: {text}", "--json")  # fmt: skip
+    assert ran.code == Exit.OK
+    recipe = inspected(decant, "made")
+    assert recipe.query.template == 'This sentence : "{text}" means in one word:"'
+    assert decant("inspect", "made").out.count("means in one word") == 2
+    text = decant("embed", "made", "--role", "query", "--instruction", "Say it", typed="a\n")
+    assert text.code == Exit.OK
+    plain = decant("embed", "made", "--role", "query", typed="a\n")
+    assert plain.out != text.out
+    refused = decant("export", folder, "other", "--strategy", "prompteol")
+    assert refused.code == Exit.INPUT
+    assert "known are mean, weighted-mean" in refused.err
 
 
 def test_an_export_into_a_bundle_needs_permission(decant: Decant, bundle: Path) -> None:

@@ -1,0 +1,190 @@
+"""Strategies side by side on one model: what each is worth, and what it costs.
+
+Each strategy is exported, and its certified graph scored on STS-B dev, WordSim-353, Google's
+analogies and cranfield, in a process of its own, so that its peak memory is its own. Sparse vectors
+are rows of their own, compared by cosine. Analogies: 3CosAdd without the question's words.
+
+For example:
+python benchmarks/strategies.py --model models/stories --data data --max-tokens 512 --out table.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.machine import circumstances
+from decant.embedders import (
+    Choices,
+    DecantError,
+    OnnxEncoder,
+    Output,
+    Role,
+    Vectors,
+    load,
+    strategies,
+    to_json,
+)
+from decant.evaluation import (
+    Analogies,
+    Bootstrap,
+    Retrieval,
+    Task,
+    read_beir,
+    read_google_analogies,
+    read_sts,
+    sts_task,
+    word_similarity_task,
+)
+from decant.export import export
+
+_STS = "sts/stsb_en.dev.tsv"
+_TIMED = 256
+_ROUNDS = 3
+_NOTHING = 1e-6
+_OF_SPARSE = ("STS-B dev", "cranfield")
+_SHOWN = ("STS-B dev", "WordSim-353", "analogies", "cranfield")
+
+
+def main() -> None:
+    """Run every strategy and print a table, or one of them and print JSON."""
+    options = _parse()
+    if options.one is not None:
+        print(json.dumps(_one(options)))
+        return
+    names = options.strategies.split(",") if options.strategies else list(strategies())
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            rows += _measured(options, name, Path(folder) / name)
+    print(_table(rows))
+    if options.out is not None:
+        found = {"circumstances": json.loads(to_json(circumstances(sys.argv))), "rows": rows}
+        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _parse() -> argparse.Namespace:
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--model", type=Path, required=True, help="a model's folder")
+    made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    made.add_argument("--strategies", help="names with commas between; all by default")
+    made.add_argument("--max-tokens", type=int, help="the longest input")
+    made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    made.add_argument("--out", type=Path, help="write JSON here, too")
+    made.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    made.add_argument("--sparse", action="store_true", help=argparse.SUPPRESS)
+    return made.parse_args()
+
+
+def _measured(options: argparse.Namespace, name: str, bundle: Path) -> Iterable[dict[str, object]]:
+    """Export a strategy, and score it in another process."""
+    begun = time.perf_counter()
+    try:
+        choices = Choices(max_tokens=options.max_tokens)
+        certificate = export(options.model, bundle, strategy=name, choices=choices)
+    except DecantError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return
+    exported = time.perf_counter() - begun
+    with load(bundle) as encoder:
+        kinds = [False, True] if encoder.recipe.lexicon is not None else [False]
+    for sparse in kinds:
+        command = [
+            sys.executable, __file__, "--model", options.model, "--data", options.data,
+            "--seed", str(options.seed), "--one", bundle, *(["--sparse"] if sparse else []),
+        ]  # fmt: skip
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        row: dict[str, object] = {
+            "strategy": f"{name}, sparse" if sparse else name,
+            "passes": strategies()[name].passes,
+            "export_seconds": round(exported, 1),
+            "worst_cosine": certificate.entries[0].worst_cosine,
+            **json.loads(done.stdout),
+        }
+        print(json.dumps(row), file=sys.stderr)
+        yield row
+
+
+class _Sparse:
+    """An encoder's sparse vectors as dense ones."""
+
+    def __init__(self, encoder: OnnxEncoder, width: int) -> None:
+        self._encoder = encoder
+        self._width = width
+
+    def encode(self, texts: Iterable[str], *, role: Role) -> Vectors:
+        """Return float32 vectors of the vocabulary's width."""
+        found = self._encoder.encode(texts, role=role, outputs=[Output.SPARSE]).sparse
+        assert found is not None
+        # One column more, so that a vector without entries has a direction, far from all others.
+        dense = np.zeros((len(found), self._width + 1), np.float32)
+        dense[:, -1] = _NOTHING
+        for row, (indices, values) in zip(dense, found, strict=True):
+            row[indices] = values
+        return Vectors(dense=dense)
+
+
+def _one(options: argparse.Namespace) -> dict[str, object]:
+    """Score one bundle."""
+    with load(options.one) as encoder:
+        texts = [text for text in read_sts(options.data / _STS).first if text.strip()][:_TIMED]
+        outputs = [Output.SPARSE] if options.sparse else []
+        seconds = []
+        for _ in range(_ROUNDS + 1):
+            begun = time.perf_counter()
+            encoder.encode(texts, role=Role.PASSAGE, outputs=outputs)
+            seconds.append(time.perf_counter() - begun)
+        rows = encoder.text_tokenizer(texts, role=Role.PASSAGE)
+        tokens = sum(len(one.ids) for row in rows for one in row.rows) / len(texts)
+        lexicon = encoder.recipe.lexicon
+        words = encoder.tokenizer.get_vocab_size()
+        width = words if lexicon is None else lexicon.clusters or words
+        system = _Sparse(encoder, width) if options.sparse else encoder
+        scores = {
+            name: next(iter(task.score(system))).score.value
+            for name, task in _tasks(options.data, Bootstrap(seed=options.seed)).items()
+            if not options.sparse or name in _OF_SPARSE
+        }
+    return {
+        "tokens": round(tokens, 1),
+        "ms_per_text": round(1000 * statistics.median(seconds[1:]) / len(texts), 3),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **{name: round(100 * value, 2) for name, value in scores.items()},
+    }
+
+
+def _tasks(data: Path, bootstrap: Bootstrap) -> dict[str, Task]:
+    sts = sts_task([data / _STS], name="STS-B dev")
+    words = word_similarity_task(data / "wordsim/EN-WS-353-ALL.txt")
+    questions = read_google_analogies(data / "analogy/questions-words.dev.txt")
+    cranfield = Retrieval(data=read_beir(data / "retrieval/cranfield"), bootstrap=bootstrap)
+    tasks = (
+        replace(sts, bootstrap=bootstrap),
+        replace(words, bootstrap=bootstrap),
+        Analogies(name="analogies", categories=questions, bootstrap=bootstrap),
+        cranfield,
+    )
+    return dict(zip(_SHOWN, tasks, strict=True))
+
+
+def _table(rows: Sequence[dict[str, object]]) -> str:
+    """Return a Markdown table."""
+    columns = ("strategy", "passes", "tokens", "ms_per_text", "peak_mb", *_SHOWN)
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    lines += ["| " + " | ".join(str(row.get(name, "–")) for name in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

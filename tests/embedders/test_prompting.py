@@ -1,0 +1,216 @@
+"""Prompts beyond a prefix: two copies, slots, several prompts, instructions, words, open ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decant.embedders import (
+    Attention,
+    Choices,
+    Lexicon,
+    Pooling,
+    Prepending,
+    Prompt,
+    Recipe,
+    RecipeError,
+    Role,
+    Span,
+    Wording,
+)
+from decant.embedders.batching import Batching, pad
+from decant.embedders.tokens import TextTokenizer
+from decant.embedders.words import content_words
+from models import SPECIALS, tokenizer
+from naive_strategies import quoted
+
+BOS, EOS = (SPECIALS.index(word) for word in ("<s>", "</s>"))
+TEXTS = st.text(min_size=1, max_size=60)
+WORDS = tokenizer().get_vocab_size()
+
+
+def recipe(template: str = "{text}", **fields: object) -> Recipe:
+    prompt = Prompt.parse(template)
+    given = {"max_tokens": 400, **fields}
+    return Recipe(
+        base="tiny",
+        attention=Attention.CAUSAL,
+        pooling=Pooling.MEAN,
+        query=prompt,
+        passage=prompt,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def made(template: str = "{text}", **fields: object) -> TextTokenizer:
+    return TextTokenizer(tokenizer(), recipe(template, **fields))
+
+
+def piece(text: str) -> list[int]:
+    return list(tokenizer().encode(text, add_special_tokens=False).ids)
+
+
+@given(TEXTS)
+def test_both_copies_of_echo_have_the_same_ids_and_the_second_counts(text: str) -> None:
+    echo = made("say: {text}, again: {text}!", span=Span.COPY)
+    (tokens,) = echo([text], role=Role.PASSAGE)
+    copy = piece(text)
+    before = [BOS, *piece("say: "), *copy, *piece(", again: ")]
+    assert list(tokens.ids) == [*before, *copy, *piece("!"), EOS]
+    assert (tokens.counted, tokens.end) == (len(before), None)
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(30, 60))
+def test_echo_cuts_both_copies_alike_and_keeps_the_end(text: str, limit: int) -> None:
+    echo = made("say: {text}, again: {text}!", span=Span.COPY, max_tokens=limit)
+    (tokens,) = echo([text], role=Role.PASSAGE)
+    assert len(tokens.ids) <= limit
+    assert tokens.ids[-1] == EOS
+    first = tokens.ids[1 + len(piece("say: ")) : tokens.counted - len(piece(", again: "))]
+    second = tokens.ids[tokens.counted : -1 - len(piece("!"))]
+    assert first == second
+    assert list(first) == piece(text)[: len(first)]
+    assert len(first) >= min(echo.room(Role.PASSAGE), len(piece(text)))
+
+
+@given(TEXTS)
+def test_a_slot_is_one_token_that_no_text_has(text: str) -> None:
+    plan = Prepending(start=1, stop=2, slot=WORDS)
+    slotted = made("go: {slot} [{text}]", prepending=plan)
+    (tokens,) = slotted([text], role=Role.PASSAGE)
+    assert list(tokens.ids) == [BOS, *piece("go: "), WORDS, *piece(f" [{text}]"), EOS]
+
+
+@given(TEXTS)
+def test_content_leaves_special_tokens_and_prompt_out(text: str) -> None:
+    (tokens,) = made(span=Span.CONTENT)([text], role=Role.PASSAGE)
+    ids = tokens.ids[tokens.counted : tokens.end]
+    assert ids == (tuple(piece(text)) or tokens.ids)
+    batch = pad([tokens, tokens], pad_id=0, left=True)
+    assert batch.pooling_mask.sum(axis=1).tolist() == [len(ids), len(ids)]
+
+
+def test_an_open_end_has_no_eos_whoever_would_append_it() -> None:
+    open_end = made("a {text}:", open_end=True, eos="</s>")
+    (tokens,) = open_end(["b"], role=Role.PASSAGE)
+    assert list(tokens.ids) == [BOS, *piece("a b:")]
+
+
+@given(TEXTS)
+def test_texts_are_worded_as_the_papers_code_does(text: str) -> None:
+    assert Wording.QUOTED.of(text) == quoted(text)
+    assert Wording.VERBATIM.of(text) == text
+
+
+def test_an_ensemble_is_a_row_for_each_prompt() -> None:
+    several = made("a {text}", ensemble=(Prompt.parse("b {text}"), Prompt.parse("c c {text}")))
+    rows = several(["x", "y y"], role=Role.PASSAGE)
+    assert [len(row.rows) for row in rows] == [3, 3]
+    batch = pad(rows, pad_id=0)
+    assert batch.input_ids.shape == (6, max(row.width for row in rows))
+    shown = [tokenizer().decode(ids.tolist()) for ids in batch.input_ids]
+    assert [text.replace("<pad>", "").strip() for text in shown] == [
+        "a x", "b x", "c c x", "a y y", "b y y", "c c y y",
+    ]  # fmt: skip
+    batching = Batching(token_budget=60, pad_id=0, rows=3)
+    assert batching.groups([10, 10, 10]) == [[0, 1], [2]]
+
+
+INSTRUCTED = "Instruct: {instruction}\nQuery:{text}"
+
+
+def test_an_instruction_takes_the_place_of_the_task_to_the_letter() -> None:
+    model = made("Instruct: search\nQuery:{text}", instruction=INSTRUCTED)
+    (own,) = model(["x"], role=Role.QUERY)
+    (same,) = model(["x"], role=Role.QUERY, instruction="search")
+    (other,) = model(["x"], role=Role.QUERY, instruction="find {text} twins ")
+    assert own == same
+    assert list(other.ids) == [BOS, *piece("Instruct: find {text} twins \nQuery:x"), EOS]
+
+
+def test_instructions_are_refused_where_they_mean_nothing() -> None:
+    with pytest.raises(RecipeError, match="takes no instruction"):
+        made()(["x"], role=Role.QUERY, instruction="search")
+    model = made(instruction=INSTRUCTED, max_tokens=60)
+    with pytest.raises(RecipeError, match="encode both as queries"):
+        model(["x"], role=Role.PASSAGE, instruction="search")
+    with pytest.raises(RecipeError, match="must say something"):
+        model(["x"], role=Role.QUERY, instruction=" ")
+    with pytest.raises(RecipeError, match="leave no room for text; raise max_tokens"):
+        model(["x"], role=Role.QUERY, instruction="search " * 20)
+    for template in ("{text}", "{text} {instruction}", "{instruction} {instruction} {text}"):
+        with pytest.raises(RecipeError, match=r"holds \{instruction\} and then \{text\}"):
+            recipe(instruction=template)
+
+
+def test_words_are_the_texts_own() -> None:
+    assert content_words("The Cat's hat, and 2 cats_!") == ["cat", "hat", "2", "cats_"]
+    model = made(lexicon=Lexicon(words=True))
+    first, second = model(["What a thewhat", "the of"], role=Role.PASSAGE)
+    assert first.words == tuple(sorted(set(piece("thewhat"))))
+    assert second.words == ()
+    batch = pad([first, second], pad_id=0)
+    assert batch.word_ids is not None
+    assert (batch.word_ids[1] == -1).all()
+    assert batch.word_ids[0].tolist() == list(first.words)
+
+
+def test_places_are_found_behind_a_prompt() -> None:
+    model = made("to: {text}")
+    text = "what the wind wants"
+    whole = tokenizer().encode(f"to: {text}").ids
+    ((first, last), (none, nothing)) = model.places(text, [(5, 13), (4, 4)], role=Role.PASSAGE)
+    assert tokenizer().decode(whole[first:last]).strip() == "the wind"
+    assert none == nothing
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"span": Span.COPY}, "twice in every prompt"),
+        ({"prepending": Prepending(start=0, stop=1, slot=9)}, "go together"),
+        ({"ensemble": (Prompt(),), "lexicon": Lexicon()}, "belong to one prompt"),
+        ({"ensemble": (Prompt(),), "tokens": True}, "belong to one prompt"),
+    ],
+)
+def test_combinations_that_mean_nothing_are_refused(
+    fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe("{text}", **fields)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Prepending(start=2, stop=2, slot=9), "0 <= start < stop"),
+        (lambda: Lexicon(top=0), "at least 1"),
+        (lambda: Lexicon(clusters=1), "at least 2"),
+        (lambda: Lexicon(words=True, clusters=9), "choose one"),
+        (lambda: Prompt.parse("{text} {slot}"), "before"),
+        (lambda: Prompt.parse("{slot} {slot} {text}"), "once"),
+    ],
+)
+def test_values_out_of_range_are_refused(wrong: object, message: str) -> None:
+    assert callable(wrong)
+    with pytest.raises(RecipeError, match=message):
+        wrong()
+
+
+def test_the_registry_knows_how_models_take_instructions() -> None:
+    from decant.embedders.choices import registered
+
+    found = registered("Qwen/Qwen3-Embedding-0.6B")
+    assert found.instruction == "Instruct: {instruction}\nQuery:{text}"
+    chosen = Choices(attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=9).over(found)
+    assert chosen.query is not None
+    task = "Given a web search query, retrieve relevant passages that answer the query"
+    assert found.instruction.replace("{instruction}", task) == chosen.query
+
+
+def test_two_texts_share_no_rows_of_an_ensemble() -> None:
+    several = made("a {text}", ensemble=(Prompt.parse("b {text}"),))
+    rows = several(["x"] * 3, role=Role.PASSAGE)
+    assert np.unique(pad(rows, pad_id=0).input_ids, axis=0).shape[0] == 2
