@@ -207,19 +207,17 @@ class Collection(AsyncMethods):
         Args:
             query: Embedded as a query.
             limit: How many, at most.
-            offset: How many of the best to pass over. In the mode HYBRID the rankings that are
-                fused grow with it, so pages may overlap where scores are equal.
-            where: Only passages for which this holds; of each ranking, in the mode HYBRID.
+            offset: How many of the best to pass over; pages of HYBRID may overlap at equal scores.
+            where: Only passages for which this holds, in every ranking.
             with_vectors: Whether the hits hold their dense vectors.
-            mode: By which vectors, which decides what scores are, see :class:`SearchMode`. None
-                is HYBRID where the collection has sparse vectors, and DENSE elsewhere. A query
-                without any weight has no sparse vector: SPARSE then finds nothing, and HYBRID
-                what DENSE finds, with scores of a fusion.
+            mode: By which vectors, and so what scores are; see :class:`SearchMode`. None is
+                HYBRID where there are sparse vectors, else DENSE. A query without any weight has
+                no sparse vector: SPARSE finds nothing, HYBRID what DENSE finds, in fused scores.
 
         Raises:
             TextError: ``query`` is empty.
-            StoreError: ``limit`` is below 1 or ``offset`` below 0, or the store failed; or the
-                mode needs sparse vectors and the collection has none.
+            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
+                needs sparse vectors and the collection has none.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
         return found(self._target, asked(self._target, query, mode), window)

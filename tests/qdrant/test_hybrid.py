@@ -128,7 +128,7 @@ class TestWriting:
         report = docs.index([Document(source="new", text=text, root="r")], chunking=SMALL)
         assert report == IndexReport(added=1, removed=1, reused=5, deleted=5)
         assert asked.texts == []
-        assert {point.payload["source"] for point in points(docs)} == {"new"}
+        assert {str(point.payload["source"]) for point in points(docs)} == {"new"}
         assert_as_embedded(docs)
 
     def test_dense_vectors_of_a_caller_come_without_sparse_ones(self, docs: Collection) -> None:

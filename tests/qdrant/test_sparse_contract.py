@@ -164,6 +164,8 @@ class SparseContract:
         least: int | None,
     ) -> None:
         weights = {place: weight for weight, place in heavy.items()}
+        if NAME in store.names():  # of the example before
+            store.drop(NAME)
         store.create(NAME, Card.of(HashEncoder(DIM, sparse=True)), CollectionSettings())
         store.upsert(
             NAME,
@@ -184,7 +186,6 @@ class SparseContract:
                 expected[number] += 1 / (60 + rank)
         query = Fused(dense=AXIS, sparse=sparse({3: 1}))
         found = store.query(NAME, query, Fetch(fields=()), limit=limit, offset=offset, where=where)
-        store.drop(NAME)
         scores = [item.score for item in found]
         best = sorted(expected.values(), reverse=True)
         assert scores == pytest.approx(best[offset : offset + limit])
