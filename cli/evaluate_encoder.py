@@ -56,6 +56,14 @@ def evaluate(
             help="Vary the sentences of --anchors by rule, too; they may stand alone on lines.",
         ),
     ] = False,
+    hybrid: Annotated[
+        bool,
+        typer.Option(
+            "--hybrid",
+            help="Search --retrieval in a Qdrant index: dense, sparse, and both. For bundles that "
+            "give sparse vectors.",
+        ),
+    ] = False,
     geometry: Annotated[
         bool,
         typer.Option(
@@ -89,6 +97,7 @@ def evaluate(
     Examples:
       decant evaluate minilm --sts sts-dev.tsv --retrieval cranfield
       decant evaluate minilm glove.txt --words wordsim.txt --html report.html
+      decant evaluate splade --retrieval cranfield --hybrid
       decant evaluate minilm --anchors sentences.txt --make-variations
     """
     from decant.evaluation import Bootstrap, score_system, side_by_side
@@ -101,6 +110,7 @@ def evaluate(
         pairs=pairs or [],
         anchors=anchors or [],
         make_variations=make_variations,
+        hybrid=hybrid,
         geometry=geometry,
     )
     for file in (json, html):

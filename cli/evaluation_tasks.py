@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .searched_retrieval import SearchedRetrieval
+
 if TYPE_CHECKING:
     from decant.embedders import Role
     from decant.evaluation import Bootstrap, Task
@@ -26,6 +28,7 @@ class Given:
         pairs: Files of 0 or 1, text, text.
         anchors: Files of sentences and their variations.
         make_variations: Add to anchors the variations that need no model.
+        hybrid: Search the retrieval sets through a collection, in every mode.
         geometry: Measure the shape of the space over the texts of all sets but the analogies and
             anchors.
     """
@@ -37,6 +40,7 @@ class Given:
     pairs: Sequence[Path]
     anchors: Sequence[Path]
     make_variations: bool
+    hybrid: bool
     geometry: bool
 
     def __post_init__(self) -> None:
@@ -50,6 +54,8 @@ class Given:
                 "--geometry is measured on the texts of --sts, --retrieval, --words or --pairs; "
                 "give one of them"
             )
+        if self.hybrid and not self.retrieval:
+            raise typer.BadParameter("--hybrid searches the sets of --retrieval; give one")
         if self.make_variations and not self.anchors:
             raise typer.BadParameter("--make-variations adds to --anchors; give a file of them")
 
@@ -116,7 +122,8 @@ def _parts(given: Given, bootstrap: Bootstrap) -> Iterator[_Part]:
 
     if given.sts:
         yield _sts(given.sts, bootstrap)
-    yield from (_retrieval(folder, bootstrap) for folder in given.retrieval)
+    for folder in given.retrieval:
+        yield _retrieval(folder, bootstrap, hybrid=given.hybrid)
     yield from (_words(file, bootstrap) for file in given.words)
     for place in given.analogies:
         categories = read_bats(place) if place.is_dir() else read_google_analogies(place)
@@ -137,12 +144,13 @@ def _sts(files: Sequence[Path], bootstrap: Bootstrap) -> _Part:
     return _Part(task=task, role=task.role, texts=tuple(dict.fromkeys(sentences)), what="sentences")
 
 
-def _retrieval(folder: Path, bootstrap: Bootstrap) -> _Part:
+def _retrieval(folder: Path, bootstrap: Bootstrap, *, hybrid: bool) -> _Part:
     from decant.embedders import Role
     from decant.evaluation import Retrieval, read_beir
 
-    task = Retrieval(data=read_beir(folder), bootstrap=bootstrap)
-    documents = tuple(dict.fromkeys(task.data.documents.values()))
+    retrieval = Retrieval(data=read_beir(folder), bootstrap=bootstrap)
+    task = SearchedRetrieval(retrieval=retrieval) if hybrid else retrieval
+    documents = tuple(dict.fromkeys(retrieval.data.documents.values()))
     return _Part(task=task, role=Role.PASSAGE, texts=documents, what="documents")
 
 

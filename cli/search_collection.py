@@ -24,7 +24,7 @@ from .terminal import say, show_json
 from .views import show_hits
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Condition, Hit
+    from decant.integrations.qdrant import Condition, Hit, SearchMode
 
 
 def search(
@@ -49,6 +49,14 @@ def search(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Only from this source; several are alternatives."),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="dense, sparse or hybrid; hybrid is the default where the bundle gives sparse "
+            "vectors, else dense.",
+        ),
+    ] = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -64,9 +72,11 @@ def search(
     Examples:
       decant search minilm "who approves a PEP?"
       decant search minilm "rust" --source metals.md --limit 3 --json
+      decant search splade "rust" --mode sparse
     """
     from decant.integrations.qdrant import Collection
 
+    chosen = _mode(mode)
     condition = _condition(where or [], source or [])
     with (
         open_store(store, api_key) as opened,
@@ -75,7 +85,7 @@ def search(
         ) as encoder,
     ):
         target = Collection.open(opened, collection, encoder)
-        hits = target.search(query, limit=limit, offset=offset, where=condition)
+        hits = target.search(query, limit=limit, offset=offset, where=condition, mode=chosen)
     if as_json:
         show_json({"query": query, "hits": [_plain(hit) for hit in hits]})
     else:
@@ -83,6 +93,18 @@ def search(
     if not hits:
         say("no hits")
         raise typer.Exit(Exit.FINDING)
+
+
+def _mode(name: str | None) -> SearchMode | None:
+    from decant.integrations.qdrant import SearchMode
+
+    if name is None:
+        return None
+    try:
+        return SearchMode(name)
+    except ValueError as error:
+        names = ", ".join(SearchMode)
+        raise typer.BadParameter(f"{name!r} is none of {names}", param_hint="--mode") from error
 
 
 def _condition(where: list[str], sources: list[str]) -> Condition | None:

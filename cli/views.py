@@ -77,7 +77,9 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
     width = min(results().width, 100)
     for rank, hit in enumerate(hits, start=first):
         source = Text(printable(hit.source), "bold", no_wrap=True, overflow="ellipsis")
-        line = Text.assemble(f"{rank:>3}  ", (f"{hit.score:.3f}", "cyan"), "  ", source)
+        # Fused scores are small and near each other.
+        score = f"{hit.score:.3f}" if abs(hit.score) >= 0.1 else f"{hit.score:.4f}"
+        line = Text.assemble(f"{rank:>3}  ", (score, "cyan"), "  ", source)
         show(line)
         passage = Text(" ".join(printable(hit.text).split()))
         lines = passage.wrap(results(), width - len("     " + " …"))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .pairs import best_f1 as best_f1
     from .pairs import read_labelled_pairs as read_labelled_pairs
     from .retrieval import Retrieval as Retrieval
+    from .retrieval import Searcher as Searcher
     from .running import Standing as Standing
     from .running import SystemResult as SystemResult
     from .running import Versus as Versus
@@ -89,6 +90,7 @@ _HOME = {
     "RetrievalSet": "beir",
     "Score": "scores",
     "ScoredPairs": "sts",
+    "Searcher": "retrieval",
     "Separation": "distributions",
     "Solver": "analogy_solvers",
     "Spread": "distributions",

@@ -1,6 +1,7 @@
 """Retrieval: are the relevant documents near the top, for each query of a BEIR set?
 
-Ranking is exact, by cosine over all documents. The measures are trec_eval's own, through
+An embedder ranks exactly, by cosine over all documents; a :class:`Searcher` ranks as it likes, for
+example by a search in an index. The measures are trec_eval's own, through
 ir-measures: nDCG@10 with linear gains (Järvelin and Kekäläinen 2002), recall@100, reciprocal rank
 @10 and average precision, each averaged over the queries that have a relevant document.
 Every query's value is kept, so that two encoders can be compared query by query.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
 
 import ir_measures
 import numpy as np
@@ -26,6 +29,19 @@ from .scores import Cases, Measurement, cases_of, measure
 from .statistics import BOOTSTRAP, Bootstrap, mean_statistic
 
 _BLOCK = 4096
+
+
+class Searcher(Protocol):
+    """Searches the documents of one set, which it has indexed."""
+
+    def __call__(self, query: str, *, limit: int) -> Sequence[tuple[str, float]]:
+        """Return ids of documents with their scores, best first and each once.
+
+        Args:
+            query: The text of a query.
+            limit: How many documents, at most.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +86,57 @@ class Retrieval:
         if not asked:
             raise EvaluationError(f"{self.name}: none of the {len(judged)} queries can be embedded")
         run = ranked(self.data, asked, embedder, depth=self.depth)
-        note = self._note(embedder)
+        return self._measurements(run, judged, covered, known(embedder, self._texts))
+
+    def score_search(self, search: Searcher) -> tuple[Measurement, ...]:
+        """Return the same measures of what a searcher finds, in the order in which it does.
+
+        Blank documents cannot be found, and a blank query is not asked.
+
+        Raises:
+            EvaluationError: The searcher gave an id that is not in the set, one twice, more than
+                ``depth``, or a score above the one before it or that is not a number.
+        """
+        judged = list(self.data.judgements)
+        covered = np.array(
+            [bool(self.data.queries[q].strip() and self.data.relevant(q)) for q in judged]
+        )
+        asked = [query for query, kept in zip(judged, covered, strict=True) if kept]
+        if not asked:
+            raise EvaluationError(f"{self.name}: all of the {len(judged)} queries are blank")
+        run = {}
+        for query in asked:
+            found = search(self.data.queries[query], limit=self.depth)
+            run[query] = self._checked(query, found)
+        written = np.array([bool(text.strip()) for text in self._texts])
+        return self._measurements(run, judged, covered, written)
+
+    @property
+    def _texts(self) -> list[str]:
+        return list(self.data.documents.values())
+
+    def _checked(self, query: str, found: Sequence[tuple[str, float]]) -> list[str]:
+        ids, scores = [id_ for id_, _ in found], [score for _, score in found]
+        where = f"{self.name}: for the query {query!r} the searcher gave"
+        if len(ids) > self.depth:
+            raise EvaluationError(f"{where} {len(ids)} documents, asked for {self.depth}")
+        if strange := [id_ for id_ in ids if id_ not in self.data.documents]:
+            raise EvaluationError(f"{where} {strange[0]!r}, which is no document of the set")
+        if len({*ids}) < len(ids):
+            raise EvaluationError(f"{where} a document twice; give the best of its passages alone")
+        if any(not before >= after for before, after in pairwise(scores)):
+            raise EvaluationError(f"{where} scores that do not fall; give the best first")
+        return ids
+
+    def _measurements(
+        self,
+        run: dict[str, list[str]],
+        judged: Sequence[str],
+        covered: NDArray[np.bool_],
+        findable: NDArray[np.bool_],
+    ) -> tuple[Measurement, ...]:
+        lost = len(findable) - int(findable.sum())
+        note = f"{lost:,} of {len(findable):,} documents not embedded" if lost else ""
         measured = (
             measure(
                 self.name,
@@ -82,11 +148,6 @@ class Retrieval:
             for metric, per_query in _measured(self.data, run, depth=self.depth).items()
         )
         return tuple(replace(one, score=replace(one.score, note=note)) for one in measured)
-
-    def _note(self, embedder: Embedder) -> str:
-        texts = list(self.data.documents.values())
-        lost = len(texts) - int(known(embedder, texts).sum())
-        return f"{lost:,} of {len(texts):,} documents not embedded" if lost else ""
 
 
 def ranked(

@@ -19,7 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from ..mmr import diverse
-from ..qdrant import All, Collection, Field, FieldIn, Store, connect
+from ..qdrant import All, Collection, Field, FieldIn, SearchMode, Store, connect
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
 
@@ -175,11 +175,28 @@ class DecantVectorStore(VectorStore):
         *,
         filter: Filter | None = None,  # noqa: A002
         offset: int = 0,
+        mode: SearchMode | None = None,
         **kwargs: object,
     ) -> list[Document]:
-        """Return the ``k`` nearest documents, best first; see the form with scores."""
-        scored = self.similarity_search_with_score(query, k, filter=filter, offset=offset, **kwargs)
-        return [document for document, _ in scored]
+        """Return the ``k`` documents that fit best, best first.
+
+        Args:
+            query: The question; it is embedded as a query.
+            k: How many.
+            filter: A condition, a ``models.Filter``, or metadata entries to be equal.
+            offset: How many of the best to skip.
+            mode: By which vectors; None is HYBRID where the collection has sparse vectors, and
+                DENSE elsewhere. Only this form has modes: the others are dense.
+            **kwargs: None are known.
+
+        Raises:
+            TextError: The query is empty.
+            StoreError: The mode needs sparse vectors and the collection has none.
+        """
+        _refuse(kwargs, "a similarity search")
+        where = to_condition(filter)
+        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=mode)
+        return [to_document(hit) for hit in hits]
 
     def similarity_search_with_score(
         self,
@@ -190,20 +207,13 @@ class DecantVectorStore(VectorStore):
         offset: int = 0,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
-        """Return the ``k`` nearest documents with their cosine, best first.
+        """Return the ``k`` nearest documents with their cosine, best first; see the form without.
 
-        Args:
-            query: The question; it is embedded as a query.
-            k: How many.
-            filter: A condition, a ``models.Filter``, or metadata entries to be equal.
-            offset: How many of the best to skip.
-            **kwargs: None are known.
-
-        Raises:
-            TextError: The query is empty.
+        It compares dense vectors alone, because relevance is made of cosines.
         """
         _refuse(kwargs, "a similarity search")
-        hits = self._collection.search(query, limit=k, offset=offset, where=to_condition(filter))
+        where, dense = to_condition(filter), SearchMode.DENSE
+        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=dense)
         return [(to_document(hit), hit.score) for hit in hits]
 
     def similarity_search_by_vector(

@@ -240,8 +240,8 @@ class DecantVectorStore(BasePydanticVectorStore):
                 hits = _varied(found, vector, count, 0.5 if balance is None else balance)
             case _:
                 raise ValueError(
-                    f"the query mode {query.mode.value!r} needs more than the dense vectors that "
-                    "this collection has; use 'default' or 'mmr'"
+                    f"the query mode {query.mode.value!r} needs more than dense vectors, which is "
+                    "all that queries compare here; use 'default' or 'mmr', or Collection.search"
                 )
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],

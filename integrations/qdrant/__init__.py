@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from .passages import Hit as Hit
     from .passages import Passage as Passage
     from .passages import Record as Record
+    from .queries import Fused as Fused
+    from .queries import SearchMode as SearchMode
     from .remote import RemoteStore as RemoteStore
     from .report import IndexReport as IndexReport
     from .settings import CollectionSettings as CollectionSettings
     from .settings import FieldType as FieldType
     from .settings import Indexed as Indexed
+    from .sparse import SparseVector as SparseVector
     from .store import Engine as Engine
     from .store import Fetch as Fetch
     from .store import Page as Page
@@ -63,6 +66,7 @@ _HOME = {
     "Field": "conditions",
     "FieldIn": "conditions",
     "FieldType": "settings",
+    "Fused": "queries",
     "Hit": "passages",
     "IndexReport": "report",
     "Indexed": "settings",
@@ -74,6 +78,8 @@ _HOME = {
     "Record": "passages",
     "RemoteStore": "remote",
     "Scored": "store",
+    "SearchMode": "queries",
+    "SparseVector": "sparse",
     "Store": "store",
     "Unreadable": "documents",
     "connect": "connect",

@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from decant.embedders import Encoder, Role, StoreError
+from decant.embedders import Role, StoreError, Vectors
 
 from .passages import Record, record_point
-from .points import Kind, checked_vectors, is_uuid
+from .points import Kind, is_uuid
 from .removal import Remover
+from .rows import Row, given_rows, made_rows
 from .store import Fetch, slices
 from .target import Target
 
@@ -25,36 +26,35 @@ _OWNER = Fetch(fields=("kind", "root", "source"))
 def add(
     target: Target,
     records: Sequence[Record],
-    vectors: NDArray[np.float32] | None,
+    vectors: Vectors | NDArray[np.float32] | None,
     remover: Remover,
 ) -> list[str]:
     """Store records and return their ids; see :meth:`Collection.add`."""
     ids = [str(uuid.uuid4()) if record.id is None else record.id for record in records]
+    given = None
     if vectors is not None:
-        owners = [f"record {identity!r}" for identity in ids]
-        vectors = checked_vectors(vectors, target.encoder.dim, owners)
+        given = given_rows(target, vectors, [f"record {identity!r}" for identity in ids])
     last = {identity: index for index, identity in enumerate(ids)}
     for part in slices(list(last.values()), _BATCH):
-        if vectors is None:
-            dense = _embed(target.encoder, [records[index].text for index in part])
+        if given is None:
+            rows = _embed(target, [records[index].text for index in part])
         else:
-            dense = vectors[list(part)]
+            rows = [given[index] for index in part]
         _make_way(target, [ids[index] for index in part], remover)
         points = [
             record_point(records[index], ids[index], row)
-            for index, row in zip(part, dense, strict=True)
+            for index, row in zip(part, rows, strict=True)
         ]
         target.store.upsert(target.name, points)
     return ids
 
 
-def _embed(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
+def _embed(target: Target, texts: Sequence[str]) -> list[Row]:
     unique = list(dict.fromkeys(texts))
-    dense = encoder.encode(unique, role=Role.PASSAGE).dense
-    owners = [f"the text {text[:40]!r}" for text in unique]
-    dense = checked_vectors(dense, encoder.dim, owners)
-    row = {text: index for index, text in enumerate(unique)}
-    return dense[[row[text] for text in texts]]
+    vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)
+    rows = made_rows(target, vectors, [f"the text {text[:40]!r}" for text in unique])
+    row = dict(zip(unique, rows, strict=True))
+    return [row[text] for text in texts]
 
 
 def _make_way(target: Target, ids: Sequence[str], remover: Remover) -> None:

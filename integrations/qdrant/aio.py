@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from decant.embedders import Vectors
+
     from .chunking import Chunking
     from .conditions import Where
     from .documents import Document
     from .passages import Hit, Passage, Record
+    from .queries import SearchMode
     from .report import IndexProgress, IndexReport
 
 
@@ -32,7 +35,7 @@ class _Collection(Protocol):
     ) -> IndexReport: ...
 
     def add(
-        self, records: Sequence[Record], *, vectors: NDArray[np.float32] | None = None
+        self, records: Sequence[Record], *, vectors: Vectors | NDArray[np.float32] | None = None
     ) -> list[str]: ...
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]: ...
@@ -45,6 +48,7 @@ class _Collection(Protocol):
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]: ...
 
     def search_vector(
@@ -85,7 +89,7 @@ class AsyncMethods:
         self: _Collection,
         records: Sequence[Record],
         *,
-        vectors: NDArray[np.float32] | None = None,
+        vectors: Vectors | NDArray[np.float32] | None = None,
     ) -> list[str]:
         """Store records and return their ids."""
         return await asyncio.to_thread(self.add, records, vectors=vectors)
@@ -104,10 +108,17 @@ class AsyncMethods:
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]:
-        """Return the passages nearest to a query, best first."""
+        """Return the passages that fit a query best, best first."""
         return await asyncio.to_thread(
-            self.search, query, limit=limit, offset=offset, where=where, with_vectors=with_vectors
+            self.search,
+            query,
+            limit=limit,
+            offset=offset,
+            where=where,
+            with_vectors=with_vectors,
+            mode=mode,
         )
 
     async def asearch_vector(
@@ -119,7 +130,7 @@ class AsyncMethods:
         where: Where | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
-        """Return the passages nearest to a vector, best first."""
+        """Return the passages nearest to a dense vector, best first."""
         return await asyncio.to_thread(
             self.search_vector,
             vector,

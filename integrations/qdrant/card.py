@@ -1,4 +1,4 @@
-"""What a collection says about itself: its recipe, the width of its vectors, its format.
+"""What a collection says about itself: its recipe, what vectors it holds, its format.
 
 The card is written once, when the collection is made: into the collection's metadata on a server,
 into a file beside the shard for Edge. Invariant: vectors of two recipes never meet in a collection.
@@ -13,7 +13,10 @@ from typing import Self
 
 from decant.embedders import CollectionMismatch, Encoder, Recipe, RecipeError, StoreError
 
-FORMAT = 1
+FORMAT = 2
+# Without sparse vectors a card is what it was, so that a decant which knows none reads it; one
+# with them it must refuse, or it would add points that lack theirs.
+_DENSE_FORMAT = 1
 
 
 def _new_mark() -> str:
@@ -26,24 +29,29 @@ class Card:
 
     Args:
         recipe: What decides its vectors.
-        dim: Their width D.
+        dim: The width D of the dense ones.
+        sparse: Whether points have sparse vectors, too. A collection has them from the start or
+            never: a decant that knew none may have made one for a recipe with a lexicon.
         mark: Drawn at random for each collection made, so that a creator whose answer got lost
             can tell its own collection from another's.
     """
 
     recipe: Recipe
     dim: int
+    sparse: bool = False
     mark: str = field(default_factory=_new_mark)
 
     @classmethod
     def of(cls, encoder: Encoder) -> Self:
         """Return the card for a new collection."""
-        return cls(recipe=encoder.recipe, dim=encoder.dim)
+        recipe = encoder.recipe
+        return cls(recipe=recipe, dim=encoder.dim, sparse=recipe.lexicon is not None)
 
     def to_json(self) -> str:
         """Return the card as readable JSON text."""
         shown = {
-            "format": FORMAT,
+            "format": FORMAT if self.sparse else _DENSE_FORMAT,
+            **({"sparse": True} if self.sparse else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -70,7 +78,12 @@ class Card:
                     "upgrade decant"
                 )
             recipe = Recipe.from_json(json.dumps(held["recipe"]))
-            card = cls(recipe=recipe, dim=int(held["dim"]), mark=str(held["mark"]))
+            card = cls(
+                recipe=recipe,
+                dim=int(held["dim"]),
+                sparse=held["format"] > _DENSE_FORMAT and bool(held["sparse"]),
+                mark=str(held["mark"]),
+            )
             digest = str(held["digest"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(

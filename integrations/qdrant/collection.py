@@ -1,7 +1,8 @@
 """A collection: a store, a name, and the one encoder whose vectors it holds.
 
 Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
-work of indexing is in ``ingest.py``, of deleting in ``removal.py``. Invariant: every vector in a
+work of indexing is in ``ingest.py``, of searching in ``searching.py``, of deleting in
+``removal.py``. Invariant: every vector in a
 collection was made as its recipe says, or given by a caller who vouches for it.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from decant.embedders import Encoder, Role, StoreError
+from decant.embedders import Encoder, StoreError, Vectors
 
 from .adding import add
 from .aio import AsyncMethods
@@ -23,10 +24,12 @@ from .conditions import Where, is_vacuous
 from .documents import Document
 from .info import CollectionInfo
 from .ingest import ingest
-from .passages import Hit, Passage, Record, hit, passage
+from .passages import Hit, Passage, Record, passage
 from .points import DOCUMENTS, Kind, checked_vectors, passages, record_id
+from .queries import SearchMode
 from .removal import Remover
 from .report import IndexProgress, IndexReport
+from .searching import Window, asked, found
 from .settings import CollectionSettings, Indexed
 from .store import Fetch, Store, check_name, each
 from .target import Target
@@ -50,11 +53,11 @@ class Collection(AsyncMethods):
     ['a']
     """
 
-    def __init__(self, store: Store, name: str, encoder: Encoder) -> None:
+    def __init__(self, store: Store, name: str, encoder: Encoder, *, sparse: bool) -> None:
         self._store = store
         self._name = name
         self._encoder = encoder
-        self._target = Target(store=store, name=name, encoder=encoder)
+        self._target = Target(store=store, name=name, encoder=encoder, sparse=sparse)
         self._indexing = RLock()
         self._remover = Remover(store, name, self._indexing)
 
@@ -69,12 +72,15 @@ class Collection(AsyncMethods):
     ) -> Self:
         """Make an empty collection for this encoder.
 
+        If its recipe has a lexicon, texts get a dense and a sparse vector, from one pass.
+
         Raises:
             StoreError: There is one of this name, or the name is not allowed.
         """
         check_name(name)
-        store.create(name, Card.of(encoder), settings or CollectionSettings())
-        return cls(store, name, encoder)
+        card = Card.of(encoder)
+        store.create(name, card, settings or CollectionSettings())
+        return cls(store, name, encoder, sparse=card.sparse)
 
     @classmethod
     def open(cls, store: Store, name: str, encoder: Encoder) -> Self:
@@ -85,8 +91,9 @@ class Collection(AsyncMethods):
             StoreError: There is none of this name; the message names those that are.
         """
         check_name(name)
-        store.card(name).check(encoder, where=f"collection {name!r} in {store.place}")
-        return cls(store, name, encoder)
+        card = store.card(name)
+        card.check(encoder, where=f"collection {name!r} in {store.place}")
+        return cls(store, name, encoder, sparse=card.sparse)
 
     @classmethod
     def open_or_create(cls, store: Store, name: str, encoder: Encoder) -> Self:
@@ -115,6 +122,11 @@ class Collection(AsyncMethods):
         """What holds it."""
         return self._store
 
+    @property
+    def has_sparse(self) -> bool:
+        """Whether passages have sparse vectors beside dense ones."""
+        return self._target.sparse
+
     def index(
         self,
         documents: Iterable[Document],
@@ -141,18 +153,20 @@ class Collection(AsyncMethods):
             return ingest(self._target, documents, chunking or Chunking(), self._remover, progress)
 
     def add(
-        self, records: Sequence[Record], *, vectors: NDArray[np.float32] | None = None
+        self, records: Sequence[Record], *, vectors: Vectors | NDArray[np.float32] | None = None
     ) -> list[str]:
         """Store records as they are, replacing those of the same ids, and return their ids.
 
         Args:
             records: Of several with the same id the last one counts.
-            vectors: float32, shape ``(len(records), D)``, if the caller has them; they must be
-                what the encoder gives, which is not checked. By default texts are embedded.
+            vectors: What the encoder gave, or dense ones alone: float32, shape
+                ``(len(records), D)``. That the encoder gives them is not checked. Without sparse
+                vectors a record is not found by a SPARSE search, and by a HYBRID one only through
+                the dense ranking. By default texts are embedded.
 
         Raises:
-            StoreError: A vector is not finite or not of the collection's width; then nothing is
-                stored.
+            StoreError: A vector is not finite or not of the collection's width, or sparse ones
+                are not wanted here; then nothing is stored.
         """
         return add(self._target, records, vectors, self._remover)
 
@@ -161,11 +175,11 @@ class Collection(AsyncMethods):
 
         Args:
             ids: As they were given, or as hits have them.
-            with_vectors: Whether the passages hold their vectors.
+            with_vectors: Whether the passages hold their dense vectors.
         """
         fetch = Fetch(dense=with_vectors)
-        found = self._store.retrieve(self._name, [record_id(i) for i in dict.fromkeys(ids)], fetch)
-        held = [passage(point) for point in found if point.payload["kind"] != Kind.DOCUMENT]
+        points = self._store.retrieve(self._name, [record_id(i) for i in dict.fromkeys(ids)], fetch)
+        held = [passage(point) for point in points if point.payload["kind"] != Kind.DOCUMENT]
         known = {item.id: item for item in held}
         return [known[identity] for identity in ids if identity in known]
 
@@ -186,25 +200,27 @@ class Collection(AsyncMethods):
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]:
-        """Return the passages nearest to a query, best first.
+        """Return the passages that fit a query best, best first.
 
         Args:
             query: Embedded as a query.
             limit: How many, at most.
-            offset: How many of the best to pass over.
-            where: Only passages for which this holds.
-            with_vectors: Whether the hits hold their vectors.
+            offset: How many of the best to pass over; pages of HYBRID may overlap at equal scores.
+            where: Only passages for which this holds, in every ranking.
+            with_vectors: Whether the hits hold their dense vectors.
+            mode: By which vectors, and so what scores are; see :class:`SearchMode`. None is
+                HYBRID where there are sparse vectors, else DENSE. A query without any weight has
+                no sparse vector: SPARSE finds nothing, HYBRID what DENSE finds, in fused scores.
 
         Raises:
             TextError: ``query`` is empty.
-            StoreError: ``limit`` is below 1 or ``offset`` below 0, or the store failed.
+            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
+                needs sparse vectors and the collection has none.
         """
-        _check_window(limit, offset)
-        vector = self._encoder.encode([query], role=Role.QUERY).dense[0]
-        return self.search_vector(
-            vector, limit=limit, offset=offset, where=where, with_vectors=with_vectors
-        )
+        window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
+        return found(self._target, asked(self._target, query, mode), window)
 
     def search_vector(
         self,
@@ -215,18 +231,11 @@ class Collection(AsyncMethods):
         where: Where | None = None,
         with_vectors: bool = False,
     ) -> list[Hit]:
-        """Return the passages nearest to a vector, shape ``(D,)``; see :meth:`search`."""
-        _check_window(limit, offset)
-        query = checked_vectors(np.asarray(vector)[None], self._encoder.dim, ["the query"])[0]
-        found = self._store.query(
-            self._name,
-            query,
-            Fetch(dense=with_vectors),
-            limit=limit,
-            offset=offset,
-            where=where,
-        )
-        return [hit(item) for item in found]
+        """Return the passages nearest to a dense vector, shape ``(D,)``; see :meth:`search`."""
+        window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
+        rows = np.asarray(vector)[None]
+        query = checked_vectors(rows, self._encoder.dim, ["the query"])[0]
+        return found(self._target, query, window)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.
@@ -273,6 +282,7 @@ class Collection(AsyncMethods):
             place=self._store.place,
             recipe=self._encoder.recipe,
             dim=self._encoder.dim,
+            sparse=self._target.sparse,
             passages=self.count(),
             documents=self._store.count(self._name, DOCUMENTS),
         )
@@ -288,10 +298,3 @@ class Collection(AsyncMethods):
         Nothing else in this process runs meanwhile, so do not call it from a server.
         """
         self._store.optimize(self._name)
-
-
-def _check_window(limit: int, offset: int) -> None:
-    if limit < 1 or offset < 0:
-        raise StoreError(
-            f"limit must be at least 1 and offset at least 0, got limit={limit}, offset={offset}"
-        )

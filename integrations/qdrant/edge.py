@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self
 
-import numpy as np
 import qdrant_edge as edge
 
 from decant.embedders import StoreError
@@ -24,22 +23,21 @@ from .card import Card
 from .conditions import Where, translate
 from .edge_filter import EdgeDialect
 from .edge_home import EdgeHome
+from .edge_points import fields_of, from_edge, to_edge, to_request, vectors_of
+from .queries import Query
 from .settings import CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
     KEYWORDS,
+    SPARSE,
     Engine,
     Fetch,
     Page,
-    Payload,
     Point,
     Scored,
     batches,
     slices,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BATCH = 256
 _FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
@@ -110,7 +108,7 @@ class EdgeStore:
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
         for part in batches(points, _BATCH):
-            self._update(name, edge.UpdateOperation.upsert_points([_to_edge(p) for p in part]))
+            self._update(name, edge.UpdateOperation.upsert_points([to_edge(p) for p in part]))
 
     def set_fields(self, name: str, points: Sequence[Point]) -> None:
         """Replace the payload fields given, of points that exist."""
@@ -127,8 +125,10 @@ class EdgeStore:
         found: list[Point] = []
         for part in slices(ids, _BATCH):
             with self._asked(f"reading from {name!r}"):
-                records = self._shard(name).retrieve(list(part), _fields(fetch), _vectors(fetch))
-            found += [_from_edge(record) for record in records]
+                records = self._shard(name).retrieve(
+                    list(part), fields_of(fetch), vectors_of(fetch)
+                )
+            found += [from_edge(record) for record in records]
         return found
 
     def scroll(
@@ -139,38 +139,32 @@ class EdgeStore:
             offset=after,
             limit=limit,
             filter=self._filter(where),
-            with_payload=_fields(fetch),
-            with_vector=_vectors(fetch),
+            with_payload=fields_of(fetch),
+            with_vector=vectors_of(fetch),
         )
         with self._asked(f"reading from {name!r}"):
             records, following = self._shard(name).scroll(request)
         return Page(
-            points=[_from_edge(record) for record in records],
+            points=[from_edge(record) for record in records],
             after=None if following is None else str(following),
         )
 
     def query(
         self,
         name: str,
-        vector: NDArray[np.float32],
+        query: Query,
         fetch: Fetch,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
     ) -> list[Scored]:
-        """Return the points nearest to ``vector``, best first."""
-        request = edge.QueryRequest(
-            limit=limit,
-            offset=offset,
-            query=edge.Query.Nearest(_as_list(vector), using=DENSE),
-            with_vector=_vectors(fetch),
-            with_payload=_fields(fetch),
-            filter=None if where is None else self._filter(where),
-        )
+        """Return the points that fit the query best, best first."""
+        chosen = None if where is None else self._filter(where)
+        request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
         with self._asked(f"searching {name!r}"):
             found = self._shard(name).query(request)
-        return [Scored(point=_from_edge(item), score=item.score) for item in found]
+        return [Scored(point=from_edge(item), score=item.score) for item in found]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""
@@ -251,6 +245,8 @@ class EdgeStore:
 def _build(path: Path, *, card: Card, settings: CollectionSettings) -> None:
     config = edge.EdgeConfig(
         vectors={DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)},
+        # No IDF modifier: the weights are the model's, which has learned what is rare.
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
         hnsw_config=edge.HnswIndexConfig(
             m=settings.hnsw_m,
             ef_construct=settings.hnsw_ef_construct,
@@ -264,33 +260,3 @@ def _build(path: Path, *, card: Card, settings: CollectionSettings) -> None:
         shard.update(edge.UpdateOperation.create_field_index(field, _SCHEMA[kind]))
     shard.flush()
     shard.close()
-
-
-def _as_list(vector: NDArray[np.float32]) -> list[float]:
-    # Edge reads numpy arrays as they are, several times faster than lists; its stub does not say.
-    return cast("list[float]", vector)
-
-
-def _to_edge(point: Point) -> edge.Point:
-    vectors: dict[str, edge.NamedVector] = (
-        {} if point.dense is None else {DENSE: _as_list(point.dense)}
-    )
-    return edge.Point(point.id, vectors, point.payload)
-
-
-def _from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
-    held = record.vector
-    dense = held.get(DENSE) if isinstance(held, dict) else None
-    return Point(
-        id=str(record.id),
-        payload=cast("Payload", record.payload or {}),
-        dense=None if dense is None else np.asarray(dense, np.float32),
-    )
-
-
-def _fields(fetch: Fetch) -> bool | list[str]:
-    return True if fetch.fields is None else list(fetch.fields)
-
-
-def _vectors(fetch: Fetch) -> bool | list[str]:
-    return [DENSE] if fetch.dense else False

@@ -18,7 +18,8 @@ class CollectionInfo:
         engine: Which engine holds it.
         place: The folder or address.
         recipe: What decides its vectors.
-        dim: Their width D.
+        dim: The width D of the dense ones.
+        sparse: Whether passages have sparse ones, too.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
     """
@@ -28,6 +29,7 @@ class CollectionInfo:
     place: str
     recipe: Recipe
     dim: int
+    sparse: bool
     passages: int
     documents: int
 

@@ -45,7 +45,7 @@ def ingest(
         if progress is not None:
             progress(tally.total)
 
-    with Pipeline(target.encoder, Writer(store, name, tally), tally, tell) as pipeline:
+    with Pipeline(target, Writer(store, name, tally), tally, tell) as pipeline:
         for group in _groups(census):
             plans = planner.plan(group)
             tally.add(IndexReport(unchanged=plans.unchanged))

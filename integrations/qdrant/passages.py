@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from decant.embedders import TextError
 
 from .points import Kind, check_text, checked_metadata, record_id, sha256
+from .rows import Row
 from .store import Json, Payload, Point, Scored
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Record:
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, owner=owner))
 
 
-def record_point(record: Record, identity: str, dense: NDArray[np.float32]) -> Point:
+def record_point(record: Record, identity: str, row: Row) -> Point:
     """Return the record as it is stored under ``identity``."""
     payload: Payload = {
         "kind": Kind.RECORD.value,
@@ -62,7 +63,7 @@ def record_point(record: Record, identity: str, dense: NDArray[np.float32]) -> P
         "text_sha256": sha256(record.text),
         "metadata": dict(record.metadata),
     }
-    return Point(id=record_id(identity), payload=payload, dense=dense)
+    return Point(id=record_id(identity), payload=payload, dense=row.dense, sparse=row.sparse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class Passage:
         root: The folder or set that the document belongs to; None without.
         start: Where in the document it starts, in characters; 0 for records.
         metadata: The record's or the document's.
-        vector: float32, shape ``(D,)``, of unit length; None unless asked for.
+        vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked for.
     """
 
     id: str
@@ -93,7 +94,8 @@ class Hit(Passage):
     """A passage that a search found.
 
     Args:
-        score: Cosine similarity with the query, from -1 to 1; higher is nearer.
+        score: Higher is nearer. Cosine similarity with the query, from -1 to 1, in a search by
+            dense vectors; for the others see :class:`SearchMode`.
     """
 
     score: float

@@ -12,19 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from threading import Condition, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from decant.embedders import Encoder, Role
+from decant.embedders import Role
 
 from .plan import Plan
-from .points import checked_vectors
 from .report import IndexReport, Tally
+from .rows import Row, made_rows
 from .store import Point, slices
+from .target import Target
 from .writer import Step, Writer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _STEP = 64  # points a step
 _QUEUED = 64  # steps between two threads
@@ -84,11 +81,11 @@ class _Line(Generic[T]):
 
 @dataclass(slots=True)
 class _Text:
-    """A text on its way to its vector; repetitions of it share this."""
+    """A text on its way to its vectors; repetitions of it share this."""
 
     text: str
     owner: str
-    dense: NDArray[np.float32] | None = None
+    row: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +97,14 @@ class _Waiting:
     new: list[_Text]
 
     def is_ready(self) -> bool:
-        return all(text.dense is not None for text in self.texts.values())
+        return all(text.row is not None for text in self.texts.values())
 
     def finished(self) -> Step:
         points = list(self.step.points)
         for index, text in self.texts.items():
-            points[index] = replace(points[index], dense=text.dense)
+            assert text.row is not None
+            row = text.row
+            points[index] = replace(points[index], dense=row.dense, sparse=row.sparse)
         return replace(self.step, points=points, embedded=len(self.new))
 
 
@@ -116,21 +115,21 @@ class Pipeline:
     thread is raised from :meth:`put` or :meth:`finish`.
 
     Args:
-        encoder: Gives the vectors, from one background thread.
+        target: The collection; its encoder gives the vectors, from one background thread.
         writer: Takes the steps, from the other.
         tally: Told what is embedded as soon as it is.
         tick: Called now and then, from the caller's thread, while that waits.
     """
 
     def __init__(
-        self, encoder: Encoder, writer: Writer, tally: Tally, tick: Callable[[], object]
+        self, target: Target, writer: Writer, tally: Tally, tick: Callable[[], object]
     ) -> None:
         self._writer = writer
         self._tick = tick
         self._error: BaseException | None = None
         self._to_embed: _Line[Step | None] = _Line()
         self._to_write: _Line[Step | None] = _Line()
-        embedder = _Embedder(encoder, tally, self._to_embed, self._to_write)
+        embedder = _Embedder(target, tally, self._to_embed, self._to_write)
         self._threads = [
             Thread(target=self._guarded, args=(work,), name=f"decant-{name}", daemon=True)
             for name, work in (("embed", embedder.run), ("write", self._write))
@@ -199,16 +198,16 @@ class Pipeline:
 
 
 class _Embedder:
-    """Gives every point its vector, in one thread."""
+    """Gives every point its vectors, in one thread and one pass."""
 
     def __init__(
         self,
-        encoder: Encoder,
+        target: Target,
         tally: Tally,
         source: _Line[Step | None],
         sink: _Line[Step | None],
     ) -> None:
-        self._encoder = encoder
+        self._target = target
         self._tally = tally
         self._source = source
         self._sink = sink
@@ -221,13 +220,18 @@ class _Embedder:
     def run(self) -> None:
         """Work until the source ends, then end the sink."""
         while not self._ended:
-            blocks = self._encoder.stream(self._texts(), role=Role.PASSAGE, progress=self._count)
+            blocks = self._target.encoder.stream(
+                self._texts(),
+                role=Role.PASSAGE,
+                outputs=self._target.outputs,
+                progress=self._count,
+            )
             for block in blocks:
                 texts = [self._asked.popleft() for _ in range(len(block))]
                 owners = [text.owner for text in texts]
-                rows = checked_vectors(block.dense, self._encoder.dim, owners)
+                rows = made_rows(self._target, block, owners)
                 for text, row in zip(texts, rows, strict=True):
-                    text.dense = row
+                    text.row = row
                 self._pass_on()
         assert not self._steps, "the encoder gave fewer vectors than it was given texts"
         self._sink.put(None)

@@ -10,25 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from .chunking import Chunker, Chunking
 from .conditions import All, Field, FieldIn
 from .documents import Document
 from .points import CHUNKS, DocumentKey, Kind, Marker, State, sha256
+from .rows import Row
 from .store import Fetch, Payload, Point, each, slices
 from .target import Target
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _MOVABLE = ("chunk", "start", "metadata")
 _PLACED = Fetch(fields=("root", "source", *_MOVABLE))
 _STATE = Fetch(fields=("root", "source", "state", "digest", "chunks"))
-_VECTOR = Fetch(fields=("text_sha256",), dense=True)
 _LOOKUP = 256
 
 
@@ -79,6 +74,7 @@ class Planner:
         self._name = target.name
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
+        self._vectors = Fetch(fields=("text_sha256",), dense=True, sparse=target.sparse)
 
     def plan(self, documents: Sequence[Document]) -> Plans:
         """Return what must happen to these documents, each of which has another key."""
@@ -172,32 +168,32 @@ class Planner:
         So a renamed file or a moved folder embeds nothing.
         """
         texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
-        known: dict[str, NDArray[np.float32]] = {}
+        known: dict[str, Row] = {}
         for part in slices(sorted(texts), _LOOKUP):
-            known |= self._vectors(part)
+            known |= self._known(part)
         if not known:
             return plans
         return [
-            replace(
-                plan,
-                fresh=tuple(
-                    replace(point, dense=known.get(str(point.payload["text_sha256"])))
-                    for point in plan.fresh
-                ),
-            )
+            replace(plan, fresh=tuple(_with_vectors(point, known) for point in plan.fresh))
             for plan in plans
         ]
 
-    def _vectors(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def _known(self, texts: Sequence[str]) -> dict[str, Row]:
         # One page, though a text that is everywhere may crowd out others: those are embedded
         # again, which costs time and is never wrong.
         where = All([CHUNKS, FieldIn(Field.TEXT_SHA256, texts)])
-        page = self._store.scroll(self._name, where, _VECTOR, limit=2 * len(texts))
+        page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
+        # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
         return {
-            str(point.payload["text_sha256"]): point.dense
+            str(point.payload["text_sha256"]): Row(dense=point.dense, sparse=point.sparse)
             for point in page.points
             if point.dense is not None
         }
+
+
+def _with_vectors(point: Point, known: Mapping[str, Row]) -> Point:
+    row = known.get(str(point.payload["text_sha256"]))
+    return point if row is None else replace(point, dense=row.dense, sparse=row.sparse)
 
 
 def _is_done(marker: Marker | None, digest: str) -> bool:

@@ -8,25 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-import numpy as np
 from qdrant_client import models
 
 from decant.embedders import StoreError
 
 from .card import Card
 from .conditions import Where, translate
+from .queries import Query
 from .remote_filter import RemoteDialect
+from .remote_points import fields_of, from_record, to_change, to_search, to_struct, vectors_of
 from .server import Server
 from .settings import CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
     KEYWORDS,
+    SPARSE,
     Engine,
     Fetch,
     Page,
-    Payload,
     Point,
     Scored,
     absent,
@@ -35,9 +36,6 @@ from .store import (
     present,
     slices,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BATCH = 128
 _IDS = 1_000
@@ -87,6 +85,8 @@ class RemoteStore:
             vectors_config={
                 DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)
             },
+            # No IDF modifier: the weights are the model's, which has learned what is rare.
+            sparse_vectors_config={SPARSE: models.SparseVectorParams()} if card.sparse else None,
             hnsw_config=models.HnswConfigDiff(
                 m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
             ),
@@ -140,13 +140,13 @@ class RemoteStore:
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
         for part in batches(points, _BATCH):
-            structs = [_to_struct(point) for point in part]
+            structs = [to_struct(point) for point in part]
             self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
     def set_fields(self, name: str, points: Sequence[Point]) -> None:
         """Replace the payload fields given, of points that exist."""
         for part in slices(points, _BATCH):
-            changes = [_to_change(point) for point in part]
+            changes = [to_change(point) for point in part]
             request = partial(self._client.batch_update_points, name, changes)
             self._ask(f"writing to {name!r}", request)
 
@@ -164,11 +164,11 @@ class RemoteStore:
                 self._client.retrieve,
                 name,
                 list(part),
-                with_payload=_fields(fetch),
-                with_vectors=_vectors(fetch),
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
                 consistency=_STEADY,
             )
-            found += map(_from_record, self._ask(f"reading from {name!r}", request))
+            found += map(from_record, self._ask(f"reading from {name!r}", request))
         return found
 
     def scroll(
@@ -181,40 +181,43 @@ class RemoteStore:
             scroll_filter=_filter(where),
             limit=limit,
             offset=after,
-            with_payload=_fields(fetch),
-            with_vectors=_vectors(fetch),
+            with_payload=fields_of(fetch),
+            with_vectors=vectors_of(fetch),
             consistency=_STEADY,
         )
         records, following = self._ask(f"reading from {name!r}", request)
         return Page(
-            points=[_from_record(record) for record in records],
+            points=[from_record(record) for record in records],
             after=None if following is None else str(following),
         )
 
     def query(
         self,
         name: str,
-        vector: NDArray[np.float32],
+        query: Query,
         fetch: Fetch,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
     ) -> list[Scored]:
-        """Return the points nearest to ``vector``, best first."""
+        """Return the points that fit the query best, best first."""
+        chosen = None if where is None else _filter(where)
+        search = to_search(query, limit=limit, offset=offset, chosen=chosen)
         request = partial(
             self._client.query_points,
             name,
-            query=vector.tolist(),
-            using=DENSE,
-            query_filter=None if where is None else _filter(where),
+            query=search.query,
+            using=search.using,
+            prefetch=search.prefetch,
+            query_filter=search.filter,
             limit=limit,
             offset=offset,
-            with_payload=_fields(fetch),
-            with_vectors=_vectors(fetch),
+            with_payload=fields_of(fetch),
+            with_vectors=vectors_of(fetch),
         )
         found = self._ask(f"searching {name!r}", request).points
-        return [Scored(point=_from_record(item), score=item.score) for item in found]
+        return [Scored(point=from_record(item), score=item.score) for item in found]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""
@@ -255,34 +258,5 @@ class RemoteStore:
         return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))
 
 
-def _to_struct(point: Point) -> models.PointStruct:
-    vectors = {} if point.dense is None else {DENSE: point.dense.tolist()}
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
-
-
-def _to_change(point: Point) -> models.UpdateOperation:
-    change = models.SetPayload(payload=point.payload, points=[point.id])
-    return models.SetPayloadOperation(set_payload=change)
-
-
-def _from_record(record: models.Record | models.ScoredPoint) -> Point:
-    held = record.vector
-    dense = held.get(DENSE) if isinstance(held, dict) else None
-    payload: Payload = record.payload or {}
-    return Point(
-        id=str(record.id),
-        payload=payload,
-        dense=None if dense is None else np.asarray(dense, np.float32),
-    )
-
-
 def _filter(where: Where) -> models.Filter:
     return _DIALECT.join(must=[translate(where, _DIALECT)])
-
-
-def _fields(fetch: Fetch) -> bool | list[str]:
-    return True if fetch.fields is None else list(fetch.fields)
-
-
-def _vectors(fetch: Fetch) -> bool | list[str]:
-    return [DENSE] if fetch.dense else False

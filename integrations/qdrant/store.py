@@ -16,19 +16,25 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from decant.embedders import StoreError
 
+from .sparse import SparseVector
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from .card import Card
     from .conditions import Where
+    from .queries import Query
     from .settings import CollectionSettings, Indexed
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 Payload: TypeAlias = dict[str, Json]
 
 DENSE = "dense"
-"""The name of the dense vector. Vectors are named from the start, so that others can join it."""
+"""The name of the dense vector, which every collection has."""
+
+SPARSE = "sparse"
+"""The name of the sparse vector, which collections have whose card says so."""
 
 KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point comes."""
@@ -52,11 +58,13 @@ class Point:
         id: A UUID in canonical form.
         payload: The fields asked for, or to be stored.
         dense: float32, shape ``(D,)``; None for a point without vector, or where not asked for.
+        sparse: None as for ``dense``, and for a text that weighs nothing.
     """
 
     id: str
     payload: Payload
     dense: NDArray[np.float32] | None = None
+    sparse: SparseVector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,11 +81,19 @@ class Fetch:
 
     Args:
         fields: Names of payload fields; None for all of them.
-        dense: Whether the vector comes too.
+        dense: Whether the dense vector comes too.
+        sparse: Whether the sparse vector comes too; only for collections that have them.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
+    sparse: bool = False
+
+    @property
+    def vectors(self) -> list[str]:
+        """The names of the vectors that come."""
+        wanted = {DENSE: self.dense, SPARSE: self.sparse}
+        return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,14 +162,18 @@ class Store(Protocol):
     def query(
         self,
         name: str,
-        vector: NDArray[np.float32],
+        query: Query,
         fetch: Fetch,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
     ) -> list[Scored]:
-        """Return the points nearest to ``vector``, best first; points without vector never."""
+        """Return the points that fit the query best, best first.
+
+        A point without the vector that is asked for is never found by it. ``where`` holds for
+        each ranking that is fused. Points of equal score come in any order.
+        """
         ...
 
     def count(self, name: str, where: Where) -> int:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from decant.embedders import Encoder
+from decant.embedders import Encoder, Output
 
 from .store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A collection, for the functions that fill it."""
+    """A collection, for the functions that fill and search it.
+
+    Args:
+        store: What holds it.
+        name: Its name there.
+        encoder: What makes its vectors.
+        sparse: Whether its points have sparse vectors beside dense ones.
+    """
 
     store: Store
     name: str
     encoder: Encoder
+    sparse: bool
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What to ask the encoder for, beside dense vectors."""
+        return (Output.SPARSE,) if self.sparse else ()

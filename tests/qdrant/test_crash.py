@@ -26,15 +26,16 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.store import each
 
+ENCODER = HashEncoder(16, sparse=True)
 SMALL = Chunking(max_tokens=8)
 Contents: TypeAlias = dict[str, Point]
 Texts: TypeAlias = Mapping[str, str]
 
 
 def contents(store: Store, name: str = "docs") -> Contents:
-    """Return every point of a collection, markers too, with payload and vector."""
+    """Return every point of a collection, markers too, with payload and vectors."""
     everything = FieldIn(Field.KIND, ["chunk", "record", "document"])
-    pages = each(store, name, everything, Fetch(dense=True))
+    pages = each(store, name, everything, Fetch(dense=True, sparse=True))
     return {point.id: point for page in pages for point in page}
 
 
@@ -50,6 +51,15 @@ def assert_same(found: Contents, expected: Contents) -> None:
         else:
             # Local mode makes a vector that it gave back a little more unit at every return.
             np.testing.assert_allclose(same, point.dense, atol=1e-6)
+        assert weights(found[id_]) == weights(point)
+
+
+def weights(point: Point) -> dict[int, float]:
+    """Return a point's sparse vector."""
+    if point.sparse is None:
+        return {}
+    indices, values = point.sparse.indices.tolist(), point.sparse.values.tolist()
+    return dict(zip(indices, values, strict=True))
 
 
 def version(*sources: int, salt: int = 0) -> Texts:
@@ -101,7 +111,7 @@ class Breaking:
 def break_while_indexing(store: Store, texts: Texts, at: int, *, after: bool) -> bool:
     """Index until the store breaks, and return whether it did."""
     breaking = Breaking(store, at, after=after)
-    collection = Collection(breaking, "docs", HashEncoder(16))  # type: ignore[arg-type]
+    collection = Collection(breaking, "docs", ENCODER, sparse=True)  # type: ignore[arg-type]
     try:
         collection.index(documents(texts), chunking=SMALL)
     except StoreError as error:
@@ -113,7 +123,7 @@ def break_while_indexing(store: Store, texts: Texts, at: int, *, after: bool) ->
 def undisturbed(make: Callable[[], Store], texts: Texts) -> Contents:
     """Return what indexing these texts into a new collection gives."""
     with make() as store:
-        Collection.create(store, "docs", HashEncoder(16)).index(documents(texts), chunking=SMALL)
+        Collection.create(store, "docs", ENCODER).index(documents(texts), chunking=SMALL)
         return contents(store)
 
 
@@ -148,7 +158,7 @@ def test_a_store_that_breaks_at_any_write_loses_nothing(
     old, new = undisturbed(make, OLD), undisturbed(make, NEW)
     for at in range(1, 100):
         with make() as store:
-            collection = Collection.create(store, "docs", HashEncoder(16))
+            collection = Collection.create(store, "docs", ENCODER)
             collection.index(documents(OLD), chunking=SMALL)
             assert_same(contents(store), old)
             broke = break_while_indexing(store, NEW, at, after=after)
@@ -185,7 +195,7 @@ def test_any_history_of_broken_runs_ends_like_an_undisturbed_one(
     make: Callable[[], Store], runs: list[tuple[dict[str, str], int, bool]]
 ) -> None:
     with make() as store:
-        collection = Collection.create(store, "docs", HashEncoder(16))
+        collection = Collection.create(store, "docs", ENCODER)
         for texts, at, after in runs:
             break_while_indexing(store, {**texts, "always": "here"}, at, after=after)
         last = {**runs[-1][0], "always": "here"}
@@ -207,10 +217,10 @@ def test_breaking_while_deleting_is_made_good_by_the_next_indexing(
     for action in actions:
         for at in range(1, 8):
             with make() as store:
-                collection = Collection.create(store, "docs", HashEncoder(16))
+                collection = Collection.create(store, "docs", ENCODER)
                 collection.index(documents(texts), chunking=SMALL)
                 breaking = Breaking(store, at, after=bool(at % 2))
-                broken = Collection(breaking, "docs", HashEncoder(16))  # type: ignore[arg-type]
+                broken = Collection(breaking, "docs", ENCODER, sparse=True)  # type: ignore[arg-type]
                 try:
                     action(broken)
                 except StoreError as error:

@@ -34,10 +34,15 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/remote.py",
         "integrations/qdrant/remote_filter.py",
+        "integrations/qdrant/remote_points.py",
         "integrations/qdrant/retry.py",
         "integrations/qdrant/server.py",
     },
-    "qdrant_edge": {"integrations/qdrant/edge.py", "integrations/qdrant/edge_filter.py"},
+    "qdrant_edge": {
+        "integrations/qdrant/edge.py",
+        "integrations/qdrant/edge_filter.py",
+        "integrations/qdrant/edge_points.py",
+    },
     "sentence_transformers": set(),
     "sklearn": {"evaluation/analogy_solvers.py", "evaluation/pairs.py"},
     "torch": {

@@ -1,0 +1,245 @@
+"""What every store has to do with sparse vectors and with both fused, whatever engine it has."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+from decant.embedders import HashEncoder, StoreError
+from decant.integrations.qdrant import (
+    Card,
+    CollectionSettings,
+    Engine,
+    Fetch,
+    Fused,
+    Point,
+    Range,
+    Scored,
+    SparseVector,
+    Store,
+    connect,
+)
+
+NAME, DIM = "sparse-contract", 4
+EVERYTHING = Fetch(dense=True, sparse=True)
+AXIS = np.asarray([1, 0, 0, 0], np.float32)
+
+
+def sparse(weights: Mapping[int, float]) -> SparseVector:
+    return SparseVector(
+        indices=np.asarray([*weights], np.int64), values=np.asarray([*weights.values()], np.float32)
+    )
+
+
+def point(number: int, weights: Mapping[int, float] | None = None) -> Point:
+    """Return a point whose dense vector turns away from the first axis as its number grows."""
+    angle = number / 1_000
+    return Point(
+        id=str(uuid.UUID(int=number + 1)),
+        payload={"kind": "thing", "metadata": {"n": number}},
+        dense=np.asarray([np.cos(angle), np.sin(angle), 0, 0], np.float32),
+        sparse=None if weights is None else sparse(weights),
+    )
+
+
+def numbers(found: Sequence[Scored]) -> list[int]:
+    return [uuid.UUID(item.point.id).int - 1 for item in found]
+
+
+def weights_of(vector: SparseVector | None) -> dict[int, float]:
+    assert vector is not None
+    return dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True))
+
+
+class SparseContract:
+    """The tests; a subclass gives an open store in the fixture ``store``."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise NotImplementedError("a contract class needs its own `store` fixture")
+
+    @pytest.fixture
+    def made(self, store: Store) -> Store:
+        """The store, with one empty collection that has sparse vectors."""
+        store.create(NAME, Card.of(HashEncoder(DIM, sparse=True)), CollectionSettings())
+        return store
+
+    def test_the_card_says_that_there_are_sparse_vectors(self, made: Store) -> None:
+        assert made.card(NAME).sparse
+        made.create("dense-contract", Card.of(HashEncoder(DIM)), CollectionSettings())
+        assert not made.card("dense-contract").sparse
+
+    def test_both_vectors_come_back_as_they_went(self, made: Store) -> None:
+        stored = point(3, {2**32 - 1: 0.5, 0: 1.5, 7: -2.0})
+        made.upsert(NAME, [stored, point(4)])
+        found = {p.id: p for p in made.retrieve(NAME, [stored.id, point(4).id], EVERYTHING)}
+        assert weights_of(found[stored.id].sparse) == {2**32 - 1: 0.5, 0: 1.5, 7: -2.0}
+        dense = found[stored.id].dense
+        assert dense is not None
+        assert stored.dense is not None
+        np.testing.assert_allclose(dense, stored.dense, atol=1e-6)
+        assert found[point(4).id].sparse is None
+        (bare,) = made.retrieve(NAME, [stored.id], Fetch(dense=True))
+        assert bare.sparse is None
+        (alone,) = made.retrieve(NAME, [stored.id], Fetch(sparse=True))
+        assert alone.dense is None
+        assert alone.sparse is not None
+
+    def test_writing_an_id_again_without_a_sparse_vector_takes_it_away(self, made: Store) -> None:
+        made.upsert(NAME, [point(1, {5: 1.0})])
+        made.upsert(NAME, [point(1)])
+        assert made.query(NAME, sparse({5: 1.0}), EVERYTHING, limit=3) == []
+
+    def test_setting_fields_keeps_both_vectors(self, made: Store) -> None:
+        made.upsert(NAME, [point(1, {5: 1.0})])
+        made.set_fields(NAME, [Point(id=point(1).id, payload={"metadata": {"n": 9}})])
+        (found,) = made.query(NAME, sparse({5: 2.0}), EVERYTHING, limit=3, where=Range("n", gte=9))
+        assert found.score == pytest.approx(2)
+        assert found.point.dense is not None
+
+    def test_a_sparse_query_ranks_by_the_inner_product(self, made: Store) -> None:
+        made.upsert(NAME, [point(0, {1: 1, 2: 1}), point(1, {1: 3}), point(2, {3: 9}), point(3)])
+        found = made.query(NAME, sparse({1: 2, 2: 5}), EVERYTHING, limit=10)
+        assert numbers(found) == [0, 1]
+        assert [item.score for item in found] == pytest.approx([7, 6])
+        assert numbers(made.query(NAME, sparse({1: 2, 2: 5}), EVERYTHING, limit=1, offset=1)) == [1]
+        where = Range("n", gte=1)
+        assert numbers(made.query(NAME, sparse({1: 2}), EVERYTHING, limit=9, where=where)) == [1]
+
+    def test_many_points_are_written_and_found(self, made: Store) -> None:
+        made.upsert(NAME, [point(number, {7: number + 1}) for number in range(700)])
+        assert numbers(made.query(NAME, sparse({7: 1}), EVERYTHING, limit=3)) == [699, 698, 697]
+        made.optimize(NAME)
+        made.flush(NAME)
+        assert numbers(made.query(NAME, sparse({7: 1}), EVERYTHING, limit=3)) == [699, 698, 697]
+        assert numbers(made.query(NAME, AXIS, EVERYTHING, limit=2)) == [0, 1]
+
+    def test_fusing_adds_up_what_both_rankings_say(self, made: Store) -> None:
+        made.upsert(NAME, [point(0, {1: 1}), point(1, {1: 5}), point(2), point(3, {2: 1})])
+        found = made.query(NAME, Fused(dense=AXIS, sparse=sparse({1: 1})), EVERYTHING, limit=10)
+        scores = dict(zip(numbers(found), (item.score for item in found), strict=True))
+        expected = {0: 1 / 61 + 1 / 62, 1: 1 / 62 + 1 / 61, 2: 1 / 63, 3: 1 / 64}
+        assert scores == pytest.approx(expected)
+        assert numbers(found)[2:] == [2, 3]
+
+    def test_without_a_sparse_query_the_dense_ranking_alone_is_fused(self, made: Store) -> None:
+        made.upsert(NAME, [point(number, {1: 1}) for number in range(5)])
+        found = made.query(NAME, Fused(dense=AXIS, sparse=None), EVERYTHING, limit=2, offset=1)
+        assert numbers(found) == [1, 2]
+        assert [item.score for item in found] == pytest.approx([1 / 62, 1 / 63])
+
+    def test_what_matches_no_filter_takes_no_place_in_a_ranking(self, made: Store) -> None:
+        made.upsert(NAME, [point(number, {1: 100 - number}) for number in range(50)])
+        query = Fused(dense=AXIS, sparse=sparse({1: 1}))
+        found = made.query(NAME, query, EVERYTHING, limit=2, where=Range("n", gte=40))
+        assert numbers(found) == [40, 41]
+        assert [item.score for item in found] == pytest.approx([2 / 61, 2 / 62])
+
+    @settings(
+        max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        # Angles and weights that differ, so that each ranking has one order.
+        angles=st.lists(st.integers(0, 1_500), min_size=1, max_size=40, unique=True),
+        heavy=st.dictionaries(st.integers(1, 10**6), st.integers(0, 39), max_size=40),
+        limit=st.integers(1, 8),
+        offset=st.integers(0, 12),
+        least=st.none() | st.integers(0, 1_500),
+    )
+    def test_fusing_is_reciprocal_rank_fusion_with_k_of_60(
+        self,
+        store: Store,
+        angles: list[int],
+        heavy: dict[int, int],
+        limit: int,
+        offset: int,
+        least: int | None,
+    ) -> None:
+        weights = {place: weight for weight, place in heavy.items()}
+        if NAME in store.names():  # of the example before
+            store.drop(NAME)
+        store.create(NAME, Card.of(HashEncoder(DIM, sparse=True)), CollectionSettings())
+        store.upsert(
+            NAME,
+            [
+                point(angle, {3: weights[place]} if place in weights else None)
+                for place, angle in enumerate(angles)
+            ],
+        )
+        where = None if least is None else Range("n", gte=least)
+        depth = max(4 * limit, limit + offset)
+        rankings = [
+            numbers(store.query(NAME, query, Fetch(fields=()), limit=depth, where=where))
+            for query in (AXIS, sparse({3: 1}))
+        ]
+        expected: dict[int, float] = defaultdict(float)
+        for ranking in rankings:
+            for rank, number in enumerate(ranking, start=1):
+                expected[number] += 1 / (60 + rank)
+        query = Fused(dense=AXIS, sparse=sparse({3: 1}))
+        found = store.query(NAME, query, Fetch(fields=()), limit=limit, offset=offset, where=where)
+        scores = [item.score for item in found]
+        best = sorted(expected.values(), reverse=True)
+        assert scores == pytest.approx(best[offset : offset + limit])
+        assert scores == pytest.approx([expected[number] for number in numbers(found)])
+        assert len({*numbers(found)}) == len(found)
+
+    def test_a_collection_without_sparse_vectors_refuses_them(self, store: Store) -> None:
+        store.create(NAME, Card.of(HashEncoder(DIM)), CollectionSettings())
+        store.upsert(NAME, [point(1)])
+        with pytest.raises(StoreError, match="searching"):
+            store.query(NAME, sparse({1: 1}), Fetch(), limit=1)
+        with pytest.raises(StoreError, match="writing"):
+            store.upsert(NAME, [point(2, {1: 1})])
+
+
+class TestEdge(SparseContract):
+    @pytest.fixture
+    def store(self, edge: Store) -> Store:
+        assert edge.engine is Engine.EDGE
+        return edge
+
+
+class TestLocalMode(SparseContract):
+    @pytest.fixture
+    def store(self, local: Store) -> Store:
+        assert local.engine is Engine.REMOTE
+        return local
+
+
+@pytest.mark.live
+class TestServer(SparseContract):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        with connect(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY")) as store:
+            for name in {NAME, "dense-contract"} & {*store.names()}:
+                store.drop(name)
+            yield store
+
+
+BAD: list[tuple[NDArray[np.float32], list[int], str]] = [
+    (np.asarray([1, np.nan], np.float32), [3, 4], "the value at index 4 is nan"),
+    (np.asarray([np.inf, 1], np.float32), [3, 4], "the value at index 3 is inf"),
+    (np.asarray([1, 1, 2], np.float32), [3, 4, 3], "index 3 comes 2 times"),
+    (np.asarray([1], np.float32), [-1], "within 32 bits"),
+    (np.asarray([1], np.float32), [2**32], "within 32 bits"),
+    (np.asarray([], np.float32), [], "no entries"),
+    (np.asarray([1, 2], np.float32), [1], r"indices have shape \(1,\), values \(2,\)"),
+    (np.asarray([[1]], np.float32), [1], "must be"),
+]
+
+
+@pytest.mark.parametrize(("values", "indices", "said"), BAD)
+def test_what_engines_would_take_in_silence_is_refused(
+    values: NDArray[np.float32], indices: list[int], said: str
+) -> None:
+    with pytest.raises(StoreError, match=said):
+        SparseVector(indices=np.asarray(indices, np.int64), values=values)
