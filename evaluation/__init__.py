@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .analogy_files import read_bats as read_bats
     from .analogy_files import read_google_analogies as read_google_analogies
     from .analogy_solvers import Solver as Solver
-    from .anchors import Anchor as Anchor
+    from .anchor_words import Anchor as Anchor
     from .anchors import Anchors as Anchors
     from .anchors import read_anchors as read_anchors
     from .beir import RetrievalSet as RetrievalSet
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Agreement": "agreement",
     "Analogies": "analogies",
-    "Anchor": "anchors",
+    "Anchor": "anchor_words",
     "Anchors": "anchors",
     "Bootstrap": "statistics",
     "Category": "analogy_files",
