@@ -60,6 +60,7 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
 	$(BIN)/python benchmarks/quantized.py --output .benchmarks/quantized.json
+	$(BIN)/python benchmarks/late_chunking.py --output .benchmarks/late_chunking.json
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
 	$(BIN)/python benchmarks/operators.py --output .benchmarks/operators.json
 

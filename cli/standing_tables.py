@@ -31,8 +31,10 @@ def show_standing(standing: Standing) -> None:
             metrics.setdefault(score.metric, {})[number] = score
         for metric, found in metrics.items():
             cells = [
-                _cell(score, versus.get((standing.systems[number].name, task, metric)))
-                for number, score in sorted(found.items())
+                _cell(found[number], versus.get((system.name, task, metric)))
+                if number in found
+                else "–"
+                for number, system in enumerate(standing.systems)
             ]
             table.add_row(Text(printable(metric)), *cells)
         show(table)

@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
+    from .spans import TokenEncoder as TokenEncoder
+    from .spans import gives_parts as gives_parts
     from .spans import span_vectors as span_vectors
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
@@ -177,6 +179,7 @@ _SHARED = {
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",
     "TokenBatch": "tokens",
+    "TokenEncoder": "spans",
     "Tuned": "tuning",
     "Tuning": "tuning",
     "TuningReport": "tuner",
@@ -188,6 +191,7 @@ _SHARED = {
     "file_hash": "source",
     "fresh_folder": "bundle",
     "full_disk_told": "bundle",
+    "gives_parts": "spans",
     "installed_providers": "onnx_session",
     "need": "errors",
     "pad": "batching",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, TypeGuard, assert_never, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from .encoder import Encoder, Output
 from .errors import RecipeError, TextError
 from .marking import Place
 from .prompt import Role, Wording
-from .recipe import Pooling
+from .recipe import Pooling, Recipe
 from .tokens import TextTokenizer
 
 _OVERLAP = 0.25
 
 
+@runtime_checkable
 class TokenEncoder(Encoder, Protocol):
     """An encoder that tells which token holds which characters: bundles and PyTorch models."""
 
@@ -33,6 +34,11 @@ class TokenEncoder(Encoder, Protocol):
         ...
 
 
+def gives_parts(encoder: object) -> TypeGuard[TokenEncoder]:
+    """Return whether :func:`span_vectors` takes it: its token states are its recipe's vectors."""
+    return isinstance(encoder, TokenEncoder) and not _hindrance(encoder.recipe)
+
+
 def span_vectors(
     encoder: TokenEncoder, text: str, spans: Sequence[Place], *, role: Role = Role.PASSAGE
 ) -> NDArray[np.float32]:
@@ -40,7 +46,8 @@ def span_vectors(
 
     A text that is longer than the model takes is read in windows that overlap by a quarter; each
     part is pooled in the window in which it lies farthest from both ends ("long late chunking",
-    arXiv 2409.04701, section 3.2).
+    arXiv 2409.04701, section 3.2). A part that reaches over the edge of each gets a window of its
+    own, with as much before it as after it.
 
     Args:
         encoder: Its recipe has ``tokens``, and no head after pooling.
@@ -60,7 +67,10 @@ def span_vectors(
     _check(encoder, text, spans)
     tokenizer = encoder.text_tokenizer
     windows = _windows(tokenizer, text, role)
-    places = _choose(windows, spans)
+    places = [
+        window if _holds(window, span) else _around(tokenizer, text, span, role)
+        for window, span in zip(_choose(windows, spans), spans, strict=True)
+    ]
     states: dict[_Window, NDArray[np.float32]] = {}
     for window in sorted(set(places), key=lambda one: one.begin):
         shown = text[window.begin : window.end]
@@ -69,7 +79,7 @@ def span_vectors(
         states[window] = tokens[0]
     rows = []
     for number, ((begin, end), window) in enumerate(zip(spans, places, strict=True)):
-        if begin < window.begin or end > window.end:
+        if not _holds(window, (begin, end)):
             raise TextError(
                 f"part {number}, {text[begin:end][:40]!r}, is longer than what the model reads at "
                 f"once, {tokenizer.room(role)} tokens; make it smaller"
@@ -98,26 +108,28 @@ class _Window:
 
 
 def _check(encoder: Encoder, text: str, spans: Sequence[Place]) -> None:
-    recipe = encoder.recipe
-    if not recipe.tokens:
-        raise RecipeError(
-            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
-            "tokens=True (--tokens)"
-        )
-    if recipe.head:
-        raise RecipeError(
-            f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
-        )
-    if recipe.wording is not Wording.VERBATIM:
-        raise RecipeError(
-            f"parts are places in a text as it is, and the recipe of {recipe.base} rewords texts"
-        )
+    if hindrance := _hindrance(encoder.recipe):
+        raise RecipeError(hindrance)
     for number, (begin, end) in enumerate(spans):
         if not 0 <= begin < end <= len(text):
             raise TextError(
                 f"part {number} is characters {begin} to {end} of a text of {len(text)}; parts "
                 "begin inside the text, and hold a character at least"
             )
+
+
+def _hindrance(recipe: Recipe) -> str:
+    """Return why a recipe has no vectors for parts of a text; nothing if it has."""
+    if not recipe.tokens:
+        return (
+            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
+            "tokens=True (--tokens)"
+        )
+    if recipe.head:
+        return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
+    if recipe.wording is not Wording.VERBATIM:
+        return f"parts are places in a text as it is, and the recipe of {recipe.base} rewords texts"
+    return ""
 
 
 def _windows(tokenizer: TextTokenizer, text: str, role: Role) -> list[_Window]:
@@ -146,6 +158,27 @@ def _fitting(tokenizer: TextTokenizer, text: str, window: _Window, room: int) ->
         if len(offsets) <= room:
             return window
         window = _Window(window.begin, window.begin + offsets[room][0])
+
+
+def _holds(window: _Window, span: Place) -> bool:
+    return window.begin <= span[0] and span[1] <= window.end
+
+
+def _around(tokenizer: TextTokenizer, text: str, span: Place, role: Role) -> _Window:
+    """Return a window with a part in its middle; it is cut short if the part alone is too long."""
+    room = tokenizer.room(role)
+    offsets = tokenizer.bare.encode(text, add_special_tokens=False).offsets
+    held = [i for i, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
+    own = len(held)
+    # The tokens of a window are not always those of the whole text: less around it until it fits.
+    for more in range(room - own, -1, -1) if held else ():
+        first = min(max(held[0] - more // 2, 0), max(len(offsets) - own - more, 0))
+        cut = _cut(offsets, first, own + more, len(text))
+        window = _Window(min(cut.begin, span[0]), max(cut.end, span[1]))
+        shown = text[window.begin : window.end]
+        if len(tokenizer.bare.encode(shown, add_special_tokens=False).offsets) <= room:
+            return window
+    return _fitting(tokenizer, text, _Window(*span), room)
 
 
 def _choose(windows: Sequence[_Window], spans: Sequence[Place]) -> list[_Window]:

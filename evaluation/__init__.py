@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .analogy_files import read_bats as read_bats
     from .analogy_files import read_google_analogies as read_google_analogies
     from .analogy_solvers import Solver as Solver
-    from .anchors import Anchor as Anchor
+    from .anchor_words import Anchor as Anchor
     from .anchors import Anchors as Anchors
     from .anchors import read_anchors as read_anchors
     from .beir import RetrievalSet as RetrievalSet
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from .geometry import effective_rank as effective_rank
     from .html_report import html_page as html_page
     from .html_report import write_html as write_html
+    from .late_chunking import Chunkings as Chunkings
+    from .late_chunking import LateChunking as LateChunking
+    from .late_chunking import consecutive as consecutive
     from .mteb_adapter import MtebEncoder as MtebEncoder
     from .mteb_adapter import Unembeddable as Unembeddable
     from .pairs import LabelledPairs as LabelledPairs
@@ -73,15 +76,17 @@ if TYPE_CHECKING:
 _HOME = {
     "Agreement": "agreement",
     "Analogies": "analogies",
-    "Anchor": "anchors",
+    "Anchor": "anchor_words",
     "Anchors": "anchors",
     "Bootstrap": "statistics",
     "Category": "analogy_files",
+    "Chunkings": "late_chunking",
     "Comparison": "scores",
     "Embedder": "embedder",
     "EvaluationError": "errors",
     "Geometry": "geometry",
     "LabelledPairs": "pairs",
+    "LateChunking": "late_chunking",
     "Measurement": "scores",
     "MtebEncoder": "mteb_adapter",
     "PairClassification": "pairs",
@@ -111,6 +116,7 @@ _HOME = {
     "best_accuracy": "pairs",
     "best_f1": "pairs",
     "compare": "scores",
+    "consecutive": "late_chunking",
     "effective_rank": "geometry",
     "html_page": "html_report",
     "made_variations": "variations",
@@ -145,6 +151,7 @@ _MORE_PACKAGES = {
     "analogies": ("sklearn",),
     "analogy_solvers": ("sklearn",),
     "html_report": ("matplotlib",),
+    "late_chunking": ("ir_measures",),
     "pairs": ("sklearn",),
     "retrieval": ("ir_measures",),
 }

@@ -3,23 +3,24 @@
 Mean cosines per variation are shown, but only their order within one sentence can be compared
 between models: the win rate is how often the variation that keeps the meaning stays closer than
 the one that turns it round, ties half (arXiv 2402.11094, with the win rate as our threshold-free
-addition). Vectors of the varied word inside its sentence are not looked at.
+addition). Where the data name the anchor word, its vectors inside the sentence and the variation
+are compared too, for embedders that give vectors of parts of a text (``anchor_words.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Role
+from decant.embedders import Role, gives_parts
 
+from .anchor_words import Anchor, check_word, word_cosines, word_place
 from .embedder import Embedder, known_cosines
 from .errors import EvaluationError
-from .reading import columns, numbered_lines, text
+from .reading import numbered_lines, text
 from .scores import Measurement, cases_of, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, mean_statistic
 from .variations import Variation, made_variations
@@ -35,16 +36,12 @@ CONTESTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
-    """One sentence and its variations."""
-
-    base: str
-    variants: Mapping[Variation, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
     """Mean cosine of each variation, and win rates between variations.
+
+    The mean cosine of the anchor word follows for each variation that has it. Encoders without
+    vectors of parts (those exported without ``tokens``, with a head after pooling or with reworded
+    texts, word vectors, wrapped models) have no such rows; nothing else stands in for them.
 
     Args:
         name: Of the task.
@@ -68,7 +65,12 @@ class Anchors:
             raise EvaluationError(f"{self.name}: there is no sentence with a variation")
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
-        """Return the win rates, then the mean cosine of each variation."""
+        """Return the win rates, then the mean cosines of sentences, then those of anchor words.
+
+        Raises:
+            EvaluationError: Nothing is covered.
+            TextError: An anchor word is longer than the model reads at once.
+        """
         cosines, covered = self._cosines(embedder)
         found: list[Measurement] = []
         for closer, farther in self.contests:
@@ -95,7 +97,20 @@ class Anchors:
             values = np.array([cosines.get((i, variation), 0.0) for i in having])
             can = np.array([covered[i, variation] for i in having], np.bool_)
             found.append(self._mean(f"mean cosine, {variation.value}", values, can, ranks=False))
-        return tuple(found)
+        return (*found, *self._words(embedder))
+
+    def _words(self, embedder: Embedder) -> list[Measurement]:
+        if not gives_parts(embedder) or not any(anchor.words for anchor in self.anchors):
+            return []
+        cosines = [word_cosines(embedder, anchor, role=self.role) for anchor in self.anchors]
+        found = []
+        for variation in Variation:
+            values = np.array([one[variation] for one in cosines if variation in one])
+            if len(values):
+                metric = f"mean cosine of the word, {variation.value}"
+                can = np.ones(len(values), np.bool_)
+                found.append(self._mean(metric, values, can, ranks=False))
+        return found
 
     def _mean(
         self, metric: str, values: Floats, covered: NDArray[np.bool_], *, ranks: bool
@@ -127,41 +142,99 @@ class Anchors:
 def read_anchors(file: Path, *, make: bool, seed: int = 0) -> tuple[Anchor, ...]:
     """Read lines of sentence, kind of variation and varied sentence, with tabs between.
 
+    A fourth column names the anchor word: its first occurrence as a whole word, in the sentence
+    and in the varied one, is its place (:func:`word_place`). Where another word took its place, as
+    a synonym does, a fifth column says which.
+
     Args:
         file: Lines of one sentence need not stand together; the kinds are the values of
             :class:`Variation`, for example ``paraphrase``. With ``make``, a sentence may also
-            stand alone on a line.
-        make: Add the variations that need no model, where the file has none of that kind.
+            stand alone on a line. A line of three columns compares no words.
+        make: Add the variations that need no model, where the file has none of that kind; the
+            anchor word is looked for in them.
         seed: Of the order of jumbled words.
 
     Raises:
         EvaluationError: There are no lines, a line has other columns or an unknown kind, a text is
-            empty, a kind comes twice for a sentence, or one cannot be made for it.
+            empty, a kind comes twice for a sentence, or one cannot be made for it; or a sentence
+            has two anchor words, or does not hold the one it has.
         OSError: The file cannot be read.
     """
-    kinds = {one.value: one for one in Variation}
-    found: dict[str, dict[Variation, str]] = {}
-    first_line: dict[str, int] = {}
+    found: dict[str, _Lines] = {}
     for number, line in numbered_lines(file):
-        alone = make and "\t" not in line
-        base, kind, variant = (line, "", "") if alone else columns(file, number, line, count=3)
-        variants = found.setdefault(text(file, number, base), {})
-        first_line.setdefault(base, number)
-        if alone:
+        if make and "\t" not in line:
+            found.setdefault(text(file, number, line), _Lines(number))
             continue
-        if kind not in kinds:
-            raise EvaluationError(
-                f"{file}:{number}: {kind!r} is no variation; known are {', '.join(kinds)}"
-            )
-        if kinds[kind] in variants:
-            raise EvaluationError(f"{file}:{number}: a second {kind} of {base!r}")
-        variants[kinds[kind]] = text(file, number, variant)
+        row = _row(file, number, line)
+        found.setdefault(row.base, _Lines(number)).rows.append(row)
     if not found:
         raise EvaluationError(f"{file}: there are no sentences")
+    return tuple(_anchor(file, base, lines, make=make, seed=seed) for base, lines in found.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A line of a file; ``word`` and ``other`` are empty where the line does not name them."""
+
+    number: int
+    base: str
+    kind: Variation
+    variant: str
+    word: str = ""
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The lines of one sentence, and the number of the first."""
+
+    first: int
+    rows: list[_Row] = field(default_factory=list)
+
+
+def _row(file: Path, number: int, line: str) -> _Row:
+    parts = line.split("\t")
+    if len(parts) not in {3, 4, 5}:
+        raise EvaluationError(
+            f"{file}:{number}: {len(parts)} columns with tabs between, expected 3, or up to 5 with "
+            "the anchor word and what stands for it"
+        )
+    base, kind, variant, *words = (text(file, number, part) for part in parts)
+    kinds = {one.value: one for one in Variation}
+    if kind not in kinds:
+        raise EvaluationError(
+            f"{file}:{number}: {kind!r} is no variation; known are {', '.join(kinds)}"
+        )
+    word, other = (words[0], words[-1]) if words else ("", "")
+    if words:
+        check_word(base, word, where=f"{file}:{number}")
+        check_word(variant, other, where=f"{file}:{number}")
+    return _Row(number=number, base=base, kind=kinds[kind], variant=variant, word=word, other=other)
+
+
+def _anchor(file: Path, base: str, lines: _Lines, *, make: bool, seed: int) -> Anchor:
+    variants: dict[Variation, str] = {}
+    words: dict[Variation, str] = {}
+    named = ""
+    for row in lines.rows:
+        where = f"{file}:{row.number}"
+        if row.kind in variants:
+            raise EvaluationError(f"{where}: a second {row.kind.value} of {base!r}")
+        variants[row.kind] = row.variant
+        if row.word:
+            if named and row.word != named:
+                raise EvaluationError(
+                    f"{where}: {base!r} has the anchor word {named!r} above and {row.word!r} here; "
+                    "a sentence has one"
+                )
+            named = row.word
+            words[row.kind] = row.other
     if make:
-        for base, variants in found.items():
-            try:
-                found[base] = {**made_variations(base, seed=seed), **variants}
-            except EvaluationError as error:
-                raise EvaluationError(f"{file}:{first_line[base]}: {error}") from error
-    return tuple(Anchor(base=base, variants=variants) for base, variants in found.items())
+        try:
+            made = made_variations(base, seed=seed)
+        except EvaluationError as error:
+            raise EvaluationError(f"{file}:{lines.first}: {error}") from error
+        added = {kind: variant for kind, variant in made.items() if kind not in variants}
+        words |= {kind: named for kind, new in added.items() if named and word_place(new, named)}
+        variants = {**made, **variants}
+    return Anchor(base=base, variants=variants, word=named or None, words=words)

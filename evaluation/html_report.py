@@ -104,11 +104,12 @@ def _explained(first: str) -> str:
 
 def _task(task: str, standing: Standing) -> str:
     """Return the heading, table and plot of one task."""
-    own = {
+    scores = {
         system.name: [score for score in system.scores if score.name == task]
         for system in standing.systems
     }
-    metrics = [score.metric for score in next(iter(own.values()))]
+    metrics = max(([score.metric for score in found] for found in scores.values()), key=len)
+    own = {name: _aligned(found, metrics) for name, found in scores.items()}
     versus = {
         (one.second, one.comparison.metric): one
         for one in standing.comparisons
@@ -116,10 +117,12 @@ def _task(task: str, standing: Standing) -> str:
     }
     rows = []
     for number, metric in enumerate(metrics):
-        row = {name: scores[number] for name, scores in own.items()}
-        best = max(score.value for score in row.values())
+        row = {name: found[number] for name, found in own.items()}
+        best = max(score.value for score in row.values() if score is not None)
         cells = [
-            _cell(
+            "<td>–</td>"
+            if score is None
+            else _cell(
                 score,
                 versus.get((name, metric)),
                 leads=score.higher_is_better and score.value == best,
@@ -133,6 +136,15 @@ def _task(task: str, standing: Standing) -> str:
         f'<div class="wide"><table><tr><th></th>{heading}</tr>{"".join(rows)}</table></div>\n'
         f'<div class="wide">{bars(metrics, own)}</div>'
     )
+
+
+def _aligned(scores: Sequence[Score], metrics: Sequence[str]) -> list[Score | None]:
+    """Return one score a metric, None where a system could not be measured by it.
+
+    Metrics come in the same order for all systems.
+    """
+    left = list(scores)
+    return [left.pop(0) if left and left[0].metric == metric else None for metric in metrics]
 
 
 def _cell(score: Score, versus: Versus | None, *, leads: bool) -> str:

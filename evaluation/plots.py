@@ -22,12 +22,12 @@ COLOURS = ("#2a6f97", "#e07a1f", "#4f8f3a", "#b23a48", "#7b5ea7", "#6b705c")
 """Of systems, in their order; they repeat from the seventh on."""
 
 
-def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score]]) -> str:
+def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score | None]]) -> str:
     """Draw values x 100 with their intervals, one group of bars a metric, one colour a system.
 
     Args:
         metrics: From top to bottom.
-        scores: Of each system, one score a metric in the same order.
+        scores: Of each system, one score a metric in the same order; None: there is no bar.
     """
     with _settings():
         high = 0.28 * len(scores) + 0.16
@@ -35,13 +35,15 @@ def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score]]) -> str:
         axes = figure.subplots()
         places = np.arange(len(metrics), dtype=np.float64)
         width = 0.8 / len(scores)
-        for number, (name, own) in enumerate(scores.items()):
+        for number, (name, row) in enumerate(scores.items()):
+            heights = places[[one is not None for one in row]]
+            own = [one for one in row if one is not None]
             values = np.array([100 * one.value for one in own])
             # A percentile interval need not hold the value itself.
             below = np.maximum(values - [100 * one.low for one in own], 0)
             above = np.maximum([100 * one.high for one in own] - values, 0)
             axes.barh(
-                places + (number - (len(scores) - 1) / 2) * width,
+                heights + (number - (len(scores) - 1) / 2) * width,
                 values,
                 height=0.9 * width,
                 color=COLOURS[number % len(COLOURS)],

@@ -1,12 +1,13 @@
 """Score several systems on the same tasks, one after the other, and set them side by side.
 
 A system may be closed before the next is opened: what is kept of it are its measurements.
-Invariant: every comparison is against the first system, over the cases that both cover.
+Invariant: every comparison is against the first system, over the cases that both cover. A metric
+that only some systems can be measured by is shown for those, and compared if the first has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from decant.embedders import Role
@@ -112,12 +113,12 @@ def side_by_side(results: Sequence[SystemResult]) -> Standing:
     first = results[0]
     versus = []
     for other in results[1:]:
-        if len(other.measurements) != len(first.measurements):
+        if _tasks(other) != _tasks(first):
             raise EvaluationError(f"{first.name} and {other.name} were scored on different tasks")
         try:
             versus += [
                 Versus(first=first.name, second=other.name, comparison=compare(one, two))
-                for one, two in zip(first.measurements, other.measurements, strict=True)
+                for one, two in _shared(first.measurements, other.measurements)
             ]
         except EvaluationError as error:
             raise EvaluationError(f"{first.name} and {other.name}: {error}") from error
@@ -128,6 +129,24 @@ def side_by_side(results: Sequence[SystemResult]) -> Standing:
         ),
         comparisons=tuple(versus),
     )
+
+
+def _shared(
+    first: Sequence[Measurement], second: Sequence[Measurement]
+) -> Iterator[tuple[Measurement, Measurement]]:
+    """Yield what is of the same task and metric, in the order of the first."""
+    left = list(second)
+    for one in first:
+        key = one.score.name, one.score.metric
+        found = (two for two in left if (two.score.name, two.score.metric) == key)
+        # Two sets of one name give the same metric twice: each is taken once, in its order.
+        if two := next(found, None):
+            left = [three for three in left if three is not two]
+            yield one, two
+
+
+def _tasks(result: SystemResult) -> list[str]:
+    return list(dict.fromkeys(one.score.name for one in result.measurements))
 
 
 def shared_agreement(results: Sequence[SystemResult], task: str) -> Agreement:

@@ -29,6 +29,7 @@ def bundle(
     *,
     precisions: Sequence[Precision] = (),
     max_tokens: int | None = None,
+    tokens: bool = False,
     tick: Callable[[str], object],
 ) -> Path:
     """Export a model and return the bundle.
@@ -38,10 +39,11 @@ def bundle(
         work: Where the bundle goes.
         precisions: Graphs to make beside the float32 one.
         max_tokens: The longest input; None is what the model's files say.
+        tokens: Whether its graph gives token states too.
         tick: Told what is being done.
     """
     source = find_source(model_folder(), name=NAME) if model is None else find_source(model)
     target = work / "bundle"
-    choices = Choices(max_tokens=max_tokens)
+    choices = Choices(max_tokens=max_tokens, tokens=tokens or None)
     export(source, target, choices=choices, precisions=precisions, step=tick)
     return target

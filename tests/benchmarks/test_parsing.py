@@ -9,6 +9,7 @@ import pytest
 
 import encode
 import ingest
+import late_chunking
 import precisions
 import search
 from decant.embedders import Runtime
@@ -71,3 +72,9 @@ def test_a_size_below_one_is_refused(
 def test_the_data_folder_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DECANT_DATA", "/somewhere/data")
     assert search.parse([]).common.data == Path("/somewhere/data")
+
+
+def test_late_chunking_takes_lengths_of_articles() -> None:
+    assert late_chunking.parse([]).paragraphs == (1, 5)
+    options = late_chunking.parse(["--paragraphs", "2", "3", "--max-tokens", "512"])
+    assert (options.paragraphs, options.max_tokens) == ((2, 3), 512)

@@ -97,6 +97,30 @@ def test_a_long_text_is_read_in_windows(folder: Path) -> None:
             span_vectors(small, long, [(0, len(long))])
 
 
+def test_a_part_that_no_window_holds_has_one_of_its_own(folder: Path) -> None:
+    long = " ".join(f"{TEXT} {number}." for number in range(12))
+    choices = Choices(max_tokens=120)
+    with TorchEncoder.from_pretrained(
+        folder, strategy="late-interaction", choices=choices
+    ) as encoder:
+        room = encoder.room(Role.PASSAGE)
+        offsets = encoder.text_tokenizer.bare.encode(long, add_special_tokens=False).offsets
+        # As long as the model reads, anywhere: nothing but the part is in its window.
+        for first in (0, 7, 60, len(offsets) - room):
+            begin, end = offsets[first][0], offsets[first + room - 1][1]
+            (found,) = span_vectors(encoder, long, [(begin, end)])
+            alone = span_vectors(encoder, long[begin:end], [(0, end - begin)])
+            np.testing.assert_allclose(found, alone[0], atol=1e-5)
+        # Shorter ones are seen with as much before them as after them.
+        begin, end = offsets[60][0], offsets[60 + room - 21][1]
+        (found,) = span_vectors(encoder, long, [(begin, end)])
+        start, stop = offsets[50][0], offsets[50 + room][0]
+        shown = span_vectors(encoder, long[start:stop], [(begin - start, end - start)])
+        np.testing.assert_allclose(found, shown[0], atol=1e-5)
+        with pytest.raises(TextError, match="is longer than what the model reads at once"):
+            span_vectors(encoder, long, [(offsets[60][0], offsets[60 + room][1])])
+
+
 def test_parts_that_are_none_are_refused(encoder: TorchEncoder, folder: Path) -> None:
     assert span_vectors(encoder, TEXT, []).shape == (0, encoder.dim)
     for span in [(0, len(TEXT) + 1), (3, 3), (-1, 4)]:

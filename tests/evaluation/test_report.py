@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -183,3 +184,19 @@ def test_the_same_results_give_the_same_page() -> None:
     found = results()
     standing = side_by_side(found)
     assert html_page(found, standing) == html_page(found, standing)
+
+
+def test_a_metric_that_one_system_lacks_is_a_dash_and_is_not_compared() -> None:
+    first, second, _ = results()
+    extra = replace(
+        second.measurements[0], score=replace(second.measurements[0].score, metric="one more")
+    )
+    more = replace(second, measurements=(*second.measurements, extra))
+    for order in ([first, more], [more, first]):
+        standing = side_by_side(order)
+        assert [one.comparison.metric for one in standing.comparisons] == ["cosine Spearman"]
+        page = html_page(order, standing)
+        row = re.search("<td>one more</td>(.*?)</tr>", page)
+        assert row is not None
+        assert row[1].count("<td>–</td>") == 1
+        assert row[1].startswith("<td>–</td>") == (order[0] is first)
