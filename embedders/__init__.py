@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from .known_strategies import strategies as strategies
     from .layer_mix import LayerMix as LayerMix
     from .lexicon import Lexicon as Lexicon
-    from .lexicon import SparseVectors as SparseVectors
     from .lexicon import Weighting as Weighting
     from .machine import processor as processor
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
@@ -92,6 +91,7 @@ if TYPE_CHECKING:
     from .spans import TokenEncoder as TokenEncoder
     from .spans import gives_parts as gives_parts
     from .spans import span_vectors as span_vectors
+    from .sparse_vectors import SparseVectors as SparseVectors
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
     from .tokens import TextTokenizer as TextTokenizer
@@ -144,7 +144,7 @@ _PUBLIC = {
     "Shape": "strategy",
     "Source": "source",
     "Span": "recipe",
-    "SparseVectors": "lexicon",
+    "SparseVectors": "sparse_vectors",
     "StoreError": "errors",
     "Strategy": "strategy",
     "TextError": "errors",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoder import Output, Vectors
-from .lexicon import SparseVectors
+from .sparse_vectors import SparseVectors
 from .tokens import TokenBatch
 
 DENSE = "sentence_embedding"

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import RecipeError
-from .lexicon import SparseVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from .prompt import Role
     from .recipe import Recipe
+    from .sparse_vectors import SparseVectors
 
 Progress = Callable[[int], object]
 """Called with the number of texts that were finished since the last call."""

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Self
 
-from decant.embedders import CollectionMismatch, Encoder, Recipe, RecipeError, StoreError
+from decant.embedders import CollectionMismatch, Encoder, Recipe, RecipeError, Role, StoreError
 
 FORMAT = 2
 # Without sparse vectors a card is what it was, so that a decant which knows none reads it; one
@@ -106,8 +106,7 @@ class Card:
         theirs = encoder.recipe
         if theirs.digest() == self.recipe.digest() and encoder.dim == self.dim:
             return
-        held, given = json.loads(self.recipe.to_json()), json.loads(theirs.to_json())
-        held["width"], given["width"] = self.dim, encoder.dim
+        held, given = _facts(self.recipe, self.dim), _facts(theirs, encoder.dim)
         differ = [
             f"{key}: {held.get(key)!r} there, {given.get(key)!r} here"
             for key in sorted({*held, *given})
@@ -118,6 +117,13 @@ class Card:
             f"{theirs.base} ({theirs.digest()}); they differ in {'; '.join(differ)}. Open it "
             "with the encoder that filled it, or make a new collection for this one"
         )
+
+
+def _facts(recipe: Recipe, dim: int) -> dict[str, object]:
+    """Return what a recipe says, for messages; prompts as people write them."""
+    facts: dict[str, object] = json.loads(recipe.to_json())
+    facts |= {str(role): recipe.prompt(role).template for role in Role}
+    return {**facts, "width": dim}
 
 
 def _said(error: Exception) -> str:
