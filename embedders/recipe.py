@@ -235,6 +235,8 @@ class Recipe:
                 "token prepending and contrasts are for causal models: elsewhere every token sees "
                 "the whole text anyway"
             )
+        if self.instruction is not None and (any(slots) or self.span is Span.COPY):
+            raise RecipeError("an instruction's template has neither a slot nor a second copy")
         if self.instruction is not None and (
             self.instruction.count(_INSTRUCTION) != 1
             or self.instruction.count(_TEXT) != 1

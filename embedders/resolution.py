@@ -8,6 +8,7 @@ schemas: up to 5 with ``pooling_mode_*`` booleans, from 6 with ``pooling_mode``)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -18,6 +19,7 @@ from .known_strategies import find_strategy
 from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
+from .weighted_layers import check_linear, weighted_layers
 
 Object: TypeAlias = dict[str, object]
 
@@ -75,7 +77,10 @@ def resolve(
     if strategy is not None:
         way = find_strategy(strategy)
         check_strategy(way, (choices or Choices()).over(found).attention, source)
-        found = way.choose(_shape(source.folder)).over(found)
+        chosen = way.choose(_shape(source.folder))
+        if chosen.query is not None:
+            found = replace(found, instruction=None)  # it belongs to the prompt that goes
+        found = chosen.over(found)
     return (choices or Choices()).over(found).recipe(source)
 
 
@@ -185,7 +190,7 @@ def _count(value: object) -> int | None:
 
 
 def _modules(folder: Path) -> Choices:
-    """Read ``modules.json``: Transformer, Pooling, any Dense, then perhaps Normalize."""
+    """Read ``modules.json``: Transformer, perhaps layers, Pooling, any Dense and Normalize."""
     listed = jsonio.read_json(folder / "modules.json", error=RecipeError)
     if not isinstance(listed, list):
         raise RecipeError(f"{folder / 'modules.json'} should hold a list")
@@ -200,6 +205,8 @@ def _modules(folder: Path) -> Choices:
                 pass
             case "Pooling":
                 found = _pooling(folder / path / "config.json").over(found)
+            case "WeightedLayerPooling":
+                found = weighted_layers(folder, path).over(found)
             case "Dense":
                 head.append(_dense(folder, path))
             case "Normalize":
@@ -207,8 +214,10 @@ def _modules(folder: Path) -> Choices:
             case _:
                 raise RecipeError(
                     f"{folder}: modules.json names a {name} module, which decant does not build; "
-                    "supported are Transformer, Pooling, Dense and Normalize"
+                    "supported are Transformer, WeightedLayerPooling, Pooling, Dense and "
+                    "Normalize"
                 )
+    check_linear(found)
     return Choices(head=tuple(head)).over(found)
 
 

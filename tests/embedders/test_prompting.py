@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,12 +23,14 @@ from decant.embedders import (
     Role,
     Span,
     Wording,
+    find_source,
     in_context_query,
+    resolve,
 )
 from decant.embedders.batching import Batching, pad
 from decant.embedders.tokens import TextTokenizer
 from decant.embedders.words import content_words
-from models import SPECIALS, tokenizer
+from models import SPECIALS, save_language_model, tokenizer
 from naive_strategies import quoted
 
 BOS, EOS = (SPECIALS.index(word) for word in ("<s>", "</s>"))
@@ -145,6 +150,17 @@ def test_instructions_are_refused_where_they_mean_nothing() -> None:
     for template in ("{text}", "{text} {instruction}", "{instruction} {instruction} {text}"):
         with pytest.raises(RecipeError, match=r"holds \{instruction\} and then \{text\}"):
             recipe(instruction=template)
+
+
+def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: Path) -> None:
+    folder = save_language_model(tmp_path / "model", "llama", layers=1, longest=96)
+    source = replace(find_source(folder), base="Qwen/Qwen3-Embedding-0.6B")
+    said = Choices(eos="</s>")
+    assert resolve(source, said).instruction == "Instruct: {instruction}\nQuery:{text}"
+    assert resolve(source, said, strategy="mean").instruction is not None
+    assert resolve(source, said, strategy="echo").instruction is None
+    with pytest.raises(RecipeError, match="neither a slot nor a second copy"):
+        resolve(source, Choices(instruction=INSTRUCTED, eos="</s>"), strategy="echo")
 
 
 def test_words_are_the_texts_own() -> None:

@@ -58,6 +58,7 @@ def mixes(draw: st.DrawFn) -> LayerMix:
     )
 
 
+instructions = st.none() | st.just("Do {instruction}: {text}!")
 prependings = st.builds(
     Prepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
 )
@@ -119,7 +120,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         contrast=contrast,
         lexicon=draw(st.none() | lexicons) if outputs else None,
         tokens=outputs and mix is None and draw(st.booleans()),
-        instruction=draw(st.none() | st.just("Do {instruction}: {text}!")),
+        instruction=None if around is not prompts else draw(instructions),
         open_end=draw(st.booleans()),
         smallest_dim=draw(st.none() | _WIDTHS),
     )
