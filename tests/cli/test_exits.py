@@ -20,6 +20,7 @@ from decant.embedders import (
     MissingExtra,
     ParityError,
     ProviderError,
+    QuantizationError,
     RecipeError,
     StoreError,
     TextError,
@@ -36,6 +37,7 @@ CODES = {
     MissingExtra: Exit.ENVIRONMENT,
     StoreError: Exit.ENVIRONMENT,
     EvaluationError: Exit.INPUT,
+    QuantizationError: Exit.INPUT,
 }
 
 
