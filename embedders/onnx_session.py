@@ -77,7 +77,7 @@ class Session:
         """Return the named outputs for a batch."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if self.provider not in _CUDA_FAMILY:
-            return list(self._session.run(names, feeds))
+            return [np.asarray(value) for value in self._session.run(names, feeds)]
         # Outputs are allocated on the device by the provider and copied once: what is not asked
         # for, token states above all, never travels.
         binding = self._session.io_binding()
@@ -86,7 +86,7 @@ class Session:
         for name in names:
             binding.bind_output(name, "cuda", self._device)
         self._session.run_with_iobinding(binding)
-        return list(binding.copy_outputs_to_cpu())
+        return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
 
     def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
         """Return other outputs of the graph for a batch, float32; for measuring a graph."""

@@ -61,7 +61,7 @@ def right(batch: TokenBatch, names: Sequence[str]) -> Values:
 def heavier(batch: TokenBatch, names: Sequence[str]) -> Values:
     values = right(batch, names)
     if "sparse_values" in names:
-        values[1] = np.asarray(values[1]) * np.linspace(1, 2, 6, dtype=np.float32)
+        values[1] = np.asarray(values[1], np.float32) * np.linspace(1, 2, 6, dtype=np.float32)
     return values
 
 

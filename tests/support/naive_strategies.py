@@ -168,9 +168,11 @@ class Naive:
 
     def lens(self, text: str, clusters: int) -> NDArray[np.float32]:
         """The same over the centres of the head's rows."""
-        rows = self.model.get_output_embeddings().weight.detach().numpy()
-        made = MiniBatchKMeans(clusters, random_state=0, n_init=3, batch_size=4096).fit(rows)
-        logits = self.states(self.plain(text))[-1].numpy() @ made.cluster_centers_.T
+        output = self.model.get_output_embeddings()
+        assert isinstance(output, torch.nn.Linear)
+        settings = {"random_state": 0, "n_init": 3, "batch_size": 4096}
+        made = MiniBatchKMeans(clusters, **settings).fit(output.weight.detach().numpy())
+        logits = self.states(self.plain(text))[-1].numpy() @ np.asarray(made.cluster_centers_).T
         return np.asarray(np.log1p(np.maximum(logits, 0)).max(0), np.float32)
 
 
