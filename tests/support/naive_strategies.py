@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -170,7 +171,7 @@ class Naive:
         """The same over the centres of the head's rows."""
         output = self.model.get_output_embeddings()
         assert isinstance(output, torch.nn.Linear)
-        settings = {"random_state": 0, "n_init": 3, "batch_size": 4096}
+        settings: dict[str, Any] = {"random_state": 0, "n_init": 3, "batch_size": 4096}
         made = MiniBatchKMeans(clusters, **settings).fit(output.weight.detach().numpy())
         logits = self.states(self.plain(text))[-1].numpy() @ np.asarray(made.cluster_centers_).T
         return np.asarray(np.log1p(np.maximum(logits, 0)).max(0), np.float32)
