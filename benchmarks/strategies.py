@@ -86,6 +86,9 @@ def _parse() -> argparse.Namespace:
     made.add_argument("--strategies", help="names with commas between; all by default")
     made.add_argument("--max-tokens", type=int, help="the longest input")
     made.add_argument("--keep", type=Path, help="keep bundles here; those that are there are used")
+    made.add_argument(
+        "--tasks", default=",".join(_SHOWN), help="which of them, with commas between (all)"
+    )
     made.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     made.add_argument("--out", type=Path, help="write JSON here, too")
     made.add_argument("--one", type=Path, help=argparse.SUPPRESS)
@@ -108,7 +111,8 @@ def _measured(options: argparse.Namespace, name: str, bundle: Path) -> Iterable[
     for sparse in kinds:
         command = [
             sys.executable, __file__, "--model", options.model, "--data", options.data,
-            "--seed", str(options.seed), "--one", bundle, *(["--sparse"] if sparse else []),
+            "--seed", str(options.seed), "--tasks", options.tasks,
+            "--one", bundle, *(["--sparse"] if sparse else []),
         ]  # fmt: skip
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row: dict[str, object] = {
@@ -155,7 +159,7 @@ def _one(options: argparse.Namespace) -> dict[str, object]:
         scores = {
             name: next(iter(task.score(system))).score.value
             for name, task in _tasks(options.data, bootstrap).items()
-            if not options.sparse or name in _OF_SPARSE
+            if name in options.tasks.split(",") and (not options.sparse or name in _OF_SPARSE)
         }
     return {
         "tokens": round(tokens, 1),

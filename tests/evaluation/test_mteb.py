@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def sts_scores(mteb: Any, model: MtebEncoder, pairs: ScoredPairs) -> dict[str, f
                 "sentence2": list(pairs.second),
                 "score": list(pairs.scores),
             }
-            self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
+            self.dataset = cast("Any", DatasetDict({"test": Dataset.from_dict(columns)}))
             self.data_loaded = True
 
     return _scores(mteb, model, Local())
