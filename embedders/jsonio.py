@@ -85,6 +85,14 @@ def read_json(path: Path, *, error: type[DecantError]) -> object:
         raise error(f"{path} is not valid JSON ({cause}); it is damaged, make it again") from cause
 
 
+def read_object(path: Path, *, error: type[DecantError]) -> dict[str, object]:
+    """Return the JSON object in the file at ``path``; errors are of class ``error``."""
+    data = read_json(path, error=error)
+    if not isinstance(data, dict):
+        raise error(f"{path} should hold a JSON object")
+    return cast("dict[str, object]", data)
+
+
 def to_json(value: object) -> str:
     """Return ``value`` as readable JSON text that ends with a newline."""
     return json.dumps(encode(value), indent=2, ensure_ascii=False) + "\n"

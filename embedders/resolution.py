@@ -128,10 +128,7 @@ def pad_id(folder: Path) -> int:
 def _object(path: Path, *, required: bool = True) -> Object:
     if not required and not path.exists():
         return {}
-    data = jsonio.read_json(path, error=RecipeError)
-    if not isinstance(data, dict):
-        raise RecipeError(f"{path} should hold a JSON object")
-    return cast("Object", data)
+    return jsonio.read_object(path, error=RecipeError)
 
 
 def _part(config: Object, name: str) -> Object:

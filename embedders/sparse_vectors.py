@@ -52,7 +52,7 @@ class SparseVectors:
 
     @classmethod
     def from_top(cls, indices: NDArray[np.int64], values: NDArray[np.float32]) -> SparseVectors:
-        """Drop entries that weigh nothing, and sort.
+        """Drop entries that weigh nothing, and sort; NaN stays, so that nobody takes it for zero.
 
         Args:
             indices: int64, shape (N, K), without repetition in a row where values are positive.
@@ -61,7 +61,7 @@ class SparseVectors:
         order = np.argsort(indices, axis=1)
         indices = np.take_along_axis(indices, order, 1)
         values = np.take_along_axis(values, order, 1)
-        kept = values > 0
+        kept = ~(values <= 0)
         starts = np.concatenate([[0], kept.sum(axis=1).cumsum()]).astype(np.int64)
         return cls(starts=starts, indices=indices[kept], values=values[kept])
 

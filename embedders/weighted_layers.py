@@ -8,7 +8,6 @@ layers, as :class:`LayerMix` does, gives the same vector.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from . import jsonio
 from .choices import Choices
@@ -27,14 +26,14 @@ def weighted_layers(folder: Path, path: str) -> Choices:
         MissingExtra: safetensors is not installed.
     """
     home = folder / path
-    whole = _object(folder / "config.json")
+    whole = jsonio.read_object(folder / "config.json", error=RecipeError)
     if whole.get("output_hidden_states") is not True:
         raise RecipeError(
             f"{folder} has a WeightedLayerPooling, and its config.json not output_hidden_states: "
             "true, without which sentence-transformers passes over it; add that, or take the "
             "module out of modules.json"
         )
-    settings = _object(home / "config.json")
+    settings = jsonio.read_object(home / "config.json", error=RecipeError)
     start, count = settings.get("layer_start"), settings.get("num_hidden_layers")
     if not isinstance(start, int) or not isinstance(count, int) or not 0 <= start <= count:
         raise RecipeError(f"{home / 'config.json'} lacks a layer_start or num_hidden_layers")
@@ -65,10 +64,3 @@ def check_linear(choices: Choices) -> None:
             "the maximum over weighted layers is not the average of their maxima; decant builds "
             "WeightedLayerPooling with every pooling but max"
         )
-
-
-def _object(path: Path) -> dict[str, object]:
-    data = jsonio.read_json(path, error=RecipeError)
-    if not isinstance(data, dict):
-        raise RecipeError(f"{path} should hold a JSON object")
-    return cast("dict[str, object]", data)

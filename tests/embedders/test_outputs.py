@@ -147,6 +147,14 @@ def test_sparse_vectors_keep_their_rows_when_stacked_and_taken(
     assert as_dicts(stacked.taken(order)) == [*first, *second][::-1]
 
 
+def test_nan_is_not_lost_among_what_weighs_nothing() -> None:
+    values = np.array([[0.0, np.nan, 2.0, -1.0]], np.float32)
+    ((indices, found),) = SparseVectors.from_top(np.array([[4, 3, 2, 1]]), values)
+    assert indices.tolist() == [2, 3]
+    assert found[0] == 2
+    assert np.isnan(found[1])
+
+
 def test_a_row_that_is_not_there_is_an_error() -> None:
     vectors = from_dicts([{1: 2.0}])
     assert vectors[-1][0].tolist() == [1]
