@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from .recipe import Pooling as Pooling
     from .recipe import Recipe as Recipe
     from .recipe import Span as Span
+    from .recipe_file import write_recipe as write_recipe
     from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
     from .runtime import Runtime as Runtime
@@ -204,6 +205,7 @@ _SHARED = {
     "read_tuning": "tuning",
     "to_json": "jsonio",
     "write_atomically": "bundle",
+    "write_recipe": "recipe_file",
 }
 _HOME = {**_PUBLIC, **_SHARED}
 

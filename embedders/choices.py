@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from . import jsonio
 from .errors import RecipeError
@@ -49,6 +49,13 @@ class Choices:
     instruction: str | None = None
     open_end: bool | None = None
     smallest_dim: int | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return choices that say all of a recipe but its name and revision."""
+        prompts = {"query": recipe.query.template, "passage": recipe.passage.template}
+        names = {item.name for item in fields(cls)} - set(prompts)
+        return cls(**prompts, **{name: getattr(recipe, name) for name in names})
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

@@ -17,6 +17,7 @@ from .choices import Choices, registered
 from .errors import RecipeError
 from .known_strategies import find_strategy
 from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span
+from .recipe_file import read_choices
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .weighted_layers import check_linear, weighted_layers
@@ -103,6 +104,8 @@ def folder_choices(folder: Path) -> Choices:
     Raises:
         RecipeError: A file is damaged, or names a module or mode that we do not build.
     """
+    if (written := read_choices(folder)) is not None:
+        return written
     config = _object(folder / "config.json")
     latent_heads = None
     if config.get("model_type") == "nvembed":

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import assume, given
 
 from decant.embedders import (
     Activation,
     Attention,
     Choices,
     Pooling,
+    Prompt,
+    Recipe,
     RecipeError,
     Source,
     Span,
     find_source,
     resolve,
+    write_recipe,
 )
 from decant.embedders.choices import registered
 from models import save_model, save_sentence_transformer, write_json
+from recipes import recipes
 
 
 def source(folder: Path, base: str = "tiny") -> Source:
@@ -294,3 +301,24 @@ def test_names_and_revisions_belong_to_one_kind_of_source(tmp_path: Path) -> Non
         find_source(folder, revision="main")
     with pytest.raises(RecipeError, match="only for folders"):
         find_source("nobody/no-such-model", name="x")
+
+
+@given(recipe=recipes())
+def test_a_recipe_file_wins_and_says_everything(recipe: Recipe) -> None:
+    prompts = (recipe.query, recipe.passage)
+    assume(not any("{text}" in part or "{slot}" in part for p in prompts for part in parts(p)))
+    with TemporaryDirectory() as made:
+        folder = folder_with(Path(made))
+        write_recipe(folder, recipe)
+        assert resolve(source(folder)) == replace(recipe, base="tiny", revision="0")
+
+
+def parts(prompt: Prompt) -> list[str]:
+    return [part for part in (prompt.prefix, prompt.suffix, prompt.again, prompt.lead) if part]
+
+
+def test_a_recipe_file_of_a_newer_decant_is_refused(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    write_json(folder / "decant_recipe.json", {"pooling": "mean", "temper": 1})
+    with pytest.raises(RecipeError, match=r"unknown key 'temper'.*upgrade decant"):
+        resolve(source(folder))
