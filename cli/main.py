@@ -23,6 +23,7 @@ from .quickstart import quickstart
 from .quiet import DEBUG
 from .seal_graph import seal
 from .search_collection import search
+from .train_model import train
 from .tune_bundle import tune
 from .verify_bundle import verify
 
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 for _name, _command in _COMMANDS.items():
     app.command(_name)(guarded(_command))
+app.add_typer(train)
 
 
 def _version(asked: bool) -> None:

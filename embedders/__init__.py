@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .backbone import load_language_model as load_language_model
     from .batching import pad as pad
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
     from .bundle import Bundle as Bundle
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .in_context import in_context_query as in_context_query
     from .intervention import Contrast as Contrast
     from .intervention import Prepending as Prepending
+    from .jsonio import overlaid as overlaid
     from .jsonio import to_json as to_json
     from .known_strategies import find_strategy as find_strategy
     from .known_strategies import strategies as strategies
@@ -95,10 +97,13 @@ if TYPE_CHECKING:
     from .sparse_vectors import SparseVectors as SparseVectors
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
+    from .tokenizer_file import load_tokenizer as load_tokenizer
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
     from .torch_encoder import TorchEncoder as TorchEncoder
+    from .torch_loading import load_model as load_model
+    from .torch_loading import pooled_model as pooled_model
     from .torch_model import PooledModel as PooledModel
     from .tuner import TuningReport as TuningReport
     from .tuner import tune as tune
@@ -194,10 +199,15 @@ _SHARED = {
     "full_disk_told": "bundle",
     "gives_parts": "spans",
     "installed_providers": "onnx_session",
+    "load_language_model": "backbone",
+    "load_model": "torch_loading",
+    "load_tokenizer": "tokenizer_file",
     "need": "errors",
+    "overlaid": "jsonio",
     "pad": "batching",
     "pad_id": "resolution",
     "placement": "onnx_session",
+    "pooled_model": "torch_loading",
     "processor": "machine",
     "provider_name": "onnx_session",
     "read_calibrations": "calibration",

@@ -54,8 +54,8 @@ class Choices:
     def of(cls, recipe: Recipe) -> Self:
         """Return choices that say all of a recipe but its name and revision."""
         prompts = {"query": recipe.query.template, "passage": recipe.passage.template}
-        names = {item.name for item in fields(cls)} - set(prompts)
-        return cls(**prompts, **{name: getattr(recipe, name) for name in names})
+        held = {item.name: getattr(recipe, item.name) for item in fields(cls)}
+        return cls(**{**held, **prompts})
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

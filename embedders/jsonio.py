@@ -68,6 +68,14 @@ def decode(kind: type[T], data: object, *, where: str, error: type[DecantError])
     return cast("T", _decode(kind, data, where, error))
 
 
+def overlaid(value: T, data: object, *, where: str, error: type[DecantError]) -> T:
+    """Return a dataclass with what ``data``, an object with some of its keys, says instead."""
+    if not isinstance(data, dict):
+        raise error(f"{where}: expected an object, found {data!r}")
+    held = cast("dict[str, Json]", encode(value))
+    return decode(type(value), {**held, **data}, where=where, error=error)
+
+
 def read(kind: type[T], path: Path, *, error: type[DecantError]) -> T:
     """Read one ``kind`` from the JSON file at ``path``; errors are of class ``error``."""
     return decode(kind, read_json(path, error=error), where=path.name, error=error)

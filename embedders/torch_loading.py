@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ from .latent_attention import load_latent_attention
 from .positions import settle_rotary
 from .recipe import Activation, Dense, Recipe
 from .torch_layers import add_slot, check_interventions
-from .torch_lexicon import lexical_head
+from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -> PooledModel:
@@ -40,6 +43,17 @@ def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -
         backbone, whole = load_language_model(folder, recipe.attention)
         lexical = lexical_head(whole, recipe.lexicon)
     backbone = merge_adapters(backbone, adapters)
+    return pooled_model(folder, recipe, backbone, lexical=lexical)
+
+
+def pooled_model(
+    folder: Path, recipe: Recipe, backbone: PreTrainedModel, *, lexical: LexicalHead | None = None
+) -> PooledModel:
+    """Put the recipe's parts around a backbone that was loaded from a folder; nothing can learn.
+
+    Raises:
+        RecipeError: As :func:`load_model`.
+    """
     backbone.config.use_cache = False
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)

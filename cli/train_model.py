@@ -1,0 +1,238 @@
+"""``decant train``: one command a method; each leaves a folder that every other command opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from decant.embedders import Attention, Choices, Pooling, need
+
+from .exits import guarded
+from .quiet import no_more_download_bars
+from .recipe_options import PoolingOption
+from .train_options import RunOptions, sharing
+from .training_run import Run, carry_out, held_out_set
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+_NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
+
+Texts: TypeAlias = Annotated[
+    list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
+]
+
+train = typer.Typer(
+    name="train",
+    no_args_is_help=True,
+    help="Train an embedder on your own texts.\n\nA run that was interrupted goes on when the same "
+    "command is given again.",
+)
+
+
+def contrastive(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+    ] = None,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Documents to make pairs of, where there are none."),
+    ] = None,
+    made: Annotated[
+        str, typer.Option(metavar="HOW", help="Pairs of --corpus: crops, or cloze.")
+    ] = "crops",
+    held_out: Annotated[
+        float,
+        typer.Option(metavar="SHARE", min=0, max=0.9, help="Searched, not trained on; 0: none."),
+    ] = 0.1,
+    pooling: PoolingOption = None,
+) -> None:
+    """Bring queries near to what answers them (InfoNCE).
+
+    A part of the pairs is held out, by passage, and searched before and after.
+
+    Examples:
+      decant train contrastive --base my-minilm --pairs faq.tsv --out tuned
+      decant train contrastive --base my-minilm --corpus docs --out tuned --lora 16
+    """
+    _ready()
+    from decant.training import Contrastive, ContrastiveSettings, Loop, Plan, open_base, split
+
+    if bool(pairs) == bool(corpus):
+        raise typer.BadParameter("give --pairs, or --corpus where there are none")
+    plan = run.plan(Plan(objective=ContrastiveSettings(), loop=Loop()))
+    choices = run.chosen(Choices(pooling=pooling))
+    opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
+    objective = Contrastive(opened, plan.objective)
+    files = pairs or [_pairs_of(corpus or [], run.out, opened.tokenizer.bare, made, plan.loop.seed)]
+    table = run.table(files, Contrastive.needs)
+    tasks = run.tasks()
+    if held_out:
+        from decant.evaluation import Retrieval
+
+        sides = split(table, share=held_out, seed=plan.loop.seed)
+        table = sides.train
+        tasks.insert(0, Retrieval(data=held_out_set(sides.held_out)))
+    made_run = Run(objective=objective, table=table, target=run.out, loop=plan.loop, tasks=tasks)
+    carry_out(made_run, as_json=run.json)
+
+
+def simcse(
+    *,
+    run: RunOptions,
+    texts: Texts,
+    dropout: Annotated[
+        float, typer.Option(metavar="SHARE", help="0.1 suits encoders; LLM2Vec takes 0.3.")
+    ] = 0.1,
+    pooling: PoolingOption = None,
+) -> None:
+    """Tell texts apart without pairs (SimCSE; LLM2Vec's second step).
+
+    Examples:
+      decant train simcse --base mntp --texts queries.tsv --dropout 0.3 --lora 16 --out llm2vec
+    """
+    _ready()
+    from decant.training import ContrastiveSettings, Loop, Plan, SimCSE, open_base
+
+    loop = Loop(batch_size=128, learning_rate=3e-5)
+    plan = run.plan(Plan(objective=ContrastiveSettings(), loop=loop))
+    opened = open_base(
+        run.base,
+        choices=run.chosen(Choices(pooling=pooling)),
+        lora=plan.lora,
+        dropout=dropout,
+        seed=plan.loop.seed,
+    )
+    made_run = Run(
+        objective=SimCSE(opened, plan.objective),
+        table=run.table(texts, SimCSE.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
+def graded(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Pairs with a score: .jsonl or .tsv.")
+    ],
+    pooling: PoolingOption = None,
+) -> None:
+    """Order pairs as their scores are (CoSENT).
+
+    Examples:
+      decant train graded --base my-minilm --pairs sts.tsv --columns score,query,positive --out mine
+    """
+    _ready()
+    from decant.training import Graded, GradedSettings, Loop, Plan, open_base
+
+    plan = run.plan(Plan(objective=GradedSettings(), loop=Loop()))
+    choices = run.chosen(Choices(pooling=pooling))
+    opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
+    made_run = Run(
+        objective=Graded(opened, plan.objective),
+        table=run.table(pairs, Graded.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
+def distil(
+    *,
+    run: RunOptions,
+    teacher: Annotated[
+        Path, typer.Option(metavar="BUNDLE", help="A folder that `decant export` made.")
+    ],
+    texts: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Texts, alone or in pairs: .jsonl or .tsv.")
+    ],
+    pooling: PoolingOption = None,
+) -> None:
+    """Follow another encoder: its vectors, or how it ranks.
+
+    Examples:
+      decant train distil --base small --teacher large-bundle --texts texts.tsv --out student
+    """
+    _ready()
+    from decant.embedders import load
+    from decant.training import Distillation, DistillationSettings, Loop, Plan, open_base
+
+    plan = run.plan(Plan(objective=DistillationSettings(), loop=Loop()))
+    choices = run.chosen(Choices(pooling=pooling))
+    opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
+    with load(teacher) as encoder:
+        made_run = Run(
+            objective=Distillation(opened, plan.objective, encoder),
+            table=run.table(texts, Distillation.needs),
+            target=run.out,
+            loop=plan.loop,
+            tasks=run.tasks(),
+        )
+        carry_out(made_run, as_json=run.json)
+
+
+def mntp(*, run: RunOptions, texts: Texts) -> None:
+    """Teach a causal model to look both ways (LLM2Vec's first step).
+
+    As in the paper, low-rank additions are trained (of rank 16, unless --lora
+    or the settings say another), and merged in the end.
+
+    Examples:
+      decant train mntp --base my-llama --texts wiki.jsonl --out mntp --max-steps 1000
+    """
+    _ready()
+    from decant.training import Loop, Lora, Mntp, MntpSettings, Plan, open_language_model
+
+    loop = Loop(learning_rate=5e-5, warmup=0.0)
+    plan = run.plan(Plan(objective=MntpSettings(), loop=loop, lora=Lora()))
+    choices = run.chosen(Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN))
+    language = open_language_model(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
+    made_run = Run(
+        objective=Mntp(language, plan.objective),
+        table=run.table(texts, Mntp.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
+for _command in (contrastive, simcse, graded, distil, mntp):
+    train.command(_command.__name__)(guarded(sharing(_command)))
+
+
+def _ready() -> None:
+    no_more_download_bars()
+    for module in _NEEDED:
+        need(module, extra="training")
+
+
+def _pairs_of(
+    folders: Sequence[Path], out: Path, tokenizer: Tokenizer, made: str, seed: int
+) -> Path:
+    """Make pairs of documents, in a file beside the run."""
+    from decant.integrations.qdrant import read_documents
+    from decant.training import Made, Making, write_pairs
+
+    if made not in list(Made):
+        raise typer.BadParameter(f"--made is one of {', '.join(Made)}, got {made!r}")
+    target = out.with_name(f"{out.name}.pairs.jsonl")
+    documents = (
+        (document.source, document.text)
+        for folder in folders
+        for document in read_documents(folder)
+    )
+    write_pairs(documents, target, tokenizer, Making(made=Made(made), seed=seed))
+    return target

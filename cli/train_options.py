@@ -1,0 +1,155 @@
+"""Options that the methods of ``decant train`` share, and what they make of them.
+
+Typer reads options from a function's parameters. A command takes these as one, ``run``, and
+:func:`sharing` puts their parameters in its place.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
+
+import typer
+
+from .evaluation_tasks import Given, tasks_of
+
+if TYPE_CHECKING:
+    from decant.embedders import Choices
+    from decant.evaluation import Task
+    from decant.training import Field, Plan, Table
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every method is told."""
+
+    base: Annotated[str, typer.Option(metavar="MODEL", help="The model's folder, or a hub id.")]
+    out: Annotated[
+        Path, typer.Option(metavar="TARGET", help="The trained model's folder, which is made.")
+    ]
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="'query=question,positive=answer', or 'score,query,positive' without a header.",
+        ),
+    ] = None
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML with tables objective, loop and lora; options win over it."
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rows of one step.")
+    ] = None
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How often every row is seen.")
+    ] = None
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="End after so many steps.")
+    ] = None
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest.")] = None
+    lora: Annotated[
+        int | None,
+        typer.Option(metavar="RANK", min=1, help="Train low-rank additions of it alone."),
+    ] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The longest input, with prompt.")
+    ] = None
+    sts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Measure on it, as decant evaluate does."),
+    ] = None
+    retrieval: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Measure on it, too.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
+
+    def plan(self, start: Plan[Settings]) -> Plan[Settings]:
+        """Return what an option says, else the file, else where the method starts."""
+        from decant.training import Lora, read_plan
+
+        plan = start if self.settings is None else read_plan(self.settings, start)
+        loop = plan.loop
+        return replace(
+            plan,
+            lora=plan.lora if self.lora is None else Lora(rank=self.lora, alpha=2 * self.lora),
+            loop=replace(
+                loop,
+                batch_size=self.batch_size or loop.batch_size,
+                epochs=self.epochs or loop.epochs,
+                max_steps=self.max_steps or loop.max_steps,
+                learning_rate=self.learning_rate or loop.learning_rate,
+                seed=loop.seed if self.seed is None else self.seed,
+            ),
+        )
+
+    def table(self, files: Sequence[Path], needs: tuple[Field, ...]) -> Table:
+        """Read and check the data."""
+        from decant.training import Columns, read_table
+
+        columns = None if self.columns is None else Columns.parse(self.columns)
+        return read_table(files, columns=columns, needs=needs)
+
+    def tasks(self) -> list[Task]:
+        """Return what the model is measured on before and after, if anything."""
+        if not self.sts and not self.retrieval:
+            return []
+        from decant.evaluation import Bootstrap
+
+        given = Given(
+            sts=self.sts or [],
+            retrieval=self.retrieval or [],
+            words=[],
+            analogies=[],
+            pairs=[],
+            anchors=[],
+            make_variations=False,
+            hybrid=False,
+            geometry=False,
+        )
+        return list(tasks_of(given, Bootstrap())[0])
+
+    def chosen(self, choices: Choices) -> Choices:
+        """Return choices with the length that the user gave."""
+        return replace(choices, max_tokens=self.max_tokens or choices.max_tokens)
+
+
+def sharing(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command whose parameter ``run`` is replaced by those of :class:`RunOptions`."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if item.default is MISSING else item.default,
+            annotation=hints[item.name],
+        )
+        for item in fields(RunOptions)
+    ]
+    own_hints = get_type_hints(command, include_extras=True)
+    own = [
+        one.replace(annotation=own_hints[name])
+        for name, one in inspect.signature(command).parameters.items()
+        if name != "run"
+    ]
+    names = {one.name for one in shared}
+
+    @wraps(command)
+    def run(**given: object) -> None:
+        options = {name: given.pop(name) for name in names}
+        command(run=RunOptions(**options), **given)  # type: ignore[arg-type]
+
+    required = [one for one in shared if one.default is inspect.Parameter.empty]
+    optional = [one for one in shared if one.default is not inspect.Parameter.empty]
+    run.__signature__ = inspect.Signature([*required, *own, *optional])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*required, *own, *optional]}
+    return run

@@ -1,0 +1,171 @@
+"""A run of ``decant train``: what is shown of the data, the bar, and what it was good for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table as Shown
+from rich.text import Text
+
+from decant.embedders import to_json
+
+from .progress import Step, bar, steps
+from .quiet import silenced
+from .standing_tables import show_standing
+from .terminal import messages, say, show_json
+from .views import show_facts
+
+if TYPE_CHECKING:
+    from decant.embedders import TorchEncoder
+    from decant.evaluation import RetrievalSet, Standing, SystemResult, Task
+    from decant.training import DataReport, Look, Loop, Objective, Report, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is trained on what, and measured on what.
+
+    Args:
+        objective: The method.
+        table: Rows to learn from.
+        target: The model's folder.
+        loop: Steps and rates.
+        tasks: Before and after are measured on these; none: nothing is.
+    """
+
+    objective: Objective
+    table: Table
+    target: Path
+    loop: Loop
+    tasks: Sequence[Task]
+
+
+def carry_out(run: Run, *, as_json: bool) -> None:
+    """Describe the data, measure, train, measure again, and show what changed."""
+    from decant.training import check_run, describe, train
+
+    check_run(run.objective, run.table, run.target, run.loop)
+    found = describe(run.table, run.objective.lengths, seed=run.loop.seed)
+    show_data(found)
+    results: list[SystemResult] = []
+    if run.tasks:
+        with steps(keep=False) as step, silenced(), run.objective.resting() as encoder:
+            results.append(_scored("before", encoder, run.tasks, step))
+    with _watched(run) as look, silenced():
+        report = train(run.objective, run.table, run.target, run.loop, look=look)
+    standing = None
+    if run.tasks:
+        standing = _standing(run, results)
+        (run.target / "training" / "standing.json").write_text(to_json(standing), encoding="utf-8")
+    if as_json:
+        show_json(
+            {"model": str(run.target), "data": found, "run": _facts(report), "standing": standing}
+        )
+        return
+    if standing is not None:
+        show_standing(standing)
+    show_facts(_facts(report))
+    say(f"wrote {run.target}; next: decant export {run.target} BUNDLE")
+
+
+def _standing(run: Run, results: list[SystemResult]) -> Standing:
+    from decant.embedders import TorchEncoder
+    from decant.evaluation import side_by_side
+
+    with steps(keep=False) as step, silenced():
+        encoder = TorchEncoder.from_pretrained(run.target)
+        results.append(_scored("after", encoder, run.tasks, step))
+        step("comparing")
+        return side_by_side(results)
+
+
+def _scored(name: str, encoder: TorchEncoder, tasks: Sequence[Task], step: Step) -> SystemResult:
+    from decant.evaluation import score_system
+
+    return score_system(name, encoder, tasks, told=step)
+
+
+@contextmanager
+def _watched(run: Run) -> Iterator[Look]:
+    """Give what a run tells: a bar, and a line for every measurement."""
+    from decant.training import Look
+
+    with bar("training", total=None, unit="steps", steady=True) as progress:
+
+        def watch(step: int, total: int, values: Mapping[str, float]) -> None:
+            if "loss" in values:
+                progress.tell(step, f"of {total}, loss {values['loss']:.4f}")
+                if not messages().is_terminal:
+                    say(f"step {step} of {total}: loss {values['loss']:.4f}")
+            else:
+                said = ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items())
+                say(f"step {step}: {said}")
+
+        yield Look(watcher=watch, scorer=_scorer(run.tasks) if run.tasks else None)
+
+
+def _scorer(tasks: Sequence[Task]) -> Callable[[TorchEncoder], dict[str, float]]:
+    """Return a function from an encoder to the first measure of each task."""
+
+    def score(encoder: TorchEncoder) -> dict[str, float]:
+        found = {}
+        for task in tasks:
+            first = next(iter(task.score(encoder))).score
+            found[f"{first.name}, {first.metric}"] = first.value
+        return found
+
+    return score
+
+
+def _facts(report: Report) -> dict[str, str]:
+    memory = "" if report.peak_mb is None else f"{report.peak_mb:,} MB at most"
+    return {
+        "model": str(report.folder),
+        "steps": f"{report.steps:,}, last loss {report.loss:.4f}",
+        "weights": f"{report.trained:,} trained, {report.frozen:,} frozen",
+        "memory": memory or "not known on this system",
+    }
+
+
+def show_data(report: DataReport) -> None:
+    """Print what the data are, on stderr, before any step."""
+    facts = f"{report.rows:,} rows in {report.groups:,} groups"
+    if report.repeated:
+        facts += f"; {report.repeated:,} repeated ones left out"
+    say(facts)
+    if len(report.tasks) > 1:
+        say("tasks: " + ", ".join(f"{name or '-'} {size:,}" for name, size in report.tasks.items()))
+    if report.scores:
+        say("scores: " + ", ".join(f"{name}: {size:g}" for name, size in report.scores.items()))
+    table = Shown(box=box.SIMPLE_HEAD)
+    for name in ("text", "median", "95 %", "longest", "cut"):
+        table.add_column(name, justify="left" if name == "text" else "right")
+    for kind, one in report.lengths.items():
+        cells = (f"{one.median:,}", f"{one.most:,}", f"{one.longest:,}", f"{one.cut:.1%}")
+        table.add_row(Text(kind), *cells)
+    messages().print(table)
+
+
+def held_out_set(table: Table) -> RetrievalSet:
+    """Return the held-out pairs as a retrieval set: passages are positives and hard negatives."""
+    from decant.evaluation import RetrievalSet
+
+    numbers: dict[str, str] = {}
+    queries: dict[str, str] = {}
+    judgements: dict[str, dict[str, int]] = {}
+    asked: dict[str, str] = {}
+    for row in table:
+        for text in (row.positive or "", *row.negatives):
+            numbers.setdefault(text, f"d{len(numbers)}")
+        query = asked.setdefault(row.query, f"q{len(asked)}")
+        queries[query] = row.query
+        judgements.setdefault(query, {})[numbers[row.positive or ""]] = 1
+    documents = {number: text for text, number in numbers.items()}
+    return RetrievalSet(
+        name="held out", documents=documents, queries=queries, judgements=judgements
+    )

@@ -1,0 +1,115 @@
+"""Training: contrastive tuning and the methods of LLM embeddings, on one's own texts.
+
+Everything public is here by name and imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Base as Base
+    from .base import open_base as open_base
+    from .contrastive import Contrastive as Contrastive
+    from .contrastive import ContrastiveSettings as ContrastiveSettings
+    from .contrastive import Loss as Loss
+    from .data_report import DataReport as DataReport
+    from .data_report import describe as describe
+    from .distillation import Distillation as Distillation
+    from .distillation import DistillationSettings as DistillationSettings
+    from .distillation import Lesson as Lesson
+    from .errors import DataError as DataError
+    from .errors import TrainingError as TrainingError
+    from .graded import Graded as Graded
+    from .graded import GradedSettings as GradedSettings
+    from .language import LanguageBase as LanguageBase
+    from .language import open_language_model as open_language_model
+    from .loop import Report as Report
+    from .loop import check_run as check_run
+    from .loop import train as train
+    from .mntp import Mntp as Mntp
+    from .mntp import MntpSettings as MntpSettings
+    from .objective import Objective as Objective
+    from .row import Columns as Columns
+    from .row import Field as Field
+    from .row import Row as Row
+    from .runner import Look as Look
+    from .settings import Loop as Loop
+    from .settings import Lora as Lora
+    from .settings import Mixed as Mixed
+    from .settings import Plan as Plan
+    from .settings import Schedule as Schedule
+    from .settings import read_plan as read_plan
+    from .simcse import SimCSE as SimCSE
+    from .splitting import Split as Split
+    from .splitting import split as split
+    from .table import Table as Table
+    from .table import read_table as read_table
+    from .unlabelled import Made as Made
+    from .unlabelled import Making as Making
+    from .unlabelled import write_pairs as write_pairs
+
+_HOME = {
+    "Base": "base",
+    "Columns": "row",
+    "Contrastive": "contrastive",
+    "ContrastiveSettings": "contrastive",
+    "DataError": "errors",
+    "DataReport": "data_report",
+    "Distillation": "distillation",
+    "DistillationSettings": "distillation",
+    "Field": "row",
+    "Graded": "graded",
+    "GradedSettings": "graded",
+    "LanguageBase": "language",
+    "Lesson": "distillation",
+    "Look": "runner",
+    "Loop": "settings",
+    "Lora": "settings",
+    "Loss": "contrastive",
+    "Made": "unlabelled",
+    "Making": "unlabelled",
+    "Mixed": "settings",
+    "Mntp": "mntp",
+    "MntpSettings": "mntp",
+    "Objective": "objective",
+    "Plan": "settings",
+    "Report": "loop",
+    "Row": "row",
+    "Schedule": "settings",
+    "SimCSE": "simcse",
+    "Split": "splitting",
+    "Table": "table",
+    "TrainingError": "errors",
+    "check_run": "loop",
+    "describe": "data_report",
+    "open_base": "base",
+    "open_language_model": "language",
+    "read_plan": "settings",
+    "read_table": "table",
+    "split": "splitting",
+    "train": "loop",
+    "write_pairs": "unlabelled",
+}
+_LIGHT = {"data_report", "errors", "row", "settings", "splitting", "table", "unlabelled"}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if _HOME[name] not in _LIGHT:
+        from decant.embedders import need
+
+        for module in ("torch", "transformers", "accelerate", "matplotlib"):
+            need(module, extra="training")
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,97 @@
+"""A language model and the embedder inside it: for methods whose loss is over words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from decant.embedders import (
+    Choices,
+    RecipeError,
+    Source,
+    TextTokenizer,
+    find_source,
+    load_language_model,
+    load_tokenizer,
+    pad_id,
+    pooled_model,
+    resolve,
+    write_recipe,
+)
+
+from .base import Base, copy_tokenizer, learning
+from .errors import TrainingError
+from .settings import Lora
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LanguageBase:
+    """A language model, and a base whose backbone is its own.
+
+    Args:
+        whole: The model with its head.
+        base: The embedder inside it.
+    """
+
+    whole: PreTrainedModel
+    base: Base
+
+    @property
+    def head(self) -> nn.Module:
+        """What turns states, (..., d), into logits, (..., V)."""
+        found = self.whole.get_output_embeddings()
+        assert isinstance(found, nn.Module)
+        return found
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return logits of states as the model does, Gemma 2's bound included."""
+        found: Tensor = self.head(states)
+        bound = getattr(self.whole.config, "final_logit_softcapping", None)
+        return found if bound is None else (found / bound).tanh() * bound
+
+    def write(self, folder: Path) -> None:
+        """Write the whole model, head included, with the embedder's recipe."""
+        self.base.merge()
+        self.whole.save_pretrained(folder)
+        copy_tokenizer(self.base.source.folder, folder)
+        write_recipe(folder, self.base.model.recipe)
+
+
+def open_language_model(
+    model: str | Path | Source,
+    *,
+    choices: Choices | None = None,
+    lora: Lora | None = None,
+    dropout: float | None = None,
+    seed: int = 0,
+) -> LanguageBase:
+    """Open a causal language model with its head, in float32; the head itself does not learn.
+
+    Arguments as :func:`open_base`; ``choices`` say how its embedder attends and pools.
+
+    Raises:
+        RecipeError: As :func:`open_base`.
+        TrainingError: The folder is no causal language model, or has been merged already.
+    """
+    source = model if isinstance(model, Source) else find_source(model)
+    if source.adapters:
+        raise TrainingError("merge adapters into a model first, then train it")
+    recipe = resolve(source, choices)
+    try:
+        backbone, whole = load_language_model(source.folder, recipe.attention)
+    except RecipeError as error:
+        raise TrainingError(
+            f"{source.base} has no language-model head, which this method needs; give a causal "
+            f"language model's folder ({error})"
+        ) from error
+    pooled = pooled_model(source.folder, recipe, backbone)
+    tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
+    base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))
+    whole.requires_grad_(requires_grad=False)
+    return LanguageBase(whole=whole, base=learning(base, lora=lora, dropout=dropout, seed=seed))
