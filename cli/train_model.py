@@ -186,17 +186,16 @@ def distil(
 def mntp(*, run: RunOptions, texts: Texts) -> None:
     """Teach a causal model to look both ways (LLM2Vec's first step).
 
-    As in the paper, low-rank additions are trained (of rank 16, unless --lora
-    or the settings say another), and merged in the end.
+    The paper trains low-rank additions: --lora 16. They are merged in the end.
 
     Examples:
-      decant train mntp --base my-llama --texts wiki.jsonl --out mntp --max-steps 1000
+      decant train mntp --base my-llama --texts wiki.jsonl --out mntp --lora 16 --max-steps 1000
     """
     _ready()
-    from decant.training import Loop, Lora, Mntp, MntpSettings, Plan, open_language_model
+    from decant.training import Loop, Mntp, MntpSettings, Plan, open_language_model
 
     loop = Loop(learning_rate=5e-5, warmup=0.0)
-    plan = run.plan(Plan(objective=MntpSettings(), loop=loop, lora=Lora()))
+    plan = run.plan(Plan(objective=MntpSettings(), loop=loop))
     choices = run.chosen(Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN))
     language = open_language_model(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
     made_run = Run(
