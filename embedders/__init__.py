@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .appended import Appended as Appended
     from .batching import pad as pad
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
     from .bundle import Bundle as Bundle
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
     from .collating import SPARSE as SPARSE
+    from .collating import STATES as STATES
     from .collating import TOKENS as TOKENS
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Activation": "recipe",
+    "Appended": "appended",
     "Attention": "recipe",
     "Bundle": "bundle",
     "BundleError": "errors",
@@ -176,6 +179,7 @@ _SHARED = {
     "PooledModel": "torch_model",
     "Session": "onnx_session",
     "SPARSE": "collating",
+    "STATES": "collating",
     "TOKENS": "collating",
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",

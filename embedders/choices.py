@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 from . import jsonio
+from .appended import Appended
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
@@ -48,14 +49,18 @@ class Choices:
     tokens: bool | None = None
     instruction: str | None = None
     open_end: bool | None = None
+    appended: Appended | None = None
     smallest_dim: int | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Return choices that say all of a recipe but its name and revision."""
-        prompts = {"query": recipe.query.template, "passage": recipe.passage.template}
-        names = {item.name for item in fields(cls)} - set(prompts)
-        return cls(**prompts, **{name: getattr(recipe, name) for name in names})
+        names = {item.name for item in fields(cls)} - {"query", "passage"}
+        return cls(
+            query=recipe.query.template,
+            passage=recipe.passage.template,
+            **{name: getattr(recipe, name) for name in names},
+        )
 
     def over(self, other: Choices) -> Choices:
         """Return these choices, with those of ``other`` where there is none here."""

@@ -44,8 +44,9 @@ def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
     head = load_head(folder, recipe.head)
-    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical).eval()
+    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical)
     check_fit(model)
+    model = model.folded()
     if recipe.prepending is not None:
         add_slot(backbone, recipe.prepending.slot)
     settle_rotary(backbone, recipe.max_tokens)

@@ -55,6 +55,7 @@ HEAVY: dict[str, set[str]] = {
         "embedders/torch_lexicon.py",
         "embedders/torch_loading.py",
         "embedders/torch_model.py",
+        "embedders/torch_states.py",
         "export/attention_switch.py",
         "export/dense_attention.py",
         "export/fused.py",
