@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .errors import BundleError as BundleError
     from .errors import CollectionMismatch as CollectionMismatch
     from .errors import DecantError as DecantError
+    from .errors import ExplanationError as ExplanationError
     from .errors import MissingExtra as MissingExtra
     from .errors import ParityError as ParityError
     from .errors import ProviderError as ProviderError
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from .errors import StoreError as StoreError
     from .errors import TextError as TextError
     from .errors import need as need
+    from .explaining import Explainer as Explainer
+    from .explaining import Explanation as Explanation
     from .finding import Diagnosis as Diagnosis
     from .finding import Finding as Finding
     from .finding import Health as Health
@@ -125,6 +128,9 @@ _PUBLIC = {
     "Encoder": "encoder",
     "Entry": "certificate",
     "Example": "in_context",
+    "Explainer": "explaining",
+    "Explanation": "explaining",
+    "ExplanationError": "errors",
     "HashEncoder": "hash_encoder",
     "LayerMix": "layer_mix",
     "Lexicon": "lexicon",
@@ -221,7 +227,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME[name].startswith("torch_"):
+    if _HOME[name].startswith(("torch_", "explaining")):
         from .errors import need
 
         need("torch", extra="export")

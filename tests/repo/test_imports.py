@@ -48,6 +48,7 @@ HEAVY: dict[str, set[str]] = {
     "torch": {
         "embedders/attention.py",
         "embedders/backbone.py",
+        "embedders/explaining.py",
         "embedders/latent_attention.py",
         "embedders/pooling.py",
         "embedders/torch_encoder.py",
@@ -64,6 +65,7 @@ HEAVY: dict[str, set[str]] = {
     },
     "transformers": {
         "embedders/backbone.py",
+        "embedders/explaining.py",
         "export/attention_switch.py",
         "export/exporting.py",
     },
