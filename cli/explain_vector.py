@@ -111,9 +111,9 @@ def _explained(
 ) -> list[tuple[Explained, Explanation]]:
     if not found:
         return []
+    no_more_download_bars()  # before Transformers is imported, which it speaks to
     from decant.embedders import Explainer
 
-    no_more_download_bars()
     explainer = Explainer.from_pretrained(decoder)
     return [
         (one, explainer.explain(one.states, max_new_tokens=max_new_tokens, top=top))

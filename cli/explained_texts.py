@@ -44,9 +44,9 @@ def open_model(model: Path) -> Iterator[Encoder]:
         with open_encoder(model) as bundle:
             yield bundle
         return
+    no_more_download_bars()  # before Transformers is imported, which it speaks to
     from decant.embedders import TorchEncoder
 
-    no_more_download_bars()
     with TorchEncoder.from_pretrained(model) as encoder:
         yield encoder
 

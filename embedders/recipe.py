@@ -221,7 +221,8 @@ class Recipe:
         if (self.span is Span.TAIL) != (self.appended is not None):
             raise RecipeError(
                 f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
-                f"appended={self.appended}"
+                f"appended={self.appended}. A model that appends tokens was trained to be read at "
+                "them: leave out the strategy or span that reads others"
             )
         if self.appended is not None:
             self.appended.check(self)

@@ -37,14 +37,15 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
             "appends tokens"
         )
     ids = [item if isinstance(item, str) else item.id for item in passages]
-    wanted = {record_id(identity): identity for identity in ids}
-    points = target.store.retrieve(target.name, list(wanted), Fetch(fields=(), states=True))
-    found = {wanted[point.id]: point.states for point in points}
+    wanted = [record_id(identity) for identity in ids]
+    fetch = Fetch(fields=(), states=True)
+    points = target.store.retrieve(target.name, list(dict.fromkeys(wanted)), fetch)
+    found = {point.id: point.states for point in points}
     rows = np.zeros((len(ids), appended.read, target.states), np.float32)
-    for row, identity in enumerate(ids):
-        states = found.get(identity)
+    for row, point_id in enumerate(wanted):
+        states = found.get(point_id)
         if states is None:
-            reason = "has no states: its vector was given" if identity in found else "is not there"
-            raise StoreError(f"passage {identity!r} of the collection {target.name!r} {reason}")
+            reason = "has no states: its vector was given" if point_id in found else "is not there"
+            raise StoreError(f"passage {ids[row]!r} of the collection {target.name!r} {reason}")
         rows[row] = states
     return rows
