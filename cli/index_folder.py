@@ -45,6 +45,13 @@ def index(
     overlap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Tokens that a chunk repeats of the last one.")
     ] = 0,
+    states: Annotated[
+        bool,
+        typer.Option(
+            "--states",
+            help="Keep what models with appended tokens read, for `decant explain-vector`.",
+        ),
+    ] = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -62,7 +69,7 @@ def index(
       decant index minilm ./notes
       decant index minilm ./notes --store http://localhost:6333 --collection notes
     """
-    from decant.integrations.qdrant import Chunking, Collection, read_documents
+    from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
 
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
     documents = read_documents(folder)
@@ -73,7 +80,8 @@ def index(
         ) as encoder,
     ):
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
-        target = Collection.open_or_create(opened, collection, encoder)
+        settings = CollectionSettings(states=states)
+        target = Collection.open_or_create(opened, collection, encoder, settings=settings)
         report, seconds = index_into(target, documents, total=documents.count(), chunking=chunking)
     if as_json:
         where = {"store": store, "collection": collection, "seconds": round(seconds, 3)}

@@ -114,6 +114,9 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         )
     if recipe.lexicon is not None:
         facts["sparse vectors"] = _lexicon(recipe.lexicon)
+    if recipe.appended is not None:
+        tokens = json.dumps(recipe.appended.tokens, ensure_ascii=False)
+        facts["appended"] = f"{tokens}, of which the last {recipe.appended.read} are read"
     if recipe.head:
         widths = [recipe.head[0].inputs, *(layer.outputs for layer in recipe.head)]
         facts["head"] = " → ".join(map(str, widths))

@@ -15,6 +15,7 @@ from .doctor import doctor
 from .embed_texts import embed
 from .evaluate_encoder import evaluate
 from .exits import CODES, guarded
+from .explain_vector import explain_vector
 from .export_model import export
 from .index_folder import index
 from .inspect_bundle import inspect
@@ -42,6 +43,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "index": index,
     "search": search,
+    "explain-vector": explain_vector,
 }
 
 app = typer.Typer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .appended import Appended as Appended
     from .backbone import load_language_model as load_language_model
     from .batching import pad as pad
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
     from .collating import SPARSE as SPARSE
+    from .collating import STATES as STATES
     from .collating import TOKENS as TOKENS
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from .errors import BundleError as BundleError
     from .errors import CollectionMismatch as CollectionMismatch
     from .errors import DecantError as DecantError
+    from .errors import ExplanationError as ExplanationError
     from .errors import MissingExtra as MissingExtra
     from .errors import ParityError as ParityError
     from .errors import ProviderError as ProviderError
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from .errors import StoreError as StoreError
     from .errors import TextError as TextError
     from .errors import need as need
+    from .explaining import Explainer as Explainer
+    from .explaining import Explanation as Explanation
     from .finding import Diagnosis as Diagnosis
     from .finding import Finding as Finding
     from .finding import Health as Health
@@ -113,6 +118,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Activation": "recipe",
+    "Appended": "appended",
     "Attention": "recipe",
     "Bundle": "bundle",
     "BundleError": "errors",
@@ -127,6 +133,9 @@ _PUBLIC = {
     "Encoder": "encoder",
     "Entry": "certificate",
     "Example": "in_context",
+    "Explainer": "explaining",
+    "Explanation": "explaining",
+    "ExplanationError": "errors",
     "HashEncoder": "hash_encoder",
     "LayerMix": "layer_mix",
     "Lexicon": "lexicon",
@@ -181,6 +190,7 @@ _SHARED = {
     "PooledModel": "torch_model",
     "Session": "onnx_session",
     "SPARSE": "collating",
+    "STATES": "collating",
     "TOKENS": "collating",
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",
@@ -227,7 +237,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOME[name].startswith("torch_"):
+    if _HOME[name].startswith(("torch_", "explaining")):
         from .errors import need
 
         need("torch", extra="export")

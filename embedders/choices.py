@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
 from . import jsonio
+from .appended import Appended
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
@@ -48,6 +49,7 @@ class Choices:
     tokens: bool | None = None
     instruction: str | None = None
     open_end: bool | None = None
+    appended: Appended | None = None
     smallest_dim: int | None = None
 
     @classmethod

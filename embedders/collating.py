@@ -16,6 +16,7 @@ from .tokens import TokenBatch
 
 DENSE = "sentence_embedding"
 SPARSE = ("sparse_indices", "sparse_values")
+STATES = "compress_states"
 TOKENS = "token_embeddings"
 
 
@@ -24,6 +25,8 @@ def output_names(outputs: Collection[Output]) -> list[str]:
     names = [DENSE]
     if Output.SPARSE in outputs:
         names += SPARSE
+    if Output.STATES in outputs:
+        names.append(STATES)
     if Output.TOKENS in outputs:
         names.append(TOKENS)
     return names
@@ -37,23 +40,25 @@ def batch_vectors(
     Args:
         batch: What was run.
         given: What it gave, as :func:`output_names` names them: float32 (B, D); int64 (B, K) and
-            float32 (B, K); float32 (B, T, d).
+            float32 (B, K); float32 (B, n, d'); float32 (B, T, d).
         outputs: What was asked for.
     """
     found = dict(zip(output_names(outputs), given, strict=True))
-    sparse, tokens = None, None
+    sparse, states, tokens = None, None, None
     if Output.SPARSE in outputs:
         indices, values = (found[name] for name in SPARSE)
         sparse = SparseVectors.from_top(
             np.asarray(indices, np.int64), np.asarray(values, np.float32)
         )
+    if Output.STATES in outputs:
+        states = np.asarray(found[STATES], np.float32)
     if Output.TOKENS in outputs:
         real = batch.attention_mask > 0
         tokens = tuple(
-            np.asarray(states[mask], np.float32)
-            for states, mask in zip(found[TOKENS], real, strict=True)
+            np.asarray(row[mask], np.float32) for row, mask in zip(found[TOKENS], real, strict=True)
         )
-    return Vectors(dense=np.asarray(found[DENSE], np.float32), sparse=sparse, tokens=tokens)
+    dense = np.asarray(found[DENSE], np.float32)
+    return Vectors(dense=dense, sparse=sparse, states=states, tokens=tokens)
 
 
 def restored(batches: list[Vectors], groups: list[list[int]]) -> Vectors:
@@ -64,21 +69,35 @@ def restored(batches: list[Vectors], groups: list[list[int]]) -> Vectors:
     dense[places] = stacked
     order = np.argsort(places)
     sparse = joined_sparse(batches)
+    states = joined_states(batches)
     tokens = joined_tokens(batches)
     return Vectors(
         dense=dense,
         sparse=None if sparse is None else sparse.taken(order),
+        states=None if states is None else states[order],
         tokens=None if tokens is None else tuple(tokens[index] for index in order),
     )
 
 
-def joined(parts: list[Vectors], *, dim: int, outputs: Collection[Output]) -> Vectors:
-    """Return all parts in one; none give zero rows of width ``dim``."""
+def joined(
+    parts: list[Vectors],
+    *,
+    dim: int,
+    outputs: Collection[Output],
+    read_shape: tuple[int, int] | None = None,
+) -> Vectors:
+    """Return all parts in one; none give zero rows, of width ``dim`` and shape ``read_shape``."""
     if len(parts) == 1:
         return parts[0]
+    states = None
+    if Output.STATES in outputs:
+        assert read_shape is not None
+        found = joined_states(parts)
+        states = np.zeros((0, *read_shape), np.float32) if found is None else found
     return Vectors(
         dense=np.concatenate([np.zeros((0, dim), np.float32), *(part.dense for part in parts)]),
         sparse=joined_sparse(parts) if Output.SPARSE in outputs else None,
+        states=states,
         tokens=joined_tokens(parts) if Output.TOKENS in outputs else None,
     )
 
@@ -87,6 +106,12 @@ def joined_sparse(parts: list[Vectors]) -> SparseVectors | None:
     """Return the sparse vectors of all parts; None where one has none."""
     found = [part.sparse for part in parts if part.sparse is not None]
     return SparseVectors.stacked(found) if len(found) == len(parts) else None
+
+
+def joined_states(parts: list[Vectors]) -> NDArray[np.float32] | None:
+    """Return the states that all parts read; None where one has none, or there is no part."""
+    found = [part.states for part in parts if part.states is not None]
+    return np.concatenate(found) if found and len(found) == len(parts) else None
 
 
 def joined_tokens(parts: list[Vectors]) -> tuple[NDArray[np.float32], ...] | None:

@@ -30,6 +30,7 @@ class Output(StrEnum):
     """What an encoder can give beside dense vectors, from the same pass."""
 
     SPARSE = "sparse"
+    STATES = "states"
     TOKENS = "tokens"
 
 
@@ -40,6 +41,8 @@ class Vectors:
     Args:
         dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
         sparse: N vectors over the recipe's lexicon; None unless asked for.
+        states: float32, shape ``(N, n, d')``: the states of the appended tokens that are read, in
+            their order, as a frozen language model decodes them; None unless asked for.
         tokens: N arrays, float32, each of shape ``(T, d)``: the state of every token of the text
             as the model sees it, prompt and special tokens included, in their order and not
             normalised; None unless asked for. They are large: ask for them in small portions.
@@ -47,6 +50,7 @@ class Vectors:
 
     dense: NDArray[np.float32]
     sparse: SparseVectors | None = None
+    states: NDArray[np.float32] | None = None
     tokens: tuple[NDArray[np.float32], ...] | None = None
 
     def __len__(self) -> int:
@@ -143,6 +147,11 @@ def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
         raise RecipeError(
             f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
             "(strategy 'splade' or 'promptreps')"
+        )
+    if Output.STATES in outputs and recipe.appended is None:
+        raise RecipeError(
+            f"{recipe.base} has no states to read: its recipe appends no tokens. Models trained "
+            "by AutoRegEmbed or LLM2Vec-Gen do"
         )
     if Output.TOKENS in outputs and not recipe.tokens:
         raise RecipeError(

@@ -8,6 +8,7 @@ DecantError
 ├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
 ├── QuantizationError(ValueError)    vectors cannot be quantised, or not with this calibration
+├── ExplanationError(ValueError)     states cannot be decoded, or not by this language model
 ├── CollectionMismatch               a collection belongs to another recipe
 └── StoreError                       the store refused, is locked, or is not there
 
@@ -54,6 +55,10 @@ class CollectionMismatch(DecantError):
 
 class QuantizationError(DecantError, ValueError):
     """Vectors cannot be quantised, or not with the calibration at hand."""
+
+
+class ExplanationError(DecantError, ValueError):
+    """States cannot be decoded to text, or not by the language model at hand."""
 
 
 class StoreError(DecantError):

@@ -75,6 +75,7 @@ class OnnxEncoder(BatchEncoder):
             batching=batching(bundle, session.provider, runtime.token_budget),
             workers=runtime.workers,
             dim=self._recipe.dim or bundle.manifest.dim,
+            read_shape=session.read_shape,
         )
         super().__init__(bundle.tokenizer(), runner)
 

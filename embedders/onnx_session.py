@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .collating import DENSE
+from .collating import DENSE, STATES
 from .errors import ProviderError, need
 from .runtime import CPU, available_cores
 
@@ -68,6 +68,15 @@ class Session:
         self._device = device
         self.inputs = [item.name for item in self._session.get_inputs()]
         self.outputs = [item.name for item in self._session.get_outputs()]
+
+    @property
+    def read_shape(self) -> tuple[int, int] | None:
+        """Number and width of the states of appended tokens; None: the graph gives none."""
+        shapes = {item.name: item.shape for item in self._session.get_outputs()}
+        if STATES not in shapes:
+            return None
+        _, count, width = shapes[STATES]
+        return int(count), int(width)
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""

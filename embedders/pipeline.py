@@ -44,6 +44,7 @@ class Runner:
         batching: How texts become batches.
         workers: Batches that run at the same time.
         dim: Width D of the vectors.
+        read_shape: Number n and width d' of the states of appended tokens, if there are any.
     """
 
     run: RunBatch
@@ -51,6 +52,7 @@ class Runner:
     batching: Batching
     workers: int
     dim: int
+    read_shape: tuple[int, int] | None = None
 
 
 class BatchEncoder:
@@ -101,7 +103,7 @@ class BatchEncoder:
     ) -> Vectors:
         """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
         parts = list(self._blocks(checked(texts), _Request(role, instruction, outputs), progress))
-        return joined(parts, dim=self.dim, outputs=outputs)
+        return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._runner.read_shape)
 
     def stream(
         self,

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Self
 
 from . import jsonio
+from .appended import Appended
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
@@ -38,13 +39,15 @@ class Span(StrEnum):
     prompt before it (GritLM, NV-Embed, LLM2Vec; sentence-transformers' ``include_prompt: false``).
     COPY: the second copy of the text and what follows it (Echo). CONTENT: the text's own tokens,
     without prompt, BOS or EOS ("Revisiting Word Embeddings in the LLM Era", arXiv 2402.11094); a
-    text that gives no token counts as a whole.
+    text that gives no token counts as a whole. TAIL: the last of the appended tokens
+    (:class:`Appended`).
     """
 
     ALL = "all"
     TEXT = "text"
     COPY = "copy"
     CONTENT = "content"
+    TAIL = "tail"
 
 
 class Pooling(StrEnum):
@@ -119,6 +122,7 @@ class Recipe:
         lexicon: The sparse vector that comes with the dense one; None: there is none.
         tokens: Whether the graph can give every token's state, for late interaction and late
             chunking.
+        appended: Trained tokens that end every input, of which :attr:`Span.TAIL` counts the last.
         open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
             the tokenizer would append stands after it (PromptEOL and its kin).
         instruction: The query prompt with ``{instruction}`` in place of the task, for models that
@@ -154,6 +158,7 @@ class Recipe:
     tokens: bool = False
     instruction: str | None = None
     open_end: bool = False
+    appended: Appended | None = None
     smallest_dim: int | None = None
 
     def __post_init__(self) -> None:
@@ -178,6 +183,7 @@ class Recipe:
                 "first token sees nothing after it; use 'last' or 'mean'"
             )
         self._check_prompts()
+        self._check_appended()
         for before, after in zip(self.head, self.head[1:], strict=False):
             if before.outputs != after.inputs:
                 raise RecipeError(
@@ -210,6 +216,16 @@ class Recipe:
         before, _, after = self.instruction.partition(_INSTRUCTION)
         between, _, suffix = after.partition(_TEXT)
         return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
+
+    def _check_appended(self) -> None:
+        if (self.span is Span.TAIL) != (self.appended is not None):
+            raise RecipeError(
+                f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
+                f"appended={self.appended}. A model that appends tokens was trained to be read at "
+                "them: leave out the strategy or span that reads others"
+            )
+        if self.appended is not None:
+            self.appended.check(self)
 
     def _check_prompts(self) -> None:
         """Refuse combinations of prompts that mean nothing."""

@@ -2,7 +2,7 @@
 
 Everything prompt-related ends here: after this module there are only arrays.
 A prompt and its text are tokenised as one string, as the models were trained; then only the text
-is cut, so that prompt, special tokens and EOS always survive.
+is cut, so that prompt, special tokens, EOS and what is appended always survive.
 Invariant: ``pooling_mask <= attention_mask``, element by element.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from .ending import ending
 from .errors import RecipeError
 from .marking import Place, built, marked, parting, text_tokens, without_marks
 from .prompt import Prompt, Role
@@ -102,7 +103,8 @@ class TextTokenizer:
         recipe: Gives prompts, EOS, span and length.
 
     Raises:
-        RecipeError: EOS is not in the vocabulary, or a prompt leaves no room for text.
+        RecipeError: EOS or an appended token is not in the vocabulary, or a prompt leaves no room
+            for text.
     """
 
     def __init__(self, tokenizer: Tokenizer, recipe: Recipe) -> None:
@@ -110,18 +112,7 @@ class TextTokenizer:
         self.bare.no_truncation()
         self.bare.no_padding()
         self.recipe = recipe
-        self._appended: tuple[int, ...] = ()
-        if recipe.eos is not None and not recipe.open_end:
-            eos = self.bare.token_to_id(recipe.eos)
-            if eos is None:
-                raise RecipeError(
-                    f"the recipe ends every text with {recipe.eos!r}, which this tokenizer "
-                    "does not know; correct the recipe's eos"
-                )
-            # transformers >= 5 no longer appends EOS for e5-mistral and its kin: their
-            # tokenizer.json adds <s> alone, so the recipe decides, not the tokenizer's settings.
-            if self.bare.encode("a").ids[-1:] != [eos]:
-                self._appended = (eos,)
+        self._ending = ending(self.bare, recipe)
         prompts = {recipe.query, recipe.passage, *recipe.further}
         self._parting = parting(self.bare) if any(map(marked, prompts)) else self.bare
         self._words = recipe.lexicon is not None and recipe.lexicon.words
@@ -223,7 +214,7 @@ class TextTokenizer:
     def _row(self, encoding: Encoding, copies: list[Place], limit: int) -> Tokens:
         """Drop tokens beyond ``limit`` from the ends of the copies, as many from each."""
         ids, places = self._found(encoding, copies)
-        surplus = len(ids) + len(self._appended) - limit
+        surplus = len(ids) + len(self._ending) - limit
         if surplus > 0:
             share = -(-surplus // len(places))
             for number in reversed(range(len(places))):
@@ -232,8 +223,9 @@ class TextTokenizer:
                 ids = ids[:end] + ids[stop:]
                 later = [(a - stop + end, b - stop + end) for a, b in places[number + 1 :]]
                 places = [*places[:number], (start, end), *later]
-        counted, until = self._span(places, copies)
-        return Tokens(ids=(*ids, *self._appended), counted=counted, end=until)
+        ids = [*ids, *self._ending]
+        counted, until = self._span(places, copies, len(ids))
+        return Tokens(ids=tuple(ids), counted=counted, end=until)
 
     def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
         places = [text_tokens(encoding, *copy) for copy in copies]
@@ -246,8 +238,11 @@ class TextTokenizer:
             ids = ids[: len(ids) - _closing(encoding)]
         return ids, places
 
-    def _span(self, places: list[Place], copies: list[Place]) -> tuple[int, int | None]:
-        """Return the first token that counts and the one after the last, None for the end."""
+    def _span(self, places: list[Place], copies: list[Place], count: int) -> tuple[int, int | None]:
+        """Return the first of ``count`` tokens that counts and the one after the last.
+
+        None is the end.
+        """
         match self.recipe.span:
             case Span.ALL:
                 return 0, None
@@ -258,6 +253,9 @@ class TextTokenizer:
             case Span.CONTENT:
                 start, stop = places[0]
                 return (start, stop) if start < stop else (0, None)
+            case Span.TAIL:
+                assert self.recipe.appended is not None
+                return count - self.recipe.appended.read, None
             case _:
                 assert_never(self.recipe.span)
 
@@ -274,7 +272,7 @@ class TextTokenizer:
         string, copies = built(prompt, "a")
         ids, places = self._found(self._encoder(prompt).encode(string), copies)
         text = sum(stop - start for start, stop in places)
-        others = len(ids) - text + len(self._appended)
+        others = len(ids) - text + len(self._ending)
         if others + prompt.copies > self.recipe.max_tokens:
             raise RecipeError(
                 f"the prompt {prompt.template[:60]!r} and special tokens take {others} of "

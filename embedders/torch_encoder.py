@@ -47,6 +47,7 @@ class TorchEncoder(BatchEncoder):
             ),
             workers=1,  # torch uses all cores within one batch
             dim=model.dim,
+            read_shape=model.read_shape,
         )
         super().__init__(tokenizer, runner)
 

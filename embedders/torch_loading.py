@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -> PooledModel:
+def load_model(
+    folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = (), fold: bool = True
+) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
     Args:
         folder: A Transformers or sentence-transformers folder.
         recipe: What the model's vectors are made by.
         adapters: Folders of LoRA adapters, merged in this order.
+        fold: Whether linear layers with nothing between them become one; training keeps them.
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
@@ -43,13 +46,20 @@ def load_model(folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = ()) -
         backbone, whole = load_language_model(folder, recipe.attention)
         lexical = lexical_head(whole, recipe.lexicon)
     backbone = merge_adapters(backbone, adapters)
-    return pooled_model(folder, recipe, backbone, lexical=lexical)
+    return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
 
 
 def pooled_model(
-    folder: Path, recipe: Recipe, backbone: PreTrainedModel, *, lexical: LexicalHead | None = None
+    folder: Path,
+    recipe: Recipe,
+    backbone: PreTrainedModel,
+    *,
+    lexical: LexicalHead | None = None,
+    fold: bool = True,
 ) -> PooledModel:
     """Put the recipe's parts around a backbone that was loaded from a folder; nothing can learn.
+
+    Arguments as :func:`load_model`.
 
     Raises:
         RecipeError: As :func:`load_model`.
@@ -58,8 +68,9 @@ def pooled_model(
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
     head = load_head(folder, recipe.head)
-    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical).eval()
+    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical)
     check_fit(model)
+    model = model.folded() if fold else model.eval()
     if recipe.prepending is not None:
         add_slot(backbone, recipe.prepending.slot)
     settle_rotary(backbone, recipe.max_tokens)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .collating import DENSE, SPARSE, TOKENS
+from .collating import DENSE, SPARSE, STATES, TOKENS
 from .errors import RecipeError
 from .latent_attention import LatentAttention
 from .pooling import pool
@@ -25,6 +25,7 @@ from .positions import first_position
 from .recipe import Pooling, Recipe, Span
 from .torch_layers import contrasted, heads_at_last, prepended
 from .torch_lexicon import LexicalHead
+from .torch_states import decoded_states, folded, read_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +40,7 @@ class PooledModel(nn.Module):
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
         lexical: The head of its lexicon, if the recipe has one.
+        decoding: What states of appended tokens pass through; None: the head's own first layers.
 
     Attributes:
         inputs: The names of what :meth:`forward` takes, in the graph's order.
@@ -56,6 +58,7 @@ class PooledModel(nn.Module):
         *,
         latent: LatentAttention | None = None,
         lexical: LexicalHead | None = None,
+        decoding: nn.Sequential | None = None,
     ) -> None:
         super().__init__()
         if (latent is None) != (recipe.latent_heads is None):
@@ -72,6 +75,10 @@ class PooledModel(nn.Module):
         self.lexical = lexical
         self.backbone = backbone
         self.head = head
+        # Two modules a layer: the product, and its activation.
+        decoded = 0 if recipe.appended is None else recipe.appended.decoded
+        own = nn.Sequential(*list(head)[: 2 * decoded])
+        self.decoding = own if decoding is None else decoding
         self.recipe = recipe
         self._takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
         self._first_position = first_position(backbone)
@@ -83,6 +90,8 @@ class PooledModel(nn.Module):
         self.outputs = [DENSE]
         if recipe.lexicon is not None:
             self.outputs += SPARSE
+        if recipe.appended is not None:
+            self.outputs.append(STATES)
         if recipe.tokens:
             self.outputs.append(TOKENS)
 
@@ -122,6 +131,9 @@ class PooledModel(nn.Module):
         if self.lexical is not None:
             nothing = torch.full_like(counted[:, :1], -1)
             found += self.lexical(last, counted, nothing if word_ids is None else word_ids)
+        if self.recipe.appended is not None:
+            read = read_states(states[-1], counted, self.recipe.appended.read)
+            found.append(decoded_states(read, self.decoding))
         if self.recipe.tokens:
             found.append(states[-1].to(torch.float32))
         return found[0] if len(found) == 1 else tuple(found)
@@ -196,8 +208,21 @@ class PooledModel(nn.Module):
 
     def with_parts(self, backbone: PreTrainedModel, recipe: Recipe) -> PooledModel:
         """Return a model with this one's heads around another backbone, by another recipe."""
-        made = PooledModel(backbone, recipe, self.head, latent=self.latent, lexical=self.lexical)
+        made = PooledModel(
+            backbone,
+            recipe,
+            self.head,
+            latent=self.latent,
+            lexical=self.lexical,
+            decoding=self.decoding,
+        )
         return made.eval()
+
+    def folded(self) -> PooledModel:
+        """Return a model that shares all but the head, whose linear layers are folded."""
+        made = self.with_parts(self.backbone, self.recipe)
+        made.head = folded(self.head)
+        return made
 
     def pooled_by(self, pooling: Pooling) -> PooledModel:
         """Return a model that shares every weight and pools otherwise.
@@ -214,6 +239,16 @@ class PooledModel(nn.Module):
         given = pooled_width(self.backbone, self.recipe)
         width = self.recipe.head[-1].outputs if self.recipe.head else given
         return min(width, self.recipe.dim or width)
+
+    @property
+    def read_shape(self) -> tuple[int, int] | None:
+        """Number n and width d' of the states that are read; None: no tokens are appended."""
+        appended = self.recipe.appended
+        if appended is None:
+            return None
+        if appended.decoded:
+            return appended.read, self.recipe.head[appended.decoded - 1].outputs
+        return appended.read, pooled_width(self.backbone, self.recipe)
 
 
 def pooled_width(backbone: PreTrainedModel, recipe: Recipe) -> int:

@@ -1,4 +1,4 @@
-"""Measure what a graph gives beside dense vectors: sparse vectors and token states.
+"""Measure what a graph gives beside dense vectors: sparse vectors, compress and token states.
 
 Each is one check of a certificate, with the gates of its precision: every text alone, and in
 batches padded on either side, against PyTorch run alone and unpadded.
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import (
     SPARSE,
+    STATES,
     TOKENS,
     Check,
     Precision,
@@ -36,6 +37,8 @@ class Extras:
 
     Args:
         sparse: A sparse vector for each of M rows; None where the recipe has no lexicon.
+        read: The states of the appended tokens that are read, float32, shape (M, n, d'); None where
+            the recipe appends none.
         states: The token states of the first rows one after the other, float32, shape (S, d); None
             where the recipe gives none.
         lengths: int64: how many of these belong to each of the first rows.
@@ -43,6 +46,7 @@ class Extras:
     """
 
     sparse: SparseVectors | None = None
+    read: NDArray[np.float32] | None = None
     states: NDArray[np.float32] | None = None
     lengths: NDArray[np.int64] | None = None
     top: int = 0
@@ -50,15 +54,17 @@ class Extras:
     @classmethod
     def of(cls, run: RunOutputs, rows: Sequence[Tokens], recipe: Recipe) -> Extras:
         """Run every row alone and unpadded."""
-        sparse = states = lengths = None
+        sparse = read = states = lengths = None
         if recipe.lexicon is not None:
             sparse = SparseVectors.stacked([_sparse(run, pad([row], pad_id=0)) for row in rows])
+        if recipe.appended is not None:
+            read = np.concatenate([_read(run, pad([row], pad_id=0)) for row in rows])
         if recipe.tokens:
             found = [_states(run, pad([row], pad_id=0))[0] for row in rows[:_FIRST]]
             states = np.concatenate(found)
             lengths = np.array([len(part) for part in found], np.int64)
         top = 0 if recipe.lexicon is None else recipe.lexicon.top
-        return cls(sparse=sparse, states=states, lengths=lengths, top=top)
+        return cls(sparse=sparse, read=read, states=states, lengths=lengths, top=top)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what there is, by name, for a file."""
@@ -68,6 +74,8 @@ class Extras:
             found["sparse_indices"] = self.sparse.indices
             found["sparse_values"] = self.sparse.values
             found["sparse_top"] = np.array(self.top)
+        if self.read is not None:
+            found["read"] = self.read
         if self.states is not None and self.lengths is not None:
             found["states"], found["lengths"] = self.states, self.lengths
         return found
@@ -79,7 +87,7 @@ class Extras:
         Raises:
             KeyError: A part is missing.
         """
-        sparse = states = lengths = None
+        sparse = read = states = lengths = None
         top = int(arrays.get("sparse_top", np.array(0)).item())
         if "sparse_starts" in arrays:
             sparse = SparseVectors(
@@ -87,16 +95,18 @@ class Extras:
                 indices=np.asarray(arrays["sparse_indices"], np.int64),
                 values=np.asarray(arrays["sparse_values"], np.float32),
             )
+        if "read" in arrays:
+            read = np.asarray(arrays["read"], np.float32)
         if "states" in arrays:
             states = np.asarray(arrays["states"], np.float32)
             lengths = np.asarray(arrays["lengths"], np.int64)
-        return cls(sparse=sparse, states=states, lengths=lengths, top=top)
+        return cls(sparse=sparse, read=read, states=states, lengths=lengths, top=top)
 
 
 def extra_checks(
     run: RunOutputs, rows: Sequence[Tokens], extras: Extras, *, precision: Precision, pad_id: int
 ) -> list[Check]:
-    """Compare a graph's sparse vectors and token states with PyTorch's.
+    """Compare a graph's sparse vectors, compress and token states with PyTorch's.
 
     Args:
         run: Runs a batch and gives the named outputs.
@@ -113,6 +123,14 @@ def extra_checks(
             for one, number in zip(_sparse(run, batch), numbers, strict=True)
         ]
         checks.append(_check("sparse vectors", cosines, precision))
+    if extras.read is not None:
+        cosines = [
+            float(cosine)
+            for batch, numbers in _batches(rows, pad_id)
+            for one, number in zip(_read(run, batch), numbers, strict=True)
+            for cosine in _cosines(one, extras.read[number])
+        ]
+        checks.append(_check("compress states", cosines, precision))
     if extras.states is not None and extras.lengths is not None:
         ends = np.cumsum(extras.lengths)[:-1]
         expected = np.split(extras.states, ends)
@@ -140,6 +158,11 @@ def _batches(rows: Sequence[Tokens], pad_id: int) -> Iterator[tuple[TokenBatch, 
 def _sparse(run: RunOutputs, batch: TokenBatch) -> SparseVectors:
     indices, values = run(batch, SPARSE)
     return SparseVectors.from_top(np.asarray(indices, np.int64), np.asarray(values, np.float32))
+
+
+def _read(run: RunOutputs, batch: TokenBatch) -> NDArray[np.float32]:
+    (values,) = run(batch, [STATES])
+    return np.asarray(values, np.float32)
 
 
 def _states(run: RunOutputs, batch: TokenBatch) -> list[NDArray[np.float32]]:

@@ -131,6 +131,7 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
         "token prepending": recipe.prepending,
         "a lexicon": recipe.lexicon,
         "token states": recipe.tokens,
+        "states of appended tokens": recipe.appended,
     }
     if named := [name for name, value in beyond.items() if value]:
         raise RecipeError(

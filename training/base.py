@@ -187,7 +187,7 @@ def open_base(
         part = "latent attention" if recipe.lexicon is None else "sparse head"
         raise TrainingError(f"{source.base} has a {part}, which decant does not train")
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
-    pooled = load_model(source.folder, recipe, adapters=source.adapters)
+    pooled = load_model(source.folder, recipe, adapters=source.adapters, fold=False)
     return learning(
         Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder)),
         lora=lora,

@@ -90,7 +90,7 @@ def open_language_model(
             f"{source.base} has no language-model head, which this method needs; give a causal "
             f"language model's folder ({error})"
         ) from error
-    pooled = pooled_model(source.folder, recipe, backbone)
+    pooled = pooled_model(source.folder, recipe, backbone, fold=False)
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
     base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))
     whole.requires_grad_(requires_grad=False)

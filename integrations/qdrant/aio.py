@@ -40,6 +40,8 @@ class _Collection(Protocol):
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]: ...
 
+    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]: ...
+
     def search(
         self,
         query: str,
@@ -99,6 +101,10 @@ class AsyncMethods:
     ) -> list[Passage]:
         """Return the records and chunks with these ids."""
         return await asyncio.to_thread(self.get, ids, with_vectors=with_vectors)
+
+    async def astates(self: _Collection, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+        """Return the states of appended tokens that are kept."""
+        return await asyncio.to_thread(self.states, passages)
 
     async def asearch(
         self: _Collection,

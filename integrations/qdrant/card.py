@@ -11,12 +11,21 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Self
 
-from decant.embedders import CollectionMismatch, Encoder, Recipe, RecipeError, Role, StoreError
+from decant.embedders import (
+    CollectionMismatch,
+    Encoder,
+    Output,
+    Recipe,
+    RecipeError,
+    Role,
+    StoreError,
+)
 
-FORMAT = 2
-# Without sparse vectors a card is what it was, so that a decant which knows none reads it; one
-# with them it must refuse, or it would add points that lack theirs.
-_DENSE_FORMAT = 1
+FORMAT = 3
+# A card has the oldest format that says it all, so that a decant which knows no sparse vectors, or
+# no states, reads it where there are none; where there are, it must refuse, or it would add points
+# that lack theirs.
+_DENSE_FORMAT, _SPARSE_FORMAT = 1, 2
 
 
 def _new_mark() -> str:
@@ -32,6 +41,7 @@ class Card:
         dim: The width D of the dense ones.
         sparse: Whether points have sparse vectors, too. A collection has them from the start or
             never: a decant that knew none may have made one for a recipe with a lexicon.
+        states: The width d' of the states of appended tokens that points keep; None: none.
         mark: Drawn at random for each collection made, so that a creator whose answer got lost
             can tell its own collection from another's.
     """
@@ -39,19 +49,34 @@ class Card:
     recipe: Recipe
     dim: int
     sparse: bool = False
+    states: int | None = None
     mark: str = field(default_factory=_new_mark)
 
     @classmethod
-    def of(cls, encoder: Encoder) -> Self:
-        """Return the card for a new collection."""
+    def of(cls, encoder: Encoder, *, states: bool = False) -> Self:
+        """Return the card for a new collection.
+
+        Args:
+            encoder: What will fill it.
+            states: Whether points keep the states of appended tokens.
+
+        Raises:
+            RecipeError: They shall, and the encoder's recipe appends no tokens.
+        """
         recipe = encoder.recipe
-        return cls(recipe=recipe, dim=encoder.dim, sparse=recipe.lexicon is not None)
+        return cls(
+            recipe=recipe,
+            dim=encoder.dim,
+            sparse=recipe.lexicon is not None,
+            states=_states_width(encoder) if states else None,
+        )
 
     def to_json(self) -> str:
         """Return the card as readable JSON text."""
         shown = {
-            "format": FORMAT if self.sparse else _DENSE_FORMAT,
-            **({"sparse": True} if self.sparse else {}),
+            "format": self._format,
+            **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
+            **({"states": self.states} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -81,7 +106,8 @@ class Card:
             card = cls(
                 recipe=recipe,
                 dim=int(held["dim"]),
-                sparse=held["format"] > _DENSE_FORMAT and bool(held["sparse"]),
+                sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
+                states=int(held["states"]) if held["format"] >= FORMAT else None,
                 mark=str(held["mark"]),
             )
             digest = str(held["digest"])
@@ -96,6 +122,12 @@ class Card:
                 f"says {digest}; make the collection again"
             )
         return card
+
+    @property
+    def _format(self) -> int:
+        if self.states is not None:
+            return FORMAT
+        return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
 
     def check(self, encoder: Encoder, *, where: str) -> None:
         """Refuse an encoder whose vectors do not belong here.
@@ -117,6 +149,18 @@ class Card:
             f"{theirs.base} ({theirs.digest()}); they differ in {'; '.join(differ)}. Open it "
             "with the encoder that filled it, or make a new collection for this one"
         )
+
+
+def _states_width(encoder: Encoder) -> int:
+    # The shape of no states: the recipe alone does not say how wide the model is.
+    states = encoder.encode([], role=Role.PASSAGE, outputs=[Output.STATES]).states
+    if states is None:
+        raise StoreError(
+            f"the encoder of {encoder.recipe.base} gave no states although it was asked for them; "
+            "its encode() must obey `outputs`"
+        )
+    width: int = states.shape[2]
+    return width
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

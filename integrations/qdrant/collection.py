@@ -2,8 +2,8 @@
 
 Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
 work of indexing is in ``ingest.py``, of searching in ``searching.py``, of deleting in
-``removal.py``. Invariant: every vector in a
-collection was made as its recipe says, or given by a caller who vouches for it.
+``removal.py``. Invariant: every vector in a collection was made as its recipe says, or given by a
+caller who vouches for it.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from decant.embedders import Encoder, StoreError, Vectors
+from decant.embedders import Encoder, Vectors
 
 from .adding import add
 from .aio import AsyncMethods
-from .card import Card
 from .chunking import Chunking
-from .conditions import Where, is_vacuous
+from .conditions import Where
 from .documents import Document
 from .info import CollectionInfo
 from .ingest import ingest
+from .opening import created, opened, opened_or_created
 from .passages import Hit, Passage, Record, passage
-from .points import DOCUMENTS, Kind, checked_vectors, passages, record_id
+from .points import checked_vectors, passages, record_id
 from .queries import SearchMode
+from .reading import got, stored_states
 from .removal import Remover
 from .report import IndexProgress, IndexReport
 from .searching import Window, asked, found
 from .settings import CollectionSettings, Indexed
-from .store import Fetch, Store, check_name, each
+from .store import Fetch, Store, each
 from .target import Target
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ class Collection(AsyncMethods):
     ['a']
     """
 
-    def __init__(self, store: Store, name: str, encoder: Encoder, *, sparse: bool) -> None:
-        self._store = store
-        self._name = name
-        self._encoder = encoder
-        self._target = Target(store=store, name=name, encoder=encoder, sparse=sparse)
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._store = target.store
+        self._name = target.name
         self._indexing = RLock()
-        self._remover = Remover(store, name, self._indexing)
+        self._remover = Remover(target.store, target.name, self._indexing)
 
     @classmethod
     def create(
@@ -76,11 +76,9 @@ class Collection(AsyncMethods):
 
         Raises:
             StoreError: There is one of this name, or the name is not allowed.
+            RecipeError: States shall be kept, and the encoder has none.
         """
-        check_name(name)
-        card = Card.of(encoder)
-        store.create(name, card, settings or CollectionSettings())
-        return cls(store, name, encoder, sparse=card.sparse)
+        return cls(created(store, name, encoder, settings))
 
     @classmethod
     def open(cls, store: Store, name: str, encoder: Encoder) -> Self:
@@ -90,22 +88,22 @@ class Collection(AsyncMethods):
             CollectionMismatch: Another recipe filled it; the message names both.
             StoreError: There is none of this name; the message names those that are.
         """
-        check_name(name)
-        card = store.card(name)
-        card.check(encoder, where=f"collection {name!r} in {store.place}")
-        return cls(store, name, encoder, sparse=card.sparse)
+        return cls(opened(store, name, encoder))
 
     @classmethod
-    def open_or_create(cls, store: Store, name: str, encoder: Encoder) -> Self:
-        """Open a collection, or make it if there is none of this name; see both."""
-        if name not in store.names():
-            try:
-                return cls.create(store, name, encoder)
-            except StoreError:
-                # Another creator may have been faster; if not, the error stands.
-                if name not in store.names():
-                    raise
-        return cls.open(store, name, encoder)
+    def open_or_create(
+        cls,
+        store: Store,
+        name: str,
+        encoder: Encoder,
+        *,
+        settings: CollectionSettings | None = None,
+    ) -> Self:
+        """Open a collection, or make it if there is none of this name; see both.
+
+        One that is there keeps its own settings, and is refused where it lacks states asked for.
+        """
+        return cls(opened_or_created(store, name, encoder, settings))
 
     @property
     def name(self) -> str:
@@ -115,7 +113,7 @@ class Collection(AsyncMethods):
     @property
     def encoder(self) -> Encoder:
         """What makes its vectors."""
-        return self._encoder
+        return self._target.encoder
 
     @property
     def store(self) -> Store:
@@ -126,6 +124,11 @@ class Collection(AsyncMethods):
     def has_sparse(self) -> bool:
         """Whether passages have sparse vectors beside dense ones."""
         return self._target.sparse
+
+    @property
+    def has_states(self) -> bool:
+        """Whether passages keep the states of appended tokens."""
+        return self._target.states is not None
 
     def index(
         self,
@@ -177,11 +180,21 @@ class Collection(AsyncMethods):
             ids: As they were given, or as hits have them.
             with_vectors: Whether the passages hold their dense vectors.
         """
-        fetch = Fetch(dense=with_vectors)
-        points = self._store.retrieve(self._name, [record_id(i) for i in dict.fromkeys(ids)], fetch)
-        held = [passage(point) for point in points if point.payload["kind"] != Kind.DOCUMENT]
-        known = {item.id: item for item in held}
-        return [known[identity] for identity in ids if identity in known]
+        return got(self._target, ids, with_vectors=with_vectors)
+
+    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+        """Return the states of appended tokens that are kept, float32, shape (N, n, d').
+
+        They are what the encoder gave as :attr:`Output.STATES` when the texts were stored, so that
+        a hit can be read back without the model (:class:`Explainer`).
+
+        Args:
+            passages: N ids, passages or hits.
+
+        Raises:
+            StoreError: The collection keeps none, or one of these is not there or has none.
+        """
+        return stored_states(self._target, passages)
 
     def each(self, where: Where | None = None, *, with_vectors: bool = False) -> Iterator[Passage]:
         """Yield all passages, or all that match, in the order of their point ids.
@@ -234,7 +247,7 @@ class Collection(AsyncMethods):
         """Return the passages nearest to a dense vector, shape ``(D,)``; see :meth:`search`."""
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
         rows = np.asarray(vector)[None]
-        query = checked_vectors(rows, self._encoder.dim, ["the query"])[0]
+        query = checked_vectors(rows, self._target.encoder.dim, ["the query"])[0]
         return found(self._target, query, window)
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -250,11 +263,6 @@ class Collection(AsyncMethods):
         Raises:
             StoreError: The condition is empty; to delete everything use :meth:`clear`.
         """
-        if is_vacuous(where):
-            raise StoreError(
-                "this filter holds no condition, so it would delete everything; if that is meant, "
-                "use clear()"
-            )
         return self._remover.matching(where)
 
     def delete_source(self, source: str, *, root: str | None = None) -> int:
@@ -276,16 +284,7 @@ class Collection(AsyncMethods):
 
     def info(self) -> CollectionInfo:
         """Return what the collection is and how much it holds."""
-        return CollectionInfo(
-            name=self._name,
-            engine=self._store.engine,
-            place=self._store.place,
-            recipe=self._encoder.recipe,
-            dim=self._encoder.dim,
-            sparse=self._target.sparse,
-            passages=self.count(),
-            documents=self._store.count(self._name, DOCUMENTS),
-        )
+        return CollectionInfo.of(self._target)
 
     def add_index(self, entry: Indexed) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""

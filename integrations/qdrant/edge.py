@@ -25,11 +25,12 @@ from .edge_filter import EdgeDialect
 from .edge_home import EdgeHome
 from .edge_points import fields_of, from_edge, to_edge, to_request, vectors_of
 from .queries import Query
-from .settings import CollectionSettings, FieldType, Indexed
+from .settings import LEAST_EF, CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
     KEYWORDS,
     SPARSE,
+    STATES,
     Engine,
     Fetch,
     Page,
@@ -242,9 +243,24 @@ class EdgeStore:
             raise StoreError(f"{what} in {self.place} failed: {error}") from error
 
 
+def _dense_params(card: Card) -> dict[str, edge.EdgeVectorParams]:
+    params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
+    if card.states is not None:
+        params[STATES] = edge.EdgeVectorParams(
+            size=card.states,
+            distance=edge.Distance.Dot,  # Cosine would store them normalised
+            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
+            hnsw_config=edge.HnswIndexConfig(
+                m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB
+            ),
+            memory=edge.Memory.Cold,
+        )
+    return params
+
+
 def _build(path: Path, *, card: Card, settings: CollectionSettings) -> None:
     config = edge.EdgeConfig(
-        vectors={DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)},
+        vectors=_dense_params(card),
         # No IDF modifier: the weights are the model's, which has learned what is rare.
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
         hnsw_config=edge.HnswIndexConfig(

@@ -10,7 +10,7 @@ import qdrant_edge as edge
 
 from .queries import RRF_K, Fused, Query, Single, prefetched
 from .sparse import SparseVector
-from .store import DENSE, SPARSE, Fetch, Payload, Point
+from .store import DENSE, SPARSE, STATES, Fetch, Payload, Point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,18 +25,21 @@ def to_edge(point: Point) -> edge.Point:
         vectors[DENSE] = _as_list(point.dense)
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
+    if point.states is not None:
+        vectors[STATES] = cast("list[list[float]]", point.states)
     return edge.Point(point.id, vectors, point.payload)
 
 
 def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
     """Read what Edge found."""
     held = record.vector if isinstance(record.vector, dict) else {}
-    dense, sparse = held.get(DENSE), held.get(SPARSE)
+    dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
     return Point(
         id=str(record.id),
         payload=cast("Payload", record.payload or {}),
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
+        states=None if states is None else np.asarray(states, np.float32),
     )
 
 

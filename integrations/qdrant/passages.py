@@ -63,7 +63,7 @@ def record_point(record: Record, identity: str, row: Row) -> Point:
         "text_sha256": sha256(record.text),
         "metadata": dict(record.metadata),
     }
-    return Point(id=record_id(identity), payload=payload, dense=row.dense, sparse=row.sparse)
+    return row.on(Point(id=record_id(identity), payload=payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

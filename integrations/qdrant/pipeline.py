@@ -103,8 +103,7 @@ class _Waiting:
         points = list(self.step.points)
         for index, text in self.texts.items():
             assert text.row is not None
-            row = text.row
-            points[index] = replace(points[index], dense=row.dense, sparse=row.sparse)
+            points[index] = text.row.on(points[index])
         return replace(self.step, points=points, embedded=len(self.new))
 
 

@@ -74,7 +74,12 @@ class Planner:
         self._name = target.name
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
-        self._vectors = Fetch(fields=("text_sha256",), dense=True, sparse=target.sparse)
+        self._vectors = Fetch(
+            fields=("text_sha256",),
+            dense=True,
+            sparse=target.sparse,
+            states=target.states is not None,
+        )
 
     def plan(self, documents: Sequence[Document]) -> Plans:
         """Return what must happen to these documents, each of which has another key."""
@@ -185,7 +190,9 @@ class Planner:
         page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
         # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
         return {
-            str(point.payload["text_sha256"]): Row(dense=point.dense, sparse=point.sparse)
+            str(point.payload["text_sha256"]): Row(
+                dense=point.dense, sparse=point.sparse, states=point.states
+            )
             for point in page.points
             if point.dense is not None
         }
@@ -193,7 +200,7 @@ class Planner:
 
 def _with_vectors(point: Point, known: Mapping[str, Row]) -> Point:
     row = known.get(str(point.payload["text_sha256"]))
-    return point if row is None else replace(point, dense=row.dense, sparse=row.sparse)
+    return point if row is None else row.on(point)
 
 
 def _is_done(marker: Marker | None, digest: str) -> bool:

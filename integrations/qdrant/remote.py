@@ -25,6 +25,7 @@ from .store import (
     DENSE,
     KEYWORDS,
     SPARSE,
+    STATES,
     Engine,
     Fetch,
     Page,
@@ -82,9 +83,7 @@ class RemoteStore:
         request = partial(
             self._client.create_collection,
             name,
-            vectors_config={
-                DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)
-            },
+            vectors_config=_dense_params(card),
             # No IDF modifier: the weights are the model's, which has learned what is rare.
             sparse_vectors_config={SPARSE: models.SparseVectorParams()} if card.sparse else None,
             hnsw_config=models.HnswConfigDiff(
@@ -256,6 +255,21 @@ class RemoteStore:
 
     def _has(self, name: str) -> bool:
         return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))
+
+
+def _dense_params(card: Card) -> dict[str, models.VectorParams]:
+    params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
+    if card.states is not None:
+        params[STATES] = models.VectorParams(
+            size=card.states,
+            distance=models.Distance.DOT,  # COSINE would store them normalised
+            multivector_config=models.MultiVectorConfig(
+                comparator=models.MultiVectorComparator.MAX_SIM
+            ),
+            hnsw_config=models.HnswConfigDiff(m=0),
+            on_disk=True,
+        )
+    return params
 
 
 def _filter(where: Where) -> models.Filter:

@@ -13,7 +13,7 @@ from qdrant_client import models
 
 from .queries import RRF_K, Fused, Query, Single, prefetched
 from .sparse import SparseVector
-from .store import DENSE, SPARSE, Fetch, Payload, Point
+from .store import DENSE, SPARSE, STATES, Fetch, Payload, Point
 
 
 def to_struct(point: Point) -> models.PointStruct:
@@ -23,6 +23,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[DENSE] = point.dense.tolist()
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
+    if point.states is not None:
+        vectors[STATES] = point.states.tolist()
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
@@ -35,13 +37,14 @@ def to_change(point: Point) -> models.UpdateOperation:
 def from_record(record: models.Record | models.ScoredPoint) -> Point:
     """Read what the client found."""
     held = record.vector if isinstance(record.vector, dict) else {}
-    dense, sparse = held.get(DENSE), held.get(SPARSE)
+    dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
     payload: Payload = record.payload or {}
     return Point(
         id=str(record.id),
         payload=payload,
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, models.SparseVector) else None,
+        states=None if states is None else np.asarray(states, np.float32),
     )
 
 

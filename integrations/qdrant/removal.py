@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from .conditions import All, Field, FieldIn, Where
+from decant.embedders import StoreError
+
+from .conditions import All, Field, FieldIn, Where, is_vacuous
 from .points import CHUNKS, DOCUMENTS, DocumentKey, Kind, Marker, State, passages
 from .store import Fetch, Point, Store, each, slices
 
@@ -44,7 +46,16 @@ class Remover:
         return removed
 
     def matching(self, where: Where) -> int:
-        """Delete the chunks and records that match; return how many there were."""
+        """Delete the chunks and records that match; return how many there were.
+
+        Raises:
+            StoreError: The condition is empty.
+        """
+        if is_vacuous(where):
+            raise StoreError(
+                "this filter holds no condition, so it would delete everything; if that is meant, "
+                "use clear()"
+            )
         pages = each(self._store, self._name, passages(where), _OWNER)
         return sum(self._passages(page) for page in pages)
 

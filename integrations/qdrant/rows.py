@@ -1,4 +1,4 @@
-"""The vectors of texts on their way to a store: checked, and each dense one beside its sparse one.
+"""The vectors of texts on their way to a store: checked, and each dense one beside its others.
 
 Invariant: in a collection with sparse vectors, a text that the encoder embedded has one unless it
 weighs nothing; a text whose vectors a caller gave has one if the caller gave it.
@@ -7,17 +7,19 @@ weighs nothing; a text whose vectors a caller gave has one if the caller gave it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from decant.embedders import SparseVectors, StoreError, Vectors
 
 from .points import checked_vectors
 from .sparse import SparseVector
+from .store import Point
 from .target import Target
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -28,10 +30,16 @@ class Row:
     Args:
         dense: float32, shape ``(D,)``.
         sparse: None where the text weighs nothing, or the collection has no sparse vectors.
+        states: float32, shape ``(n, d')``; None where none are kept, or none were given.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector | None = None
+    states: NDArray[np.float32] | None = None
+
+    def on(self, point: Point) -> Point:
+        """Return a point with these vectors."""
+        return replace(point, dense=self.dense, sparse=self.sparse, states=self.states)
 
 
 def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
@@ -50,16 +58,22 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
             f"the encoder of {target.encoder.recipe.base} gave no sparse vectors although it was "
             "asked for them and its recipe has a lexicon; its encode() must obey `outputs`"
         )
+    if target.states is not None and vectors.states is None:
+        raise StoreError(
+            f"the encoder of {target.encoder.recipe.base} gave no states although it was asked for "
+            "them; its encode() must obey `outputs`"
+        )
     return _rows(target, vectors, owners)
 
 
 def given_rows(
     target: Target, vectors: Vectors | NDArray[np.float32], owners: Sequence[str]
 ) -> list[Row]:
-    """Return what a caller gave for N texts, row by row; sparse vectors may be missing.
+    """Return what a caller gave for N texts, row by row; all but dense vectors may be missing.
 
     Raises:
-        StoreError: A vector cannot be stored, or sparse ones come to a collection without.
+        StoreError: A vector cannot be stored, or sparse ones or states come to a collection
+            without.
     """
     if not isinstance(vectors, Vectors):
         vectors = Vectors(dense=vectors)
@@ -69,6 +83,11 @@ def given_rows(
             "alone; give vectors.dense, or make a collection with an encoder whose recipe has a "
             "lexicon"
         )
+    if vectors.states is not None and target.states is None:
+        raise StoreError(
+            f"states were given, and the collection {target.name!r} keeps none; leave them out, or "
+            "make a collection with CollectionSettings(states=True)"
+        )
     return _rows(target, vectors, owners)
 
 
@@ -77,7 +96,29 @@ def _rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
     sparse: list[SparseVector | None] = [None] * len(owners)
     if vectors.sparse is not None and target.sparse:
         sparse = _sparse_rows(vectors.sparse, owners)
-    return [Row(dense=one, sparse=other) for one, other in zip(dense, sparse, strict=True)]
+    states: Sequence[NDArray[np.float32] | None] = [None] * len(owners)
+    if vectors.states is not None and target.states is not None:
+        states = list(_checked_states(target, vectors.states, owners))
+    return [
+        Row(dense=one, sparse=other, states=more)
+        for one, other, more in zip(dense, sparse, states, strict=True)
+    ]
+
+
+def _checked_states(
+    target: Target, states: NDArray[np.float32], owners: Sequence[str]
+) -> NDArray[np.float32]:
+    appended = target.encoder.recipe.appended
+    assert appended is not None
+    expected = (len(owners), appended.read, target.states)
+    if states.shape != expected:
+        raise StoreError(f"expected states of shape {expected}, got {states.shape}")
+    finite = np.isfinite(states).all(axis=(1, 2))
+    if not finite.all():
+        raise StoreError(
+            f"the states of {owners[int(finite.argmin())]} are not finite; check the encoder on it"
+        )
+    return np.asarray(states, np.float32)
 
 
 def _sparse_rows(vectors: SparseVectors, owners: Sequence[str]) -> list[SparseVector | None]:

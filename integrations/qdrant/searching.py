@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -104,5 +104,5 @@ def _mode(target: Target, mode: SearchMode | None) -> SearchMode:
 
 
 def _row(target: Target, query: str) -> Row:
-    vectors = target.encoder.encode([query], role=Role.QUERY, outputs=target.outputs)
-    return made_rows(target, vectors, _OWNER)[0]
+    vectors = target.encoder.encode([query], role=Role.QUERY, outputs=target.searched)
+    return made_rows(replace(target, states=None), vectors, _OWNER)[0]

@@ -9,7 +9,7 @@ from decant.embedders import StoreError
 
 from .conditions import Key, path_of
 
-_LEAST_EF = 4  # Qdrant refuses fewer candidates
+LEAST_EF = 4  # Qdrant refuses fewer candidates
 
 
 class FieldType(StrEnum):
@@ -49,15 +49,18 @@ class CollectionSettings:
         indexed: Metadata entries to index, beside our own fields.
         hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
         hnsw_ef_construct: Candidates looked at while building it.
+        states: Whether to keep the states of appended tokens beside each vector, so that it can be
+            read back (:meth:`Collection.states`); for encoders whose recipe appends tokens.
     """
 
     indexed: tuple[Indexed, ...] = ()
     hnsw_m: int = 16
     hnsw_ef_construct: int = 100
+    states: bool = False
 
     def __post_init__(self) -> None:
-        if self.hnsw_m < 0 or self.hnsw_ef_construct < _LEAST_EF:
+        if self.hnsw_m < 0 or self.hnsw_ef_construct < LEAST_EF:
             raise StoreError(
-                f"hnsw_m must be at least 0 and hnsw_ef_construct at least {_LEAST_EF}, got "
+                f"hnsw_m must be at least 0 and hnsw_ef_construct at least {LEAST_EF}, got "
                 f"{self.hnsw_m} and {self.hnsw_ef_construct}"
             )

@@ -36,11 +36,15 @@ DENSE = "dense"
 SPARSE = "sparse"
 """The name of the sparse vector, which collections have whose card says so."""
 
+STATES = "states"
+"""The name of the states of appended tokens, a multivector that is stored and not searched."""
+
 KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point comes."""
 
 
 _CHARACTERS = 2_000_000
+_PER_NUMBER = 2  # characters, since a number of some twelve takes no escapes
 
 
 class Engine(StrEnum):
@@ -59,12 +63,14 @@ class Point:
         payload: The fields asked for, or to be stored.
         dense: float32, shape ``(D,)``; None for a point without vector, or where not asked for.
         sparse: None as for ``dense``, and for a text that weighs nothing.
+        states: float32, shape ``(n, d')``; None as for ``dense``.
     """
 
     id: str
     payload: Payload
     dense: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
+    states: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,16 +89,18 @@ class Fetch:
         fields: Names of payload fields; None for all of them.
         dense: Whether the dense vector comes too.
         sparse: Whether the sparse vector comes too; only for collections that have them.
+        states: Whether the states of appended tokens come too; likewise.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
     sparse: bool = False
+    states: bool = False
 
     @property
     def vectors(self) -> list[str]:
         """The names of the vectors that come."""
-        wanted = {DENSE: self.dense, SPARSE: self.sparse}
+        wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.states}
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
@@ -230,13 +238,14 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
-    """Cut points into stretches of at most ``size`` whose texts are not too long together.
+    """Cut points into stretches of at most ``size`` that are not too large together.
 
     Servers refuse requests beyond 32 MB; one point alone always makes a stretch.
     """
     start = characters = 0
     for index, point in enumerate(points):
         length = len(str(point.payload.get("text", "")))
+        length += 0 if point.states is None else _PER_NUMBER * point.states.size
         if index > start and (index - start == size or characters + length > _CHARACTERS):
             yield points[start:index]
             start, characters = index, 0

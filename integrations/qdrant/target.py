@@ -18,14 +18,22 @@ class Target:
         name: Its name there.
         encoder: What makes its vectors.
         sparse: Whether its points have sparse vectors beside dense ones.
+        states: The width d' of the states of appended tokens that its points keep; None: none.
     """
 
     store: Store
     name: str
     encoder: Encoder
     sparse: bool
+    states: int | None = None
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What to ask the encoder for, beside dense vectors."""
+        """What to ask the encoder for, beside dense vectors, when passages are stored."""
+        states = () if self.states is None else (Output.STATES,)
+        return (*self.searched, *states)
+
+    @property
+    def searched(self) -> tuple[Output, ...]:
+        """What to ask it for when a query is embedded."""
         return (Output.SPARSE,) if self.sparse else ()

@@ -17,6 +17,7 @@ from decant.embedders import (
     BundleError,
     CollectionMismatch,
     DecantError,
+    ExplanationError,
     MissingExtra,
     ParityError,
     ProviderError,
@@ -38,6 +39,7 @@ CODES = {
     StoreError: Exit.ENVIRONMENT,
     EvaluationError: Exit.INPUT,
     QuantizationError: Exit.INPUT,
+    ExplanationError: Exit.INPUT,
 }
 
 

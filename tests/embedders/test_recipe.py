@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from decant.embedders import (
     Activation,
+    Appended,
     Attention,
     Contrast,
     Dense,
@@ -83,6 +84,7 @@ OTHERS: dict[str, Recipe] = {
     "contrast": _contrasted(Contrast(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
     "lexicon": replace(PLAIN, lexicon=Lexicon()),
     "open_end": replace(PLAIN, open_end=True),
+    "appended": replace(PLAIN, span=Span.TAIL, appended=Appended(tokens=("a", "b"), read=1)),
 }
 # What decides no vector, and so may not divide collections.
 APART = {

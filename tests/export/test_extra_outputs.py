@@ -1,8 +1,9 @@
-"""Certificates of sparse vectors and token states: what is right passes, what is wrong is named."""
+"""Certificates of what comes beside dense vectors: what is right passes, what is wrong is named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import (
+    Appended,
     Attention,
     Lexicon,
     Pooling,
     Precision,
     Recipe,
+    Span,
     TokenBatch,
     Tokens,
 )
@@ -30,6 +33,7 @@ RECIPE = Recipe(
     tokens=True,
 )
 ROWS = [Tokens(ids=tuple(range(5, 5 + length)), counted=0) for length in (1, 4, 9, 2, 7, 30)]
+LAST = Appended(tokens=("<end>",), read=1)
 WORDS = 40
 
 Values = list[NDArray[np.generic]]
@@ -105,6 +109,26 @@ def test_what_is_wrong_is_named(
     run: Callable[[TokenBatch, Sequence[str]], Values], names: list[str]
 ) -> None:
     assert failed(run) == names
+
+
+def test_states_of_appended_tokens_are_compared_one_by_one(tmp_path: Path) -> None:
+    rows = [Tokens(ids=row.ids, counted=len(row.ids) - 1) for row in ROWS]
+    recipe = replace(RECIPE, lexicon=None, tokens=False, span=Span.TAIL, appended=LAST)
+
+    def last(batch: TokenBatch, names: Sequence[str]) -> Values:
+        assert list(names) == ["compress_states"]
+        return [states_of(batch)[batch.pooling_mask > 0][:, None]]
+
+    def first(batch: TokenBatch, names: Sequence[str]) -> Values:
+        return [states_of(batch)[:, :1]]
+
+    extras = Extras.of(last, rows, recipe)
+    vectors = np.ones((len(rows), 2), np.float32)
+    Reference(texts=["a"], vectors=vectors, others={}, extras=extras).save(tmp_path / "r.npz")
+    again = Reference.read(tmp_path / "r.npz").extras
+    for run, passes in ((last, True), (first, False)):
+        (check,) = extra_checks(run, rows, again, precision=Precision.FP32, pad_id=0)
+        assert (check.name, check.passed) == ("compress states", passes)
 
 
 def test_entries_that_weigh_alike_may_take_turns_at_the_border() -> None:

@@ -12,6 +12,7 @@ import onnx_ir
 import pytest
 
 from decant.embedders import (
+    Appended,
     Attention,
     BundleError,
     Choices,
@@ -19,6 +20,7 @@ from decant.embedders import (
     ParityError,
     Precision,
     RecipeError,
+    Span,
 )
 from decant.export import seal
 from decant.export.foreign import precision_of
@@ -149,6 +151,13 @@ def test_an_earlier_layer_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match="pools layer -2, and a finished graph gives only"):
         seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(layer=-2))
+
+
+def test_appended_tokens_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    graph = toy(tmp_path / "toy.onnx")
+    said = Choices(span=Span.TAIL, appended=Appended(tokens=("</s>",), read=1))
+    with pytest.raises(RecipeError, match="states of appended tokens, for which a finished graph"):
+        seal(graph, tiny_folder, tmp_path / "sealed", choices=said)
 
 
 def test_a_head_or_width_of_another_model_is_refused(tiny_folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from decant.integrations.qdrant import (
     connect,
 )
 from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.target import Target
 
 ENCODER = HashEncoder(16, sparse=True)
 SMALL = Chunking(max_tokens=8)
@@ -108,10 +109,15 @@ class Breaking:
             raise StoreError("the store broke after the write")
 
 
+def _collection(store: Breaking) -> Collection:
+    """Open ``docs``, whatever of it is there."""
+    return Collection(Target(store=store, name="docs", encoder=ENCODER, sparse=True))  # type: ignore[arg-type]
+
+
 def break_while_indexing(store: Store, texts: Texts, at: int, *, after: bool) -> bool:
     """Index until the store breaks, and return whether it did."""
     breaking = Breaking(store, at, after=after)
-    collection = Collection(breaking, "docs", ENCODER, sparse=True)  # type: ignore[arg-type]
+    collection = _collection(breaking)
     try:
         collection.index(documents(texts), chunking=SMALL)
     except StoreError as error:
@@ -220,7 +226,7 @@ def test_breaking_while_deleting_is_made_good_by_the_next_indexing(
                 collection = Collection.create(store, "docs", ENCODER)
                 collection.index(documents(texts), chunking=SMALL)
                 breaking = Breaking(store, at, after=bool(at % 2))
-                broken = Collection(breaking, "docs", ENCODER, sparse=True)  # type: ignore[arg-type]
+                broken = _collection(breaking)
                 try:
                     action(broken)
                 except StoreError as error:

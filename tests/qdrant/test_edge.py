@@ -123,7 +123,7 @@ def test_what_a_killed_creator_left_is_swept_up_later(scratch: Path) -> None:
     ("damage", "said"),
     [
         (lambda text: text[: len(text) // 2], "cannot be read"),
-        (lambda text: text.replace('"format": 1', '"format": 3'), "format 3.*upgrade decant"),
+        (lambda text: text.replace('"format": 1', '"format": 4'), "format 4.*upgrade decant"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "'sparse' is missing"),
         (lambda text: text.replace('"pooling": "mean"', '"pooling": "last"'), "is damaged"),
         (lambda text: text.replace('"pooling": "mean"', '"pooling": "odd"'), "upgrade decant"),

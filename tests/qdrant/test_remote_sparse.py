@@ -1,4 +1,4 @@
-"""What goes to a server for sparse vectors and their fusion, over REST and over gRPC.
+"""What goes to a server for sparse vectors, their fusion and states, over REST and over gRPC.
 
 Small servers stand for a Qdrant server: they keep what they are sent, and answer with one point.
 """
@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -199,6 +200,24 @@ class TestRest:
         made = bodies["/collections/docs"]
         assert [*made["vectors"]] == ["dense"]
         assert made.get("sparse_vectors") == ({"sparse": {}} if sparse else None)
+
+    def test_states_are_a_multivector_that_is_stored_and_not_indexed(
+        self, over_rest: RemoteStore, bodies: dict[str, Any]
+    ) -> None:
+        card = replace(Card.of(HashEncoder(16)), states=3)
+        with pytest.raises(StoreError, match="there is no collection"):  # it is not kept
+            over_rest.create("docs", card, CollectionSettings(states=True))
+        assert bodies["/collections/docs"]["vectors"]["states"] == {
+            "size": 3,
+            "distance": "Dot",
+            "multivector_config": {"comparator": "max_sim"},
+            "hnsw_config": {"m": 0},
+            "on_disk": True,
+        }
+        states = np.asarray([[1, 2, 3], [4, 5, 6]], np.float32)
+        over_rest.upsert("docs", [Point(id=ID, payload={}, states=states)])
+        (sent,) = bodies["/collections/docs/points"]["points"]
+        assert sent["vector"] == {"states": [[1, 2, 3], [4, 5, 6]]}
 
     def test_a_fusion_goes_with_its_k_and_its_filters(
         self, over_rest: RemoteStore, bodies: dict[str, Any]

@@ -48,6 +48,7 @@ HEAVY: dict[str, set[str]] = {
     "torch": {
         "embedders/attention.py",
         "embedders/backbone.py",
+        "embedders/explaining.py",
         "embedders/latent_attention.py",
         "embedders/pooling.py",
         "embedders/torch_encoder.py",
@@ -55,6 +56,7 @@ HEAVY: dict[str, set[str]] = {
         "embedders/torch_lexicon.py",
         "embedders/torch_loading.py",
         "embedders/torch_model.py",
+        "embedders/torch_states.py",
         "export/attention_switch.py",
         "export/dense_attention.py",
         "export/fused.py",
@@ -76,6 +78,7 @@ HEAVY: dict[str, set[str]] = {
     },
     "transformers": {
         "embedders/backbone.py",
+        "embedders/explaining.py",
         "export/attention_switch.py",
         "export/exporting.py",
         "training/runner.py",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from transformers import (
     PretrainedConfig,
 )
 
+from decant.embedders import Appended, Attention, Dense, Pooling, Prompt, Recipe, Span
+from decant.embedders.recipe_file import write_recipe
+
 MERGES = [
     ("Ġ", "t"),
     ("h", "e"),
@@ -31,6 +35,7 @@ MERGES = [
     ("Ġ", "a"),
 ]
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<|endoftext|>", "<instruct>", "<query>")
+COMPRESS = ("<EMBED0>", "<EMBED1>", "<EMBED2>", "<EMBED3>")
 LONGEST = 64
 WIDTH = 32
 DECODERS = (
@@ -210,6 +215,52 @@ def save_embedding_gemma(folder: Path) -> Path:
         weight = torch.nn.Linear(inputs, outputs, bias=False).weight.detach()
         save_file({"linear.weight": weight}, folder / path / "model.safetensors")
     write_json(folder / "modules.json", listed)
+    return folder
+
+
+def save_compressing(
+    folder: Path, *, read: int = 3, widths: tuple[int, ...] = (), family: str = "llama"
+) -> Path:
+    """Write a folder as AutoRegEmbed's and LLM2Vec-Gen's training leaves one; return it.
+
+    Args:
+        folder: Where to.
+        read: How many of the four tokens of :data:`COMPRESS` are read.
+        widths: What the linear layers after them give; where there are some, the first layer's
+            output is what is decoded.
+        family: Of the decoder.
+    """
+    torch.manual_seed(3)
+    added = tokenizer("<s> $A")
+    added.add_special_tokens(list(COMPRESS))
+    settings = {**_FAMILIES[family], "vocab_size": added.get_vocab_size()}
+    model = AutoModel.from_config(AutoConfig.for_model(family, **settings)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    model.save_pretrained(folder)
+    added.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"model_max_length": LONGEST})
+    layers = []
+    for number, (inputs, outputs) in enumerate(pairwise((WIDTH, *widths)), start=1):
+        layers.append(Dense(path=f"{number}_Dense", inputs=inputs, outputs=outputs))
+        made = torch.nn.Linear(inputs, outputs)
+        tensors = {f"linear.{name}": one.detach() for name, one in made.named_parameters()}
+        (folder / layers[-1].path).mkdir()
+        save_file(tensors, folder / layers[-1].path / "model.safetensors")
+    recipe = Recipe(
+        base=folder.name,
+        attention=Attention.CAUSAL,
+        pooling=Pooling.MEAN,
+        max_tokens=LONGEST,
+        query=Prompt(suffix="\nin a word: “"),
+        passage=Prompt(prefix="say "),
+        span=Span.TAIL,
+        head=tuple(layers),
+        appended=Appended(tokens=COMPRESS, read=read, decoded=1 if layers else 0),
+    )
+    write_recipe(folder, recipe)
     return folder
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from decant.embedders import (
     Activation,
+    Appended,
     Attention,
     Contrast,
     Dense,
@@ -79,6 +80,17 @@ def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[Contrast]:
 
 
 @st.composite
+def appendings(draw: st.DrawFn, layers: int) -> Appended:
+    """Draw appended tokens for a head of so many layers."""
+    tokens = draw(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5))
+    return Appended(
+        tokens=tuple(tokens),
+        read=draw(st.integers(1, len(tokens))),
+        decoded=draw(st.integers(0, layers)),
+    )
+
+
+@st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     """Draw any recipe that can be built."""
     attention = draw(st.sampled_from(Attention))
@@ -88,16 +100,19 @@ def recipes(draw: st.DrawFn) -> Recipe:
         )
     )
     span = draw(st.sampled_from(Span))
-    slot = attention is Attention.CAUSAL and span is not Span.COPY and draw(st.booleans())
+    tail = span is Span.TAIL
+    slot = attention is Attention.CAUSAL and span not in (Span.COPY, Span.TAIL)
+    slot = slot and draw(st.booleans())
     around = _twice if span is Span.COPY else _slotted if slot else prompts
-    several = draw(st.sampled_from(("ensemble", "contrast", "outputs")))
+    several = "outputs" if tail else draw(st.sampled_from(("ensemble", "contrast", "outputs")))
     ensemble = draw(st.lists(around, max_size=2)) if several == "ensemble" else []
     contrast = (
         draw(contrasts(around)) if several == "contrast" and attention is Attention.CAUSAL else None
     )
     outputs = several == "outputs"
     latent_heads = draw(st.none() | st.integers(1, 16))
-    mix = None if latent_heads is not None else draw(st.none() | mixes())
+    mix = None if tail or latent_heads is not None else draw(st.none() | mixes())
+    head = draw(heads())
     return Recipe(
         base=draw(st.text(min_size=1, max_size=20)),
         attention=attention,
@@ -109,7 +124,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         passage=draw(around),
         eos=draw(st.none() | st.text(min_size=1, max_size=8)),
         span=span,
-        head=draw(heads()),
+        head=head,
         dim=draw(st.none() | _WIDTHS),
         normalize=draw(st.booleans()),
         latent_heads=latent_heads,
@@ -118,9 +133,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
         ensemble=tuple(ensemble),
         prepending=draw(prependings) if slot else None,
         contrast=contrast,
-        lexicon=draw(st.none() | lexicons) if outputs else None,
+        lexicon=draw(st.none() | lexicons) if outputs and not tail else None,
         tokens=outputs and mix is None and draw(st.booleans()),
         instruction=None if around is not prompts else draw(instructions),
         open_end=draw(st.booleans()),
+        appended=draw(appendings(len(head))) if tail else None,
         smallest_dim=draw(st.none() | _WIDTHS),
     )

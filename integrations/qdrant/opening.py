@@ -1,0 +1,53 @@
+"""Make and open collections: what they say of themselves must fit the encoder at hand."""
+
+from __future__ import annotations
+
+from decant.embedders import Encoder, StoreError
+
+from .card import Card
+from .settings import CollectionSettings
+from .store import Store, check_name
+from .target import Target
+
+
+def created(
+    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+) -> Target:
+    """Make an empty collection; see :meth:`Collection.create`."""
+    check_name(name)
+    settings = settings or CollectionSettings()
+    card = Card.of(encoder, states=settings.states)
+    store.create(name, card, settings)
+    return _target(store, name, encoder, card)
+
+
+def opened(store: Store, name: str, encoder: Encoder) -> Target:
+    """Open a collection; see :meth:`Collection.open`."""
+    check_name(name)
+    card = store.card(name)
+    card.check(encoder, where=f"collection {name!r} in {store.place}")
+    return _target(store, name, encoder, card)
+
+
+def opened_or_created(
+    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+) -> Target:
+    """Open a collection or make it; see :meth:`Collection.open_or_create`."""
+    if name not in store.names():
+        try:
+            return created(store, name, encoder, settings)
+        except StoreError:
+            # Another creator may have been faster; if not, the error stands.
+            if name not in store.names():
+                raise
+    target = opened(store, name, encoder)
+    if settings is not None and settings.states and target.states is None:
+        raise StoreError(
+            f"the collection {name!r} in {store.place} was made without states and cannot get "
+            "them; make another, or drop this one and index again"
+        )
+    return target
+
+
+def _target(store: Store, name: str, encoder: Encoder, card: Card) -> Target:
+    return Target(store=store, name=name, encoder=encoder, sparse=card.sparse, states=card.states)
