@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from .loop import Report as Report
     from .loop import check_run as check_run
     from .loop import train as train
+    from .mining import Mined as Mined
+    from .mining import Mining as Mining
+    from .mining import Ranking as Ranking
+    from .mining import Searcher as Searcher
+    from .mining import mine as mine
     from .mntp import Mntp as Mntp
     from .mntp import MntpSettings as MntpSettings
     from .objective import Objective as Objective
@@ -69,20 +74,25 @@ _HOME = {
     "Loss": "contrastive",
     "Made": "unlabelled",
     "Making": "unlabelled",
+    "Mined": "mining",
+    "Mining": "mining",
     "Mixed": "settings",
     "Mntp": "mntp",
     "MntpSettings": "mntp",
     "Objective": "objective",
     "Plan": "settings",
+    "Ranking": "mining",
     "Report": "loop",
     "Row": "row",
     "Schedule": "settings",
+    "Searcher": "mining",
     "SimCSE": "simcse",
     "Split": "splitting",
     "Table": "table",
     "TrainingError": "errors",
     "check_run": "loop",
     "describe": "data_report",
+    "mine": "mining",
     "open_base": "base",
     "open_language_model": "language",
     "read_plan": "settings",
@@ -91,7 +101,9 @@ _HOME = {
     "train": "loop",
     "write_pairs": "unlabelled",
 }
-_LIGHT = {"data_report", "errors", "row", "settings", "splitting", "table", "unlabelled"}
+_LIGHT = {
+    "data_report", "errors", "mining", "row", "settings", "splitting", "table", "unlabelled",
+}  # fmt: skip
 
 __all__ = sorted(_HOME)  # noqa: PLE0605
 
