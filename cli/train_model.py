@@ -12,7 +12,7 @@ from decant.embedders import Attention, Choices, Pooling, need
 from .exits import guarded
 from .quiet import no_more_download_bars
 from .recipe_options import PoolingOption
-from .train_data import mine
+from .train_data import generate, mine
 from .train_options import RunOptions, sharing
 from .training_run import Run, carry_out, held_out_set
 
@@ -211,7 +211,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
 
 for _command in (contrastive, simcse, graded, distil, mntp):
     train.command(_command.__name__)(guarded(sharing(_command)))
-for _maker in (mine,):
+for _maker in (generate, mine):
     train.command(_maker.__name__)(guarded(_maker))
 
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .distillation import Lesson as Lesson
     from .errors import DataError as DataError
     from .errors import TrainingError as TrainingError
+    from .generating import Answer as Answer
+    from .generating import Generated as Generated
+    from .generating import Generating as Generating
+    from .generating import Written as Written
+    from .generating import generate as generate
     from .graded import Graded as Graded
     from .graded import GradedSettings as GradedSettings
     from .language import LanguageBase as LanguageBase
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from .settings import Schedule as Schedule
     from .settings import read_plan as read_plan
     from .simcse import SimCSE as SimCSE
+    from .speaking import Speaker as Speaker
     from .splitting import Split as Split
     from .splitting import split as split
     from .table import Table as Table
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from .unlabelled import write_pairs as write_pairs
 
 _HOME = {
+    "Answer": "generating",
     "Base": "base",
     "Columns": "row",
     "Contrastive": "contrastive",
@@ -64,6 +71,8 @@ _HOME = {
     "Distillation": "distillation",
     "DistillationSettings": "distillation",
     "Field": "row",
+    "Generated": "generating",
+    "Generating": "generating",
     "Graded": "graded",
     "GradedSettings": "graded",
     "LanguageBase": "language",
@@ -87,11 +96,14 @@ _HOME = {
     "Schedule": "settings",
     "Searcher": "mining",
     "SimCSE": "simcse",
+    "Speaker": "speaking",
     "Split": "splitting",
     "Table": "table",
     "TrainingError": "errors",
+    "Written": "generating",
     "check_run": "loop",
     "describe": "data_report",
+    "generate": "generating",
     "mine": "mining",
     "open_base": "base",
     "open_language_model": "language",
@@ -102,7 +114,8 @@ _HOME = {
     "write_pairs": "unlabelled",
 }
 _LIGHT = {
-    "data_report", "errors", "mining", "row", "settings", "splitting", "table", "unlabelled",
+    "data_report", "errors", "generating", "mining", "row", "settings", "splitting", "table",
+    "unlabelled",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

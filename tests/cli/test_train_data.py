@@ -1,4 +1,4 @@
-"""``decant train mine``: data for training, made of data."""
+"""``decant train mine`` and ``generate``: data for training, made of data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from command_line import Decant
 from decant.cli.exits import Exit
 from decant.embedders import Role, load
 from decant.training import Row, read_table
+from models import save_language_model
 
 WORDS = ("ferry", "island", "bread", "yeast", "whale", "winter")
 
@@ -104,3 +105,55 @@ def test_bad_input_of_mining_is_refused_and_leaves_nothing(
     assert nowhere.code == Exit.INPUT
     assert "nowhere does not exist" in nowhere.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny causal language model."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    return save_language_model(folder, "llama", layers=2, longest=64)
+
+
+def test_a_model_writes_answers_and_queries(
+    decant: Decant, speaker: Path, pairs: Path, tmp_path: Path
+) -> None:
+    asked = ("train", "generate", "--model", speaker, "--max-new-tokens", 6, "--greedy")
+    ran = decant(
+        *asked, "--texts", pairs, "--columns", "query=question", "--out", "answers.jsonl", "--json"
+    )
+    assert ran.code == Exit.OK, ran.err
+    generated = ran.json["generated"]
+    assert isinstance(generated, dict)
+    rows = read(tmp_path / "answers.jsonl")
+    assert generated == {"rows": len(rows), "empty": 6 - len(rows), "cut": 0}
+    assert all(row.query.startswith("what of the") and row.positive for row in rows)
+    ran = decant(
+        *asked, "--texts", pairs, "--columns", "query=reply", "--out", "queries.jsonl",
+        "--as", "query", "--template", "{text}? Ask:",
+    )  # fmt: skip
+    assert ran.code == Exit.OK, ran.err
+    assert "to which the model said nothing" in ran.out
+    assert all("is beside" in (row.positive or "") for row in read(tmp_path / "queries.jsonl"))
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_bad_input_of_generating_is_refused_and_leaves_nothing(
+    decant: Decant, speaker: Path, bundle: Path, pairs: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    asked = ("train", "generate", "--texts", pairs, "--out", "a.jsonl")
+    named = (*asked, "--columns", "query=question")
+    cases = {
+        (*asked, "--model", speaker, "--columns", "query=topic"): "faq.tsv:1: no column is",
+        (*named, "--model", "nowhere"): "nowhere",
+        (*named, "--model", bundle): "tiny",
+        (*named, "--model", speaker, "--template", "no slot"): "where the text stands",
+        (*named, "--model", speaker, "--as", "answer"): "none of response, query",
+        (*named, "--model", speaker, "--chat"): "has no chat template",
+        (*named, "--model", speaker): "lower max_new_tokens",
+    }
+    for words, message in cases.items():
+        ran = decant(*words)
+        assert ran.code == Exit.INPUT, words
+        assert message in ran.err
+        assert sorted(tmp_path.iterdir()) == before, words
