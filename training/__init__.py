@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .base import Base as Base
+    from .base import Batch as Batch
     from .base import open_base as open_base
     from .contrastive import Contrastive as Contrastive
     from .contrastive import ContrastiveSettings as ContrastiveSettings
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .mining import mine as mine
     from .mntp import Mntp as Mntp
     from .mntp import MntpSettings as MntpSettings
+    from .objective import Inputs as Inputs
     from .objective import Objective as Objective
     from .row import Columns as Columns
     from .row import Field as Field
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Answer": "generating",
     "Base": "base",
+    "Batch": "base",
     "Columns": "row",
     "Contrastive": "contrastive",
     "ContrastiveSettings": "contrastive",
@@ -75,6 +78,7 @@ _HOME = {
     "Generating": "generating",
     "Graded": "graded",
     "GradedSettings": "graded",
+    "Inputs": "objective",
     "LanguageBase": "language",
     "Lesson": "distillation",
     "Look": "runner",
