@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ def carry_out(run: Run, *, as_json: bool) -> None:
     from decant.training import check_run, describe, train
 
     check_run(run.objective, run.table, run.target, run.loop)
+    if not _first_process():
+        with silenced():
+            train(run.objective, run.table, run.target, run.loop)
+        return
     found = describe(run.table, run.objective.lengths, seed=run.loop.seed)
     show_data(found)
     results: list[SystemResult] = []
@@ -71,6 +76,11 @@ def carry_out(run: Run, *, as_json: bool) -> None:
         show_standing(standing)
     show_facts(_facts(report))
     say(f"wrote {run.target}; next: decant export {run.target} BUNDLE")
+
+
+def _first_process() -> bool:
+    """Tell whether this process measures and speaks; torchrun numbers those that it starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _standing(run: Run, results: list[SystemResult]) -> Standing:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn import functional
+from torch.autograd import Function
 
 
 def gathered(rows: Tensor) -> Tensor:
@@ -21,9 +24,27 @@ def gathered(rows: Tensor) -> Tensor:
     processes, rank = distributed.get_world_size(), distributed.get_rank()
     if processes == 1:
         return rows
-    if rows.requires_grad:
-        parts = list(functional.all_gather(rows))  # type: ignore[no-untyped-call]
-    else:
-        parts = [torch.empty_like(rows) for _ in range(processes)]
-        distributed.all_gather(parts, rows.contiguous())
-    return torch.cat([parts[rank], *parts[:rank], *parts[rank + 1 :]])
+    gather = cast("Callable[[Tensor], Tensor]", _Gather.apply) if rows.requires_grad else _all
+    every = gather(rows)  # one row of (B, ...) for each process
+    return torch.cat([every[rank], *every[:rank], *every[rank + 1 :]])
+
+
+class _Gather(Function):
+    """Gather with gradients; torch's own is deprecated in 2.13, in favour of a private module."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - torch's signature
+        return _all(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - torch's signature
+        # What every process's loss says of this one's rows.
+        summed = gradient.contiguous().clone()
+        distributed.all_reduce(summed)
+        return summed[distributed.get_rank()]
+
+
+def _all(rows: Tensor) -> Tensor:
+    parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, rows.contiguous())
+    return torch.stack(parts)

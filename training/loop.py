@@ -75,16 +75,24 @@ def train(
     partial = target.with_name(f"{target.name}.partial")
     begun = partial / "checkpoints"
     begun.mkdir(parents=True, exist_ok=True)
-    _same_run(partial / _RUN, objective, table, loop)
     runner = Runner(objective, table, order, loop, look or Look(), partial)
-    last = _last_checkpoint(begun)
+    # Of several processes the first alone writes; the others wait, and find what it left.
+    with runner.args.main_process_first(local=False):
+        _same_run(partial / _RUN, objective, table, loop)
+        last = _last_checkpoint(begun)
     runner.train(resume_from_checkpoint=last)
-    if not runner.is_world_process_zero():
-        return _report(runner, objective, target)
+    report = _report(runner, objective, target)
+    with runner.args.main_process_first(local=False):
+        if runner.is_world_process_zero():
+            _leave(objective, partial, target)
+    return report
+
+
+def _leave(objective: Objective, partial: Path, target: Path) -> None:
+    """Write the model and what is known of its run to the target."""
     made = partial / "model"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
-    counts = _report(runner, objective, target)
     objective.to("cpu").eval()
     objective.write(made)
     about = made / _ABOUT
@@ -94,7 +102,6 @@ def train(
     draw_curves(partial / LOG, about / CURVES)
     made.rename(target)
     shutil.rmtree(partial)
-    return counts
 
 
 def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> None:

@@ -189,6 +189,8 @@ def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         label_names=[],
+        # Said outright, or several processes on CPUs would each train alone.
+        use_cpu=not torch.accelerator.is_available(),
         report_to="none",
         disable_tqdm=True,
         ddp_find_unused_parameters=False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -88,6 +91,40 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(
     for name, gradient in named.items():
         torch.testing.assert_close(first[name], gradient, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(second[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_of_two_processes_leaves_one_model_and_speaks_once(
+    bert: Path, pairs: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    command = [
+        sys.executable, "-m", "decant.cli", "train", "contrastive", "--base", str(bert),
+        "--pairs", str(pairs), "--out", "tuned", "--batch-size", "4", "--max-steps", "3", "--json",
+    ]  # fmt: skip
+    running = [
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    try:
+        said = [process.communicate(timeout=180)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0]
+    assert json.loads(said[0])["run"]["steps"].startswith("3,")
+    assert said[1] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+    first, tuned = (load_file(one / "model.safetensors") for one in (bert, tmp_path / "tuned"))
+    assert any(not torch.equal(first[name], value) for name, value in tuned.items())
 
 
 def test_alone_there_is_nothing_to_gather() -> None:
