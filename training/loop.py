@@ -77,6 +77,7 @@ def train(
     begun.mkdir(parents=True, exist_ok=True)
     _same_run(partial / _RUN, objective, table, loop)
     runner = Runner(objective, table, order, loop, look or Look(), partial)
+    objective.prepare(table, partial, batch_size=loop.batch_size)
     last = _last_checkpoint(begun)
     runner.train(resume_from_checkpoint=last)
     if not runner.is_world_process_zero():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from command_line import run
-from models import save_language_model, save_sentence_transformer
+from models import save_sentence_transformer
 
 
 @pytest.fixture(scope="module")

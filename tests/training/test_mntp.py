@@ -20,8 +20,8 @@ from decant.embedders import (
     resolve,
 )
 from decant.training import (
-    Lora,
     Loop,
+    Lora,
     Mntp,
     MntpSettings,
     Row,
