@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from decant.embedders import Attention, Choices, Pooling, need
+from decant.embedders import Attention, Choices, Pooling
 
 from .exits import guarded
-from .quiet import no_more_download_bars
 from .recipe_options import PoolingOption
-from .train_options import RunOptions, sharing
+from .train_appended import align, compress, gen
+from .train_options import RunOptions, ready, sharing
 from .training_run import Run, carry_out, held_out_set
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokenizers import Tokenizer
-
-_NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 
 Texts: TypeAlias = Annotated[
     list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
@@ -62,7 +60,7 @@ def contrastive(
       decant train contrastive --base my-minilm --pairs faq.tsv --out tuned
       decant train contrastive --base my-minilm --corpus docs --out tuned --lora 16
     """
-    _ready()
+    ready()
     from decant.training import Contrastive, ContrastiveSettings, Loop, Plan, open_base, split
 
     if bool(pairs) == bool(corpus):
@@ -98,7 +96,7 @@ def simcse(
     Examples:
       decant train simcse --base mntp --texts queries.tsv --dropout 0.3 --lora 16 --out llm2vec
     """
-    _ready()
+    ready()
     from decant.training import ContrastiveSettings, Loop, Plan, SimCSE, open_base
 
     loop = Loop(batch_size=128, learning_rate=3e-5)
@@ -133,7 +131,7 @@ def graded(
     Examples:
       decant train graded --base my-minilm --pairs sts.tsv --columns score,query,positive --out mine
     """
-    _ready()
+    ready()
     from decant.training import Graded, GradedSettings, Loop, Plan, open_base
 
     plan = run.plan(Plan(objective=GradedSettings(), loop=Loop()))
@@ -165,7 +163,7 @@ def distil(
     Examples:
       decant train distil --base small --teacher large-bundle --texts texts.tsv --out student
     """
-    _ready()
+    ready()
     from decant.embedders import load
     from decant.training import Distillation, DistillationSettings, Loop, Plan, open_base
 
@@ -191,7 +189,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     Examples:
       decant train mntp --base my-llama --texts wiki.jsonl --out mntp --lora 16 --max-steps 1000
     """
-    _ready()
+    ready()
     from decant.training import Loop, Mntp, MntpSettings, Plan, open_language_model
 
     loop = Loop(learning_rate=5e-5, warmup=0.0)
@@ -208,14 +206,8 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     carry_out(made_run, as_json=run.json)
 
 
-for _command in (contrastive, simcse, graded, distil, mntp):
+for _command in (contrastive, simcse, graded, distil, mntp, compress, align, gen):
     train.command(_command.__name__)(guarded(sharing(_command)))
-
-
-def _ready() -> None:
-    no_more_download_bars()
-    for module in _NEEDED:
-        need(module, extra="training")
 
 
 def _pairs_of(
