@@ -46,7 +46,8 @@ def main() -> None:
     print(f"{len(texts)} texts, {len(stream):,} tokens, {weights:,} weights, on {device}")
     _fit(model, stream, size["batch"], float(options.minutes) * 60)
     with fresh_folder(options.out) as folder:
-        model.to("cpu").save_pretrained(folder)
+        torch.nn.Module.to(model, "cpu")
+        model.save_pretrained(folder)
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {_CONTEXT}}}\n')
 
