@@ -12,6 +12,7 @@ from decant.embedders import Attention, Choices, Pooling
 from .exits import guarded
 from .recipe_options import PoolingOption
 from .train_appended import align, compress, gen
+from .train_data import generate, mine
 from .train_options import RunOptions, ready, sharing
 from .training_run import Run, carry_out, held_out_set
 
@@ -208,6 +209,8 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
 
 for _command in (contrastive, simcse, graded, distil, mntp, compress, align, gen):
     train.command(_command.__name__)(guarded(sharing(_command)))
+for _maker in (generate, mine):
+    train.command(_maker.__name__)(guarded(_maker))
 
 
 def _pairs_of(

@@ -10,7 +10,7 @@ from pathlib import Path
 from .errors import RecipeError, need
 
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
-_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
+_WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

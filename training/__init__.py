@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from .distribution_alignment import Margin as Margin
     from .errors import DataError as DataError
     from .errors import TrainingError as TrainingError
+    from .generating import Answer as Answer
+    from .generating import Generated as Generated
+    from .generating import Generating as Generating
+    from .generating import Written as Written
+    from .generating import generate as generate
     from .graded import Graded as Graded
     from .graded import GradedSettings as GradedSettings
     from .language import LanguageBase as LanguageBase
@@ -38,6 +43,11 @@ if TYPE_CHECKING:
     from .loop import Report as Report
     from .loop import check_run as check_run
     from .loop import train as train
+    from .mining import Mined as Mined
+    from .mining import Mining as Mining
+    from .mining import Ranking as Ranking
+    from .mining import Searcher as Searcher
+    from .mining import mine as mine
     from .mntp import Mntp as Mntp
     from .mntp import MntpSettings as MntpSettings
     from .objective import Objective as Objective
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from .settings import Schedule as Schedule
     from .settings import read_plan as read_plan
     from .simcse import SimCSE as SimCSE
+    from .speaking import Speaker as Speaker
     from .splitting import Split as Split
     from .splitting import split as split
     from .table import Table as Table
@@ -72,6 +83,7 @@ _HOME = {
     "frozen_decoder": "autoregembed",
     "open_compression": "autoregembed",
     "open_gen": "llm2vec_gen",
+    "Answer": "generating",
     "Base": "base",
     "Columns": "row",
     "Contrastive": "contrastive",
@@ -81,6 +93,8 @@ _HOME = {
     "Distillation": "distillation",
     "DistillationSettings": "distillation",
     "Field": "row",
+    "Generated": "generating",
+    "Generating": "generating",
     "Graded": "graded",
     "GradedSettings": "graded",
     "LanguageBase": "language",
@@ -91,20 +105,28 @@ _HOME = {
     "Loss": "contrastive",
     "Made": "unlabelled",
     "Making": "unlabelled",
+    "Mined": "mining",
+    "Mining": "mining",
     "Mixed": "settings",
     "Mntp": "mntp",
     "MntpSettings": "mntp",
     "Objective": "objective",
     "Plan": "settings",
+    "Ranking": "mining",
     "Report": "loop",
     "Row": "row",
     "Schedule": "settings",
+    "Searcher": "mining",
     "SimCSE": "simcse",
+    "Speaker": "speaking",
     "Split": "splitting",
     "Table": "table",
     "TrainingError": "errors",
+    "Written": "generating",
     "check_run": "loop",
     "describe": "data_report",
+    "generate": "generating",
+    "mine": "mining",
     "open_base": "base",
     "open_language_model": "language",
     "read_plan": "settings",
@@ -113,7 +135,10 @@ _HOME = {
     "train": "loop",
     "write_pairs": "unlabelled",
 }
-_LIGHT = {"data_report", "errors", "row", "settings", "splitting", "table", "unlabelled"}
+_LIGHT = {
+    "data_report", "errors", "generating", "mining", "row", "settings", "splitting", "table",
+    "unlabelled",
+}  # fmt: skip
 
 __all__ = sorted(_HOME)  # noqa: PLE0605
 

@@ -170,8 +170,8 @@ def read_table(
             places.append((len(files) - 1, start, number))
             task = names.setdefault(row.task, len(names))
             score = np.nan if row.score is None else row.score
-            marks.append((_hash(row.group or row.positive or row.query), task, score))
-            hashes.append(_hash(*_said(row)))
+            marks.append((text_hash(row.group or row.positive or row.query), task, score))
+            hashes.append(text_hash(*_said(row)))
     if not places:
         shown = ", ".join(str(file.path) for file in files) or "no file"
         raise DataError(f"{shown}: there is no row; training needs some")
@@ -268,7 +268,8 @@ def _said(row: Row) -> tuple[str, ...]:
     return (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
 
 
-def _hash(*parts: str) -> int:
+def text_hash(*parts: str) -> int:
+    """Return 64 bits of a hash over texts in order; equal texts give equal numbers."""
     digest = blake2b(digest_size=8)
     for part in parts:
         digest.update(part.encode(errors="surrogatepass") + b"\0")

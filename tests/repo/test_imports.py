@@ -75,6 +75,7 @@ HEAVY: dict[str, set[str]] = {
         "training/order.py",
         "training/runner.py",
         "training/sentence_files.py",
+        "training/speaking.py",
     },
     "transformers": {
         "embedders/backbone.py",
@@ -82,6 +83,7 @@ HEAVY: dict[str, set[str]] = {
         "export/attention_switch.py",
         "export/exporting.py",
         "training/runner.py",
+        "training/speaking.py",
     },
 }
 
