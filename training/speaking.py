@@ -92,7 +92,7 @@ class Speaker:
             ) from error
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         whole.requires_grad_(requires_grad=False)
-        whole.to(device=device, dtype=_dtype(precision))  # type: ignore[arg-type]
+        torch.nn.Module.to(whole, device=device, dtype=_dtype(precision))
         tokenizer = load_tokenizer(source.folder)
         chat = _chat(source.folder, tokenizer)
         return cls(source, whole, tokenizer, chat=chat, precision=precision)
