@@ -182,6 +182,49 @@ def distil(
         carry_out(made_run, as_json=run.json)
 
 
+def sparse(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+    ],
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="One with sparse vectors: splade, lens, promptreps.")
+    ] = "splade",
+) -> None:
+    """Train sparse vectors, and keep them short (SPLADE's loss with its FLOPS regulariser).
+
+    Examples:
+      decant train sparse --base my-llama --pairs mined.jsonl --lora 16 --out splade
+    """
+    ready()
+    from decant.training import (
+        Loop,
+        Plan,
+        SparseContrastive,
+        SparseSettings,
+        open_language_model,
+    )
+
+    plan = run.plan(Plan(objective=SparseSettings(), loop=Loop()))
+    language = open_language_model(
+        run.base,
+        choices=run.chosen(Choices()),
+        strategy=strategy,
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    made_run = Run(
+        objective=SparseContrastive(language, plan.objective),
+        table=run.table(pairs, SparseContrastive.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
 def mntp(*, run: RunOptions, texts: Texts) -> None:
     """Teach a causal model to look both ways (LLM2Vec's first step).
 
@@ -207,7 +250,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     carry_out(made_run, as_json=run.json)
 
 
-for _command in (contrastive, simcse, graded, distil, mntp, compress, align, gen):
+for _command in (contrastive, simcse, graded, distil, sparse, mntp, compress, align, gen):
     train.command(_command.__name__)(guarded(sharing(_command)))
 for _maker in (generate, mine):
     train.command(_maker.__name__)(guarded(_maker))

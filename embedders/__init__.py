@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
     from .torch_encoder import TorchEncoder as TorchEncoder
+    from .torch_lexicon import lexical_head as lexical_head
     from .torch_loading import load_model as load_model
     from .torch_loading import make_head as make_head
     from .torch_loading import pooled_model as pooled_model
@@ -211,6 +212,7 @@ _SHARED = {
     "full_disk_told": "bundle",
     "gives_parts": "spans",
     "installed_providers": "onnx_session",
+    "lexical_head": "torch_lexicon",
     "load_language_model": "backbone",
     "load_model": "torch_loading",
     "make_head": "torch_loading",

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from .settings import Schedule as Schedule
     from .settings import read_plan as read_plan
     from .simcse import SimCSE as SimCSE
+    from .sparse import SparseContrastive as SparseContrastive
+    from .sparse import SparseSettings as SparseSettings
     from .speaking import Speaker as Speaker
     from .splitting import Split as Split
     from .splitting import split as split
@@ -119,6 +121,8 @@ _HOME = {
     "Searcher": "mining",
     "SimCSE": "simcse",
     "Speaker": "speaking",
+    "SparseContrastive": "sparse",
+    "SparseSettings": "sparse",
     "Split": "splitting",
     "Table": "table",
     "TrainingError": "errors",

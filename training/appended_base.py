@@ -6,8 +6,8 @@ from a normal distribution with the mean and covariance of the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -53,14 +53,15 @@ class NewTokens:
 
     Args:
         appended: The new tokens.
-        head: Layers after pooling, with new weights.
+        head: Makes the layers after pooling, which get new weights, from the model's width; None:
+            there are none.
         lora: Adapters in the backbone beside the new tokens; None: see ``whole``.
         whole: Whether every weight of the backbone learns; else the new tokens' rows alone.
         seed: Of new rows, heads and adapters.
     """
 
     appended: Appended
-    head: tuple[Dense, ...] = ()
+    head: Callable[[int], tuple[Dense, ...]] | None = None
     lora: Lora | None = None
     whole: bool = False
     seed: int = 0
@@ -107,26 +108,32 @@ def open_appended(
     """
     source = model if isinstance(model, Source) else find_source(model)
     said = choices or Choices()
-    own = Choices(pooling=Pooling.MEAN, span=Span.TAIL, appended=new.appended, head=new.head)
-    recipe = resolve(source, said.over(own))
-    if said.max_tokens is None:
-        recipe = replace(recipe, max_tokens=min(recipe.max_tokens, _LONGEST))
-    if recipe.attention is not Attention.CAUSAL:
+    plain = resolve(source, said.over(Choices(pooling=Pooling.MEAN)))
+    if plain.attention is not Attention.CAUSAL:
         raise TrainingError(f"{source.base} is no causal model, and decoding its states needs one")
     vocabulary = load_tokenizer(source.folder)
     ids = _added(vocabulary, new.appended.tokens, source.base)
     try:
-        backbone, language = load_language_model(source.folder, recipe.attention)
+        backbone, language = load_language_model(source.folder, plain.attention)
     except RecipeError as error:
         raise TrainingError(
             f"{source.base} has no language-model head, which this method needs; give a causal "
             f"language model's folder ({error})"
         ) from error
+    head = () if new.head is None else new.head(language.config.hidden_size)
+    own = Choices(
+        pooling=Pooling.MEAN,
+        span=Span.TAIL,
+        appended=new.appended,
+        head=head,
+        max_tokens=min(plain.max_tokens, _LONGEST),
+    )
+    recipe = resolve(source, said.over(own))
     words: int = language.config.vocab_size
     torch.manual_seed(new.seed)
     if max(ids) >= words:
         language.resize_token_embeddings(max(ids) + 1)
-    pooled = pooled_model(source.folder, recipe, backbone, head=make_head(new.head), fold=False)
+    pooled = pooled_model(source.folder, recipe, backbone, head=make_head(head), fold=False)
     language.requires_grad_(requires_grad=new.whole)
     pooled.head.requires_grad_(requires_grad=True)
     adapters = None if new.whole else _learning(backbone, new, ids)

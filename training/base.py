@@ -195,7 +195,10 @@ def open_base(
     recipe = resolve(source, choices)
     if recipe.latent_heads is not None or recipe.lexicon is not None:
         part = "latent attention" if recipe.lexicon is None else "sparse head"
-        raise TrainingError(f"{source.base} has a {part}, which decant does not train")
+        raise TrainingError(
+            f"{source.base} has a {part}, which this method does not train (sparse heads: "
+            "decant train sparse)"
+        )
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
     pooled = load_model(source.folder, recipe, adapters=source.adapters, fold=False)
     return learning(

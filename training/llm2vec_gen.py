@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decant.embedders import Appended, Choices, Dense, Encoder, Role, Source, find_source
+from decant.embedders import Appended, Choices, Dense, Encoder, Role, Source
 
 from .appended_base import AppendedBase, NewTokens, open_appended
 from .base import Batch
@@ -158,20 +158,14 @@ def open_gen(
         RecipeError: As for an export.
         TrainingError: The model is no causal language model.
     """
-    source = model if isinstance(model, Source) else find_source(model)
-    width = _width(source)
-    head = (
-        Dense(path="2_Reconstruction", inputs=width, outputs=width),
-        Dense(path="3_Alignment", inputs=width, outputs=teacher.dim),
-    )
+
+    def head(width: int) -> tuple[Dense, ...]:
+        return (
+            Dense(path="2_Reconstruction", inputs=width, outputs=width),
+            Dense(path="3_Alignment", inputs=width, outputs=teacher.dim),
+        )
+
     tokens = tuple(f"<question{number}>" for number in range(1, settings.total + 1))
     appended = Appended(tokens=tokens, read=settings.read, decoded=1)
     new = NewTokens(appended=appended, head=head, lora=lora, seed=seed)
-    return open_appended(source, new, choices=choices)
-
-
-def _width(source: Source) -> int:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(source.folder, local_files_only=True)
-    return int(config.hidden_size)
+    return open_appended(model, new, choices=choices)

@@ -67,7 +67,7 @@ class Speaker:
         self._model = model
         self._tokenizer = tokenizer
         self._chat = chat
-        self._own = model.generation_config or GenerationConfig()
+        self._own = getattr(model, "generation_config", None) or GenerationConfig()
         self._ends = _ends(model, self._own)
 
     @classmethod
