@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from decant.embedders import Attention, Choices, Pooling
+from decant.embedders import Attention, Choices, DecantError, Pooling
 
 from .exits import guarded
 from .recipe_options import PoolingOption
@@ -17,7 +18,7 @@ from .train_options import RunOptions, ready, sharing
 from .training_run import Run, carry_out, held_out_set
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tokenizers import Tokenizer
 
@@ -70,17 +71,24 @@ def contrastive(
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
     objective = Contrastive(opened, plan.objective)
-    files = pairs or [_pairs_of(corpus or [], run.out, opened.tokenizer.bare, made, plan.loop.seed)]
-    table = run.table(files, Contrastive.needs)
-    tasks = run.tasks()
-    if held_out:
-        from decant.evaluation import Retrieval
+    with ExitStack() as stack:
+        files = pairs or [
+            stack.enter_context(
+                _pairs_of(corpus or [], run.out, opened.tokenizer.bare, made, plan.loop.seed)
+            )
+        ]
+        table = run.table(files, Contrastive.needs)
+        tasks = run.tasks()
+        if held_out:
+            from decant.evaluation import Retrieval
 
-        sides = split(table, share=held_out, seed=plan.loop.seed)
-        table = sides.train
-        tasks.insert(0, Retrieval(data=held_out_set(sides.held_out)))
-    made_run = Run(objective=objective, table=table, target=run.out, loop=plan.loop, tasks=tasks)
-    carry_out(made_run, as_json=run.json)
+            sides = split(table, share=held_out, seed=plan.loop.seed)
+            table = sides.train
+            tasks.insert(0, Retrieval(data=held_out_set(sides.held_out)))
+        made_run = Run(
+            objective=objective, table=table, target=run.out, loop=plan.loop, tasks=tasks
+        )
+        carry_out(made_run, as_json=run.json)
 
 
 def simcse(
@@ -256,10 +264,11 @@ for _maker in (generate, mine):
     train.command(_maker.__name__)(guarded(_maker))
 
 
+@contextmanager
 def _pairs_of(
     folders: Sequence[Path], out: Path, tokenizer: Tokenizer, made: str, seed: int
-) -> Path:
-    """Make pairs of documents, in a file beside the run."""
+) -> Iterator[Path]:
+    """Make pairs of documents, in a file beside the run; what is refused leaves none."""
     from decant.integrations.qdrant import read_documents
     from decant.training import Made, Making, write_pairs
 
@@ -271,5 +280,9 @@ def _pairs_of(
         for folder in folders
         for document in read_documents(folder)
     )
-    write_pairs(documents, target, tokenizer, Making(made=Made(made), seed=seed))
-    return target
+    try:
+        write_pairs(documents, target, tokenizer, Making(made=Made(made), seed=seed))
+        yield target
+    except DecantError:
+        target.unlink(missing_ok=True)
+        raise

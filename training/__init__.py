@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .autoregembed import frozen_decoder as frozen_decoder
     from .autoregembed import open_compression as open_compression
     from .base import Base as Base
+    from .base import Batch as Batch
     from .base import open_base as open_base
     from .contrastive import Contrastive as Contrastive
     from .contrastive import ContrastiveSettings as ContrastiveSettings
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .mining import mine as mine
     from .mntp import Mntp as Mntp
     from .mntp import MntpSettings as MntpSettings
+    from .objective import Inputs as Inputs
     from .objective import Objective as Objective
     from .row import Columns as Columns
     from .row import Field as Field
@@ -87,6 +89,7 @@ _HOME = {
     "open_gen": "llm2vec_gen",
     "Answer": "generating",
     "Base": "base",
+    "Batch": "base",
     "Columns": "row",
     "Contrastive": "contrastive",
     "ContrastiveSettings": "contrastive",
@@ -99,6 +102,7 @@ _HOME = {
     "Generating": "generating",
     "Graded": "graded",
     "GradedSettings": "graded",
+    "Inputs": "objective",
     "LanguageBase": "language",
     "Lesson": "distillation",
     "Look": "runner",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +41,7 @@ class Ranking:
 class Searcher(Protocol):
     """Finds passages that are near to queries."""
 
-    def search(self, rows: Sequence[Row], *, limit: int) -> Sequence[Ranking]:
+    def search(self, rows: Sequence[Row], *, limit: int) -> Iterable[Ranking]:
         """Return a ranking of at most ``limit`` passages for each row, by the row's query.
 
         All scores are of one kind, that of the positive too: higher is nearer, as cosines are.

