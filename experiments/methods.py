@@ -1,9 +1,10 @@
 """Every training method on one language model and the same texts, side by side.
 
 The base is a causal language model's folder (``--base``), or one that is trained here first on the
-corpus (``--scratch``, see ``scratch.py``). Texts are the WikiSplit pairs of the data folder: a
-sentence, and the same in shorter ones. Each method's settings are the TOML file of its name
-beside this script; ``--max-steps`` cuts all of them short. What is there already is not made again.
+corpus (``--scratch``, see ``scratch.py``). Texts are the 5,000 shortest WikiSplit pairs of the data
+folder: a sentence, and the same in shorter ones. Each method's settings are the TOML file of its
+name beside this script; ``--max-steps`` cuts all of them short. What is there already is not made
+again.
 
 Every step is a ``decant`` command in a process of its own, which is shown before it runs: train,
 export with a certificate, evaluate all of them, and read vectors back. Measured are STS-B dev and
@@ -27,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 _HERE = Path(__file__).parent
-_TOKENS = "64"
+_ROWS = 5000
+_TOKENS = "96"
 _SHOWN = ("A man is playing a guitar.", "A small dog runs through the snow.")
 _EMBED = ("--query-prompt", "{text}\nThis sentence means in one word: \u201c")
 
@@ -88,7 +90,7 @@ def _write_data(data: Path, out: Path, *, seed: int) -> None:
     if (out / "triplets.jsonl").exists():
         return
     lines = (data / "pairs/wikisplit_paraphrase.tsv").read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("\t") for line in lines]
+    pairs = sorted((line.split("\t") for line in lines), key=lambda pair: len(pair[0]))[:_ROWS]
     count = len(pairs)
     # A step of one or more round the list: never a row's own positive.
     others = (np.arange(count) + np.random.default_rng(seed).integers(1, count, count)) % count
