@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 
 _HERE = Path(__file__).parent
-_ROWS = 5000
 _TOKENS = "96"
 _SHOWN = ("A man is playing a guitar.", "A small dog runs through the snow.")
 _EMBED = ("--query-prompt", "{text}\nThis sentence means in one word: \u201c")
@@ -47,7 +46,7 @@ def main() -> None:
                 options.scratch, "--minutes", options.minutes, "--out", base,
             ]
         )  # fmt: skip
-    _write_data(options.data, out, seed=options.seed)
+    _write_data(options.data, out, rows=options.rows, seed=options.seed)
     asked = options.methods.split(",")
     for name in asked:
         _train(name, base, options)
@@ -76,6 +75,7 @@ def _parse() -> argparse.Namespace:
     made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--max-steps", help="of every method; the settings' own by default")
+    made.add_argument("--rows", type=int, default=5000, help="how many pairs, the shortest first")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument(
         "--methods",
@@ -85,12 +85,12 @@ def _parse() -> argparse.Namespace:
     return made.parse_args()
 
 
-def _write_data(data: Path, out: Path, *, seed: int) -> None:
+def _write_data(data: Path, out: Path, *, rows: int, seed: int) -> None:
     """Write texts, pairs, and triplets whose negative is another row's positive."""
     if (out / "triplets.jsonl").exists():
         return
     lines = (data / "pairs/wikisplit_paraphrase.tsv").read_text(encoding="utf-8").splitlines()
-    pairs = sorted((line.split("\t") for line in lines), key=lambda pair: len(pair[0]))[:_ROWS]
+    pairs = sorted((line.split("\t") for line in lines), key=lambda pair: len(pair[0]))[:rows]
     count = len(pairs)
     # A step of one or more round the list: never a row's own positive.
     others = (np.arange(count) + np.random.default_rng(seed).integers(1, count, count)) % count

@@ -68,7 +68,7 @@ def _tokenizer(texts: list[str], words: int) -> Tokenizer:
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=words,
-        special_tokens=[_END, "<mask>"],
+        special_tokens=[_END, "<unk>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     made.train_from_iterator(texts, trainer)
