@@ -17,8 +17,8 @@ def test_every_training_method_runs_on_a_model_made_from_scratch(
     data: Path, tmp_path: Path
 ) -> None:
     command = [
-        sys.executable, ROOT / "experiments/methods.py", "--scratch", "tiny", "--minutes", "0.1",
-        "--data", data, "--out", tmp_path, "--max-steps", "2", "--rows", "64",
+        sys.executable, str(ROOT / "experiments/methods.py"), "--scratch", "tiny", "--minutes",
+        "0.1", "--data", str(data), "--out", str(tmp_path), "--max-steps", "2", "--rows", "64",
     ]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
