@@ -1,8 +1,8 @@
 """Peak memory of training methods on one model shape, and what chunks and recomputing save.
 
 A seeded Llama of 27 million weights (8 layers of width 512), 64 rows of up to 128 tokens a step,
-two steps, each case in a process of its own that measures itself. Weights, gradients and AdamW's two
-moments are in it, as is what importing takes (about 400 MB).
+two steps, each case in a process of its own that measures itself. Weights, gradients and both
+moments of AdamW are in it, as is what importing takes (about 400 MB).
 
 For example:
 python experiments/memory.py
