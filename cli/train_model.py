@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from decant.embedders import Attention, Choices, DecantError, Pooling, need
+from decant.embedders import Attention, Choices, DecantError, Pooling
 
 from .exits import guarded
-from .quiet import no_more_download_bars
 from .recipe_options import PoolingOption
+from .train_appended import align, compress, gen
 from .train_data import generate, mine
-from .train_options import RunOptions, sharing
+from .train_options import RunOptions, ready, sharing
 from .training_run import Run, carry_out, held_out_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tokenizers import Tokenizer
-
-_NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 
 Texts: TypeAlias = Annotated[
     list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
@@ -64,7 +62,7 @@ def contrastive(
       decant train contrastive --base my-minilm --pairs faq.tsv --out tuned
       decant train contrastive --base my-minilm --corpus docs --out tuned --lora 16
     """
-    _ready()
+    ready()
     from decant.training import Contrastive, ContrastiveSettings, Loop, Plan, open_base, split
 
     if bool(pairs) == bool(corpus):
@@ -107,7 +105,7 @@ def simcse(
     Examples:
       decant train simcse --base mntp --texts queries.tsv --dropout 0.3 --lora 16 --out llm2vec
     """
-    _ready()
+    ready()
     from decant.training import ContrastiveSettings, Loop, Plan, SimCSE, open_base
 
     loop = Loop(batch_size=128, learning_rate=3e-5)
@@ -142,7 +140,7 @@ def graded(
     Examples:
       decant train graded --base my-minilm --pairs sts.tsv --columns score,query,positive --out mine
     """
-    _ready()
+    ready()
     from decant.training import Graded, GradedSettings, Loop, Plan, open_base
 
     plan = run.plan(Plan(objective=GradedSettings(), loop=Loop()))
@@ -174,7 +172,7 @@ def distil(
     Examples:
       decant train distil --base small --teacher large-bundle --texts texts.tsv --out student
     """
-    _ready()
+    ready()
     from decant.embedders import load
     from decant.training import Distillation, DistillationSettings, Loop, Plan, open_base
 
@@ -192,6 +190,49 @@ def distil(
         carry_out(made_run, as_json=run.json)
 
 
+def sparse(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+    ],
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="One with sparse vectors: splade, lens, promptreps.")
+    ] = "splade",
+) -> None:
+    """Train sparse vectors, and keep them short (SPLADE's loss with its FLOPS regulariser).
+
+    Examples:
+      decant train sparse --base my-llama --pairs mined.jsonl --lora 16 --out splade
+    """
+    ready()
+    from decant.training import (
+        Loop,
+        Plan,
+        SparseContrastive,
+        SparseSettings,
+        open_language_model,
+    )
+
+    plan = run.plan(Plan(objective=SparseSettings(), loop=Loop()))
+    language = open_language_model(
+        run.base,
+        choices=run.chosen(Choices()),
+        strategy=strategy,
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    made_run = Run(
+        objective=SparseContrastive(language, plan.objective),
+        table=run.table(pairs, SparseContrastive.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
 def mntp(*, run: RunOptions, texts: Texts) -> None:
     """Teach a causal model to look both ways (LLM2Vec's first step).
 
@@ -200,7 +241,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     Examples:
       decant train mntp --base my-llama --texts wiki.jsonl --out mntp --lora 16 --max-steps 1000
     """
-    _ready()
+    ready()
     from decant.training import Loop, Mntp, MntpSettings, Plan, open_language_model
 
     loop = Loop(learning_rate=5e-5, warmup=0.0)
@@ -217,16 +258,10 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     carry_out(made_run, as_json=run.json)
 
 
-for _command in (contrastive, simcse, graded, distil, mntp):
+for _command in (contrastive, simcse, graded, distil, sparse, mntp, compress, align, gen):
     train.command(_command.__name__)(guarded(sharing(_command)))
-for _maker in (generate, mine):
-    train.command(_maker.__name__)(guarded(_maker))
-
-
-def _ready() -> None:
-    no_more_download_bars()
-    for module in _NEEDED:
-        need(module, extra="training")
+train.command("generate")(guarded(generate))
+train.command("mine")(guarded(mine))
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 
 import typer
 
+from decant.embedders import need
+
 from .evaluation_tasks import Given, tasks_of
+from .quiet import no_more_download_bars
 
 if TYPE_CHECKING:
     from decant.embedders import Choices
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from decant.training import Field, Plan, Table
 
 Settings = TypeVar("Settings")
+
+_NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,13 @@ class RunOptions:
     def chosen(self, choices: Choices) -> Choices:
         """Return choices with the length that the user gave."""
         return replace(choices, max_tokens=self.max_tokens or choices.max_tokens)
+
+
+def ready() -> None:
+    """See that what training needs is installed, before anything else is done."""
+    no_more_download_bars()
+    for module in _NEEDED:
+        need(module, extra="training")
 
 
 def sharing(command: Callable[..., None]) -> Callable[..., None]:

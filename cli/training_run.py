@@ -68,9 +68,12 @@ def carry_out(run: Run, *, as_json: bool) -> None:
         standing = _standing(run, results)
         (run.target / "training" / "standing.json").write_text(to_json(standing), encoding="utf-8")
     if as_json:
-        show_json(
-            {"model": str(run.target), "data": found, "run": _facts(report), "standing": standing}
-        )
+        numbers = {
+            name: getattr(report, name)
+            for name in ("steps", "loss", "trained", "frozen", "peak_mb")
+        }
+        shown = {"model": str(run.target), "data": found, "run": numbers, "standing": standing}
+        show_json(shown)
         return
     if standing is not None:
         show_standing(standing)

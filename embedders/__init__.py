@@ -107,9 +107,12 @@ if TYPE_CHECKING:
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
     from .torch_encoder import TorchEncoder as TorchEncoder
+    from .torch_lexicon import lexical_head as lexical_head
     from .torch_loading import load_model as load_model
+    from .torch_loading import make_head as make_head
     from .torch_loading import pooled_model as pooled_model
     from .torch_model import PooledModel as PooledModel
+    from .torch_states import read_states as read_states
     from .tuner import TuningReport as TuningReport
     from .tuner import tune as tune
     from .tuning import Tuned as Tuned
@@ -209,8 +212,10 @@ _SHARED = {
     "full_disk_told": "bundle",
     "gives_parts": "spans",
     "installed_providers": "onnx_session",
+    "lexical_head": "torch_lexicon",
     "load_language_model": "backbone",
     "load_model": "torch_loading",
+    "make_head": "torch_loading",
     "load_tokenizer": "tokenizer_file",
     "need": "errors",
     "overlaid": "jsonio",
@@ -222,6 +227,7 @@ _SHARED = {
     "provider_name": "onnx_session",
     "read_calibrations": "calibration",
     "read_manifest": "bundle",
+    "read_states": "torch_states",
     "read_tuning": "tuning",
     "to_json": "jsonio",
     "write_atomically": "bundle",

@@ -65,11 +65,7 @@ class LexicalHead(nn.Module):
             mask: int64, shape (B, T); 1 where a token counts.
             word_ids: int64, shape (B, W), -1 where there is none; read only for a lexicon of words.
         """
-        states = self.before(states.to(self.rows.dtype))
-        logits = self._logits(states, mask)  # (B, V)
-        if self.softcap is not None:
-            logits = self.softcap * torch.tanh(logits / self.softcap)
-        weights = torch.log1p(torch.relu(logits))
+        weights = self.weights(states, mask)
         count = min(self.lexicon.top, self.width)
         if not self.lexicon.words:
             values, indices = weights.topk(count, dim=1)
@@ -78,6 +74,14 @@ class LexicalHead(nn.Module):
         values, indices = kept.topk(count, dim=1)
         few = torch.ones_like(values).cumsum(1) <= _HEAVIEST
         return indices, values * (any_word | few).to(values.dtype)
+
+    def weights(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return all weights, float32 and none negative, (B, V); arguments as :meth:`forward`."""
+        states = self.before(states.to(self.rows.dtype))
+        logits = self._logits(states, mask)  # (B, V)
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return torch.log1p(torch.relu(logits))
 
     def _logits(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the largest or the last logit of each column, shape (B, V)."""

@@ -55,11 +55,12 @@ def pooled_model(
     backbone: PreTrainedModel,
     *,
     lexical: LexicalHead | None = None,
+    head: nn.Sequential | None = None,
     fold: bool = True,
 ) -> PooledModel:
     """Put the recipe's parts around a backbone that was loaded from a folder; nothing can learn.
 
-    Arguments as :func:`load_model`.
+    Arguments as :func:`load_model`; ``head`` None is the folder's.
 
     Raises:
         RecipeError: As :func:`load_model`.
@@ -67,8 +68,8 @@ def pooled_model(
     backbone.config.use_cache = False
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
-    head = load_head(folder, recipe.head)
-    model = PooledModel(backbone, recipe, head, latent=latent, lexical=lexical)
+    layers = load_head(folder, recipe.head) if head is None else head
+    model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical)
     check_fit(model)
     model = model.folded() if fold else model.eval()
     if recipe.prepending is not None:
@@ -104,6 +105,15 @@ def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:
         RecipeError: A layer's weights are missing or have another shape.
     """
     return nn.Sequential(*(module for layer in layers for module in _dense(folder, layer)))
+
+
+def make_head(layers: tuple[Dense, ...]) -> nn.Sequential:
+    """Build the dense layers with new weights, drawn as torch draws them."""
+    parts: list[nn.Module] = []
+    for layer in layers:
+        linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
+        parts += [linear, _activation(layer.activation)]
+    return nn.Sequential(*parts)
 
 
 def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:

@@ -121,13 +121,7 @@ class PooledModel(nn.Module):
                 (pair[:, 0], pair[:, 1]) for pair in pairs
             )
             states, last = self._contrasted(input_ids, attention_mask, ids, mask)
-        pooled = [pool(layer, counted, self.recipe.pooling) for layer in states]
-        vectors: Tensor = self.head(self._averaged(self._mixed(pooled)))  # (B, D)
-        if self.recipe.dim is not None:
-            vectors = vectors[:, : self.recipe.dim]
-        if self.recipe.normalize:
-            vectors = nn.functional.normalize(vectors, dim=-1)
-        found = [vectors.to(torch.float32)]
+        found = [self.pooled(states, counted)]
         if self.lexical is not None:
             nothing = torch.full_like(counted[:, :1], -1)
             found += self.lexical(last, counted, nothing if word_ids is None else word_ids)
@@ -137,6 +131,16 @@ class PooledModel(nn.Module):
         if self.recipe.tokens:
             found.append(states[-1].to(torch.float32))
         return found[0] if len(found) == 1 else tuple(found)
+
+    def pooled(self, states: list[Tensor], counted: Tensor) -> Tensor:
+        """Return finished dense vectors, float32 (B, D), of what :meth:`states` gave first."""
+        pooled = [pool(layer, counted, self.recipe.pooling) for layer in states]
+        vectors: Tensor = self.head(self._averaged(self._mixed(pooled)))  # (B, D)
+        if self.recipe.dim is not None:
+            vectors = vectors[:, : self.recipe.dim]
+        if self.recipe.normalize:
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        return vectors.to(torch.float32)
 
     def named(self, **inputs: Tensor) -> dict[str, Tensor]:
         """Return the outputs by name; arguments as in :meth:`forward`."""

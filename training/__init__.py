@@ -8,6 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .appended_base import AppendedBase as AppendedBase
+    from .autoregembed import Compression as Compression
+    from .autoregembed import CompressionSettings as CompressionSettings
+    from .autoregembed import frozen_decoder as frozen_decoder
+    from .autoregembed import open_compression as open_compression
     from .base import Base as Base
     from .base import Batch as Batch
     from .base import open_base as open_base
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
     from .distillation import Distillation as Distillation
     from .distillation import DistillationSettings as DistillationSettings
     from .distillation import Lesson as Lesson
+    from .distribution_alignment import AlignmentSettings as AlignmentSettings
+    from .distribution_alignment import DistributionAlignment as DistributionAlignment
+    from .distribution_alignment import Margin as Margin
     from .errors import DataError as DataError
     from .errors import TrainingError as TrainingError
     from .generating import Answer as Answer
@@ -30,6 +38,9 @@ if TYPE_CHECKING:
     from .graded import GradedSettings as GradedSettings
     from .language import LanguageBase as LanguageBase
     from .language import open_language_model as open_language_model
+    from .llm2vec_gen import Gen as Gen
+    from .llm2vec_gen import GenSettings as GenSettings
+    from .llm2vec_gen import open_gen as open_gen
     from .loop import Report as Report
     from .loop import check_run as check_run
     from .loop import train as train
@@ -53,6 +64,8 @@ if TYPE_CHECKING:
     from .settings import Schedule as Schedule
     from .settings import read_plan as read_plan
     from .simcse import SimCSE as SimCSE
+    from .sparse import SparseContrastive as SparseContrastive
+    from .sparse import SparseSettings as SparseSettings
     from .speaking import Speaker as Speaker
     from .splitting import Split as Split
     from .splitting import split as split
@@ -63,6 +76,17 @@ if TYPE_CHECKING:
     from .unlabelled import write_pairs as write_pairs
 
 _HOME = {
+    "AlignmentSettings": "distribution_alignment",
+    "AppendedBase": "appended_base",
+    "Compression": "autoregembed",
+    "CompressionSettings": "autoregembed",
+    "DistributionAlignment": "distribution_alignment",
+    "Gen": "llm2vec_gen",
+    "GenSettings": "llm2vec_gen",
+    "Margin": "distribution_alignment",
+    "frozen_decoder": "autoregembed",
+    "open_compression": "autoregembed",
+    "open_gen": "llm2vec_gen",
     "Answer": "generating",
     "Base": "base",
     "Batch": "base",
@@ -101,6 +125,8 @@ _HOME = {
     "Searcher": "mining",
     "SimCSE": "simcse",
     "Speaker": "speaking",
+    "SparseContrastive": "sparse",
+    "SparseSettings": "sparse",
     "Split": "splitting",
     "Table": "table",
     "TrainingError": "errors",

@@ -25,6 +25,7 @@ from decant.embedders import (
     Role,
     Source,
     TextTokenizer,
+    Tokens,
     TorchEncoder,
     find_source,
     load_model,
@@ -41,7 +42,8 @@ from .sentence_files import write_sentence_files
 from .settings import Lora
 
 if TYPE_CHECKING:
-    from peft import LoraModel
+    from peft import LoraModel, TrainableTokensModel
+    from tokenizers import Tokenizer
 
 Batch = dict[str, Tensor]
 """What a model takes: int64 tensors by the names of :class:`TokenBatch`."""
@@ -69,15 +71,17 @@ class Base:
         adapters: Low-rank additions, if these are trained alone.
         lora: Of these additions.
         dropout: What it was set to; None: it is as the model's files say.
+        vocabulary: The tokenizer with tokens that the source has not; None: it is the source's.
     """
 
     source: Source
     model: PooledModel
     tokenizer: TextTokenizer
     pad_id: int
-    adapters: LoraModel | None = None
+    adapters: LoraModel | TrainableTokensModel | None = None
     lora: Lora | None = None
     dropout: float | None = None
+    vocabulary: Tokenizer | None = None
 
     def tokens(
         self, texts: Sequence[str], *, role: Role, instructions: Sequence[str | None] | None = None
@@ -90,6 +94,10 @@ class Base:
                 self.tokenizer([text], role=role, instruction=instruction)[0]
                 for text, instruction in zip(texts, instructions, strict=True)
             ]
+        return self.stacked(rows)
+
+    def stacked(self, rows: Sequence[Tokens]) -> Batch:
+        """Return rows as one batch, padded on the right."""
         batch = pad(rows, pad_id=self.pad_id)
         return {name: torch.from_numpy(getattr(batch, name)) for name in self.model.inputs}
 
@@ -154,6 +162,8 @@ class Base:
         backbone, recipe = self.model.backbone, self.model.recipe
         backbone.save_pretrained(folder)
         copy_tokenizer(self.source.folder, folder)
+        if self.vocabulary is not None:
+            self.vocabulary.save(str(folder / "tokenizer.json"))
         write_recipe(folder, recipe)
         linears = [module for module in self.model.head if isinstance(module, nn.Linear)]
         write_sentence_files(folder, recipe, linears)
@@ -185,7 +195,10 @@ def open_base(
     recipe = resolve(source, choices)
     if recipe.latent_heads is not None or recipe.lexicon is not None:
         part = "latent attention" if recipe.lexicon is None else "sparse head"
-        raise TrainingError(f"{source.base} has a {part}, which decant does not train")
+        raise TrainingError(
+            f"{source.base} has a {part}, which this method does not train (sparse heads: "
+            "decant train sparse)"
+        )
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
     pooled = load_model(source.folder, recipe, adapters=source.adapters, fold=False)
     return learning(
@@ -221,7 +234,7 @@ def add_adapters(backbone: nn.Module, lora: Lora) -> LoraModel:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules="all-linear",
-        exclude_modules=[f"{_UNREAD}.dense"],
+        exclude_modules=[f"{_UNREAD}.dense"] if hasattr(backbone, _UNREAD) else None,
     )
     return cast("LoraModel", peft.LoraModel(backbone, settings, "default"))
 

@@ -92,19 +92,7 @@ class Contrastive(Objective):
 
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""
-        queries = [row.query for row in rows]
-        positives = [row.positive or row.query for row in rows]
-        passages = [*positives, *(text for row in rows for text in row.negatives)]
-        role = Role.QUERY if self.settings.symmetric else Role.PASSAGE
-        instructions = [row.instruction for row in rows]
-        return {
-            "queries": cast(
-                "Inputs", self.base.tokens(queries, role=Role.QUERY, instructions=instructions)
-            ),
-            "passages": cast("Inputs", self.base.tokens(passages, role=role)),
-            "query_names": names_of(queries),
-            "passage_names": names_of(passages),
-        }
+        return collated_pairs(self.base, rows, symmetric=self.settings.symmetric)
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss and its parts."""
@@ -161,6 +149,31 @@ class Contrastive(Objective):
         if self.settings.widths:
             self.base.learnt_widths(self.settings.widths)
         self.base.write(folder)
+
+
+def collated_pairs(base: Base, rows: Sequence[Row], *, symmetric: bool) -> Inputs:
+    """Tokenise pairs with their negatives.
+
+    Args:
+        base: Tokenises them.
+        rows: Each with a positive.
+        symmetric: Whether passages get the query's prompt, too.
+
+    Returns:
+        ``queries`` and ``passages``, the positives in order and then all negatives, and the names
+        of both, see :func:`names_of`.
+    """
+    queries = [row.query for row in rows]
+    positives = [row.positive or row.query for row in rows]
+    passages = [*positives, *(text for row in rows for text in row.negatives)]
+    role = Role.QUERY if symmetric else Role.PASSAGE
+    asked = base.tokens(queries, role=Role.QUERY, instructions=[row.instruction for row in rows])
+    return {
+        "queries": cast("Inputs", asked),
+        "passages": cast("Inputs", base.tokens(passages, role=role)),
+        "query_names": names_of(queries),
+        "passage_names": names_of(passages),
+    }
 
 
 def no_negatives(asked: Tensor, named: Tensor, owners: Tensor) -> Tensor:

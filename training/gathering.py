@@ -37,9 +37,9 @@ class _Gather(Function):
         return _all(rows)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - torch's signature
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - as above
         # What every process's loss says of this one's rows.
-        summed = gradient.contiguous().clone()
+        summed = grad_outputs[0].contiguous().clone()
         distributed.all_reduce(summed)
         return summed[distributed.get_rank()]
 

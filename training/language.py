@@ -14,6 +14,7 @@ from decant.embedders import (
     Source,
     TextTokenizer,
     find_source,
+    lexical_head,
     load_language_model,
     load_tokenizer,
     pad_id,
@@ -67,13 +68,15 @@ def open_language_model(
     model: str | Path | Source,
     *,
     choices: Choices | None = None,
+    strategy: str | None = None,
     lora: Lora | None = None,
     dropout: float | None = None,
     seed: int = 0,
 ) -> LanguageBase:
-    """Open a causal language model with its head, in float32; the head itself does not learn.
+    """Open a language model with its head, in float32; the head itself does not learn.
 
-    Arguments as :func:`open_base`; ``choices`` say how its embedder attends and pools.
+    Arguments as :func:`open_base`; ``choices``, or a ``strategy`` by its name, say how its embedder
+    attends and pools. Where the recipe has a lexicon, token embeddings do not learn either.
 
     Raises:
         RecipeError: As :func:`open_base`.
@@ -82,7 +85,7 @@ def open_language_model(
     source = model if isinstance(model, Source) else find_source(model)
     if source.adapters:
         raise TrainingError("merge adapters into a model first, then train it")
-    recipe = resolve(source, choices)
+    recipe = resolve(source, choices, strategy=strategy)
     try:
         backbone, whole = load_language_model(source.folder, recipe.attention)
     except RecipeError as error:
@@ -90,8 +93,14 @@ def open_language_model(
             f"{source.base} has no language-model head, which this method needs; give a causal "
             f"language model's folder ({error})"
         ) from error
-    pooled = pooled_model(source.folder, recipe, backbone, fold=False)
+    lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
+    pooled = pooled_model(source.folder, recipe, backbone, lexical=lexical, fold=False)
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
     base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))
     whole.requires_grad_(requires_grad=False)
-    return LanguageBase(whole=whole, base=learning(base, lora=lora, dropout=dropout, seed=seed))
+    learnt = learning(base, lora=lora, dropout=dropout, seed=seed)
+    if lexical is not None:
+        # The head may be tied to them, and a sparse vector's dimensions are its rows.
+        lexical.requires_grad_(requires_grad=False)
+        backbone.get_input_embeddings().requires_grad_(requires_grad=False)
+    return LanguageBase(whole=whole, base=learnt)

@@ -79,6 +79,7 @@ def train(
     # Of several processes the first alone writes; the others wait, and find what it left.
     with runner.args.main_process_first(local=False):
         _same_run(partial / _RUN, objective, table, loop)
+        objective.prepare(table, partial, batch_size=loop.batch_size)
         last = _last_checkpoint(begun)
     runner.train(resume_from_checkpoint=last)
     report = _report(runner, objective, target)

@@ -63,6 +63,15 @@ class Objective(nn.Module, ABC):
             DataError: Says what is wrong and what to do.
         """
 
+    def prepare(self, table: Table, folder: Path, *, batch_size: int) -> None:
+        """Do once, before the first step, what the untrained model is needed for.
+
+        Args:
+            table: The rows.
+            folder: Of the run; what is written there is found again when the run goes on.
+            batch_size: Rows at a time.
+        """
+
     def lengths(self, row: Row) -> dict[str, tuple[int, int]]:
         """Return, for each kind of text in a row, its tokens and how many of them are read."""
         found = {"query": self.base.length(row.query, Role.QUERY)}

@@ -209,7 +209,7 @@ class _Log(TrainerCallback):
     ) -> None:
         """Drop the lines after the checkpoint from which the run goes on."""
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        kept = [line for line in lines if _step(line) <= state.global_step]
         if state.is_world_process_zero:
             self._file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
@@ -250,6 +250,15 @@ class _Log(TrainerCallback):
             file.write(json.dumps(line) + "\n")
         if self._look.watcher is not None:
             self._look.watcher(state.global_step, state.max_steps, values)
+
+
+def _step(line: str) -> float:
+    """Return the step of a line of the log; a line whose writing was cut short is of none."""
+    try:
+        step: int = json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+    return step
 
 
 def _recompute(objective: Objective) -> None:

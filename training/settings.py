@@ -72,7 +72,7 @@ class Loop:
     precision: Mixed = Mixed.FP32
     recompute: bool = False
     log_every: int = 10
-    save_every: int | None = None
+    save_every: int | None = 500
     score_every: int | None = None
     seed: int = 0
 

@@ -18,6 +18,7 @@ from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
 from .errors import DataError, TrainingError
+from .new_file import appearing
 
 _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?=\s|$)|[^.!?]+$")
@@ -79,16 +80,16 @@ def write_pairs(
     """
     splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, making.max_tokens)
     count = 0
-    with target.open("w", encoding="utf-8") as file:
+    with appearing(target) as file:
         for number, (name, text) in enumerate(documents):
             random = np.random.default_rng([making.seed, number])
             for passage in splitter.chunks(text):
                 for query, positive in _pair(passage, making, random):
                     row = {"query": query, "positive": positive, "group": name}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
                     count += 1
-    if not count:
-        raise DataError("no document has a passage that a pair could be made of; give longer texts")
+        if not count:
+            raise DataError("no document has a passage to make a pair of; give longer texts")
     return count
 
 

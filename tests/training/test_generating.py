@@ -7,9 +7,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM
 
 from decant.embedders import load_tokenizer
@@ -188,7 +190,7 @@ def test_texts_without_an_answer_are_counted_left_out_and_not_asked_again(
 def test_a_model_that_never_answers_is_an_error(llama: Path, table: Table, tmp_path: Path) -> None:
     mute = Speaker.open(llama)
     with torch.no_grad():  # then the likeliest token is the first, which is no word
-        mute._model.get_output_embeddings().weight.zero_()
+        cast("nn.Linear", mute._model.get_output_embeddings()).weight.zero_()
     with pytest.raises(TrainingError, match="said nothing to any of 8 texts"):
         generate(mute, table, tmp_path / "a.jsonl", GREEDY)
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]

@@ -148,6 +148,7 @@ def test_a_checkpoint_that_is_half_written_is_passed_over(
     half = tmp_path / "tuned.partial" / "checkpoints" / "checkpoint-9"
     half.mkdir(parents=True)
     (half / "model.safetensors").write_bytes(b"half")
+    (tmp_path / "tuned.partial" / "log.jsonl").write_text('{"step": 1, "lo', encoding="utf-8")
     report = train(Contrastive(open_base(bert), SETTINGS), table, tmp_path / "tuned", LOOP)
     assert report.steps == 14
 

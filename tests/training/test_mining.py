@@ -46,7 +46,7 @@ class Exact:
             own = self.encoder.encode([row.positive or ""], role=Role.PASSAGE).dense[0]
             scores = held @ query
             best = np.argsort(-scores, kind="stable")[:limit]
-            candidates = [(self.passages[at], float(scores[at])) for at in best]
+            candidates = [(self.passages[int(at)], float(scores[at])) for at in best]
             found.append(Ranking(positive=float(own @ query), candidates=candidates))
         return found
 

@@ -1,0 +1,159 @@
+"""``decant train compress | align | gen``: methods that append trained tokens to every text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import Choices
+
+from .recipe_options import PassagePrompt, QueryPrompt
+from .train_options import RunOptions, ready
+from .training_run import Run, carry_out
+
+if TYPE_CHECKING:
+    from decant.embedders import Encoder
+    from decant.training import GenSettings, Plan
+
+
+def compress(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE", help="Contexts, what to do with them (instruction), and outputs."
+        ),
+    ],
+    query_prompt: QueryPrompt = None,
+    passage_prompt: PassagePrompt = None,
+) -> None:
+    """Compress texts into states that a frozen copy of the model can say (AutoRegEmbed, stage 1).
+
+    The vector is the mean of the states of a few appended tokens. All weights
+    learn, as in the paper, unless --lora is given.
+
+    Examples:
+      decant train compress --base my-llama --pairs contexts.jsonl --out compressed
+    """
+    ready()
+    from decant.training import (
+        Compression,
+        CompressionSettings,
+        Loop,
+        Plan,
+        frozen_decoder,
+        open_compression,
+    )
+
+    start = Plan(objective=CompressionSettings(), loop=Loop(batch_size=32, learning_rate=1e-5))
+    plan = run.plan(start)
+    opened = open_compression(
+        run.base,
+        plan.objective,
+        choices=run.chosen(Choices(query=query_prompt, passage=passage_prompt)),
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    made_run = Run(
+        objective=Compression(opened, plan.objective, frozen_decoder(run.base)),
+        table=run.table(pairs, Compression.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
+def align(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Queries, positives and negatives.")
+    ],
+    decoder: Annotated[
+        str, typer.Option(metavar="MODEL", help="The language model that stage 1 was made from.")
+    ],
+) -> None:
+    """Bring near what a query makes probable (AutoRegEmbed, stage 2).
+
+    Examples:
+      decant train align --base compressed --decoder my-llama --pairs nli.jsonl --out autoregembed
+    """
+    ready()
+    from decant.training import (
+        AlignmentSettings,
+        DistributionAlignment,
+        Loop,
+        Plan,
+        frozen_decoder,
+        open_base,
+    )
+
+    loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05)
+    plan = run.plan(Plan(objective=AlignmentSettings(), loop=loop))
+    opened = open_base(run.base, choices=run.chosen(Choices()), lora=plan.lora, seed=plan.loop.seed)
+    made_run = Run(
+        objective=DistributionAlignment(opened, plan.objective, frozen_decoder(decoder)),
+        table=run.table(pairs, DistributionAlignment.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)
+
+
+def gen(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Questions with the model's own answers.")
+    ],
+    teacher: Annotated[
+        Path, typer.Option(metavar="BUNDLE", help="Encodes the answers: `decant export` made it.")
+    ],
+    query_prompt: QueryPrompt = None,
+    passage_prompt: PassagePrompt = None,
+) -> None:
+    """Learn the vector of the answer, which a frozen model would give (LLM2Vec-Gen).
+
+    New tokens and two layers learn; the language model does not change. The
+    answers are its own: decant train generate writes them.
+
+    Examples:
+      decant train gen --base my-llama --teacher llm2vec --pairs answers.jsonl --out gen
+    """
+    ready()
+    from decant.embedders import load
+    from decant.training import GenSettings, Loop, Plan
+
+    loop = Loop(batch_size=32, learning_rate=3e-4)
+    plan = run.plan(Plan(objective=GenSettings(), loop=loop))
+    choices = Choices(query=query_prompt, passage=passage_prompt)
+    with load(teacher) as encoder:
+        _gen(run, plan, pairs, encoder, run.chosen(choices))
+
+
+def _gen(
+    run: RunOptions, plan: Plan[GenSettings], pairs: list[Path], teacher: Encoder, choices: Choices
+) -> None:
+    from decant.training import Gen, open_gen
+
+    opened = open_gen(
+        run.base,
+        plan.objective,
+        teacher,
+        choices=choices,
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    made_run = Run(
+        objective=Gen(opened, plan.objective, teacher),
+        table=run.table(pairs, Gen.needs),
+        target=run.out,
+        loop=plan.loop,
+        tasks=run.tasks(),
+    )
+    carry_out(made_run, as_json=run.json)

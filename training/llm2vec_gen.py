@@ -1,0 +1,171 @@
+"""LLM2Vec-Gen: the vector of the answer that a language model would give, read off new tokens.
+
+"LLM2Vec-Gen" (arXiv 2603.10913), sections 3 and 4, and its code. The backbone is frozen; what
+learns are the rows of N appended tokens, of which the last n are read, and two linear layers in
+series: the first gives what the same language model decodes to the answer, the second what a
+teacher's vector of the answer is. Nothing is between the two, so a bundle holds one layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from decant.embedders import Appended, Choices, Dense, Encoder, Role, Source
+
+from .appended_base import AppendedBase, NewTokens, open_appended
+from .base import Batch
+from .errors import TrainingError
+from .losses import info_nce
+from .objective import Inputs, Objective
+from .row import Field, Row
+from .settings import Lora
+from .soft_prompts import end_token, log_probabilities, target_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenSettings:
+    """The paper's choices.
+
+    Args:
+        total: Appended tokens. Version 2 of the paper: 10, all read; version 1: 20.
+        read: How many of the last ones are read.
+        align: Weight of the distance to the teacher's vector of the answer.
+        reconstruct: Weight of the answer's cross-entropy.
+        contrast: Weight of a contrastive loss (InfoNCE, temperature 0.05) among a batch's vectors
+            and its teacher's: the paper's supervised extra; 0 leaves it out.
+        answer_tokens: Of an answer, its end included.
+    """
+
+    total: int = 10
+    read: int = 10
+    align: float = 1.0
+    reconstruct: float = 1.0
+    contrast: float = 0.0
+    answer_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.read <= self.total:
+            raise TrainingError(f"1 <= read <= total, got read={self.read} and total={self.total}")
+        if min(self.align, self.reconstruct, self.contrast) < 0:
+            raise TrainingError("weights must not be negative")
+        if self.align == self.reconstruct == self.contrast == 0:
+            raise TrainingError("one of align, reconstruct and contrast must have a weight")
+        if self.answer_tokens < 1:
+            raise TrainingError(f"answer_tokens must be at least 1, got {self.answer_tokens}")
+
+
+class Gen(Objective):
+    """Answers, compressed.
+
+    Args:
+        opened: What :func:`open_gen` gave.
+        settings: The same as there.
+        teacher: Encodes answers as passages; its vectors are taken as they are. The paper's are
+            not of unit length: export such a teacher with ``normalize=False``.
+
+    Raises:
+        TrainingError: The teacher's width is not that of the second layer, or answers cannot end.
+    """
+
+    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+
+    def __init__(self, opened: AppendedBase, settings: GenSettings, teacher: Encoder) -> None:
+        super().__init__(opened.base, settings)
+        self.opened = opened
+        self.settings = settings
+        self.teacher = teacher
+        self.language = opened.language
+        if teacher.dim != self.model.dim:
+            raise TrainingError(
+                f"the teacher's vectors have {teacher.dim} dimensions, the second layer gives "
+                f"{self.model.dim}; open the model for this teacher"
+            )
+        self._end = end_token(opened.language)
+        linears = [layer for layer in self.model.head if isinstance(layer, nn.Linear)]
+        self.reconstruction, self.alignment = linears
+
+    def collate(self, rows: Sequence[Row]) -> Inputs:
+        """Tokenise questions and answers, and let the teacher encode the answers."""
+        answers = [(row.positive or "").strip() for row in rows]
+        ids, mask = target_tokens(
+            answers,
+            self.base.tokenizer.bare,
+            end=self._end,
+            most=self.settings.answer_tokens,
+        )
+        taught = torch.from_numpy(self.teacher.encode(answers, role=Role.PASSAGE).dense)
+        if not torch.isfinite(taught).all():
+            raise TrainingError("the teacher gave vectors that are no numbers; check its bundle")
+        questions = self.base.tokens([row.query for row in rows], role=Role.QUERY)
+        return {
+            "questions": cast("Inputs", questions),
+            "answers": ids,
+            "answer_mask": mask,
+            "taught": taught,
+        }
+
+    def forward(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return the loss and its parts."""
+        settings = self.settings
+        prompts = self.reconstruction(self.opened.states(cast("Batch", batch["questions"])))
+        vectors = self.alignment(prompts.mean(1))  # (B, D)
+        taught = cast("Tensor", batch["taught"])
+        parts: dict[str, Tensor] = {}
+        if settings.align:
+            parts["align"] = settings.align * functional.mse_loss(vectors, taught)
+        if settings.reconstruct:
+            mask = cast("Tensor", batch["answer_mask"])
+            found = log_probabilities(
+                self.language,
+                prompts,
+                cast("Tensor", batch["answers"]),
+                mask,
+                words=self.opened.words,
+            )
+            parts["reconstruct"] = -settings.reconstruct * found.sum() / mask.sum()
+        if settings.contrast:
+            parts["contrast"] = settings.contrast * info_nce(vectors, taught, temperature=0.05)
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+
+def open_gen(
+    model: str | Path | Source,
+    settings: GenSettings,
+    teacher: Encoder,
+    *,
+    choices: Choices | None = None,
+    lora: Lora | None = None,
+    seed: int = 0,
+) -> AppendedBase:
+    """Open a language model for :class:`Gen`; its layers fit itself and the teacher.
+
+    Args:
+        model: A causal language model's folder, a hub id, or files already found.
+        settings: How many tokens are appended and read.
+        teacher: Whose width the vectors get.
+        choices: What the user says of prompts and length.
+        lora: Train adapters in the backbone, too (the paper's supervised variant: rank 8).
+        seed: Of everything new.
+
+    Raises:
+        RecipeError: As for an export.
+        TrainingError: The model is no causal language model.
+    """
+
+    def head(width: int) -> tuple[Dense, ...]:
+        return (
+            Dense(path="2_Reconstruction", inputs=width, outputs=width),
+            Dense(path="3_Alignment", inputs=width, outputs=teacher.dim),
+        )
+
+    tokens = tuple(f"<question{number}>" for number in range(1, settings.total + 1))
+    appended = Appended(tokens=tokens, read=settings.read, decoded=1)
+    new = NewTokens(appended=appended, head=head, lora=lora, seed=seed)
+    return open_appended(model, new, choices=choices)
