@@ -78,12 +78,11 @@ def mine(
       decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
       decant train contrastive --base my-minilm --pairs mined.jsonl --out tuned
     """
-    from decant.training import Field, Mining, TrainingError, read_table
+    from decant.training import Field, Mining, read_table
     from decant.training import mine as run
 
     mining = Mining(count=negatives, share=share, skip=skip, depth=depth)
-    if out.exists():  # said before anything is embedded
-        raise TrainingError(f"{out} exists; choose another name or delete it")
+    _refuse_existing(out)  # before anything is embedded
     table = read_table(pairs, columns=_columns(columns), needs=(Field.QUERY, Field.POSITIVE))
     done = 0
     with (
@@ -179,6 +178,7 @@ def generate(
         written=_member(Written, written, "--as"),
     )
     kind = _member(Mixed, precision, "--precision")
+    _refuse_existing(out)  # before a model is loaded
     table = read_table(texts, columns=_columns(columns))
     with silenced():
         speaker = Speaker.open(model, precision=kind)
@@ -212,6 +212,13 @@ def _counts(generated: Generated) -> dict[str, str]:
         "left out": f"{generated.empty:,} to which the model said nothing",
         "cut": f"{generated.cut:,} texts were longer than a prompt may be",
     }
+
+
+def _refuse_existing(out: Path) -> None:
+    from decant.training import TrainingError
+
+    if out.exists():
+        raise TrainingError(f"{out} exists; choose another name or delete it")
 
 
 def _facts(mined: Mined) -> dict[str, str]:

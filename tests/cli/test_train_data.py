@@ -149,6 +149,7 @@ def test_bad_input_of_generating_is_refused_and_leaves_nothing(
         (*named, "--model", bundle): "tiny",
         (*named, "--model", speaker, "--template", "no slot"): "where the text stands",
         (*named, "--model", speaker, "--as", "answer"): "none of response, query",
+        (*named, "--model", speaker, "--out", str(pairs)): "exists; choose another name",
         (*named, "--model", speaker, "--chat"): "has no chat template",
         (*named, "--model", speaker): "lower max_new_tokens",
     }
