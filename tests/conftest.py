@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # No test downloads a model: this turns a forgotten hub id into an error at once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Workers share the cores. Torch starts a thread for each core in every one of them, and they wait
+# for each other: on two cores that doubles the time.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
 hypothesis.settings.register_profile(
     "decant", deadline=None, derandomize="CI" in os.environ, print_blob=True
 )
