@@ -72,7 +72,8 @@ def end_token(language: PreTrainedModel) -> int:
         TrainingError: Its configuration names none.
     """
     named = (language.generation_config, language.config)
-    found = next((one for part in named if (one := getattr(part, "eos_token_id", None))), None)
+    said = [getattr(part, "eos_token_id", None) for part in named]
+    found = next((one for one in said if one not in (None, [])), None)
     if isinstance(found, list):
         found = found[0]
     if not isinstance(found, int):

@@ -49,6 +49,7 @@ from decant.training import (
     train,
 )
 from decant.training.distribution_alignment import alignment_loss
+from decant.training.soft_prompts import end_token
 
 SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
 COMPRESSION = CompressionSettings(tokens=3, instruction="say it")
@@ -102,6 +103,19 @@ def states_of(objective: Objective, string: str) -> Tensor:
     with torch.no_grad():
         found = objective.model.backbone(torch.tensor([ids])).last_hidden_state[0]
     return cast("Tensor", found)[-appended.read :]
+
+
+@pytest.mark.parametrize(("said", "end"), [(0, 0), ([0, 2], 0), (2, 2)])
+def test_the_end_token_may_be_the_first_of_the_vocabulary(
+    llama: Path, said: int | list[int], end: int
+) -> None:
+    decoder = frozen_decoder(llama)
+    decoder.generation_config.eos_token_id = None
+    decoder.config.eos_token_id = said
+    assert end_token(decoder) == end
+    decoder.config.eos_token_id = None
+    with pytest.raises(TrainingError, match="names no eos_token_id"):
+        end_token(decoder)
 
 
 def test_compression_is_the_loss_of_saying_the_output_token_by_token(llama: Path) -> None:
