@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from decant.embedders import StoreError
@@ -111,8 +112,10 @@ class EdgeHome:
     def _sweep(self) -> None:
         """Delete what creators and deleters that were killed have left."""
         for path in self.folder.glob(".*.part"):
-            if time.time() - path.stat().st_mtime > _STALE:
-                shutil.rmtree(path, ignore_errors=True)
+            # One that is gone by now was renamed or deleted by another creator or deleter.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STALE:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _occupied(self, name: str) -> StoreError:
         home = self.folder / name

@@ -119,6 +119,14 @@ def test_what_a_killed_creator_left_is_swept_up_later(scratch: Path) -> None:
     assert fresh.exists(), "it may be another creator at work"
 
 
+def test_a_creator_that_ends_while_another_begins_does_not_disturb_it(scratch: Path) -> None:
+    # A name that is listed and cannot be looked at is what the other one leaves in between.
+    (scratch / ".other.1.part").symlink_to(scratch / "renamed by now")
+    with connect(scratch) as store:
+        Collection.create(store, "docs", HashEncoder(16))
+        assert store.names() == ["docs"]
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
