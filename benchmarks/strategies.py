@@ -34,6 +34,7 @@ from decant.embedders import (
     Role,
     Vectors,
     load,
+    peak_memory_mb,
     strategies,
     to_json,
 )
@@ -162,18 +163,9 @@ def _one(options: argparse.Namespace) -> dict[str, object]:
         }
     return {
         "tokens": round(tokens, 1),
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_memory_mb(),
         **{name: round(100 * value, 2) for name, value in scores.items()},
     }
-
-
-def _peak_mb() -> int | None:
-    # Not ru_maxrss: a child starts with its parent's, and the parent has exported.
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    lines = status.read_text(encoding="ascii").splitlines()
-    return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
 
 
 def _texts(data: Path) -> list[str]:

@@ -11,7 +11,7 @@ from decant.embedders import Choices
 
 from .recipe_options import PassagePrompt, QueryPrompt
 from .train_options import RunOptions, ready
-from .training_run import Run, carry_out
+from .training_run import begin
 
 if TYPE_CHECKING:
     from decant.embedders import Encoder
@@ -57,14 +57,7 @@ def compress(
         lora=plan.lora,
         seed=plan.loop.seed,
     )
-    made_run = Run(
-        objective=Compression(opened, plan.objective, frozen_decoder(run.base)),
-        table=run.table(pairs, Compression.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, Compression(opened, plan.objective, frozen_decoder(run.base)), pairs, plan.loop)
 
 
 def align(
@@ -95,14 +88,12 @@ def align(
     loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05)
     plan = run.plan(Plan(objective=AlignmentSettings(), loop=loop))
     opened = open_base(run.base, choices=run.chosen(Choices()), lora=plan.lora, seed=plan.loop.seed)
-    made_run = Run(
-        objective=DistributionAlignment(opened, plan.objective, frozen_decoder(decoder)),
-        table=run.table(pairs, DistributionAlignment.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
+    begin(
+        run,
+        DistributionAlignment(opened, plan.objective, frozen_decoder(decoder)),
+        pairs,
+        plan.loop,
     )
-    carry_out(made_run, as_json=run.json)
 
 
 def gen(
@@ -149,11 +140,4 @@ def _gen(
         lora=plan.lora,
         seed=plan.loop.seed,
     )
-    made_run = Run(
-        objective=Gen(opened, plan.objective, teacher),
-        table=run.table(pairs, Gen.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, Gen(opened, plan.objective, teacher), pairs, plan.loop)

@@ -15,7 +15,7 @@ from .recipe_options import PoolingOption
 from .train_appended import align, compress, gen
 from .train_data import generate, mine
 from .train_options import RunOptions, ready, sharing
-from .training_run import Run, carry_out, held_out_set
+from .training_run import Run, begin, carry_out, held_out_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,14 +117,7 @@ def simcse(
         dropout=dropout,
         seed=plan.loop.seed,
     )
-    made_run = Run(
-        objective=SimCSE(opened, plan.objective),
-        table=run.table(texts, SimCSE.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, SimCSE(opened, plan.objective), texts, plan.loop)
 
 
 def graded(
@@ -146,14 +139,7 @@ def graded(
     plan = run.plan(Plan(objective=GradedSettings(), loop=Loop()))
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
-    made_run = Run(
-        objective=Graded(opened, plan.objective),
-        table=run.table(pairs, Graded.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, Graded(opened, plan.objective), pairs, plan.loop)
 
 
 def distil(
@@ -180,14 +166,7 @@ def distil(
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
     with load(teacher) as encoder:
-        made_run = Run(
-            objective=Distillation(opened, plan.objective, encoder),
-            table=run.table(texts, Distillation.needs),
-            target=run.out,
-            loop=plan.loop,
-            tasks=run.tasks(),
-        )
-        carry_out(made_run, as_json=run.json)
+        begin(run, Distillation(opened, plan.objective, encoder), texts, plan.loop)
 
 
 def sparse(
@@ -223,14 +202,7 @@ def sparse(
         lora=plan.lora,
         seed=plan.loop.seed,
     )
-    made_run = Run(
-        objective=SparseContrastive(language, plan.objective),
-        table=run.table(pairs, SparseContrastive.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, SparseContrastive(language, plan.objective), pairs, plan.loop)
 
 
 def mntp(*, run: RunOptions, texts: Texts) -> None:
@@ -248,14 +220,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     plan = run.plan(Plan(objective=MntpSettings(), loop=loop))
     choices = run.chosen(Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN))
     language = open_language_model(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
-    made_run = Run(
-        objective=Mntp(language, plan.objective),
-        table=run.table(texts, Mntp.needs),
-        target=run.out,
-        loop=plan.loop,
-        tasks=run.tasks(),
-    )
-    carry_out(made_run, as_json=run.json)
+    begin(run, Mntp(language, plan.objective), texts, plan.loop)
 
 
 for _command in (contrastive, simcse, graded, distil, sparse, mntp, compress, align, gen):

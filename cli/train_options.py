@@ -83,16 +83,19 @@ class RunOptions:
         from decant.training import Lora, read_plan
 
         plan = start if self.settings is None else read_plan(self.settings, start)
-        loop = plan.loop
+        loop, lora = plan.loop, plan.lora
+        if self.lora is not None:
+            lora = replace(lora or Lora(), rank=self.lora, alpha=2 * self.lora)
+        rate = self.learning_rate
         return replace(
             plan,
-            lora=plan.lora if self.lora is None else Lora(rank=self.lora, alpha=2 * self.lora),
+            lora=lora,
             loop=replace(
                 loop,
                 batch_size=self.batch_size or loop.batch_size,
                 epochs=self.epochs or loop.epochs,
                 max_steps=self.max_steps or loop.max_steps,
-                learning_rate=self.learning_rate or loop.learning_rate,
+                learning_rate=loop.learning_rate if rate is None else rate,
                 seed=loop.seed if self.seed is None else self.seed,
             ),
         )

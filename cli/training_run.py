@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from decant.evaluation import RetrievalSet, Standing, SystemResult, Task
     from decant.training import DataReport, Look, Loop, Objective, Report, Table
 
+    from .train_options import RunOptions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -44,6 +46,18 @@ class Run:
     target: Path
     loop: Loop
     tasks: Sequence[Task]
+
+
+def begin(options: RunOptions, objective: Objective, files: Sequence[Path], loop: Loop) -> None:
+    """Read what an objective learns from, and carry the run out as the options say."""
+    run = Run(
+        objective=objective,
+        table=options.table(files, objective.needs),
+        target=options.out,
+        loop=loop,
+        tasks=options.tasks(),
+    )
+    carry_out(run, as_json=options.json)
 
 
 def carry_out(run: Run, *, as_json: bool) -> None:

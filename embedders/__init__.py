@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .layer_mix import LayerMix as LayerMix
     from .lexicon import Lexicon as Lexicon
     from .lexicon import Weighting as Weighting
+    from .machine import peak_memory_mb as peak_memory_mb
     from .machine import processor as processor
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
@@ -221,6 +222,7 @@ _SHARED = {
     "overlaid": "jsonio",
     "pad": "batching",
     "pad_id": "resolution",
+    "peak_memory_mb": "machine",
     "placement": "onnx_session",
     "pooled_model": "torch_loading",
     "processor": "machine",

@@ -36,6 +36,17 @@ def machine_name(provider: str, *, device: int = 0) -> str:
     return f"{processor()}, {available_cores()} cores"
 
 
+def peak_memory_mb() -> int | None:
+    """Return the most memory this process held, in 2**20 bytes; None where the system hides it."""
+    # Not ru_maxrss: a child starts with its parent's.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = status.read_text(encoding="ascii").splitlines()
+    held = next(line for line in lines if line.startswith("VmHWM"))
+    return round(int(held.split()[1]) / 1024)
+
+
 def _gpu(device: int) -> str:
     tool = shutil.which("nvidia-smi")
     if tool is None:

@@ -20,12 +20,10 @@ from decant.embedders import (
     Choices,
     Dense,
     Pooling,
-    RecipeError,
     Source,
     Span,
     TextTokenizer,
     find_source,
-    load_language_model,
     load_tokenizer,
     make_head,
     need,
@@ -37,6 +35,7 @@ from decant.embedders import (
 
 from .base import Base, Batch
 from .errors import TrainingError
+from .language import load_with_head
 from .settings import Lora
 
 if TYPE_CHECKING:
@@ -113,13 +112,7 @@ def open_appended(
         raise TrainingError(f"{source.base} is no causal model, and decoding its states needs one")
     vocabulary = load_tokenizer(source.folder)
     ids = _added(vocabulary, new.appended.tokens, source.base)
-    try:
-        backbone, language = load_language_model(source.folder, plain.attention)
-    except RecipeError as error:
-        raise TrainingError(
-            f"{source.base} has no language-model head, which this method needs; give a causal "
-            f"language model's folder ({error})"
-        ) from error
+    backbone, language = load_with_head(source, plain.attention)
     head = () if new.head is None else new.head(language.config.hidden_size)
     own = Choices(
         pooling=Pooling.MEAN,

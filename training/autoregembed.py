@@ -19,17 +19,16 @@ from decant.embedders import (
     Attention,
     Choices,
     Prompt,
-    RecipeError,
     Role,
     Source,
     TextTokenizer,
     find_source,
-    load_language_model,
 )
 
 from .appended_base import AppendedBase, NewTokens, open_appended
 from .base import Base, Batch
 from .errors import TrainingError
+from .language import load_with_head
 from .objective import Inputs, Objective
 from .row import Field, Row
 from .settings import Lora
@@ -92,6 +91,14 @@ class Compression(Objective):
         super().train(mode)
         self.decoder.eval()
         return self
+
+    def takes_instructions(self) -> bool:
+        """Tell that each row may have its own."""
+        return True
+
+    def beside(self) -> dict[str, str]:
+        """Return the decoder's revision."""
+        return {"decoder": revision_of(self.decoder)}
 
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise contexts, each with its instruction, and outputs."""
@@ -182,10 +189,11 @@ def frozen_decoder(model: str | Path | Source) -> PreTrainedModel:
         TrainingError: The folder is no causal language model.
     """
     source = model if isinstance(model, Source) else find_source(model)
-    try:
-        _, language = load_language_model(source.folder, Attention.CAUSAL)
-    except RecipeError as error:
-        raise TrainingError(
-            f"{source.base} has no language-model head, without which nothing is decoded ({error})"
-        ) from error
+    _, language = load_with_head(source, Attention.CAUSAL)
     return language.requires_grad_(requires_grad=False)
+
+
+def revision_of(model: PreTrainedModel) -> str:
+    """Return the revision of the folder that a model was loaded from; '' if it was made in code."""
+    folder = model.name_or_path
+    return find_source(folder).revision if folder and Path(folder).is_dir() else ""

@@ -7,7 +7,6 @@ the vectors that the trained model gave.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -265,11 +264,6 @@ def copy_tokenizer(source: Path, target: Path) -> None:
     length = source / "sentence_bert_config.json"
     if length.exists():
         shutil.copyfile(length, target / length.name)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write readable JSON."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _dense(given: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -90,6 +90,10 @@ class Contrastive(Objective):
                 f"widths {list(settings.widths)} exceed the model's {base.model.dim} dimensions"
             )
 
+    def takes_instructions(self) -> bool:
+        """Tell whether the model has a template for them."""
+        return self.model.recipe.instruction is not None
+
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""
         return collated_pairs(self.base, rows, symmetric=self.settings.symmetric)

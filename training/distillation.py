@@ -77,6 +77,10 @@ class Distillation(Objective):
                 f"{base.model.dim}; take lesson = 'scores', or a teacher of the student's width"
             )
 
+    def beside(self) -> dict[str, str]:
+        """Return the digest of the teacher's recipe."""
+        return {"teacher": self.teacher.recipe.digest()}
+
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise a batch for the student, and let the teacher encode it."""
         queries = [row.query for row in rows]

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from decant.embedders import read_states
 
-from .autoregembed import MEANS, Instructed
+from .autoregembed import MEANS, Instructed, revision_of
 from .base import Base, Batch
 from .errors import DataError, TrainingError
 from .objective import Inputs, Objective
@@ -146,6 +146,10 @@ class DistributionAlignment(Objective):
         super().train(mode)
         self.decoder.eval()
         return self
+
+    def beside(self) -> dict[str, str]:
+        """Return the decoder's revision."""
+        return {"decoder": revision_of(self.decoder)}
 
     def check(self, table: Table) -> None:
         """Refuse rows with fewer negatives than the settings ask for."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from decant.embedders import (
+    Attention,
     Choices,
     RecipeError,
     Source,
@@ -86,13 +87,7 @@ def open_language_model(
     if source.adapters:
         raise TrainingError("merge adapters into a model first, then train it")
     recipe = resolve(source, choices, strategy=strategy)
-    try:
-        backbone, whole = load_language_model(source.folder, recipe.attention)
-    except RecipeError as error:
-        raise TrainingError(
-            f"{source.base} has no language-model head, which this method needs; give a causal "
-            f"language model's folder ({error})"
-        ) from error
+    backbone, whole = load_with_head(source, recipe.attention)
     lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
     pooled = pooled_model(source.folder, recipe, backbone, lexical=lexical, fold=False)
     tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
@@ -104,3 +99,18 @@ def open_language_model(
         lexical.requires_grad_(requires_grad=False)
         backbone.get_input_embeddings().requires_grad_(requires_grad=False)
     return LanguageBase(whole=whole, base=learnt)
+
+
+def load_with_head(source: Source, attention: Attention) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Load a model with its head, see :func:`load_language_model`: the base model and the whole.
+
+    Raises:
+        TrainingError: The folder has no head, or does not load.
+    """
+    try:
+        return load_language_model(source.folder, attention)
+    except RecipeError as error:
+        raise TrainingError(
+            f"{source.base} has no language-model head, which this method needs; give a causal "
+            f"language model's folder ({error})"
+        ) from error

@@ -91,6 +91,10 @@ class Gen(Objective):
         linears = [layer for layer in self.model.head if isinstance(layer, nn.Linear)]
         self.reconstruction, self.alignment = linears
 
+    def beside(self) -> dict[str, str]:
+        """Return the digest of the teacher's recipe."""
+        return {"teacher": self.teacher.recipe.digest()}
+
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise questions and answers, and let the teacher encode the answers."""
         answers = [(row.positive or "").strip() for row in rows]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from decant.embedders import Recipe, to_json
+from decant.embedders import Recipe, peak_memory_mb, to_json, write_atomically
 
 from .curves import draw_curves
 from .errors import DataError, TrainingError
@@ -120,6 +120,12 @@ def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> N
             f"{', '.join(map(str, table.paths))}: {len(table)} rows{tasks} do not fill one batch "
             f"of {loop.batch_size}; give more rows or a smaller batch_size"
         )
+    if table.instructed.any() and not objective.takes_instructions():
+        first = table[int(table.instructed.argmax())]
+        raise DataError(
+            f"{first.place}: there is an instruction, which this method has no place for with "
+            f"{objective.base.source.base}; leave the column out, or write it into the queries"
+        )
     objective.check(table)
 
 
@@ -139,22 +145,21 @@ class _Run:
 
 def _same_run(path: Path, objective: Objective, table: Table, loop: Loop) -> None:
     """Write what a run is, or see that the one that was begun here is the same."""
-    text = to_json(
-        _Run(
-            method=type(objective).__name__,
-            recipe=objective.base.model.recipe,
-            settings=objective.about,
-            lora=objective.base.lora,
-            dropout=objective.base.dropout,
-            loop=loop,
-            rows=len(table),
-            data=table.digest(),
-        )
+    run = _Run(
+        method=type(objective).__name__,
+        recipe=objective.base.model.recipe,
+        settings=objective.about,
+        lora=objective.base.lora,
+        dropout=objective.base.dropout,
+        loop=loop,
+        rows=len(table),
+        data=table.digest(),
     )
+    asked = {**json.loads(to_json(run)), **objective.beside()}
     if not path.exists():
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, to_json(asked))
         return
-    held, asked = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+    held = json.loads(path.read_text(encoding="utf-8"))
     if other := [name for name in asked if held.get(name) != asked[name]]:
         raise TrainingError(
             f"{path.parent} holds a run that was begun with other {', '.join(other)}; delete the "
@@ -191,8 +196,4 @@ def _report(runner: Runner, objective: Objective, target: Path) -> Report:
 def _peak_mb() -> int | None:
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20)
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    lines = status.read_text(encoding="ascii").splitlines()
-    return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
+    return peak_memory_mb()

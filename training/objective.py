@@ -56,12 +56,23 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return ``loss``, a scalar, and the parts that it is made of, for the log."""
 
+    def takes_instructions(self) -> bool:
+        """Tell whether rows may have an instruction; data that have one are refused otherwise."""
+        return False
+
     def check(self, table: Table) -> None:
         """Refuse data from which nothing can be learnt, before the first step.
 
         Raises:
             DataError: Says what is wrong and what to do.
         """
+
+    def beside(self) -> dict[str, str]:
+        """Return what else decides a run: the other models in it, by what they are to it.
+
+        Each with what tells it from others; a run is resumed only with the same ones.
+        """
+        return {}
 
     def prepare(self, table: Table, folder: Path, *, batch_size: int) -> None:
         """Do once, before the first step, what the untrained model is needed for.

@@ -40,6 +40,10 @@ class SimCSE(Contrastive):
                 "some (dropout = 0.1 for encoders, 0.3 for LLM2Vec)"
             )
 
+    def takes_instructions(self) -> bool:
+        """Tell that texts are passages here, which have none."""
+        return False
+
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise a batch; both passes read the same tokens."""
         texts = [row.query for row in rows]

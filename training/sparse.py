@@ -71,6 +71,10 @@ class SparseContrastive(Objective):
                 "vectors; open it with one (strategy 'splade')"
             )
 
+    def takes_instructions(self) -> bool:
+        """Tell whether the model has a template for them."""
+        return self.model.recipe.instruction is not None
+
     def collate(self, rows: Sequence[Row]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""
         return collated_pairs(self.base, rows, symmetric=False)

@@ -18,17 +18,11 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from decant.embedders import (
-    Attention,
-    RecipeError,
-    Source,
-    find_source,
-    load_language_model,
-    load_tokenizer,
-)
+from decant.embedders import Attention, Source, find_source, load_tokenizer
 
 from .errors import TrainingError
 from .generating import SLOT, Answer, Generating
+from .language import load_with_head
 from .settings import Mixed
 
 if TYPE_CHECKING:
@@ -84,13 +78,7 @@ class Speaker:
             TrainingError: It is no causal language model.
         """
         source = find_source(model)
-        try:
-            _, whole = load_language_model(source.folder, Attention.CAUSAL)
-        except RecipeError as error:
-            raise TrainingError(
-                f"{source.base} cannot write: a causal language model with its head is needed "
-                f"({error})"
-            ) from error
+        _, whole = load_with_head(source, Attention.CAUSAL)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         whole.requires_grad_(requires_grad=False)
         cast("nn.Module", whole).to(device, _dtype(precision))

@@ -68,6 +68,7 @@ class Table(Sequence[Row]):
         tasks: For each row, an index into ``task_names``.
         task_names: In the order in which they first stand.
         scores: float32 for each row; NaN where it has none.
+        instructed: For each row, whether it has an instruction.
         repeated: How many rows were left out because an earlier one is equal.
     """
 
@@ -86,6 +87,7 @@ class Table(Sequence[Row]):
         self.tasks = marks.tasks
         self.task_names = marks.names
         self.scores = marks.scores
+        self.instructed = marks.instructed
         self.repeated = repeated
 
     def __len__(self) -> int:
@@ -124,6 +126,7 @@ class _Marks:
     groups: NDArray[np.uint64]
     tasks: NDArray[np.int32]
     scores: NDArray[np.float32]
+    instructed: NDArray[np.bool_]
     contents: NDArray[np.uint64]
     names: tuple[str, ...]
 
@@ -133,6 +136,7 @@ class _Marks:
             groups=self.groups[rows],
             tasks=self.tasks[rows],
             scores=self.scores[rows],
+            instructed=self.instructed[rows],
             contents=self.contents[rows],
         )
 
@@ -159,7 +163,7 @@ def read_table(
     files: list[_File] = []
     places: list[tuple[int, int, int]] = []
     names: dict[str, int] = {}
-    marks: list[tuple[int, int, float]] = []
+    marks: list[tuple[int, int, float, bool]] = []
     hashes: list[int] = []
     for path in map(Path, paths):
         file, begun, line = _opened(path, columns, wanted)
@@ -170,7 +174,8 @@ def read_table(
             places.append((len(files) - 1, start, number))
             task = names.setdefault(row.task, len(names))
             score = np.nan if row.score is None else row.score
-            marks.append((text_hash(row.group or row.positive or row.query), task, score))
+            group = text_hash(row.group or row.positive or row.query)
+            marks.append((group, task, score, row.instruction is not None))
             hashes.append(text_hash(*_said(row)))
     if not places:
         shown = ", ".join(str(file.path) for file in files) or "no file"
@@ -180,9 +185,10 @@ def read_table(
     _, first = np.unique(contents, return_index=True)
     kept = np.sort(first)
     made = _Marks(
-        groups=np.array([group for group, _, _ in marks], np.uint64),
-        tasks=np.array([task for _, task, _ in marks], np.int32),
-        scores=np.array([score for _, _, score in marks], np.float32),
+        groups=np.array([group for group, _, _, _ in marks], np.uint64),
+        tasks=np.array([task for _, task, _, _ in marks], np.int32),
+        scores=np.array([score for _, _, score, _ in marks], np.float32),
+        instructed=np.array([instructed for _, _, _, instructed in marks], np.bool_),
         contents=contents,
         names=tuple(names),
     )

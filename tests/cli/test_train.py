@@ -11,7 +11,9 @@ import pytest
 from command_line import Decant, Ran
 from decant.cli.exits import Exit
 from decant.cli.train_model import train as application
+from decant.cli.train_options import RunOptions
 from decant.embedders import Attention, find_source, load, resolve
+from decant.training import Loop, Lora, MntpSettings, Plan
 from models import save_language_model
 
 WORDS = ("cat", "hat", "whale", "winter", "heat", "end", "white", "then")
@@ -160,6 +162,14 @@ def test_a_causal_model_learns_to_look_both_ways(
     assert resolve(find_source(tmp_path / "tuned")).attention is Attention.BIDIRECTIONAL
 
 
+def test_a_rank_leaves_what_the_settings_say_of_dropout(tmp_path: Path) -> None:
+    file = tmp_path / "lora.toml"
+    file.write_text("[lora]\ndropout = 0.0\n", encoding="utf-8")
+    options = RunOptions(base="any", out=tmp_path / "out", settings=file, lora=4)
+    plan = options.plan(Plan(objective=MntpSettings(), loop=Loop()))
+    assert plan.lora == Lora(rank=4, alpha=8, dropout=0.0)
+
+
 def test_documents_that_are_too_few_are_told_and_leave_nothing(
     decant: Decant, tiny_folder: Path, notes: Path, tmp_path: Path
 ) -> None:
@@ -188,6 +198,14 @@ BAD = {
     "no scores": (("graded",), "pairs.tsv:1: no column is the score"),
     "a teacher that is no bundle": (("distil", "--teacher", "there"), "there"),
     "a base without a head": (("mntp",), "has no language-model head, which this method needs"),
+    "a rate of nothing": (
+        ("contrastive", "--learning-rate", "0"),
+        "learning_rate must be positive",
+    ),
+    "instructions without a place": (
+        ("contrastive", "--pairs", "told.jsonl", "--batch-size", "1"),
+        "there is an instruction, which this method has no place for",
+    ),
     "pairs and a corpus": (("contrastive", "--corpus", "there"), "give --pairs, or --corpus"),
 }
 
@@ -199,6 +217,8 @@ def test_bad_input_is_told_with_its_cure_and_leaves_nothing(
     (tmp_path / "there").mkdir()
     (tmp_path / "lr.toml").write_text("[loop]\nlr = 1\n", encoding="utf-8")
     (tmp_path / "empty.tsv").write_text("query\tpositive\na\tb\nc\t \n", encoding="utf-8")
+    told = [{"query": one, "positive": one * 2, "instruction": "Find it"} for one in "abc"]
+    (tmp_path / "told.jsonl").write_text("\n".join(map(json.dumps, told)), encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     (method, *words), message = BAD[name]
     data = "--texts" if method in ("distil", "mntp") else "--pairs"

@@ -35,6 +35,7 @@ from decant.training import (
     DistributionAlignment,
     Gen,
     GenSettings,
+    Look,
     Loop,
     Lora,
     Margin,
@@ -291,6 +292,33 @@ def test_reference_scores_are_computed_once(stage_one: Path, llama: Path, tmp_pa
     objective.prepare(table, tmp_path, batch_size=3)
     batch = objective.collate(list(table[:2]))
     assert cast("Tensor", batch["reference"]).tolist() == [[7, 7], [7, 7]]
+
+
+def test_a_begun_run_is_refused_with_another_decoder_or_teacher(
+    stage_one: Path, llama: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    changed = frozen_decoder(llama)
+    with torch.no_grad():
+        next(changed.parameters()).add_(0.1)
+    changed.save_pretrained(other)
+    stop = Look(watcher=_stop)
+    loop = Loop(batch_size=2)
+    table = read_table([triplets(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        train(aligned(stage_one, llama), table, tmp_path / "aligned", loop, look=stop)
+    elsewhere = aligned(stage_one, other)
+    with pytest.raises(TrainingError, match="begun with other decoder"):
+        train(elsewhere, table, tmp_path / "aligned", loop)
+    with pytest.raises(KeyboardInterrupt):
+        train(gen(llama), table, tmp_path / "gen", loop, look=stop)
+    wider = gen(llama, dim=16)
+    with pytest.raises(TrainingError, match=r"begun with other.* teacher"):
+        train(wider, table, tmp_path / "gen", loop)
+
+
+def _stop(step: int, steps: int, values: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_both_stages_leave_models_that_can_be_read_back(
