@@ -9,24 +9,37 @@ teacher's vector of the answer is. Nothing is between the two, so a bundle holds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decant.embedders import Appended, Choices, Dense, Encoder, Role, Source
+from decant.embedders import (
+    Appended,
+    Choices,
+    Dense,
+    Encoder,
+    Prompt,
+    Role,
+    Source,
+    TextTokenizer,
+)
 
 from .appended_base import AppendedBase, NewTokens, open_appended
 from .base import Batch
+from .contrastive import names_of, no_negatives
 from .errors import TrainingError
-from .losses import info_nce
+from .losses import info_nce, kept_apart
 from .objective import Inputs, Objective
 from .row import Field, Row
 from .settings import Lora
 from .soft_prompts import end_token, log_probabilities, target_tokens
+
+_REPEAT = "Repeat this text word by word. "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +51,13 @@ class GenSettings:
         read: How many of the last ones are read.
         align: Weight of the distance to the teacher's vector of the answer.
         reconstruct: Weight of the answer's cross-entropy.
-        contrast: Weight of a contrastive loss (InfoNCE, temperature 0.05) among a batch's vectors
-            and its teacher's: the paper's supervised extra; 0 leaves it out.
+        contrast: Weight of a contrastive loss (InfoNCE, temperature 0.05) of a batch's vectors and
+            the teacher's, of answers and hard negatives: a supervised extra; 0 leaves it out.
+        apart: Weight of a margin, another supervised extra: the vectors of two rows, and those of
+            a question and of a hard negative, shall be ``distance`` from each other.
+        distance: Euclidean; 10 in the code. A teacher of unit vectors wants at most 1.
+        repeat: Weight of the distance to the same vector when the answer itself is to be repeated
+            (the code's prompt); the third supervised extra.
         answer_tokens: Of an answer, its end included.
     """
 
@@ -48,15 +66,23 @@ class GenSettings:
     align: float = 1.0
     reconstruct: float = 1.0
     contrast: float = 0.0
+    apart: float = 0.0
+    distance: float = 10.0
+    repeat: float = 0.0
     answer_tokens: int = 512
 
     def __post_init__(self) -> None:
         if not 1 <= self.read <= self.total:
             raise TrainingError(f"1 <= read <= total, got read={self.read} and total={self.total}")
-        if min(self.align, self.reconstruct, self.contrast) < 0:
+        weights = (self.align, self.reconstruct, self.contrast, self.apart, self.repeat)
+        if min(weights) < 0:
             raise TrainingError("weights must not be negative")
-        if self.align == self.reconstruct == self.contrast == 0:
-            raise TrainingError("one of align, reconstruct and contrast must have a weight")
+        if not any(weights):
+            raise TrainingError(
+                "one of align, reconstruct, contrast, apart and repeat must have a weight"
+            )
+        if self.distance <= 0:
+            raise TrainingError(f"distance must be positive, got {self.distance}")
         if self.answer_tokens < 1:
             raise TrainingError(f"answer_tokens must be at least 1, got {self.answer_tokens}")
 
@@ -90,37 +116,54 @@ class Gen(Objective):
         self._end = end_token(opened.language)
         linears = [layer for layer in self.model.head if isinstance(layer, nn.Linear)]
         self.reconstruction, self.alignment = linears
+        self._repeating: TextTokenizer | None = None
+        if settings.repeat:
+            recipe = replace(opened.base.model.recipe, query=Prompt(prefix=_REPEAT))
+            self._repeating = TextTokenizer(opened.base.tokenizer.bare, recipe)
 
     def beside(self) -> dict[str, str]:
         """Return the digest of the teacher's recipe."""
         return {"teacher": self.teacher.recipe.digest()}
 
     def collate(self, rows: Sequence[Row]) -> Inputs:
-        """Tokenise questions and answers, and let the teacher encode the answers."""
+        """Tokenise questions and answers, and let the teacher encode answers and negatives."""
+        settings = self.settings
+        questions = [row.query for row in rows]
         answers = [(row.positive or "").strip() for row in rows]
+        negatives = [text.strip() for row in rows for text in row.negatives]
+        if not (settings.contrast or settings.apart):
+            negatives = []
         ids, mask = target_tokens(
             answers,
             self.base.tokenizer.bare,
             end=self._end,
-            most=self.settings.answer_tokens,
+            most=settings.answer_tokens,
         )
-        taught = torch.from_numpy(self.teacher.encode(answers, role=Role.PASSAGE).dense)
-        if not torch.isfinite(taught).all():
+        taught = self.teacher.encode([*answers, *negatives], role=Role.PASSAGE).dense
+        if not np.isfinite(taught).all():
             raise TrainingError("the teacher gave vectors that are no numbers; check its bundle")
-        questions = self.base.tokens([row.query for row in rows], role=Role.QUERY)
-        return {
-            "questions": cast("Inputs", questions),
+        asked = names_of(questions)
+        found: Inputs = {
+            "questions": cast("Inputs", self.base.tokens(questions, role=Role.QUERY)),
             "answers": ids,
             "answer_mask": mask,
-            "taught": taught,
+            "taught": torch.from_numpy(taught),
+            "equal": no_negatives(asked, names_of([*answers, *negatives]), asked),
         }
+        if settings.apart and negatives:
+            found["negatives"] = cast("Inputs", self.base.tokens(negatives, role=Role.PASSAGE))
+        if self._repeating is not None:
+            rows_again = self._repeating(answers, role=Role.QUERY)
+            found["repeated"] = cast("Inputs", self.base.stacked(rows_again))
+        return found
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss and its parts."""
         settings = self.settings
-        prompts = self.reconstruction(self.opened.states(cast("Batch", batch["questions"])))
-        vectors = self.alignment(prompts.mean(1))  # (B, D)
-        taught = cast("Tensor", batch["taught"])
+        prompts = self._prompts(batch["questions"])
+        vectors = self._vectors(prompts)  # (B, D)
+        every, equal = cast("Tensor", batch["taught"]), cast("Tensor", batch["equal"])
+        taught = every[: len(vectors)]
         parts: dict[str, Tensor] = {}
         if settings.align:
             parts["align"] = settings.align * functional.mse_loss(vectors, taught)
@@ -135,8 +178,27 @@ class Gen(Objective):
             )
             parts["reconstruct"] = -settings.reconstruct * found.sum() / mask.sum()
         if settings.contrast:
-            parts["contrast"] = settings.contrast * info_nce(vectors, taught, temperature=0.05)
+            found = info_nce(vectors, every, temperature=0.05, excluded=equal)
+            parts["contrast"] = settings.contrast * found
+        if settings.apart:
+            others = vectors
+            if "negatives" in batch:
+                others = torch.cat([vectors, self._vectors(self._prompts(batch["negatives"]))])
+            found = kept_apart(vectors, others, distance=settings.distance, excluded=equal)
+            parts["apart"] = settings.apart * found
+        if settings.repeat:
+            again = self._vectors(self._prompts(batch["repeated"]))
+            parts["repeat"] = settings.repeat * functional.mse_loss(again, taught)
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    def _prompts(self, batch: Tensor | Inputs) -> Tensor:
+        """Return what the language model decodes, (B, n, d)."""
+        found: Tensor = self.reconstruction(self.opened.states(cast("Batch", batch)))
+        return found
+
+    def _vectors(self, prompts: Tensor) -> Tensor:
+        found: Tensor = self.alignment(prompts.mean(1))
+        return found
 
 
 def open_gen(

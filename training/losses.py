@@ -41,6 +41,23 @@ def info_nce(
     return functional.cross_entropy(_without(scores, excluded), _own(scores))
 
 
+def kept_apart(vectors: Tensor, others: Tensor, *, distance: float, excluded: Tensor) -> Tensor:
+    """Hold vectors at a distance: LLM2Vec-Gen's margin (arXiv 2603.10913, its code).
+
+    ``mean max(0, distance**2 - |v_i - o_j|**2)`` over the pairs that are not excluded; 0 where
+    there is none.
+
+    Args:
+        vectors: (B, D).
+        others: (P, D).
+        distance: Euclidean.
+        excluded: bool (B, P).
+    """
+    squared = (vectors[:, None] - others[None]).square().sum(-1)  # (B, P)
+    missing = functional.relu(distance**2 - squared).masked_fill(excluded, 0.0)
+    return missing.sum() / (~excluded).sum().clamp_min(1)
+
+
 def improved_info_nce(
     queries: Tensor,
     passages: Tensor,
