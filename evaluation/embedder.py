@@ -113,6 +113,23 @@ def row_lengths(
     return np.asarray(lengths)
 
 
+def known_vectors(
+    embedder: Embedder, texts: Sequence[str], *, role: Role
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the unit vectors of texts, (N, D), and which are known; zeros stand where one is not.
+
+    Errors as :func:`pair_cosines`.
+    """
+    covered = known(embedder, texts)
+    kept: list[int] = np.flatnonzero(covered).tolist()
+    if not kept:
+        return np.zeros((len(texts), 1), np.float32), covered
+    found = unit_vectors(embedder, [texts[at] for at in kept], role=role)
+    rows = np.zeros((len(texts), found.shape[1]), np.float32)
+    rows[kept] = found
+    return rows, covered
+
+
 def known_cosines(
     embedder: Embedder, first: Sequence[str], second: Sequence[str], *, role: Role
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -1,7 +1,8 @@
 """The shape of an embedding space: how narrow, how many directions, how evenly filled.
 
 For unit vectors ``|x - y|^2 = 2 - 2 cos(x, y)``, so everything but the effective rank is a function
-of cosines of pairs, and has an interval over them.
+of cosines of pairs, and has an interval over them. Resampled rows repeat themselves and fill fewer
+directions, so the effective rank is that of blocks of texts, with an interval over blocks.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from numpy.typing import NDArray
 
 from decant.embedders import Role
 
-from .embedder import Embedder, known_cosines, unit_rows
+from .embedder import Embedder, known_cosines, known_vectors, unit_rows
 from .errors import EvaluationError
 from .scores import Cases, Measurement, cases_of, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, Statistic, mean_statistic
 
+_BLOCK = 256
+_MOST_BLOCKS = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """Anisotropy, uniformity and, with related pairs, alignment.
+    """Anisotropy, uniformity, effective rank and, with related pairs, alignment.
+
+    The effective rank is that of 256 texts, the mean over up to 16 disjoint blocks of them; where
+    texts do not fill two, it is left out.
 
     Args:
         name: Of the task.
@@ -59,18 +66,21 @@ class Geometry:
             raise EvaluationError(f"{self.name}: the seed must not be negative, got {self.seed}")
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
-        """Return anisotropy and uniformity over random pairs, then alignment of related ones."""
+        """Return anisotropy, uniformity and effective rank, then alignment of related pairs."""
         draw = np.random.default_rng(self.seed)
         first = draw.integers(len(self.texts), size=self.random_pairs)
         # A step of one or more round the list: never a text with itself.
         second = (first + draw.integers(1, len(self.texts), size=len(first))) % len(self.texts)
-        found, covered = known_cosines(
-            embedder,
-            [self.texts[one] for one in first],
-            [self.texts[two] for two in second],
-            role=self.role,
+        count = min(len(self.texts) // _BLOCK, _MOST_BLOCKS)
+        count = count if count > 1 else 0
+        blocks = draw.permutation(len(self.texts))[: count * _BLOCK].reshape(count, _BLOCK)
+        drawn, places = np.unique(
+            np.concatenate([first, second, blocks.ravel()]), return_inverse=True
         )
-        random = cases_of(np.zeros(len(found)), found, covered=covered)
+        rows, known = known_vectors(embedder, [self.texts[at] for at in drawn], role=self.role)
+        one, two, rest = np.split(places, [len(first), 2 * len(first)])
+        cosines = np.einsum("nd,nd->n", rows[one], rows[two], dtype=np.float64)
+        random = cases_of(np.zeros(len(one)), cosines, covered=known[one] & known[two])
         measured = [
             self._measure(metric, random, statistic)
             for metric, statistic in (
@@ -78,6 +88,15 @@ class Geometry:
                 ("uniformity", uniformity_statistic),
             )
         ]
+        if count:
+            parts = rest.reshape(blocks.shape)
+            whole = np.asarray(known[parts].all(axis=1), np.bool_)
+            ranks = np.zeros(count)
+            ranks[whole] = [effective_rank(rows[part]) for part in parts[whole]]
+            filled = cases_of(np.zeros(count), ranks, covered=whole)
+            measured.append(
+                self._measure(f"effective rank (of {_BLOCK} texts)", filled, mean_statistic)
+            )
         if self.related:
             found, covered = known_cosines(
                 embedder,

@@ -168,6 +168,22 @@ def test_anisotropy_uniformity_and_alignment_are_functions_of_distances() -> Non
     assert alignment.value == pytest.approx(align, abs=1e-5)
 
 
+def test_the_effective_rank_is_that_of_blocks_of_texts() -> None:
+    draw = np.random.default_rng(0)
+    texts = tuple(f"t{number}" for number in range(600))
+    # Four directions, evenly filled, in a space of six.
+    flat = {text: np.eye(6)[draw.integers(4)] for text in texts}
+    measured = Geometry(name="g", texts=texts, random_pairs=50).score(Written(flat))
+    found = measured[2].score
+    assert found.metric == "effective rank (of 256 texts)"
+    assert found.value == pytest.approx(4, abs=0.05)
+    assert found.cases == 2
+    assert found.low <= found.value <= found.high
+    some = {text: vector for text, vector in flat.items() if text != "t7"}
+    left = Geometry(name="g", texts=texts, random_pairs=50).score(Partial(some))[2].score
+    assert (left.cases, left.coverage) in ((1, 0.5), (2, 1.0))
+
+
 def test_alignment_is_left_out_without_related_pairs_and_one_text_is_refused() -> None:
     task = Geometry(name="g", texts=("a b", "b c", "c d"), random_pairs=50)
     assert len(task.score(HashEncoder(dim=16))) == 2
