@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .certificate import Entry as Entry
     from .certificate import Precision as Precision
     from .certificate import TaskScore as TaskScore
+    from .chat_template import chat_template as chat_template
+    from .chat_template import conversation as conversation
     from .choices import Choices as Choices
     from .collating import SPARSE as SPARSE
     from .collating import STATES as STATES
@@ -205,6 +207,8 @@ _SHARED = {
     "TuningReport": "tuner",
     "Tokens": "tokens",
     "available_cores": "runtime",
+    "chat_template": "chat_template",
+    "conversation": "chat_template",
     "candidates": "onnx_session",
     "decant_version": "bundle",
     "diagnose": "doctor",

@@ -33,10 +33,12 @@ _EXAMPLE = 'This sentence : "A jockey riding a horse." means in one word:"Equest
 _SLOTTED = 'This sentence : {slot} "{text}" means in one word:"'
 _IRRELEVANT = 'The irrelevant information of this sentence : "{text}" means in one word:"'
 _ECHO = "Rewrite the sentence: {text}, rewritten sentence: {text}"
+_REPS_SYSTEM = "You are an AI assistant that can understand human language."
 _REPS = (
     '{kind}: "{text}". Use one word to represent the {lower} in a retrieval task. Make sure your '
-    'word is in lowercase. The word is: "'
+    "word is in lowercase."
 )
+_REPS_ANSWER = 'The word is: "'
 
 
 def strategies() -> dict[str, Strategy]:
@@ -96,7 +98,7 @@ def _quoted(template: str, *, layer: int = -1) -> Choices:
     )
 
 
-def _prompted(  # noqa: PLR0913 - a row of the table
+def _prompted(
     name: str,
     purpose: str,
     source: str,
@@ -104,7 +106,6 @@ def _prompted(  # noqa: PLR0913 - a row of the table
     *,
     passes: str = "1",
     adds: str = "a prompt",
-    head: bool = False,
 ) -> Strategy:
     return Strategy(
         name=name,
@@ -114,7 +115,6 @@ def _prompted(  # noqa: PLR0913 - a row of the table
         causal=True,
         passes=passes,
         adds=adds,
-        head=head,
     )
 
 
@@ -144,11 +144,14 @@ def _echo(pooling: Pooling) -> Choices:
     return Choices(query=_ECHO, passage=_ECHO, span=Span.COPY, pooling=pooling)
 
 
-def _promptreps(_: Shape) -> Choices:
-    query, passage = (
-        _REPS.replace("{kind}", kind).replace("{lower}", kind.lower())
-        for kind in ("Query", "Passage")
-    )
+def _promptreps(shape: Shape) -> Choices:
+    def prompt(kind: str) -> str:
+        asked = _REPS.replace("{kind}", kind).replace("{lower}", kind.lower())
+        if shape.converse is None:
+            return f"{asked} {_REPS_ANSWER}"
+        return f"{shape.converse(_REPS_SYSTEM, asked)}{_REPS_ANSWER}"
+
+    query, passage = prompt("Query"), prompt("Passage")
     return Choices(
         query=query,
         passage=passage,
@@ -279,12 +282,15 @@ _PROMPTED = (
     ),
 )
 _SPARSE = (
-    _prompted(
-        "promptreps",
-        "a dense and a sparse vector for retrieval, from one word's prediction",
-        "arXiv 2404.18424, section 3",
-        _promptreps,
+    Strategy(
+        name="promptreps",
+        purpose="a dense and a sparse vector for retrieval, from one word's prediction",
+        source="arXiv 2404.18424, section 3",
+        choose=_promptreps,
+        causal=True,
+        adds="a prompt",
         head=True,
+        chat=True,
     ),
     Strategy(
         name="splade",

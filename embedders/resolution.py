@@ -8,11 +8,13 @@ schemas: up to 5 with ``pooling_mode_*`` booleans, from 6 with ``pooling_mode``)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from . import jsonio
+from .chat_template import chat_template, conversation, without_start
 from .choices import Choices, registered
 from .errors import RecipeError
 from .known_strategies import find_strategy
@@ -20,6 +22,7 @@ from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span
 from .recipe_file import read_choices
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
+from .tokenizer_file import load_tokenizer
 from .weighted_layers import check_linear, weighted_layers
 
 Object: TypeAlias = dict[str, object]
@@ -78,7 +81,10 @@ def resolve(
     if strategy is not None:
         way = find_strategy(strategy)
         check_strategy(way, (choices or Choices()).over(found).attention, source)
-        chosen = way.choose(_shape(source.folder))
+        shape = _shape(source.folder)
+        if way.chat:
+            shape = replace(shape, converse=_conversing(source.folder))
+        chosen = way.choose(shape)
         if chosen.query is not None:
             found = replace(found, instruction=None)  # it belongs to the prompt that goes
         found = chosen.over(found)
@@ -96,6 +102,15 @@ def _shape(folder: Path) -> Shape:
     if layers is None or words is None:
         raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
     return Shape(layers=layers, vocabulary=words)
+
+
+def _conversing(folder: Path) -> Callable[[str, str], str] | None:
+    """Return what writes conversations for a model, if it has a template for them."""
+    tokenizer = load_tokenizer(folder)
+    chat = chat_template(folder, tokenizer)
+    if chat is None:
+        return None
+    return lambda system, user: without_start(conversation(chat, user, system=system), tokenizer)
 
 
 def folder_choices(folder: Path) -> Choices:

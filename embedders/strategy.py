@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What strategies are fitted to: a model's number of layers, and of tokens it knows."""
+    """What strategies are fitted to.
+
+    Args:
+        layers: The model's.
+        vocabulary: How many tokens it knows.
+        converse: Writes a conversation up to the model's answer, from what the system and the user
+            say, by the model's chat template; None: it has none.
+    """
 
     layers: int
     vocabulary: int
+    converse: Callable[[str, str], str] | None = None
 
     def scaled(self, layer: int) -> int:
         """Return the layer that is as deep here as ``layer`` is among 32, at least 1."""
@@ -41,6 +49,7 @@ class Strategy:
         passes: What it costs: passes through the model for each text.
         adds: What it costs: tokens beside the text's own.
         head: Whether it needs the model's language-model head.
+        chat: Whether it asks in a conversation, where the model has a chat template.
 
     >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
     >>> mine.choose(Shape(layers=4, vocabulary=100)).layer
@@ -55,6 +64,7 @@ class Strategy:
     passes: str = "1"
     adds: str = "none"
     head: bool = False
+    chat: bool = False
 
     @property
     def needs(self) -> str:

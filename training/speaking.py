@@ -6,7 +6,6 @@ answers do not depend on the batch that a text is in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,9 +15,16 @@ from typing import TYPE_CHECKING, assert_never, cast
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig
 
-from decant.embedders import Attention, Source, find_source, load_tokenizer
+from decant.embedders import (
+    Attention,
+    Source,
+    chat_template,
+    conversation,
+    find_source,
+    load_tokenizer,
+)
 
 from .errors import TrainingError
 from .generating import SLOT, Answer, Generating
@@ -26,7 +32,7 @@ from .language import load_with_head
 from .settings import Mixed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _FILLER = 0
 
@@ -83,7 +89,7 @@ class Speaker:
         whole.requires_grad_(requires_grad=False)
         cast("nn.Module", whole).to(device, _dtype(precision))
         tokenizer = load_tokenizer(source.folder)
-        chat = _chat(source.folder, tokenizer)
+        chat = chat_template(source.folder, tokenizer)
         return cls(source, whole, tokenizer, chat=chat, precision=precision)
 
     def answer(self, texts: Sequence[str], generating: Generating, *, seed: int) -> list[Answer]:
@@ -164,14 +170,9 @@ class Speaker:
                 f"{self.source.base} has no chat template; leave chat out, and say in a template "
                 "what is asked"
             )
-        # enable_thinking: Qwen3 answers at once, as LLM2Vec-Gen's data; others do not read it.
-        whole = self._chat.apply_chat_template(
-            [{"role": "user", "content": asked}],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=False,
-        )
-        return self._tokenizer.encode(cast("str", whole), add_special_tokens=False).ids
+        # Without thinking, as LLM2Vec-Gen's data.
+        whole = conversation(self._chat, asked)
+        return self._tokenizer.encode(whole, add_special_tokens=False).ids
 
     def _config(self, generating: Generating) -> GenerationConfig:
         config = deepcopy(self._own) if generating.sample else GenerationConfig()
@@ -204,28 +205,3 @@ def _dtype(precision: Mixed) -> torch.dtype:
             return torch.float16
         case _:
             assert_never(precision)
-
-
-def _chat(folder: Path, tokenizer: Tokenizer) -> PreTrainedTokenizerFast | None:
-    """Return what writes conversations, if the folder has a template for them.
-
-    Transformers' own choice of a class may build another tokenizer of the same files; this one
-    only fills in the template.
-    """
-    path = folder / "tokenizer_config.json"
-    held: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    template = held.get("chat_template")
-    alone = folder / "chat_template.jinja"
-    if alone.exists():
-        template = alone.read_text(encoding="utf-8")
-    if isinstance(template, list):  # several by name, as Transformers 4 wrote them
-        named = {str(one["name"]): one["template"] for one in template}
-        template = named.get("default")
-    if not isinstance(template, str):
-        return None
-    special = {
-        name: value["content"] if isinstance(value, dict) else value
-        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
-        if (value := held.get(name)) is not None
-    }
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **special)
