@@ -1,12 +1,14 @@
 """Put a text into its prompt, and find it again among the tokens.
 
 Where a prompt holds the text twice, or a slot, marks part what is tokenised apart. They are spelt
-with Unicode noncharacters, which no text has, and no model sees them.
+with Unicode noncharacters and drawn at random, so that no text has them, and no model sees them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,18 +18,31 @@ from .prompt import Prompt
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-_BREAK = "\ufdd0break\ufdd1"
-_SLOT = "\ufdd0slot\ufdd1"
-
 Place = tuple[int, int]
 """A first position and the one after the last: of characters, or of tokens."""
 
 
-def parting(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy of a tokenizer that splits at the marks."""
-    made = Tokenizer.from_str(tokenizer.to_str())
-    made.add_special_tokens([_BREAK, _SLOT])
-    return made
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """Marks, and a copy of a tokenizer that splits at them.
+
+    Args:
+        tokenizer: The copy.
+        gap: Parts what stands beside it.
+        slot: Stands for a token that no text can hold.
+    """
+
+    tokenizer: Tokenizer
+    gap: str
+    slot: str
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> Self:
+        """Draw marks for a tokenizer, so that no text can be written to hold one."""
+        gap, slot = (f"\ufdd0{token_hex(8)}\ufdd1" for _ in range(2))
+        made = Tokenizer.from_str(tokenizer.to_str())
+        made.add_special_tokens([gap, slot])
+        return cls(made, gap, slot)
 
 
 def marked(prompt: Prompt) -> bool:
@@ -35,25 +50,35 @@ def marked(prompt: Prompt) -> bool:
     return prompt.again is not None or prompt.lead is not None
 
 
-def built(prompt: Prompt, text: str) -> tuple[str, list[Place]]:
-    """Return what is tokenised, and which characters of it are copies of the text."""
-    head = prompt.prefix if prompt.lead is None else f"{prompt.lead}{_SLOT}{prompt.prefix}"
+def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Place]]:
+    """Return what is tokenised, and which characters of it are copies of the text.
+
+    Args:
+        prompt: What stands around the text.
+        text: The text.
+        marks: For a prompt that is :func:`marked`; others do not read them.
+    """
+    if marks is None or not marked(prompt):
+        head = prompt.prefix
+        return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
+    head = prompt.prefix if prompt.lead is None else f"{prompt.lead}{marks.slot}{prompt.prefix}"
     if prompt.again is None:
         return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
-    head = f"{head}{_BREAK}"
-    between = f"{_BREAK}{prompt.again}{_BREAK}"
+    gap = marks.gap
+    head = f"{head}{gap}"
+    between = f"{gap}{prompt.again}{gap}"
     first, second = len(head), len(head) + len(text) + len(between)
-    string = f"{head}{text}{between}{text}{_BREAK}{prompt.suffix}"
+    string = f"{head}{text}{between}{text}{gap}{prompt.suffix}"
     return string, [(first, first + len(text)), (second, second + len(text))]
 
 
 def without_marks(
-    tokenizer: Tokenizer, encoding: Encoding, places: list[Place], *, slot: int | None
+    marks: Marks, encoding: Encoding, places: list[Place], *, slot: int | None
 ) -> tuple[list[int], list[Place]]:
     """Drop breaks, and give the slot the id that the model knows it by.
 
     Args:
-        tokenizer: One that :func:`parting` gave.
+        marks: Of the tokenizer that encoded.
         encoding: Of a string that :func:`built` gave.
         places: Tokens of the text in it.
         slot: That id.
@@ -61,7 +86,9 @@ def without_marks(
     Returns:
         Ids, and the places among them.
     """
-    gap, mark = (cast("int", tokenizer.token_to_id(spelt)) for spelt in (_BREAK, _SLOT))
+    gap, mark = (
+        cast("int", marks.tokenizer.token_to_id(spelt)) for spelt in (marks.gap, marks.slot)
+    )
     ids: list[int] = encoding.ids
     before = np.concatenate([[0], np.cumsum(np.array(ids) == gap)]).tolist()
     known = slot or mark

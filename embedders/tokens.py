@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from .ending import ending
 from .errors import RecipeError
-from .marking import Place, built, marked, parting, text_tokens, without_marks
+from .marking import Marks, Place, built, marked, text_tokens, without_marks
 from .prompt import Prompt, Role
 from .recipe import Recipe, Span
 from .words import content_words
@@ -114,7 +114,7 @@ class TextTokenizer:
         self.recipe = recipe
         self._ending = ending(self.bare, recipe)
         prompts = {recipe.query, recipe.passage, *recipe.further}
-        self._parting = parting(self.bare) if any(map(marked, prompts)) else self.bare
+        self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
         self._words = recipe.lexicon is not None and recipe.lexicon.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
@@ -170,7 +170,7 @@ class TextTokenizer:
             of its characters.
         """
         prompt = self.recipe.prompt(role)
-        string, ((start, _), *_) = built(prompt, text)
+        string, ((start, _), *_) = built(prompt, text, self._marks)
         encoding = self._encoder(prompt).encode(string)
         return [text_tokens(encoding, start + begin, start + end) for begin, end in parts]
 
@@ -201,10 +201,12 @@ class TextTokenizer:
         return prompt
 
     def _encoder(self, prompt: Prompt) -> Tokenizer:
-        return self._parting if marked(prompt) else self.bare
+        if self._marks is None or not marked(prompt):
+            return self.bare
+        return self._marks.tokenizer
 
     def _rows(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
-        strings = [built(prompt, text) for text in texts]
+        strings = [built(prompt, text, self._marks) for text in texts]
         encodings = self._encoder(prompt).encode_batch([string for string, _ in strings])
         return [
             self._row(encoding, copies, limit)
@@ -230,10 +232,10 @@ class TextTokenizer:
     def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
         places = [text_tokens(encoding, *copy) for copy in copies]
         ids: list[int] = encoding.ids
-        if self._parting is not self.bare:
+        if self._marks is not None:
             prepending = self.recipe.prepending
             slot = None if prepending is None else prepending.slot
-            ids, places = without_marks(self._parting, encoding, places, slot=slot)
+            ids, places = without_marks(self._marks, encoding, places, slot=slot)
         if self.recipe.open_end:
             ids = ids[: len(ids) - _closing(encoding)]
         return ids, places
@@ -269,7 +271,7 @@ class TextTokenizer:
         Raises:
             RecipeError: They leave no room for text.
         """
-        string, copies = built(prompt, "a")
+        string, copies = built(prompt, "a", self._marks)
         ids, places = self._found(self._encoder(prompt).encode(string), copies)
         text = sum(stop - start for start, stop in places)
         others = len(ids) - text + len(self._ending)

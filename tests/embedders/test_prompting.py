@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from decant.embedders import (
@@ -83,6 +84,7 @@ def test_echo_cuts_both_copies_alike_and_keeps_the_end(text: str, limit: int) ->
 
 
 @given(TEXTS)
+@example("\ufdd0slot\ufdd1")
 def test_a_slot_is_one_token_that_no_text_has(text: str) -> None:
     plan = Prepending(start=1, stop=2, slot=WORDS)
     slotted = made("go: {slot} [{text}]", prepending=plan)
@@ -161,6 +163,43 @@ def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: P
     assert resolve(source, said, strategy="echo").instruction is None
     with pytest.raises(RecipeError, match="neither a slot nor a second copy"):
         resolve(source, Choices(instruction=INSTRUCTED, eos="</s>"), strategy="echo")
+
+
+_TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}<me>"
+_NO_SYSTEM = "{{ raise_exception('none') if messages[0].role == 'system' }}"
+_SYSTEM = "You are an AI assistant that can understand human language."
+
+
+@pytest.mark.parametrize(
+    ("template", "before"),
+    [
+        ("{{ bos_token }}" + _TURNS, f"<system>{_SYSTEM}<user>"),
+        (_TURNS, f"<system>{_SYSTEM}<user>"),
+        ("{{ date_string }} " + _TURNS, f"26 Jul 2024 <system>{_SYSTEM}<user>"),
+        (_NO_SYSTEM + _TURNS, f"<user>{_SYSTEM}\n\n"),
+    ],
+)
+def test_promptreps_asks_in_a_conversation_where_the_model_has_one(
+    tmp_path: Path, template: str, before: str
+) -> None:
+    folder = save_language_model(tmp_path / "model", "llama", layers=1)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": "<s>", "chat_template": template, "model_max_length": 640}),
+        encoding="utf-8",
+    )
+    found = resolve(find_source(folder), strategy="promptreps")
+    asked = "Use one word to represent the query in a retrieval task. Make sure your word is in "
+    assert found.query == Prompt(
+        prefix=f'{before}Query: "', suffix=f'". {asked}lowercase.<me>The word is: "'
+    )
+    # The tokenizer begins with <s> by itself, and what follows the quotation mark is not its end.
+    (row,) = TextTokenizer(tokenizer(), found)(["hat"], role=Role.QUERY)
+    assert list(row.ids) == [
+        BOS,
+        *piece(found.query.prefix),
+        *piece("hat"),
+        *piece(found.query.suffix),
+    ]
 
 
 def test_words_are_the_texts_own() -> None:
