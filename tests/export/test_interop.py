@@ -29,7 +29,7 @@ FAMILIES = {"bert": "mean", "qwen3": "lasttoken"}
 Float = NDArray[np.float32]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=["bert", pytest.param("qwen3", marks=pytest.mark.slow)])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an encoder, and one of a decoder that reads its last token."""
     family = str(request.param)

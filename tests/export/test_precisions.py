@@ -177,9 +177,15 @@ def test_a_precision_that_loses_too_much_is_refused_and_changes_nothing(tmp_path
     with pytest.raises(ParityError, match="was not converted to w4: one by one"):
         convert(tmp_path / "bundle", "w4")
     assert {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*.*")} == before
+
+
+@pytest.mark.slow
+def test_an_export_with_a_precision_that_loses_too_much_leaves_nothing(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path / "model", "bert")
+    hide_an_outlier(folder)
     with pytest.raises(ParityError, match="w4: one by one"):
-        export(folder, tmp_path / "second", precisions=["w4"])
-    assert not (tmp_path / "second").exists()
+        export(folder, tmp_path / "bundle", precisions=["w4"])
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow

@@ -51,8 +51,6 @@ DENSE: dict[str, Way] = {
     "last": lambda naive, text: naive.states(naive.plain(text))[-1][-1],
     "late-interaction": lambda naive, text: naive.states(naive.plain(text))[-1].mean(0),
 }
-# An export takes long; what this one does not show, the fixture `everything` does.
-QUICK = {"contrastive"}
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +102,9 @@ def test_torch_gives_what_the_naive_reference_gives(llama: Path, name: str) -> N
         np.testing.assert_allclose(dense(encoder), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in DENSE]
-)
+# An export takes long; the fixture `everything` does one of them in every run.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DENSE)
 def test_the_graph_agrees_with_torch_whatever_the_padding(
     llama: Path, tmp_path: Path, name: str
 ) -> None:

@@ -71,7 +71,7 @@ def together(bert: Path, folder: Path, *, chunk: int) -> list[Mapping[str, Tenso
     return [load_file(folder / str(rank)) for rank in range(2)]
 
 
-@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("chunk", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_two_processes_learn_what_one_learns_from_the_whole_batch(
     bert: Path, tmp_path: Path, chunk: int
 ) -> None:

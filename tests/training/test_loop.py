@@ -118,7 +118,7 @@ train(SimCSE(base, ContrastiveSettings()), table, Path(target), loop, look=Look(
 """
 
 
-@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 6])
 def test_a_killed_run_goes_on_to_the_same_weights(
     bert: Path, pairs: Path, tmp_path: Path, step: int
 ) -> None:
