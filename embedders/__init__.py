@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from .certificate import Entry as Entry
     from .certificate import Precision as Precision
     from .certificate import TaskScore as TaskScore
-    from .chat_template import chat_template as chat_template
-    from .chat_template import conversation as conversation
     from .choices import Choices as Choices
     from .collating import SPARSE as SPARSE
     from .collating import STATES as STATES
     from .collating import TOKENS as TOKENS
+    from .conversing import chat_template as chat_template
+    from .conversing import conversation as conversation
     from .doctor import diagnose as diagnose
     from .encoder import Encoder as Encoder
     from .encoder import Output as Output
@@ -207,8 +207,8 @@ _SHARED = {
     "TuningReport": "tuner",
     "Tokens": "tokens",
     "available_cores": "runtime",
-    "chat_template": "chat_template",
-    "conversation": "chat_template",
+    "chat_template": "conversing",
+    "conversation": "conversing",
     "candidates": "onnx_session",
     "decant_version": "bundle",
     "diagnose": "doctor",

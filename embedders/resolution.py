@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from . import jsonio
-from .chat_template import chat_template, conversation, without_start
 from .choices import Choices, registered
+from .conversing import chat_template, conversation, without_start
 from .errors import RecipeError
 from .known_strategies import find_strategy
 from .recipe import Activation, Attention, Dense, Pooling, Recipe, Span

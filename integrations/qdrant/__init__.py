@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .conditions import FieldIn as FieldIn
     from .conditions import Not as Not
     from .conditions import Range as Range
-    from .connect import connect as connect
+    from .connecting import connect as connect
     from .documents import Document as Document
     from .documents import Documents as Documents
     from .documents import Unreadable as Unreadable
@@ -82,7 +82,7 @@ _HOME = {
     "SparseVector": "sparse",
     "Store": "store",
     "Unreadable": "documents",
-    "connect": "connect",
+    "connect": "connecting",
     "read_documents": "documents",
 }
 

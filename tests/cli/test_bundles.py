@@ -180,6 +180,7 @@ def test_a_bundle_is_not_converted_to_bf16(decant: Decant, bundle: Path) -> None
     assert "--precision bf16" in ran.err
 
 
+@pytest.mark.slow
 def test_an_export_adds_the_precisions_that_are_asked_for(
     decant: Decant, tiny_folder: Path
 ) -> None:

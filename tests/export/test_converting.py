@@ -52,7 +52,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
     return done
 
 
-@pytest.mark.parametrize("already", [False, True])
+@pytest.mark.parametrize("already", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_bundle_opens_wherever_converting_was_killed(
     bundle: Path, tmp_path: Path, *, already: bool
 ) -> None:

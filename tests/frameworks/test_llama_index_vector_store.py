@@ -117,6 +117,7 @@ def test_clear_empties_the_collection(trees: DecantVectorStore) -> None:
     assert left(trees) == []
 
 
+@pytest.mark.slow
 def test_get_nodes_gives_more_than_ten_thousand(collection: Collection) -> None:
     store = DecantVectorStore(collection)
     row = collection.encoder.encode(["oak"], role=Role.PASSAGE).dense[0].tolist()

@@ -200,6 +200,8 @@ def test_every_public_name_can_be_imported_and_is_shown_to_type_checkers(package
     for name in public:
         assert hasattr(module, name)
         assert name in dir(module)
+    homes: dict[str, str] = vars(module).get("_HOME", {})
+    assert not set(homes) & set(homes.values()), "a module would hide what has its name"
     with pytest.raises(AttributeError):
         _ = module.no_such_name  # type: ignore[attr-defined,unused-ignore]
     file = ROOT.joinpath(*package.split(".")[1:], "__init__.py")
@@ -212,4 +214,4 @@ def test_every_public_name_can_be_imported_and_is_shown_to_type_checkers(package
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert shown == set(vars(module).get("_HOME", {}))
+    assert shown == set(homes)

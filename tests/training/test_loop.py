@@ -101,44 +101,51 @@ def test_the_same_seed_gives_the_same_weights(bert: Path, table: Table, tmp_path
 
 
 _RUN = """
-import sys
-from dataclasses import replace
+import sys, time
 from pathlib import Path
 from decant.training import *
-model, pairs, target, slow = sys.argv[1:]
-table = read_table([pairs])
+model, pairs, target, pause = sys.argv[1:]
+def watch(step, steps, values):
+    print(step, flush=True)
+    time.sleep(float(pause))
 base = open_base(model, dropout=0.2, lora=Lora(rank=2))
 loop = Loop(batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2, accumulate=2)
-def watch(step, steps, values):
-    if slow == "slow":
-        import time
-        print(step, flush=True)
-        time.sleep(0.3)
-train(SimCSE(base, ContrastiveSettings()), table, Path(target), loop, look=Look(watcher=watch))
+objective, table = SimCSE(base, ContrastiveSettings()), read_table([pairs])
+train(objective, table, Path(target), loop, look=Look(watcher=watch))
 """
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bert: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what the run leaves that nobody kills; in a process like those that are killed."""
+    target = tmp_path_factory.mktemp("undisturbed") / "whole"
+    subprocess.run(_run_of(bert, pairs, target), check=True, capture_output=True)
+    return target
+
+
+def _run_of(bert: Path, pairs: Path, target: Path, *, pause: float = 0.0) -> list[str]:
+    return [sys.executable, "-c", _RUN, str(bert), str(pairs), str(target), str(pause)]
 
 
 @pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 6])
 def test_a_killed_run_goes_on_to_the_same_weights(
-    bert: Path, pairs: Path, tmp_path: Path, step: int
+    bert: Path, pairs: Path, undisturbed: Path, tmp_path: Path, step: int
 ) -> None:
-    def arguments(name: str, pace: str) -> list[str]:
-        return [sys.executable, "-c", _RUN, str(bert), str(pairs), str(tmp_path / name), pace]
-
-    subprocess.run(arguments("whole", "fast"), check=True, capture_output=True)
-    with subprocess.Popen(arguments("cut", "slow"), stdout=subprocess.PIPE, text=True) as running:
+    target = tmp_path / "cut"
+    begun = _run_of(bert, pairs, target, pause=0.3)
+    with subprocess.Popen(begun, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if int(line) >= step:
                 break
         time.sleep(0.1)
         os.kill(running.pid, signal.SIGKILL)
-    assert not (tmp_path / "cut").exists()
+    assert not target.exists()
     assert list((tmp_path / "cut.partial/checkpoints").glob("checkpoint-*"))
-    subprocess.run(arguments("cut", "fast"), check=True, capture_output=True)
-    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    subprocess.run(_run_of(bert, pairs, target), check=True, capture_output=True)
+    whole, cut = (load_file(one / "model.safetensors") for one in (undisturbed, target))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    losses = [[line["loss"] for line in logged(tmp_path / name)] for name in ("whole", "cut")]
+    losses = [[line["loss"] for line in logged(one)] for one in (undisturbed, target)]
     assert losses[0] == losses[1]
 
 
