@@ -1,8 +1,11 @@
 """Peak memory of training methods on one model shape, and what chunks and recomputing save.
 
-A seeded Llama of 27 million weights (8 layers of width 512), 64 rows of up to 128 tokens a step,
+A seeded Llama of 27 million weights (8 layers of width 512), 64 rows of up to 64 tokens a step,
 two steps, each case in a process of its own that measures itself. Weights, gradients and both
 moments of AdamW are in it, as is what importing takes (about 400 MB).
+
+glibc keeps what is freed in pieces, and by its own defaults the peak is that of its heap and not of
+training: ``--threshold`` gives large tensors back at once (0 leaves glibc as it is).
 
 For example:
 python experiments/memory.py
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,7 +51,7 @@ from decant.training import (
 
 _WORDS = 4096
 _ROWS = 64
-_TOKENS = 128
+_TOKENS = 64
 _MEAN = Choices(pooling=Pooling.MEAN, max_tokens=_TOKENS)
 _BOTH_WAYS = Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN, max_tokens=_TOKENS)
 
@@ -97,6 +101,8 @@ _CASES: dict[str, tuple[Callable[[Path], Objective], bool]] = {
 def main() -> None:
     """Measure every case, or one of them and print JSON."""
     made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--cases", help="a part of their names; all by default", default="")
+    made.add_argument("--threshold", help="bytes from which tensors are given back", default=2**20)
     made.add_argument("--one", help=argparse.SUPPRESS)
     made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = made.parse_args()
@@ -108,9 +114,12 @@ def main() -> None:
         _write_model(folder / "model")
         _write_rows(folder / "rows.jsonl")
         print("| case | peak MB | weights trained |", "|---|---:|---:|", sep="\n", flush=True)
-        for name in _CASES:
+        held = dict(os.environ)
+        if int(options.threshold):
+            held["MALLOC_MMAP_THRESHOLD_"] = str(options.threshold)
+        for name in (name for name in _CASES if options.cases in name):
             command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=held)
             found = json.loads(done.stdout.splitlines()[-1])
             print(f"| {name} | {found['peak_mb']:,} | {found['trained']:,} |", flush=True)
 
