@@ -11,11 +11,12 @@ import typer
 from decant.embedders import Attention, Choices, DecantError, Pooling
 
 from .exits import guarded
+from .held_out import held_out_task
 from .recipe_options import PoolingOption
 from .train_appended import align, compress, gen
 from .train_data import generate, mine
 from .train_options import RunOptions, ready, sharing
-from .training_run import Run, begin, carry_out, held_out_set
+from .training_run import Run, begin, carry_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,11 +81,9 @@ def contrastive(
         table = run.table(files, Contrastive.needs)
         tasks = run.tasks()
         if held_out:
-            from decant.evaluation import Retrieval
-
             sides = split(table, share=held_out, seed=plan.loop.seed)
             table = sides.train
-            tasks.insert(0, Retrieval(data=held_out_set(sides.held_out)))
+            tasks.insert(0, held_out_task(sides.held_out))
         made_run = Run(
             objective=objective, table=table, target=run.out, loop=plan.loop, tasks=tasks
         )

@@ -23,7 +23,7 @@ from .views import show_facts
 
 if TYPE_CHECKING:
     from decant.embedders import TorchEncoder
-    from decant.evaluation import RetrievalSet, Standing, SystemResult, Task
+    from decant.evaluation import Standing, SystemResult, Task
     from decant.training import DataReport, Look, Loop, Objective, Report, Table
 
     from .train_options import RunOptions
@@ -176,23 +176,3 @@ def show_data(report: DataReport) -> None:
         cells = (f"{one.median:,}", f"{one.most:,}", f"{one.longest:,}", f"{one.cut:.1%}")
         table.add_row(Text(kind), *cells)
     messages().print(table)
-
-
-def held_out_set(table: Table) -> RetrievalSet:
-    """Return the held-out pairs as a retrieval set: passages are positives and hard negatives."""
-    from decant.evaluation import RetrievalSet
-
-    numbers: dict[str, str] = {}
-    queries: dict[str, str] = {}
-    judgements: dict[str, dict[str, int]] = {}
-    asked: dict[str, str] = {}
-    for row in table:
-        for text in (row.positive or "", *row.negatives):
-            numbers.setdefault(text, f"d{len(numbers)}")
-        query = asked.setdefault(row.query, f"q{len(asked)}")
-        queries[query] = row.query
-        judgements.setdefault(query, {})[numbers[row.positive or ""]] = 1
-    documents = {number: text for text, number in numbers.items()}
-    return RetrievalSet(
-        name="held out", documents=documents, queries=queries, judgements=judgements
-    )

@@ -1,0 +1,71 @@
+"""Held-out pairs are asked as training asks them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decant.cli.held_out import held_out_task
+from decant.embedders import Role, Vectors
+from decant.training import Field, read_table
+
+ROWS: list[dict[str, object]] = [
+    {"query": "one", "positive": "first", "instruction": "find A", "negatives": ["second"]},
+    {"query": "two", "positive": "second"},
+    {"query": "three", "positive": "third", "instruction": "find B"},
+    {"query": "one", "positive": "third", "instruction": "find A"},
+]
+
+
+class Spy:
+    """Gives a vector that depends on the instruction, and notes what it was asked."""
+
+    dim = 4
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Role, str | None]] = []
+
+    def encode(
+        self, texts: Iterable[str], *, role: Role, instruction: str | None = None
+    ) -> Vectors:
+        listed = list(texts)
+        self.asked += [(text, role, instruction) for text in listed]
+        seeds = [sum(f"{text}{instruction or ''}".encode()) for text in listed]
+        rows = [np.random.default_rng(seed).normal(size=self.dim) for seed in seeds]
+        return Vectors(dense=np.array(rows, np.float32))
+
+
+@pytest.mark.parametrize("instructed", [True, False])
+def test_each_query_is_asked_with_the_instruction_of_its_row(
+    tmp_path: Path, *, instructed: bool
+) -> None:
+    rows = [
+        {name: value for name, value in row.items() if instructed or name != "instruction"}
+        for row in ROWS
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    task = held_out_task(read_table([file], needs=(Field.QUERY, Field.POSITIVE)))
+    assert task.name == "held out"
+    spy = Spy()
+    measured = task.score(spy)
+    queries = {text: said for text, role, said in spy.asked if role is Role.QUERY}
+    told = {"one": "find A", "two": None, "three": "find B"}
+    assert queries == (told if instructed else dict.fromkeys(told))
+    passages = {(text, said) for text, role, said in spy.asked if role is Role.PASSAGE}
+    assert passages == {("first", None), ("second", None), ("third", None)}
+    assert measured[0].score.metric == "nDCG@10"
+    assert measured[0].score.cases == 3
+    # Rows are put back in the order of the queries.
+    alone = spy.encode(["three"], role=Role.QUERY, instruction=queries["three"]).dense
+    if instructed:
+        from decant.cli.held_out import _Instructed
+
+        found = _Instructed(spy, task.instructions).encode(  # type: ignore[arg-type]
+            ["one", "two", "three"], role=Role.QUERY
+        )
+        np.testing.assert_array_equal(found.dense[2:], alone)
