@@ -31,7 +31,7 @@ test: $(DEV)  ## run all tests but slow, gpu and live ones
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
-	$(BIN)/pytest -m "slow and not gpu and not live" $(PYTEST_FLAGS)
+	$(BIN)/pytest -m "slow and not gpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
 test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
