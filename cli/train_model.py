@@ -11,7 +11,6 @@ import typer
 from decant.embedders import Attention, Choices, DecantError, Pooling
 
 from .exits import guarded
-from .held_out import held_out_task
 from .recipe_options import PoolingOption
 from .train_appended import align, compress, gen
 from .train_data import generate, mine
@@ -81,6 +80,8 @@ def contrastive(
         table = run.table(files, Contrastive.needs)
         tasks = run.tasks()
         if held_out:
+            from .held_out import held_out_task
+
             sides = split(table, share=held_out, seed=plan.loop.seed)
             table = sides.train
             tasks.insert(0, held_out_task(sides.held_out))

@@ -59,11 +59,10 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
     turns = [{"role": "user", "content": user}]
     if system is None:
         return _rendered(chat, turns)
-    from jinja2 import TemplateError
-
+    refused = need("jinja2", extra="export").TemplateError
     try:
         return _rendered(chat, [{"role": "system", "content": system}, *turns])
-    except TemplateError:
+    except refused:
         return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
 
 
