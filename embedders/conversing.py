@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from .errors import need
+from . import jsonio
+from .errors import RecipeError, need
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,21 +25,24 @@ def chat_template(folder: Path, tokenizer: Tokenizer) -> PreTrainedTokenizerFast
     only fills in the template.
 
     Raises:
+        RecipeError: ``tokenizer_config.json`` is damaged.
         MissingExtra: There is a template, and transformers is not installed.
     """
     path = folder / "tokenizer_config.json"
-    held: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    held = jsonio.read_object(path, error=RecipeError) if path.exists() else {}
     template = held.get("chat_template")
     alone = folder / "chat_template.jinja"
     if alone.exists():
         template = alone.read_text(encoding="utf-8")
     if isinstance(template, list):  # several by name, as Transformers 4 wrote them
-        named = {str(one["name"]): one["template"] for one in template}
-        template = named.get("default")
+        listed = [one for one in template if isinstance(one, dict)]
+        template = next(
+            (one.get("template") for one in listed if one.get("name") == "default"), None
+        )
     if not isinstance(template, str):
         return None
     special = {
-        name: value["content"] if isinstance(value, dict) else value
+        name: value.get("content") if isinstance(value, dict) else value
         for name in ("bos_token", "eos_token", "unk_token", "pad_token")
         if (value := held.get(name)) is not None
     }
@@ -54,23 +58,35 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
     Args:
         chat: What :func:`chat_template` gave.
         user: The user's turn.
-        system: What stands above it; where the template knows no such turn, it begins the user's.
+        system: What stands above it; where the template refuses or drops such a turn, it begins
+            the user's.
+
+    Raises:
+        RecipeError: The template is damaged, or refuses a user's turn.
     """
     turns = [{"role": "user", "content": user}]
     if system is None:
         return _rendered(chat, turns)
-    refused = need("jinja2", extra="export").TemplateError
-    try:
-        return _rendered(chat, [{"role": "system", "content": system}, *turns])
-    except refused:
-        return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
+    with suppress(RecipeError):
+        found = _rendered(chat, [{"role": "system", "content": system}, *turns])
+        if system in found:
+            return found
+    return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
 
 
 def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str:
-    # enable_thinking: Qwen3 answers at once; others do not read it.
-    found = chat.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False, date_string=_DAY
-    )
+    refused = need("jinja2", extra="export").TemplateError
+    try:
+        # enable_thinking: Qwen3 answers at once; others do not read it.
+        found = chat.apply_chat_template(
+            turns,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            date_string=_DAY,
+        )
+    except refused as error:
+        raise RecipeError(f"the model's chat template cannot be used: {error}") from error
     return cast("str", found)
 
 

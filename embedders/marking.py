@@ -58,11 +58,10 @@ def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Pla
         text: The text.
         marks: For a prompt that is :func:`marked`; others do not read them.
     """
-    if marks is None or not marked(prompt):
-        head = prompt.prefix
-        return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
-    head = prompt.prefix if prompt.lead is None else f"{prompt.lead}{marks.slot}{prompt.prefix}"
-    if prompt.again is None:
+    head = prompt.prefix
+    if marks is not None and prompt.lead is not None:
+        head = f"{prompt.lead}{marks.slot}{head}"
+    if marks is None or prompt.again is None:
         return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
     gap = marks.gap
     head = f"{head}{gap}"

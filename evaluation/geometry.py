@@ -28,7 +28,7 @@ class Geometry:
     """Anisotropy, uniformity, effective rank and, with related pairs, alignment.
 
     The effective rank is that of 256 texts, the mean over up to 16 disjoint blocks of them; where
-    texts do not fill two, it is left out.
+    texts do not fill two, or the embedder knows no block whole, it is left out.
 
     Args:
         name: Of the task.
@@ -88,9 +88,9 @@ class Geometry:
                 ("uniformity", uniformity_statistic),
             )
         ]
-        if count:
-            parts = rest.reshape(blocks.shape)
-            whole = np.asarray(known[parts].all(axis=1), np.bool_)
+        parts = rest.reshape(blocks.shape)
+        whole = np.asarray(known[parts].all(axis=1), np.bool_)
+        if whole.any():
             ranks = np.zeros(count)
             ranks[whole] = [effective_rank(rows[part]) for part in parts[whole]]
             filled = cases_of(np.zeros(count), ranks, covered=whole)

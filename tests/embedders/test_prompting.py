@@ -177,6 +177,7 @@ _SYSTEM = "You are an AI assistant that can understand human language."
         (_TURNS, f"<system>{_SYSTEM}<user>"),
         ("{{ date_string }} " + _TURNS, f"26 Jul 2024 <system>{_SYSTEM}<user>"),
         (_NO_SYSTEM + _TURNS, f"<user>{_SYSTEM}\n\n"),
+        (_TURNS.replace("messages %}", "messages if m.role == 'user' %}"), f"<user>{_SYSTEM}\n\n"),
     ],
 )
 def test_promptreps_asks_in_a_conversation_where_the_model_has_one(
@@ -200,6 +201,24 @@ def test_promptreps_asks_in_a_conversation_where_the_model_has_one(
         *piece("hat"),
         *piece(found.query.suffix),
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('{"chat_template": "{% for"}', "chat template cannot be used"),
+        ('{"chat_template": "{{ raise_exception(\'no\') }}"}', "chat template cannot be used: no"),
+        ('{"chat_template": "always the same"}', r"holds \{text\} exactly once"),
+        ('{"chat_template": ', "tokenizer_config.json"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_told(
+    tmp_path: Path, config: str, said: str
+) -> None:
+    folder = save_language_model(tmp_path / "model", "llama", layers=1)
+    (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(RecipeError, match=said):
+        resolve(find_source(folder), Choices(max_tokens=64), strategy="promptreps")
 
 
 def test_words_are_the_texts_own() -> None:

@@ -182,6 +182,11 @@ def test_the_effective_rank_is_that_of_blocks_of_texts() -> None:
     some = {text: vector for text, vector in flat.items() if text != "t7"}
     left = Geometry(name="g", texts=texts, random_pairs=50).score(Partial(some))[2].score
     assert (left.cases, left.coverage) in ((1, 0.5), (2, 1.0))
+    half = {text: vector for text, vector in flat.items() if int(text[1:]) % 2}
+    scores = Geometry(name="g", texts=texts, random_pairs=50).score(Partial(half))
+    assert [one.score.metric for one in scores] == [
+        "anisotropy (mean cosine of random pairs)", "uniformity",
+    ]  # fmt: skip
 
 
 def test_alignment_is_left_out_without_related_pairs_and_one_text_is_refused() -> None:
