@@ -1,8 +1,9 @@
 """Peak memory of training methods on one model shape, and what chunks and recomputing save.
 
-A seeded Llama of 27 million weights (8 layers of width 512), 64 rows of up to 64 tokens a step,
+A seeded Llama of 28 million weights (8 layers of width 512), 64 rows of up to 64 tokens a step,
 two steps, each case in a process of its own that measures itself. Weights, gradients and both
-moments of AdamW are in it, as is what importing takes (about 400 MB).
+moments of AdamW are in it, as is what importing takes (about 400 MB). Stage 2 of AutoRegEmbed
+begins with what stage 1 has left; a teacher is an encoder without weights.
 
 glibc keeps what is freed in pieces, and by its own defaults the peak is that of its heap and not of
 training: ``--threshold`` gives large tensors back at once (0 leaves glibc as it is).
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,18 +30,26 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from decant.embedders import Attention, Choices, HashEncoder, Pooling
 from decant.training import (
+    AlignmentSettings,
     Compression,
     CompressionSettings,
     Contrastive,
     ContrastiveSettings,
+    Distillation,
+    DistillationSettings,
+    DistributionAlignment,
     Gen,
     GenSettings,
+    Graded,
+    GradedSettings,
     Loop,
     Lora,
     Mntp,
     MntpSettings,
     Objective,
     SimCSE,
+    SparseContrastive,
+    SparseSettings,
     frozen_decoder,
     open_base,
     open_compression,
@@ -84,19 +94,62 @@ def _simcse(model: Path) -> Objective:
     return SimCSE(open_base(model, choices=_MEAN, dropout=0.1), ContrastiveSettings())
 
 
-_CASES: dict[str, tuple[Callable[[Path], Objective], bool]] = {
-    "contrastive": (_contrastive, False),
-    "contrastive, chunk = 8": (lambda model: _contrastive(model, chunk=8), False),
-    "contrastive, recompute": (_contrastive, True),
-    "contrastive, chunk = 8, recompute": (lambda model: _contrastive(model, chunk=8), True),
-    "contrastive, LoRA": (lambda model: _contrastive(model, lora=True), False),
-    "contrastive, LoRA, chunk = 8": (lambda m: _contrastive(m, chunk=8, lora=True), False),
-    "simcse": (_simcse, False),
-    "mntp, LoRA": (_mntp, False),
-    "compress": (_compression, False),
-    "compress, recompute": (_compression, True),
-    "gen": (_gen, False),
-    "gen, recompute": (_gen, True),
+def _alignment(model: Path) -> Objective:
+    settings = AlignmentSettings(target_tokens=_TOKENS)
+    return DistributionAlignment(
+        open_base(_left_by("compress", model)), settings, frozen_decoder(model)
+    )
+
+
+def _graded(model: Path, *, chunk: int | None = None) -> Objective:
+    return Graded(open_base(model, choices=_MEAN), GradedSettings(chunk=chunk))
+
+
+def _distillation(model: Path, *, chunk: int | None = None) -> Objective:
+    base, settings = open_base(model, choices=_MEAN), DistillationSettings(chunk=chunk)
+    return Distillation(base, settings, HashEncoder(dim=512))
+
+
+def _sparse(model: Path) -> Objective:
+    language = open_language_model(model, choices=Choices(max_tokens=_TOKENS), strategy="splade")
+    return SparseContrastive(language, SparseSettings())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What is trained: with which rows, and after which other case."""
+
+    make: Callable[[Path], Objective]
+    rows: str = "pairs"
+    recompute: bool = False
+    after: str | None = None
+
+
+_CASES = {
+    "contrastive": _Case(make=_contrastive),
+    "contrastive, chunk = 8": _Case(make=lambda model: _contrastive(model, chunk=8)),
+    "contrastive, recompute": _Case(make=_contrastive, recompute=True),
+    "contrastive, chunk = 8, recompute": _Case(
+        make=lambda model: _contrastive(model, chunk=8), recompute=True
+    ),
+    "contrastive, LoRA": _Case(make=lambda model: _contrastive(model, lora=True)),
+    "contrastive, LoRA, chunk = 8": _Case(
+        make=lambda model: _contrastive(model, chunk=8, lora=True)
+    ),
+    "simcse": _Case(make=_simcse),
+    "graded": _Case(make=_graded, rows="graded"),
+    "graded, chunk = 8": _Case(make=lambda model: _graded(model, chunk=8), rows="graded"),
+    "distill": _Case(make=_distillation),
+    "distill, chunk = 8": _Case(make=lambda model: _distillation(model, chunk=8)),
+    "sparse": _Case(make=_sparse),
+    "sparse, recompute": _Case(make=_sparse, recompute=True),
+    "mntp, LoRA": _Case(make=_mntp),
+    "compress": _Case(make=_compression),
+    "compress, recompute": _Case(make=_compression, recompute=True),
+    "align": _Case(make=_alignment, rows="triplets", after="compress"),
+    "align, recompute": _Case(make=_alignment, rows="triplets", recompute=True, after="compress"),
+    "gen": _Case(make=_gen),
+    "gen, recompute": _Case(make=_gen, recompute=True),
 }
 
 
@@ -104,35 +157,51 @@ def main() -> None:
     """Measure every case, or one of them and print JSON."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("--cases", help="a part of their names; all by default", default="")
-    made.add_argument("--threshold", help="bytes from which tensors are given back", default=2**20)
+    made.add_argument(
+        "--threshold", help="bytes from which tensors are given back", default=2**20, type=int
+    )
     made.add_argument("--one", help=argparse.SUPPRESS)
     made.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = made.parse_args()
     if options.one is not None:
         _measure(options.one, options.folder)
         return
+    held = dict(os.environ)
+    if options.threshold:
+        held["MALLOC_MMAP_THRESHOLD_"] = str(options.threshold)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _write_model(folder / "model")
-        _write_rows(folder / "rows.jsonl")
+        _write_rows(folder)
         print("| case | peak MB | weights trained |", "|---|---:|---:|", sep="\n", flush=True)
-        held = dict(os.environ)
-        if int(options.threshold):
-            held["MALLOC_MMAP_THRESHOLD_"] = str(options.threshold)
         for name in (name for name in _CASES if options.cases in name):
-            command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=held)
-            found = json.loads(done.stdout.splitlines()[-1])
+            earlier = _CASES[name].after
+            if earlier is not None and not _left_by(earlier, folder / "model").exists():
+                _run(earlier, folder, held)
+            found = _run(name, folder, held)
             print(f"| {name} | {found['peak_mb']:,} | {found['trained']:,} |", flush=True)
 
 
+def _run(name: str, folder: Path, environment: dict[str, str]) -> dict[str, int]:
+    """Train in a process of its own."""
+    command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def _measure(name: str, folder: Path) -> None:
-    make, recompute = _CASES[name]
-    objective = make(folder / "model")
-    loop = Loop(batch_size=_ROWS, max_steps=2, recompute=recompute, save_every=None)
-    target = folder / name.replace(" ", "").replace(",", "-").replace("=", "")
-    report = train(objective, read_table([folder / "rows.jsonl"]), target, loop)
+    case = _CASES[name]
+    objective = case.make(folder / "model")
+    loop = Loop(batch_size=_ROWS, max_steps=2, recompute=case.recompute, save_every=None)
+    table = read_table([folder / f"{case.rows}.jsonl"])
+    report = train(objective, table, _left_by(name, folder / "model"), loop)
     print(json.dumps({"peak_mb": report.peak_mb, "trained": report.trained}))
+
+
+def _left_by(name: str, model: Path) -> Path:
+    """Return the folder in which a case leaves its model."""
+    return model.parent / name.replace(" ", "").replace(",", "-").replace("=", "")
 
 
 def _write_model(folder: Path) -> None:
@@ -156,12 +225,17 @@ def _write_model(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _write_rows(path: Path) -> None:
-    rows = [
+def _write_rows(folder: Path) -> None:
+    """Write pairs, pairs with scores, and triplets."""
+    pairs = [
         {"query": f"{number} asks " * 20, "positive": f"{number} answers " * 20}
         for number in range(2 * _ROWS)
     ]
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    graded = [{**pair, "score": number % 5} for number, pair in enumerate(pairs)]
+    triplets = [{**pair, "negative": f"{n} denies " * 20} for n, pair in enumerate(pairs)]
+    for name, rows in {"pairs": pairs, "graded": graded, "triplets": triplets}.items():
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
 
 
 if __name__ == "__main__":
