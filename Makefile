@@ -62,6 +62,7 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 	$(BIN)/python benchmarks/quantized.py --output .benchmarks/quantized.json
 	$(BIN)/python benchmarks/late_chunking.py --output .benchmarks/late_chunking.json
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
+	$(BIN)/python benchmarks/prompts.py --output .benchmarks/prompts.json
 	$(BIN)/python benchmarks/operators.py --output .benchmarks/operators.json
 
 bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--models minilm" for less

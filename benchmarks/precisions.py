@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.corpus import LONGEST, Cutter, load_corpus
-from bench.decoder import Shape, save_decoder
+from bench.decoder import Shape, read_shape, save_decoder
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import Peer, batch_seconds, sentence_transformers
@@ -66,16 +66,6 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     return Options(
         common=common(found), tokens=found.tokens, quality=found.quality, decoder=found.decoder
     )
-
-
-def read_shape(text: str) -> Shape:
-    """Read ``512x8`` as a width and a number of layers."""
-    width, _, layers = text.partition("x")
-    if not (width.isdecimal() and layers.isdecimal() and int(layers)) or int(width) % 64:
-        raise argparse.ArgumentTypeError(
-            f"expected WIDTHxLAYERS with a width that 64 divides, got {text!r}"
-        )
-    return Shape(width=int(width), layers=int(layers))
 
 
 def measure(options: Options, stage: Stage) -> Result:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bench.bare import bare_session, vectors_of
-from bench.corpus import Corpus, Cutter, chance, load_corpus
+from bench.corpus import Cutter, load_corpus, some_queries
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import worst_cosine
@@ -35,8 +35,6 @@ from decant.embedders import (
 
 WANTED = 10.0  # percent
 Embed = Callable[[str], NDArray[np.float32]]
-_FEWEST_WORDS, _MOST_WORDS = 2, 16
-_CHUNK = 64  # tokens; queries are the first words of such chunks
 _LEAST_COSINE = 0.99999
 
 
@@ -105,20 +103,6 @@ def measure(options: Options, stage: Stage) -> Result:
             ),
         ),
     )
-
-
-def some_queries(corpus: Corpus, cutter: Cutter, count: int, *, seed: int) -> list[str]:
-    """Return the first words, 2 to 16 of them, of chunks of the corpus."""
-    drawing = chance(seed)
-    found: dict[str, None] = {}
-    for text in drawing.sample(corpus.texts, len(corpus.texts)):
-        for chunk in cutter.cut(text.text, _CHUNK):
-            words = chunk.split()[: drawing.randint(_FEWEST_WORDS, _MOST_WORDS)]
-            if len(words) >= _FEWEST_WORDS:
-                found[" ".join(words)] = None
-        if len(found) >= count:
-            break
-    return drawing.sample(list(found), min(count, len(found)))
 
 
 def by_encoder(encoder: Encoder) -> Embed:

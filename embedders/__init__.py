@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .certificate import Precision as Precision
     from .certificate import TaskScore as TaskScore
     from .choices import Choices as Choices
+    from .collating import DENSE as DENSE
+    from .collating import PRESENT as PRESENT
+    from .collating import PROMPT as PROMPT
     from .collating import SPARSE as SPARSE
     from .collating import STATES as STATES
     from .collating import TOKENS as TOKENS
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from .resolution import resolve as resolve
     from .runtime import Runtime as Runtime
     from .runtime import available_cores as available_cores
+    from .shared_prompts import SharedPrompts as SharedPrompts
     from .source import Source as Source
     from .source import file_hash as file_hash
     from .source import find_source as find_source
@@ -163,6 +167,7 @@ _PUBLIC = {
     "Role": "prompt",
     "Runtime": "runtime",
     "Shape": "strategy",
+    "SharedPrompts": "shared_prompts",
     "Source": "source",
     "Span": "recipe",
     "SparseVectors": "sparse_vectors",
@@ -195,6 +200,9 @@ _SHARED = {
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
+    "DENSE": "collating",
+    "PRESENT": "collating",
+    "PROMPT": "collating",
     "SPARSE": "collating",
     "STATES": "collating",
     "TOKENS": "collating",

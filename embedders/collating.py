@@ -18,6 +18,8 @@ DENSE = "sentence_embedding"
 SPARSE = ("sparse_indices", "sparse_values")
 STATES = "compress_states"
 TOKENS = "token_embeddings"
+PRESENT = "present_states"
+PROMPT = "prompt_states"
 
 
 def output_names(outputs: Collection[Output]) -> list[str]:

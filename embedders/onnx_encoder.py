@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -22,6 +23,7 @@ from .preference import preferred
 from .quantization import Calibration, Quantization, Quantizer
 from .recipe import Recipe
 from .runtime import CPU, Runtime, Settled
+from .shared_prompts import SharedPrompts
 from .tokens import TokenBatch
 from .tuning import tuned
 
@@ -64,6 +66,7 @@ class OnnxEncoder(BatchEncoder):
         self._bundle = bundle
         self._recipe = recipe or bundle.manifest.recipe
         self._alone = session
+        self._prompts = SharedPrompts(session) if session.takes_prompts else None
         self._many: Session | None = None
         self._opening = Lock()
         self.precision = precision
@@ -72,7 +75,10 @@ class OnnxEncoder(BatchEncoder):
         runner = Runner(
             run=self._run,
             run_alone=self._run_alone,
-            batching=batching(bundle, session.provider, runtime.token_budget),
+            batching=replace(
+                batching(bundle, session.provider, runtime.token_budget),
+                once=session.takes_prompts,
+            ),
             workers=runtime.workers,
             dim=self._recipe.dim or bundle.manifest.dim,
             read_shape=session.read_shape,
@@ -113,10 +119,14 @@ class OnnxEncoder(BatchEncoder):
         with self._opening:
             if self._many is None:
                 self._many = self._open_many()
-        return self._cut(self._many.outputs_of(batch, names))
+        return self._cut(self._many.outputs_of(self._begun(batch, names), names))
 
     def _run_alone(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        return self._cut(self._alone.outputs_of(batch, names))
+        return self._cut(self._alone.outputs_of(self._begun(batch, names), names))
+
+    def _begun(self, batch: TokenBatch, names: Sequence[str]) -> TokenBatch:
+        """Return what is left of a batch behind its prompt, where that is computed once."""
+        return batch if self._prompts is None else self._prompts.begun(batch, names)
 
     def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """Cut the dense vectors, which come first."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .collating import DENSE, STATES
+from .collating import DENSE, PRESENT, PROMPT, STATES
 from .errors import ProviderError, need
 from .runtime import CPU, available_cores
 
@@ -56,6 +56,11 @@ class Session:
         device: Which GPU.
         threads: Cores that one run uses on the CPU; None is all that there are.
 
+    Attributes:
+        inputs: Names of what a batch must bring.
+        outputs: Names of what it gives.
+        takes_prompts: Whether texts can go on from a prompt's states.
+
     Raises:
         ProviderError: The provider is not installed, cannot start, or is not what would run.
     """
@@ -68,6 +73,8 @@ class Session:
         self._device = device
         self.inputs = [item.name for item in self._session.get_inputs()]
         self.outputs = [item.name for item in self._session.get_outputs()]
+        optional = [item.name for item in self._session.get_overridable_initializers()]
+        self.takes_prompts = provider == CPU and PROMPT in optional
 
     @property
     def read_shape(self) -> tuple[int, int] | None:
@@ -85,8 +92,11 @@ class Session:
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return the named outputs for a batch."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
+        if batch.prompt_states is not None:
+            feeds[PROMPT] = batch.prompt_states
         if self.provider not in _CUDA_FAMILY:
-            return [np.asarray(value) for value in self._session.run(names, feeds)]
+            options = _only_asked_for() if PRESENT in self.outputs else None
+            return [np.asarray(value) for value in self._session.run(names, feeds, options)]
         # Outputs are allocated on the device by the provider and copied once: what is not asked
         # for, token states above all, never travels.
         binding = self._session.io_binding()
@@ -193,6 +203,13 @@ def _open(
         )
     session.disable_fallback()
     return session
+
+
+def _only_asked_for() -> onnxruntime.RunOptions:
+    """Leave out what other outputs need: a prompt's states are large, and seldom wanted."""
+    options = onnxruntime.RunOptions()
+    options.only_execute_path_to_fetches = True
+    return options
 
 
 def _options(provider: str, path: Path, device: int) -> dict[str, str]:

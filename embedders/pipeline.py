@@ -140,7 +140,8 @@ class BatchEncoder:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
                 rows = self._tokenizer(block, role=request.role, instruction=request.instruction)
                 batching = self._runner.batching
-                groups = batching.groups(row.width for row in rows)
+                whole = Output.TOKENS in request.outputs
+                groups = batching.groups(batching.widths(rows, whole=whole))
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
                     yield restored([request.vectors(self._runner.run_alone, batch)], groups)

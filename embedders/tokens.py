@@ -54,6 +54,7 @@ class Tokens:
         end: The token after the span's last; None: the span reaches to the end.
         others: The same text under the recipe's further prompts.
         words: Ids of the text's own words, for a :class:`Lexicon` that asks for them.
+        prompt: How many tokens stand before the text's first.
     """
 
     ids: tuple[int, ...]
@@ -61,6 +62,7 @@ class Tokens:
     end: int | None = None
     others: tuple[Tokens, ...] = ()
     words: tuple[int, ...] = ()
+    prompt: int = 0
 
     @property
     def rows(self) -> tuple[Tokens, ...]:
@@ -86,12 +88,17 @@ class TokenBatch:
         pooling_mask: 1 where a token is in the span.
         word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1;
             None where no lexicon asks for them.
+        prompt: The first columns that hold a prompt, the same in every row; each row goes on.
+        prompt_states: Of a prompt that stands before all columns, float32 (L, 2, H, p, d); None:
+            there is none.
     """
 
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     pooling_mask: NDArray[np.int64]
     word_ids: NDArray[np.int64] | None = None
+    prompt: int = 0
+    prompt_states: NDArray[np.float32] | None = None
 
 
 class TextTokenizer:
@@ -227,7 +234,7 @@ class TextTokenizer:
                 places = [*places[:number], (start, end), *later]
         ids = [*ids, *self._ending]
         counted, until = self._span(places, copies, len(ids))
-        return Tokens(ids=tuple(ids), counted=counted, end=until)
+        return Tokens(ids=tuple(ids), counted=counted, end=until, prompt=places[0][0])
 
     def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
         places = [text_tokens(encoding, *copy) for copy in copies]

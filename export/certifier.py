@@ -12,6 +12,7 @@ from decant.embedders import Check, Entry, Precision, Session, TextTokenizer, fi
 from .certifying import Graph, Subject, certify
 from .extra_outputs import extra_checks
 from .probes import probe_rows
+from .prompt_check import prompt_checks
 from .reference import Reference
 
 
@@ -74,6 +75,13 @@ class Certifier:
             precision=precision,
             pad_id=self.pad_id,
         )
-        entry = certify(subject, graph, known=[*known, *extra])
+        behind = prompt_checks(
+            session,
+            rows,
+            self.reference.vectors,
+            precision=precision,
+            pad_id=self.pad_id,
+        )
+        entry = certify(subject, graph, known=[*known, *extra, *behind])
         said = {**entry.environment, "reference": self.reference.origin}
         return replace(entry, environment=said)

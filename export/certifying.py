@@ -75,10 +75,11 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
     for name, (rows, vectors) in conditions.items():
         finding = f"{name} changes vectors: the graph reads columns where it should read the mask"
         checks.append(_compare(subject, name, vectors, target[rows], finding))
-    invariance = np.concatenate([_cosines(v, alone[rows]) for rows, v in conditions.values()])
+    invariance = np.concatenate([cosines_of(v, alone[rows]) for rows, v in conditions.values()])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
-    checks.append(_least(subject, "batch invariance", invariance, "a text sees its neighbours"))
+    told = "a text sees its neighbours"
+    checks.append(least(subject.precision, "batch invariance", invariance, told))
     checks.append(_magnitude(subject, everything, expected))
     broken = int((~np.isfinite(everything).all(axis=1)).sum())
     checks.append(
@@ -90,7 +91,7 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
             finding="" if broken == 0 else f"{broken} vectors hold NaN or infinity",
         )
     )
-    cosines = _cosines(everything, expected)
+    cosines = cosines_of(everything, expected)
     return Entry(
         file=graph.file,
         sha256=graph.sha256,
@@ -145,8 +146,8 @@ def _once(subject: Subject, rows: NDArray[np.intp], *, left: bool) -> NDArray[np
     return subject.run(pad([subject.rows[row] for row in rows], pad_id=subject.pad_id, left=left))
 
 
-def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine row by row in float64; -1 where a row is zero or not finite."""
+def cosines_of(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosine row by row in float64; -1 where a row is zero or not finite."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     usable = np.isfinite(norms) & (norms > 0)
@@ -163,13 +164,14 @@ def _compare(
     target: NDArray[np.float32],
     finding: str,
 ) -> Check:
-    return _least(subject, name, _cosines(vectors, target), finding)
+    return least(subject.precision, name, cosines_of(vectors, target), finding)
 
 
-def _least(subject: Subject, name: str, cosines: NDArray[np.float64], finding: str) -> Check:
-    if subject.precision in _ROUNDED:
-        finding = f"rounding to {subject.precision} loses too much on this model"
-    least_worst, least_mean = subject.precision.gates
+def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding: str) -> Check:
+    """Return the check that cosines to what is right are not below a precision's gates."""
+    if precision in _ROUNDED:
+        finding = f"rounding to {precision} loses too much on this model"
+    least_worst, least_mean = precision.gates
     passed = bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
     return Check(
         name=name,
@@ -191,7 +193,7 @@ def _magnitude(
     return Check(
         name="magnitude",
         cases=len(vectors),
-        worst_cosine=_number(_cosines(vectors, target).min()),
+        worst_cosine=_number(cosines_of(vectors, target).min()),
         passed=passed,
         finding="" if passed else f"vector lengths are off by up to {worst:.1%}",
     )
@@ -200,7 +202,7 @@ def _magnitude(
 def _explain(subject: Subject, alone: NDArray[np.float32]) -> str:
     """Say whether the vectors are those of another pooling."""
     for pooling, vectors in subject.reference.others.items():
-        if _cosines(alone[: len(vectors)], vectors).min() > _SAME_POOLING:
+        if cosines_of(alone[: len(vectors)], vectors).min() > _SAME_POOLING:
             return f"the graph pools by {pooling}, the recipe by {subject.pooling}"
     return f"weights or operators differ from {subject.reference.origin}"
 

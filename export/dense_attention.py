@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from decant.embedders import Attention, PooledModel
 
 from .attention_switch import attending
+from .branching import branch
 from .linears import MICROSOFT, constant
 
 _NAME = "decant_dense"
@@ -53,7 +54,7 @@ def dense_attention(model: PooledModel) -> Iterator[nn.Module]:
 
 def lower(model: ir.Model) -> None:
     """Put branches in the place of the placeholders, in place; none is fine, too."""
-    holders = [node for node in model.graph if node.domain == _DOMAIN]
+    holders = [node for node in model.graph if (node.domain, node.op_type) == (_DOMAIN, _OPERATOR)]
     if not holders:
         return
     mask = next(value for value in model.graph.inputs if value.name == "attention_mask")
@@ -104,25 +105,7 @@ def _branch(
     turned = ir.node("Transpose", [mixed.outputs[0]], {"perm": [0, 2, 1, 3]})
     merged = ir.node("Reshape", [turned.outputs[0], joined])
     plain = [*parts, scores, scaled, masked, shares, mixed, turned, merged]
-    for at, node in enumerate((fused, *plain)):  # inner names may not be those of the outer graph
-        node.outputs[0].name = f"decant.attention.{number}.{at}"
-    branches = {
-        name: ir.Graph([], [nodes[-1].outputs[0]], nodes=nodes, name=f"{name}.{number}")
-        for name, nodes in (("unpadded", [fused]), ("padded", plain))
-    }
-    for graph in branches.values():
-        graph.outputs[0].shape, graph.outputs[0].type = old.shape, old.type
-    choice = ir.node(
-        "If",
-        [unpadded],
-        {"then_branch": branches["unpadded"], "else_branch": branches["padded"]},
-    )
-    new = choice.outputs[0]
-    new.shape, new.type, name = old.shape, old.type, old.name
-    model.graph.insert_before(holder, choice)
-    ir.convenience.replace_all_uses_with(old, new)
-    model.graph.remove(holder, safe=True)
-    new.name = name
+    branch(model.graph, holder, unpadded, ([fused], plain), name=f"decant.attention.{number}")
 
 
 def _attend(

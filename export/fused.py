@@ -99,6 +99,35 @@ def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
     return columns, (mask.cumsum(1) == 0).sum(1, keepdim=True)
 
 
+def grouped_inputs(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the operator's inputs for states (B, heads, T, width) and a padding mask (B, T)."""
+    rows, _, tokens, _ = query.shape
+    flat = [part.transpose(1, 2).reshape(rows, tokens, -1) for part in (query, key, value)]
+    last_key = mask.sum(1).to(torch.int32) - 1  # (B,)
+    columns = torch.ones_like(mask[0]).sum().to(torch.int32)  # the scalar T
+    return (*flat, None, None, last_key, columns)
+
+
+def grouped_attributes(
+    query: Tensor,
+    key: Tensor,
+    *,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> dict[str, int | float]:
+    """Return the operator's attributes; None is what it takes for nothing said."""
+    return {
+        "num_heads": query.shape[1],
+        "kv_num_heads": key.shape[1],
+        "scale": float(query.shape[3] ** -0.5 if scaling is None else scaling),
+        "local_window_size": -1 if window is None else window,
+        "softcap": softcap or 0.0,
+    }
+
+
 def _attend(  # noqa: PLR0913 - Transformers calls it
     _module: nn.Module,
     query: Tensor,
@@ -113,20 +142,12 @@ def _attend(  # noqa: PLR0913 - Transformers calls it
 ) -> tuple[Tensor, None]:
     """Emit the operator for states of shape (B, heads, T, width); return (B, T, heads, width)."""
     rows, heads, tokens, width = query.shape
-    flat = [part.transpose(1, 2).reshape(rows, tokens, -1) for part in (query, key, value)]
-    last_key = attention_mask.sum(1).to(torch.int32) - 1  # (B,)
-    columns = torch.ones_like(attention_mask[0]).sum().to(torch.int32)  # the scalar T
-    attributes = {
-        "num_heads": heads,
-        "kv_num_heads": key.shape[1],
-        "scale": float(width**-0.5 if scaling is None else scaling),
-        "local_window_size": -1 if sliding_window is None else sliding_window,
-        "softcap": softcap or 0.0,
-    }
     states: Tensor = torch.onnx.ops.symbolic(
         "com.microsoft::GroupQueryAttention",
-        (*flat, None, None, last_key, columns),
-        attrs=dict(attributes),
+        grouped_inputs(query, key, value, attention_mask),
+        attrs=dict(
+            grouped_attributes(query, key, scaling=scaling, window=sliding_window, softcap=softcap)
+        ),
         dtype=query.dtype,
         shape=(rows, tokens, heads * width),
         version=1,

@@ -5,7 +5,8 @@ not ALL), int64 (B * P, T), P rows a text, and ``word_ids``, int64 (B, W), where
 words. It gives ``sentence_embedding``, float32 (B, D), and what else the recipe asks for:
 ``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``compress_states``,
 float32 (B, n, d'), the states of appended tokens; ``token_embeddings``, float32 (B, T, d), in the
-columns of the input. B, T and W are free from 1 on.
+columns of the input. B, T and W are free from 1 on. Where :func:`shareable`, it can be given
+``prompt_states`` and gives ``present_states``; see :mod:`decant.export.shared_prompt`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import onnx_ir
 import torch
 from torch import nn
 
-from decant.embedders import PooledModel, RecipeError
+from decant.embedders import PRESENT, PROMPT, PooledModel, RecipeError
 
 from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
+from .shared_prompt import lower_shared, no_prompt, shareable, shared_prompt
 from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
 
 # The first with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
@@ -60,14 +62,19 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
         name: {0: texts, 1: words} if name == "word_ids" else {0: rows, 1: columns}
         for name in model.inputs
     }
+    outputs = [*model.outputs]
+    if shared := shareable(model):
+        examples[PROMPT] = no_prompt(model, tokens=3)
+        shapes[PROMPT] = {3: torch.export.Dim("prompt", min=1, max=columns.max)}
+        outputs.append(PRESENT)
     with _attention(model)(model) as traced, _quiet():
         try:
             program = torch.onnx.export(
                 traced,
                 kwargs=examples,
                 dynamo=True,
-                input_names=model.inputs,
-                output_names=model.outputs,
+                input_names=[*examples],
+                output_names=outputs,
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 optimize=False,
@@ -80,6 +87,8 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
         weights = list(weights_of(program.model))
         program.optimize()
     lower(program.model)
+    if shared:
+        lower_shared(program.model, no_prompt(model))
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
     # onnxscript's rewriter keeps the last graph that it saw; it shall not keep its weights, too.
@@ -97,6 +106,8 @@ def _attention(
     model: PooledModel,
 ) -> Callable[[PooledModel], contextlib.AbstractContextManager[nn.Module]]:
     """Return how the model's attention is traced."""
+    if shareable(model):
+        return shared_prompt
     if fusable(model):
         return fused_attention
     return dense_attention if dense(model) else _eager

@@ -20,6 +20,8 @@ from decant.embedders import TextError
 LONGEST = 256
 _SHORTEST_LIMIT = 16
 _A_DOCUMENT = 4  # chunks drawn from one document
+_FEWEST_WORDS, _MOST_WORDS = 2, 16
+_CHUNK = 64  # tokens; queries are the first words of such chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +136,17 @@ class Cutter:
             f"the {corpus.name} hold {sum(found.values())} tokens of such chunks, {tokens} were "
             "asked for; ask for fewer with --tokens"
         )
+
+
+def some_queries(corpus: Corpus, cutter: Cutter, count: int, *, seed: int) -> list[str]:
+    """Return the first words, 2 to 16 of them, of chunks of the corpus."""
+    drawing = chance(seed)
+    found: dict[str, None] = {}
+    for text in drawing.sample(corpus.texts, len(corpus.texts)):
+        for chunk in cutter.cut(text.text, _CHUNK):
+            words = chunk.split()[: drawing.randint(_FEWEST_WORDS, _MOST_WORDS)]
+            if len(words) >= _FEWEST_WORDS:
+                found[" ".join(words)] = None
+        if len(found) >= count:
+            break
+    return drawing.sample(list(found), min(count, len(found)))

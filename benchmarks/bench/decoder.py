@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from dataclasses import dataclass
@@ -20,6 +21,16 @@ class Shape:
     heads: int = 8
     key_heads: int = 4
     longest: int = 1024
+
+
+def read_shape(text: str) -> Shape:
+    """Read ``512x8`` as a width and a number of layers, for argparse."""
+    width, _, layers = text.partition("x")
+    if not (width.isdecimal() and layers.isdecimal() and int(layers)) or int(width) % 64:
+        raise argparse.ArgumentTypeError(
+            f"expected WIDTHxLAYERS with a width that 64 divides, got {text!r}"
+        )
+    return Shape(width=int(width), layers=int(layers))
 
 
 def save_decoder(folder: Path, tokenizer: Path, shape: Shape, *, seed: int) -> Path:

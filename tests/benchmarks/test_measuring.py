@@ -100,12 +100,13 @@ SCRIPTS = {
     "ingest.py": ["--documents", "3", "--peers"],
     "operators.py": ["--families", "bert", "--layers", "1", "--width", "48", "--tokens", "8"],
     "precisions.py": ["--tokens", "300", "--decoder", "64x1"],
+    "prompts.py": ["--queries", "5", "--decoder", "64x1"],
     "query.py": ["--queries", "5"],
     "search.py": ["--chunks", "40", "--queries", "5", "--chunk-tokens", "60"],
 }
 
 
-SLOW = {"operators.py", "precisions.py", "query.py"}  # the others take the same road
+SLOW = {"operators.py", "precisions.py", "prompts.py", "query.py"}  # the others take the same road
 
 
 @pytest.mark.parametrize(

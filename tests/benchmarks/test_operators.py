@@ -10,7 +10,7 @@ import pytest
 import operators
 import query
 from bench.bare import Kernel, kernels
-from bench.corpus import Cutter, load_corpus
+from bench.corpus import Cutter, load_corpus, some_queries
 from decant.embedders import HashEncoder, ParityError, Role
 from decant.export import export
 from operators import Part
@@ -74,7 +74,7 @@ def test_a_width_that_heads_do_not_divide_is_refused(capsys: pytest.CaptureFixtu
 
 def test_a_query_is_timed_both_ways_in_every_round(tiny_data: Path) -> None:
     encoder = HashEncoder()
-    queries = query.some_queries(load_corpus(tiny_data), Cutter(encoder.tokenizer), 6, seed=0)
+    queries = some_queries(load_corpus(tiny_data), Cutter(encoder.tokenizer), 6, seed=0)
     assert len(set(queries)) == 6
     ours = query.by_encoder(encoder)
     times = query.take_turns(ours, ours, queries, rounds=2, tick=str)

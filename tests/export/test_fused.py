@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
@@ -80,3 +82,35 @@ def test_bidirectional_attention_is_not_taken_for_causal(tmp_path: Path) -> None
     encoder = TorchEncoder.from_pretrained(folder, choices=said)
     assert not fusable(encoder.model)
     encoder.close()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_operator_goes_on_from_earlier_keys_for_one_row_only(rows: int) -> None:
+    """Should this fail, ``shared_prompt.py`` needs no plain operators any more."""
+    made = onnx.parser.parse_model(
+        """
+        <ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
+        graph (float[b, t, 16] q, float[b, 2, p, 8] past, int32[b] last, int32[1] all)
+            => (float[b, t, 16] out)
+        {
+            out = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 2> (
+                q, q, q, past, past, last, all)
+        }
+        """
+    )
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = {
+        "q": np.zeros((rows, 3, 16), np.float32),
+        "past": np.zeros((rows, 2, 4, 8), np.float32),
+        "last": np.full(rows, 6, np.int32),
+        "all": np.array([7], np.int32),
+    }
+    if rows == 1:
+        (found,) = session.run(None, feeds)
+        assert isinstance(found, np.ndarray)
+        assert found.shape == (1, 3, 16)
+    else:
+        with pytest.raises(Exception, match="batch_size must be 1"):
+            session.run(None, feeds)

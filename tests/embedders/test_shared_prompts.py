@@ -1,0 +1,134 @@
+"""Which part of a batch is a prompt, and when its states are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from decant.embedders import (
+    DENSE,
+    TOKENS,
+    Session,
+    SharedPrompts,
+    TokenBatch,
+    Tokens,
+    pad,
+)
+from decant.embedders.batching import Batching
+
+PROMPT = tuple(range(10, 20))
+
+
+class Counting:
+    """Stands for a graph; notes what it was given."""
+
+    def __init__(self, *inputs: str) -> None:
+        self.inputs = inputs
+        self.ran: list[list[int]] = []
+
+    def outputs_of(self, batch: TokenBatch, _: Sequence[str]) -> list[NDArray[np.generic]]:
+        self.ran.append(batch.input_ids[0].tolist())
+        assert batch.input_ids.shape[0] == 1
+        assert batch.prompt_states is None
+        return [batch.input_ids[None, None, None].astype(np.float64)]
+
+
+def prompts(*inputs: str) -> tuple[Counting, SharedPrompts]:
+    session = Counting("input_ids", "attention_mask", *inputs)
+    return session, SharedPrompts(cast("Session", session))
+
+
+def row(*text: int, prompt: tuple[int, ...] = PROMPT) -> Tokens:
+    return Tokens(ids=(*prompt, *text), counted=len(prompt), prompt=len(prompt))
+
+
+def test_a_prompt_is_computed_once_and_only_the_rest_is_left() -> None:
+    session, shared = prompts("pooling_mask")
+    for texts in ([row(1, 2), row(3)], [row(4)], [row(5, 6, 7)]):
+        batch = pad(texts, pad_id=0)
+        rest = shared.begun(batch, [DENSE])
+        assert rest.prompt == 0
+        assert rest.prompt_states is not None
+        assert rest.prompt_states.dtype == np.float32
+        for name in ("input_ids", "attention_mask", "pooling_mask"):
+            np.testing.assert_array_equal(getattr(rest, name), getattr(batch, name)[:, 10:])
+    assert session.ran == [list(PROMPT)]
+
+
+def test_what_reads_the_prompt_runs_whole() -> None:
+    session, shared = prompts("pooling_mask")
+    batch = pad([row(1, 2)], pad_id=0)
+    assert shared.begun(batch, [DENSE, TOKENS]) is batch
+    pooled = pad([Tokens(ids=(*PROMPT, 1), counted=4, prompt=10)], pad_id=0)
+    assert shared.begun(pooled, [DENSE]) is pooled
+    assert session.ran == []
+
+
+def test_a_last_token_is_read_whatever_counts() -> None:
+    _, shared = prompts()  # the graph takes no pooling mask
+    batch = pad([Tokens(ids=(*PROMPT, 1), counted=0, prompt=10)], pad_id=0)
+    assert shared.begun(batch, [DENSE]).prompt_states is not None
+
+
+def test_eight_prompts_are_kept_and_the_oldest_goes() -> None:
+    session, shared = prompts()
+    for begin in (*range(8), 0, 8, 0, 1):
+        prompt = (100 + begin, *PROMPT)
+        shared.begun(pad([row(1, prompt=prompt)], pad_id=0), [DENSE])
+    # 1 was the oldest when 8 came, for 0 had been used again.
+    assert [ids[0] - 100 for ids in session.ran] == [*range(8), 8, 1]
+
+
+def test_threads_that_come_together_compute_it_once() -> None:
+    session, shared = prompts()
+    batch = pad([row(1)], pad_id=0)
+    with ThreadPoolExecutor(8) as pool:
+        rests = list(pool.map(lambda _: shared.begun(batch, [DENSE]), range(64)))
+    assert session.ran == [list(PROMPT)]
+    assert all(rest.prompt_states is rests[0].prompt_states for rest in rests)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 14), st.lists(st.integers(1, 3), min_size=1, max_size=70)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+)
+def test_a_batchs_prompt_begins_every_row_and_is_no_whole_row(
+    made: list[tuple[int, list[int]]], left: bool
+) -> None:
+    texts = [
+        Tokens(ids=(*range(50, 50 + prompt), *text), counted=prompt, prompt=prompt)
+        for prompt, text in made
+    ]
+    batch = pad(texts, pad_id=0, left=left)
+    assert batch.prompt <= min(prompt for prompt, _ in made)
+    assert batch.prompt == 0 or (batch.prompt >= 8 and not left)
+    for text in texts:
+        assert text.ids[: batch.prompt] == texts[0].ids[: batch.prompt]
+        assert len(text.ids) > batch.prompt
+        if batch.prompt:
+            assert len(text.ids) - text.prompt <= 4 * text.prompt
+
+
+def test_other_prompts_in_one_batch_are_not_shared() -> None:
+    assert pad([row(1), row(1, prompt=(9, *PROMPT))], pad_id=0).prompt == 0
+    same_begin = (*PROMPT, 77)
+    assert pad([row(1), row(1, prompt=same_begin)], pad_id=0).prompt == 10
+
+
+def test_batches_are_cut_by_what_is_left_to_run() -> None:
+    batching = Batching(token_budget=40, pad_id=0, once=True)
+    texts = [row(1, 2, 3), row(*range(41)), row(1)]
+    assert batching.widths(texts) == [3, 51, 1]  # four times the prompt is not worth it
+    assert batching.widths(texts, whole=True) == [13, 51, 11]
+    assert Batching(token_budget=40, pad_id=0).widths(texts) == [13, 51, 11]
+    assert batching.groups(batching.widths([row(1)] * 40)) == [list(range(40))]
