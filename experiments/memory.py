@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -233,9 +233,13 @@ def _write_rows(folder: Path) -> None:
     ]
     graded = [{**pair, "score": number % 5} for number, pair in enumerate(pairs)]
     triplets = [{**pair, "negative": f"{n} denies " * 20} for n, pair in enumerate(pairs)]
-    for name, rows in {"pairs": pairs, "graded": graded, "triplets": triplets}.items():
-        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    _write_lines(folder / "pairs.jsonl", pairs)
+    _write_lines(folder / "graded.jsonl", graded)
+    _write_lines(folder / "triplets.jsonl", triplets)
+
+
+def _write_lines(path: Path, rows: Sequence[object]) -> None:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from .base import Base, Batch
 from .errors import TrainingError
 from .language import load_with_head
 from .objective import Inputs, Objective
+from .recomputing import freeze_mode
 from .row import Field, Row
 from .settings import Lora
 from .soft_prompts import end_token, log_probabilities, target_tokens
@@ -89,7 +90,7 @@ class Compression(Objective):
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Set the encoder's mode; the decoder has one alone."""
         super().train(mode)
-        self.decoder.eval()
+        freeze_mode(self.decoder)
         return self
 
     def takes_instructions(self) -> bool:

@@ -29,6 +29,7 @@ from .autoregembed import MEANS, Instructed, revision_of
 from .base import Base, Batch
 from .errors import DataError, TrainingError
 from .objective import Inputs, Objective
+from .recomputing import freeze_mode
 from .row import Field, Row
 from .soft_prompts import end_token, log_probabilities, target_tokens
 
@@ -144,7 +145,7 @@ class DistributionAlignment(Objective):
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Set the encoder's mode; the decoder has one alone."""
         super().train(mode)
-        self.decoder.eval()
+        freeze_mode(self.decoder)
         return self
 
     def beside(self) -> dict[str, str]:

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import (
-    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -28,6 +27,7 @@ from transformers import (
 from .errors import TrainingError
 from .objective import Inputs, Objective
 from .order import TaskOrder
+from .recomputing import recompute
 from .row import Row
 from .settings import Loop, Mixed
 from .table import Table
@@ -99,7 +99,7 @@ class Runner(Trainer):
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
         if loop.recompute:
-            _recompute(objective)
+            recompute(objective)
 
     def _get_train_sampler(self, train_dataset: object = None) -> TaskOrder:
         del train_dataset
@@ -259,15 +259,3 @@ def _step(line: str) -> float:
     except json.JSONDecodeError:
         return math.inf
     return step
-
-
-def _recompute(objective: Objective) -> None:
-    for module in objective.modules():
-        if isinstance(module, PreTrainedModel):
-            # Transformers renames it within version 5.
-            enable = getattr(
-                module, "activation_checkpointing_enable", module.gradient_checkpointing_enable
-            )
-            enable({"use_reentrant": False})
-            return
-    raise TrainingError("this method has no Transformers model whose layers could be recomputed")
