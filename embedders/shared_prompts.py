@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .tokens import TokenBatch
 
 _KEPT = 8  # prompts: a query's, a passage's, and some instructions
+_KEPT_BYTES = 2**28  # of them together; a token of a model of 0.6 billion weights takes 230 kB
 
 
 class SharedPrompts:
@@ -66,7 +67,11 @@ class SharedPrompts:
                 alone = replace(batch, **first, prompt=0)
                 (states,) = self._session.outputs_of(alone, [PRESENT])
                 self._found[key] = np.asarray(states, np.float32)
-                if len(self._found) > _KEPT:
+                while len(self._found) > 1 and self._too_much():
                     self._found.popitem(last=False)
             self._found.move_to_end(key)
             return self._found[key]
+
+    def _too_much(self) -> bool:
+        kept = sum(states.nbytes for states in self._found.values())
+        return len(self._found) > _KEPT or kept > _KEPT_BYTES

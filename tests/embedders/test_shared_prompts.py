@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from decant.embedders import (
     TokenBatch,
     Tokens,
     pad,
+    shared_prompts,
 )
 from decant.embedders.batching import Batching
 
@@ -83,6 +85,23 @@ def test_eight_prompts_are_kept_and_the_oldest_goes() -> None:
         shared.begun(pad([row(1, prompt=prompt)], pad_id=0), [DENSE])
     # 1 was the oldest when 8 came, for 0 had been used again.
     assert [ids[0] - 100 for ids in session.ran] == [*range(8), 8, 1]
+
+
+def test_what_is_kept_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_prompts, "_KEPT_BYTES", 3 * 4 * 11)
+    session, shared = prompts()
+    long = tuple(range(100, 160))  # alone beyond the bound, and kept nevertheless
+    for prompt in (
+        (1, *PROMPT),
+        (2, *PROMPT),
+        (3, *PROMPT),
+        (1, *PROMPT),
+        long,
+        long,
+        (1, *PROMPT),
+    ):
+        shared.begun(pad([row(1, prompt=prompt)], pad_id=0), [DENSE])
+    assert [ids[0] for ids in session.ran] == [1, 2, 3, 100, 1]
 
 
 def test_threads_that_come_together_compute_it_once() -> None:
