@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decant.embedders import MissingExtra, TextError, need
+from decant.embedders import MissingExtra, TextError
 
+from .converting import CONVERTED, converted
 from .points import DocumentKey, check_text, checked_metadata, sha256
 
 if TYPE_CHECKING:
     from .store import Json
 
-_CONVERTED = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".html", ".htm"})
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _PROBED = 8_192
 
@@ -130,7 +130,8 @@ def read_documents(path: str | Path, *, root: str | None = None) -> Documents:
     """Return the documents of a folder and what lies under it, or of one file.
 
     Hidden files and folders and binary files are passed over. PDF, Office and HTML files are
-    converted to text if the extra ``docs`` is installed, else they count as unreadable.
+    converted to text if the extra ``docs`` is installed, else they count as unreadable; so do those
+    that are damaged or hold no text, as scans do.
 
     Args:
         path: The folder or file; sources are paths relative to the folder.
@@ -174,8 +175,8 @@ def _read(path: Path) -> str | None:
         TextError: It is not text in UTF-8, or cannot be converted.
         MissingExtra: It needs converting, and the extra is not installed.
     """
-    if path.suffix.lower() in _CONVERTED:
-        return _convert(path)
+    if path.suffix.lower() in CONVERTED:
+        return converted(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -190,14 +191,6 @@ def _read(path: Path) -> str | None:
             f"byte {data[error.start]:#04x} at position {error.start} is not {coding[:6].upper()}; "
             "save the file as UTF-8"
         ) from error
-
-
-def _convert(path: Path) -> str:
-    converter = need("markitdown", extra="docs").MarkItDown(enable_plugins=False)
-    try:
-        return str(converter.convert(path).text_content)
-    except Exception as error:  # each format's library raises its own
-        raise TextError(f"cannot be converted to text: {error}") from error
 
 
 def _shown(source: str) -> str:
