@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .collating import DENSE as DENSE
     from .collating import PRESENT as PRESENT
     from .collating import PROMPT as PROMPT
+    from .collating import PROMPT_ROWS as PROMPT_ROWS
     from .collating import SPARSE as SPARSE
     from .collating import STATES as STATES
     from .collating import TOKENS as TOKENS
@@ -203,6 +204,7 @@ _SHARED = {
     "DENSE": "collating",
     "PRESENT": "collating",
     "PROMPT": "collating",
+    "PROMPT_ROWS": "collating",
     "SPARSE": "collating",
     "STATES": "collating",
     "TOKENS": "collating",

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from .tokens import TokenBatch, Tokens
 
-# Measured (EXPERIMENTS.md): going on from a shorter prompt, or with a longer text, gains nothing.
+# Measured (EXPERIMENTS.md): a text alone gains nothing behind a shorter prompt, nor does a longer
+# text, for attention behind a prompt is slower.
 _SHORTEST_PROMPT = 8
 _TEXT_TO_PROMPT = 4
+_LONGEST_TEXT = 256
 _SMALLEST_STEP = 8
 _STEPS_AN_OCTAVE = 8  # so that at most an eighth of a row is added
 
@@ -44,11 +46,20 @@ class Batching:
     rows: int = 1
     once: bool = False
 
-    def widths(self, rows: Sequence[Tokens], *, whole: bool = False) -> list[int]:
-        """Return how many tokens of each text are run; those of prompts, too, if ``whole``."""
-        if whole or not self.once:
-            return [row.width for row in rows]
-        return [row.width - shared(row) for row in rows]
+    def batches(self, rows: Sequence[Tokens], *, whole: bool = False) -> list[list[int]]:
+        """Return indices of texts by batch, counting the tokens that are run.
+
+        Args:
+            rows: The texts.
+            whole: Run prompts with every text, even where they could be computed once.
+        """
+        behind = [self.once and not whole and shared(row) > 0 for row in rows]
+        found = []
+        for kind in (True, False):  # apart, so that a batch is as large as it was counted
+            indices = [index for index, one in enumerate(behind) if one is kind]
+            widths = [rows[index].width - (rows[index].prompt if kind else 0) for index in indices]
+            found += [[indices[place] for place in group] for group in self.groups(widths)]
+        return found
 
     def groups(self, lengths: Iterable[int]) -> list[list[int]]:
         """Return indices of texts by batch; see :func:`token_batches`."""
@@ -68,8 +79,8 @@ class Batching:
 def shared(row: Tokens) -> int:
     """Return how many tokens of a text's prompt are worth computing once: all, or none."""
     text = row.width - row.prompt
-    worth_it = row.prompt >= _SHORTEST_PROMPT and text <= _TEXT_TO_PROMPT * row.prompt
-    return row.prompt if worth_it else 0
+    short = text <= min(_TEXT_TO_PROMPT * row.prompt, _LONGEST_TEXT)
+    return row.prompt if row.prompt >= _SHORTEST_PROMPT and short else 0
 
 
 def bucket(length: int) -> int:

@@ -20,6 +20,7 @@ STATES = "compress_states"
 TOKENS = "token_embeddings"
 PRESENT = "present_states"
 PROMPT = "prompt_states"
+PROMPT_ROWS = "prompt_rows"
 
 
 def output_names(outputs: Collection[Output]) -> list[str]:

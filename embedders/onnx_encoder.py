@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -66,7 +65,7 @@ class OnnxEncoder(BatchEncoder):
         self._bundle = bundle
         self._recipe = recipe or bundle.manifest.recipe
         self._alone = session
-        self._prompts = SharedPrompts(session) if session.takes_prompts else None
+        self._prompts = SharedPrompts(session)
         self._many: Session | None = None
         self._opening = Lock()
         self.precision = precision
@@ -75,10 +74,7 @@ class OnnxEncoder(BatchEncoder):
         runner = Runner(
             run=self._run,
             run_alone=self._run_alone,
-            batching=replace(
-                batching(bundle, session.provider, runtime.token_budget),
-                once=session.takes_prompts,
-            ),
+            batching=batching(bundle, session, runtime.token_budget),
             workers=runtime.workers,
             dim=self._recipe.dim or bundle.manifest.dim,
             read_shape=session.read_shape,
@@ -119,14 +115,10 @@ class OnnxEncoder(BatchEncoder):
         with self._opening:
             if self._many is None:
                 self._many = self._open_many()
-        return self._cut(self._many.outputs_of(self._begun(batch, names), names))
+        return self._cut(self._many.outputs_of(self._prompts.begun(batch, names), names))
 
     def _run_alone(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        return self._cut(self._alone.outputs_of(self._begun(batch, names), names))
-
-    def _begun(self, batch: TokenBatch, names: Sequence[str]) -> TokenBatch:
-        """Return what is left of a batch behind its prompt, where that is computed once."""
-        return batch if self._prompts is None else self._prompts.begun(batch, names)
+        return self._cut(self._alone.outputs_of(self._prompts.begun(batch, names), names))
 
     def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """Cut the dense vectors, which come first."""
@@ -143,8 +135,8 @@ class OnnxEncoder(BatchEncoder):
         return Session(path, self.provider, threads=self.runtime.threads)
 
 
-def batching(bundle: Bundle, provider: str, token_budget: int) -> Batching:
-    """Return how texts become batches for a bundle on a provider.
+def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
+    """Return how texts become batches for an open graph of a bundle.
 
     On CPUs attention is fastest where nothing is padded; elsewhere few shapes are better, each of
     which has its buffers and engines.
@@ -152,10 +144,11 @@ def batching(bundle: Bundle, provider: str, token_budget: int) -> Batching:
     return Batching(
         token_budget=token_budget,
         pad_id=bundle.manifest.pad_id,
-        even_from=_EVEN_FROM if provider == CPU else None,
-        few_widths=provider != CPU,
+        even_from=_EVEN_FROM if session.provider == CPU else None,
+        few_widths=session.provider != CPU,
         longest=bundle.manifest.recipe.max_tokens,
         rows=1 + len(bundle.manifest.recipe.further),
+        once=session.takes_prompts,
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .collating import DENSE, PRESENT, PROMPT, STATES
+from .collating import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
 from .errors import ProviderError, need
 from .runtime import CPU, available_cores
 
@@ -90,13 +90,14 @@ class Session:
         return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        """Return the named outputs for a batch."""
+        """Return the named outputs for a batch; ``present_states`` are those of its first row."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
+        if PRESENT in names:
+            feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
         if self.provider not in _CUDA_FAMILY:
-            options = _only_asked_for() if PRESENT in self.outputs else None
-            return [np.asarray(value) for value in self._session.run(names, feeds, options)]
+            return [np.asarray(value) for value in self._session.run(names, feeds)]
         # Outputs are allocated on the device by the provider and copied once: what is not asked
         # for, token states above all, never travels.
         binding = self._session.io_binding()
@@ -109,8 +110,7 @@ class Session:
 
     def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
         """Return other outputs of the graph for a batch, float32; for measuring a graph."""
-        feeds = {name: getattr(batch, name) for name in self.inputs}
-        return [np.asarray(value, np.float32) for value in self._session.run(names, feeds)]
+        return [np.asarray(value, np.float32) for value in self.outputs_of(batch, names)]
 
 
 def provider_name(name: str) -> str:
@@ -203,13 +203,6 @@ def _open(
         )
     session.disable_fallback()
     return session
-
-
-def _only_asked_for() -> onnxruntime.RunOptions:
-    """Leave out what other outputs need: a prompt's states are large, and seldom wanted."""
-    options = onnxruntime.RunOptions()
-    options.only_execute_path_to_fetches = True
-    return options
 
 
 def _options(provider: str, path: Path, device: int) -> dict[str, str]:

@@ -141,7 +141,7 @@ class BatchEncoder:
                 rows = self._tokenizer(block, role=request.role, instruction=request.instruction)
                 batching = self._runner.batching
                 whole = Output.TOKENS in request.outputs
-                groups = batching.groups(batching.widths(rows, whole=whole))
+                groups = batching.batches(rows, whole=whole)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
                     yield restored([request.vectors(self._runner.run_alone, batch)], groups)

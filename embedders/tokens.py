@@ -54,7 +54,7 @@ class Tokens:
         end: The token after the span's last; None: the span reaches to the end.
         others: The same text under the recipe's further prompts.
         words: Ids of the text's own words, for a :class:`Lexicon` that asks for them.
-        prompt: How many tokens stand before the text's first.
+        prompt: How many tokens stand before the text's first; 0 if the span begins among them.
     """
 
     ids: tuple[int, ...]
@@ -234,7 +234,9 @@ class TextTokenizer:
                 places = [*places[:number], (start, end), *later]
         ids = [*ids, *self._ending]
         counted, until = self._span(places, copies, len(ids))
-        return Tokens(ids=tuple(ids), counted=counted, end=until, prompt=places[0][0])
+        before = places[0][0]
+        read = self.recipe.span is not Span.ALL and counted < before
+        return Tokens(ids=tuple(ids), counted=counted, end=until, prompt=0 if read else before)
 
     def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
         places = [text_tokens(encoding, *copy) for copy in copies]

@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .bundle import Bundle
 from .certificate import Precision
 from .errors import ProviderError, TextError
@@ -26,7 +29,9 @@ from .pipeline import BatchEncoder, Runner
 from .preference import preferred
 from .prompt import Role
 from .runtime import CPU, Runtime, Settled, available_cores
+from .shared_prompts import SharedPrompts
 from .texts import checked
+from .tokens import TokenBatch
 from .tuning import Tuned, keep
 
 _ON_CPU = (128, 256, 512, 1024, 2048, 4096)
@@ -210,10 +215,15 @@ class _Bench:
 
     def _encode(self, settings: Settled, count: int) -> None:
         session = self._session(settings.threads)
+        prompts = SharedPrompts(session)
+
+        def run(batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+            return session.outputs_of(prompts.begun(batch, names), names)
+
         runner = Runner(
-            run=session.outputs_of,
-            run_alone=session.outputs_of,
-            batching=batching(self._bundle, self._provider, settings.token_budget),
+            run=run,
+            run_alone=run,
+            batching=batching(self._bundle, session, settings.token_budget),
             workers=settings.workers,
             dim=self._bundle.manifest.dim,
         )

@@ -76,11 +76,7 @@ class Certifier:
             pad_id=self.pad_id,
         )
         behind = prompt_checks(
-            session,
-            rows,
-            self.reference.vectors,
-            precision=precision,
-            pad_id=self.pad_id,
+            session, self.tokenizer, self.reference, precision=precision, pad_id=self.pad_id
         )
         entry = certify(subject, graph, known=[*known, *extra, *behind])
         said = {**entry.environment, "reference": self.reference.origin}

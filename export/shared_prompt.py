@@ -5,7 +5,8 @@ states. So the graph takes the prompt's keys and values in ``prompt_states``, fl
 (L, 2, H, P, d): L layers, keys and values, H heads that hold them, P tokens, width d. It may be
 left out; P is 0 then, and every layer is :mod:`decant.export.fused`'s operator. With a prompt it is
 plain operators, because that operator takes earlier keys for one row only. ``present_states`` gives
-those of the first row, which is how ``prompt_states`` come about.
+those of the rows in ``prompt_rows``, int64 (R,), as (R, L, 2, H, T, d), which is how
+``prompt_states`` come about; left out, there are none.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from decant.embedders import PROMPT, PooledModel, Pooling, Span
+from decant.embedders import PROMPT, PROMPT_ROWS, PooledModel, Pooling, Span
 
 from .attention_switch import attending
 from .branching import branch
@@ -40,7 +41,8 @@ def shareable(model: PooledModel) -> bool:
     """
     recipe = model.recipe
     prompted = recipe.instruction is not None or bool(recipe.query.prefix or recipe.passage.prefix)
-    single = model.backbone.dtype == torch.float32  # GPUs run the others, and no branches
+    # Half precision is for GPUs, and is traced without branches.
+    single = model.backbone.dtype == torch.float32
     last = recipe.layer == -1 and recipe.mix is None
     own = recipe.prepending is None and not recipe.further
     unread = recipe.span is not Span.ALL or (
@@ -77,6 +79,7 @@ class _Behind(nn.Module):
         super().__init__()
         self.padded = RightPadded(model)
         self._before: Tensor | None = None
+        self._rows: Tensor | None = None
         self._present: list[Tensor] = []
 
     def forward(
@@ -86,10 +89,11 @@ class _Behind(nn.Module):
         pooling_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
         prompt_states: Tensor | None = None,
+        prompt_rows: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return what the model does, and the states of the first row."""
+        """Return what the model does, and the states of some rows."""
         assert prompt_states is not None
-        self._before, self._present = prompt_states, []
+        self._before, self._rows, self._present = prompt_states, prompt_rows, []
         backbone = self.padded.model.backbone
 
         def later(
@@ -104,7 +108,8 @@ class _Behind(nn.Module):
         finally:
             hook.remove()
         given = (found,) if isinstance(found, Tensor) else found
-        return (*given, torch.stack(self._present).transpose(2, 3))
+        present = torch.stack(self._present)  # (L, 2, R, T, H, d)
+        return (*given, present.permute(2, 0, 1, 4, 3, 5))
 
     def attend(  # noqa: PLR0913 - Transformers calls it
         self,
@@ -128,8 +133,9 @@ class _Behind(nn.Module):
         )
         inputs = grouped_inputs(query, key, value, attention_mask)
         # Of the operator's inputs: another reader before them would keep their transpositions.
-        first = [part[0] for part in inputs[1:3] if part is not None]
-        self._present.append(torch.stack(first).reshape(2, tokens, -1, width))
+        asked = [part[self._rows] for part in inputs[1:3] if part is not None]
+        both = torch.stack(asked)  # (2, R, T, H x d)
+        self._present.append(both.reshape(*both.shape[:3], -1, width))
         states: Tensor = torch.onnx.ops.symbolic(
             f"{_DOMAIN}::{_OPERATOR}",
             (*inputs, layer[0], layer[1]),
@@ -153,11 +159,12 @@ def lower_shared(model: ir.Model, nothing: Tensor) -> None:
     if not holders:
         return
     inputs = {str(value.name): value for value in graph.inputs}
-    prompt, mask = inputs[PROMPT], inputs["attention_mask"]
-    prompt.const_value = ir.tensor(nothing.numpy(), name=PROMPT)
-    graph.initializers[PROMPT] = prompt
+    defaults = {PROMPT: nothing.numpy(), PROMPT_ROWS: np.zeros(0, np.int64)}
+    for name, values in defaults.items():
+        inputs[name].const_value = ir.tensor(values, name=name)
+        graph.initializers[name] = inputs[name]
     pen = Pen(graph)
-    hidden = _Hidden(pen, prompt, mask)
+    hidden = _Hidden(pen, inputs[PROMPT], inputs["attention_mask"])
     for number, holder in enumerate(holders):
         _branch(pen, graph, holder, hidden, number)
     graph.sort()

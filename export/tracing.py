@@ -6,7 +6,7 @@ words. It gives ``sentence_embedding``, float32 (B, D), and what else the recipe
 ``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``compress_states``,
 float32 (B, n, d'), the states of appended tokens; ``token_embeddings``, float32 (B, T, d), in the
 columns of the input. B, T and W are free from 1 on. Where :func:`shareable`, it can be given
-``prompt_states`` and gives ``present_states``; see :mod:`decant.export.shared_prompt`.
+``prompt_states`` and ``prompt_rows``, and gives ``present_states``; see ``shared_prompt.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import onnx_ir
 import torch
 from torch import nn
 
-from decant.embedders import PRESENT, PROMPT, PooledModel, RecipeError
+from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeError
 
 from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
@@ -65,7 +65,9 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     outputs = [*model.outputs]
     if shared := shareable(model):
         examples[PROMPT] = no_prompt(model, tokens=3)
+        examples[PROMPT_ROWS] = torch.arange(2)
         shapes[PROMPT] = {3: torch.export.Dim("prompt", min=1, max=columns.max)}
+        shapes[PROMPT_ROWS] = {0: torch.export.Dim("prompts", min=1, max=_MOST_ROWS)}
         outputs.append(PRESENT)
     with _attention(model)(model) as traced, _quiet():
         try:

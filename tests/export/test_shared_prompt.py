@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ from decant.embedders import (
     PROMPT,
     Attention,
     Choices,
+    Lexicon,
+    Output,
     ParityError,
     Pooling,
     Role,
@@ -24,13 +27,14 @@ from decant.embedders import (
     Span,
     Tokens,
     TorchEncoder,
+    Weighting,
     load,
     pad,
 )
 from decant.export import export, shared_prompt
 from decant.export.shared_prompt import shareable
 from decant.export.tracing import trace
-from models import save_model
+from models import save_language_model, save_model
 
 PROMPT_TEXT = "Instruct: find the passage that answers.\nQuery: {text}"
 SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT, query=PROMPT_TEXT)
@@ -109,16 +113,9 @@ def test_the_states_of_a_prompt_are_those_of_its_tokens_in_any_text(
             attention_mask=batch.attention_mask[:, :10],
             pooling_mask=batch.pooling_mask[:, :10],
         )
-        (longer,) = session.values([PRESENT], batch)
-        (states,) = session.values([PRESENT], alone)
+        ((longer,),) = session.values([PRESENT], batch)
+        ((states,),) = session.values([PRESENT], alone)
         np.testing.assert_allclose(longer[:, :, :, :10], states, atol=2e-5)
-
-
-def test_others_need_not_know_of_it(traced: tuple[TorchEncoder, Session]) -> None:
-    _, session = traced
-    assert session.takes_prompts
-    assert session.inputs == ["input_ids", "attention_mask", "pooling_mask"]
-    assert session.outputs == [DENSE, PRESENT]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +145,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert check.passed
         assert check.cases > 40  # every probe that is short enough, alone and in a group
     return folder
+
+
+def test_others_need_not_know_of_it(bundle: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it notes an input with a default
+    plain = onnxruntime.InferenceSession(
+        str(bundle / "bundle" / "onnx" / "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    assert [item.name for item in plain.get_inputs()] == ["input_ids", "attention_mask"]
+    ids = np.arange(7, 37).reshape(2, 15)
+    vectors, states = plain.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    assert isinstance(vectors, np.ndarray)
+    assert isinstance(states, np.ndarray)
+    assert vectors.shape == (2, 32)
+    assert states.shape[0] == 0
 
 
 def test_each_layer_is_one_operator_where_there_is_no_prompt(bundle: Path) -> None:
@@ -202,3 +214,40 @@ def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
         export(bundle / "model", tmp_path / "bundle", choices=said)
     assert "one by one" not in str(raised.value)
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_an_instruction_of_a_call_is_certified_without_a_prompt_of_ones_own(
+    bundle: Path, tmp_path: Path
+) -> None:
+    said = Choices(pooling=Pooling.LAST, instruction="Instruct: {instruction}\nQuery: {text}")
+    certificate = export(bundle / "model", tmp_path / "bundle", choices=said)
+    (check,) = [c for c in certificate.entries[0].checks if c.name == "shared prompt"]
+    assert check.passed
+    with load(tmp_path / "bundle", provider="cpu") as encoder:
+        task = "find what answers the question"
+        texts = ["who", "what is that", "where"]
+        together = encoder.encode(texts, role=Role.QUERY, instruction=task).dense
+        for text, vector in zip(texts, together, strict=True):
+            alone = encoder.encode([text], role=Role.QUERY, instruction=task).dense[0]
+            np.testing.assert_allclose(alone, vector, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_sparse_vectors_of_words_go_on_from_a_prompt_too(tmp_path: Path) -> None:
+    folder = save_language_model(tmp_path / "model", "llama", layers=2)
+    lexicon = Lexicon(weighting=Weighting.LAST, top=20, words=True)
+    said = Choices(pooling=Pooling.LAST, span=Span.TEXT, query=PROMPT_TEXT, lexicon=lexicon)
+    certificate = export(folder, tmp_path / "bundle", choices=said)
+    names = {check.name for check in certificate.entries[0].checks}
+    assert {"shared prompt", "sparse vectors, shared prompt"} <= names
+    texts = ["who wrote it", "the cat sat"]
+    with TorchEncoder.from_pretrained(folder, choices=said) as reference:
+        expected = reference.encode(texts, role=Role.QUERY, outputs=[Output.SPARSE]).sparse
+    with load(tmp_path / "bundle", provider="cpu") as encoder:
+        found = encoder.encode(texts, role=Role.QUERY, outputs=[Output.SPARSE]).sparse
+    assert found is not None
+    assert expected is not None
+    for number in range(2):
+        np.testing.assert_array_equal(found[number][0], expected[number][0])
+        np.testing.assert_allclose(found[number][1], expected[number][1], atol=1e-4)

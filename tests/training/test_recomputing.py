@@ -27,6 +27,7 @@ from decant.training import (
     train,
 )
 from decant.training.recomputing import freeze_mode, recompute
+from models import save_language_model
 
 SETTINGS = CompressionSettings(tokens=3, instruction="say it")
 SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
@@ -94,7 +95,21 @@ def test_the_frozen_decoder_recomputes_too_and_never_drops(
         torch.testing.assert_close(again[name], gradient, atol=1e-6, rtol=1e-4)
 
 
-def test_in_evaluation_nothing_is_computed_twice(llama: Path) -> None:
+@pytest.mark.parametrize("family", ["gpt_neox", "llama", "opt"])
+def test_a_frozen_decoder_that_recomputes_says_the_same_every_time(
+    family: str, tmp_path: Path
+) -> None:
+    decoder = frozen_decoder(save_language_model(tmp_path / family, family, layers=2, longest=64))
+    ids = torch.arange(7, 40)[None]
+    expected = decoder(ids).logits
+    recompute(nn.ModuleList([decoder]))
+    freeze_mode(decoder)
+    assert any(part.training for part in decoder.modules())
+    for _ in range(3):
+        torch.testing.assert_close(decoder(ids).logits, expected)
+
+
+def test_a_frozen_decoder_that_keeps_its_states_is_in_evaluation(llama: Path) -> None:
     decoder = frozen_decoder(llama)
     freeze_mode(decoder)
     assert not any(part.training for part in decoder.modules())
