@@ -156,6 +156,7 @@ def test_two_layers_are_one_product_and_decoding_another(layered: Path) -> None:
     assert sorted(head) == [("Gemm", (24, 32)), ("Gemm", (32, 40))]
 
 
+@pytest.mark.slow
 def test_layers_of_which_nothing_is_decoded_are_one_product(tiny_gemma: Path) -> None:
     graph = onnx.load(tiny_gemma / GRAPH).graph
     assert [node.op_type for node in graph.node].count("Gemm") == 1

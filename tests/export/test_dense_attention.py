@@ -23,10 +23,9 @@ SAID = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
     scope="module",
     params=[
         "bert",
-        "llama",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("roberta", "xlm-roberta", "qwen2", "qwen3")
+            for name in ("llama", "roberta", "xlm-roberta", "qwen2", "qwen3")
         ),
     ],
 )

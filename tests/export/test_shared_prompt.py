@@ -205,6 +205,7 @@ def test_an_encoder_computes_the_prompt_once(
     assert max(width for width in widths if width != prompt) < prompt
 
 
+@pytest.mark.slow
 def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
