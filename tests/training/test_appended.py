@@ -1,110 +1,44 @@
-"""AutoRegEmbed and LLM2Vec-Gen: losses against loops, what learns, and what is left."""
+"""AutoRegEmbed's first stage and LLM2Vec-Gen: losses against loops, what learns, what is left."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
+from appended_objectives import (
+    ROWS,
+    compression,
+    frozen_and_learning,
+    gen,
+    length,
+    naive_log_probability,
+    states_of,
+    stepped,
+)
 from decant.embedders import (
-    Choices,
-    Explainer,
-    HashEncoder,
     Output,
-    Pooling,
     Role,
     TorchEncoder,
     find_source,
     resolve,
 )
 from decant.training import (
-    AlignmentSettings,
-    Compression,
-    CompressionSettings,
-    DataError,
-    DistributionAlignment,
-    Gen,
     GenSettings,
-    Look,
     Loop,
     Lora,
-    Margin,
-    Objective,
     Row,
     TrainingError,
     frozen_decoder,
-    open_base,
-    open_compression,
-    open_gen,
     read_table,
     train,
 )
-from decant.training.distribution_alignment import alignment_loss
 from decant.training.losses import kept_apart
 from decant.training.soft_prompts import end_token
-
-SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
-COMPRESSION = CompressionSettings(tokens=3, instruction="say it")
-GEN = GenSettings(total=4, read=3)
-ROWS = [
-    Row(query="the cat", positive="a hat", negatives=("what then",), place="1"),
-    Row(query="white heat", positive="winter, the end", negatives=("in",), place="2"),
-]
-
-
-def compression(llama: Path, lora: Lora | None = None) -> Compression:
-    opened = open_compression(llama, COMPRESSION, choices=SHORT, lora=lora)
-    return Compression(opened, COMPRESSION, frozen_decoder(llama))
-
-
-def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8) -> Gen:
-    teacher = HashEncoder(dim=dim)
-    opened = open_gen(llama, settings, teacher, choices=SHORT)
-    return Gen(opened, settings, teacher)
-
-
-def length(objective: Objective, text: str) -> int:
-    """Return how many tokens a text has, its end included."""
-    return len(objective.base.tokenizer.bare.encode(text, add_special_tokens=False).ids) + 1
-
-
-def naive_log_probability(
-    objective: Compression | DistributionAlignment | Gen, states: Tensor, text: str
-) -> float:
-    """Say a text token by token after states, without padding or batches."""
-    language = objective.language if isinstance(objective, Gen) else objective.decoder
-    words = objective.base.tokenizer.bare.encode(text, add_special_tokens=False).ids
-    total = 0.0
-    with torch.no_grad():
-        inputs = states
-        for word in [*words, 2]:
-            logits = language(inputs_embeds=inputs[None]).logits[0, -1, :271]
-            total += float(logits.log_softmax(-1)[word])
-            row = language.get_input_embeddings()(torch.tensor([word]))
-            inputs = torch.cat([inputs, row])
-    return total
-
-
-def states_of(objective: Objective, string: str) -> Tensor:
-    """Return the read states of one string, tokenised with the appended tokens written out."""
-    tokenizer = objective.base.vocabulary or objective.base.tokenizer.bare
-    appended = objective.model.recipe.appended
-    assert appended is not None
-    ids = [*tokenizer.encode(string).ids]
-    ids += [cast("int", tokenizer.token_to_id(token)) for token in appended.tokens]
-    with torch.no_grad():
-        found = objective.model.backbone(torch.tensor([ids])).last_hidden_state[0]
-    return cast("Tensor", found)[-appended.read :]
 
 
 @pytest.mark.parametrize(("said", "end"), [(0, 0), ([0, 2], 0), (2, 2)])
@@ -131,20 +65,6 @@ def test_compression_is_the_loss_of_saying_the_output_token_by_token(llama: Path
         total -= naive_log_probability(objective, states, row.positive)
         count += length(objective, row.positive)
     assert found == pytest.approx(total / count, abs=1e-4)
-
-
-def frozen_and_learning(objective: Objective) -> tuple[dict[str, Tensor], list[Tensor]]:
-    frozen = {n: p.clone() for n, p in objective.named_parameters() if not p.requires_grad}
-    return frozen, [p for p in objective.parameters() if p.requires_grad]
-
-
-def stepped(objective: Objective, rows: Sequence[Row]) -> None:
-    _, learning = frozen_and_learning(objective)
-    optimizer = torch.optim.SGD(learning, lr=0.1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        objective(objective.collate(rows))["loss"].backward()
-        optimizer.step()
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2)])
@@ -251,145 +171,6 @@ def test_the_order_of_rows_and_their_padding_do_not_matter(llama: Path) -> None:
         assert forth == pytest.approx(back, abs=1e-5)
 
 
-numbers = st.floats(-30, 0)
-
-
-@given(
-    st.lists(st.tuples(numbers, numbers, numbers, numbers, numbers), min_size=1, max_size=4),
-    st.sampled_from(Margin),
-)
-def test_the_alignment_loss_is_the_loop_of_its_formula(
-    rows: list[tuple[float, float, float, float, float]], margin: Margin
-) -> None:
-    settings = AlignmentSettings(margin=margin)
-    total = 0.0
-    for a, b, c, a_ref, b_ref in rows:
-        sign = -1 if margin is Margin.FIGURE else 1
-        inner = (a - b) + sign * (a_ref - b_ref)
-        first = -1 / (1 + math.exp(-0.1 * abs(a - c)))
-        second = -1 / (1 + math.exp(-0.1 * inner))
-        below = math.exp(first / 0.1) + math.exp(second / 0.1)
-        total -= math.log(math.exp(first / 0.1) / below)
-    columns = torch.tensor(rows, dtype=torch.float64)
-    found = alignment_loss(columns[:, 0], columns[:, 1:2], columns[:, 2], columns[:, 3:5], settings)
-    assert found.item() == pytest.approx(total / len(rows), abs=1e-6)
-    # Between softplus of -5 and of 10, because near is at least a half.
-    assert 0.0067 < found.item() < 10.00006
-
-
-@pytest.mark.parametrize("margin", Margin)
-def test_the_loss_falls_when_the_positive_becomes_more_probable(margin: Margin) -> None:
-    settings = AlignmentSettings(margin=margin)
-    reference, itself = torch.zeros(1, 2), torch.tensor([10.0])
-    losses = [
-        alignment_loss(torch.tensor([a]), torch.tensor([[0.0]]), itself, reference, settings)
-        for a in (0.0, 2.0, 5.0, 10.0)
-    ]
-    assert losses == sorted(losses, reverse=True)
-
-
-@pytest.fixture(scope="module")
-def stage_one(llama: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("stages") / "compressed"
-    loop = Loop(batch_size=4, max_steps=4, learning_rate=1e-2)
-    train(compression(llama), read_table([pairs]), target, loop)
-    return target
-
-
-def aligned(stage_one: Path, llama: Path) -> DistributionAlignment:
-    return DistributionAlignment(open_base(stage_one), AlignmentSettings(), frozen_decoder(llama))
-
-
-def triplets(tmp_path: Path) -> Path:
-    path = tmp_path / "triplets.jsonl"
-    rows = [
-        {"query": f"{row.query} {n}", "positive": row.positive, "negatives": list(row.negatives)}
-        for n in range(4)
-        for row in ROWS
-    ]
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def test_alignment_scores_texts_after_states_as_a_loop_does(
-    stage_one: Path, llama: Path, tmp_path: Path
-) -> None:
-    objective = aligned(stage_one, llama).eval()
-    table = read_table([triplets(tmp_path)])
-    objective.prepare(table, tmp_path, batch_size=3)
-    rows = list(table[:2])
-    found = objective(objective.collate(rows))["loss"].item()
-    means = "This sentence means in one word: \u201c"
-    a, b, c = [], [], []
-    for row in rows:
-        query = states_of(objective, f"{row.query}\n{means}\n")
-        own = states_of(objective, f"{row.positive}\n{means}\n")
-        a.append(naive_log_probability(objective, query, cast("str", row.positive)))
-        b.append(naive_log_probability(objective, query, row.negatives[0]))
-        c.append(naive_log_probability(objective, own, cast("str", row.positive)))
-    columns = [torch.tensor(one) for one in (a, b, c)]
-    reference = torch.stack(columns[:2], dim=1)  # the model is still its own reference
-    wanted = alignment_loss(
-        columns[0], columns[1][:, None], columns[2], reference, objective.settings
-    )
-    assert found == pytest.approx(wanted.item(), abs=1e-4)
-    stored = np.load(tmp_path / "reference.npz")["scores"]
-    assert abs(stored[:2] - reference.numpy()).max() < 1e-3
-
-
-def test_reference_scores_are_computed_once(stage_one: Path, llama: Path, tmp_path: Path) -> None:
-    objective = aligned(stage_one, llama)
-    table = read_table([triplets(tmp_path)])
-    np.savez(tmp_path / "reference.npz", scores=np.full((len(table), 2), 7, np.float32))
-    objective.prepare(table, tmp_path, batch_size=3)
-    batch = objective.collate(list(table[:2]))
-    assert cast("Tensor", batch["reference"]).tolist() == [[7, 7], [7, 7]]
-
-
-def test_a_begun_run_is_refused_with_another_decoder_or_teacher(
-    stage_one: Path, llama: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    changed = frozen_decoder(llama)
-    with torch.no_grad():
-        next(changed.parameters()).add_(0.1)
-    changed.save_pretrained(other)
-    stop = Look(watcher=_stop)
-    loop = Loop(batch_size=2)
-    table = read_table([triplets(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        train(aligned(stage_one, llama), table, tmp_path / "aligned", loop, look=stop)
-    elsewhere = aligned(stage_one, other)
-    with pytest.raises(TrainingError, match="begun with other decoder"):
-        train(elsewhere, table, tmp_path / "aligned", loop)
-    with pytest.raises(KeyboardInterrupt):
-        train(gen(llama), table, tmp_path / "gen", loop, look=stop)
-    wider = gen(llama, dim=16)
-    with pytest.raises(TrainingError, match=r"begun with other.* teacher"):
-        train(wider, table, tmp_path / "gen", loop)
-
-
-def _stop(step: int, steps: int, values: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_both_stages_leave_models_that_can_be_read_back(
-    stage_one: Path, llama: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "aligned"
-    loop = Loop(batch_size=4, max_steps=2, learning_rate=1e-3)
-    train(aligned(stage_one, llama), read_table([triplets(tmp_path)]), target, loop)
-    encoder = TorchEncoder.from_pretrained(target)
-    assert encoder.recipe.appended is not None
-    found = encoder.encode(["the cat"], role=Role.QUERY, outputs=[Output.STATES])
-    assert found.states is not None
-    assert found.states.shape == (1, 3, 32)
-    mean = found.states[0].mean(0)
-    assert abs(found.dense[0] - mean / np.linalg.norm(mean)).max() < 1e-5
-    said = Explainer.from_pretrained(llama).explain(found.states[0], max_new_tokens=4)
-    assert len(said.tokens) == 3
-
-
 def test_llm2vec_gen_leaves_one_layer_and_prompts_for_its_decoder(
     llama: Path, pairs: Path, tmp_path: Path
 ) -> None:
@@ -410,27 +191,3 @@ def test_llm2vec_gen_leaves_one_layer_and_prompts_for_its_decoder(
         vector = objective.alignment(prompts).mean(0)
     assert abs(found.states[0] - prompts.numpy()).max() < 1e-5
     assert abs(found.dense[0] - (vector / vector.norm()).numpy()).max() < 1e-5
-
-
-def test_what_cannot_be_trained_is_refused(
-    llama: Path, bert: Path, stage_one: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainingError, match="no causal model"):
-        open_gen(bert, GEN, HashEncoder(dim=8))
-    with pytest.raises(TrainingError, match="knows the token '<EMBED0>' already"):
-        open_compression(stage_one, COMPRESSION)
-    with pytest.raises(TrainingError, match="the teacher's vectors have 16 dimensions"):
-        Gen(gen(llama).opened, GEN, HashEncoder(dim=16))
-    base = open_base(llama, choices=Choices(pooling=Pooling.MEAN))
-    with pytest.raises(TrainingError, match="appends no tokens"):
-        DistributionAlignment(base, AlignmentSettings(), frozen_decoder(llama))
-    with pytest.raises(TrainingError, match="no language-model head"):
-        frozen_decoder(stage_one)
-    path = tmp_path / "few.jsonl"
-    path.write_text('{"query": "q", "positive": "p", "negatives": ["n"]}\n', encoding="utf-8")
-    objective = aligned(stage_one, llama)
-    objective.settings = AlignmentSettings(negatives=2)
-    with pytest.raises(DataError, match=r"few.jsonl:1: 1 negatives, where negatives = 2"):
-        objective.check(read_table([path]))
-    with pytest.raises(TrainingError, match="must have a weight"):
-        GenSettings(align=0, reconstruct=0)

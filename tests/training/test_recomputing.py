@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from decant.embedders import Choices
+from appended_objectives import compression
 from decant.training import (
     AlignmentSettings,
     Compression,
-    CompressionSettings,
     DistributionAlignment,
     Inputs,
     Loop,
@@ -22,21 +21,13 @@ from decant.training import (
     TrainingError,
     frozen_decoder,
     open_base,
-    open_compression,
     read_table,
     train,
 )
 from decant.training.recomputing import freeze_mode, recompute
 from models import save_language_model
 
-SETTINGS = CompressionSettings(tokens=3, instruction="say it")
-SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
 LOOP = Loop(batch_size=4, max_steps=2, learning_rate=1e-2)
-
-
-def compression(llama: Path) -> Compression:
-    opened = open_compression(llama, SETTINGS, choices=SHORT)
-    return Compression(opened, SETTINGS, frozen_decoder(llama))
 
 
 @pytest.fixture(scope="module")
