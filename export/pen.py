@@ -26,12 +26,13 @@ class Pen:
         operator: str,
         inputs: Sequence[onnx_ir.Value | None],
         attributes: Mapping[str, int | list[int] | onnx_ir.TensorProtocol] | None = None,
+        *,
+        domain: str = "",
     ) -> onnx_ir.Value:
         """Add a node and return what it gives."""
         name = self._name(operator)
-        return self._tape.op(
-            operator, inputs, attributes, name=name, output=onnx_ir.Value(name=name)
-        )
+        output = onnx_ir.Value(name=name)
+        return self._tape.op(operator, inputs, attributes, domain=domain, name=name, output=output)
 
     def constant(self, values: NDArray[np.generic]) -> onnx_ir.Value:
         """Add an initializer."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import onnx_ir
 import torch
+from onnxscript.rewriter.ort_fusions.rms_normalization import fuse_rms_normalization
 from torch import nn
 
 from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeError
@@ -27,6 +28,7 @@ from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeEr
 from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
+from .rotary import fuse_rotary
 from .shared_prompt import lower_shared, no_prompt, shareable, shared_prompt
 from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
 
@@ -88,6 +90,8 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
         assert program is not None
         weights = list(weights_of(program.model))
         program.optimize()
+        fuse_rms_normalization(program.model)
+    fuse_rotary(program.model)
     lower(program.model)
     if shared:
         lower_shared(program.model, no_prompt(model))

@@ -164,7 +164,6 @@ def test_others_need_not_know_of_it(bundle: Path) -> None:
 
 def test_each_layer_is_one_operator_where_there_is_no_prompt(bundle: Path) -> None:
     model = onnx.load(bundle / "bundle" / "onnx" / "model.onnx")
-    onnx.checker.check_model(model, full_check=False)
     choices = [node for node in model.graph.node if node.op_type == "If"]
     assert len(choices) == 2
     for node in choices:
