@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .sparse_vectors import SparseVectors as SparseVectors
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
+    from .texts import checked as checked
     from .tokenizer_file import load_tokenizer as load_tokenizer
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
@@ -222,6 +223,7 @@ _SHARED = {
     "candidates": "onnx_session",
     "decant_version": "bundle",
     "diagnose": "doctor",
+    "checked": "texts",
     "file_hash": "source",
     "fresh_folder": "bundle",
     "full_disk_told": "bundle",

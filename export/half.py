@@ -7,17 +7,16 @@ layers that the probes show to overflow.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from decant.embedders import Session, pad, provider_name
-
 from .certifier import Certifier
 from .linears import Linear, Table, constant, drop_unused, linears, replace, tables
+from .observing import observed
+from .pen import Pen
 from .probes import probe_rows
 
 _LARGEST = 65_504.0
@@ -64,30 +63,12 @@ def _table_to_half(model: ir.Model, table: Table) -> None:
 
 
 def _peaks(source: Path, certifier: Certifier) -> list[float]:
-    """Return, for each linear layer, the largest magnitude of its input and output on the probes.
+    """Return the largest magnitude of each layer's input and output on the probes."""
+    rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
+    seen = observed(source, rows, _peak, pad_id=certifier.pad_id)
+    return [float(np.max(layer)) for layer in zip(*seen, strict=True)]
 
-    The largest over the probes is measured in the graph: each layer gets one more output.
-    """
-    model = ir.load(source)
-    names = []
-    for number, linear in enumerate(linears(model)):
-        nodes, outputs = [], []
-        for value in (linear.states, linear.node.outputs[0]):
-            magnitude = ir.node("Abs", [value])
-            peak = ir.node("ReduceMax", [magnitude.outputs[0]], {"keepdims": 0})
-            nodes += [magnitude, peak]
-            outputs.append(peak.outputs[0])
-        largest = ir.node("Max", outputs)
-        value = largest.outputs[0]
-        value.name = f"decant.peak.{number}"
-        value.shape, value.type = ir.Shape([]), ir.TensorType(ir.DataType.FLOAT)
-        names.append(value.name)
-        model.graph.extend([*nodes, largest])
-        model.graph.outputs.append(value)
-    # Beside the source: weights that are external stay where they are.
-    with tempfile.NamedTemporaryFile(dir=source.parent, suffix=".onnx") as file:
-        ir.save(model, file.name)
-        session = Session(Path(file.name), provider_name("cpu"))
-        rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
-        found = [session.values(names, pad([row], pad_id=certifier.pad_id)) for row in rows]
-    return [max(float(run[number]) for run in found) for number in range(len(names))]
+
+def _peak(pen: Pen, linear: Linear) -> list[ir.Value]:
+    magnitudes = [pen("Abs", [value]) for value in (linear.states, linear.node.outputs[0])]
+    return [pen("ReduceMax", [value], {"keepdims": 0}) for value in magnitudes]

@@ -1,41 +1,51 @@
 """Eight-bit integers for weights and states, so that a text's vector ignores its neighbours.
 
-Scales of the states are one for each token, so they depend on nothing but that token (per-token
-dynamic quantisation: LLM.int8(), arXiv 2208.07339, section 3.1, "vector-wise"); the usual
-``DynamicQuantizeLinear`` takes one for the whole batch, and then a vector changes with what else
-was in its batch (EXPERIMENTS.md). Scales of the weights are one for each output channel.
-Both are symmetric: ``q = round(127 x / max|x|)``.
+The scale of a layer's states is set beforehand, or is one for each token (``state_scales.py`` says
+which); the usual ``DynamicQuantizeLinear`` takes one for the whole batch, and then a vector changes
+with what else was in its batch (EXPERIMENTS.md). Scales of the weights are one for each output
+channel, symmetric: ``q = round(127 w / max|w|)``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .linears import MICROSOFT, Linear, Table, constant, drop_unused, linears, replace, tables
+from .ranges import Range
+from .state_scales import LARGEST, Scale, Way, chosen_scale
 
-_LARGEST = 127.0
 _ZERO = 128  # of unsigned states: the kernels for unsigned states are the fast ones
 _TINY = 1e-9
 _GELU_DEPTH = 0.17  # its minimum is -0.16997, at -0.7518
+_GELU_ZERO = 16
 
 
-def to_int8(model: ir.Model) -> int:
+def to_int8(model: ir.Model, ranges: Sequence[Range]) -> int:
     """Quantise linear layers and token tables in place; return how many layers that were.
 
     Runs on the CPU provider: ``MatMulIntegerToFloat`` has no CUDA kernel.
+
+    Args:
+        model: A float32 graph.
+        ranges: Of its linear layers, in order.
     """
-    quantised: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
-    count = 0
-    for linear in linears(model):
-        if linear.states not in quantised:
-            quantised[linear.states] = _quantise_states(model, linear)
-        _multiply(model, linear, *quantised[linear.states])
-        count += 1
+    groups: dict[ir.Value, list[tuple[Linear, Range]]] = {}
+    for linear, found in zip(linears(model), ranges, strict=True):
+        groups.setdefault(linear.states, []).append((linear, found))
+    for states, group in groups.items():
+        layers = [linear for linear, _ in group]
+        scale = chosen_scale([found for _, found in group], [layer.matrix for layer in layers])
+        if scale.way is Way.TOKEN:
+            _by_token(model, states, layers)
+        else:
+            _by_scale(model, states, layers, scale)
     quantise_tables(model)
     drop_unused(model)
-    return count
+    return len(ranges)
 
 
 def quantise_tables(model: ir.Model) -> None:
@@ -44,43 +54,120 @@ def quantise_tables(model: ir.Model) -> None:
         _quantise_table(model, table)
 
 
-def _quantise_states(model: ir.Model, linear: Linear) -> tuple[ir.Value, ir.Value]:
+def _by_scale(model: ir.Model, states: ir.Value, layers: Sequence[Linear], scale: Scale) -> None:
+    """Quantise layers that read the same states by one scale."""
+    name = layers[0].node.inputs[1].name if layers[0].node.inputs[1] is not None else None
+    nodes: list[ir.Node] = []
+    if scale.factors is not None:
+        shares = constant(model, f"{name}.shares", 1 / scale.factors)
+        nodes.append(ir.node("Mul", [states, shares]))
+        states = nodes[-1].outputs[0]
+    step = constant(model, f"{name}.step", np.array(scale.step, np.float32))
+    zero = constant(model, f"{name}.zero", np.array(scale.zero, np.uint8))
+    nodes.append(ir.node("QuantizeLinear", [states, step, zero]))
+    model.graph.insert_before(layers[0].node, nodes)
+    for layer in layers:
+        matrix = layer.matrix if scale.factors is None else layer.matrix * scale.factors[:, None]
+        weights = _weights(model, layer, matrix)
+        inputs: list[ir.Value | None] = [nodes[-1].outputs[0], *weights, zero]
+        inputs.insert(2, step)
+        replaced = layer.node
+        adding, bias = _biased(layer)
+        if adding is not None:
+            inputs += [None, bias]
+            replaced = adding
+        replace(model, replaced, [ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)])
+        if adding is not None:
+            model.graph.remove(layer.node, safe=True)
+
+
+def _biased(layer: Linear) -> tuple[ir.Node | None, ir.Value | None]:
+    """Return the node that alone reads a layer and adds a constant vector, and that vector."""
+    given = layer.node.outputs[0]
+    readers = [use.node for use in given.uses()]
+    if given.is_graph_output() or len(readers) != 1 or readers[0].op_type != "Add":
+        return None, None
+    bias = next((value for value in readers[0].inputs if value is not given), None)
+    if bias is None or not bias.is_initializer() or bias.const_value is None:
+        return None, None
+    fits = tuple(bias.const_value.shape) == (layer.matrix.shape[1],)
+    return (readers[0], bias) if fits else (None, None)
+
+
+def _by_token(model: ir.Model, states: ir.Value, layers: Sequence[Linear]) -> None:
+    """Quantise layers that read the same states by a scale for each token."""
+    zero = _GELU_ZERO if _is_gelu(states) else _ZERO
+    integers, scales = _quantise_states(model, layers[0], zero)
+    for layer in layers:
+        weights = _weights(model, layer, layer.matrix)
+        inputs = [
+            integers,
+            weights[0],
+            constant(model, "decant.one", np.array(1, np.float32)),
+            weights[1],
+            constant(model, f"decant.zero.{zero}", np.array(zero, np.uint8)),
+        ]
+        product = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+        scaled = ir.node("Mul", [product.outputs[0], scales])  # (B x T, N)
+        outer = ir.node("Shape", [states], {"start": 0, "end": -1})
+        last = _shape(model, layer.matrix.shape[1])
+        shape = ir.node("Concat", [outer.outputs[0], last], {"axis": 0})
+        restored = ir.node("Reshape", [scaled.outputs[0], shape.outputs[0]])
+        replace(model, layer.node, [product, scaled, outer, shape, restored])
+
+
+def _quantise_states(model: ir.Model, linear: Linear, zero: int) -> tuple[ir.Value, ir.Value]:
     """Add nodes that give uint8 states (B x T, K) and scales, float32 (B x T, 1)."""
     rows = ir.node("Reshape", [linear.states, _shape(model, -1, linear.matrix.shape[0])])
-    peaks = _peaks(model, linear, rows.outputs[0])
-    largest = constant(model, "decant.largest", np.array([_LARGEST], np.float32))
-    scale = ir.node("Div", [peaks[-1].outputs[0], largest])  # (B x T)
-    count = ir.node("Shape", [scale.outputs[0]])
-    zero = ir.node(
+    scaling = _scales(model, linear, rows.outputs[0])
+    scale = scaling[-1].outputs[0]  # (B x T)
+    count = ir.node("Shape", [scale])
+    zeros = ir.node(
         "ConstantOfShape",
         [count.outputs[0]],
-        {"value": ir.tensor(np.array([_ZERO], np.uint8))},
+        {"value": ir.tensor(np.array([zero], np.uint8))},
     )
-    rounded = ir.node(
-        "QuantizeLinear", [rows.outputs[0], scale.outputs[0], zero.outputs[0]], {"axis": 0}
-    )
-    column = ir.node("Unsqueeze", [scale.outputs[0], _last_axis(model)])
-    nodes = [rows, *peaks, scale, count, zero, rounded, column]
-    model.graph.insert_before(linear.node, nodes)
+    rounded = ir.node("QuantizeLinear", [rows.outputs[0], scale, zeros.outputs[0]], {"axis": 0})
+    column = ir.node("Unsqueeze", [scale, _last_axis(model)])
+    model.graph.insert_before(linear.node, [rows, *scaling, count, zeros, rounded, column])
     return rounded.outputs[0], column.outputs[0]
 
 
-def _peaks(model: ir.Model, linear: Linear, rows: ir.Value) -> list[ir.Node]:
-    """Return nodes of which the last gives each row's largest magnitude, never zero.
-
-    What Gelu gives is nowhere below -0.17, so its largest magnitude is its maximum or that.
-    """
+def _scales(model: ir.Model, linear: Linear, rows: ir.Value) -> list[ir.Node]:
+    """Return nodes of which the last gives each row's size of a step, never zero."""
     axis = _last_axis(model)
     highest = ir.node("ReduceMax", [rows, axis], {"keepdims": 0})
-    producer = linear.states.producer()
-    if producer is not None and producer.op_type == "Gelu":
-        least = constant(model, "decant.gelu", np.array([_GELU_DEPTH], np.float32))
-        return [highest, ir.node("Max", [highest.outputs[0], least])]
+    if _is_gelu(linear.states):
+        # What Gelu gives is nowhere below -0.17: few steps reach down, the others up.
+        up = constant(model, "decant.gelu.up", np.array([255 - _GELU_ZERO], np.float32))
+        least = constant(
+            model, "decant.gelu.step", np.array([_GELU_DEPTH / _GELU_ZERO], np.float32)
+        )
+        step = ir.node("Div", [highest.outputs[0], up])
+        return [highest, step, ir.node("Max", [step.outputs[0], least])]
     lowest = ir.node("ReduceMin", [rows, axis], {"keepdims": 0})
     depth = ir.node("Neg", [lowest.outputs[0]])
     tiny = constant(model, "decant.tiny", np.array([_TINY], np.float32))
     peak = ir.node("Max", [highest.outputs[0], depth.outputs[0], tiny])
-    return [highest, lowest, depth, peak]
+    largest = constant(model, "decant.largest", np.array([LARGEST], np.float32))
+    return [highest, lowest, depth, peak, ir.node("Div", [peak.outputs[0], largest])]
+
+
+def _is_gelu(states: ir.Value) -> bool:
+    made = states.producer()
+    return made is not None and made.op_type == "Gelu"
+
+
+def _weights(
+    model: ir.Model, layer: Linear, matrix: NDArray[np.float32]
+) -> tuple[ir.Value, ir.Value]:
+    """Register a layer's int8 matrix (K, N) and its scales (N,)."""
+    name = layer.node.inputs[1].name if layer.node.inputs[1] is not None else None
+    integers, scales = _rounded(matrix, axis=0)
+    return (
+        constant(model, f"{name}.int8", integers),
+        constant(model, f"{name}.scale", scales[0]),
+    )
 
 
 def _shape(model: ir.Model, *sizes: int) -> ir.Value:
@@ -90,27 +177,6 @@ def _shape(model: ir.Model, *sizes: int) -> ir.Value:
 
 def _last_axis(model: ir.Model) -> ir.Value:
     return constant(model, "decant.last_axis", np.array([-1], np.int64))
-
-
-def _multiply(model: ir.Model, linear: Linear, states: ir.Value, scale: ir.Value) -> None:
-    name = linear.node.inputs[1].name if linear.node.inputs[1] is not None else None
-    integers, scales = _rounded(linear.matrix, axis=0)
-    product = ir.node(
-        "MatMulIntegerToFloat",
-        [
-            states,
-            constant(model, f"{name}.int8", integers),
-            constant(model, "decant.one", np.array(1, np.float32)),
-            constant(model, f"{name}.scale", scales[0]),
-            constant(model, "decant.zero", np.array(_ZERO, np.uint8)),
-        ],
-        domain=MICROSOFT,
-    )
-    scaled = ir.node("Mul", [product.outputs[0], scale])  # (B x T, N)
-    outer = ir.node("Shape", [linear.states], {"start": 0, "end": -1})
-    shape = ir.node("Concat", [outer.outputs[0], _shape(model, len(scales[0]))], {"axis": 0})
-    restored = ir.node("Reshape", [scaled.outputs[0], shape.outputs[0]])
-    replace(model, linear.node, [product, scaled, outer, shape, restored])
 
 
 def _quantise_table(model: ir.Model, table: Table) -> None:
@@ -129,7 +195,7 @@ def _rounded(
     matrix: NDArray[np.float32], *, axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return int8 of the matrix's shape and float32 scales, one for each slice across ``axis``."""
-    scales = np.abs(matrix).max(axis=axis, keepdims=True) / np.float32(_LARGEST)
+    scales = np.abs(matrix).max(axis=axis, keepdims=True) / np.float32(LARGEST)
     scales[scales == 0] = 1
-    integers = np.clip(np.rint(matrix / scales), -_LARGEST, _LARGEST).astype(np.int8)
+    integers = np.clip(np.rint(matrix / scales), -LARGEST, LARGEST).astype(np.int8)
     return integers, scales.astype(np.float32)

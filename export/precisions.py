@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import assert_never
 
@@ -23,13 +24,19 @@ from .bundling import Step, add_graph, graph_name, without_graph
 from .certifier import Certifier, Place
 from .half import to_half
 from .int8 import to_int8
+from .range_texts import range_rows
+from .ranges import measure_ranges
 from .reference import Reference
 from .weight_files import save_graph
 from .weight_only import to_weight_only
 
 
 def convert(
-    bundle: str | Path, precision: Precision | str, *, step: Step | None = None
+    bundle: str | Path,
+    precision: Precision | str,
+    *,
+    texts: Iterable[str] | None = None,
+    step: Step | None = None,
 ) -> Certificate:
     """Add the graph of another precision to a bundle, and certify it on the CPU.
 
@@ -37,6 +44,8 @@ def convert(
         bundle: The bundle's folder. A crash leaves one that opens, with the new graph or without.
         precision: ``int8``, ``w8``, ``w4`` or ``fp16`` (products in fp16, the rest in float32).
             One that is there already is made anew.
+        texts: Such as will be embedded, of which the first 512 show how large states become, for
+            int8; None takes texts of our own, in several languages.
         step: Told what is being done.
 
     Returns:
@@ -46,6 +55,7 @@ def convert(
         BundleError: The bundle is damaged or has no float32 graph, the precision is unknown, or the
             disk is full.
         ParityError: The new graph misses a gate; the bundle is as it was.
+        TextError: A text is empty, or there is none.
     """
     if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
         raise BundleError(
@@ -54,6 +64,8 @@ def convert(
             "decant export MODEL TARGET --precision bf16"
         )
     wanted = Precision(precision)
+    if texts is not None and wanted is not Precision.INT8:
+        raise BundleError(f"texts show ranges for int8; {wanted} has none, leave them out")
     tell = step or (lambda _: None)
     opened = Bundle.open(bundle)
     plain, file = opened.graph(Precision.FP32), graph_name(wanted)
@@ -70,7 +82,7 @@ def convert(
         )
         tell(f"making the {wanted} graph")
         (made / file).parent.mkdir()
-        make_graph(wanted, plain, made / file, certifier)
+        make_graph(wanted, plain, made / file, certifier, texts=texts)
         tell(f"certifying {wanted} on the CPU")
         entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
         if not entry.passed:
@@ -80,14 +92,22 @@ def convert(
     return certificate
 
 
-def make_graph(precision: Precision, source: Path, target: Path, certifier: Certifier) -> None:
+def make_graph(
+    precision: Precision,
+    source: Path,
+    target: Path,
+    certifier: Certifier,
+    *,
+    texts: Iterable[str] | None = None,
+) -> None:
     """Write the graph of one precision.
 
     Args:
         precision: Any but FP32 and BF16.
         source: The float32 graph.
         target: The file to write.
-        certifier: Its probes show where float16 would overflow.
+        certifier: Its tokenizer reads the texts that show how large states become.
+        texts: These texts for int8, None for ours; float16 takes the certifier's.
 
     Raises:
         RecipeError: The graph has no linear layers that we know.
@@ -95,7 +115,8 @@ def make_graph(precision: Precision, source: Path, target: Path, certifier: Cert
     match precision:
         case Precision.INT8:
             model = ir.load(source)
-            count = to_int8(model)
+            rows = range_rows(certifier.tokenizer, texts)
+            count = to_int8(model, measure_ranges(source, rows, pad_id=certifier.pad_id))
         case Precision.W8 | Precision.W4:
             model = ir.load(source)
             count = to_weight_only(model, bits=8 if precision is Precision.W8 else 4)

@@ -90,12 +90,12 @@ def probe_texts(tokenizer: TextTokenizer, *, longest: int) -> list[str]:
     for number, length in enumerate(lengths):
         repeats = -(-length // max(per_sentence, 1))
         text = f"{_PLAIN[1 + number]} {_SENTENCE * (repeats + 1)}"
-        texts.append(_shortened(tokenizer, text, length))
+        texts.append(shortened(tokenizer, text, length))
     return texts
 
 
-def _shortened(tokenizer: TextTokenizer, text: str, length: int) -> str:
-    """Cut ``text`` after about ``length`` tokens."""
+def shortened(tokenizer: TextTokenizer, text: str, length: int) -> str:
+    """Return ``text`` up to about ``length`` tokens."""
     whole = tokenizer.bare.encode(text, add_special_tokens=False)
     return text if len(whole.ids) <= length else text[: whole.offsets[length - 1][1]]
 

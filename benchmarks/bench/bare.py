@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from decant.embedders.onnx_session import SLOW_ON_CPU
+
 CPU = "CPUExecutionProvider"
 _AROUND = {"If", "Loop", "Scan"}  # the nodes inside them are timed, too
 Feeds = Mapping[str, NDArray[np.int64]]
@@ -44,7 +46,7 @@ def bare_session(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     return onnxruntime.InferenceSession(
-        str(graph), options, providers=[CPU], disabled_optimizers=["SkipLayerNormFusion"]
+        str(graph), options, providers=[CPU], disabled_optimizers=SLOW_ON_CPU
     )
 
 

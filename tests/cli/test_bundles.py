@@ -165,7 +165,8 @@ def test_a_bundle_gets_an_int8_graph_that_auto_then_takes(decant: Decant, bundle
     assert ran.code == Exit.OK
     assert "certificate of int8 on CPUExecutionProvider: passed" in " ".join(ran.out.split())
     assert "making the int8 graph" in ran.err
-    again = decant("convert", bundle, "int8", "--json")
+    bundle.with_name("texts.txt").write_text("the hat\n\nin a hat\n", encoding="utf-8")
+    again = decant("convert", bundle, "int8", "--texts", bundle.with_name("texts.txt"), "--json")
     entry = again.json["entry"]
     assert isinstance(entry, dict)
     assert entry["precision"] == "int8"

@@ -29,7 +29,7 @@ HEAVY: dict[str, set[str]] = {
     "mteb": set(),
     "onnx": {"export/weights_check.py"},
     "onnxruntime": set(),
-    "onnxscript": set(),
+    "onnxscript": {"export/tracing.py"},
     "optimum": {"export/exporting.py"},
     "qdrant_client": {
         "integrations/qdrant/remote.py",
