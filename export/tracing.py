@@ -28,6 +28,7 @@ from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeEr
 from .attention_switch import attending
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
+from .pruning import prune_unread
 from .rotary import fuse_rotary
 from .shared_prompt import lower_shared, no_prompt, shareable, shared_prompt
 from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
@@ -95,6 +96,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     lower(program.model)
     if shared:
         lower_shared(program.model, no_prompt(model))
+    prune_unread(program.model, model.recipe.pooling)
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
     # onnxscript's rewriter keeps the last graph that it saw; it shall not keep its weights, too.
