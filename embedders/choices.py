@@ -11,8 +11,9 @@ from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
 from .lexicon import Lexicon
+from .members import settle
 from .prompt import Prompt, Wording
-from .recipe import Attention, Dense, Pooling, Recipe, Span
+from .recipe import INTEGERS, KINDS, Attention, Dense, Pooling, Recipe, Span
 
 if TYPE_CHECKING:
     from .source import Source
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 class Choices:
     """What one source says about a recipe; None is no say. Fields as in :class:`Recipe`.
 
-    Prompts are templates here (``"query: {text}"``), as people write them.
+    Prompts are templates here (``"query: {text}"``), as people write them; members of enumerations
+    may be given by their names (``pooling="last"``).
+
+    Raises:
+        RecipeError: No member has such a name, or a number is not an integer.
 
     >>> Choices(pooling=Pooling.LAST).over(Choices(pooling=Pooling.MEAN, max_tokens=9)).max_tokens
     9
@@ -51,6 +56,9 @@ class Choices:
     open_end: bool | None = None
     appended: Appended | None = None
     smallest_dim: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, KINDS, INTEGERS, error=RecipeError)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .errors import RecipeError
+from .members import settle
 
 
 class Weighting(StrEnum):
@@ -38,6 +39,7 @@ class Lexicon:
     clusters: int | None = None
 
     def __post_init__(self) -> None:
+        settle(self, {"weighting": Weighting}, ("top", "clusters"), error=RecipeError)
         if self.top < 1:
             raise RecipeError(f"top must be at least 1, got {self.top}")
         if self.clusters is not None and self.clusters < 2:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from .batching import Batching
 from .collating import batch_vectors, joined, output_names, restored
 from .encoder import Output, Progress, Vectors, check_outputs
+from .errors import RecipeError
+from .members import settle
 from .prompt import Role
 from .recipe import Recipe
 from .texts import blocks, checked
@@ -177,6 +179,9 @@ class _Request:
     role: Role
     instruction: str | None
     outputs: Collection[Output]
+
+    def __post_init__(self) -> None:
+        settle(self, {"role": Role}, (), error=RecipeError)
 
     def vectors(self, run: RunBatch, batch: TokenBatch) -> Vectors:
         return batch_vectors(batch, run(batch, output_names(self.outputs)), self.outputs)

@@ -19,6 +19,7 @@ from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
 from .lexicon import Lexicon
+from .members import member, settle
 from .prompt import Prompt, Role, Wording
 
 _INSTRUCTION = "{instruction}"
@@ -70,6 +71,12 @@ class Activation(StrEnum):
     GELU = "gelu"
 
 
+KINDS = {"attention": Attention, "pooling": Pooling, "span": Span, "wording": Wording}
+"""Fields of a recipe, and of choices, that hold members of an enumeration."""
+INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "smallest_dim")
+"""Fields that hold an integer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dense:
     """One linear layer after pooling, ``activation(W x + b)``.
@@ -85,6 +92,8 @@ class Dense:
     activation: Activation = Activation.IDENTITY
 
     def __post_init__(self) -> None:
+        kinds = {"activation": Activation}
+        settle(self, kinds, ("inputs", "outputs"), error=RecipeError)
         if self.inputs < 1 or self.outputs < 1:
             raise RecipeError(f"a dense layer needs widths of at least 1, got {self}")
 
@@ -162,6 +171,7 @@ class Recipe:
     smallest_dim: int | None = None
 
     def __post_init__(self) -> None:
+        settle(self, KINDS, INTEGERS, error=RecipeError)
         if not self.base:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
@@ -192,8 +202,13 @@ class Recipe:
                 )
 
     def prompt(self, role: Role) -> Prompt:
-        """Return the prompt for ``role``."""
-        return self.query if role is Role.QUERY else self.passage
+        """Return the prompt for ``role``.
+
+        Raises:
+            RecipeError: There is no such role.
+        """
+        query = member(Role, role, error=RecipeError) is Role.QUERY
+        return self.query if query else self.passage
 
     @property
     def further(self) -> tuple[Prompt, ...]:

@@ -198,7 +198,7 @@ class TextTokenizer:
         return found
 
     def _instructed(self, instruction: str, role: Role) -> Prompt:
-        if role is not Role.QUERY:
+        if role != Role.QUERY:  # a name is fine, too
             raise RecipeError(
                 "an instruction is for queries; where both sides have a task (similarity, "
                 "clustering), encode both as queries"

@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from decant.embedders import Encoder, Recipe, Role, TextError
+from decant.embedders import Encoder, Recipe, RecipeError, Role, TextError
 
 from .texts import TEXTS, Endless, cosines, encoded, streamed, text_of, tokens
 
@@ -83,6 +83,18 @@ class EncoderContract:
         for index in (0, 17, 39, 40, 41, 42):
             alone = encoder.encode([texts[index]], role=Role.PASSAGE).dense
             assert cosines(alone, crowd[index : index + 1]).min() > SAME, index
+
+    def test_a_role_may_be_given_by_its_name_and_no_other_is_one(self, encoder: Encoder) -> None:
+        for role in Role:
+            named = encoder.encode(["a hill"], role=str(role)).dense  # type: ignore[arg-type]
+            assert cosines(named, encoder.encode(["a hill"], role=role).dense).min() > SAME
+        for texts in ([], ["a hill"]):
+            with pytest.raises(
+                RecipeError, match="no role is called 'document'; known are 'query'"
+            ):
+                encoder.encode(texts, role="document")  # type: ignore[arg-type]
+        with pytest.raises(RecipeError, match="no role is called 'document'"):
+            encoder.room("document")  # type: ignore[arg-type]
 
     def test_different_texts_get_different_vectors(self, encoder: Encoder) -> None:
         rows = encoder.encode(["a river", "the mountain", "seven ships"], role=Role.QUERY).dense

@@ -1,0 +1,71 @@
+"""Accept members of an enumeration by name: people write ``pooling="last"``, and mean it.
+
+Enumerations are compared by identity everywhere else, so what is not a member must not get in.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from .errors import DecantError
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def member(kind: type[E], value: str, *, error: type[DecantError]) -> E:
+    """Return the member that a value is or names.
+
+    Args:
+        kind: The enumeration.
+        value: A member, or its name in lower case.
+        error: What to raise.
+
+    Raises:
+        DecantError: No member has this name; of the class that was given.
+
+    >>> from decant.embedders import RecipeError, Role
+    >>> member(Role, "query", error=RecipeError) is Role.QUERY
+    True
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(repr(str(item)) for item in kind)
+        raise error(f"no {kind.__name__.lower()} is called {value!r}; known are {known}") from None
+
+
+def settle(
+    record: object,
+    kinds: Mapping[str, type[StrEnum]],
+    integers: Sequence[str],
+    *,
+    error: type[DecantError],
+) -> None:
+    """Make members and integers of what the fields of a frozen record hold; None stays.
+
+    Args:
+        record: In its ``__post_init__``.
+        kinds: The enumeration of each such field.
+        integers: Fields that hold integers.
+        error: What to raise.
+
+    Raises:
+        DecantError: No member has such a name, or a number is not an integer.
+    """
+    for name, kind in kinds.items():
+        value = getattr(record, name)
+        if value is not None:
+            object.__setattr__(record, name, member(kind, value, error=error))
+    for name in integers:
+        value = getattr(record, name)
+        if value is not None:
+            object.__setattr__(record, name, _integer(name, value, error))
+
+
+def _integer(name: str, value: object, error: type[DecantError]) -> int:
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        return operator.index(value)
+    raise error(f"{name} must be an integer, got {value!r}")
