@@ -1,8 +1,8 @@
 """The one place that speaks to ONNX Runtime: providers, sessions, running a batch.
 
-You get the execution provider that you asked for, or :class:`ProviderError`. CUDA and TensorRT
-keep the CPU provider behind them for shape arithmetic, as ONNX Runtime requires; which nodes
-landed there is what :func:`placement` tells.
+You get the execution provider that you asked for, or :class:`ProviderError`. CUDA keeps the CPU
+provider behind it for shape arithmetic, as ONNX Runtime requires, and TensorRT both; which nodes
+landed where is what :func:`placement` tells.
 """
 
 from __future__ import annotations
@@ -179,9 +179,7 @@ def _open(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    wanted: list[str | tuple[str, dict[str, str]]] = [(provider, _options(provider, path, device))]
-    if provider != CPU:
-        wanted.append(CPU)
+    wanted = _wanted(provider, path, device)
     # Where CUDA does not load, the package prints a banner; what matters is raised below.
     with contextlib.redirect_stdout(io.StringIO()):
         if provider in _CUDA_FAMILY:
@@ -205,6 +203,18 @@ def _open(
         )
     session.disable_fallback()
     return session
+
+
+def _wanted(provider: str, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
+    """Return the providers of a session with their options: the one asked for, and what backs it.
+
+    TensorRT does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA does, and
+    runs what TensorRT leaves; without it that would be the CPU.
+    """
+    names = [provider, CPU]
+    if provider == _NAMES["tensorrt"]:
+        names.insert(1, _NAMES["cuda"])
+    return [(name, _options(name, path, device)) for name in dict.fromkeys(names)]
 
 
 def _options(provider: str, path: Path, device: int) -> dict[str, str]:

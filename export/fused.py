@@ -22,12 +22,16 @@ from .attention_switch import attending
 _NAME = "decant_grouped"
 # Each is certified in the tests. Others trace as plain operators.
 _TYPES = {"gemma2", "gemma3_text", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3"}
+_WIDTH_STEP = 8
 
 
 def fusable(model: PooledModel) -> bool:
     """Tell whether the model's attention can be traced as one operator."""
+    config = model.backbone.config
     causal = model.recipe.attention is Attention.CAUSAL
-    return causal and model.backbone.config.model_type in _TYPES
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    # The operator takes no other widths ("head_size must be a multiple of 8").
+    return causal and config.model_type in _TYPES and width % _WIDTH_STEP == 0
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ def original_reference(
         states = original.states(row.ids)
         if number == 0:
             _check_widths(states.shape[1], recipe)
-        counted = states[row.counted :]
+        counted = states[row.counted : row.end]
         vectors.append(plain_vector(counted, recipe=recipe, pooling=recipe.pooling, head=head))
         for pooling, found in others.items() if number < _EXPLAINED_ROWS else ():
             found.append(plain_vector(counted, recipe=recipe, pooling=pooling, head=head))

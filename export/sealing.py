@@ -132,6 +132,7 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
         "a lexicon": recipe.lexicon,
         "token states": recipe.tokens,
         "states of appended tokens": recipe.appended,
+        "a latent attention": recipe.latent_heads,
     }
     if named := [name for name, value in beyond.items() if value]:
         raise RecipeError(

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import Bundle, BundleError, ParityError, ProviderError, Role, load
+from decant.embedders import (
+    Bundle,
+    BundleError,
+    ParityError,
+    ProviderError,
+    Role,
+    load,
+    provider_name,
+)
 from decant.embedders.bundle import fresh_folder, write_atomically
+from decant.embedders.onnx_session import _wanted
 from models import tokenizer
 
 
@@ -170,3 +179,13 @@ def test_small_files_are_replaced_whole(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", "two")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "two"
+
+
+def test_what_tensorrt_leaves_runs_on_cuda_and_only_then_on_the_cpu() -> None:
+    cpu, cuda, tensorrt = map(provider_name, ("cpu", "cuda", "tensorrt"))
+    graph = Path("bundle") / "onnx" / "model.onnx"
+    backed = {first: [n for n, _ in _wanted(first, graph, 3)] for first in (cpu, cuda, tensorrt)}
+    assert backed == {cpu: [cpu], cuda: [cuda, cpu], tensorrt: [tensorrt, cuda, cpu]}
+    options = dict(_wanted(tensorrt, graph, 3))
+    assert options[cuda]["device_id"] == options[tensorrt]["device_id"] == "3"
+    assert options[tensorrt]["trt_engine_cache_path"] == str(Path("bundle") / "onnx" / "tensorrt")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModel
 
 from decant.embedders import (
     Attention,
@@ -25,7 +26,7 @@ from decant.embedders import (
 )
 from decant.export.fused import fusable, right_padding_order
 from decant.export.tracing import trace
-from models import save_model
+from models import config, save_model
 
 # Soft caps and windows; test_families.py certifies the rest, and the slow tests repeat them here.
 FUSED = ("gemma2",)
@@ -70,6 +71,24 @@ def test_each_layer_is_one_operator_and_equals_pytorch(tmp_path: Path, family: s
     ]
     session = Session(tmp_path / "model.onnx", "CPUExecutionProvider")
     expected = np.concatenate([encoder.run(pad([row], pad_id=0)) for row in rows])
+    for left in (False, True):
+        found = session.run(pad(rows, pad_id=0, left=left))
+        assert (found * expected).sum(axis=1).min() > 0.999995
+    encoder.close()
+
+
+def test_heads_of_a_width_that_the_operator_does_not_take_are_plain(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model", "qwen3")
+    settings = config("qwen3")
+    settings.head_dim = 10
+    AutoModel.from_config(settings).save_pretrained(folder)
+    encoder = TorchEncoder.from_pretrained(folder, choices=Choices(pooling=Pooling.LAST))
+    assert not fusable(encoder.model)
+    trace(encoder.model, tmp_path / "model.onnx")
+    drawn = np.random.default_rng(0)
+    rows = [Tokens(ids=tuple(drawn.integers(7, 200, n).tolist()), counted=0) for n in (1, 20, 7)]
+    expected = np.concatenate([encoder.run(pad([row], pad_id=0)) for row in rows])
+    session = Session(tmp_path / "model.onnx", "CPUExecutionProvider")
     for left in (False, True):
         found = session.run(pad(rows, pad_id=0, left=left))
         assert (found * expected).sum(axis=1).min() > 0.999995

@@ -119,6 +119,18 @@ def test_every_pooling_of_a_text_span_is_pytorchs(
     encoder.close()
 
 
+def test_a_texts_own_tokens_alone_are_pooled(made: dict[str, Made], tmp_path: Path) -> None:
+    said, texts = Choices(span=Span.CONTENT), ["the hat", "a", "what is in the hat"]
+    seal(made["bert"].graph, made["bert"].folder, tmp_path / "sealed", choices=said)
+    with (
+        TorchEncoder.from_pretrained(made["bert"].folder, choices=said) as reference,
+        load(tmp_path / "sealed", provider="cpu") as sealed,
+    ):
+        expected = reference.encode(texts, role=Role.PASSAGE).dense
+        found = sealed.encode(texts, role=Role.PASSAGE).dense
+    assert (found * expected).sum(axis=1).min() >= 0.99999
+
+
 def add_dense(folder: Path, activations: list[str], *, bias: bool, dtype: torch.dtype) -> None:
     """Put dense layers between pooling and normalisation."""
     listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))

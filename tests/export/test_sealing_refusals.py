@@ -18,6 +18,7 @@ from decant.embedders import (
     Choices,
     Dense,
     ParityError,
+    Pooling,
     Precision,
     RecipeError,
     Span,
@@ -25,7 +26,7 @@ from decant.embedders import (
 from decant.export import seal
 from decant.export.foreign import precision_of
 from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, toy
-from models import WIDTH, write_json
+from models import WIDTH, save_nv_embed, write_json
 
 IGNORES_ITS_MASK = """
     words = Gather (table, input_ids)
@@ -158,6 +159,15 @@ def test_appended_tokens_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     said = Choices(span=Span.TAIL, appended=Appended(tokens=("</s>",), read=1))
     with pytest.raises(RecipeError, match="states of appended tokens, for which a finished graph"):
         seal(graph, tiny_folder, tmp_path / "sealed", choices=said)
+
+
+def test_a_latent_attention_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = save_nv_embed(tmp_path / "nv")
+    graph = toy(tmp_path / "toy.onnx")
+    said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
+    with pytest.raises(RecipeError, match="a latent attention, for which a finished graph has no"):
+        seal(graph, folder, tmp_path / "sealed", choices=said)
+    assert not (tmp_path / "sealed").exists()
 
 
 def test_a_head_or_width_of_another_model_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
