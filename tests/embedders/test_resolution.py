@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,89 +10,20 @@ import pytest
 from hypothesis import assume, given
 
 from decant.embedders import (
-    Activation,
     Attention,
     Choices,
     Pooling,
     Prompt,
     Recipe,
     RecipeError,
-    Source,
-    Span,
     find_source,
     resolve,
     write_recipe,
 )
 from decant.embedders.choices import registered
+from folders import folder_with, source
 from models import save_model, save_sentence_transformer, write_json
 from recipes import recipes
-
-
-def source(folder: Path, base: str = "tiny") -> Source:
-    return Source(folder=folder, base=base, revision="0")
-
-
-def folder_with(tmp_path: Path, **config: object) -> Path:
-    """Return a folder that says how it is pooled, with a config of one's own."""
-    write_json(
-        tmp_path / "config.json", {"model_type": "bert", "max_position_embeddings": 64, **config}
-    )
-    write_json(
-        tmp_path / "modules.json",
-        [
-            {"path": "", "type": "sentence_transformers.models.Transformer"},
-            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        ],
-    )
-    write_json(tmp_path / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    return tmp_path
-
-
-LEGACY = {
-    "pooling_mode_cls_token": Pooling.FIRST,
-    "pooling_mode_mean_tokens": Pooling.MEAN,
-    "pooling_mode_max_tokens": Pooling.MAX,
-    "pooling_mode_mean_sqrt_len_tokens": Pooling.MEAN_SQRT,
-    "pooling_mode_weightedmean_tokens": Pooling.WEIGHTED_MEAN,
-    "pooling_mode_lasttoken": Pooling.LAST,
-}
-CURRENT = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-
-
-@pytest.mark.parametrize("key", LEGACY)
-def test_the_boolean_pooling_schema_is_read(tmp_path: Path, key: str) -> None:
-    folder = folder_with(tmp_path)
-    write_json(folder / "1_Pooling" / "config.json", {**dict.fromkeys(LEGACY, False), key: True})
-    assert resolve(source(folder)).pooling is LEGACY[key]
-
-
-@pytest.mark.parametrize(("name", "pooling"), [*zip(CURRENT, LEGACY.values(), strict=True)])
-def test_the_named_pooling_schema_is_read(tmp_path: Path, name: str, pooling: Pooling) -> None:
-    folder = folder_with(tmp_path)
-    write_json(
-        folder / "1_Pooling" / "config.json", {"pooling_mode": name, "include_prompt": False}
-    )
-    recipe = resolve(source(folder))
-    assert recipe.pooling is pooling
-    assert recipe.span is Span.TEXT
-
-
-@pytest.mark.parametrize(
-    "pooling",
-    [
-        {},
-        {"pooling_mode": ["mean", "max"]},
-        {"pooling_mode": "attention"},
-        {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
-    ],
-)
-def test_a_pooling_that_is_not_exactly_one_known_is_refused(
-    tmp_path: Path, pooling: dict[str, object]
-) -> None:
-    folder = folder_with(tmp_path)
-    write_json(folder / "1_Pooling" / "config.json", pooling)
-    with pytest.raises(RecipeError, match="exactly one"):
-        resolve(source(folder))
 
 
 def test_a_decoder_without_a_pooling_is_refused(tmp_path: Path) -> None:
@@ -152,42 +82,6 @@ def test_a_width_that_sentence_transformers_cuts_to_is_the_recipes(tmp_path: Pat
         write_json(settings, {"truncate_dim": wrong})
         with pytest.raises(RecipeError, match=r"config_sentence_transformers.json: truncate_dim"):
             resolve(source(folder))
-
-
-def test_dense_layers_and_normalisation_are_read(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path)
-    modules = json.loads((folder / "modules.json").read_text("utf-8"))
-    dense = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
-    normalize = {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"}
-    write_json(folder / "modules.json", [*modules, dense, normalize])
-    write_json(
-        folder / "2_Dense" / "config.json",
-        {
-            "in_features": 32,
-            "out_features": 8,
-            "bias": False,
-            "activation_function": "torch.nn.modules.activation.Tanh",
-        },
-    )
-    recipe = resolve(source(folder))
-    (layer,) = recipe.head
-    assert (layer.outputs, layer.bias, layer.activation) == (8, False, Activation.TANH)
-    assert recipe.normalize
-    assert not resolve(source(folder), Choices(normalize=False)).normalize
-    write_json(folder / "modules.json", [*modules, normalize, dense])
-    with pytest.raises(RecipeError, match="after Normalize"):
-        resolve(source(folder))
-
-
-def test_a_folder_without_normalize_is_not_normalised(tmp_path: Path) -> None:
-    assert not resolve(source(folder_with(tmp_path))).normalize
-
-
-def test_a_module_that_decant_does_not_build_is_named(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path)
-    write_json(folder / "modules.json", [{"path": "", "type": "sentence_transformers.models.LSTM"}])
-    with pytest.raises(RecipeError, match="LSTM"):
-        resolve(source(folder))
 
 
 @pytest.mark.parametrize(

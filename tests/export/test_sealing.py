@@ -136,9 +136,8 @@ def add_dense(folder: Path, activations: list[str], *, bias: bool, dtype: torch.
     listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     for number, activation in enumerate(activations, start=2):
         path = f"{number}_Dense"
-        listed.insert(
-            number, {"idx": number, "name": str(number), "path": path, "type": "st.Dense"}
-        )
+        dense = "sentence_transformers.models.Dense"
+        listed.insert(number, {"idx": number, "name": str(number), "path": path, "type": dense})
         sizes = {"in_features": WIDTH, "out_features": WIDTH, "bias": bias}
         kind = f"torch.nn.modules.{activation}"
         write_json(folder / path / "config.json", {**sizes, "activation_function": kind})
