@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import jsonio
 from .appended import Appended
+from .attending import unsaid_attention
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
 from .layer_mix import LayerMix
@@ -89,10 +90,7 @@ class Choices:
                 "pooling (for example 'last' or 'mean'), as its model card says"
             )
         if self.attention is None:
-            raise RecipeError(
-                f"nothing says whether {source.base} attends causally; pass attention='causal' or "
-                "'bidirectional', as its model card says"
-            )
+            raise RecipeError(unsaid_attention(source.folder, source.base))
         if self.max_tokens is None:
             raise RecipeError(
                 f"nothing says how long inputs of {source.base} may be; pass max_tokens"

@@ -13,27 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from .attending import said_attention
 from .choices import Choices, registered
 from .conversing import chat_template, conversation, without_start
 from .errors import RecipeError
 from .known_strategies import find_strategy
 from .model_files import Object, count, part, settings
-from .recipe import Attention, Recipe
+from .recipe import Recipe
 from .recipe_file import read_choices
 from .sentence_modules import sentence_modules
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
 
-_BIDIRECTIONAL_TYPES = {
-    "albert", "bert", "bidir_mistral", "camembert", "deberta", "deberta-v2", "distilbert",
-    "electra", "ernie", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer",
-    "xlm-roberta",
-}  # fmt: skip
-_CAUSAL_TYPES = {
-    "bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj",
-    "granite", "llama", "mistral", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3",
-}  # fmt: skip
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
@@ -103,7 +95,7 @@ def folder_choices(folder: Path) -> Choices:
         latent_heads = count(part(config, "latent_attention_config").get("num_cross_heads"))
         config = part(config, "text_config")
     own = Choices(
-        attention=_attention(config),
+        attention=said_attention(config),
         max_tokens=_max_tokens(folder, config),
         eos=_eos(folder),
         latent_heads=latent_heads,
@@ -117,16 +109,6 @@ def folder_choices(folder: Path) -> Choices:
 def pad_id(folder: Path) -> int:
     """Return the id that fills padded positions; any id does, the mask hides it."""
     return count(settings(folder / "config.json").get("pad_token_id")) or 0
-
-
-def _attention(config: Object) -> Attention | None:
-    """A model's own switches first (``is_causal``: GTE-Qwen2, Nemotron), then its family's way."""
-    kind = config.get("model_type")
-    if config.get("is_causal") is False or config.get("use_bidirectional_attention") is True:
-        return Attention.BIDIRECTIONAL
-    if kind in _BIDIRECTIONAL_TYPES and config.get("is_decoder") is not True:
-        return Attention.BIDIRECTIONAL
-    return Attention.CAUSAL if kind in _CAUSAL_TYPES else None
 
 
 def _max_tokens(folder: Path, config: Object) -> int | None:

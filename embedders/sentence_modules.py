@@ -93,7 +93,7 @@ def sentence_modules(folder: Path) -> Choices:
 
 
 def _check_order(folder: Path, kind: str, before: Choices, *, dense: bool) -> None:
-    """Refuse a module that does not read what the modules before it, so far read, leave."""
+    """Refuse a module that would read something else than what decant hands it."""
     name = kind.rpartition(".")[2]
     if before.normalize or (dense and name == "Pooling"):
         last = "Normalize" if before.normalize else "Dense"

@@ -102,6 +102,74 @@ def test_attention_follows_the_models_own_switches(
     assert resolve(source(folder_with(tmp_path, **config))).attention is attention
 
 
+OWN_CODE = {"AutoConfig": "modeling_qwen.Qwen2Config", "AutoModel": "modeling_qwen.Qwen2Model"}
+
+
+def test_code_of_its_own_on_a_causal_architecture_must_be_told_its_attention(
+    tmp_path: Path,
+) -> None:
+    folder = folder_with(tmp_path, model_type="qwen2", auto_map=OWN_CODE)
+    with pytest.raises(RecipeError, match=r"code of its own \(modeling_qwen\.Qwen2Model\)"):
+        resolve(source(folder))
+    for told in Attention:
+        assert resolve(source(folder), Choices(attention=told)).attention is told
+
+
+@pytest.mark.parametrize(
+    ("config", "attention"),
+    [
+        ({"model_type": "qwen2", "is_causal": False}, Attention.BIDIRECTIONAL),
+        ({"model_type": "qwen2", "is_causal": True}, Attention.CAUSAL),
+        ({"model_type": "llama", "use_bidirectional_attention": False}, Attention.CAUSAL),
+        ({"model_type": "nomic_bert"}, Attention.BIDIRECTIONAL),
+        ({"model_type": "eurobert"}, Attention.BIDIRECTIONAL),
+    ],
+)
+def test_code_of_its_own_leaves_what_the_model_says_and_what_every_encoder_does(
+    tmp_path: Path, config: dict[str, object], attention: Attention
+) -> None:
+    folder = folder_with(tmp_path, **config, auto_map=OWN_CODE)
+    assert resolve(source(folder)).attention is attention
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"},
+        {"AutoModel": "transformers.Qwen2Model"},
+        {"AutoModel": None},
+        {},
+    ],
+)
+def test_a_base_model_of_transformers_own_attends_as_its_family(
+    tmp_path: Path, named: dict[str, object]
+) -> None:
+    folder = folder_with(tmp_path, model_type="qwen2", auto_map=named)
+    assert resolve(source(folder)).attention is Attention.CAUSAL
+
+
+# METHODS 5.2; these repositories carry code of their own.
+@pytest.mark.parametrize(
+    ("model", "attention"),
+    [
+        ("Alibaba-NLP/gte-Qwen2-1.5B-instruct", Attention.BIDIRECTIONAL),
+        ("Alibaba-NLP/gte-Qwen2-7B-instruct", Attention.BIDIRECTIONAL),
+        ("Alibaba-NLP/gte-Qwen1.5-7B-instruct", Attention.BIDIRECTIONAL),
+        ("GritLM/GritLM-7B", Attention.BIDIRECTIONAL),
+        ("nvidia/NV-Embed-v1", Attention.BIDIRECTIONAL),
+        ("nvidia/NV-Embed-v2", Attention.BIDIRECTIONAL),
+        ("nvidia/llama-embed-nemotron-8b", Attention.BIDIRECTIONAL),
+        ("BAAI/bge-en-icl", Attention.CAUSAL),
+        ("McGill-NLP/LLM2Vec-Sheared-LLaMA-mntp", Attention.BIDIRECTIONAL),
+    ],
+)
+def test_a_known_model_with_code_of_its_own_attends_as_its_row_says(
+    tmp_path: Path, model: str, attention: Attention
+) -> None:
+    folder = folder_with(tmp_path, model_type="qwen2", auto_map=OWN_CODE)
+    assert resolve(source(folder, model)).attention is attention
+
+
 def test_an_unknown_architecture_must_be_told_its_attention(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, model_type="brandnew")
     with pytest.raises(RecipeError, match="attends causally"):

@@ -1,0 +1,64 @@
+"""What a model's ``config.json`` says about which tokens a token sees.
+
+A model's own switches come first, then its family's way. Code of its own (``auto_map``), which
+decant does not run, may turn a causal family's mask off without a word in ``config.json`` (GTE's
+and Stella's Qwen2): then nothing is said. Families of encoders attend both ways there, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .model_files import Object, part, settings
+from .recipe import Attention
+
+_BIDIRECTIONAL_TYPES = {
+    "albert", "bert", "bidir_mistral", "camembert", "deberta", "deberta-v2", "distilbert",
+    "electra", "ernie", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer",
+    "xlm-roberta",
+}  # fmt: skip
+_CAUSAL_TYPES = {
+    "bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj",
+    "granite", "llama", "mistral", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3",
+}  # fmt: skip
+
+
+def said_attention(config: Object) -> Attention | None:
+    """Return how a configuration's model attends; None where it does not say."""
+    kind = config.get("model_type")
+    if config.get("is_causal") is False or config.get("use_bidirectional_attention") is True:
+        return Attention.BIDIRECTIONAL
+    if kind in _BIDIRECTIONAL_TYPES and config.get("is_decoder") is not True:
+        return Attention.BIDIRECTIONAL
+    if kind not in _CAUSAL_TYPES or (own_code(config) is not None and not _switched(config)):
+        return None
+    return Attention.CAUSAL
+
+
+def own_code(config: Object) -> str | None:
+    """Return the class of the folder's own that is its base model, if Transformers' is not."""
+    name = part(config, "auto_map").get("AutoModel")
+    if not isinstance(name, str) or name.startswith("transformers."):
+        return None
+    return name
+
+
+def unsaid_attention(folder: Path, base: str) -> str:
+    """Return the words for a model of which nothing says how it attends."""
+    own = own_code(settings(folder / "config.json", required=False))
+    reason, switch = "", ""
+    if own is not None:
+        reason = (
+            f": its config.json names code of its own ({own}), which decant does not run and "
+            "which may attend otherwise than the architecture"
+        )
+        switch = ", or set is_causal in its config.json"
+    return (
+        f"nothing says whether {base} attends causally{reason}; pass attention='causal' or "
+        f"'bidirectional' (--attention){switch}, as its model card says"
+    )
+
+
+def _switched(config: Object) -> bool:
+    """Whether the configuration says itself that it is causal."""
+    return config.get("is_causal") is True or config.get("use_bidirectional_attention") is False
