@@ -22,6 +22,7 @@ from .model_files import Object, count, part, settings
 from .recipe import Recipe
 from .recipe_file import read_choices
 from .sentence_modules import sentence_modules
+from .sentence_settings import check_lower_case, check_query, said_prompts, said_width
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
@@ -41,8 +42,9 @@ def resolve(
             files.
 
     Raises:
-        RecipeError: Pooling, attention or length is said by nobody, files contradict each other,
-            or the folder holds a module that we do not build.
+        RecipeError: Pooling, attention, length or which of several prompts is for queries is said
+            by nobody, files contradict each other, or the folder holds a module that we do not
+            build.
     """
     own = folder_choices(source.folder)
     found = registered(source.base).over(own)
@@ -56,7 +58,10 @@ def resolve(
         if chosen.query is not None:
             found = replace(found, instruction=None)  # it belongs to the prompt that goes
         found = chosen.over(found)
-    return (choices or Choices()).over(found).recipe(source)
+    said = (choices or Choices()).over(found)
+    if said.query is None:
+        check_query(source.folder)
+    return said.recipe(source)
 
 
 def _shape(folder: Path) -> Shape:
@@ -102,8 +107,8 @@ def folder_choices(folder: Path) -> Choices:
     )
     if not (folder / "modules.json").exists():
         return own
-    _check_lower_case(folder)
-    return sentence_modules(folder).over(_prompts(folder)).over(_cut(folder)).over(own)
+    check_lower_case(folder)
+    return sentence_modules(folder).over(said_prompts(folder)).over(said_width(folder)).over(own)
 
 
 def pad_id(folder: Path) -> int:
@@ -142,45 +147,3 @@ def _eos(folder: Path) -> str | None:
     if isinstance(token, dict):
         token = cast("Object", token).get("content")
     return token if config.get("add_eos_token") is True and isinstance(token, str) else None
-
-
-def _prompts(folder: Path) -> Choices:
-    """Read prompts by sentence-transformers' names.
-
-    encode_query reads ``query``; encode_document the first of ``document``, ``passage`` and
-    ``corpus``; either falls back to the default prompt.
-    """
-    config = settings(folder / "config_sentence_transformers.json", required=False)
-    prompts = config.get("prompts") or {}
-    if not isinstance(prompts, dict):
-        raise RecipeError(f"{folder / 'config_sentence_transformers.json'}: prompts is no object")
-    default = prompts.get(config.get("default_prompt_name"), "")
-    passage = next(
-        (prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default
-    )
-    return Choices(query=f"{prompts.get('query', default)}{{text}}", passage=f"{passage}{{text}}")
-
-
-def _cut(folder: Path) -> Choices:
-    """Read ``truncate_dim``: sentence-transformers cuts its vectors to so many values.
-
-    It cuts after Normalize and gives shorter vectors; ours are cut before it, which changes their
-    length and no cosine.
-    """
-    path = folder / "config_sentence_transformers.json"
-    said = settings(path, required=False).get("truncate_dim")
-    if said is not None and count(said) is None:
-        raise RecipeError(f"{path}: truncate_dim is a positive number or null, got {said!r}")
-    return Choices(dim=count(said))
-
-
-def _check_lower_case(folder: Path) -> None:
-    config = settings(folder / "sentence_bert_config.json", required=False)
-    if config.get("do_lower_case") is not True or not (folder / "tokenizer.json").exists():
-        return
-    text = (folder / "tokenizer.json").read_text(encoding="utf-8").replace(" ", "")
-    if '"lowercase":true' not in text and '"type":"Lowercase"' not in text:
-        raise RecipeError(
-            f"{folder} lower-cases texts outside its tokenizer (do_lower_case), and decant never "
-            "alters texts; add a Lowercase normalizer to its tokenizer.json"
-        )

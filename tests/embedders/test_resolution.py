@@ -54,36 +54,6 @@ def test_templates_keep_their_white_space() -> None:
     assert said.endswith("\nQuery: {text}")
 
 
-def test_prompts_are_found_under_every_name_of_sentence_transformers(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path)
-    for prompts, default, expected in [
-        ({"query": "q: ", "document": "d: "}, None, ("q: ", "d: ")),
-        ({"query": "q: ", "passage": "p: "}, None, ("q: ", "p: ")),
-        ({"query": "q: "}, None, ("q: ", "")),
-        ({"x": "x: ", "query": "q: "}, "x", ("q: ", "x: ")),
-        ({}, None, ("", "")),
-    ]:
-        write_json(
-            folder / "config_sentence_transformers.json",
-            {"prompts": prompts, "default_prompt_name": default},
-        )
-        recipe = resolve(source(folder))
-        assert (recipe.query.prefix, recipe.passage.prefix) == expected
-
-
-def test_a_width_that_sentence_transformers_cuts_to_is_the_recipes(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path)
-    settings = folder / "config_sentence_transformers.json"
-    for said, expected in ((None, None), (16, 16), (16.0, 16)):
-        write_json(settings, {"truncate_dim": said})
-        assert resolve(source(folder)).dim == expected
-    assert resolve(source(folder), Choices(dim=8)).dim == 8
-    for wrong in (0, -1, "16", True):
-        write_json(settings, {"truncate_dim": wrong})
-        with pytest.raises(RecipeError, match=r"config_sentence_transformers.json: truncate_dim"):
-            resolve(source(folder))
-
-
 @pytest.mark.parametrize(
     ("config", "attention"),
     [
@@ -216,16 +186,6 @@ def test_positions_of_some_families_begin_late_or_have_another_name(
     tmp_path: Path, config: dict[str, object], longest: int
 ) -> None:
     assert resolve(source(folder_with(tmp_path, **config))).max_tokens == longest
-
-
-def test_lower_casing_outside_the_tokenizer_is_refused(tmp_path: Path) -> None:
-    folder = folder_with(tmp_path)
-    write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
-    write_json(folder / "tokenizer.json", {"normalizer": None})
-    with pytest.raises(RecipeError, match="Lowercase"):
-        resolve(source(folder))
-    write_json(folder / "tokenizer.json", {"normalizer": {"type": "Lowercase"}})
-    assert resolve(source(folder)).pooling is Pooling.MEAN
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
