@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from . import jsonio
 from .errors import RecipeError, need
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+
+_SETTINGS = "adapter_config.json"
+_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
@@ -32,6 +36,27 @@ def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrain
     for folder in adapters:
         model = _merge(model, folder)
     return model
+
+
+def check_not_adapter(folder: Path, model: str) -> None:
+    """Refuse a folder that is asked for as a model and holds an adapter alone.
+
+    Raises:
+        RecipeError: Says which model it belongs to, and how the two are passed.
+    """
+    if not (folder / _SETTINGS).is_file() or any(
+        found for pattern in _WEIGHTS for found in folder.glob(pattern)
+    ):
+        return
+    said = jsonio.read_object(folder / _SETTINGS, error=RecipeError)
+    base = said.get("base_model_name_or_path")
+    named = base if isinstance(base, str) and base else "BASE"
+    kind = "a model that its adapter_config.json does not name" if named == "BASE" else named
+    raise RecipeError(
+        f"{model} holds an adapter (peft) of {kind}, and no weights of a model; pass the model and "
+        f"the adapter beside it: find_source({named!r}, adapters=[{model!r}]), or `decant export "
+        f"{named} TARGET --adapter {model}`"
+    )
 
 
 def _merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

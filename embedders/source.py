@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .adapters import check_not_adapter
 from .errors import RecipeError, need
 
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
@@ -48,12 +49,13 @@ def find_source(
             MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
 
     Raises:
-        RecipeError: There is no such folder or hub model, or it cannot be reached.
+        RecipeError: There is no such folder or hub model, it cannot be reached, or it is an
+            adapter alone.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
     if not adapters:
-        return _find(model, "config.json", revision=revision, name=name)
-    base = _find(model, "config.json", revision=revision, name=None)
+        return _find_model(model, revision=revision, name=name)
+    base = _find_model(model, revision=revision, name=None)
     added = [
         _find(adapter, "adapter_config.json", revision=None, name=None) for adapter in adapters
     ]
@@ -64,6 +66,13 @@ def find_source(
         revision=f"sha256:{hashlib.sha256(revisions.encode()).hexdigest()[:16]}",
         adapters=tuple(part.folder for part in added),
     )
+
+
+def _find_model(model: str | Path, *, revision: str | None, name: str | None) -> Source:
+    check_not_adapter(Path(model), str(model))
+    found = _find(model, "config.json", revision=revision, name=name)
+    check_not_adapter(found.folder, str(model))
+    return found
 
 
 def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:

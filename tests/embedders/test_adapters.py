@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from decant.embedders import (
 )
 from decant.embedders.tokens import Tokens
 from decant.export import export
-from models import save_model, save_sentence_transformer
+from models import save_model, save_sentence_transformer, write_json
 
 RANK, ALPHA = 4, 8
 SAID = Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN)
@@ -138,3 +139,31 @@ def test_an_adapter_of_another_width_is_refused(
 def test_a_folder_that_is_no_adapter_is_refused(folders: tuple[Path, Path, Path]) -> None:
     with pytest.raises(RecipeError, match=r"holds no adapter_config\.json"):
         find_source(folders[0], adapters=[folders[0]])
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_an_adapter_alone_names_its_base_and_how_both_are_passed(
+    tmp_path: Path, folders: tuple[Path, Path, Path], *, configured: bool
+) -> None:
+    adapter = tmp_path / "mntp"
+    shutil.copytree(folders[1], adapter)
+    if configured:  # as LLM2Vec publishes them
+        shutil.copy(folders[0] / "config.json", adapter)
+    for adapters in ([], [adapter]):
+        with pytest.raises(RecipeError, match=r"an adapter \(peft\) of") as told:
+            find_source(adapter, adapters=adapters)
+        assert f"of {folders[0]}, and no weights" in str(told.value)
+        assert f"find_source('{folders[0]}', adapters=['{adapter}'])" in str(told.value)
+        assert f"decant export {folders[0]} TARGET --adapter {adapter}" in str(told.value)
+    write_json(adapter / "adapter_config.json", {"base_model_name_or_path": None})
+    with pytest.raises(RecipeError, match=r"does not name, .*decant export BASE TARGET"):
+        find_source(adapter)
+
+
+def test_a_whole_model_beside_an_adapter_is_a_model(
+    tmp_path: Path, folders: tuple[Path, Path, Path]
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(folders[1], both)
+    shutil.copytree(folders[0], both, dirs_exist_ok=True)
+    assert find_source(both).base == "both"
