@@ -187,3 +187,15 @@ def test_a_folder_that_wants_an_end_gets_it_without_a_row(tmp_path: Path, token:
         made = TextTokenizer(Tokenizer.from_file(str(tmp_path / "tokenizer.json")), recipe)
         ids = made(["what"], role=Role.QUERY)[0].ids
         assert (ids[-1] == tokenizer().token_to_id("</s>")) is wanted
+
+
+# METHODS 5.2: no end, a beginning by the tokenizer, and the mean of what follows the instruction.
+@pytest.mark.parametrize("model", ["GritLM/GritLM-7B", "GritLM/GritLM-8x7B"])
+def test_both_sizes_of_gritlm_have_one_contract(folder: Path, model: str) -> None:
+    recipe = resolved(folder, model)
+    assert (recipe.attention, recipe.eos) == (Attention.BIDIRECTIONAL, None)
+    assert (recipe.pooling, recipe.span) == (Pooling.MEAN, Span.TEXT)
+    assert recipe.query.template == f"<|user|>\n{TASK}\n<|embed|>\n{{text}}"
+    assert recipe.passage.template == "<|embed|>\n{text}"
+    assert recipe.instructed("Find code").template == "<|user|>\nFind code\n<|embed|>\n{text}"
+    assert recipe.max_tokens == 512
