@@ -112,3 +112,13 @@ def text_tokens(encoding: Encoding, begin: int, end: int) -> Place:
     while last > first and offsets[last - 1][0] >= end:
         last -= 1
     return first, last
+
+
+def closing_tokens(encoding: Encoding) -> int:
+    """Return how many special tokens the tokenizer put at the end."""
+    count = 0
+    for special in reversed(encoding.special_tokens_mask):
+        if not special:
+            break
+        count += 1
+    return count

@@ -137,10 +137,13 @@ class BatchEncoder:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
         check_outputs(self.recipe, request.outputs)
         underway: deque[_Block] = deque()
-        started = False
+        started, read = False, 0
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
-                rows = self._tokenizer(block, role=request.role, instruction=request.instruction)
+                rows = self._tokenizer(
+                    block, role=request.role, instruction=request.instruction, first=read
+                )
+                read += len(block)
                 batching = self._runner.batching
                 whole = Output.TOKENS in request.outputs
                 groups = batching.batches(rows, whole=whole)

@@ -18,9 +18,10 @@ from tokenizers import Tokenizer
 
 from .ending import ending
 from .errors import RecipeError
-from .marking import Marks, Place, built, marked, text_tokens, without_marks
+from .marking import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
 from .prompt import Prompt, Role
 from .recipe import Recipe, Span
+from .row_checks import check_counted
 from .words import content_words
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class TextTokenizer:
         role: Role,
         max_tokens: int | None = None,
         instruction: str | None = None,
+        first: int = 0,
     ) -> list[Tokens]:
         """Tokenise ``texts``.
 
@@ -146,14 +148,20 @@ class TextTokenizer:
             role: Selects the prompt.
             max_tokens: Each row is cut to so many; None is the recipe's limit.
             instruction: The task, in place of the one in the query prompt.
+            first: The caller's number of the first text, for messages.
 
         Raises:
             RecipeError: The model takes no instruction, or this one leaves no room for text.
+            TextError: A text gives no token that counts; the message holds its index.
         """
         prompt = self.recipe.prompt(role)
         if instruction is not None:
             prompt = self._instructed(instruction, role)
-        limit = max_tokens or self.recipe.max_tokens
+        rows = self._tokenised(texts, prompt, max_tokens or self.recipe.max_tokens)
+        check_counted(rows, texts, first=first)
+        return rows
+
+    def _tokenised(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
         worded = [self.recipe.wording.of(text) for text in texts]
         rows, *further = (self._rows(worded, one, limit) for one in (prompt, *self.recipe.further))
         if further:
@@ -186,15 +194,13 @@ class TextTokenizer:
 
         Roles with the same prompt give the same ids and are listed both.
         """
-        found = []
+        found: list[tuple[Role, str, tuple[int, ...]]] = []
         for role in Role:
             prompt = self.recipe.prompt(role)
             enough = self._others[prompt] + prompt.copies * _GOLDEN_LIMIT
             limit = min(self.recipe.max_tokens, enough)
-            for text, tokens in zip(
-                GOLDEN_TEXTS, self(GOLDEN_TEXTS, role=role, max_tokens=limit), strict=True
-            ):
-                found.append((role, text, tokens.ids))
+            rows = self._tokenised(GOLDEN_TEXTS, prompt, limit)  # unchecked: one may have no token
+            found += [(role, text, row.ids) for text, row in zip(GOLDEN_TEXTS, rows, strict=True)]
         return found
 
     def _instructed(self, instruction: str, role: Role) -> Prompt:
@@ -246,7 +252,7 @@ class TextTokenizer:
             slot = None if prepending is None else prepending.slot
             ids, places = without_marks(self._marks, encoding, places, slot=slot)
         if self.recipe.open_end:
-            ids = ids[: len(ids) - _closing(encoding)]
+            ids = ids[: len(ids) - closing_tokens(encoding)]
         return ids, places
 
     def _span(self, places: list[Place], copies: list[Place], count: int) -> tuple[int, int | None]:
@@ -290,13 +296,3 @@ class TextTokenizer:
                 f"max_tokens={self.recipe.max_tokens} and leave no room for text; raise max_tokens"
             )
         return others
-
-
-def _closing(encoding: Encoding) -> int:
-    """Return how many special tokens the tokenizer put at the end."""
-    count = 0
-    for special in reversed(encoding.special_tokens_mask):
-        if not special:
-            break
-        count += 1
-    return count

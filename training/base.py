@@ -90,8 +90,8 @@ class Base:
             rows = self.tokenizer(texts, role=role)
         else:
             rows = [
-                self.tokenizer([text], role=role, instruction=instruction)[0]
-                for text, instruction in zip(texts, instructions, strict=True)
+                self.tokenizer([text], role=role, instruction=instruction, first=number)[0]
+                for number, (text, instruction) in enumerate(zip(texts, instructions, strict=True))
             ]
         return self.stacked(rows)
 

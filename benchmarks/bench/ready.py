@@ -39,11 +39,14 @@ class Ready(TextTokenizer):
         role: Role,
         max_tokens: int | None = None,
         instruction: str | None = None,
+        first: int = 0,
     ) -> list[Tokens]:
         """Look the ids up; neither a prompt nor a limit changes them."""
         if all(text in self._ready for text in texts):
             return [self._ready[text] for text in texts]
-        return super().__call__(texts, role=role, max_tokens=max_tokens, instruction=instruction)
+        return super().__call__(
+            texts, role=role, max_tokens=max_tokens, instruction=instruction, first=first
+        )
 
 
 def with_ids(encoder: OnnxEncoder, tokenizer: TextTokenizer, rows: Rows) -> OnnxEncoder:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from contracts.encoder import EncoderContract
-from contracts.texts import TEXTS
-from decant.embedders import Encoder, OnnxEncoder, Role, Runtime, TorchEncoder, load
+from contracts.texts import TEXTS, encoded, streamed
+from decant.embedders import Encoder, OnnxEncoder, Role, Runtime, TextError, TorchEncoder, load
 from decant.export import export
-from models import DECODERS, save_sentence_transformer
+from models import DECODERS, save_sentence_transformer, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,22 @@ def test_onnx_equals_torch(
     found = onnx_encoder.encode(TEXTS, role=role).dense
     expected = torch_encoder.encode(TEXTS, role=role).dense
     assert (found * expected).sum(axis=1).min() > 0.99999
+
+
+def test_a_text_without_tokens_is_named_by_its_index_in_any_block(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path / "model", "bert")
+    stripping = tokenizer("$A")
+    stripping.normalizer = normalizers.Strip()
+    stripping.save(str(folder / "tokenizer.json"))
+    export(folder, tmp_path / "bundle")
+    texts = [*(["fine"] * 1700), " \n "]
+    with load(tmp_path / "bundle", provider="cpu") as encoder:
+        for call in (encoded, streamed):
+            with pytest.raises(TextError, match="text 1700,"):
+                call(encoder, texts)
+        with pytest.raises(TextError, match="text 0,"):
+            encoder.encode(["   "], role=Role.QUERY)
+        assert len(encoder.encode(["still works"], role=Role.QUERY)) == 1
 
 
 def test_queries_and_passages_are_prompted_differently(onnx_encoder: OnnxEncoder) -> None:

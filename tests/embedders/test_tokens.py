@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import normalizers
 
-from decant.embedders import Attention, Pooling, Prompt, Recipe, RecipeError, Role, Span
+from decant.embedders import (
+    Attention,
+    Pooling,
+    Prompt,
+    Recipe,
+    RecipeError,
+    Role,
+    Span,
+    TextError,
+)
 from decant.embedders.batching import Batching, bucket, pad, token_batches
 from decant.embedders.tokens import GOLDEN_TEXTS, TextTokenizer, Tokens
 from models import SPECIALS, tokenizer
@@ -201,3 +211,27 @@ def test_golden_ids_cover_both_roles_and_stay_short() -> None:
     golden = made.golden()
     assert [text for _, text, _ in golden] == [*GOLDEN_TEXTS, *GOLDEN_TEXTS]
     assert max(len(ids) for _, _, ids in golden) <= 64 + 12
+
+
+@pytest.mark.parametrize("span", [Span.ALL, Span.TEXT, Span.CONTENT])
+def test_a_text_of_which_no_token_is_left_is_named_by_its_index(span: Span) -> None:
+    model = tokenizer("$A")
+    model.normalizer = normalizers.Strip()
+    made = TextTokenizer(model, recipe(span=span))
+    with pytest.raises(TextError, match=r"text 41, '   ', gives no token that .*leave it out"):
+        made(["fine", "   ", "fine"], role=Role.PASSAGE, first=40)
+    assert len(made(["fine"], role=Role.PASSAGE)) == 1
+    assert () in {ids for _, _, ids in made.golden()}  # golden texts are no one's texts
+
+
+def test_a_text_of_which_no_token_is_left_is_refused_behind_a_prompt_that_does_not_count() -> None:
+    model = tokenizer("<s> $A")
+    model.normalizer = normalizers.Strip()
+    counted = TextTokenizer(model, recipe(query=QUERY))
+    assert counted(["   "], role=Role.QUERY)[0].counted == 0
+    made = TextTokenizer(model, recipe(query=QUERY, span=Span.TEXT))
+    with pytest.raises(TextError, match=r"text 1, '   ', gives no token that counts"):
+        made(["a", "   "], role=Role.QUERY)
+    ended = TextTokenizer(model, recipe(query=QUERY, span=Span.TEXT, eos="</s>"))
+    (row,) = ended(["   "], role=Role.QUERY)
+    assert row.ids[row.counted :] == (EOS,)
