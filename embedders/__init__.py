@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from .onnx_session import installed_providers as installed_providers
     from .onnx_session import placement as placement
     from .onnx_session import provider_name as provider_name
+    from .positions import first_position as first_position
     from .prompt import Prompt as Prompt
     from .prompt import Role as Role
     from .prompt import Wording as Wording
@@ -225,6 +226,7 @@ _SHARED = {
     "diagnose": "doctor",
     "checked": "texts",
     "file_hash": "source",
+    "first_position": "positions",
     "fresh_folder": "bundle",
     "full_disk_told": "bundle",
     "gives_parts": "spans",

@@ -15,20 +15,43 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-# These count from padding_idx + 1 on (transformers: create_position_ids_from_input_ids).
-_OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
+# These count from padding_idx + 1 on (transformers: create_position_ids_from_input_ids). A family
+# that is missing here is noticed when its model is loaded; a finished graph cannot be tried so.
+_AFTER_PADDING = {
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+# These count from 2 on, whatever their padding token, and their tables have two rows more than
+# max_position_embeddings (transformers: the buffer position_ids of their embeddings).
+_FROM_TWO = {"mra", "nystromformer", "yoso"}
 # Their angles change for a whole batch as soon as one text is long enough.
 _CHANGING = {"dynamic", "longrope"}
 
 
-def first_position(model: PreTrainedModel) -> int:
-    """Return the position of a text's first token."""
-    if model.config.model_type not in _OFFSET_POSITIONS:
+def first_position(kind: object, padding: object) -> int:
+    """Return the position of a text's first token.
+
+    Args:
+        kind: The ``model_type`` of a configuration.
+        padding: Its ``pad_token_id``; what is no number is the default of RoBERTa, 1.
+    """
+    if kind in _FROM_TWO:
+        return 2
+    if kind not in _AFTER_PADDING:
         return 0
-    # MPNet's is 1 whatever its configuration says, RoBERTa's is the padding token's id.
-    padding = getattr(model.get_submodule("embeddings"), "padding_idx", None)
-    assert isinstance(padding, int)
-    return padding + 1
+    # MPNet's padding is 1 whatever its configuration says.
+    return 1 + (padding if isinstance(padding, int) and kind != "mpnet" else 1)
+
+
+def longest_text(kind: object, padding: object, positions: int) -> int:
+    """Return how many tokens fit: RoBERTa's 514 embeddings hold 512.
+
+    Args:
+        kind: As for :func:`first_position`.
+        padding: As for :func:`first_position`.
+        positions: ``max_position_embeddings``.
+    """
+    return positions if kind in _FROM_TWO else positions - first_position(kind, padding)
 
 
 def settle_rotary(model: PreTrainedModel, max_tokens: int) -> None:

@@ -19,6 +19,7 @@ from .conversing import chat_template, conversation, without_start
 from .errors import RecipeError
 from .known_strategies import find_strategy
 from .model_files import Object, count, part, settings
+from .positions import longest_text
 from .recipe import Recipe
 from .recipe_file import read_choices
 from .sentence_modules import sentence_modules
@@ -125,15 +126,8 @@ def _max_tokens(folder: Path, config: Object) -> int | None:
     longest = count(config.get("max_position_embeddings")) or count(config.get("n_positions"))
     if longest is None:
         return said
-    room = longest
-    if (kind := config.get("model_type")) in _OFFSET_TYPES:
-        # They count positions from padding_idx + 1: RoBERTa's 514 embeddings hold 512 tokens.
-        padding = config.get("pad_token_id")
-        room -= 1 + (padding if isinstance(padding, int) and kind != "mpnet" else 1)
+    room = longest_text(config.get("model_type"), config.get("pad_token_id"), longest)
     return min(said or room, room)
-
-
-_OFFSET_TYPES = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
 
 
 def _eos(folder: Path) -> str | None:

@@ -23,6 +23,9 @@ from .torch_model import PooledModel, pooled_width
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Of float32, relative to the largest value: rotary angles that begin elsewhere differ by so little.
+_ROUNDING = 1e-4
+
 
 def load_model(
     folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = (), fold: bool = True
@@ -71,6 +74,7 @@ def pooled_model(
     layers = load_head(folder, recipe.head) if head is None else head
     model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical)
     check_fit(model)
+    settle_positions(model)
     model = model.folded() if fold else model.eval()
     if recipe.prepending is not None:
         add_slot(backbone, recipe.prepending.slot)
@@ -96,6 +100,43 @@ def check_fit(model: PooledModel) -> None:
     width = recipe.head[-1].outputs if recipe.head else given
     if recipe.dim is not None and recipe.dim > width:
         raise RecipeError(f"dim {recipe.dim} exceeds the model's width {width}")
+
+
+def settle_positions(model: PooledModel) -> None:
+    """Make positions begin where the model's own do: a short text is run with and without them.
+
+    Positions that are off give plausible vectors and no error; no list of families is complete.
+
+    Args:
+        model: In evaluation mode; its first position is set.
+
+    Raises:
+        RecipeError: It counts in no way that we know.
+    """
+    if not model.takes_positions:
+        return
+    backbone = model.backbone.eval()
+    padding = getattr(backbone.config, "pad_token_id", None)
+    half: int = backbone.config.vocab_size // 2
+    # RoBERTa and its kin tell padding by its id, whatever the mask says.
+    ids = torch.tensor([[one for one in range(half, half + 4) if one != padding][:3]])
+    text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    places = torch.arange(ids.shape[1])[None]
+    with torch.inference_mode():
+        own = backbone(**text).last_hidden_state
+        for first in dict.fromkeys((model.first_position, 1 + (padding or 0))):
+            try:
+                ours = backbone(**text, position_ids=places + first).last_hidden_state
+            except IndexError:  # beyond the table of positions
+                continue
+            if (ours - own).abs().max() <= _ROUNDING * own.abs().max():
+                model.first_position = first
+                return
+    raise RecipeError(
+        f"this {backbone.config.model_type} model counts positions neither from "
+        f"{model.first_position} nor from {1 + (padding or 0)}, behind its padding token; "
+        "decant cannot tell it where tokens stand, use another model"
+    )
 
 
 def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:

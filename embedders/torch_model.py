@@ -45,6 +45,8 @@ class PooledModel(nn.Module):
     Attributes:
         inputs: The names of what :meth:`forward` takes, in the graph's order.
         outputs: The names of what it gives.
+        takes_positions: Whether the backbone is told positions.
+        first_position: That of a text's first token; loading tries it (``torch_loading.py``).
 
     Raises:
         RecipeError: A part is missing that the recipe has, or the other way.
@@ -80,8 +82,9 @@ class PooledModel(nn.Module):
         own = nn.Sequential(*list(head)[: 2 * decoded])
         self.decoding = own if decoding is None else decoding
         self.recipe = recipe
-        self._takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
-        self._first_position = first_position(backbone)
+        self.takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
+        padding = getattr(backbone.config, "pad_token_id", None)
+        self.first_position = first_position(backbone.config.model_type, padding)
         self.inputs = ["input_ids", "attention_mask"]
         if recipe.span is not Span.ALL:
             self.inputs.append("pooling_mask")
@@ -188,9 +191,9 @@ class PooledModel(nn.Module):
 
     def _arguments(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self._takes_positions:
+        if self.takes_positions:
             ranks = (attention_mask.cumsum(1) - 1).clamp(min=0)
-            arguments["position_ids"] = ranks + self._first_position
+            arguments["position_ids"] = ranks + self.first_position
         return arguments
 
     def _mixed(self, pooled: list[Tensor]) -> Tensor:
@@ -220,6 +223,7 @@ class PooledModel(nn.Module):
             lexical=self.lexical,
             decoding=self.decoding,
         )
+        made.first_position = self.first_position
         return made.eval()
 
     def folded(self) -> PooledModel:

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import onnx_ir
 
-from decant.embedders import BundleError, Precision
+from decant.embedders import BundleError, Precision, first_position
 
 from .weight_files import prepare_weights, weights_of
 
 LEAST_OPSET = 14
 _HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
-# These count positions from padding_idx + 1 on (transformers: create_position_ids_from_input_ids).
-_OFFSET_POSITIONS = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
 _INTEGER_STATES = {
     "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
     "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearMatMul", "QuantizeLinear",
@@ -109,11 +107,7 @@ class ModelConfig:
     @property
     def first_position(self) -> int:
         """The position id of the first token."""
-        if self.kind not in _OFFSET_POSITIONS:
-            return 0
-        # MPNet's is 1 whatever its configuration says; the others' default is 1.
-        padding = 1 if self.kind == "mpnet" or self.pad_id is None else self.pad_id
-        return padding + 1
+        return first_position(self.kind, self.pad_id)
 
 
 def read_graph(path: Path) -> onnx_ir.Model:

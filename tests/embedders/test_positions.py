@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from transformers.models.bert.modeling_bert import BertEmbeddings
 
-from decant.embedders import Choices, Pooling, RecipeError, TorchEncoder
+from decant.embedders import Attention, Choices, Pooling, RecipeError, TorchEncoder
+from decant.embedders.positions import longest_text
 from decant.export.tracing import trace
 from models import DECODERS, ENCODERS, LONGEST, save_sentence_transformer, write_json
 
@@ -18,6 +21,11 @@ LONGROPE = {
     "long_factor": [2.0, 3.0, 4.0, 5.0],
     "original_max_position_embeddings": LONGEST,
 }
+# All but the last are known by their name; that one is found out by trying.
+OFFSET = (
+    "roberta", "mpnet", "xlm-roberta-xl", "data2vec-text", "ibert", "markuplm", "xmod", "luke",
+    "esm", "longformer", "nystromformer", "layoutlmv3",
+)  # fmt: skip
 DYNAMIC = {"rope_type": "dynamic", "factor": 2.0}
 
 
@@ -31,6 +39,23 @@ def stretched(folder: Path, rope: dict[str, object]) -> Path:
         config["original_max_position_embeddings"] = LONGEST
     write_json(folder / "config.json", config)
     return folder
+
+
+def counting_from(first: int, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Make embeddings that are told no positions begin at ``first``."""
+
+    def counted(
+        self: BertEmbeddings,
+        *,
+        input_ids: torch.Tensor,
+        position_ids: object = None,
+        **rest: object,
+    ) -> torch.Tensor:
+        places = torch.arange(first, first + input_ids.shape[1])[None]
+        own = places if position_ids is None else position_ids
+        return forward(self, input_ids=input_ids, position_ids=own, **rest)
+
+    return counted
 
 
 @pytest.mark.parametrize("family", [*DECODERS, *ENCODERS])
@@ -57,6 +82,50 @@ def test_positions_of_roberta_begin_after_its_padding_token(tmp_path: Path, padd
     ours = encoder.model.states(ids, torch.ones_like(ids))[0][0]
     torch.testing.assert_close(ours, theirs)
     encoder.close()
+
+
+@pytest.mark.parametrize("padding", [1, 3])
+@pytest.mark.parametrize("family", OFFSET)
+def test_positions_are_those_that_the_model_counts_itself(
+    tmp_path: Path, family: str, padding: int
+) -> None:
+    folder = save_sentence_transformer(tmp_path, family)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**config, "pad_token_id": padding})
+    said = Choices(attention=Attention.BIDIRECTIONAL, max_tokens=32)
+    with TorchEncoder.from_pretrained(folder, choices=said) as encoder:
+        ids = torch.arange(10, 19)[None]
+        mask = torch.ones_like(ids)
+        backbone = encoder.model.backbone
+        theirs = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+        ours = encoder.model.states(ids, mask)[0][0]
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [("xmod", 512), ("data2vec-text", 512), ("nystromformer", 514), ("bert", 514), (None, 514)],
+)
+def test_positions_that_begin_late_leave_fewer_for_text(kind: str | None, longest: int) -> None:
+    assert longest_text(kind, 1, 514) == longest
+
+
+def test_a_model_that_counts_in_a_way_of_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_sentence_transformer(tmp_path, "bert")
+    with monkeypatch.context() as patched:
+        patched.setattr(BertEmbeddings, "forward", counting_from(7, BertEmbeddings.forward))
+        with pytest.raises(RecipeError, match="positions neither from 0 nor from 1"):
+            TorchEncoder.from_pretrained(folder)
+        patched.undo()
+    TorchEncoder.from_pretrained(folder).close()
+
+
+def test_a_model_that_is_told_no_positions_is_not_tried(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path, "bloom", pooling="lasttoken")
+    with TorchEncoder.from_pretrained(folder, choices=Choices(max_tokens=32)) as encoder:
+        assert not encoder.model.takes_positions
 
 
 def test_a_configuration_that_transformers_refuses_is_a_recipe_error(tmp_path: Path) -> None:

@@ -90,9 +90,14 @@ _GEMMA: dict[str, object] = {
 }
 _FAMILIES: dict[str, dict[str, object]] = {
     "bert": _ENCODER,
-    "roberta": _OFFSET,
-    "xlm-roberta": _OFFSET,
-    "mpnet": _OFFSET,
+    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "xlm-roberta-xl", "ibert"), _OFFSET),
+    **dict.fromkeys(("data2vec-text", "markuplm"), _OFFSET),
+    "xmod": {**_OFFSET, "languages": ["en_XX"], "default_language": "en_XX"},
+    "luke": {**_OFFSET, "entity_vocab_size": 8, "entity_emb_size": 8},
+    "esm": {**_OFFSET, "position_embedding_type": "absolute", "mask_token_id": 4},
+    "longformer": {**_OFFSET, "attention_window": 8},
+    "nystromformer": {**_OFFSET, "num_landmarks": LONGEST, "segment_means_seq_len": LONGEST},
+    "layoutlmv3": {**_OFFSET, "visual_embed": False, "coordinate_size": 4, "shape_size": 8},
     "modernbert": {
         **_ENCODER,
         **_ENDS,
