@@ -112,6 +112,8 @@ if TYPE_CHECKING:
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
     from .texts import checked as checked
+    from .tokenizer_file import embedded as embedded
+    from .tokenizer_file import load_text_tokenizer as load_text_tokenizer
     from .tokenizer_file import load_tokenizer as load_tokenizer
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
@@ -235,6 +237,8 @@ _SHARED = {
     "load_language_model": "backbone",
     "load_model": "torch_loading",
     "make_head": "torch_loading",
+    "embedded": "tokenizer_file",
+    "load_text_tokenizer": "tokenizer_file",
     "load_tokenizer": "tokenizer_file",
     "need": "errors",
     "overlaid": "jsonio",

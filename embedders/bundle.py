@@ -25,7 +25,7 @@ from .errors import BundleError
 from .prompt import Role
 from .recipe import Recipe
 from .source import file_hash
-from .tokenizer_file import load_tokenizer
+from .tokenizer_file import load_text_tokenizer
 from .tokens import TextTokenizer
 
 BUNDLE_FORMAT = 1
@@ -140,7 +140,7 @@ class Bundle:
             BundleError: It gives other ids than when the bundle was made.
         """
         manifest = self.manifest
-        tokenizer = TextTokenizer(load_tokenizer(self.folder), manifest.recipe)
+        tokenizer = load_text_tokenizer(self.folder, manifest.recipe)
         for golden, (role, text, ids) in zip(manifest.golden, tokenizer.golden(), strict=False):
             if golden != Golden(role=role, text=text, ids=ids):
                 raise BundleError(

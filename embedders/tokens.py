@@ -18,29 +18,15 @@ from tokenizers import Tokenizer
 
 from .ending import ending
 from .errors import RecipeError
+from .golden_texts import GOLDEN_TEXTS
 from .marking import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
 from .prompt import Prompt, Role
 from .recipe import Recipe, Span
-from .row_checks import check_counted
+from .row_checks import Unembedded, check_counted
 from .words import content_words
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
-
-GOLDEN_TEXTS = (
-    "What is a PEP?",
-    " two leading  and inner spaces ",
-    "line one\nline two\r\n\ttabbed",
-    "naïve café — “quotes” … ﬁ",
-    "日本語の文章、한국어, العربية, हिन्दी",
-    "👩‍👩‍👧 emoji 🇪🇺 and e\u0301 combined",
-    "<s> [CLS] </s> [SEP] <|endoftext|>",
-    "{text} and 100% {braces}",
-    "x",
-    "\n",
-    "one text that is longer than the limit of the golden ids " * 12,
-)
-"""Texts whose ids a bundle keeps, so that another tokenizer version cannot slip in."""
 
 _GOLDEN_LIMIT = 64
 
@@ -109,13 +95,16 @@ class TextTokenizer:
         tokenizer: The model's tokenizer; it is copied, and its own truncation and padding are
             dropped (all-MiniLM-L6-v2 ships with both set to 128).
         recipe: Gives prompts, EOS, span and length.
+        embedded: How many tokens the model has embeddings for; None: for all of the tokenizer's.
 
     Raises:
         RecipeError: EOS or an appended token is not in the vocabulary, or a prompt leaves no room
-            for text.
+            for text, or holds a token that has no embedding.
     """
 
-    def __init__(self, tokenizer: Tokenizer, recipe: Recipe) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, recipe: Recipe, *, embedded: int | None = None
+    ) -> None:
         self.bare = Tokenizer.from_str(tokenizer.to_str())
         self.bare.no_truncation()
         self.bare.no_padding()
@@ -123,6 +112,8 @@ class TextTokenizer:
         self._ending = ending(self.bare, recipe)
         prompts = {recipe.query, recipe.passage, *recipe.further}
         self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
+        slot = None if recipe.prepending is None else recipe.prepending.slot
+        self._unembedded = Unembedded.of(self.bare, embedded, slot)
         self._words = recipe.lexicon is not None and recipe.lexicon.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
@@ -152,13 +143,16 @@ class TextTokenizer:
 
         Raises:
             RecipeError: The model takes no instruction, or this one leaves no room for text.
-            TextError: A text gives no token that counts; the message holds its index.
+            TextError: A text gives no token that counts, or one that the model has no embedding
+                for; the message holds its index.
         """
         prompt = self.recipe.prompt(role)
         if instruction is not None:
             prompt = self._instructed(instruction, role)
         rows = self._tokenised(texts, prompt, max_tokens or self.recipe.max_tokens)
         check_counted(rows, texts, first=first)
+        if self._unembedded is not None:
+            self._unembedded.check(rows, first=first)
         return rows
 
     def _tokenised(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
@@ -284,10 +278,12 @@ class TextTokenizer:
         """Return how many tokens a prompt and special tokens take.
 
         Raises:
-            RecipeError: They leave no room for text.
+            RecipeError: They leave no room for text, or one has no embedding.
         """
         string, copies = built(prompt, "a", self._marks)
         ids, places = self._found(self._encoder(prompt).encode(string), copies)
+        if self._unembedded is not None:
+            self._unembedded.check_prompt(prompt.template, [*ids, *self._ending])
         text = sum(stop - start for start, stop in places)
         others = len(ids) - text + len(self._ending)
         if others + prompt.copies > self.recipe.max_tokens:

@@ -20,7 +20,7 @@ from .recipe import Recipe
 from .resolution import pad_id, resolve
 from .source import Source, find_source
 from .strategy import Strategy
-from .tokenizer_file import load_tokenizer
+from .tokenizer_file import load_text_tokenizer
 from .tokens import TextTokenizer, TokenBatch
 from .torch_loading import load_model
 from .torch_model import PooledModel
@@ -79,7 +79,7 @@ class TorchEncoder(BatchEncoder):
         Raises:
             RecipeError: The files do not fit the recipe.
         """
-        tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
+        tokenizer = load_text_tokenizer(source.folder, recipe)
         pooled = load_model(source.folder, recipe, adapters=source.adapters)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 

@@ -26,6 +26,7 @@ from decant.embedders import (
     RecipeError,
     Source,
     TextTokenizer,
+    embedded,
     file_hash,
     find_source,
     fresh_folder,
@@ -152,7 +153,9 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
         contract=read_contract(model, path, config),
         recipe=recipe,
         head=read_head(source.folder, recipe.head),
-        tokenizer=TextTokenizer(_tokenizer(source.folder), recipe),
+        tokenizer=TextTokenizer(
+            _tokenizer(source.folder), recipe, embedded=embedded(source.folder)
+        ),
         source=source,
         precision=precision_of(model),
         longest=longest_probe(recipe.max_tokens, heads=heads),

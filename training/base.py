@@ -28,6 +28,7 @@ from decant.embedders import (
     TorchEncoder,
     find_source,
     load_model,
+    load_text_tokenizer,
     load_tokenizer,
     need,
     pad,
@@ -198,7 +199,7 @@ def open_base(
             f"{source.base} has a {part}, which this method does not train (sparse heads: "
             "decant train sparse)"
         )
-    tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
+    tokenizer = load_text_tokenizer(source.folder, recipe)
     pooled = load_model(source.folder, recipe, adapters=source.adapters, fold=False)
     return learning(
         Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder)),

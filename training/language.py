@@ -13,11 +13,10 @@ from decant.embedders import (
     Choices,
     RecipeError,
     Source,
-    TextTokenizer,
     find_source,
     lexical_head,
     load_language_model,
-    load_tokenizer,
+    load_text_tokenizer,
     pad_id,
     pooled_model,
     resolve,
@@ -90,7 +89,7 @@ def open_language_model(
     backbone, whole = load_with_head(source, recipe.attention)
     lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
     pooled = pooled_model(source.folder, recipe, backbone, lexical=lexical, fold=False)
-    tokenizer = TextTokenizer(load_tokenizer(source.folder), recipe)
+    tokenizer = load_text_tokenizer(source.folder, recipe)
     base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))
     whole.requires_grad_(requires_grad=False)
     learnt = learning(base, lora=lora, dropout=dropout, seed=seed)

@@ -11,7 +11,17 @@ from tokenizers import normalizers
 
 from contracts.encoder import EncoderContract
 from contracts.texts import TEXTS, encoded, streamed
-from decant.embedders import Encoder, OnnxEncoder, Role, Runtime, TextError, TorchEncoder, load
+from decant.embedders import (
+    Choices,
+    Encoder,
+    OnnxEncoder,
+    RecipeError,
+    Role,
+    Runtime,
+    TextError,
+    TorchEncoder,
+    load,
+)
 from decant.export import export
 from models import DECODERS, save_sentence_transformer, tokenizer
 
@@ -92,6 +102,24 @@ def test_a_text_without_tokens_is_named_by_its_index_in_any_block(tmp_path: Path
         with pytest.raises(TextError, match="text 0,"):
             encoder.encode(["   "], role=Role.QUERY)
         assert len(encoder.encode(["still works"], role=Role.QUERY)) == 1
+
+
+def test_a_tokenizer_may_be_larger_than_the_model_until_a_text_shows_it(tmp_path: Path) -> None:
+    folder = save_sentence_transformer(tmp_path / "model", "bert")
+    larger = tokenizer()
+    larger.add_special_tokens(["<image>"])
+    larger.save(str(folder / "tokenizer.json"))
+    with pytest.raises(RecipeError, match=r"'<image>' \(id \d+\)"):
+        export(folder, tmp_path / "bundle", choices=Choices(query="an <image>: {text}"))
+    export(folder, tmp_path / "bundle")
+    with (
+        load(tmp_path / "bundle", provider="cpu") as produced,
+        TorchEncoder.from_pretrained(folder) as reference,
+    ):
+        for encoder in (produced, reference):
+            with pytest.raises(TextError, match="text 300 holds '<image>'"):
+                encoder.encode([*(["fine"] * 300), "an <image>"], role=Role.PASSAGE)
+            assert len(encoder.encode(["still works"], role=Role.QUERY)) == 1
 
 
 def test_queries_and_passages_are_prompted_differently(onnx_encoder: OnnxEncoder) -> None:

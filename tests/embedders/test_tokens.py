@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers
 
 from decant.embedders import (
     Attention,
     Pooling,
+    Prepending,
     Prompt,
     Recipe,
     RecipeError,
@@ -19,7 +22,8 @@ from decant.embedders import (
     TextError,
 )
 from decant.embedders.batching import Batching, bucket, pad, token_batches
-from decant.embedders.tokens import GOLDEN_TEXTS, TextTokenizer, Tokens
+from decant.embedders.golden_texts import GOLDEN_TEXTS
+from decant.embedders.tokens import TextTokenizer, Tokens
 from models import SPECIALS, tokenizer
 
 PAD, BOS, EOS = (SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>"))
@@ -235,3 +239,55 @@ def test_a_text_of_which_no_token_is_left_is_refused_behind_a_prompt_that_does_n
     ended = TextTokenizer(model, recipe(query=QUERY, span=Span.TEXT, eos="</s>"))
     (row,) = ended(["   "], role=Role.QUERY)
     assert row.ids[row.counted :] == (EOS,)
+
+
+def larger(*tokens: str) -> Tokenizer:
+    """Return a tokenizer with more tokens than the model that it is for."""
+    made = tokenizer()
+    made.add_special_tokens(list(tokens))
+    return made
+
+
+KNOWN = tokenizer().get_vocab_size()
+
+
+def test_a_text_with_a_token_that_has_no_embedding_is_named_by_its_index() -> None:
+    made = TextTokenizer(larger("<image>", "<audio>"), recipe(), embedded=KNOWN)
+    assert len(made(["an image"], role=Role.PASSAGE)) == 1
+    message = rf"text 8 holds '<audio>' \(id {KNOWN + 1}\), and .* for {KNOWN} tokens alone"
+    with pytest.raises(TextError, match=message):
+        made(["fine", "an <audio> file"], role=Role.PASSAGE, first=7)
+    # A text that is cut before the token does not hold it any more.
+    assert len(made(["word " * 60 + "<audio>"], role=Role.PASSAGE)) == 1
+    assert len(made.golden()) == 2 * len(GOLDEN_TEXTS)
+
+
+@pytest.mark.parametrize("rows", [KNOWN + 1, KNOWN + 100, None])
+def test_tokens_with_embeddings_are_taken(rows: int | None) -> None:
+    made = TextTokenizer(larger("<image>"), recipe(), embedded=rows)
+    assert KNOWN in made(["an <image>"], role=Role.PASSAGE)[0].ids
+
+
+@pytest.mark.parametrize("kind", ["prompt", "eos", "instruction"])
+def test_a_prompt_with_a_token_that_has_no_embedding_is_refused(kind: str) -> None:
+    query = Prompt.parse("<image> {text}") if kind == "prompt" else QUERY
+    eos = "<image>" if kind == "eos" else None
+    said = replace(recipe(query=query, eos=eos), instruction="{instruction}: {text}")
+    instruction = "find an <image>" if kind == "instruction" else None
+    with pytest.raises(RecipeError, match=r"hold '<image>' \(id \d+\).*resize its embeddings"):
+        TextTokenizer(larger("<image>"), said, embedded=KNOWN)(
+            ["fine"], role=Role.QUERY, instruction=instruction
+        )
+
+
+def test_the_slot_of_token_prepending_is_no_token_of_a_text() -> None:
+    slotted = replace(
+        recipe(),
+        query=Prompt(lead="go ", prefix="on "),
+        passage=Prompt(lead="go "),
+        prepending=Prepending(slot=KNOWN, start=0, stop=1),
+    )
+    made = TextTokenizer(larger("<image>"), slotted, embedded=KNOWN)
+    assert made(["fine"], role=Role.QUERY)[0].ids.count(KNOWN) == 1
+    with pytest.raises(TextError, match="text 0 holds '<image>'"):
+        made(["an <image>"], role=Role.QUERY)

@@ -1,0 +1,18 @@
+"""The texts whose token ids a bundle keeps: what tokenizers have been seen to disagree about."""
+
+from __future__ import annotations
+
+GOLDEN_TEXTS = (
+    "What is a PEP?",
+    " two leading  and inner spaces ",
+    "line one\nline two\r\n\ttabbed",
+    "naïve café — “quotes” … ﬁ",
+    "日本語の文章、한국어, العربية, हिन्दी",
+    "👩‍👩‍👧 emoji 🇪🇺 and e\u0301 combined",
+    "<s> [CLS] </s> [SEP] <|endoftext|>",
+    "{text} and 100% {braces}",
+    "x",
+    "\n",
+    "one text that is longer than the limit of the golden ids " * 12,
+)
+"""Texts whose ids a bundle keeps, so that another tokenizer version cannot slip in."""
