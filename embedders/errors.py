@@ -5,7 +5,8 @@ DecantError
 ├── TextError(ValueError)            a text cannot be embedded; the message holds its index
 ├── BundleError                      a bundle is missing, damaged, or from a newer format
 ├── ParityError                      a graph does not agree with its reference
-├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs
+├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs, or
+│                                    the encoder was closed
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
 ├── QuantizationError(ValueError)    vectors cannot be quantised, or not with this calibration
 ├── ExplanationError(ValueError)     states cannot be decoded, or not by this language model
@@ -42,7 +43,7 @@ class ParityError(DecantError):
 
 
 class ProviderError(DecantError, RuntimeError):
-    """The execution provider that was asked for is not the one that would run."""
+    """The execution provider that was asked for is not the one that would run, or none is left."""
 
 
 class MissingExtra(DecantError, ImportError):

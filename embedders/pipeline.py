@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .batching import Batching
 from .collating import batch_vectors, joined, output_names, restored
 from .encoder import Output, Progress, Vectors, check_outputs
-from .errors import RecipeError
+from .errors import ProviderError, RecipeError
 from .members import settle
 from .prompt import Role
 from .recipe import Recipe
@@ -69,6 +69,7 @@ class BatchEncoder:
         self._tokenizer = tokenizer
         self._runner = runner
         self._pool = ThreadPoolExecutor(runner.workers, thread_name_prefix="decant")
+        self._closed = False
 
     @property
     def recipe(self) -> Recipe:
@@ -120,7 +121,8 @@ class BatchEncoder:
         yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
 
     def close(self) -> None:
-        """Stop the workers; the encoder cannot be used afterwards."""
+        """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
+        self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
@@ -135,11 +137,13 @@ class BatchEncoder:
         self, texts: Iterable[str], request: _Request, progress: Progress | None
     ) -> Iterator[Vectors]:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
+        self._check_open()
         check_outputs(self.recipe, request.outputs)
         underway: deque[_Block] = deque()
         started, read = False, 0
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
+                self._check_open()
                 rows = self._tokenizer(
                     block, role=request.role, instruction=request.instruction, first=read
                 )
@@ -167,12 +171,20 @@ class BatchEncoder:
                     yield underway[0].wait(progress)
                     underway.popleft()
             while underway:
+                self._check_open()  # what was not run then never is
                 yield underway[0].wait(progress)
                 underway.popleft()
         finally:
             for block_underway in underway:
                 for batch_underway in block_underway.batches:
                     batch_underway.cancel()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ProviderError(
+                f"this encoder of {self.recipe.base} is closed and runs nothing any more; encode "
+                "before close(), or inside its with block, or load it again"
+            )
 
 
 @dataclass(frozen=True, slots=True)

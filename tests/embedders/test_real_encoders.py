@@ -15,6 +15,7 @@ from decant.embedders import (
     Choices,
     Encoder,
     OnnxEncoder,
+    ProviderError,
     RecipeError,
     Role,
     Runtime,
@@ -120,6 +121,23 @@ def test_a_tokenizer_may_be_larger_than_the_model_until_a_text_shows_it(tmp_path
             with pytest.raises(TextError, match="text 300 holds '<image>'"):
                 encoder.encode([*(["fine"] * 300), "an <image>"], role=Role.PASSAGE)
             assert len(encoder.encode(["still works"], role=Role.QUERY)) == 1
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+@pytest.mark.parametrize("texts", [[], ["one"], ["many"] * 300], ids=["none", "one", "many"])
+def test_a_closed_encoder_says_so_whatever_it_is_asked(
+    tiny_folder: Path, tiny_bundle: Path, kind: str, texts: list[str]
+) -> None:
+    encoder = load(tiny_bundle) if kind == "onnx" else TorchEncoder.from_pretrained(tiny_folder)
+    stream = encoder.stream(["some text"] * 3000, role=Role.PASSAGE)
+    next(stream)
+    encoder.close()
+    encoder.close()
+    for call in (encoded, streamed):
+        with pytest.raises(ProviderError, match=r"is closed.*load it again"):
+            call(encoder, texts)
+    with pytest.raises(ProviderError, match="is closed"):
+        next(stream)
 
 
 def test_queries_and_passages_are_prompted_differently(onnx_encoder: OnnxEncoder) -> None:
