@@ -31,6 +31,7 @@ from .fused import fusable, fused_attention
 from .pruning import prune_unread
 from .rotary import fuse_rotary
 from .shared_prompt import lower_shared, no_prompt, shareable, shared_prompt
+from .unflattening import unflatten
 from .weight_files import EXTERNAL_ABOVE, save_graph, weights_of
 
 # The first with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
@@ -92,6 +93,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
         weights = list(weights_of(program.model))
         program.optimize()
         fuse_rms_normalization(program.model)
+    unflatten(program.model)
     fuse_rotary(program.model)
     lower(program.model)
     if shared:

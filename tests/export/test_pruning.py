@@ -34,13 +34,9 @@ CPU = ["CPUExecutionProvider"]
 QUICK = ("qwen3", "bert")
 # Products behind the attention of a layer: output, gate, up, down.
 GATED = {"llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "nomic_bert"}
-# Their layers work on the tokens of all rows in one axis; these are left as they are.
-FLAT = {"gpt2", "opt"}
 
 
 def products(family: str) -> int:
-    if family in FLAT:
-        return 0
     return 4 if family in GATED else 3
 
 
@@ -109,7 +105,7 @@ def test_products_behind_the_last_attention_see_one_token_a_row(traced: Traced) 
     shapes = [np.asarray(value).shape[:2] for value in session.run(found, feeds)]
     assert shapes.count((3, 1)) == products(family)
     # Keys and values, and the layer below, are of all tokens.
-    assert family in FLAT or shapes.count((3, 11)) >= products(family) + 2
+    assert shapes.count((3, 11)) >= products(family) + 2
 
 
 @pytest.mark.slow
