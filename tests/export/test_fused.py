@@ -77,6 +77,7 @@ def test_each_layer_is_one_operator_and_equals_pytorch(tmp_path: Path, family: s
     encoder.close()
 
 
+@pytest.mark.slow
 def test_heads_of_a_width_that_the_operator_does_not_take_are_plain(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "model", "qwen3")
     settings = config("qwen3")

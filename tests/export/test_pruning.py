@@ -124,7 +124,7 @@ def test_a_mix_of_layers_reads_one_token_of_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        Choices(pooling=Pooling.LAST, tokens=True),
+        pytest.param(Choices(pooling=Pooling.LAST, tokens=True), marks=pytest.mark.slow),
         pytest.param(Choices(pooling=Pooling.MEAN), marks=pytest.mark.slow),
         pytest.param(Choices(pooling=Pooling.MAX), marks=pytest.mark.slow),
     ],

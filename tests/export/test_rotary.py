@@ -109,6 +109,7 @@ def test_what_is_not_quite_a_rotation_stays_as_it_is(old: str, new: str) -> None
     assert "RotaryEmbedding" not in {node.op_type for node in model.graph}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gemma3_text"])
 def test_a_decoder_has_one_operator_for_each_norm_and_rotation(tmp_path: Path, family: str) -> None:
     folder = save_model(tmp_path / "model", family)
