@@ -107,6 +107,8 @@ class _Unflattening:
             return
         # As many numbers as before, and a last axis that takes all but B and T: the first is B x T.
         named = all(isinstance(size, int) or size.value is not None for size in before[:2])
+        # Rows of a fixed number are appended tokens, whose layers are the head's: float32 always.
+        named = named and not isinstance(before[1], int)
         if named and before == after:
             self._restored[output] = given
         elif named and len(after) == _MATRIX_RANK and after[1] == prod(widths):
