@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar
 
 from .errors import DecantError
 
@@ -66,6 +66,6 @@ def settle(
 
 
 def _integer(name: str, value: object, error: type[DecantError]) -> int:
-    if not isinstance(value, bool) and hasattr(value, "__index__"):
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         return operator.index(value)
     raise error(f"{name} must be an integer, got {value!r}")
