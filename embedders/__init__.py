@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .lexicon import Weighting as Weighting
     from .machine import peak_memory_mb as peak_memory_mb
     from .machine import processor as processor
+    from .members import member as member
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
     from .onnx_session import Session as Session
@@ -237,6 +238,7 @@ _SHARED = {
     "load_language_model": "backbone",
     "load_model": "torch_loading",
     "make_head": "torch_loading",
+    "member": "members",
     "embedded": "tokenizer_file",
     "load_text_tokenizer": "tokenizer_file",
     "load_tokenizer": "tokenizer_file",

@@ -6,6 +6,7 @@ Enumerations are compared by identity everywhere else, so what is not a member m
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import SupportsIndex, TypeVar
@@ -34,7 +35,8 @@ def member(kind: type[E], value: str, *, error: type[DecantError]) -> E:
         return kind(value)
     except ValueError:
         known = ", ".join(repr(str(item)) for item in kind)
-        raise error(f"no {kind.__name__.lower()} is called {value!r}; known are {known}") from None
+        what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+        raise error(f"no {what} is called {value!r}; known are {known}") from None
 
 
 def settle(

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
-from decant.embedders import Role, StoreError
+from decant.embedders import Role, StoreError, member
 
 from .conditions import Where
 from .passages import Hit, hit
@@ -93,7 +93,7 @@ def found(target: Target, query: Query | None, window: Window) -> list[Hit]:
 def _mode(target: Target, mode: SearchMode | None) -> SearchMode:
     if mode is None:
         return SearchMode.HYBRID if target.sparse else SearchMode.DENSE
-    mode = SearchMode(mode)
+    mode = member(SearchMode, mode, error=StoreError)
     if mode is not SearchMode.DENSE and not target.sparse:
         raise StoreError(
             f"the collection {target.name!r} has no sparse vectors, so it cannot be searched in "

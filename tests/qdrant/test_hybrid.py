@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from decant.integrations.qdrant import (
     Record,
     SearchMode,
     Store,
+    connect,
 )
 from decant.integrations.qdrant.points import PASSAGES
 
@@ -328,3 +330,14 @@ class TestOpening:
         dense = Card.of(HashEncoder(16)).to_json()
         assert '"format": 1' in dense
         assert "sparse" not in dense
+
+
+def test_a_mode_may_be_given_by_its_name_and_no_other_is_one(tmp_path: Path) -> None:
+    store = connect(tmp_path / "store")
+    islands = Collection.create(store, "islands", HashEncoder(sparse=True))
+    islands.add([Record(text="The ferry leaves at seven.")])
+    for mode in SearchMode:
+        named = islands.search("ferry", mode=str(mode))  # type: ignore[arg-type]
+        assert named == islands.search("ferry", mode=mode)
+    with pytest.raises(StoreError, match="no search mode is called 'fuzzy'; known are 'dense'"):
+        islands.search("ferry", mode="fuzzy")  # type: ignore[arg-type]
