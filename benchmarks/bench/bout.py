@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from decant.embedders import RecipeError, pad
 
-from .chip import release
+from .chip import memory_in_use, release
 from .corpus import Corpus
 from .gpu_options import Options
 from .matches import (
@@ -199,7 +200,7 @@ class Bout:
             f"{title} {first.precision}",
             first.embed,
             [tuple(rows) for rows in self._random],
-            self._place.device,
+            partial(memory_in_use, self._place.device),
         )
         return Findings(figures=tuple(figures))
 

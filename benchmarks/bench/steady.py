@@ -7,11 +7,9 @@ from functools import partial
 from statistics import median
 
 import numpy as np
-import torch
 
 from decant.embedders import Tokens
 
-from .chip import memory_in_use
 from .matches import QUERY, QUERY_TOKENS
 from .peers import Embed
 from .report import Figure
@@ -42,7 +40,7 @@ def growth(
     title: str,
     run: Callable[[Sequence[str]], object],
     batches: Sequence[Sequence[str]],
-    device: torch.device,
+    in_use: Callable[[], int],
 ) -> list[Figure]:
     """Run batches of random shapes and return the memory after the warm-up, and what was added.
 
@@ -52,14 +50,14 @@ def growth(
         title: Of the model and graph.
         run: Encodes rows by name.
         batches: Of names; see :func:`random_rows`. The first 21 warm up.
-        device: PyTorch's name of where that is.
+        in_use: Tells how many bytes are in use.
     """
     for names in batches[:WARM_UPS]:
         run(names)
-    before = memory_in_use(device)
+    before = in_use()
     for names in batches[WARM_UPS:]:
         run(names)
-    added = memory_in_use(device) - before
+    added = in_use() - before
     what = f"{title}, memory in use"
     return [
         Figure(name=f"{what} after the warm-up", value=before / 2**20, unit="MiB"),

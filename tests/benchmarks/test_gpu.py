@@ -312,14 +312,13 @@ def test_random_batches_begin_with_the_largest_and_stay_within_it(
 
 
 def test_growth_is_what_the_batches_after_the_warm_up_add() -> None:
-    held: list[object] = []
+    held = [100 * 2**20]
 
     def run(names: Sequence[str]) -> None:
-        if names == ("leak",):
-            held.append(np.ones(4_000_000))  # 32 MB
+        held.append(2**20 if names == ("warm",) else 3 * 2**20)
 
     batches = [("warm",)] * WARM_UPS + [("leak",)] * 2
-    after, added = growth("tiny", run, batches, torch.device("cpu"))
-    assert after.value > 0
-    assert added.value == pytest.approx(61, rel=0.2)
+    after, added = growth("tiny", run, batches, lambda: sum(held))
+    assert (after.value, after.unit) == (100 + WARM_UPS, "MiB")
+    assert (added.value, added.unit) == (6, "MiB")
     assert "added by 2 batches" in added.name

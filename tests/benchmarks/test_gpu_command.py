@@ -30,8 +30,8 @@ def test_the_peak_and_the_memory_of_the_cpu_are_positive() -> None:
     cpu = torch_device(CPU)
     assert matrix_peak(cpu, torch.float32, size=64, runs=3) > 0
     before = memory_in_use(cpu)
-    held = np.ones(8_000_000)  # 64 MB
-    assert memory_in_use(cpu) - before > 0.9 * held.nbytes
+    held = np.ones(40_000_000)  # 320 MB; what other tests held may be given back meanwhile
+    assert memory_in_use(cpu) - before > 0.5 * held.nbytes
 
 
 def test_torch_without_a_gpu_is_told_before_anything_is_made() -> None:
