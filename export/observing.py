@@ -14,6 +14,7 @@ from decant.embedders import Session, Tokens, pad, provider_name
 
 from .linears import Linear, linears
 from .pen import Pen
+from .plain_graph import plain_graph
 
 Watch = Callable[[Pen, Linear], Sequence[ir.Value]]
 """Adds nodes that compute what is wanted of a linear layer, float32, and returns their values."""
@@ -30,7 +31,7 @@ def observed(
         watch: Says what; small values, since all of them are held for a row.
         pad_id: Fills padded positions.
     """
-    model = ir.load(source)
+    model = plain_graph(source)
     pen = Pen(model.graph)
     names: list[list[str]] = []
     for linear in linears(model):

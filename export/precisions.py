@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import assert_never
 
-import onnx_ir as ir
-
 from decant.embedders import (
     Bundle,
     BundleError,
@@ -24,6 +22,7 @@ from .bundling import Step, add_graph, graph_name, without_graph
 from .certifier import Certifier, Place
 from .half import to_half
 from .int8 import to_int8
+from .plain_graph import plain_graph
 from .range_texts import range_rows
 from .ranges import measure_ranges
 from .reference import Reference
@@ -114,14 +113,14 @@ def make_graph(
     """
     match precision:
         case Precision.INT8:
-            model = ir.load(source)
+            model = plain_graph(source)
             rows = range_rows(certifier.tokenizer, texts)
             count = to_int8(model, measure_ranges(source, rows, pad_id=certifier.pad_id))
         case Precision.W8 | Precision.W4:
-            model = ir.load(source)
+            model = plain_graph(source)
             count = to_weight_only(model, bits=8 if precision is Precision.W8 else 4)
         case Precision.FP16:
-            model = ir.load(source)
+            model = plain_graph(source)
             count = to_half(model, source, certifier)
         case Precision.FP32 | Precision.BF16:
             raise BundleError(f"{precision} is traced from the model, not made from a graph")

@@ -26,6 +26,7 @@ from torch import nn
 from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeError
 
 from .attention_switch import attending
+from .biased import fuse_biases
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
 from .pruning import prune_unread
@@ -99,6 +100,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     if shared:
         lower_shared(program.model, no_prompt(model))
     prune_unread(program.model, model.recipe.pooling)
+    fuse_biases(program.model)
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
     # onnxscript's rewriter keeps the last graph that it saw; it shall not keep its weights, too.

@@ -29,6 +29,7 @@ from decant.export import convert
 from decant.export.int8 import to_int8
 from decant.export.linears import linears
 from decant.export.observing import observed
+from decant.export.plain_graph import plain_graph
 from decant.export.probes import _PLAIN, _SENTENCE
 from decant.export.range_texts import _PARAGRAPHS, _SHORT
 from decant.export.ranges import Range, measure_ranges
@@ -171,7 +172,7 @@ def test_ranges_are_those_of_every_token_of_every_text(tiny_bundle: Path) -> Non
     rows = bundle.tokenizer()(["the hat", "in a hat, what", "a"], role=Role.PASSAGE)
     found = measure_ranges(graph, rows, pad_id=0)
     watched = [*observed(graph, rows, lambda _, linear: [linear.states], pad_id=0)]
-    layers = list(linears(ir.load(graph)))
+    layers = list(linears(plain_graph(graph)))
     assert len(found) == len(layers)
     for number, (layer, range_) in enumerate(zip(layers, found, strict=True)):
         states = np.concatenate(

@@ -26,6 +26,7 @@ from decant.embedders import (
     TorchEncoder,
     pad,
 )
+from decant.export.plain_graph import plain_graph
 from decant.export.pruning import prune_unread
 from decant.export.tracing import trace
 from models import DECODERS, ENCODERS, save_model
@@ -90,7 +91,7 @@ def test_the_vectors_are_those_of_pytorch(traced: Traced, lengths: list[int], le
 
 def test_products_behind_the_last_attention_see_one_token_a_row(traced: Traced) -> None:
     family, _, path = traced
-    model = onnx.load(path)
+    model = ir.to_proto(plain_graph(path))
     found = [node.output[0] for node in model.graph.node if node.op_type == "MatMul"]
     for name in found:
         shown = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
