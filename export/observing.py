@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,12 @@ Watch = Callable[[Pen, Linear], Sequence[ir.Value]]
 
 
 def observed(
-    source: Path, rows: Sequence[Tokens], watch: Watch, *, pad_id: int
+    source: Path,
+    rows: Sequence[Tokens],
+    watch: Watch,
+    *,
+    pad_id: int,
+    layers: Container[int] | None = None,
 ) -> Iterator[list[list[NDArray[np.float32]]]]:
     """Yield, for each row alone, what is watched of each linear layer, in their order.
 
@@ -30,11 +35,14 @@ def observed(
         rows: What to run.
         watch: Says what; small values, since all of them are held for a row.
         pad_id: Fills padded positions.
+        layers: Numbers of those to watch; None watches all.
     """
     model = plain_graph(source)
     pen = Pen(model.graph)
     names: list[list[str]] = []
-    for linear in linears(model):
+    for number, linear in enumerate(linears(model)):
+        if layers is not None and number not in layers:
+            continue
         values = watch(pen, linear)
         for value in values:
             value.dtype = ir.DataType.FLOAT

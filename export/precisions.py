@@ -22,6 +22,7 @@ from .bundling import Step, add_graph, graph_name, without_graph
 from .certifier import Certifier, Place
 from .half import to_half
 from .int8 import to_int8
+from .moments import mean_moments
 from .plain_graph import plain_graph
 from .range_texts import range_rows
 from .ranges import measure_ranges
@@ -116,9 +117,14 @@ def make_graph(
             model = plain_graph(source)
             rows = range_rows(certifier.tokenizer, texts)
             count = to_int8(model, measure_ranges(source, rows, pad_id=certifier.pad_id))
-        case Precision.W8 | Precision.W4:
+        case Precision.W8:
             model = plain_graph(source)
-            count = to_weight_only(model, bits=8 if precision is Precision.W8 else 4)
+            count = to_weight_only(model, bits=8)
+        case Precision.W4:
+            model = plain_graph(source)
+            rows = range_rows(certifier.tokenizer, None)
+            moments = mean_moments(source, rows, pad_id=certifier.pad_id)
+            count = to_weight_only(model, bits=4, moments=moments)
         case Precision.FP16:
             model = plain_graph(source)
             count = to_half(model, source, certifier)

@@ -10,57 +10,103 @@ it is imported; hence these lines.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from .gptq import Rounding
 from .int8 import quantise_tables
-from .linears import MICROSOFT, constant, drop_unused, linears, replace
+from .linears import MICROSOFT, Linear, constant, drop_unused, linears, replace
 
-# Measured (EXPERIMENTS.md): 8 bits are exact enough in large blocks, 4 bits need small ones.
-_BLOCK = {4: 32, 8: 128}
+_BLOCK = 128
+_LEAST_BLOCK = 16  # of the operator
+# Measured (EXPERIMENTS.md): in narrow layers, four bits are as fast as float32 only
+# in large blocks.
+_NARROW = 2048
+_NARROW_BLOCK = 256
 _INT8_PRODUCTS = 4
 _TINY = np.float32(1e-30)
 
 
-def to_weight_only(model: ir.Model, *, bits: int) -> int:
+def to_weight_only(
+    model: ir.Model, *, bits: int, moments: Iterable[NDArray[np.float64]] | None = None
+) -> int:
     """Round linear layers to 4 or 8 bits and token tables to 8, in place; return how many layers.
 
-    Symmetric: a block's largest magnitude takes the lowest integer, which has no counterpart.
+    Symmetric: the lowest integer has no counterpart.
+
+    Args:
+        model: A float32 graph.
+        bits: 4 or 8.
+        moments: What :func:`mean_moments` yields; layers are rounded by ``gptq.py``. None: each
+            weight goes to the nearest step.
     """
-    count = 0
+    groups: dict[ir.Value, list[Linear]] = {}
     for linear in linears(model):
-        weight = linear.node.inputs[1]
-        assert weight is not None
-        inputs, outputs = linear.matrix.shape
-        integers, scales = rounded_blocks(linear.matrix, bits=bits, block=_BLOCK[bits])
-        product = ir.node(
-            "MatMulNBits",
-            [
-                linear.states,
-                constant(model, f"{weight.name}.w{bits}", _packed(integers, bits)),
-                constant(model, f"{weight.name}.scale", scales),
-            ],
-            {
-                "K": inputs,
-                "N": outputs,
-                "bits": bits,
-                "block_size": _BLOCK[bits],
-                "accuracy_level": _INT8_PRODUCTS,
-            },
-            domain=MICROSOFT,
-        )
-        replace(model, linear.node, [product])
-        count += 1
+        groups.setdefault(linear.states, []).append(linear)
+    measured = repeat(None) if moments is None else iter(moments)
+    for group in groups.values():
+        found = next(measured)
+        rounded = rounded_blocks if found is None else Rounding(found).rounded
+        for linear in group:
+            block = block_of(len(linear.matrix), bits=bits)
+            integers, scales = rounded(linear.matrix, bits=bits, block=block)
+            replace(model, linear.node, [_product(model, linear, integers, scales, bits=bits)])
     quantise_tables(model)
     drop_unused(model)
-    return count
+    return sum(map(len, groups.values()))
+
+
+def _product(
+    model: ir.Model,
+    linear: Linear,
+    integers: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    *,
+    bits: int,
+) -> ir.Node:
+    weight = linear.node.inputs[1]
+    assert weight is not None
+    inputs, outputs = linear.matrix.shape
+    return ir.node(
+        "MatMulNBits",
+        [
+            linear.states,
+            constant(model, f"{weight.name}.w{bits}", _packed(integers, bits)),
+            constant(model, f"{weight.name}.scale", scales),
+        ],
+        {
+            "K": inputs,
+            "N": outputs,
+            "bits": bits,
+            "block_size": integers.shape[2],
+            "accuracy_level": _INT8_PRODUCTS,
+        },
+        domain=MICROSOFT,
+    )
+
+
+def block_of(inputs: int, *, bits: int) -> int:
+    """Return how many inputs of a layer share a scale, of which at most an eighth is filling.
+
+    >>> [block_of(inputs, bits=4) for inputs in (172, 384, 512, 1536, 4096)]
+    [64, 128, 256, 256, 128]
+    """
+    block = _NARROW_BLOCK if bits == 4 and inputs < _NARROW else _BLOCK
+    while block > _LEAST_BLOCK and -inputs % block * 8 > inputs:
+        block //= 2
+    return block
 
 
 def rounded_blocks(
     matrix: NDArray[np.float32], *, bits: int, block: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the integers and scales of a matrix.
+    """Return the integers and scales of a matrix, each weight at the nearest step.
+
+    A block's largest magnitude takes the lowest integer.
 
     Args:
         matrix: float32, shape (K, N).
