@@ -25,7 +25,7 @@ class Pen:
         self,
         operator: str,
         inputs: Sequence[onnx_ir.Value | None],
-        attributes: Mapping[str, int | list[int] | onnx_ir.TensorProtocol] | None = None,
+        attributes: Mapping[str, int | str | list[int] | onnx_ir.TensorProtocol] | None = None,
         *,
         domain: str = "",
     ) -> onnx_ir.Value:

@@ -18,10 +18,10 @@ from decant.embedders import Pooling
 
 from .pen import INT64, Pen
 
-_ONE_TOKEN = frozenset({Pooling.FIRST, Pooling.LAST})
-# Of ``pool``, and of a lexicon's last logits; both weigh one token of a row.
-_SUM = "bt,btd->bd"
-_POINTWISE = {
+ONE_TOKEN = frozenset({Pooling.FIRST, Pooling.LAST})
+# Of ``pool``, of a lexicon's last logits, and of sealed graphs; all weigh one token of a row.
+SUM = "bt,btd->bd"
+POINTWISE = {
     "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater",
     "Identity", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Pow",
     "Reciprocal", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
@@ -31,7 +31,7 @@ _REDUCING = {
     "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare",
 }  # fmt: skip
 # What works along one axis, and the axis where none is said.
-_ALONG = {
+ALONG = {
     "LayerNormalization": -1, "RMSNormalization": -1, "SimplifiedLayerNormalization": -1,
     "Softmax": -1, "Split": 0,
 }  # fmt: skip
@@ -44,23 +44,17 @@ def prune_unread(model: ir.Model, pooling: Pooling) -> int:
     """Compute states that only a pooling of one token reads for that token alone, in place.
 
     Args:
-        model: A traced graph; its pooled sums are those of ``pooling``.
+        model: A graph with the shapes that are known; its pooled sums are those of ``pooling``.
         pooling: The recipe's; it is not guessed from the graph.
 
     Returns:
         How many values have one token a row now; 0 if the graph is as it was.
     """
-    if pooling not in _ONE_TOKEN:
+    if pooling not in ONE_TOKEN:
         return 0
     graph = model.graph
-    sums: dict[ir.Value, list[ir.Node]] = {}  # the same weights read the same token
-    for node in graph:
-        if node.op_type == "Einsum" and node.attributes["equation"].as_string() == _SUM:
-            weights = node.inputs[0]
-            assert weights is not None
-            sums.setdefault(weights, []).append(node)
     count = 0
-    for weights, nodes in sums.items():
+    for weights, nodes in pooled_sums(graph).items():
         layout = _Layout(weights)
         readers = [node for node in nodes if layout.has_tokens(node.inputs[1])]
         region = _behind(graph, readers, layout)
@@ -70,6 +64,17 @@ def prune_unread(model: ir.Model, pooling: Pooling) -> int:
     if count:
         graph.sort()
     return count
+
+
+def pooled_sums(graph: ir.Graph) -> dict[ir.Value, list[ir.Node]]:
+    """Return the nodes that pool tokens, by their weights (B, T): the same read the same token."""
+    sums: dict[ir.Value, list[ir.Node]] = {}
+    for node in graph:
+        if node.op_type == "Einsum" and node.attributes["equation"].as_string() == SUM:
+            weights = node.inputs[0]
+            assert weights is not None
+            sums.setdefault(weights, []).append(node)
+    return sums
 
 
 class _Layout:
@@ -102,10 +107,10 @@ class _Layout:
             return self.has_tokens(inputs[0]) and _rank(inputs[1]) == _MATRIX_RANK
         if not all(self.has_tokens(value) or _for_all(value) for value in inputs):
             return False
-        if kind in _ALONG:
+        if kind in ALONG:
             axis = node.attributes.get("axis")
-            return (_ALONG[kind] if axis is None else axis.as_int()) in _LAST_AXIS
-        return kind in _POINTWISE | _REDUCING
+            return (ALONG[kind] if axis is None else axis.as_int()) in _LAST_AXIS
+        return kind in POINTWISE | _REDUCING
 
 
 def _behind(graph: ir.Graph, readers: Iterable[ir.Node], layout: _Layout) -> list[ir.Node]:

@@ -1,7 +1,7 @@
 """From an ONNX graph made by others to a certified bundle: finish it, certify it, without torch.
 
 The graph keeps its nodes and its weights; ``surgery.py`` adds what is missing before and behind
-them. What it is compared with is the graph itself, run on one unpadded text at a time: a graph
+them, and ``pruning.py`` gives one token to what is read of one alone. What it is compared with is the graph itself, run on one unpadded text at a time: a graph
 that reads its padding fails by name, and nothing is left of it.
 """
 
@@ -35,12 +35,14 @@ from decant.embedders import (
     resolve,
 )
 
+from .axis_names import name_axes
 from .bundling import Step, graph_name, write_certificate, write_manifest
 from .certifier import Certifier, Place
 from .dense_head import Layer, read_head
 from .foreign import Contract, ModelConfig, precision_of, read_contract, read_graph
 from .original import Original, attention_check, original_reference
 from .probes import longest_probe, probe_rows, probe_texts
+from .pruning import ONE_TOKEN, prune_unread
 from .reference import Reference
 from .surgery import finish
 from .weight_files import save_graph, weight_files
@@ -205,6 +207,9 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
     """Write everything but the certificate."""
     dim = reference.vectors.shape[1]
     finish(job.model, job.contract, recipe=job.recipe, head=job.head, dim=dim)
+    if job.recipe.pooling in ONE_TOKEN:
+        name_axes(job.model)
+        prune_unread(job.model, job.recipe.pooling)
     file = graph_name(job.precision)
     (folder / file).parent.mkdir()
     save_graph(job.model, folder / file)

@@ -20,6 +20,7 @@ from decant.embedders import Recipe, Span
 from .dense_head import Layer
 from .foreign import Contract, Feed
 from .pen import FLOAT, INT64, Pen, values_of
+from .pruning import SUM
 from .vector_nodes import finished
 
 OUTPUT = "sentence_embedding"
@@ -48,6 +49,7 @@ def finish(
     RemoveUnusedNodesPass()(model)
     graph.outputs.clear()
     _free_names(graph)
+    _free_equation(graph)
     pen = Pen(graph)
     mask = _feed(graph, contract, pen, recipe.span)
     vectors = finished(pen, hidden, mask, recipe, head)
@@ -129,3 +131,12 @@ def _free_names(graph: onnx_ir.Graph) -> None:
     for name in (OUTPUT, "pooling_mask"):
         if name in taken:
             taken[name].name = f"original_{name}"
+
+
+def _free_equation(graph: onnx_ir.Graph) -> None:
+    """Write with other letters the equation by which our pooled sum is told from all else."""
+    for node in graph:
+        equation = node.attributes.get("equation")
+        if equation is not None and equation.as_string() == SUM:
+            letters = SUM.translate(str.maketrans("btd", "ijk"))
+            node.attributes["equation"] = onnx_ir.AttrString("equation", letters)

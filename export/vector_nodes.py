@@ -16,6 +16,7 @@ from decant.embedders import Activation, Pooling, Recipe
 
 from .dense_head import Layer
 from .pen import FLOAT, INT64, Pen
+from .pruning import SUM
 
 _TINY = 1e-9
 _SHORTEST = 1e-12  # torch.nn.functional.normalize's eps
@@ -68,8 +69,8 @@ def _pooled(
         if pen.opset < _REDUCE_MAX_TAKES_AXES:
             return pen("ReduceMax", [kept], {"axes": [1], "keepdims": 0})
         return pen("ReduceMax", [kept, pen.integers(1)], {"keepdims": 0})
-    weights = pen("Unsqueeze", [_weights(pen, mask, pooling), pen.integers(1)])  # (B, 1, T)
-    return pen("Squeeze", [pen("MatMul", [weights, kept]), pen.integers(1)])
+    # As ``pool`` is traced, which is what ``pruning.py`` looks for.
+    return pen("Einsum", [_weights(pen, mask, pooling), kept], {"equation": SUM})
 
 
 def _weights(pen: Pen, mask: onnx_ir.Value, pooling: Pooling) -> onnx_ir.Value:

@@ -100,3 +100,22 @@ def traced(folder: Path, path: Path, names: Sequence[str]) -> Path:
     assert program is not None
     program.save(path)
     return path
+
+
+def scripted(folder: Path, path: Path, names: Sequence[str]) -> Path:
+    """Write the same by PyTorch's older exporter, as most graphs of the hub are made."""
+    examples = tuple(torch.ones((2, 7), dtype=torch.int64) for _ in names)
+    free = {0: "batch_size", 1: "sequence_length"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Backbone(folder, names),
+            examples,
+            path,
+            dynamo=False,
+            input_names=list(names),
+            output_names=["last_hidden_state"],
+            dynamic_axes=dict.fromkeys((*names, "last_hidden_state"), free),
+            opset_version=14,
+        )
+    return path
