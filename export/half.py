@@ -47,19 +47,26 @@ def to_half(model: ir.Model, source: Path, certifier: Certifier) -> int:
 def _to_half(model: ir.Model, linear: Linear) -> None:
     name = linear.node.inputs[1].name if linear.node.inputs[1] is not None else None
     weights: NDArray[np.float16] = linear.matrix.astype(np.float16)
-    half, single = ir.DataType.FLOAT16.value, ir.DataType.FLOAT.value
-    states = ir.node("Cast", [linear.states], {"to": half})
+    states = ir.node("Cast", [linear.states], {"to": ir.DataType.FLOAT16.value})
     product = ir.node("MatMul", [states.outputs[0], constant(model, f"{name}.fp16", weights)])
-    wide = ir.node("Cast", [product.outputs[0]], {"to": single})
-    replace(model, linear.node, [states, product, wide])
+    replace(model, linear.node, [states, product, *_widened(product, instead=linear.node)])
 
 
 def _table_to_half(model: ir.Model, table: Table) -> None:
     name = table.node.inputs[0].name if table.node.inputs[0] is not None else None
     rows = constant(model, f"{name}.fp16", table.rows.astype(np.float16))
     found = ir.node("Gather", [rows, table.ids], {"axis": 0})
-    single = ir.DataType.FLOAT.value
-    replace(model, table.node, [found, ir.node("Cast", [found.outputs[0]], {"to": single})])
+    replace(model, table.node, [found, *_widened(found, instead=table.node)])
+
+
+def _widened(node: ir.Node, *, instead: ir.Node) -> list[ir.Node]:
+    """Return what makes float32 of a node's output, which is read where ``instead`` was."""
+    wide = ir.node("Cast", [node.outputs[0]], {"to": ir.DataType.FLOAT.value})
+    if all(use.node.op_type != "ReduceMean" for use in instead.outputs[0].uses()):
+        return [wide]
+    # A norm of plain operators, such as DeBERTa's. ONNX Runtime (1.31) takes a cast before it into
+    # its LayerNormalization, whose input and scale must have one type; a sum of one stands between.
+    return [wide, ir.node("Sum", wide.outputs)]
 
 
 def _peaks(source: Path, certifier: Certifier) -> list[float]:

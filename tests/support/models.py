@@ -42,7 +42,9 @@ DECODERS = (
     "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2",
     "opt", "bloom",
 )  # fmt: skip
-ENCODERS = ("bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert")
+ENCODERS = (
+    "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
+)  # fmt: skip
 WINDOW = 6
 
 _SIZES: dict[str, object] = {
@@ -88,6 +90,12 @@ _GEMMA: dict[str, object] = {
     "sliding_window": WINDOW,
     "layer_types": _LAYERS,
 }
+_DISENTANGLED: dict[str, object] = {
+    **_ENCODER,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 _FAMILIES: dict[str, dict[str, object]] = {
     "bert": _ENCODER,
     **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "xlm-roberta-xl", "ibert"), _OFFSET),
@@ -107,6 +115,14 @@ _FAMILIES: dict[str, dict[str, object]] = {
         "layer_types": _LAYERS,
     },
     "nomic_bert": _ENCODER,
+    "deberta": {**_DISENTANGLED, "pos_att_type": ["c2p", "p2c"]},
+    "deberta-v2": {
+        **_DISENTANGLED,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+    },
     "llama": _DECODER,
     "qwen2": _DECODER,
     "qwen3": {**_DECODER, "head_dim": 8},
