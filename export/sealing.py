@@ -1,8 +1,9 @@
 """From an ONNX graph made by others to a certified bundle: finish it, certify it, without torch.
 
 The graph keeps its nodes and its weights; ``surgery.py`` adds what is missing before and behind
-them, and ``pruning.py`` gives one token to what is read of one alone. What it is compared with is the graph itself, run on one unpadded text at a time: a graph
-that reads its padding fails by name, and nothing is left of it.
+them, and ``pruning.py`` gives one token to what is read of one alone. What it is compared with is
+the graph itself, run on one unpadded text at a time: a graph that reads its padding fails by name,
+and nothing is left of it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeEr
 
 from .attention_switch import attending
 from .biased import fuse_biases
+from .bfloat16 import widen_bfloat16
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
 from .pruning import prune_unread
@@ -99,6 +100,8 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     lower(program.model)
     if shared:
         lower_shared(program.model, no_prompt(model))
+    if model.backbone.dtype is not torch.bfloat16:
+        widen_bfloat16(program.model)
     prune_unread(program.model, model.recipe.pooling)
     fuse_biases(program.model)
     _drop_notes(program.model)

@@ -40,7 +40,7 @@ LONGEST = 64
 WIDTH = 32
 DECODERS = (
     "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2",
-    "opt", "bloom",
+    "opt", "bloom", "falcon",
 )  # fmt: skip
 ENCODERS = (
     "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
@@ -136,6 +136,7 @@ _FAMILIES: dict[str, dict[str, object]] = {
     "gpt2": {**_ENCODER, **_ENDS},
     "opt": {**_ENCODER, "ffn_dim": 48},
     "opt_projected": {**_ENCODER, "ffn_dim": 48, "word_embed_proj_dim": WIDTH // 2},
+    "falcon": {**_SIZES, **_ENDS, "alibi": True},
     "bloom": {name: value for name, value in _SIZES.items() if name != "intermediate_size"},
 }
 # Names here that are a setting of another architecture.
