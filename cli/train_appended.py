@@ -9,7 +9,6 @@ import typer
 
 from decant.embedders import Choices
 
-from .recipe_options import PassagePrompt, QueryPrompt
 from .train_options import RunOptions, ready
 from .training_run import begin
 
@@ -27,8 +26,6 @@ def compress(
             metavar="FILE", help="Contexts, what to do with them (instruction), and outputs."
         ),
     ],
-    query_prompt: QueryPrompt = None,
-    passage_prompt: PassagePrompt = None,
 ) -> None:
     """Compress texts into states that a frozen copy of the model can say (AutoRegEmbed, stage 1).
 
@@ -53,7 +50,7 @@ def compress(
     opened = open_compression(
         run.base,
         plan.objective,
-        choices=run.chosen(Choices(query=query_prompt, passage=passage_prompt)),
+        choices=run.chosen(Choices()),
         lora=plan.lora,
         seed=plan.loop.seed,
     )
@@ -105,8 +102,6 @@ def gen(
     teacher: Annotated[
         Path, typer.Option(metavar="BUNDLE", help="Encodes the answers: `decant export` made it.")
     ],
-    query_prompt: QueryPrompt = None,
-    passage_prompt: PassagePrompt = None,
 ) -> None:
     """Learn the vector of the answer, which a frozen model would give (LLM2Vec-Gen).
 
@@ -122,9 +117,8 @@ def gen(
 
     loop = Loop(batch_size=32, learning_rate=3e-4)
     plan = run.plan(Plan(objective=GenSettings(), loop=loop))
-    choices = Choices(query=query_prompt, passage=passage_prompt)
     with load(teacher) as encoder:
-        _gen(run, plan, pairs, encoder, run.chosen(choices))
+        _gen(run, plan, pairs, encoder, run.chosen(Choices()))
 
 
 def _gen(

@@ -214,6 +214,10 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
       decant train mntp --base my-llama --texts wiki.jsonl --out mntp --lora 16 --max-steps 1000
     """
     ready()
+    if run.attention is Attention.CAUSAL:
+        raise typer.BadParameter(
+            "mntp makes a model look both ways; leave it out", param_hint="--attention"
+        )
     from decant.training import Loop, Mntp, MntpSettings, Plan, open_language_model
 
     loop = Loop(learning_rate=5e-5, warmup=0.0)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 
 import typer
 
-from decant.embedders import need
+from decant.embedders import Choices, need
 
 from .evaluation_tasks import Given, tasks_of
 from .quiet import no_more_download_bars
+from .recipe_options import AttentionOption, MaxTokens, PassagePrompt, QueryPrompt
 
 if TYPE_CHECKING:
-    from decant.embedders import Choices
     from decant.evaluation import Task
     from decant.training import Field, Plan, Table
 
@@ -66,9 +66,10 @@ class RunOptions:
         typer.Option(metavar="RANK", min=1, help="Train low-rank additions of it alone."),
     ] = None
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="The longest input, with prompt.")
-    ] = None
+    attention: AttentionOption = None
+    query_prompt: QueryPrompt = None
+    passage_prompt: PassagePrompt = None
+    max_tokens: MaxTokens = None
     sts: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Measure on it, as decant evaluate does."),
@@ -127,8 +128,14 @@ class RunOptions:
         return list(tasks_of(given, Bootstrap())[0])
 
     def chosen(self, choices: Choices) -> Choices:
-        """Return choices with the length that the user gave."""
-        return replace(choices, max_tokens=self.max_tokens or choices.max_tokens)
+        """Return what the user says of the base model, over what a method chooses."""
+        said = Choices(
+            attention=self.attention,
+            query=self.query_prompt,
+            passage=self.passage_prompt,
+            max_tokens=self.max_tokens,
+        )
+        return said.over(choices)
 
 
 def ready() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from decant.cli.train_model import train as application
 from decant.cli.train_options import RunOptions
 from decant.embedders import Attention, find_source, load, resolve
 from decant.training import Loop, Lora, MntpSettings, Plan
-from models import save_language_model
+from models import save_language_model, write_json
 
 WORDS = ("cat", "hat", "whale", "winter", "heat", "end", "white", "then")
 QUICK = ("--batch-size", 8, "--max-steps", 3, "--learning-rate", 0.001, "--out", "tuned")
@@ -162,6 +163,44 @@ def test_a_causal_model_learns_to_look_both_ways(
     assert resolve(find_source(tmp_path / "tuned")).attention is Attention.BIDIRECTIONAL
 
 
+def test_what_is_said_of_the_base_is_in_the_trained_model(
+    decant: Decant, llama: Path, pairs: Path, tmp_path: Path
+) -> None:
+    config = json.loads((llama / "config.json").read_text(encoding="utf-8"))
+    # Code of its own, so that nobody knows how it attends.
+    shutil.copytree(llama, tmp_path / "base")
+    write_json(tmp_path / "base" / "config.json", {**config, "auto_map": {"AutoModel": "own.Own"}})
+    words = (
+        "train",
+        "contrastive",
+        "--base",
+        "base",
+        "--pairs",
+        pairs,
+        *QUICK,
+        "--pooling",
+        "last",
+    )
+    ran = decant(*words)
+    assert ran.code == Exit.INPUT
+    assert "--attention" in ran.err
+    ran = decant(
+        *words, "--attention", "bidirectional", "--query-prompt", "find: {text}",
+        "--passage-prompt", "text: {text}",
+    )  # fmt: skip
+    assert ran.code == Exit.OK, ran.err
+    recipe = resolve(find_source(tmp_path / "tuned"))
+    assert recipe.attention is Attention.BIDIRECTIONAL
+    assert (recipe.query.template, recipe.passage.template) == ("find: {text}", "text: {text}")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("generate", "mine")])
+def test_every_method_takes_what_is_said_of_its_base(decant: Decant, name: str) -> None:
+    told = decant("train", name, "--help").out
+    for option in ("--attention", "--query-prompt", "--passage-prompt", "--max-tokens"):
+        assert option in told
+
+
 def test_a_rank_leaves_what_the_settings_say_of_dropout(tmp_path: Path) -> None:
     file = tmp_path / "lora.toml"
     file.write_text("[lora]\ndropout = 0.0\n", encoding="utf-8")
@@ -206,6 +245,7 @@ BAD = {
         ("contrastive", "--pairs", "told.jsonl", "--batch-size", "1"),
         "there is an instruction, which this method has no place for",
     ),
+    "looking one way where both are learnt": (("mntp", "--attention", "causal"), "look both ways"),
     "pairs and a corpus": (("contrastive", "--corpus", "there"), "give --pairs, or --corpus"),
 }
 
