@@ -68,6 +68,10 @@ if TYPE_CHECKING:
     from .intervention import Prepending as Prepending
     from .jsonio import overlaid as overlaid
     from .jsonio import to_json as to_json
+    from .kinds import Activation as Activation
+    from .kinds import Attention as Attention
+    from .kinds import Pooling as Pooling
+    from .kinds import Span as Span
     from .known_strategies import find_strategy as find_strategy
     from .known_strategies import strategies as strategies
     from .layer_mix import LayerMix as LayerMix
@@ -91,12 +95,8 @@ if TYPE_CHECKING:
     from .quantization import Codes as Codes
     from .quantization import Quantization as Quantization
     from .quantization import Quantizer as Quantizer
-    from .recipe import Activation as Activation
-    from .recipe import Attention as Attention
     from .recipe import Dense as Dense
-    from .recipe import Pooling as Pooling
     from .recipe import Recipe as Recipe
-    from .recipe import Span as Span
     from .recipe_file import write_recipe as write_recipe
     from .resolution import pad_id as pad_id
     from .resolution import resolve as resolve
@@ -133,9 +133,9 @@ if TYPE_CHECKING:
     from .tuning import read_tuning as read_tuning
 
 _PUBLIC = {
-    "Activation": "recipe",
+    "Activation": "kinds",
     "Appended": "appended",
-    "Attention": "recipe",
+    "Attention": "kinds",
     "Bundle": "bundle",
     "BundleError": "errors",
     "Calibration": "quantization",
@@ -159,7 +159,7 @@ _PUBLIC = {
     "OnnxEncoder": "onnx_encoder",
     "Output": "encoder",
     "ParityError": "errors",
-    "Pooling": "recipe",
+    "Pooling": "kinds",
     "Precision": "certificate",
     "Prepending": "intervention",
     "Progress": "encoder",
@@ -175,7 +175,7 @@ _PUBLIC = {
     "Shape": "strategy",
     "SharedPrompts": "shared_prompts",
     "Source": "source",
-    "Span": "recipe",
+    "Span": "kinds",
     "SparseVectors": "sparse_vectors",
     "StoreError": "errors",
     "Strategy": "strategy",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .kinds import Attention
 from .model_files import Object, part, settings
-from .recipe import Attention
 
 _BIDIRECTIONAL_TYPES = {
     "albert", "bert", "bidir_mistral", "camembert", "deberta", "deberta-v2", "distilbert",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .errors import RecipeError
-from .recipe import Attention
+from .kinds import Attention
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from . import jsonio
 from .attention import apply_attention
 from .errors import RecipeError
-from .recipe import Attention
+from .kinds import Attention
 
 _Loader: TypeAlias = type[AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM]
 _MASKED = MODEL_FOR_MASKED_LM_MAPPING

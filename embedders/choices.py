@@ -10,11 +10,12 @@ from .appended import Appended
 from .attending import unsaid_attention
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
+from .kinds import INTEGERS, KINDS, Attention, Pooling, Span
 from .layer_mix import LayerMix
 from .lexicon import Lexicon
 from .members import settle
 from .prompt import Prompt, Wording
-from .recipe import INTEGERS, KINDS, Attention, Dense, Pooling, Recipe, Span
+from .recipe import Dense, Recipe
 
 if TYPE_CHECKING:
     from .source import Source

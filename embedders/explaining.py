@@ -21,7 +21,7 @@ from transformers import GenerationConfig
 from .attention import check_attention
 from .backbone import load_language_model
 from .errors import ExplanationError, RecipeError
-from .recipe import Attention
+from .kinds import Attention
 from .source import find_source
 from .tokenizer_file import load_tokenizer
 

@@ -24,9 +24,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from .collating import joined
 from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import RecipeError
+from .kinds import Attention, Pooling
 from .lexicon import Lexicon
 from .prompt import Prompt, Role
-from .recipe import Attention, Pooling, Recipe
+from .recipe import Recipe
 from .sparse_vectors import SparseVectors
 from .texts import blocks, checked
 

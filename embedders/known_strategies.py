@@ -15,10 +15,10 @@ from typing import cast
 from .choices import Choices
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
+from .kinds import Pooling, Span
 from .layer_mix import LayerMix
 from .lexicon import Lexicon, Weighting
 from .prompt import Prompt, Wording
-from .recipe import Pooling, Span
 from .strategy import Shape, Strategy, read_strategy
 
 _ONE_WORD = 'his sentence : "{text}" means in one word:"'

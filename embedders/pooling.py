@@ -15,7 +15,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from .recipe import Pooling
+from .kinds import Pooling
 
 _TINY = 1e-9
 

@@ -13,8 +13,9 @@ from typing import cast
 from . import jsonio
 from .choices import Choices
 from .errors import RecipeError
+from .kinds import Activation, Pooling, Span
 from .model_files import Object, settings
-from .recipe import Activation, Dense, Pooling, Span
+from .recipe import Dense
 from .weighted_layers import check_linear, weighted_layers
 
 _POOLINGS = {

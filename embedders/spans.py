@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from .encoder import Encoder, Output
 from .errors import RecipeError, TextError
+from .kinds import Pooling
 from .marking import Place
 from .prompt import Role, Wording
-from .recipe import Pooling, Recipe
+from .recipe import Recipe
 from .tokens import TextTokenizer
 
 _OVERLAP = 0.25

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import jsonio
 from .choices import Choices
 from .errors import RecipeError
-from .recipe import Attention
+from .kinds import Attention
 
 if TYPE_CHECKING:
     from .source import Source

@@ -19,9 +19,10 @@ from tokenizers import Tokenizer
 from .ending import ending
 from .errors import RecipeError
 from .golden_texts import GOLDEN_TEXTS
+from .kinds import Span
 from .marking import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
 from .prompt import Prompt, Role
-from .recipe import Recipe, Span
+from .recipe import Recipe
 from .row_checks import Unembedded, check_counted
 from .words import content_words
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from .errors import RecipeError
 from .intervention import Contrast, Prepending
+from .kinds import Pooling
 from .pooling import token_weights
-from .recipe import Pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

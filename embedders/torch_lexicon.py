@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from .errors import RecipeError, need
+from .kinds import Pooling
 from .lexicon import Lexicon, Weighting
 from .pooling import token_weights
-from .recipe import Pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

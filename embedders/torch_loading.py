@@ -13,9 +13,10 @@ from .adapters import merge_adapters
 from .attention import check_attention
 from .backbone import load_backbone, load_language_model
 from .errors import RecipeError
+from .kinds import Activation
 from .latent_attention import load_latent_attention
 from .positions import settle_rotary
-from .recipe import Activation, Dense, Recipe
+from .recipe import Dense, Recipe
 from .torch_layers import add_slot, check_interventions
 from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from .collating import DENSE, SPARSE, STATES, TOKENS
 from .errors import RecipeError
+from .kinds import Pooling, Span
 from .latent_attention import LatentAttention
 from .pooling import pool
 from .positions import first_position
-from .recipe import Pooling, Recipe, Span
+from .recipe import Recipe
 from .torch_layers import contrasted, heads_at_last, prepended
 from .torch_lexicon import LexicalHead
 from .torch_states import decoded_states, folded, read_states

@@ -12,8 +12,8 @@ from pathlib import Path
 from . import jsonio
 from .choices import Choices
 from .errors import RecipeError, need
+from .kinds import Pooling
 from .layer_mix import LayerMix
-from .recipe import Pooling
 
 
 def weighted_layers(folder: Path, path: str) -> Choices:

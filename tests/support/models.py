@@ -23,6 +23,13 @@ from transformers import (
 
 from decant.embedders import Appended, Attention, Dense, Pooling, Prompt, Recipe, Span
 from decant.embedders.recipe_file import write_recipe
+from model_families import DECODERS, ENCODERS, FAMILIES, LONGEST, TYPES, WIDTH, WINDOW
+
+__all__ = [
+    "COMPRESS", "DECODERS", "ENCODERS", "LONGEST", "MERGES", "SPECIALS", "WIDTH", "WINDOW",
+    "config", "save_compressing", "save_embedding_gemma", "save_language_model", "save_model",
+    "save_nv_embed", "save_sentence_transformer", "tokenizer", "write_json",
+]  # fmt: skip
 
 MERGES = [
     ("Ġ", "t"),
@@ -36,29 +43,6 @@ MERGES = [
 ]
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<|endoftext|>", "<instruct>", "<query>")
 COMPRESS = ("<EMBED0>", "<EMBED1>", "<EMBED2>", "<EMBED3>")
-LONGEST = 64
-WIDTH = 32
-DECODERS = (
-    "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2",
-    "opt", "bloom", "falcon",
-)  # fmt: skip
-ENCODERS = (
-    "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
-)  # fmt: skip
-WINDOW = 6
-
-_SIZES: dict[str, object] = {
-    "hidden_size": WIDTH,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "pad_token_id": 0,
-}
-_DECODER: dict[str, object] = {
-    **_SIZES,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": LONGEST,
-}
 
 
 def tokenizer(ending: str = "<s> $A </s>") -> Tokenizer:
@@ -76,78 +60,11 @@ def tokenizer(ending: str = "<s> $A </s>") -> Tokenizer:
     return made
 
 
-_ENDS: dict[str, object] = {"bos_token_id": 1, "eos_token_id": 2}
-_ENCODER: dict[str, object] = {**_SIZES, "max_position_embeddings": LONGEST}
-_OFFSET: dict[str, object] = {
-    **_SIZES,
-    "pad_token_id": 1,
-    "max_position_embeddings": LONGEST + 2,
-}
-_LAYERS = ["sliding_attention", "full_attention"]
-_GEMMA: dict[str, object] = {
-    **_DECODER,
-    "head_dim": 8,
-    "sliding_window": WINDOW,
-    "layer_types": _LAYERS,
-}
-_DISENTANGLED: dict[str, object] = {
-    **_ENCODER,
-    "relative_attention": True,
-    "position_biased_input": False,
-    "type_vocab_size": 0,
-}
-_FAMILIES: dict[str, dict[str, object]] = {
-    "bert": _ENCODER,
-    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "xlm-roberta-xl", "ibert"), _OFFSET),
-    **dict.fromkeys(("data2vec-text", "markuplm"), _OFFSET),
-    "xmod": {**_OFFSET, "languages": ["en_XX"], "default_language": "en_XX"},
-    "luke": {**_OFFSET, "entity_vocab_size": 8, "entity_emb_size": 8},
-    "esm": {**_OFFSET, "position_embedding_type": "absolute", "mask_token_id": 4},
-    "longformer": {**_OFFSET, "attention_window": 8},
-    "nystromformer": {**_OFFSET, "num_landmarks": LONGEST, "segment_means_seq_len": LONGEST},
-    "layoutlmv3": {**_OFFSET, "visual_embed": False, "coordinate_size": 4, "shape_size": 8},
-    "modernbert": {
-        **_ENCODER,
-        **_ENDS,
-        "cls_token_id": 1,
-        "sep_token_id": 2,
-        "local_attention": 2 * WINDOW,
-        "layer_types": _LAYERS,
-    },
-    "nomic_bert": _ENCODER,
-    "deberta": {**_DISENTANGLED, "pos_att_type": ["c2p", "p2c"]},
-    "deberta-v2": {
-        **_DISENTANGLED,
-        "pos_att_type": ["p2c", "c2p"],
-        "position_buckets": 16,
-        "norm_rel_ebd": "layer_norm",
-        "share_att_key": True,
-    },
-    "llama": _DECODER,
-    "qwen2": _DECODER,
-    "qwen3": {**_DECODER, "head_dim": 8},
-    "mistral": {**_DECODER, "sliding_window": WINDOW},
-    # Low caps, so that they bend the scores of weights this small.
-    "gemma2": {**_GEMMA, "attn_logit_softcapping": 2.0},
-    "gemma3_text": _GEMMA,
-    "embeddinggemma": {**_GEMMA, "use_bidirectional_attention": True},
-    "phi3": {**_DECODER, **_ENDS},
-    "gpt_neox": _ENCODER,
-    "gpt2": {**_ENCODER, **_ENDS},
-    "opt": {**_ENCODER, "ffn_dim": 48},
-    "opt_projected": {**_ENCODER, "ffn_dim": 48, "word_embed_proj_dim": WIDTH // 2},
-    "falcon": {**_SIZES, **_ENDS, "alibi": True},
-    "bloom": {name: value for name, value in _SIZES.items() if name != "intermediate_size"},
-}
-# Names here that are a setting of another architecture.
-_TYPES = {"embeddinggemma": "gemma3_text", "opt_projected": "opt"}
-
-
 def config(family: str) -> PretrainedConfig:
     """Return the two-layer configuration of one family."""
     words = tokenizer().get_vocab_size()
-    kind = _TYPES.get(family, family)
-    made = AutoConfig.for_model(kind, vocab_size=words, **_FAMILIES[family])
+    kind = TYPES.get(family, family)
+    made = AutoConfig.for_model(kind, vocab_size=words, **FAMILIES[family])
     assert isinstance(made, PretrainedConfig)
     return made
 
@@ -179,7 +96,7 @@ def save_language_model(folder: Path, family: str, *, layers: int = 4, longest: 
     torch.manual_seed(0)
     settings = {"num_hidden_layers": layers, "max_position_embeddings": longest}
     words = tokenizer().get_vocab_size()
-    made = AutoConfig.for_model(family, vocab_size=words, **{**_FAMILIES[family], **settings})
+    made = AutoConfig.for_model(family, vocab_size=words, **{**FAMILIES[family], **settings})
     if family in ENCODERS:
         model = AutoModelForMaskedLM.from_config(made).eval()
     else:
@@ -255,7 +172,7 @@ def save_compressing(
     torch.manual_seed(3)
     added = tokenizer("<s> $A")
     added.add_special_tokens(list(COMPRESS))
-    settings = {**_FAMILIES[family], "vocab_size": added.get_vocab_size()}
+    settings = {**FAMILIES[family], "vocab_size": added.get_vocab_size()}
     model = AutoModel.from_config(AutoConfig.for_model(family, **settings)).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,0 +1,92 @@
+"""The families of models in tests: which there are, and their two-layer configurations."""
+
+from __future__ import annotations
+
+LONGEST = 64
+WIDTH = 32
+DECODERS = (
+    "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_neox", "gpt2",
+    "opt", "bloom", "falcon",
+)  # fmt: skip
+ENCODERS = (
+    "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
+)  # fmt: skip
+WINDOW = 6
+
+_SIZES: dict[str, object] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "pad_token_id": 0,
+}
+_DECODER: dict[str, object] = {
+    **_SIZES,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": LONGEST,
+}
+_ENDS: dict[str, object] = {"bos_token_id": 1, "eos_token_id": 2}
+_ENCODER: dict[str, object] = {**_SIZES, "max_position_embeddings": LONGEST}
+_OFFSET: dict[str, object] = {
+    **_SIZES,
+    "pad_token_id": 1,
+    "max_position_embeddings": LONGEST + 2,
+}
+_LAYERS = ["sliding_attention", "full_attention"]
+_GEMMA: dict[str, object] = {
+    **_DECODER,
+    "head_dim": 8,
+    "sliding_window": WINDOW,
+    "layer_types": _LAYERS,
+}
+_DISENTANGLED: dict[str, object] = {
+    **_ENCODER,
+    "relative_attention": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+FAMILIES: dict[str, dict[str, object]] = {
+    "bert": _ENCODER,
+    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "xlm-roberta-xl", "ibert"), _OFFSET),
+    **dict.fromkeys(("data2vec-text", "markuplm"), _OFFSET),
+    "xmod": {**_OFFSET, "languages": ["en_XX"], "default_language": "en_XX"},
+    "luke": {**_OFFSET, "entity_vocab_size": 8, "entity_emb_size": 8},
+    "esm": {**_OFFSET, "position_embedding_type": "absolute", "mask_token_id": 4},
+    "longformer": {**_OFFSET, "attention_window": 8},
+    "nystromformer": {**_OFFSET, "num_landmarks": LONGEST, "segment_means_seq_len": LONGEST},
+    "layoutlmv3": {**_OFFSET, "visual_embed": False, "coordinate_size": 4, "shape_size": 8},
+    "modernbert": {
+        **_ENCODER,
+        **_ENDS,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+        "local_attention": 2 * WINDOW,
+        "layer_types": _LAYERS,
+    },
+    "nomic_bert": _ENCODER,
+    "deberta": {**_DISENTANGLED, "pos_att_type": ["c2p", "p2c"]},
+    "deberta-v2": {
+        **_DISENTANGLED,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+    },
+    "llama": _DECODER,
+    "qwen2": _DECODER,
+    "qwen3": {**_DECODER, "head_dim": 8},
+    "mistral": {**_DECODER, "sliding_window": WINDOW},
+    # Low caps, so that they bend the scores of weights this small.
+    "gemma2": {**_GEMMA, "attn_logit_softcapping": 2.0},
+    "gemma3_text": _GEMMA,
+    "embeddinggemma": {**_GEMMA, "use_bidirectional_attention": True},
+    "phi3": {**_DECODER, **_ENDS},
+    "gpt_neox": _ENCODER,
+    "gpt2": {**_ENCODER, **_ENDS},
+    "opt": {**_ENCODER, "ffn_dim": 48},
+    "opt_projected": {**_ENCODER, "ffn_dim": 48, "word_embed_proj_dim": WIDTH // 2},
+    "falcon": {**_SIZES, **_ENDS, "alibi": True},
+    "bloom": {name: value for name, value in _SIZES.items() if name != "intermediate_size"},
+}
+# Names here that are a setting of another architecture.
+TYPES = {"embeddinggemma": "gemma3_text", "opt_projected": "opt"}
