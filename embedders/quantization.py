@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import QuantizationError
+from .members import member
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -48,11 +49,7 @@ class Quantization(StrEnum):
         Raises:
             QuantizationError: There is none.
         """
-        if kind not in list(cls):
-            raise QuantizationError(
-                f"no quantisation is called {kind!r}; known are {', '.join(cls)}"
-            )
-        return cls(kind)
+        return member(cls, kind, error=QuantizationError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
