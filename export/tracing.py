@@ -26,8 +26,8 @@ from torch import nn
 from decant.embedders import PRESENT, PROMPT, PROMPT_ROWS, PooledModel, RecipeError
 
 from .attention_switch import attending
-from .biased import fuse_biases
 from .bfloat16 import widen_bfloat16
+from .biased import fuse_biases
 from .dense_attention import dense, dense_attention, lower
 from .fused import fusable, fused_attention
 from .pruning import prune_unread
