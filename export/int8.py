@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .linears import MICROSOFT, Linear, Table, constant, drop_unused, linears, replace, tables
+from .pen import EXTREMES_TAKE_AXES
 from .ranges import Range
 from .state_scales import LARGEST, Scale, Way, chosen_scale
 
@@ -109,11 +110,13 @@ def _by_token(model: ir.Model, states: ir.Value, layers: Sequence[Linear]) -> No
         ]
         product = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
         scaled = ir.node("Mul", [product.outputs[0], scales])  # (B x T, N)
-        outer = ir.node("Shape", [states], {"start": 0, "end": -1})
+        whole = ir.node("Shape", [states])
+        ends = (_shape(model, 0), _last_axis(model))
+        outer = ir.node("Slice", [whole.outputs[0], *ends])
         last = _shape(model, layer.matrix.shape[1])
         shape = ir.node("Concat", [outer.outputs[0], last], {"axis": 0})
         restored = ir.node("Reshape", [scaled.outputs[0], shape.outputs[0]])
-        replace(model, layer.node, [product, scaled, outer, shape, restored])
+        replace(model, layer.node, [product, scaled, whole, outer, shape, restored])
 
 
 def _quantise_states(model: ir.Model, linear: Linear, zero: int) -> tuple[ir.Value, ir.Value]:
@@ -135,8 +138,7 @@ def _quantise_states(model: ir.Model, linear: Linear, zero: int) -> tuple[ir.Val
 
 def _scales(model: ir.Model, linear: Linear, rows: ir.Value) -> list[ir.Node]:
     """Return nodes of which the last gives each row's size of a step, never zero."""
-    axis = _last_axis(model)
-    highest = ir.node("ReduceMax", [rows, axis], {"keepdims": 0})
+    highest = _extreme(model, "ReduceMax", rows)
     if _is_gelu(linear.states):
         # What Gelu gives is nowhere below -0.17: few steps reach down, the others up.
         up = constant(model, "decant.gelu.up", np.array([255 - _GELU_ZERO], np.float32))
@@ -145,12 +147,19 @@ def _scales(model: ir.Model, linear: Linear, rows: ir.Value) -> list[ir.Node]:
         )
         step = ir.node("Div", [highest.outputs[0], up])
         return [highest, step, ir.node("Max", [step.outputs[0], least])]
-    lowest = ir.node("ReduceMin", [rows, axis], {"keepdims": 0})
+    lowest = _extreme(model, "ReduceMin", rows)
     depth = ir.node("Neg", [lowest.outputs[0]])
     tiny = constant(model, "decant.tiny", np.array([_TINY], np.float32))
     peak = ir.node("Max", [highest.outputs[0], depth.outputs[0], tiny])
     largest = constant(model, "decant.largest", np.array([LARGEST], np.float32))
     return [highest, lowest, depth, peak, ir.node("Div", [peak.outputs[0], largest])]
+
+
+def _extreme(model: ir.Model, operator: str, rows: ir.Value) -> ir.Node:
+    """Return a node that gives one number for each row, in the form that the opset has."""
+    if model.graph.opset_imports[""] < EXTREMES_TAKE_AXES:
+        return ir.node(operator, [rows], {"axes": [-1], "keepdims": 0})
+    return ir.node(operator, [rows, _last_axis(model)], {"keepdims": 0})
 
 
 def _is_gelu(states: ir.Value) -> bool:

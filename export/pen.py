@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 INT64 = onnx_ir.DataType.INT64
 FLOAT = onnx_ir.DataType.FLOAT
+EXTREMES_TAKE_AXES = 18  # before this opset they were an attribute (ONNX Operators, ReduceMax)
 
 
 class Pen:
@@ -33,6 +34,15 @@ class Pen:
         name = self._name(operator)
         output = onnx_ir.Value(name=name)
         return self._tape.op(operator, inputs, attributes, domain=domain, name=name, output=output)
+
+    def extreme(
+        self, operator: str, value: onnx_ir.Value, axis: int, *, keepdims: bool
+    ) -> onnx_ir.Value:
+        """Add ``ReduceMax`` or ``ReduceMin`` along an axis, in the form that the opset has."""
+        kept = {"keepdims": int(keepdims)}
+        if self.opset < EXTREMES_TAKE_AXES:
+            return self(operator, [value], {"axes": [axis], **kept})
+        return self(operator, [value, self.integers(axis)], kept)
 
     def constant(self, values: NDArray[np.generic]) -> onnx_ir.Value:
         """Add an initializer."""

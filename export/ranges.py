@@ -85,11 +85,12 @@ def _watch(pen: Pen, linear: Linear) -> list[ir.Value]:
     squares = pen("Mul", [states, states])
     energy = pen("Add", [pen("ReduceSum", [squares, last]), tiny])  # (T, 1)
     signal = pen("Add", [pen("ReduceSum", [pen("Mul", [given, given]), last]), tiny])
-    peak = pen("Add", [pen("ReduceMax", [squares, last]), tiny])
-    count = pen("Cast", [pen("Shape", [states], {"end": 1})], {"to": int(ir.DataType.FLOAT)})
+    peak = pen("Add", [pen.extreme("ReduceMax", squares, 1, keepdims=True), tiny])
+    tokens = pen("Gather", [pen("Shape", [states]), first])
+    count = pen("Cast", [tokens], {"to": int(ir.DataType.FLOAT)})
     return [
-        pen("ReduceMin", [states, first], {"keepdims": 0}),
-        pen("ReduceMax", [states, first], {"keepdims": 0}),
+        pen.extreme("ReduceMin", states, 0, keepdims=False),
+        pen.extreme("ReduceMax", states, 0, keepdims=False),
         pen("ReduceSum", [pen("Div", [squares, energy]), first], {"keepdims": 0}),
         *(pen("ReduceSum", [pen("Log", [value])]) for value in (peak, energy, signal)),
         count,

@@ -21,7 +21,6 @@ from .pruning import SUM
 _TINY = 1e-9
 _SHORTEST = 1e-12  # torch.nn.functional.normalize's eps
 _LOWEST = float(np.finfo(np.float32).min)
-_REDUCE_MAX_TAKES_AXES = 18  # as an input; before it, as an attribute
 
 
 def finished(
@@ -66,9 +65,7 @@ def _pooled(
     fill = pen.number(_LOWEST if pooling is Pooling.MAX else 0.0)
     kept = pen("Where", [absent, fill, states])  # (B, T, d)
     if pooling is Pooling.MAX:
-        if pen.opset < _REDUCE_MAX_TAKES_AXES:
-            return pen("ReduceMax", [kept], {"axes": [1], "keepdims": 0})
-        return pen("ReduceMax", [kept, pen.integers(1)], {"keepdims": 0})
+        return pen.extreme("ReduceMax", kept, 1, keepdims=False)
     # As ``pool`` is traced, which is what ``pruning.py`` looks for.
     return pen("Einsum", [_weights(pen, mask, pooling), kept], {"equation": SUM})
 

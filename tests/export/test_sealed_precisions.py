@@ -1,0 +1,66 @@
+"""Graphs of older opsets, as most of the hub's are, become smaller like our own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from decant.embedders import Choices, Pooling, Precision, Role, load
+from decant.export import convert, seal, state_scales
+from foreign_graphs import TOKENS_SEE_ALL, toy
+from models import WIDTH
+
+TEXTS = ["the hat", "in a hat, what", "a"]
+LAYERS = TOKENS_SEE_ALL.replace(
+    "last_hidden_state = Tanh (mixed)",
+    """
+    first = MatMul (mixed, turn)
+    biased = Add (first, bias)
+    bent = Tanh (biased)
+    last_hidden_state = MatMul (bent, turn)
+    """,
+)
+
+
+@pytest.fixture(params=[14, 17, 18])
+def sealed(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path: Path) -> Path:
+    """Seal a graph with two linear layers, of one opset."""
+    drawn = np.random.default_rng(1)
+    weights = {
+        "turn": drawn.normal(size=(WIDTH, WIDTH)).astype(np.float32) / 4,
+        "bias": drawn.normal(size=WIDTH).astype(np.float32),
+    }
+    graph = toy(tmp_path / "toy.onnx", LAYERS, opset=request.param, weights=weights)
+    assert seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(pooling=Pooling.MEAN))
+    return tmp_path / "sealed"
+
+
+def near(sealed: Path, precision: str) -> bool:
+    """Tell whether a precision's vectors are near those of float32."""
+    found = []
+    for kind in ("fp32", precision):
+        with load(sealed, precision=kind, provider="cpu") as encoder:
+            found.append(encoder.encode(TEXTS, role=Role.PASSAGE).dense)
+    return bool((found[0] * found[1]).sum(axis=1).min() >= 0.95)
+
+
+@pytest.mark.parametrize("precision", ["int8", "w8", "w4", "fp16"])
+def test_a_graph_of_any_opset_becomes_smaller(sealed: Path, precision: str) -> None:
+    certificate = convert(sealed, precision)
+    assert certificate.failed == ()
+    assert Precision(precision) in {entry.precision for entry in certificate.entries}
+    assert near(sealed, precision)
+
+
+def test_scales_by_token_are_computed_at_any_opset(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_scales, "MOST_NOISE", 0)
+    assert convert(sealed, "int8").failed == ()
+    graph = onnx.load(sealed / "onnx" / "model_int8.onnx").graph
+    assert Counter(node.op_type for node in graph.node)["ReduceMin"] == 2
+    assert near(sealed, "int8")
