@@ -64,7 +64,7 @@ def opened(place: Path, kind: Kind, provider: str) -> Iterator[Embedder]:
             with open_encoder(place, provider=provider) as encoder:
                 yield encoder
         case Kind.SENTENCE_TRANSFORMER:
-            library = need("sentence_transformers", extra="peers")
+            library = need("sentence_transformers", extra="sentence-transformers")
             yield WrappedModel(library.SentenceTransformer(str(place), local_files_only=True))
         case Kind.WORD_VECTORS:
             yield read_word_vectors(place, word_format(place), fold=True)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .backbone import load_language_model as load_language_model
     from .batching import pad as pad
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
+    from .bundle import CERTIFICATE as CERTIFICATE
+    from .bundle import MANIFEST as MANIFEST
     from .bundle import Bundle as Bundle
     from .bundle import Golden as Golden
     from .bundle import Manifest as Manifest
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
+    from .calibration import CALIBRATION as CALIBRATION
     from .calibration import Calibrations as Calibrations
     from .calibration import read_calibrations as read_calibrations
     from .calibrator import calibrate as calibrate
@@ -102,6 +105,10 @@ if TYPE_CHECKING:
     from .resolution import resolve as resolve
     from .runtime import Runtime as Runtime
     from .runtime import available_cores as available_cores
+    from .sentence_bundle import SENTENCE_FILES as SENTENCE_FILES
+    from .sentence_bundle import prompt_text as prompt_text
+    from .sentence_bundle import sentence_prompts as sentence_prompts
+    from .sentence_bundle import write_sentence_files as write_sentence_files
     from .shared_prompts import SharedPrompts as SharedPrompts
     from .source import Source as Source
     from .source import file_hash as file_hash
@@ -128,6 +135,7 @@ if TYPE_CHECKING:
     from .torch_states import read_states as read_states
     from .tuner import TuningReport as TuningReport
     from .tuner import tune as tune
+    from .tuning import TUNING as TUNING
     from .tuning import Tuned as Tuned
     from .tuning import Tuning as Tuning
     from .tuning import read_tuning as read_tuning
@@ -197,12 +205,15 @@ _PUBLIC = {
 # For decant's other folders; may change with any version.
 _SHARED = {
     "BUNDLE_FORMAT": "bundle",
+    "CALIBRATION": "calibration",
+    "CERTIFICATE": "bundle",
     "Calibrations": "calibration",
     "Codes": "quantization",
     "Diagnosis": "finding",
     "Finding": "finding",
     "Golden": "bundle",
     "Health": "finding",
+    "MANIFEST": "bundle",
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
@@ -210,9 +221,11 @@ _SHARED = {
     "PRESENT": "collating",
     "PROMPT": "collating",
     "PROMPT_ROWS": "collating",
+    "SENTENCE_FILES": "sentence_bundle",
     "SPARSE": "collating",
     "STATES": "collating",
     "TOKENS": "collating",
+    "TUNING": "tuning",
     "TaskScore": "certificate",
     "TextTokenizer": "tokens",
     "TokenBatch": "tokens",
@@ -250,14 +263,17 @@ _SHARED = {
     "placement": "onnx_session",
     "pooled_model": "torch_loading",
     "processor": "machine",
+    "prompt_text": "sentence_bundle",
     "provider_name": "onnx_session",
     "read_calibrations": "calibration",
     "read_manifest": "bundle",
     "read_states": "torch_states",
     "read_tuning": "tuning",
+    "sentence_prompts": "sentence_bundle",
     "to_json": "jsonio",
     "write_atomically": "bundle",
     "write_recipe": "recipe_file",
+    "write_sentence_files": "sentence_bundle",
 }
 _HOME = {**_PUBLIC, **_SHARED}
 

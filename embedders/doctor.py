@@ -22,7 +22,16 @@ _RUNTIMES = (
     "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino",
     "onnxruntime-rocm", "onnxruntime-migraphx",
 )  # fmt: skip
-_EXTRAS = ("export", "training", "docs", "evaluation", "mteb", "langchain", "llama-index")
+_EXTRAS = (
+    "export",
+    "training",
+    "docs",
+    "evaluation",
+    "mteb",
+    "langchain",
+    "llama-index",
+    "sentence-transformers",
+)
 
 
 def diagnose(bundle: str | Path | None = None) -> Diagnosis:

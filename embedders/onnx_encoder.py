@@ -82,6 +82,11 @@ class OnnxEncoder(BatchEncoder):
         super().__init__(bundle.tokenizer(), runner)
 
     @property
+    def bundle(self) -> Bundle:
+        """The files that it runs."""
+        return self._bundle
+
+    @property
     def recipe(self) -> Recipe:
         """What decides the vectors, the width to which they are cut included."""
         return self._recipe

@@ -10,6 +10,7 @@ from pathlib import Path
 from .adapters import check_not_adapter
 from .errors import RecipeError, need
 
+_BUNDLE = "decant.json"
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
 
@@ -50,7 +51,7 @@ def find_source(
 
     Raises:
         RecipeError: There is no such folder or hub model, it cannot be reached, or it is an
-            adapter alone.
+            adapter alone or a bundle.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
     if not adapters:
@@ -72,6 +73,11 @@ def _find_model(model: str | Path, *, revision: str | None, name: str | None) ->
     check_not_adapter(Path(model), str(model))
     found = _find(model, "config.json", revision=revision, name=name)
     check_not_adapter(found.folder, str(model))
+    if (found.folder / _BUNDLE).is_file():
+        raise RecipeError(
+            f"{model} is a bundle, which has a graph and no model to export or train; open it with "
+            "load(), or give the model that it was made from"
+        )
     return found
 
 

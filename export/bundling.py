@@ -18,6 +18,7 @@ from decant.embedders import (
     file_hash,
     to_json,
     write_atomically,
+    write_sentence_files,
 )
 
 Step = Callable[[str], object]
@@ -46,6 +47,8 @@ def write_manifest(
 ) -> Manifest:
     """Write ``decant.json`` for the files that lie in ``folder`` now, and return it.
 
+    Those that sentence-transformers reads are written first.
+
     Args:
         folder: The bundle in the making; every file in it is hashed.
         tokenizer: Holds the recipe, and gives the golden ids.
@@ -53,6 +56,7 @@ def write_manifest(
         pad_id: Fills padded positions.
         graphs: For each precision, the graph's path in the bundle.
     """
+    write_sentence_files(folder, tokenizer.recipe)
     manifest = Manifest(
         format=BUNDLE_FORMAT,
         made_by=f"decant {decant_version()}",
@@ -111,10 +115,10 @@ def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Cer
     for new in sorted((made / file).parent.iterdir()):
         new.replace(home / new.name)
     write_atomically(bundle.folder / "certificate.json", to_json(certificate))
-    added = {
-        path.relative_to(bundle.folder).as_posix(): file_hash(path)
-        for path in sorted(home.glob(f"{Path(file).name}*"))
-    }
+    # Bundles of older versions have no files for sentence-transformers.
+    further = write_sentence_files(bundle.folder, bundle.manifest.recipe)
+    paths = [*sorted(home.glob(f"{Path(file).name}*")), *(bundle.folder / name for name in further)]
+    added = {path.relative_to(bundle.folder).as_posix(): file_hash(path) for path in paths}
     _rewritten(
         bundle,
         graphs={**bundle.manifest.graphs, str(precision): file},

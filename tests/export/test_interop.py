@@ -1,23 +1,18 @@
 """Other tools read our bundles: what works with each, and what cannot, shown.
 
-sentence-transformers 6 has no ONNX reader of its own: ``backend="onnx"`` needs optimum-onnx, which
-cannot be installed beside transformers 5. Its modules can be ours instead, as below.
+sentence-transformers has tests of its own, in ``tests/frameworks``.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import InputModule
 from transformers import AutoConfig, AutoTokenizer
 
 from decant.embedders import OnnxEncoder, Role, load
@@ -101,54 +96,3 @@ def test_fastembed_serves_the_graph_with_its_pooling_disabled(bundle: Path, vect
     model = fastembed.TextEmbedding(name, specific_model_path=str(bundle), cuda=False)
     found = np.stack(list(model.embed(TEXTS, batch_size=2)))
     assert worst(found, vectors) >= 0.99999
-
-
-def test_sentence_transformers_onnx_backend_still_asks_for_what_cannot_be_installed(
-    bundle: Path,
-) -> None:
-    with pytest.raises(Exception, match="requires installing Optimum and ONNX Runtime"):
-        SentenceTransformer(str(bundle), backend="onnx", local_files_only=True)
-
-
-class BundleModule(InputModule):
-    """All that sentence-transformers needs to run a bundle: text in, ``sentence_embedding`` out."""
-
-    def __init__(self, bundle: Path) -> None:
-        torch.nn.Module.__init__(self)
-        self.bundle = bundle
-        self.reader = AutoTokenizer.from_pretrained(bundle)
-        self.session = onnxruntime.InferenceSession(
-            str(bundle / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"]
-        )
-
-    def preprocess(
-        self, inputs: Sequence[object], prompt: str | None = None, **_: object
-    ) -> dict[str, torch.Tensor]:
-        texts = [f"{prompt or ''}{text}" for text in inputs]
-        batch = self.reader(texts, padding=True, truncation=True, return_tensors="pt")
-        return {name: batch[name] for name in ("input_ids", "attention_mask")}
-
-    def forward(self, features: dict[str, torch.Tensor], **_: object) -> dict[str, torch.Tensor]:
-        feed = {name: features[name].numpy() for name in ("input_ids", "attention_mask")}
-        (found,) = self.session.run(["sentence_embedding"], feed)
-        return {**features, "sentence_embedding": torch.from_numpy(found)}
-
-    def save(self, output_path: str, *args: object, **kwargs: object) -> None:
-        shutil.copytree(self.bundle, output_path, dirs_exist_ok=True)
-
-
-def test_sentence_transformers_runs_the_bundle_as_its_module(
-    bundle: Path, encoder: OnnxEncoder, vectors: Float, tmp_path: Path
-) -> None:
-    module = BundleModule(bundle)
-    model = SentenceTransformer(modules=[module], device="cpu")
-    found = model.encode(TEXTS, batch_size=2, show_progress_bar=False)
-    assert worst(np.asarray(found), vectors) >= 0.99999
-    prompted = model.encode(["text"], prompt="query: ", show_progress_bar=False)
-    expected = encoder.encode(["query: text"], role=Role.PASSAGE).dense
-    assert worst(np.asarray(prompted), expected) >= 0.99999
-    module.save(str(tmp_path / "saved"))
-    with load(tmp_path / "saved", provider="cpu") as again:
-        np.testing.assert_array_equal(again.encode(TEXTS, role=Role.PASSAGE).dense, vectors)
-    similar = model.similarity(found, found)
-    torch.testing.assert_close(similar.diagonal(), torch.ones(len(TEXTS)))

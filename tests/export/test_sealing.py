@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from decant.embedders import (
     Attention,
+    Bundle,
     Choices,
     Pooling,
     Precision,
@@ -309,5 +310,7 @@ def test_a_sealed_graph_is_converted_and_keeps_its_reference(
     assert int8.passed
     assert int8.precision is Precision.INT8
     assert int8.environment["reference"] == exact.environment["reference"]
+    files = Bundle.open(tmp_path / "sealed").manifest.files
+    assert {"modules.json", "onnx/model_int8.onnx"} <= files.keys()
     with load(tmp_path / "sealed", precision="int8") as encoder:
         assert encoder.encode(TEXTS, role=Role.QUERY).dense.shape == (3, WIDTH)

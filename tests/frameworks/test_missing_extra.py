@@ -8,28 +8,36 @@ from types import ModuleType
 import pytest
 
 from decant.embedders import MissingExtra
-from decant.integrations import langchain, llama_index
+from decant.integrations import langchain, llama_index, sentence_transformers
+
+PACKAGES = [langchain, llama_index, sentence_transformers]
 
 
 @pytest.mark.parametrize(
-    ("package", "absent", "line"),
+    ("package", "name", "absent", "line"),
     [
-        (langchain, "langchain_core", "pip install 'decant[langchain]'"),
-        (llama_index, "llama_index.core", "pip install 'decant[llama-index]'"),
+        (langchain, "DecantVectorStore", "langchain_core", "decant[langchain]"),
+        (llama_index, "DecantVectorStore", "llama_index.core", "decant[llama-index]"),
+        (
+            sentence_transformers,
+            "BundleModule",
+            "sentence_transformers",
+            "decant[sentence-transformers]",
+        ),
     ],
-    ids=["langchain", "llama_index"],
+    ids=["langchain", "llama_index", "sentence_transformers"],
 )
 def test_a_missing_framework_is_named_with_the_pip_line(
-    monkeypatch: pytest.MonkeyPatch, package: ModuleType, absent: str, line: str
+    monkeypatch: pytest.MonkeyPatch, package: ModuleType, name: str, absent: str, line: str
 ) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
-    monkeypatch.delitem(vars(package), "DecantVectorStore", raising=False)
+    monkeypatch.delitem(vars(package), name, raising=False)
     with pytest.raises(MissingExtra) as caught:
-        _ = package.DecantVectorStore
-    assert line in str(caught.value)
+        getattr(package, name)
+    assert f"pip install '{line}'" in str(caught.value)
 
 
-@pytest.mark.parametrize("package", [langchain, llama_index], ids=["langchain", "llama_index"])
+@pytest.mark.parametrize("package", PACKAGES, ids=["langchain", "llama_index", "st"])
 def test_what_a_package_lists_it_has(package: ModuleType) -> None:
     assert package.__all__
     assert set(package.__all__) <= set(dir(package))

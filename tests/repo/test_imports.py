@@ -43,7 +43,7 @@ HEAVY: dict[str, set[str]] = {
         "integrations/qdrant/edge_filter.py",
         "integrations/qdrant/edge_points.py",
     },
-    "sentence_transformers": set(),
+    "sentence_transformers": {"integrations/sentence_transformers/"},
     "sklearn": {"evaluation/analogy_solvers.py", "evaluation/pairs.py"},
     "torch": {
         "embedders/attention.py",
@@ -63,6 +63,7 @@ HEAVY: dict[str, set[str]] = {
         "export/making.py",
         "export/shared_prompt.py",
         "export/tracing.py",
+        "integrations/sentence_transformers/",
         "training/appended_base.py",
         "training/autoregembed.py",
         "training/base.py",
