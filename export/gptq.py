@@ -89,7 +89,7 @@ def _inverse_of_upper(matrix: Float) -> Float:
     """Invert an upper triangular matrix by its blocks; NumPy would take it for any other."""
     half = len(matrix) // 2
     if half < _TOGETHER:
-        return np.triu(np.linalg.inv(matrix))
+        return np.triu(np.linalg.inv(matrix)).astype(np.float64)
     inverse = np.zeros_like(matrix)
     first = inverse[:half, :half] = _inverse_of_upper(matrix[:half, :half])
     last = inverse[half:, half:] = _inverse_of_upper(matrix[half:, half:])

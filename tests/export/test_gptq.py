@@ -144,9 +144,9 @@ def measured(tiny_bundle: Path) -> tuple[Path, list[Float], list[Float]]:
             states = np.concatenate(
                 [text[number][0].reshape(-1, len(linear.matrix)) for text in seen]
             )
+            assert len(states) == pad(rows, pad_id=0).attention_mask.sum()
             expected.append(states.astype(np.float64).T @ states / len(states))
         names.add(linear.states.name)
-    assert pad(rows, pad_id=0).attention_mask.sum() == len(states)
     return graph, found, expected
 
 
