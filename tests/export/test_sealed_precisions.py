@@ -27,7 +27,10 @@ LAYERS = TOKENS_SEE_ALL.replace(
 )
 
 
-@pytest.fixture(params=[14, 17, 18])
+SLOW = [pytest.mark.slow]
+
+
+@pytest.fixture(params=[14, pytest.param(17, marks=SLOW), pytest.param(18, marks=SLOW)])
 def sealed(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path: Path) -> Path:
     """Seal a graph with two linear layers, of one opset."""
     drawn = np.random.default_rng(1)
