@@ -1,6 +1,6 @@
 """Where a graph's time goes: matrix products, attention, and everything outside both.
 
-Seeded models of several families, in fp32 and int8, from ONNX Runtime's own profile of one thread.
+Seeded models of every family, in fp32 and int8, from ONNX Runtime's own profile of one thread.
 Attention is its fused operators and, where a graph has none, softmax and the products of rank 4.
 Weights are drawn, which changes no kernel's time.
 """
@@ -8,30 +8,23 @@ Weights are drawn, which changes no kernel's time.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
-import torch
-from transformers import AutoConfig, AutoModel
 
 from bench.bare import Kernel, kernels
+from bench.families import DECODERS, ENCODERS, LONGEST, save_family
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.report import Figure, Result
 from decant.embedders import Bundle, Choices, Pooling, Precision
 from decant.export import export
 
-FAMILIES = ("bert", "modernbert", "qwen3", "gemma3_text", "mistral")
+FAMILIES = (*ENCODERS, *DECODERS)
 PRECISIONS = (Precision.FP32, Precision.INT8)
-_ENCODERS = {"bert", "modernbert"}
-_LONGEST = 256
-_HEADS, _KEY_HEADS = 6, 2
 _PRODUCTS = {
     "FusedGemm", "FusedMatMul", "Gemm", "MatMul", "MatMulInteger", "MatMulIntegerToFloat",
     "MatMulNBits", "DynamicQuantizeMatMul",
@@ -92,9 +85,16 @@ def measure(options: Options, stage: Stage) -> Result:
     figures: list[Figure] = []
     for family in options.families:
         stage.tick(f"exporting {family}")
-        model = save_family(stage.work / family, stage.model, family, options)
-        pooling = Pooling.MEAN if family in _ENCODERS else Pooling.LAST
-        choices = Choices(pooling=pooling, normalize=True, max_tokens=_LONGEST)
+        model = save_family(
+            stage.work / family,
+            stage.model,
+            family,
+            layers=options.layers,
+            width=options.width,
+            seed=options.common.seed,
+        )
+        pooling = Pooling.MEAN if family in ENCODERS else Pooling.LAST
+        choices = Choices(pooling=pooling, normalize=True, max_tokens=LONGEST)
         bundle = stage.work / f"{family}-bundle"
         export(model, bundle, choices=choices, precisions=["int8"])
         for precision in PRECISIONS:
@@ -115,29 +115,6 @@ def measure(options: Options, stage: Stage) -> Result:
         },
         figures=tuple(figures),
     )
-
-
-def save_family(folder: Path, tokenizer: Path, family: str, options: Options) -> Path:
-    """Write a seeded model of one architecture with a borrowed tokenizer; return the folder."""
-    folder.mkdir(parents=True)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / file, folder)
-    vocabulary = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    sizes = {
-        "vocab_size": vocabulary,
-        "hidden_size": options.width,
-        "intermediate_size": 3 * options.width,
-        "num_hidden_layers": options.layers,
-        "num_attention_heads": _HEADS,
-        "max_position_embeddings": _LONGEST,
-    }
-    specials = ("pad", "bos", "eos", "cls", "sep")
-    sizes |= {f"{name}_token_id": number for number, name in enumerate(specials)}
-    if family not in _ENCODERS:
-        sizes |= {"num_key_value_heads": _KEY_HEADS, "head_dim": options.width // _HEADS}
-    torch.manual_seed(options.common.seed)
-    AutoModel.from_config(AutoConfig.for_model(family, **sizes)).save_pretrained(folder)
-    return folder
 
 
 def shares(name: str, found: Sequence[Kernel]) -> list[Figure]:
