@@ -35,7 +35,9 @@ def name_axes(model: ir.Model) -> None:
                 value.shape = named.get(value, given.get(value))
         # Not strict: operators that have no inference, such as Microsoft's, are passed over.
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-        found = _proved(graph)
+        # Inference puts a number in place of a name, where states meet a constant as long as that:
+        # what was named stays so, and is not found again.
+        found = {value: shape for value, shape in _proved(graph).items() if value not in named}
         if not found:
             return
         named.update(found)

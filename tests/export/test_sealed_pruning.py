@@ -128,7 +128,8 @@ def shapes(lines: str) -> dict[str, str]:
         <ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>
         graph (int64[B, T] ids, float[B, T] weights) => (float[B, 4] pooled)
             <float[9, 4] table = {{{", ".join(["1"] * 36)}}}, int64[1] zero = {{0}},
-             float[1, 64, 4] places = {{{", ".join(["1"] * 256)}}}, int64[1] one = {{1}}>
+             float[1, 64, 4] places = {{{", ".join(["1"] * 256)}}}, int64[1] one = {{1}},
+             int64[1] twelve = {{12}}>
         {{
             words = Gather (table, ids)
             length = Shape <start = 1, end = 2> (ids)
@@ -161,6 +162,16 @@ def test_states_that_positions_were_added_to_have_rows_and_tokens() -> None:
     # Whatever is added to them, they end as states of rows and tokens.
     assert {found[name] for name in ("sum", "mixed", "rest", "hidden")} == {"[B,T,4]"}
     assert found["cut"] != "[B,T,4]"
+
+
+def test_a_size_that_inference_insists_on_is_named_once() -> None:
+    # Twelve tokens alone fit to the constant, so they are a number and a name at the same time.
+    found = shapes("""
+        part = Slice (places, zero, twelve, one)
+        sum = Add (words, part)
+        hidden = Sigmoid (sum)
+    """)
+    assert found["words"] == "[B,T,4]"
 
 
 @pytest.mark.parametrize(
