@@ -8,6 +8,7 @@ channel, symmetric: ``q = round(127 w / max|w|)``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,9 +38,18 @@ def to_int8(model: ir.Model, ranges: Sequence[Range]) -> int:
     groups: dict[ir.Value, list[tuple[Linear, Range]]] = {}
     for linear, found in zip(linears(model), ranges, strict=True):
         groups.setdefault(linear.states, []).append((linear, found))
+    readers = Counter(
+        matrix
+        for group in groups.values()
+        for matrix in {layer.node.inputs[1] for layer, _ in group}
+    )
     for states, group in groups.items():
         layers = [linear for linear, _ in group]
-        scale = chosen_scale([found for _, found in group], [layer.matrix for layer in layers])
+        scale = chosen_scale(
+            [found for _, found in group],
+            [layer.matrix for layer in layers],
+            shared=any(readers[layer.node.inputs[1]] > 1 for layer in layers),
+        )
         if scale.way is Way.TOKEN:
             _by_token(model, states, layers)
         else:
@@ -57,7 +67,7 @@ def quantise_tables(model: ir.Model) -> None:
 
 def _by_scale(model: ir.Model, states: ir.Value, layers: Sequence[Linear], scale: Scale) -> None:
     """Quantise layers that read the same states by one scale."""
-    name = layers[0].node.inputs[1].name if layers[0].node.inputs[1] is not None else None
+    name = states.name  # not the matrix's: other states may be multiplied with it, too
     nodes: list[ir.Node] = []
     if scale.factors is not None:
         shares = constant(model, f"{name}.shares", 1 / scale.factors)

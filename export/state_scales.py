@@ -57,15 +57,21 @@ class Scale:
     factors: NDArray[np.float32] | None = None
 
 
-def chosen_scale(found: Sequence[Range], matrices: Sequence[NDArray[np.float32]]) -> Scale:
+def chosen_scale(
+    found: Sequence[Range], matrices: Sequence[NDArray[np.float32]], *, shared: bool
+) -> Scale:
     """Return the cheapest way with little noise; where none has, the one with the least.
 
     Args:
         found: What was seen of each layer that reads the states.
         matrices: Of the same layers, each float32 (K, N).
+        shared: Whether other states are multiplied with one of the matrices, too. They are stored
+            once, and cannot take over factors of several states.
     """
     noises: list[tuple[float, Scale]] = []
     for way in Way:
+        if shared and way is Way.SMOOTHED:
+            continue
         scale = _scale(way, found[0], matrices)
         pairs = zip(found, matrices, strict=True)
         noises.append((max(_noise(scale, seen, matrix) for seen, matrix in pairs), scale))

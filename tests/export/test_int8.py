@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnx_ir as ir
 import onnxruntime
 import pytest
@@ -80,7 +81,7 @@ def with_loud_tokens(states: Array) -> Array:
 def test_states_get_the_cheapest_scale_that_is_good(change: Change, way: Way) -> None:
     states = change(drawn(0, TOKENS, INPUTS))
     matrix = drawn(1, INPUTS, OUTPUTS)
-    assert chosen_scale([seen(states, matrix)], [matrix]).way is way
+    assert chosen_scale([seen(states, matrix)], [matrix], shared=False).way is way
 
 
 @given(st.integers(0, 99), st.sampled_from([with_loud_channel, with_loud_tokens, np.copy]))
@@ -89,7 +90,7 @@ def test_a_scale_set_beforehand_has_as_little_noise_as_it_was_chosen_for(
 ) -> None:
     states = change(drawn(seed, TOKENS, INPUTS))
     matrix = drawn(seed + 1, INPUTS, OUTPUTS)
-    scale = chosen_scale([seen(states, matrix)], [matrix])
+    scale = chosen_scale([seen(states, matrix)], [matrix], shared=False)
     if scale.way is Way.TOKEN:
         return
     factors = np.ones(INPUTS) if scale.factors is None else scale.factors
@@ -155,6 +156,37 @@ def test_layers_that_share_states_are_quantised_together_and_near(
     assert {kind: counted[kind] for kind in kinds} == kinds
     for rounded, wanted in zip(ran(model, states), expected, strict=True):
         noise = np.square(rounded - wanted).sum(axis=1) / np.square(wanted).sum(axis=1)
+        assert np.median(noise) < 1.5 * MOST_NOISE
+
+
+@pytest.mark.parametrize("first", [np.copy, with_loud_channel, with_loud_tokens])
+@pytest.mark.parametrize("second", [with_loud_channel, with_loud_tokens, lambda x: 30 * x])
+def test_states_that_meet_the_same_matrix_have_scales_of_their_own(
+    first: Change, second: Change
+) -> None:
+    """As ALBERT's layers are one, and DeBERTa's positions are multiplied as its states are."""
+    read = [first(drawn(0, TOKENS, INPUTS)), second(drawn(1, TOKENS, INPUTS))]
+    matrix = drawn(2, INPUTS, OUTPUTS)
+    sizes = [f"float[b, t, {INPUTS}] {name}" for name in "xy"]
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 10, opset_import: ["" : 20]>
+        layers ({", ".join(sizes)}) => (float[b, t, {OUTPUTS}] of_x, float[b, t, {OUTPUTS}] of_y)
+        {{ of_x = MatMul (x, matrix) of_y = MatMul (y, matrix) }}
+    """)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(matrix, "matrix"))
+    made = ir.serde.deserialize_model(model)
+    assert to_int8(made, [seen(states, matrix) for states in read]) == 2
+    stored = [
+        name for name, value in made.graph.initializers.items() if value.shape == matrix.shape
+    ]
+    assert stored == ["matrix.int8"]
+    session = onnxruntime.InferenceSession(
+        ir.to_proto(made).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {name: x[None] for name, x in zip("xy", read, strict=True)})
+    for rounded, states in zip(found, read, strict=True):
+        wanted = states @ matrix
+        noise = np.square(rounded[0] - wanted).sum(axis=1) / np.square(wanted).sum(axis=1)
         assert np.median(noise) < 1.5 * MOST_NOISE
 
 
