@@ -1,9 +1,10 @@
 """Give layers that put the tokens of all rows on one axis their (B, T, width) back.
 
 GPT-2's ``Conv1D`` and OPT's MLP reshape states to (B x T, width) and back again, and a product
-there is traced as ``Gemm``, which no other pass looks for. Reshapes that put B and T on one axis
-are pushed behind what treats each row by itself until they meet their inverses, where both go. A
-``Gemm`` becomes ``MatMul`` and ``Add``, as the layers of other models are.
+there is traced as ``Gemm``, which no other pass looks for; graphs that others made have ``MatMul``
+of such rows, too. Reshapes that put B and T on one axis are pushed behind what treats each row by
+itself until they meet their inverses, where both go. A ``Gemm`` becomes ``MatMul`` and ``Add``, as
+the layers of other models are.
 """
 
 from __future__ import annotations
@@ -161,7 +162,10 @@ def _attributes(node: ir.Node) -> Iterator[tuple[str, ir.Attr]]:
 
 def _is_product(node: ir.Node) -> bool:
     """Tell whether a node is rows times a constant matrix, and perhaps a vector more."""
-    if node.op_type != "Gemm" or node.domain or _number(node, "transA", 0):
+    if node.domain or node.op_type not in ("Gemm", "MatMul") or _number(node, "transA", 0):
+        return False
+    output = node.outputs[0].shape
+    if node.op_type == "MatMul" and (output is None or len(output) != _MATRIX_RANK):
         return False
     scales = [
         node.attributes[name].as_float() for name in ("alpha", "beta") if name in node.attributes

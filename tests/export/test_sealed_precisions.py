@@ -69,3 +69,27 @@ def test_scales_by_token_are_computed_at_any_opset(
     graph = onnx.load(sealed / "onnx" / "model_int8.onnx").graph
     assert Counter(node.op_type for node in graph.node)["ReduceMin"] == 2
     assert near(sealed, "int8")
+
+
+@pytest.mark.parametrize("pooling", [Pooling.MEAN, Pooling.FIRST])
+def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
+    tiny_folder: Path, tmp_path: Path, pooling: Pooling
+) -> None:
+    """As tf2onnx writes them; for a pooling of one token, their shapes are known."""
+    drawn = np.random.default_rng(1)
+    weights: dict[str, NDArray[np.generic]] = {
+        "turn": drawn.normal(size=(WIDTH, WIDTH)).astype(np.float32) / 4,
+        "bias": drawn.normal(size=WIDTH).astype(np.float32),
+        "flat": np.array([-1, WIDTH]),
+    }
+    lines = LAYERS.replace("MatMul (mixed", "MatMul (rows").replace(
+        "first =", "whole = Shape (mixed)\n rows = Reshape (mixed, flat)\n first ="
+    )
+    lines = lines.replace("last_hidden_state =", "second =")
+    lines += "last_hidden_state = Reshape (second, whole)"
+    graph = toy(tmp_path / "toy.onnx", lines, weights=weights)
+    seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
+    assert convert(tmp_path / "sealed", "w8").failed == ()
+    made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
+    assert Counter(node.op_type for node in made.node)["MatMulNBits"] == 2
+    assert near(tmp_path / "sealed", "w8")
