@@ -164,7 +164,7 @@ def test_layers_that_share_states_are_quantised_together_and_near(
 def test_states_that_meet_the_same_matrix_have_scales_of_their_own(
     first: Change, second: Change
 ) -> None:
-    """As ALBERT's layers are one, and DeBERTa's positions are multiplied as its states are."""
+    """As DeBERTa-v3 multiplies its positions with the matrices of its states."""
     read = [first(drawn(0, TOKENS, INPUTS)), second(drawn(1, TOKENS, INPUTS))]
     matrix = drawn(2, INPUTS, OUTPUTS)
     sizes = [f"float[b, t, {INPUTS}] {name}" for name in "xy"]
