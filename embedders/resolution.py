@@ -28,6 +28,8 @@ from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
 
+# What Transformers reads as the first: GPT-2's and BLOOM's, GPT-Neo's, MPT's and DistilBERT's names.
+_DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
@@ -72,7 +74,9 @@ def _shape(folder: Path) -> Shape:
         RecipeError: ``config.json`` does not say it.
     """
     config = settings(folder / "config.json")
-    layers, words = (count(config.get(name)) for name in ("num_hidden_layers", "vocab_size"))
+    found = (count(config.get(name)) for name in _DEPTHS)
+    layers = next((number for number in found if number is not None), None)
+    words = count(config.get("vocab_size"))
     if layers is None or words is None:
         raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
     return Shape(layers=layers, vocabulary=words)

@@ -72,6 +72,18 @@ def test_attention_follows_the_models_own_switches(
     assert resolve(source(folder_with(tmp_path, **config))).attention is attention
 
 
+@pytest.mark.parametrize("name", ["num_hidden_layers", "n_layer", "num_layers", "n_layers"])
+def test_strategies_read_the_depth_under_every_name_that_it_has(tmp_path: Path, name: str) -> None:
+    config: dict[str, object] = {name: 24, "vocab_size": 300}
+    folder = folder_with(tmp_path, model_type="gpt2", **config)
+    said = Choices(attention=Attention.CAUSAL)
+    way = resolve(source(folder), said, strategy="token-prepending")
+    assert way.prepending is not None
+    shallow = folder_with(tmp_path, model_type="gpt2", vocab_size=300)
+    with pytest.raises(RecipeError, match="lacks num_hidden_layers or vocab_size"):
+        resolve(source(shallow), said, strategy="token-prepending")
+
+
 OWN_CODE = {"AutoConfig": "modeling_qwen.Qwen2Config", "AutoModel": "modeling_qwen.Qwen2Model"}
 
 
