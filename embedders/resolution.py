@@ -28,7 +28,7 @@ from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
 
-# What Transformers reads as the first: GPT-2's and BLOOM's, GPT-Neo's, MPT's and DistilBERT's names.
+# Transformers reads all as the first: names of GPT-2 and BLOOM, of GPT-Neo, of MPT and DistilBERT.
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
