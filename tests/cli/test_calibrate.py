@@ -57,7 +57,7 @@ def test_json_lines_hold_codes_as_whole_numbers(decant: Decant, bundle: Path) ->
 def test_an_unknown_kind_is_an_input_error(decant: Decant, bundle: Path) -> None:
     ran = decant("embed", bundle, "--role", "query", "--quantize", "int4", typed="a\n")
     assert ran.code == Exit.INPUT
-    assert "known are int8, uint8, binary" in ran.err
+    assert "known are 'int8', 'uint8', 'binary'" in ran.err
     assert ran.out == ""
 
 

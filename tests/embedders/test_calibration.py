@@ -81,7 +81,7 @@ def test_without_a_calibration_only_binary_is_to_be_had(bundle: Path) -> None:
         for kind in ("int8", "uint8"):
             with pytest.raises(QuantizationError, match=r"run: decant calibrate .*bundle --texts"):
                 encoder.quantizer(kind)
-        with pytest.raises(QuantizationError, match="known are int8, uint8, binary"):
+        with pytest.raises(QuantizationError, match="known are 'int8', 'uint8', 'binary'"):
             encoder.quantizer("int4")
 
 
