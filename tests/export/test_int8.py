@@ -186,7 +186,9 @@ def test_states_that_meet_the_same_matrix_have_scales_of_their_own(
     found = session.run(None, {name: x[None] for name, x in zip("xy", read, strict=True)})
     for rounded, states in zip(found, read, strict=True):
         wanted = states @ matrix
-        noise = np.square(np.asarray(rounded)[0] - wanted).sum(axis=1) / np.square(wanted).sum(axis=1)
+        noise = np.square(np.asarray(rounded)[0] - wanted).sum(axis=1) / np.square(wanted).sum(
+            axis=1
+        )
         assert np.median(noise) < 1.5 * MOST_NOISE
 
 
