@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .linears import Linear, bias_of, linears
 from .pen import FLOAT, Pen
 
 _RANK = 3
-_MATRIX_RANK = 2
 
 
 def fuse_biases(model: ir.Model) -> int:
@@ -25,8 +25,8 @@ def fuse_biases(model: ir.Model) -> int:
     """
     graph = model.graph
     work = _Fusing(graph)
-    for node in list(graph):
-        work.visit(node)
+    for layer in linears(model):
+        work.visit(layer)
     if work.count:
         graph.sort()
     return work.count
@@ -50,29 +50,21 @@ class _Fusing:
         self._shapes: dict[tuple[object, ...], ir.Value] = {}
         self.count = 0
 
-    def visit(self, adding: ir.Node) -> None:
-        """Fuse a node that adds a constant vector to a product that nothing else reads."""
-        if adding.op_type != "Add" or adding.domain:
+    def visit(self, layer: Linear) -> None:
+        """Fuse a layer with its bias, if it has one and states of three known axes."""
+        biased = bias_of(layer)
+        if biased is None or not _has_named_axes(layer.states):
             return
-        for given, bias in (adding.inputs, reversed(adding.inputs)):
-            product = None if given is None else given.producer()
-            if product is None or bias is None or not _is_product(product, bias):
-                continue
-            self._fuse(product, adding, bias)
-            self.count += 1
-            return
-
-    def _fuse(self, product: ir.Node, adding: ir.Node, bias: ir.Value) -> None:
-        states, matrix = product.inputs
-        assert states is not None
-        assert bias.shape is not None
-        old = adding.outputs[0]
-        sum_of_rows = self._pen("Gemm", [self._as_rows(states), matrix, bias])
-        sum_of_rows.dtype, sum_of_rows.shape = FLOAT, ir.Shape([None, bias.shape[0]])
-        made = self._pen("Reshape", [sum_of_rows, self._shape(states, bias)])
-        made.dtype, made.shape = FLOAT, product.outputs[0].shape
+        adding, bias = biased
+        matrix, old = layer.node.inputs[1], adding.outputs[0]
+        width = layer.matrix.shape[1]
+        rows = self._pen("Gemm", [self._as_rows(layer.states), matrix, bias])
+        rows.dtype, rows.shape = FLOAT, ir.Shape([None, width])
+        made = self._pen("Reshape", [rows, self._shape(layer.states, width)])
+        made.dtype, made.shape = FLOAT, layer.node.outputs[0].shape
         ir.convenience.replace_all_uses_with(old, made, replace_graph_outputs=True)
-        self._graph.remove([adding, product], safe=True)
+        self._graph.remove([adding, layer.node], safe=True)
+        self.count += 1
 
     def _as_rows(self, states: ir.Value) -> ir.Value:
         """Return states (B x T, K)."""
@@ -85,12 +77,10 @@ class _Fusing:
             self._rows[states] = rows
         return self._rows[states]
 
-    def _shape(self, states: ir.Value, bias: ir.Value) -> ir.Value:
-        """Return B, T and the bias's size."""
+    def _shape(self, states: ir.Value, width: int) -> ir.Value:
+        """Return B, T and a width."""
         assert states.shape is not None
-        assert bias.shape is not None
-        outer, width = tuple(states.shape[:2]), bias.shape[0]
-        assert isinstance(width, int)
+        outer = tuple(states.shape[:2])
         if outer not in self._outer:
             self._outer[outer] = self._pen("Shape", [states], {"start": 0, "end": 2})
         if (outer, width) not in self._shapes:
@@ -99,18 +89,9 @@ class _Fusing:
         return self._shapes[outer, width]
 
 
-def _is_product(node: ir.Node, bias: ir.Value) -> bool:
-    """Tell whether a node is a product of states and a constant matrix that takes a bias."""
-    if node.op_type != "MatMul" or node.domain or len(node.outputs[0].uses()) != 1:
-        return False
-    states, matrix = node.inputs
-    if states is None or matrix is None or node.outputs[0].is_graph_output():
-        return False
-    if not (matrix.is_initializer() and bias.is_initializer() and matrix.dtype == FLOAT):
-        return False
-    if matrix.shape is None or len(matrix.shape) != _MATRIX_RANK:
-        return False
-    named = states.shape is not None and len(states.shape) == _RANK and all(
-        isinstance(size, ir.SymbolicDim) and size.value is not None for size in states.shape[:2]
+def _has_named_axes(states: ir.Value) -> bool:
+    """Tell whether a value is (B, T, K), B and T free and with names."""
+    shape = states.shape
+    return shape is not None and len(shape) == _RANK and all(
+        isinstance(size, ir.SymbolicDim) and size.value is not None for size in shape[:2]
     )  # fmt: skip
-    return named and bias.shape is not None and tuple(bias.shape) == (matrix.shape[1],)

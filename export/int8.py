@@ -15,7 +15,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from .linears import MICROSOFT, Linear, Table, constant, drop_unused, linears, replace, tables
+from .linears import (
+    MICROSOFT,
+    Linear,
+    Table,
+    bias_of,
+    by_states,
+    constant,
+    drop_unused,
+    linears,
+    replace,
+    tables,
+)
 from .pen import EXTREMES_TAKE_AXES
 from .ranges import Range
 from .state_scales import LARGEST, Scale, Way, chosen_scale
@@ -35,18 +46,17 @@ def to_int8(model: ir.Model, ranges: Sequence[Range]) -> int:
         model: A float32 graph.
         ranges: Of its linear layers, in order.
     """
-    groups: dict[ir.Value, list[tuple[Linear, Range]]] = {}
-    for linear, found in zip(linears(model), ranges, strict=True):
-        groups.setdefault(linear.states, []).append((linear, found))
+    pairs = [*zip(linears(model), ranges, strict=True)]
+    found = [linear for linear, _ in pairs]
+    groups = by_states(found)
     readers = Counter(
-        matrix
-        for group in groups.values()
-        for matrix in {layer.node.inputs[1] for layer, _ in group}
+        matrix for group in groups for matrix in {found[number].node.inputs[1] for number in group}
     )
-    for states, group in groups.items():
-        layers = [linear for linear, _ in group]
+    for group in groups:
+        layers = [found[number] for number in group]
+        states = layers[0].states
         scale = chosen_scale(
-            [found for _, found in group],
+            [pairs[number][1] for number in group],
             [layer.matrix for layer in layers],
             shared=any(readers[layer.node.inputs[1]] > 1 for layer in layers),
         )
@@ -56,7 +66,7 @@ def to_int8(model: ir.Model, ranges: Sequence[Range]) -> int:
             _by_scale(model, states, layers, scale)
     quantise_tables(model)
     drop_unused(model)
-    return len(ranges)
+    return len(pairs)
 
 
 def quantise_tables(model: ir.Model) -> None:
@@ -83,26 +93,13 @@ def _by_scale(model: ir.Model, states: ir.Value, layers: Sequence[Linear], scale
         inputs: list[ir.Value | None] = [nodes[-1].outputs[0], *weights, zero]
         inputs.insert(2, step)
         replaced = layer.node
-        adding, bias = _biased(layer)
-        if adding is not None:
+        biased = bias_of(layer)
+        if biased is not None:
+            replaced, bias = biased
             inputs += [None, bias]
-            replaced = adding
         replace(model, replaced, [ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)])
-        if adding is not None:
+        if biased is not None:
             model.graph.remove(layer.node, safe=True)
-
-
-def _biased(layer: Linear) -> tuple[ir.Node | None, ir.Value | None]:
-    """Return the node that alone reads a layer and adds a constant vector, and that vector."""
-    given = layer.node.outputs[0]
-    readers = [use.node for use in given.uses()]
-    if given.is_graph_output() or len(readers) != 1 or readers[0].op_type != "Add":
-        return None, None
-    bias = next((value for value in readers[0].inputs if value is not given), None)
-    if bias is None or not bias.is_initializer() or bias.const_value is None:
-        return None, None
-    fits = tuple(bias.const_value.shape) == (layer.matrix.shape[1],)
-    return (readers[0], bias) if fits else (None, None)
 
 
 def _by_token(model: ir.Model, states: ir.Value, layers: Sequence[Linear]) -> None:

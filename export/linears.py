@@ -7,7 +7,7 @@ it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,30 @@ def linears(model: ir.Model) -> Iterator[Linear]:
             array = _constant(matrix)
             if states is not None and array is not None and _rank(node.outputs[0]) != _VECTORS_RANK:
                 yield Linear(node=node, states=states, matrix=array)
+
+
+def by_states(layers: Sequence[Linear]) -> list[list[int]]:
+    """Return the numbers of layers that read the same states, in the order of their first."""
+    groups: dict[ir.Value, list[int]] = {}
+    for number, layer in enumerate(layers):
+        groups.setdefault(layer.states, []).append(number)
+    return [*groups.values()]
+
+
+def bias_of(layer: Linear) -> tuple[ir.Node, ir.Value] | None:
+    """Return the node that alone reads a layer and adds a constant vector, and that vector."""
+    given = layer.node.outputs[0]
+    readers = [use.node for use in given.uses()]
+    if given.is_graph_output() or len(readers) != 1:
+        return None
+    adding = readers[0]
+    if adding.op_type != "Add" or adding.domain:
+        return None
+    bias = next((value for value in adding.inputs if value is not given), None)
+    if bias is None or not bias.is_initializer() or bias.const_value is None:
+        return None
+    fits = tuple(bias.const_value.shape) == (layer.matrix.shape[1],)
+    return (adding, bias) if fits else None
 
 
 def tables(model: ir.Model) -> Iterator[Table]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import Tokens
 
-from .linears import Linear, linears
+from .linears import Linear, by_states, linears
 from .observing import observed
 from .pen import Pen
 from .plain_graph import plain_graph
@@ -32,10 +32,7 @@ def mean_moments(
     Yields:
         Shape (K, K), in the order of the first layer that reads the states.
     """
-    firsts: dict[str, tuple[int, int]] = {}
-    for number, linear in enumerate(linears(plain_graph(source))):
-        firsts.setdefault(str(linear.states.name), (number, len(linear.matrix)))
-    for group in _portions([*firsts.values()]):
+    for group in _portions(_firsts(source)):
         totals = [np.zeros((width, width)) for _, width in group]
         tokens = [0] * len(group)
         wanted = {number for number, _ in group}
@@ -46,6 +43,12 @@ def mean_moments(
                 tokens[place] += len(wide)
         while totals:  # given away one by one, so that those that were used take no memory
             yield totals.pop(0) / tokens.pop(0)
+
+
+def _firsts(source: Path) -> list[tuple[int, int]]:
+    """Return number and K of the first layer that reads each states."""
+    layers = [*linears(plain_graph(source))]
+    return [(group[0], len(layers[group[0]].matrix)) for group in by_states(layers)]
 
 
 def _states(_: Pen, linear: Linear) -> list[ir.Value]:

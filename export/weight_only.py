@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .gptq import Rounding
 from .int8 import quantise_tables
-from .linears import MICROSOFT, Linear, constant, drop_unused, linears, replace
+from .linears import MICROSOFT, Linear, by_states, constant, drop_unused, linears, replace
 
 _BLOCK = 128
 _LEAST_BLOCK = 16  # of the operator
@@ -44,20 +44,18 @@ def to_weight_only(
         moments: What :func:`mean_moments` yields; layers are rounded by ``gptq.py``. None: each
             weight goes to the nearest step.
     """
-    groups: dict[ir.Value, list[Linear]] = {}
-    for linear in linears(model):
-        groups.setdefault(linear.states, []).append(linear)
+    layers = [*linears(model)]
     measured = repeat(None) if moments is None else iter(moments)
-    for group in groups.values():
+    for group in by_states(layers):
         found = next(measured)
         rounded = rounded_blocks if found is None else Rounding(found).rounded
-        for linear in group:
+        for linear in (layers[number] for number in group):
             block = block_of(len(linear.matrix), bits=bits)
             integers, scales = rounded(linear.matrix, bits=bits, block=block)
             replace(model, linear.node, [_product(model, linear, integers, scales, bits=bits)])
     quantise_tables(model)
     drop_unused(model)
-    return sum(map(len, groups.values()))
+    return len(layers)
 
 
 def _product(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModel
+
+from .decoder import borrow_tokenizer
 
 ENCODERS = ("bert", "roberta", "mpnet", "modernbert", "nomic_bert", "embeddinggemma")
 DECODERS = (
@@ -39,8 +40,7 @@ def save_family(
         seed: Draws the weights.
     """
     folder.mkdir(parents=True)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / file, folder)
+    borrow_tokenizer(tokenizer, folder)
     vocabulary = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     sizes: dict[str, object] = {
         "vocab_size": vocabulary,

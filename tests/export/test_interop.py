@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoTokenizer
 
 from decant.embedders import OnnxEncoder, Role, load
 from decant.export import export
-from models import LONGEST, WIDTH, save_sentence_transformer, write_json
+from models import WIDTH, save_sentence_transformer
+from sentence_models import save_tokenizer_settings
 
 TEXTS = ["What is a PEP?", "a", "two  spaces", "日本語 and 🎉", "a text beyond the limit " * 20]
 FAMILIES = {"bert": "mean", "qwen3": "lasttoken"}
@@ -30,14 +31,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     family = str(request.param)
     root = tmp_path_factory.mktemp(family)
     folder = save_sentence_transformer(root / "model", family, pooling=FAMILIES[family])
-    settings = {
-        "model_max_length": LONGEST,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-    }
-    write_json(folder / "tokenizer_config.json", settings)
+    save_tokenizer_settings(folder)
     export(folder, root / "bundle")
     return root / "bundle"
 

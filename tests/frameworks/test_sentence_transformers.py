@@ -25,8 +25,8 @@ from decant.embedders import (
 from decant.export import convert, export
 from decant.integrations.sentence_transformers import BundleModule
 from decant.integrations.sentence_transformers.asking import asked
-from models import LONGEST, WIDTH, save_sentence_transformer, tokenizer, write_json
-from sentence_models import TEXTS, alike, expected, opened, same
+from models import LONGEST, WIDTH, save_sentence_transformer, tokenizer
+from sentence_models import TEXTS, alike, expected, opened, same, save_tokenizer_settings
 
 SHORT = TEXTS[:4]
 TASK = "Instruct: find it\nQuery: "
@@ -43,14 +43,7 @@ class Case:
 
 def made(root: Path, family: str, pooling: str, prompts: dict[str, str]) -> Path:
     folder = save_sentence_transformer(root / "model", family, pooling=pooling, prompts=prompts)
-    settings = {
-        "model_max_length": LONGEST,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-    }
-    write_json(folder / "tokenizer_config.json", settings)
+    save_tokenizer_settings(folder)
     return folder
 
 

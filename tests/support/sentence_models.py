@@ -9,9 +9,22 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from decant.embedders import Role, load
+from models import LONGEST, write_json
 
 TEXTS = ["What is a PEP?", "a", "two  spaces", "日本語 and 🎉", "a text that is cut " * 20, "b"]
 Float = NDArray[np.float32]
+
+
+def save_tokenizer_settings(folder: Path) -> None:
+    """Say what Transformers, too, needs to read a model folder's tokenizer as it is meant."""
+    settings = {
+        "model_max_length": LONGEST,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+    }
+    write_json(folder / "tokenizer_config.json", settings)
 
 
 def opened(bundle: Path, **settings: object) -> SentenceTransformer:
