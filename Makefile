@@ -11,7 +11,7 @@ DEV = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-slow test-live test-mteb test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-slow test-live test-mteb test-foreign test-gpu check fix bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -38,6 +38,10 @@ test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
 
 test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself
 	$(BIN)/pytest tests/evaluation/test_mteb.py $(PYTEST_FLAGS)
+
+test-foreign: $(DEV) .venv-foreign/.installed  ## seal graphs of optimum-onnx, sentence-transformers, onnxruntime-genai
+	DECANT_FOREIGN_PYTHON=$(CURDIR)/.venv-foreign/bin/python \
+		$(BIN)/pytest tests/export/test_foreign_tools.py $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
 test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
@@ -72,6 +76,11 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 # What stands after "installed-" are extras of pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[$*]'
+	@touch $@
+
+.venv-foreign/.installed: tests/foreign/requirements.txt
+	@$(MAKE) --no-print-directory VENV=.venv-foreign .venv-foreign/.made
+	.venv-foreign/bin/python -m pip install $(PIP_FLAGS) -r $<
 	@touch $@
 
 $(VENV)/.made:

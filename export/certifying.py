@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -71,10 +71,12 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
     alone = _alone(subject)
     target = subject.reference.vectors
     conditions = _padded(subject)
-    checks = [*known, _compare(subject, "one by one", alone, target, _explain(subject, alone))]
+    single = _compare(subject, "one by one", alone, target, _explain(subject, alone))
+    checks = [*known, single]
     for name, (rows, vectors) in conditions.items():
         finding = f"{name} changes vectors: the graph reads columns where it should read the mask"
-        checks.append(_compare(subject, name, vectors, target[rows], finding))
+        check = _compare(subject, name, vectors, target[rows], finding)
+        checks.append(_blamed_on_neighbours(check, subject, single))
     invariance = np.concatenate([cosines_of(v, alone[rows]) for rows, v in conditions.values()])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
@@ -180,6 +182,18 @@ def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding
         passed=passed,
         finding="" if passed else f"worst cosine {cosines.min():.6f}: {finding}",
     )
+
+
+def _blamed_on_neighbours(check: Check, subject: Subject, single: Check) -> Check:
+    """Say what is wrong where integers are near enough alone, and not in a batch."""
+    if check.passed or not single.passed or subject.precision is not Precision.INT8:
+        return check
+    finding = (
+        f"worst cosine {check.worst_cosine:.6f}: texts of a batch share one scale for their "
+        "integers, so that a vector depends on its neighbours; take the float32 graph, and "
+        "`decant convert` makes int8 without that"
+    )
+    return replace(check, finding=finding)
 
 
 def _magnitude(

@@ -62,11 +62,20 @@ def _table_to_half(model: ir.Model, table: Table) -> None:
 def _widened(node: ir.Node, *, instead: ir.Node) -> list[ir.Node]:
     """Return what makes float32 of a node's output, which is read where ``instead`` was."""
     wide = ir.node("Cast", [node.outputs[0]], {"to": ir.DataType.FLOAT.value})
-    if all(use.node.op_type != "ReduceMean" for use in instead.outputs[0].uses()):
+    if not _is_averaged(instead.outputs[0]):
         return [wide]
     # A norm of plain operators, such as DeBERTa's. ONNX Runtime (1.31) takes a cast before it into
     # its LayerNormalization, whose input and scale must have one type; a sum of one stands between.
     return [wide, ir.node("Sum", wide.outputs)]
+
+
+def _is_averaged(value: ir.Value) -> bool:
+    """Tell whether a mean is read of a value, or of it behind casts, as optimum-onnx writes it."""
+    readers = [use.node for use in value.uses()]
+    return any(
+        node.op_type == "ReduceMean" or (node.op_type == "Cast" and _is_averaged(node.outputs[0]))
+        for node in readers
+    )
 
 
 def _peaks(source: Path, certifier: Certifier) -> list[float]:

@@ -208,8 +208,8 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
     """Write everything but the certificate."""
     dim = reference.vectors.shape[1]
     finish(job.model, job.contract, recipe=job.recipe, head=job.head, dim=dim)
+    name_axes(job.model)
     if job.recipe.pooling in ONE_TOKEN:
-        name_axes(job.model)
         prune_unread(job.model, job.recipe.pooling)
     file = graph_name(job.precision)
     (folder / file).parent.mkdir()

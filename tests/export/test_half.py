@@ -36,8 +36,11 @@ NORM = """
         NORM.format(rows="words") + "states = MatMul (normed, matrix)",
         "product = MatMul (words, matrix)"
         + NORM.format(rows="product").replace("normed", "states"),
+        "wide = Cast <to = 1> (words)"
+        + NORM.format(rows="wide")
+        + "states = MatMul (normed, matrix)",
     ],
-    ids=["behind the table", "behind a product"],
+    ids=["behind the table", "behind a product", "behind a cast, as optimum-onnx writes it"],
 )
 def test_a_norm_of_plain_operators_keeps_float32(
     tiny_folder: Path, tmp_path: Path, layers: str

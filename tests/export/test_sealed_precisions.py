@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from decant.embedders import Choices, Pooling, Precision, Role, load
 from decant.export import convert, seal, state_scales
-from foreign_graphs import TOKENS_SEE_ALL, toy
-from models import WIDTH
+from foreign_graphs import TOKENS_SEE_ALL, scripted, toy
+from models import WIDTH, save_sentence_transformer
 
 TEXTS = ["the hat", "in a hat, what", "a"]
 LAYERS = TOKENS_SEE_ALL.replace(
@@ -75,7 +75,7 @@ def test_scales_by_token_are_computed_at_any_opset(
 def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
     tiny_folder: Path, tmp_path: Path, pooling: Pooling
 ) -> None:
-    """As tf2onnx writes them; for a pooling of one token, their shapes are known."""
+    """As tf2onnx writes them."""
     drawn = np.random.default_rng(1)
     weights: dict[str, NDArray[np.generic]] = {
         "turn": drawn.normal(size=(WIDTH, WIDTH)).astype(np.float32) / 4,
@@ -92,4 +92,16 @@ def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
     assert convert(tmp_path / "sealed", "w8").failed == ()
     made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
     assert Counter(node.op_type for node in made.node)["MatMulNBits"] == 2
+    assert near(tmp_path / "sealed", "w8")
+
+
+def test_gpt2_as_optimum_writes_it_becomes_smaller_under_a_mean(tmp_path: Path) -> None:
+    """Its linear layers are ``Gemm`` of all tokens; only behind attention no shape is known."""
+    folder = save_sentence_transformer(tmp_path / "gpt2", "gpt2", pooling="mean")
+    graph = scripted(folder, tmp_path / "gpt2.onnx", ("input_ids", "attention_mask"))
+    seal(graph, folder, tmp_path / "sealed")
+    assert convert(tmp_path / "sealed", "w8").failed == ()
+    made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
+    kinds = Counter(node.op_type for node in made.node)
+    assert (kinds["MatMulNBits"], kinds["Gemm"]) == (6, 2)
     assert near(tmp_path / "sealed", "w8")

@@ -25,7 +25,7 @@ from decant.embedders import (
 )
 from decant.export import seal
 from decant.export.foreign import precision_of
-from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, toy
+from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, table, toy
 from models import WIDTH, save_nv_embed, write_json
 
 IGNORES_ITS_MASK = """
@@ -268,3 +268,21 @@ def test_a_dynamic_integer_graph_is_recorded_as_such(tiny_folder: Path, tmp_path
     (entry,) = seal(graph, tiny_folder, tmp_path / "sealed").entries
     assert (entry.precision, entry.file) == (Precision.INT8, "onnx/model_int8.onnx")
     assert "attention" not in {check.name for check in entry.checks}
+
+
+def test_integers_whose_scale_neighbours_share_are_refused_by_that_name(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    """As dynamic int8 of optimum-onnx and sentence-transformers is: one scale for a batch."""
+    body = TOKENS_SEE_ALL.replace("Gather (table, input_ids)", "DequantizeLinear (small, size, at)")
+    prelude = """
+    found = Gather (uneven, input_ids)
+    small, size, at = DynamicQuantizeLinear (found)
+    """
+    loud = table()
+    loud[::50] *= 100
+    graph = toy(tmp_path / "toy.onnx", prelude + body, weights={"uneven": loud})
+    with pytest.raises(ParityError, match=r"share one scale.*`decant convert`") as caught:
+        seal(graph, tiny_folder, tmp_path / "sealed")
+    assert "one by one" not in str(caught.value)
+    assert not (tmp_path / "sealed").exists()
