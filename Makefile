@@ -39,9 +39,9 @@ test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
 test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself
 	$(BIN)/pytest tests/evaluation/test_mteb.py $(PYTEST_FLAGS)
 
-test-foreign: $(DEV) .venv-foreign/.installed  ## seal graphs of optimum-onnx, sentence-transformers, onnxruntime-genai
+test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal what optimum-onnx and others made; let them read bundles
 	DECANT_FOREIGN_PYTHON=$(CURDIR)/.venv-foreign/bin/python \
-		$(BIN)/pytest tests/export/test_foreign_tools.py $(PYTEST_FLAGS)
+		$(BIN)/pytest tests/export/test_foreign_tools.py tests/export/test_interop.py $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
 test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu

@@ -17,6 +17,7 @@ from .pen import Pen
 from .plain_graph import plain_graph
 
 _MOST = 2**28  # numbers held at a time, 2 GiB; large models run once more for each further such
+_TOGETHER = 512  # tokens of a product: of one text, sums would be read and written for little
 
 
 def mean_moments(
@@ -33,16 +34,41 @@ def mean_moments(
         Shape (K, K), in the order of the first layer that reads the states.
     """
     for group in _portions(_firsts(source)):
-        totals = [np.zeros((width, width)) for _, width in group]
-        tokens = [0] * len(group)
+        sums = [_Sum(width) for _, width in group]
         wanted = {number for number, _ in group}
         for seen in observed(source, rows, _states, pad_id=pad_id, layers=wanted):
-            for place, (states,) in enumerate(seen):
-                wide = states.reshape(-1, len(totals[place])).astype(np.float64)
-                totals[place] += wide.T @ wide
-                tokens[place] += len(wide)
-        while totals:  # given away one by one, so that those that were used take no memory
-            yield totals.pop(0) / tokens.pop(0)
+            for total, (states,) in zip(sums, seen, strict=True):
+                total.add(states)
+        while sums:  # given away one by one, so that those that were used take no memory
+            yield sums.pop(0).mean()
+
+
+class _Sum:
+    """The sum of ``x xT`` over states x of a width; products in float32, their sum in float64."""
+
+    def __init__(self, width: int) -> None:
+        self._total = np.zeros((width, width))
+        self._tokens = 0
+        self._waiting: list[NDArray[np.float32]] = []
+
+    def add(self, states: NDArray[np.float32]) -> None:
+        """Count states of any shape whose last axis is the width."""
+        self._waiting.append(states.reshape(-1, len(self._total)))
+        if sum(map(len, self._waiting)) >= _TOGETHER:
+            self._multiply()
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean over at least one token; the sum is gone afterwards."""
+        self._multiply()
+        self._total /= self._tokens
+        return self._total
+
+    def _multiply(self) -> None:
+        if self._waiting:
+            rows = np.concatenate(self._waiting)
+            self._total += rows.T @ rows
+            self._tokens += len(rows)
+            self._waiting.clear()
 
 
 def _firsts(source: Path) -> list[tuple[int, int]]:

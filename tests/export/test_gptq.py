@@ -159,6 +159,19 @@ def test_moments_are_those_of_every_token_of_every_text(
         np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("together", [1, 20])
+def test_moments_do_not_depend_on_how_many_tokens_are_multiplied_at_a_time(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    graph = bundle.graph(Precision.FP32)
+    rows = bundle.tokenizer()(["in a hat", "what", "a hat in a hat"], role=Role.PASSAGE)
+    at_once = list(mean_moments(graph, rows, pad_id=0))
+    monkeypatch.setattr(moments_module, "_TOGETHER", together)
+    for one, other in zip(mean_moments(graph, rows, pad_id=0), at_once, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
 def test_layers_that_do_not_fit_in_memory_together_are_measured_one_after_the_other(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
