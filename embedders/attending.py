@@ -13,13 +13,17 @@ from .kinds import Attention
 from .model_files import Object, part, settings
 
 _BIDIRECTIONAL_TYPES = {
-    "albert", "bert", "bidir_mistral", "camembert", "deberta", "deberta-v2", "distilbert",
-    "electra", "ernie", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "roformer",
-    "xlm-roberta",
+    "albert", "bert", "bidir_mistral", "camembert", "data2vec-text", "deberta", "deberta-v2",
+    "distilbert", "electra", "ernie", "eurobert", "jina_embeddings_v3", "modernbert", "mpnet",
+    "mt5", "nomic_bert", "roberta", "roberta-prelayernorm", "roformer", "t5", "umt5",
+    "xlm-roberta", "xlm-roberta-xl",
 }  # fmt: skip
 _CAUSAL_TYPES = {
-    "bloom", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj",
-    "granite", "llama", "mistral", "olmo2", "opt", "phi", "phi3", "qwen2", "qwen3", "smollm3",
+    "arcee", "bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2",
+    "gemma3_text", "glm", "glm4", "gpt2", "gpt_neo", "gpt_neox", "gptj", "granite",
+    "hunyuan_v1_dense", "llama", "mistral", "modernbert-decoder", "nemotron", "olmo", "olmo2",
+    "olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm",
+    "starcoder2",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Load the Transformers model of a folder, in float32 and without remote code.
 
+Of an encoder with a decoder (T5: sentence-t5, GTR) the encoder is taken.
 NV-Embed's folders name their own classes; what these hold is a plain Mistral beside a latent
 attention, and it is loaded as such.
 """
@@ -17,6 +18,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForTextEncoding,
     MistralConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -28,7 +30,9 @@ from .attention import apply_attention
 from .errors import RecipeError
 from .kinds import Attention
 
-_Loader: TypeAlias = type[AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM]
+_Loader: TypeAlias = type[
+    AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM | AutoModelForTextEncoding
+]
 _MASKED = MODEL_FOR_MASKED_LM_MAPPING
 
 
@@ -42,7 +46,11 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
     Raises:
         RecipeError: The folder does not load, or lacks weights.
     """
-    return _load(folder, attention, lambda _: AutoModel)
+
+    def kind(config: PretrainedConfig) -> _Loader:
+        return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+
+    return _load(folder, attention, kind)
 
 
 def load_language_model(

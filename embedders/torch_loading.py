@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -75,13 +76,29 @@ def pooled_model(
     layers = load_head(folder, recipe.head) if head is None else head
     model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical)
     check_fit(model)
-    settle_positions(model)
+    with _running(backbone):
+        settle_positions(model)
     model = model.folded() if fold else model.eval()
     if recipe.prepending is not None:
         add_slot(backbone, recipe.prepending.slot)
     settle_rotary(backbone, recipe.max_tokens)
-    check_attention(backbone, recipe.attention)
+    with _running(backbone):
+        check_attention(backbone, recipe.attention)
     return model.requires_grad_(requires_grad=False)
+
+
+@contextmanager
+def _running(backbone: PreTrainedModel) -> Iterator[None]:
+    """Say of a model that it does not run, for example as it wants more than text."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise RecipeError(
+            f"this {backbone.config.model_type} model does not run on token ids and their mask, "
+            f"which is all that decant has: {error}"
+        ) from error
 
 
 def check_fit(model: PooledModel) -> None:

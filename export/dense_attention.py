@@ -27,7 +27,11 @@ _DOMAIN = "decant"
 _OPERATOR = "Attention"
 # Each is certified in the tests; their layers all see the whole text. Others trace as plain
 # operators.
-_TYPES = {"bert", "llama", "qwen2", "qwen3", "roberta", "xlm-roberta"}
+DENSE_TYPES = {
+    "albert", "bert", "bert-generation", "camembert", "data2vec-text", "distilbert", "electra",
+    "ernie", "eurobert", "jina_embeddings_v3", "llama", "nomic_bert", "phi3", "qwen2", "qwen3",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl",
+}  # fmt: skip
 _WHOLE = "full_attention"
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -38,7 +42,7 @@ def dense(model: PooledModel) -> bool:
     single = model.backbone.dtype == torch.float32  # GPUs run the others, and no branches
     config = model.backbone.config
     layers = getattr(config, "layer_types", None) or [_WHOLE]
-    return whole and single and config.model_type in _TYPES and set(layers) == {_WHOLE}
+    return whole and single and config.model_type in DENSE_TYPES and set(layers) == {_WHOLE}
 
 
 @contextlib.contextmanager

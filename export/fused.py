@@ -21,7 +21,12 @@ from .attention_switch import attending
 
 _NAME = "decant_grouped"
 # Each is certified in the tests. Others trace as plain operators.
-_TYPES = {"gemma2", "gemma3_text", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3"}
+FUSED_TYPES = {
+    "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm",
+    "glm4", "gpt2", "gpt_neox", "granite", "hunyuan_v1_dense", "llama", "mistral",
+    "modernbert-decoder", "nemotron", "olmo", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2",
+    "qwen3", "seed_oss", "smollm3", "stablelm", "starcoder2",
+}  # fmt: skip
 _WIDTH_STEP = 8
 
 
@@ -31,7 +36,7 @@ def fusable(model: PooledModel) -> bool:
     causal = model.recipe.attention is Attention.CAUSAL
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     # The operator takes no other widths ("head_size must be a multiple of 8").
-    return causal and config.model_type in _TYPES and width % _WIDTH_STEP == 0
+    return causal and config.model_type in FUSED_TYPES and width % _WIDTH_STEP == 0
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
 
 from decant.embedders import (
     Attention,
@@ -17,7 +18,8 @@ from decant.embedders import (
     Role,
     TorchEncoder,
 )
-from models import WIDTH, save_model, save_nv_embed, write_json
+from models import WIDTH, save_model, save_nv_embed, save_sentence_transformer, write_json
+from sentence_models import alike, save_tokenizer_settings
 
 MEAN = Choices(pooling=Pooling.MEAN)
 
@@ -61,3 +63,21 @@ def test_an_nv_embed_folder_without_the_model_inside_is_refused(tmp_path: Path) 
     said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
     with pytest.raises(RecipeError, match="lacks its text_config"):
         TorchEncoder.from_pretrained(folder, choices=said)
+
+
+@pytest.mark.parametrize("family", ["t5", "umt5"])
+def test_the_encoder_of_an_encoder_with_a_decoder_is_taken(tmp_path: Path, family: str) -> None:
+    folder = save_sentence_transformer(tmp_path, family)
+    save_tokenizer_settings(folder)
+    assert any(name.startswith("decoder.") for name in load_file(folder / "model.safetensors"))
+    texts = ["a", "the ferry leaves at seven", "what the winds want " * 3]
+    expected = SentenceTransformer(str(folder), device="cpu").encode(texts)
+    with TorchEncoder.from_pretrained(folder) as encoder:
+        assert encoder.recipe.attention is Attention.BIDIRECTIONAL
+        assert alike(encoder.encode(texts, role=Role.PASSAGE).dense, expected)
+
+
+def test_a_model_that_does_not_run_on_text_is_refused(tmp_path: Path) -> None:
+    said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
+    with pytest.raises(RecipeError, match="lilt model does not run on token ids and their mask"):
+        TorchEncoder.from_pretrained(save_model(tmp_path, "lilt"), choices=said)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from decant.embedders import Attention, Choices, Pooling, Session, Tokens, TorchEncoder, pad
-from decant.export.dense_attention import dense
+from decant.export.dense_attention import DENSE_TYPES, dense
 from decant.export.making import in_half
 from decant.export.tracing import trace
 from models import save_model
@@ -23,10 +23,7 @@ SAID = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
     scope="module",
     params=[
         "bert",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("llama", "roberta", "xlm-roberta", "qwen2", "qwen3")
-        ),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(DENSE_TYPES - {"bert"})),
     ],
 )
 def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

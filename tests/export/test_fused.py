@@ -24,13 +24,13 @@ from decant.embedders import (
     TorchEncoder,
     pad,
 )
-from decant.export.fused import fusable, right_padding_order
+from decant.export.fused import FUSED_TYPES, fusable, right_padding_order
 from decant.export.tracing import trace
 from models import config, save_model
 
 # Soft caps and windows; test_families.py certifies the rest, and the slow tests repeat them here.
 FUSED = ("gemma2",)
-OTHERS = ("gemma3_text", "gpt_neox", "llama", "mistral", "phi3", "qwen2", "qwen3")
+OTHERS = sorted(FUSED_TYPES - set(FUSED))
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=5))
@@ -57,6 +57,7 @@ def test_each_layer_is_one_operator_and_equals_pytorch(tmp_path: Path, family: s
     folder = save_model(tmp_path / "model", family)
     said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT)
     encoder = TorchEncoder.from_pretrained(folder, choices=said)
+    assert encoder.recipe.attention is Attention.CAUSAL
     assert fusable(encoder.model)
     before = encoder.model.backbone.config._attn_implementation
     trace(encoder.model, tmp_path / "model.onnx")

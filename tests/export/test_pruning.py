@@ -34,7 +34,7 @@ from models import DECODERS, ENCODERS, save_model
 CPU = ["CPUExecutionProvider"]
 QUICK = ("qwen3", "bert")
 # Products behind the attention of a layer: output, gate, up, down.
-GATED = {"llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "nomic_bert"}
+GATED = {"llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "nomic_bert", "umt5"}
 
 
 def products(family: str) -> int:

@@ -10,6 +10,7 @@ DECODERS = (
 )  # fmt: skip
 ENCODERS = (
     "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
+    "t5", "umt5",
 )  # fmt: skip
 WINDOW = 6
 
@@ -33,11 +34,22 @@ _OFFSET: dict[str, object] = {
     "max_position_embeddings": LONGEST + 2,
 }
 _LAYERS = ["sliding_attention", "full_attention"]
-_GEMMA: dict[str, object] = {
-    **_DECODER,
-    "head_dim": 8,
-    "sliding_window": WINDOW,
-    "layer_types": _LAYERS,
+_AS_LLAMA = (
+    "arcee", "cohere", "ernie4_5", "granite", "nemotron", "olmo", "olmo2", "phi", "smollm3",
+    "stablelm", "starcoder2",
+)  # fmt: skip
+_EIGHT_WIDE: dict[str, object] = {**_DECODER, "head_dim": 8}
+_SLIDING: dict[str, object] = {**_DECODER, "sliding_window": WINDOW, "layer_types": _LAYERS}
+_GEMMA: dict[str, object] = {**_SLIDING, "head_dim": 8}
+_NARROW_TABLE: dict[str, object] = {**_ENCODER, "embedding_size": 16}
+_ENCODER_DECODER: dict[str, object] = {
+    "d_model": WIDTH,
+    "d_ff": 48,
+    "d_kv": 8,
+    "num_layers": 2,
+    "num_heads": 4,
+    "n_positions": LONGEST,
+    "pad_token_id": 0,
 }
 _DISENTANGLED: dict[str, object] = {
     **_ENCODER,
@@ -55,7 +67,16 @@ FAMILIES: dict[str, dict[str, object]] = {
     "longformer": {**_OFFSET, "attention_window": 8},
     "nystromformer": {**_OFFSET, "num_landmarks": LONGEST, "segment_means_seq_len": LONGEST},
     "layoutlmv3": {**_OFFSET, "visual_embed": False, "coordinate_size": 4, "shape_size": 8},
+    "lilt": _ENCODER,  # its boxes take a sixth of the width, which is none: it loads and fails
     "modernbert": {
+        **_ENCODER,
+        **_ENDS,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+        "local_attention": 2 * WINDOW,
+        "layer_types": _LAYERS,
+    },
+    "modernbert-decoder": {
         **_ENCODER,
         **_ENDS,
         "cls_token_id": 1,
@@ -72,6 +93,22 @@ FAMILIES: dict[str, dict[str, object]] = {
         "norm_rel_ebd": "layer_norm",
         "share_att_key": True,
     },
+    **dict.fromkeys(("t5", "umt5"), _ENCODER_DECODER),
+    **dict.fromkeys(_AS_LLAMA, _DECODER),
+    **dict.fromkeys(("gemma", "glm", "glm4", "hunyuan_v1_dense", "seed_oss"), _EIGHT_WIDE),
+    **dict.fromkeys(("cohere2", "exaone4", "olmo3"), _SLIDING),
+    **dict.fromkeys(("ernie", "bert-generation", "jina_embeddings_v3"), _ENCODER),
+    **dict.fromkeys(("camembert", "roberta-prelayernorm"), _OFFSET),
+    **dict.fromkeys(("albert", "electra"), _NARROW_TABLE),
+    "distilbert": {
+        "dim": WIDTH,
+        "hidden_dim": 48,
+        "n_layers": 2,
+        "n_heads": 4,
+        "max_position_embeddings": LONGEST,
+        "pad_token_id": 0,
+    },
+    "eurobert": {**_DECODER, **_ENDS},
     "llama": _DECODER,
     "qwen2": _DECODER,
     "qwen3": {**_DECODER, "head_dim": 8},
