@@ -58,7 +58,8 @@ def test_flat_layers_are_traced_as_products_of_token_states(
             np.testing.assert_allclose(session.run(batch), encoder.run(batch), atol=5e-6)
     kinds = Counter(node.op_type for node in plain_graph(tmp_path / "model.onnx").graph)
     assert "Gemm" not in kinds
-    assert kinds["MatMul"] == 2 * ((4 if family == "gpt2" else 6) + 2)
+    assert kinds["MatMul"] == 2 * (4 if family == "gpt2" else 6)
+    assert kinds["GroupQueryAttention"] == 2
 
 
 @pytest.mark.parametrize("family", FLAT)
