@@ -71,17 +71,17 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
     alone = _alone(subject)
     target = subject.reference.vectors
     conditions = _padded(subject)
-    single = _compare(subject, "one by one", alone, target, _explain(subject, alone))
-    checks = [*known, single]
+    checks = [*known, _compare(subject, "one by one", alone, target, _explain(subject, alone))]
     for name, (rows, vectors) in conditions.items():
         finding = f"{name} changes vectors: the graph reads columns where it should read the mask"
         check = _compare(subject, name, vectors, target[rows], finding)
-        checks.append(_blamed_on_neighbours(check, subject, single))
+        checks.append(_blamed_on_neighbours(check, subject, cosines_of(vectors, alone[rows])))
     invariance = np.concatenate([cosines_of(v, alone[rows]) for rows, v in conditions.values()])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
     told = "a text sees its neighbours"
-    checks.append(least(subject.precision, "batch invariance", invariance, told))
+    check = least(subject.precision, "batch invariance", invariance, told)
+    checks.append(_blamed_on_neighbours(check, subject, invariance))
     checks.append(_magnitude(subject, everything, expected))
     broken = int((~np.isfinite(everything).all(axis=1)).sum())
     checks.append(
@@ -173,8 +173,7 @@ def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding
     """Return the check that cosines to what is right are not below a precision's gates."""
     if precision in _ROUNDED:
         finding = f"rounding to {precision} loses too much on this model"
-    least_worst, least_mean = precision.gates
-    passed = bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
+    passed = _within(precision, cosines)
     return Check(
         name=name,
         cases=len(cosines),
@@ -184,9 +183,10 @@ def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding
     )
 
 
-def _blamed_on_neighbours(check: Check, subject: Subject, single: Check) -> Check:
-    """Say what is wrong where integers are near enough alone, and not in a batch."""
-    if check.passed or not single.passed or subject.precision is not Precision.INT8:
+def _blamed_on_neighbours(check: Check, subject: Subject, to_alone: NDArray[np.float64]) -> Check:
+    """Say what is wrong where integers give a text another vector in a batch than alone."""
+    moved = not _within(subject.precision, to_alone)
+    if check.passed or not moved or subject.precision is not Precision.INT8:
         return check
     finding = (
         f"worst cosine {check.worst_cosine:.6f}: texts of a batch share one scale for their "
@@ -194,6 +194,12 @@ def _blamed_on_neighbours(check: Check, subject: Subject, single: Check) -> Chec
         "`decant convert` makes int8 without that"
     )
     return replace(check, finding=finding)
+
+
+def _within(precision: Precision, cosines: NDArray[np.float64]) -> bool:
+    """Tell whether cosines to what is right are not below a precision's gates."""
+    least_worst, least_mean = precision.gates
+    return bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
 
 
 def _magnitude(

@@ -152,6 +152,20 @@ def test_each_kind_of_damage_has_its_check(
     assert name in entry.failures
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_neighbours_are_blamed_for_integers_only_where_they_change_a_vector(
+    subject: Subject, alone: bool
+) -> None:
+    def moved(_: TokenBatch, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        aside = np.eye(1, found.shape[1], dtype=np.float32)
+        return np.asarray(found + 0.3 * aside * (alone or len(found) > 1), np.float32)
+
+    entry = certify(replace(altered(subject, moved), precision=Precision.INT8), GRAPH)
+    assert ("share one scale" in entry.failures) is not alone
+    assert ("rounding to int8 loses too much" in entry.failures) is alone
+    assert ("one by one" in failed(entry)) is alone
+
+
 def test_vectors_that_are_all_zero_do_not_pass(subject: Subject) -> None:
     entry = certify(altered(subject, lambda batch, found: np.zeros_like(found)), GRAPH)
     assert entry.worst_cosine == -1.0
