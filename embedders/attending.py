@@ -15,8 +15,8 @@ from .model_files import Object, part, settings
 _BIDIRECTIONAL_TYPES = {
     "albert", "bert", "bidir_mistral", "camembert", "data2vec-text", "deberta", "deberta-v2",
     "distilbert", "electra", "ernie", "eurobert", "jina_embeddings_v3", "modernbert", "mpnet",
-    "mt5", "nomic_bert", "roberta", "roberta-prelayernorm", "roformer", "t5", "umt5",
-    "xlm-roberta", "xlm-roberta-xl",
+    "mt5", "nomic_bert", "roberta", "roberta-prelayernorm", "roformer", "t5", "t5gemma",
+    "umt5", "xlm-roberta", "xlm-roberta-xl",
 }  # fmt: skip
 _CAUSAL_TYPES = {
     "arcee", "bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2",

@@ -1,6 +1,6 @@
 """Load the Transformers model of a folder, in float32 and without remote code.
 
-Of an encoder with a decoder (T5: sentence-t5, GTR) the encoder is taken.
+Of an encoder with a decoder (T5: sentence-t5, GTR; T5Gemma) the encoder is taken.
 NV-Embed's folders name their own classes; what these hold is a plain Mistral beside a latent
 attention, and it is loaded as such.
 """
@@ -22,8 +22,13 @@ from transformers import (
     MistralConfig,
     PretrainedConfig,
     PreTrainedModel,
+    T5GemmaConfig,
+    T5GemmaEncoderModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+)
 
 from . import jsonio
 from .attention import apply_attention
@@ -33,7 +38,6 @@ from .kinds import Attention
 _Loader: TypeAlias = type[
     AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM | AutoModelForTextEncoding
 ]
-_MASKED = MODEL_FOR_MASKED_LM_MAPPING
 
 
 def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
@@ -48,9 +52,22 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
     """
 
     def kind(config: PretrainedConfig) -> _Loader:
-        return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+        if isinstance(config, T5GemmaConfig):
+            config.is_encoder_decoder = False  # its encoder's class wants that said
+            return AutoModelForTextEncoding
+        if not config.is_encoder_decoder:
+            return AutoModel
+        if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
+            raise RecipeError(
+                f"{folder} holds a {config.model_type} model, an encoder with a decoder, of which "
+                "Transformers has no class for the encoder alone; T5's kin have one"
+            )
+        return AutoModelForTextEncoding
 
-    return _load(folder, attention, kind)
+    model = _load(folder, attention, kind)
+    if isinstance(model, T5GemmaEncoderModel):
+        return cast("PreTrainedModel", model.encoder)  # whose configuration is not the whole's
+    return model
 
 
 def load_language_model(
@@ -71,7 +88,8 @@ def load_language_model(
     """
 
     def kind(config: PretrainedConfig) -> _Loader:
-        masked = attention is Attention.BIDIRECTIONAL and type(config) in _MASKED
+        known = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+        masked = known and attention is Attention.BIDIRECTIONAL
         return AutoModelForMaskedLM if masked else AutoModelForCausalLM
 
     whole = _load(folder, attention, kind)

@@ -65,7 +65,7 @@ def test_an_nv_embed_folder_without_the_model_inside_is_refused(tmp_path: Path) 
         TorchEncoder.from_pretrained(folder, choices=said)
 
 
-@pytest.mark.parametrize("family", ["t5", "umt5"])
+@pytest.mark.parametrize("family", ["t5", "umt5", "t5gemma"])
 def test_the_encoder_of_an_encoder_with_a_decoder_is_taken(tmp_path: Path, family: str) -> None:
     folder = save_sentence_transformer(tmp_path, family)
     save_tokenizer_settings(folder)
@@ -75,6 +75,12 @@ def test_the_encoder_of_an_encoder_with_a_decoder_is_taken(tmp_path: Path, famil
     with TorchEncoder.from_pretrained(folder) as encoder:
         assert encoder.recipe.attention is Attention.BIDIRECTIONAL
         assert alike(encoder.encode(texts, role=Role.PASSAGE).dense, expected)
+
+
+def test_an_encoder_without_a_class_of_its_own_is_refused(tmp_path: Path) -> None:
+    said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
+    with pytest.raises(RecipeError, match="no class for the encoder alone"):
+        TorchEncoder.from_pretrained(save_model(tmp_path, "bart"), choices=said)
 
 
 def test_a_model_that_does_not_run_on_text_is_refused(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ from models import DECODERS, ENCODERS, save_model
 CPU = ["CPUExecutionProvider"]
 QUICK = ("qwen3", "bert")
 # Products behind the attention of a layer: output, gate, up, down.
-GATED = {"llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "nomic_bert", "umt5"}
+GATED = {
+    "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "nomic_bert", "umt5", "t5gemma",
+}  # fmt: skip
 
 
 def products(family: str) -> int:

@@ -10,7 +10,7 @@ DECODERS = (
 )  # fmt: skip
 ENCODERS = (
     "bert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic_bert", "deberta", "deberta-v2",
-    "t5", "umt5",
+    "t5", "umt5", "t5gemma",
 )  # fmt: skip
 WINDOW = 6
 
@@ -57,6 +57,9 @@ _DISENTANGLED: dict[str, object] = {
     "position_biased_input": False,
     "type_vocab_size": 0,
 }
+# Low caps, so that they bend the scores of weights this small.
+_CAPPED: dict[str, object] = {**_GEMMA, "attn_logit_softcapping": 2.0}
+_HALF: dict[str, object] = {**_CAPPED, "vocab_size": 300}  # more than the tokenizer has
 FAMILIES: dict[str, dict[str, object]] = {
     "bert": _ENCODER,
     **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "xlm-roberta-xl", "ibert"), _OFFSET),
@@ -94,6 +97,14 @@ FAMILIES: dict[str, dict[str, object]] = {
         "share_att_key": True,
     },
     **dict.fromkeys(("t5", "umt5"), _ENCODER_DECODER),
+    "t5gemma": {"encoder": _HALF, "decoder": _HALF, "pad_token_id": 0},
+    "bart": {
+        "d_model": WIDTH,
+        **dict.fromkeys(("encoder_layers", "decoder_layers"), 1),
+        **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 48),
+        **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+        "max_position_embeddings": LONGEST,
+    },
     **dict.fromkeys(_AS_LLAMA, _DECODER),
     **dict.fromkeys(("gemma", "glm", "glm4", "hunyuan_v1_dense", "seed_oss"), _EIGHT_WIDE),
     **dict.fromkeys(("cohere2", "exaone4", "olmo3"), _SLIDING),
@@ -113,8 +124,7 @@ FAMILIES: dict[str, dict[str, object]] = {
     "qwen2": _DECODER,
     "qwen3": {**_DECODER, "head_dim": 8},
     "mistral": {**_DECODER, "sliding_window": WINDOW},
-    # Low caps, so that they bend the scores of weights this small.
-    "gemma2": {**_GEMMA, "attn_logit_softcapping": 2.0},
+    "gemma2": _CAPPED,
     "gemma3_text": _GEMMA,
     "embeddinggemma": {**_GEMMA, "use_bidirectional_attention": True},
     "phi3": {**_DECODER, **_ENDS},
