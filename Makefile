@@ -11,7 +11,7 @@ DEV = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-slow test-live test-mteb test-foreign test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -42,6 +42,11 @@ test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, wi
 test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal what optimum-onnx and others made; let them read bundles
 	DECANT_FOREIGN_PYTHON=$(CURDIR)/.venv-foreign/bin/python \
 		$(BIN)/pytest tests/export/test_foreign_tools.py tests/export/test_interop.py $(PYTEST_FLAGS)
+
+# Old versions warn of each other, so warnings are no errors here.
+test-lowest: .venv-lowest/.installed  ## run the tests on the oldest versions that pyproject.toml allows
+	.venv-lowest/bin/pytest -n auto --dist loadfile --no-loadscope-reorder -o filterwarnings= \
+		-m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
 test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
@@ -76,6 +81,11 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 # What stands after "installed-" are extras of pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[$*]'
+	@touch $@
+
+.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
+	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.made
+	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints-lowest.txt -e '.[cpu,docs,test]'
 	@touch $@
 
 .venv-foreign/.installed: tests/foreign/requirements.txt

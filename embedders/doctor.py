@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from .errors import MissingExtra
 from .finding import Diagnosis, Finding, good, note, problem
@@ -40,7 +41,7 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     Args:
         bundle: A bundle's folder; each of its graphs runs once on every provider that opens.
     """
-    found = [_system(), *_runtimes()]
+    found = [_system(), *_base(), *_runtimes()]
     broken = _broken_runtime()
     if broken is not None:
         found.append(broken)
@@ -58,11 +59,22 @@ def _system() -> Finding:
     return good("system", "python", f"{machine}, {cores} cores; {packages}")
 
 
+def _base() -> Iterator[Finding]:
+    """Name what everything needs and is installed in a version that does not go with it."""
+    for requirement in _requirements():
+        if unfit := _unfit(requirement):
+            yield problem("system", requirement.name, unfit, f"pip install '{requirement}'")
+
+
 def _runtimes() -> Iterator[Finding]:
     """Say which distributions of ONNX Runtime there are; one is right."""
     present = [name for name in _RUNTIMES if _version(name) is not None]
+    ours = {one.name: one for extra in ("cpu", "gpu") for one in _requirements(extra)}
     for name in present:
-        yield good("runtime", name, str(_version(name)))
+        if name in ours and (unfit := _unfit(ours[name])):
+            yield problem("runtime", name, unfit, f"pip install '{ours[name]}'")
+        else:
+            yield good("runtime", name, str(_version(name)))
     if len(present) > 1:
         extra = "gpu" if "onnxruntime-gpu" in present else "cpu"
         yield problem(
@@ -106,22 +118,37 @@ def _stores() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     """Say which optional parts are complete, by what our own metadata says they need."""
     for extra in _EXTRAS:
-        versions = {name: _version(name) for name in _requirements(extra)}
-        absent = [name for name, found in versions.items() if found is None]
-        if absent:
-            detail = f"not installed (no {', '.join(absent)})"
-            yield note("extra", extra, detail, f"pip install 'decant[{extra}]'")
+        needed = [*_requirements(extra)]
+        versions = {one.name: _version(one.name) for one in needed}
+        advice = f"pip install 'decant[{extra}]'"
+        if absent := [name for name, found in versions.items() if found is None]:
+            yield note("extra", extra, f"not installed (no {', '.join(absent)})", advice)
+        elif wrong := [unfit for one in needed if (unfit := _unfit(one))]:
+            yield note("extra", extra, "; ".join(wrong), advice)
         else:
             shown = ", ".join(f"{name} {found}" for name, found in versions.items())
             yield good("extra", extra, shown)
 
 
-def _requirements(extra: str) -> Iterator[str]:
+def _requirements(extra: str | None = None) -> Iterator[Requirement]:
+    """Yield what our metadata say an extra needs beside the base, or what the base needs."""
     for line in requires("decant") or ():
-        name, _, marker = line.partition(";")
-        found = re.match(r"[\w.-]+", name)
-        if found and re.search(rf"extra == ['\"]{extra}['\"]", marker):
-            yield found[0]
+        requirement = Requirement(line)
+        marker, requirement.marker = requirement.marker, None
+        if marker is None:
+            wanted = extra is None
+        else:
+            wanted = extra is not None and marker.evaluate({"extra": extra})
+        if wanted:
+            yield requirement
+
+
+def _unfit(requirement: Requirement) -> str:
+    """Say of what is installed in a version that does not do; empty if it does, or is absent."""
+    found = _version(requirement.name)
+    if found is None or requirement.specifier.contains(found, prereleases=True):
+        return ""
+    return f"{requirement.name} is {found}, which decant is not made for: it takes {requirement}"
 
 
 def _version(distribution: str) -> str | None:

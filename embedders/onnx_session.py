@@ -183,8 +183,8 @@ def _open(
     # Where CUDA does not load, the package prints a banner; what matters is raised below.
     with contextlib.redirect_stdout(io.StringIO()):
         if provider in _CUDA_FAMILY:
-            # Finds the CUDA libraries of the nvidia-* wheels or of torch; absent before 1.21.
-            getattr(onnxruntime, "preload_dlls", lambda: None)()
+            # Finds the CUDA libraries of the nvidia-* wheels or of torch.
+            onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(
                 str(path),
@@ -194,7 +194,10 @@ def _open(
             )
         except Exception as error:  # its errors share no base of their own
             reason = str(error).strip().partition("\n")[0]
-            raise ProviderError(f"{provider} does not open {path}: {reason}") from error
+            version = onnxruntime.__version__
+            raise ProviderError(
+                f"{provider} does not open {path} (onnxruntime {version}): {reason}"
+            ) from error
     running = session.get_providers()
     if running[0] != provider:
         raise ProviderError(

@@ -50,6 +50,9 @@ def to_record(node: BaseNode) -> Record:
     if _REST in node.metadata:
         raise ValueError(f"node {node.node_id!r} has the metadata key {_REST!r}, which is ours")
     rest = node.model_dump(mode="json", exclude=_ELSEWHERE, exclude_defaults=True)
+    if isinstance(node, IndexNode) and node.obj is not None:
+        # Older versions of llama-index-core dump the inner node as a text that reads as no node.
+        rest["obj"] = node.to_dict()["obj"]
     if isinstance(node, Node):
         _refuse_bytes(node)
         if node.text_resource is not None:

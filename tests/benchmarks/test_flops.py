@@ -76,7 +76,13 @@ def test_operations_are_those_that_torch_counts(family: Family, seeded: Path) ->
     everything = Arithmetic(
         weights=found.weights, layers=found.layers, width=found.width, causal=False
     )
-    assert everything.operations([length] * rows) == counter.get_total_flops()
+    # Older versions of Transformers make the angles of positions by a product.
+    angles = sum(
+        sum(counts.values())
+        for module, counts in counter.get_flop_counts().items()
+        if module.endswith("rotary_emb")
+    )
+    assert everything.operations([length] * rows) == counter.get_total_flops() - angles
     assert found.causal is (family is Family.QWEN3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -134,11 +135,32 @@ def test_an_incomplete_extra_is_a_note_with_the_pip_line(
 ) -> None:
     from decant.embedders import doctor
 
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else "1.0")
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else "99")
     (found,) = [item for item in doctor._extras() if item.name == "export"]
     assert found.health is Health.NOTE
     assert found.detail == "not installed (no torch)"
     assert found.advice == "pip install 'decant[export]'"
+
+
+@pytest.mark.parametrize(
+    ("name", "finding", "health", "advice"),
+    [
+        ("numpy", "numpy", Health.PROBLEM, r"pip install 'numpy>=.+'"),
+        ("onnxruntime", "onnxruntime", Health.PROBLEM, r"pip install 'onnxruntime>=.+'"),
+        ("transformers", "export", Health.NOTE, r"pip install 'decant\[export\]'"),
+    ],
+)
+def test_what_is_too_old_is_named_with_the_pip_line(
+    name: str, finding: str, health: Health, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from decant.embedders import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda other: "0.9" if other == name else "99")
+    looked = (*doctor._base(), *doctor._runtimes(), *doctor._extras())
+    (found,) = [item for item in looked if item.name == finding and item.topic != "store"]
+    assert found.health is health
+    assert f"{name} is 0.9" in found.detail
+    assert re.fullmatch(advice, found.advice)
 
 
 def test_a_missing_library_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentence_transformers
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -248,6 +249,10 @@ def test_what_sentence_transformers_does_with_vectors_still_works(first: Case) -
     assert list(only) == ["sentence_embedding"]
 
 
+@pytest.mark.skipif(
+    sentence_transformers.__version__.startswith(("6.0.", "6.1.")),
+    reason="sentence-transformers moves models on every call, which the meta device does not allow",
+)
 def test_tensors_are_where_the_model_was_put(first: Case) -> None:
     model = SentenceTransformer(str(first.bundle), trust_remote_code=True, device="meta")
     assert model.encode(TEXTS, convert_to_tensor=True).device.type == "meta"
