@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS = constraints.txt
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 
@@ -44,7 +45,9 @@ test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal wha
 		$(BIN)/pytest tests/export/test_foreign_tools.py tests/export/test_interop.py $(PYTEST_FLAGS)
 
 # Old versions warn of each other, so warnings are no errors here.
-test-lowest: .venv-lowest/.installed  ## run the tests on the oldest versions that pyproject.toml allows
+test-lowest:  ## run the tests on the oldest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt \
+		.venv-lowest/.installed-cpu,docs,test
 	.venv-lowest/bin/pytest -n auto --dist loadfile --no-loadscope-reorder -o filterwarnings= \
 		-m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
@@ -79,13 +82,8 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
 
 # What stands after "installed-" are extras of pyproject.toml.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[$*]'
-	@touch $@
-
-.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
-	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.made
-	.venv-lowest/bin/python -m pip install $(PIP_FLAGS) -c constraints-lowest.txt -e '.[cpu,docs,test]'
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
 	@touch $@
 
 .venv-foreign/.installed: tests/foreign/requirements.txt

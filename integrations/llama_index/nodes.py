@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llama_index.core.bridge.pydantic import TypeAdapter
 from llama_index.core.schema import (
     BaseNode,
     Document,
@@ -28,6 +29,7 @@ from decant.embedders import StoreError
 from ..qdrant import Passage, Record
 
 _REST = "_node"
+_JSON = TypeAdapter(object)
 _CLASSES: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, Document)
 }
@@ -52,7 +54,7 @@ def to_record(node: BaseNode) -> Record:
     rest = node.model_dump(mode="json", exclude=_ELSEWHERE, exclude_defaults=True)
     if isinstance(node, IndexNode) and node.obj is not None:
         # Older versions of llama-index-core dump the inner node as a text that reads as no node.
-        rest["obj"] = node.to_dict()["obj"]
+        rest["obj"] = _JSON.dump_python(node.to_dict()["obj"], mode="json")
     if isinstance(node, Node):
         _refuse_bytes(node)
         if node.text_resource is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from llama_index.core.schema import (
     BaseNode,
@@ -65,6 +67,16 @@ def test_a_node_comes_back_as_it_went_in(collection: Collection, node: BaseNode)
     assert node.to_dict() == before
     assert back.hash == node.hash
     assert back.ref_doc_id == node.ref_doc_id
+
+
+def test_dates_of_an_inner_node_are_kept_as_text(collection: Collection) -> None:
+    store = DecantVectorStore(collection)
+    inner = TextNode(text="inner", id_="inner", metadata={"when": date(2026, 1, 2)})
+    store.add([IndexNode(text="holds a node", index_id="inside", obj=inner, id_="outer")])
+    (back,) = store.get_nodes(["outer"])
+    assert isinstance(back, IndexNode)
+    assert isinstance(back.obj, TextNode)
+    assert (back.obj.text, back.obj.metadata) == ("inner", {"when": "2026-01-02"})
 
 
 def test_text_metadata_and_source_can_be_read_by_anything(collection: Collection) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from repository import ROOT
+from repository import EXTRAS, PROJECT, ROOT
 
 # What only developers install, in versions that nobody else has to have.
 DEVELOPMENT = {"dev", "mteb", "peers", "quickstart", "test"}
@@ -18,9 +17,8 @@ NEWER = {"tokenizers"}
 
 def requirements() -> Iterator[Requirement]:
     """Yield what users may install, but for the runtime of GPUs and our own extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    listed = [extras[name] for name in {*extras} - DEVELOPMENT - {"gpu"}]
+    project = PROJECT["project"]
+    listed = [project["optional-dependencies"][name] for name in EXTRAS - DEVELOPMENT - {"gpu"}]
     for line in (*project["dependencies"], *(line for lines in listed for line in lines)):
         requirement = Requirement(line)
         if requirement.name != "decant":
@@ -44,7 +42,6 @@ def test_every_lower_bound_is_the_version_that_is_tested() -> None:
 
 
 def test_both_runtimes_have_one_lower_bound() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
+    extras = PROJECT["project"]["optional-dependencies"]
     (cpu,), (gpu,) = (map(Requirement, extras[name]) for name in ("cpu", "gpu"))
     assert cpu.specifier == gpu.specifier
