@@ -1,4 +1,8 @@
-"""Store records as they are: embed their texts, once each, and write them in batches."""
+"""Store records as they are: embed their texts, once each, and write them in batches.
+
+A blank text, which holds nothing but white space, is stored without a vector: an empty file or an
+empty page must not end a whole run, and must not be found by every search either.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,7 @@ def add(
         given = given_rows(target, vectors, [f"record {identity!r}" for identity in ids])
     last = {identity: index for index, identity in enumerate(ids)}
     for part in slices(list(last.values()), _BATCH):
+        rows: list[Row | None]
         if given is None:
             rows = _embed(target, [records[index].text for index in part])
         else:
@@ -49,12 +54,14 @@ def add(
     return ids
 
 
-def _embed(target: Target, texts: Sequence[str]) -> list[Row]:
-    unique = list(dict.fromkeys(texts))
+def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
+    unique = [text for text in dict.fromkeys(texts) if text.strip()]
+    if not unique:
+        return [None] * len(texts)
     vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)
     rows = made_rows(target, vectors, [f"the text {text[:40]!r}" for text in unique])
     row = dict(zip(unique, rows, strict=True))
-    return [row[text] for text in texts]
+    return [row.get(text) for text in texts]
 
 
 def _make_way(target: Target, ids: Sequence[str], remover: Remover) -> None:

@@ -165,7 +165,8 @@ class Collection(AsyncMethods):
             vectors: What the encoder gave, or dense ones alone: float32, shape
                 ``(len(records), D)``. That the encoder gives them is not checked. Without sparse
                 vectors a record is not found by a SPARSE search, and by a HYBRID one only through
-                the dense ranking. By default texts are embedded.
+                the dense ranking. By default texts are embedded, and a blank text has no vector
+                (:class:`Record`).
 
         Raises:
             StoreError: A vector is not finite or not of the collection's width, or sparse ones

@@ -22,13 +22,15 @@ class Record:
     """One text to store as it is, without chunking.
 
     Args:
-        text: Not empty; what lies beyond the encoder's room is stored, but not embedded.
+        text: What lies beyond the encoder's room is stored, but not embedded. A blank one, which
+            holds nothing but white space, has no vector unless one is given: the record is found
+            by id and by filters, is counted and deleted, and comes in no search.
         id: Any string; the record of the same id is replaced. None draws a new one.
         metadata: JSON values, to filter by and to get back.
         source: Where it comes from, for people and for filters.
 
     Raises:
-        TextError: ``text`` is empty, or a string is not valid Unicode.
+        TextError: A string is not valid Unicode, or the id is empty.
         StoreError: ``metadata`` holds something else than JSON.
     """
 
@@ -41,8 +43,6 @@ class Record:
         owner = "a record" if self.id is None else f"record {self.id!r}"
         check_text(self.text, owner=f"the text of {owner}")
         check_text(self.source, owner=f"the source of {owner}")
-        if not self.text:
-            raise TextError(f"the text of {owner} is empty; an empty text has no vector")
         if self.id is not None:
             check_text(self.id, owner="the id of a record")
             if not self.id:
@@ -50,8 +50,8 @@ class Record:
         object.__setattr__(self, "metadata", checked_metadata(self.metadata, owner=owner))
 
 
-def record_point(record: Record, identity: str, row: Row) -> Point:
-    """Return the record as it is stored under ``identity``."""
+def record_point(record: Record, identity: str, row: Row | None) -> Point:
+    """Return the record as it is stored under ``identity``; None as ``row`` is without vectors."""
     payload: Payload = {
         "kind": Kind.RECORD.value,
         "id": identity,
@@ -63,7 +63,8 @@ def record_point(record: Record, identity: str, row: Row) -> Point:
         "text_sha256": sha256(record.text),
         "metadata": dict(record.metadata),
     }
-    return row.on(Point(id=record_id(identity), payload=payload))
+    point = Point(id=record_id(identity), payload=payload)
+    return point if row is None else row.on(point)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,8 @@ class Passage:
         root: The folder or set that the document belongs to; None without.
         start: Where in the document it starts, in characters; 0 for records.
         metadata: The record's or the document's.
-        vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked for.
+        vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked
+            for, and for a record whose text is blank.
     """
 
     id: str

@@ -45,7 +45,11 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
     for row, point_id in enumerate(wanted):
         states = found.get(point_id)
         if states is None:
-            reason = "has no states: its vector was given" if point_id in found else "is not there"
+            reason = (
+                "has no states: its vector was given, or its text is blank"
+                if point_id in found
+                else "is not there"
+            )
             raise StoreError(f"passage {ids[row]!r} of the collection {target.name!r} {reason}")
         rows[row] = states
     return rows

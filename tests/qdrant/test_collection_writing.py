@@ -108,7 +108,6 @@ class TestAdding:
     @pytest.mark.parametrize(
         ("fields", "error"),
         [
-            ({"text": ""}, TextError),
             ({"text": "\ud800"}, TextError),
             ({"text": None}, TextError),
             ({"id": ""}, TextError),

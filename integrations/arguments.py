@@ -1,0 +1,25 @@
+"""Refuse arguments that a framework's classes would take for something else, or drop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def refuse_unknown(kwargs: Mapping[str, object], call: str) -> None:
+    """Refuse keyword arguments that a call does not have.
+
+    Raises:
+        TypeError: There are some; the message names them.
+    """
+    if kwargs:
+        raise TypeError(f"{call} does not know {', '.join(kwargs)}")
+
+
+def check_ids(ids: object, call: str) -> None:
+    """Refuse one string where several ids are wanted: its letters would be taken for ids.
+
+    Raises:
+        TypeError: ``ids`` is a string.
+    """
+    if isinstance(ids, str):
+        raise TypeError(f"{call} takes a list of ids, got the string {ids!r}; write [{ids!r}]")
