@@ -1,6 +1,7 @@
 """What LangChain passes around, as a collection has it, and back: texts, documents, filters.
 
-Metadata go in and come out exactly as they are. A ``source`` in them is also the record's source.
+Metadata go in and come out exactly as they are. A ``source`` in them is also the record's source,
+and a passage whose metadata have none is shown with its own, by which it is filtered, too.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.documents import Document
 
-from decant.embedders import Encoder
+from decant.embedders import Encoder, StoreError, TextError
 
-from ..qdrant import All, Collection, Equals, Passage, Record, Store
+from ..qdrant import All, Collection, Field, Passage, Record, Store
+from ..shown import ShownField, ShownMetadata, with_source
 
 if TYPE_CHECKING:
     from ..qdrant.conditions import Where
 
 Filter: TypeAlias = "Where | Mapping[str, str | int | float | bool]"
-"""A condition, a ``models.Filter``, or metadata entries that must all be equal to these."""
+"""A condition, a ``models.Filter``, or entries as documents show them, all to be equal to these.
+
+Of an entry that is a list, one item is equal. A key with dots is the entry of that name, or leads
+into nested ones. A mapping without entries is no filter.
+"""
+
+_SHOWN = ShownMetadata(fields={"source": ShownField(field=Field.SOURCE)})
 
 
 def to_records(
@@ -29,42 +37,52 @@ def to_records(
     """Return one record per text.
 
     Raises:
-        TypeError: ``texts`` is one string.
+        TypeError: ``texts`` or ``ids`` is one string.
         ValueError: There are not as many metadatas or ids as texts.
-        TextError: A text is empty.
-        StoreError: Metadata are not JSON.
+        TextError: A text is not valid Unicode; the message holds its index and its source.
+        StoreError: Metadata are not JSON; likewise, with the key.
     """
-    if isinstance(texts, str):
-        raise TypeError("expected several texts, got one string; write [text]")
+    for name, given in (("texts", texts), ("ids", ids)):
+        if isinstance(given, str):
+            raise TypeError(f"{name} takes several, got one string; write [{given!r}]")
     held = list(texts)
-    for what, given in (("metadatas", metadatas), ("ids", ids)):
-        if given is not None and len(given) != len(held):
-            raise ValueError(f"got {len(held)} texts and {len(given)} {what}; give one for each")
+    for what, several in (("metadatas", metadatas), ("ids", ids)):
+        if several is not None and len(several) != len(held):
+            raise ValueError(f"got {len(held)} texts and {len(several)} {what}; give one for each")
+    rows = zip(held, metadatas or [{}] * len(held), ids or [None] * len(held), strict=True)
     return [
-        Record(id=identity, text=text, metadata=metadata, source=_source(metadata))
-        for text, metadata, identity in zip(
-            held, metadatas or [{}] * len(held), ids or [None] * len(held), strict=True
-        )
+        _record(index, text, metadata, identity)
+        for index, (text, metadata, identity) in enumerate(rows)
     ]
+
+
+def _record(index: int, text: str, metadata: Mapping[str, Any], identity: str | None) -> Record:
+    source = metadata.get("source")
+    known = source if isinstance(source, str) else ""
+    try:
+        return Record(id=identity, text=text, metadata=metadata, source=known)
+    except (StoreError, TextError) as error:
+        origin = f" of source {known!r}" if known else ""
+        raise type(error)(f"text {index}{origin}: {error}") from error
 
 
 def to_document(passage: Passage) -> Document:
     """Return a stored passage as LangChain has it."""
-    metadata: dict[str, Any] = dict(passage.metadata)
-    if passage.source:  # a chunk of Collection.index keeps its source beside its metadata
-        metadata.setdefault("source", passage.source)
+    metadata = with_source(passage, passage.metadata)
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
 def to_condition(wanted: Filter | None) -> Where | None:
-    """Return a filter in the collection's form.
+    """Return a filter in the collection's form; None where it states nothing.
 
     Raises:
-        StoreError: A mapping is empty, or a value cannot be compared.
+        StoreError: A value cannot be compared, or a key leads into a list.
     """
     if not isinstance(wanted, Mapping):
         return wanted
-    return All([Equals(key, value) for key, value in wanted.items()])
+    if not wanted:
+        return None
+    return All([_SHOWN.any_of(key, [value]) for key, value in wanted.items()])
 
 
 def to_collection(
@@ -86,8 +104,3 @@ def to_collection(
             "from connect(), or collection= as a Collection"
         )
     return Collection.open_or_create(store, collection, encoder)
-
-
-def _source(metadata: Mapping[str, Any]) -> str:
-    source = metadata.get("source")
-    return source if isinstance(source, str) else ""

@@ -7,6 +7,8 @@ thread (an encoder is safe to call from several).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +20,9 @@ from decant.embedders import Encoder, Role
 class DecantEmbeddings(Embeddings):
     """Embeddings as one recipe says.
 
+    A copy, deep or not, has the same encoder, which is safe to share. Pickled, those that opened a
+    bundle open it again.
+
     Args:
         encoder: What computes the vectors.
 
@@ -28,6 +33,7 @@ class DecantEmbeddings(Embeddings):
 
     def __init__(self, *, encoder: Encoder) -> None:
         self._encoder = encoder
+        self._opened: tuple[str, str] | None = None  # the bundle's folder and the provider
 
     @classmethod
     def from_bundle(
@@ -47,7 +53,32 @@ class DecantEmbeddings(Embeddings):
         """
         from decant.embedders import load  # here: it alone needs onnxruntime
 
-        return cls(encoder=load(path, provider=provider, precision=precision))
+        made = cls(encoder=load(path, provider=provider, precision=precision))
+        made._opened = (str(path), provider)
+        return made
+
+    def __copy__(self) -> Self:
+        """Return the embeddings themselves."""
+        return self
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
+        """Return the embeddings themselves."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what another process needs to open the bundle again, in the same precision.
+
+        Raises:
+            TypeError: There is no bundle; an encoder in memory cannot be sent.
+        """
+        if self._opened is None:
+            raise TypeError(
+                "DecantEmbeddings made from an encoder in memory cannot be pickled; make them with "
+                "DecantEmbeddings.from_bundle, which the other process can open"
+            )
+        path, provider = self._opened
+        precision = str(getattr(self._encoder, "precision", "auto"))
+        return partial(type(self).from_bundle, provider=provider, precision=precision), (path,)
 
     @property
     def encoder(self) -> Encoder:
@@ -58,7 +89,8 @@ class DecantEmbeddings(Embeddings):
         """Return one vector per text, in the order given.
 
         Raises:
-            TextError: A text is empty; the message holds its index.
+            TextError: A text is empty; the message holds its index. An empty text has no vector:
+                leave it out, or give it to a ``DecantVectorStore``, which stores it without.
         """
         rows: list[list[float]] = self._encoder.encode(texts, role=Role.PASSAGE).dense.tolist()
         return rows

@@ -11,23 +11,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
+from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
 from ..qdrant import All, Collection, Field, FieldIn, SearchMode, Store, connect
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
 
+# What a retriever hands to the searches; outside of search_kwargs LangChain drops it silently.
+_SEARCH = ("k", "filter", "offset", "mode", "fetch_k", "lambda_mult", "score_threshold")
+
 
 class DecantVectorStore(VectorStore):
     """A collection as LangChain's vector store.
 
-    Texts and queries are embedded by the collection's own encoder, each with its prompt.
+    Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
+    text, which holds nothing but white space, is stored without a vector: it is found by id,
+    deleted by id and filter, and comes in no search.
+
+    A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
+    have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
+    with dots is an entry of that name or leads into nested ones. An empty mapping is no filter.
+
+    A copy, deep or not, is the store itself, because its collection is open once; it cannot be
+    pickled.
 
     Args:
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
@@ -63,6 +76,25 @@ class DecantVectorStore(VectorStore):
         """The collection's encoder, as LangChain embeddings."""
         return DecantEmbeddings(encoder=self._collection.encoder)
 
+    def __copy__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a collection is open in one process.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a DecantVectorStore cannot be pickled, because its collection is open in this "
+            "process; open the collection where it is needed"
+        )
+
     @classmethod
     def from_texts(
         cls,
@@ -91,7 +123,7 @@ class DecantVectorStore(VectorStore):
             TypeError: ``embedding`` is of another class, or ``store`` is missing.
             CollectionMismatch: The collection belongs to another recipe.
         """
-        _refuse(kwargs, "from_texts")
+        refuse_unknown(kwargs, "from_texts")
         if not isinstance(embedding, DecantEmbeddings):
             raise TypeError(
                 f"a collection is tied to the recipe that fills it, which "
@@ -129,11 +161,12 @@ class DecantVectorStore(VectorStore):
             The ids, in the order of the texts.
 
         Raises:
-            TypeError: ``texts`` is one string.
+            TypeError: ``texts`` or ``ids`` is one string.
             ValueError: There are not as many metadatas or ids as texts.
-            TextError: A text is empty; the message holds its index.
+            TextError: A text is not valid Unicode; the message holds its index and its source.
+            StoreError: Metadata are not JSON; likewise, with the key.
         """
-        _refuse(kwargs, "add_texts")
+        refuse_unknown(kwargs, "add_texts")
         return self._collection.add(to_records(texts, metadatas, ids))
 
     def delete(
@@ -146,9 +179,11 @@ class DecantVectorStore(VectorStore):
         """Delete texts by id, by filter, or those that meet both; unknown ids are ignored.
 
         Raises:
-            ValueError: Neither is given: that never means everything.
+            TypeError: ``ids`` is one string.
+            ValueError: Neither is given, or only an empty filter: that never means everything.
         """
-        _refuse(kwargs, "delete")
+        refuse_unknown(kwargs, "delete")
+        check_ids(ids, "delete()")
         where = to_condition(filter)
         if where is not None and ids is not None:
             if ids:
@@ -159,14 +194,49 @@ class DecantVectorStore(VectorStore):
             self._collection.delete(ids)
         else:
             raise ValueError(
-                "delete() got neither ids nor a filter, which does not mean everything; to empty "
-                "the collection call collection.clear()"
+                f"delete() got neither ids nor a filter that states something (filter={filter!r}), "
+                "which does not mean everything; to empty the collection call collection.clear()"
             )
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents of these ids that exist, in the order of the ids."""
+        """Return the documents of these ids that exist, in the order of the ids.
+
+        Raises:
+            TypeError: ``ids`` is one string.
+        """
+        check_ids(ids, "get_by_ids()")
         return [to_document(hit) for hit in self._collection.get(ids)]
+
+    def as_retriever(self, **kwargs: object) -> VectorStoreRetriever:
+        """Return a retriever over this store.
+
+        Made as ``VectorStoreRetriever(vectorstore=...)`` it would drop unknown arguments silently,
+        which is LangChain's way; made here it does not.
+
+        Args:
+            **kwargs: The retriever's own, such as ``search_type``, ``search_kwargs`` and ``tags``.
+                What belongs to a search (``k``, ``filter``, ``offset``, ``mode``, ``fetch_k``,
+                ``lambda_mult``, ``score_threshold``) may stand here or in ``search_kwargs``.
+
+        Raises:
+            TypeError: An argument is unknown, or stands in both places.
+            ValueError: LangChain does not know the ``search_type``.
+        """
+        known = {*VectorStoreRetriever.model_fields, *_SEARCH} - {"vectorstore"}
+        refuse_unknown(
+            {name: value for name, value in kwargs.items() if name not in known}, "as_retriever()"
+        )
+        given = kwargs.pop("search_kwargs", None) or {}
+        if not isinstance(given, Mapping):
+            raise TypeError(f"search_kwargs is a mapping of names, got {given!r}")
+        search = {name: kwargs.pop(name) for name in _SEARCH if name in kwargs}
+        if twice := sorted(search.keys() & given.keys()):
+            raise TypeError(
+                f"as_retriever() got {', '.join(twice)} both as an argument and in search_kwargs; "
+                "give it once"
+            )
+        return super().as_retriever(search_kwargs={**given, **search}, **kwargs)
 
     def similarity_search(
         self,
@@ -193,7 +263,7 @@ class DecantVectorStore(VectorStore):
             TextError: The query is empty.
             StoreError: The mode needs sparse vectors and the collection has none.
         """
-        _refuse(kwargs, "a similarity search")
+        refuse_unknown(kwargs, "a similarity search")
         where = to_condition(filter)
         hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=mode)
         return [to_document(hit) for hit in hits]
@@ -211,7 +281,7 @@ class DecantVectorStore(VectorStore):
 
         It compares dense vectors alone, because relevance is made of cosines.
         """
-        _refuse(kwargs, "a similarity search")
+        refuse_unknown(kwargs, "a similarity search")
         where, dense = to_condition(filter), SearchMode.DENSE
         hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=dense)
         return [(to_document(hit), hit.score) for hit in hits]
@@ -230,7 +300,7 @@ class DecantVectorStore(VectorStore):
         Raises:
             StoreError: The vector has another width than the collection's, or is not finite.
         """
-        _refuse(kwargs, "a similarity search")
+        refuse_unknown(kwargs, "a similarity search")
         vector = np.asarray(embedding, np.float32)
         hits = self._collection.search_vector(
             vector, limit=k, offset=offset, where=to_condition(filter)
@@ -276,7 +346,7 @@ class DecantVectorStore(VectorStore):
         **kwargs: object,
     ) -> list[Document]:
         """Return ``k`` documents near a vector and unlike each other; see the form by query."""
-        _refuse(kwargs, "a search by maximal marginal relevance")
+        refuse_unknown(kwargs, "a search by maximal marginal relevance")
         vector = np.asarray(embedding, np.float32)
         hits = self._collection.search_vector(
             vector, limit=max(k, fetch_k), where=to_condition(filter), with_vectors=True
@@ -293,8 +363,3 @@ class DecantVectorStore(VectorStore):
 def _relevance(cosine: float) -> float:
     """Map -1..1 to LangChain's 0..1; rounding may bring a cosine just beyond its range."""
     return min(max((cosine + 1.0) / 2.0, 0.0), 1.0)
-
-
-def _refuse(kwargs: Mapping[str, object], what: str) -> None:
-    if kwargs:
-        raise TypeError(f"{what} does not know {', '.join(kwargs)}")

@@ -50,6 +50,15 @@ def test_another_process_opens_the_bundle_again(tiny_bundle: Path) -> None:
     assert again.get_query_embedding(TEXTS[1]) == embedding.get_query_embedding(TEXTS[1])
 
 
+def test_langchains_embeddings_open_the_bundle_again_in_another_process(tiny_bundle: Path) -> None:
+    embeddings = DecantEmbeddings.from_bundle(tiny_bundle, provider="cpu")
+    again = pickle.loads(pickle.dumps(embeddings))
+    assert again.encoder is not embeddings.encoder
+    assert again.encoder.precision == "fp32"
+    assert again.embed_query(TEXTS[1]) == embeddings.embed_query(TEXTS[1])
+    assert pickle.loads(pickle.dumps(again)).embed_query("a") == embeddings.embed_query("a")
+
+
 def test_a_bundle_that_was_replaced_is_refused(tiny_bundle: Path, encoder: OnnxEncoder) -> None:
     saved = DecantEmbedding.from_bundle(tiny_bundle, provider="cpu").to_dict()
     before = saved["recipe"].replace('"normalize": true', '"normalize": false')

@@ -66,7 +66,7 @@ def test_a_text_that_cannot_be_embedded_leaves_no_collection_and_no_lock(
 ) -> None:
     embeddings = DecantEmbeddings(encoder=encoder)
     with pytest.raises(TextError):
-        DecantVectorStore.from_texts(["oak", ""], embeddings, store=tmp_path / "index")
+        DecantVectorStore.from_texts(["oak", "\ud800"], embeddings, store=tmp_path / "index")
     with pytest.raises(StoreError, match="name"):
         DecantVectorStore.from_texts(
             ["oak"], embeddings, store=tmp_path / "index", collection="no / name"
