@@ -24,6 +24,10 @@ _LARGEST_BATCH = 2048
 class DecantEmbedding(BaseEmbedding):
     """Embeddings as one recipe says: text and query prompts differ where the recipe's do.
 
+    Among several texts, one that is blank (nothing but white space) has no vector, so its embedding
+    is an empty list; ``DecantVectorStore`` stores its node without a vector. A blank text asked for
+    alone is an error. A copy, deep or not, shares the encoder.
+
     Args:
         encoder: What computes the vectors. None opens ``bundle``.
         bundle: The folder of a bundle, saved with the fields.
@@ -122,6 +126,10 @@ class DecantEmbedding(BaseEmbedding):
                 "is new)"
             )
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy that shares the encoder."""
+        return self.__copy__()
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs to open the bundle again.
 
@@ -145,11 +153,15 @@ class DecantEmbedding(BaseEmbedding):
         return row
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
+        row: list[float] = self._encoder.encode([text], role=Role.PASSAGE).dense[0].tolist()
+        return row
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        rows: list[list[float]] = self._encoder.encode(texts, role=Role.PASSAGE).dense.tolist()
-        return rows
+        # An empty file or page must not end a whole pipeline, and LlamaIndex embeds whatever it
+        # reads. The word in the place of a blank text keeps the indices in messages right.
+        filled = ["blank" if _is_blank(text) else text for text in texts]
+        rows = self._encoder.encode(filled, role=Role.PASSAGE).dense.tolist()
+        return [[] if _is_blank(text) else row for text, row in zip(texts, rows, strict=True)]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
@@ -159,6 +171,10 @@ class DecantEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+
+def _is_blank(text: object) -> bool:
+    return isinstance(text, str) and not text.strip()
 
 
 def _opened(bundle: str | None, provider: str, precision: str) -> Encoder:

@@ -1,10 +1,16 @@
 """LlamaIndex metadata filters as conditions of ours.
 
-An operator that has no condition with the same meaning on every engine is an error; none is
-approximated.
+A key means what the nodes show (:class:`ShownMetadata`): an entry of that name, with dots also a
+nested one; ``source`` is also the source of a chunk of :meth:`Collection.index`; and
+``ref_doc_id``, ``doc_id`` and ``document_id``, by which LlamaIndex's stores are filtered, are also
+the id of the document that a node came from. ``!=`` and ``nin`` are the exact complements of ``==``
+and ``in``. An operator that has no condition with the same meaning on every engine is an error;
+none is approximated.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 from llama_index.core.vector_stores.types import (
     FilterCondition,
@@ -13,53 +19,100 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from ..qdrant import All, AnyOf, Condition, Either, Equals, Exists, Not, Range
+from ..qdrant import All, Condition, Either, Field, Not, Range
+from ..qdrant.conditions import Key
+from ..shown import NOTHING, ShownField, ShownMetadata
+from .nodes import NODE
 
 Value = str | int | float
+_Stated: TypeAlias = Condition | bool
+"""A condition, or True and False for what all nodes meet and what none does."""
+
+_DOCUMENT = ShownField(field=Field.SOURCE)
+_SHOWN = ShownMetadata(
+    fields={
+        "source": ShownField(field=Field.SOURCE, unless=NODE),
+        "ref_doc_id": _DOCUMENT,
+        "doc_id": _DOCUMENT,
+        "document_id": _DOCUMENT,
+    }
+)
 
 
 def to_condition(filters: MetadataFilters | None) -> Condition | None:
-    """Return the condition that ``filters`` state; None if they state nothing.
+    """Return the condition that ``filters`` state; None where every node meets them.
+
+    That is so without filters, and for ``nin []``; ``in []`` is met by none.
 
     Raises:
         ValueError: An operator has no counterpart, or its value is of the wrong kind.
+        StoreError: A key leads into a list.
     """
-    if filters is None:
-        return None
-    parts = [
+    match None if filters is None else _group(filters):
+        case None | True:
+            return None
+        case False:
+            return NOTHING
+        case condition:
+            return condition
+
+
+def _group(filters: MetadataFilters) -> _Stated | None:
+    """Return what a group states; None for an empty one, which LlamaIndex passes over."""
+    stated = [
         part
         for entry in filters.filters
-        if (part := to_condition(entry) if isinstance(entry, MetadataFilters) else _one(entry))
+        if (part := _group(entry) if isinstance(entry, MetadataFilters) else _one(entry))
         is not None
     ]
-    if not parts:
+    if not stated:
         return None
     match filters.condition:
         case FilterCondition.OR:
-            return Either(parts)
+            return _either(stated)
         case FilterCondition.NOT:
-            return Not(Either(parts))
+            return _not(_either(stated))
         case _:  # LlamaIndex reads a missing condition as AND
-            return All(parts)
+            return _all(stated)
 
 
-def _one(entry: MetadataFilter) -> Condition:
+def _either(stated: list[_Stated]) -> _Stated:
+    if any(part is True for part in stated):
+        return True
+    parts = [part for part in stated if not isinstance(part, bool)]
+    return Either(parts) if parts else False
+
+
+def _all(stated: list[_Stated]) -> _Stated:
+    if any(part is False for part in stated):
+        return False
+    parts = [part for part in stated if not isinstance(part, bool)]
+    return All(parts) if parts else True
+
+
+def _not(stated: _Stated) -> _Stated:
+    return not stated if isinstance(stated, bool) else Not(stated)
+
+
+def _one(entry: MetadataFilter) -> _Stated:
     key = entry.key
     match entry.operator:
         case FilterOperator.EQ | FilterOperator.CONTAINS:  # a list contains what one item equals
-            return Equals(key, _scalar(entry))
+            return _SHOWN.any_of(key, [_scalar(entry)])
         case FilterOperator.NE:
-            return Not(Equals(key, _scalar(entry)))
+            return Not(_SHOWN.any_of(key, [_scalar(entry)]))
         case FilterOperator.GT | FilterOperator.GTE | FilterOperator.LT | FilterOperator.LTE:
             return _range(entry)
         case FilterOperator.IN | FilterOperator.ANY:
-            return AnyOf(key, _list(entry))
+            return _any_of(entry)
         case FilterOperator.NIN:
-            return Not(AnyOf(key, _list(entry)))
+            return _not(_any_of(entry))
         case FilterOperator.ALL:
-            return All([Equals(key, value) for value in _list(entry)])
+            if not (values := _list(entry)):
+                raise _wrong(entry, "a list that is not empty")
+            return All([_SHOWN.any_of(key, [value]) for value in values])
         case FilterOperator.IS_EMPTY:
-            return Not(Exists(key))
+            return Not(_SHOWN.exists(key))
         case _:
             raise ValueError(
                 f"the operator {entry.operator.value!r} on {key!r} has no counterpart that means "
@@ -67,18 +120,28 @@ def _one(entry: MetadataFilter) -> Condition:
             )
 
 
-def _range(entry: MetadataFilter) -> Range:
-    if not isinstance(entry.value, int | float):
+def _any_of(entry: MetadataFilter) -> _Stated:
+    values = _list(entry)
+    return _SHOWN.any_of(entry.key, values) if values else False
+
+
+def _range(entry: MetadataFilter) -> Condition:
+    bound = entry.value
+    if not isinstance(bound, int | float):
         raise _wrong(entry, "a number")
-    match entry.operator:
-        case FilterOperator.GT:
-            return Range(entry.key, gt=entry.value)
-        case FilterOperator.GTE:
-            return Range(entry.key, gte=entry.value)
-        case FilterOperator.LT:
-            return Range(entry.key, lt=entry.value)
-        case _:
-            return Range(entry.key, lte=entry.value)
+
+    def within(key: Key) -> Condition:
+        match entry.operator:
+            case FilterOperator.GT:
+                return Range(key, gt=bound)
+            case FilterOperator.GTE:
+                return Range(key, gte=bound)
+            case FilterOperator.LT:
+                return Range(key, lt=bound)
+            case _:
+                return Range(key, lte=bound)
+
+    return _SHOWN.within(entry.key, within)
 
 
 def _scalar(entry: MetadataFilter) -> Value:

@@ -2,13 +2,16 @@
 
 Text, metadata and the id of the source document are the record's own, so that they can be read,
 filtered and searched by anything; what else a node holds (relationships, excluded keys, templates)
-stands under one metadata key, without its defaults. A passage that was not written by
-LlamaIndex becomes a plain text node.
+stands under one metadata key, without its defaults. Related nodes come with a copy of their
+metadata, which mostly are the node's own: what is equal is stored once, as the names of the
+entries. A passage that was not written by LlamaIndex becomes a plain text node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, TypeAlias
 
 from llama_index.core.bridge.pydantic import TypeAdapter
 from llama_index.core.schema import (
@@ -24,11 +27,16 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from decant.embedders import StoreError
+from decant.embedders import StoreError, TextError
 
 from ..qdrant import Passage, Record
+from ..shown import with_source
 
 _REST = "_node"
+_SHARED = "_shared"
+NODE = (_REST, "class_name")
+"""The metadata entry that tells a node of LlamaIndex from other passages."""
+
 _JSON = TypeAdapter(object)
 _CLASSES: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, Document)
@@ -37,8 +45,31 @@ _CLASSES: Mapping[str, type[BaseNode]] = {
 _ELSEWHERE = {"id_", "embedding", "metadata", "text"}
 
 
+def to_records(nodes: Sequence[BaseNode]) -> list[Record]:
+    """Return the nodes as records, in their order; see :func:`to_record`.
+
+    Raises:
+        StoreError: Metadata are not JSON; the message holds the node's index, its file or document
+            and the key.
+        TextError: A text is not valid Unicode; likewise.
+    """
+    return [_numbered(index, node) for index, node in enumerate(nodes)]
+
+
+def _numbered(index: int, node: BaseNode) -> Record:
+    try:
+        return to_record(node)
+    except (StoreError, TextError) as error:
+        named = (node.metadata.get(key) for key in ("file_path", "file_name", "source"))
+        origin = next((name for name in named if isinstance(name, str)), node.ref_doc_id)
+        where = f" of {origin!r}" if origin else ""
+        raise type(error)(f"node {index}{where}: {error}") from error
+
+
 def to_record(node: BaseNode) -> Record:
     """Return the node as a record; its source is the id of the document it came from.
+
+    A node that came from none, such as a document that was not split, is its own source.
 
     Raises:
         TypeError: The node is of a class that could not be given back.
@@ -59,11 +90,13 @@ def to_record(node: BaseNode) -> Record:
         _refuse_bytes(node)
         if node.text_resource is not None:
             rest["text_resource"].pop("text", None)
+    if "relationships" in rest:
+        rest["relationships"] = _each(rest["relationships"], _shared, node.metadata)
     return Record(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
         metadata={**node.metadata, _REST: rest},
-        source=node.ref_doc_id or "",
+        source=node.ref_doc_id or node.node_id,
     )
 
 
@@ -77,16 +110,19 @@ def to_node(passage: Passage) -> BaseNode:
         StoreError: The node was stored as something that this version does not know.
     """
     metadata = dict(passage.metadata)
-    rest = metadata.pop(_REST, None)
-    if not isinstance(rest, dict):
+    rest = metadata.get(_REST)
+    if not isinstance(rest, dict) or not isinstance(name := rest.get("class_name"), str):
         return _plain(passage, metadata)
-    kind = _CLASSES.get(name := str(rest.get("class_name")))
+    del metadata[_REST]
+    kind = _CLASSES.get(name)
     if kind is None:
         raise StoreError(
             f"node {passage.id!r} was stored as a {name}, which this decant does not know; "
             "upgrade decant"
         )
-    fields: dict[str, object] = {**rest, "id_": passage.id, "metadata": metadata}
+    fields: dict[str, Any] = {**rest, "id_": passage.id, "metadata": metadata}
+    if "relationships" in fields:
+        fields["relationships"] = _each(fields["relationships"], _unshared, metadata)
     if issubclass(kind, TextNode):
         fields["text"] = passage.text
     elif isinstance(resource := rest.get("text_resource"), dict):
@@ -95,16 +131,63 @@ def to_node(passage: Passage) -> BaseNode:
 
 
 def _plain(passage: Passage, metadata: Mapping[str, object]) -> TextNode:
+    shown = with_source(passage, metadata)
     if not passage.source:
-        return TextNode(id_=passage.id, text=passage.text, metadata=dict(metadata))
+        return TextNode(id_=passage.id, text=passage.text, metadata=shown)
     return TextNode(
         id_=passage.id,
         text=passage.text,
-        metadata={"source": passage.source, **metadata},
+        metadata=shown,
         start_char_idx=passage.start,
         end_char_idx=passage.start + len(passage.text),
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.source)},
     )
+
+
+_Related: TypeAlias = dict[str, Any]
+"""What is stored of a related node."""
+
+
+def _each(
+    relationships: Mapping[str, _Related | list[_Related]],
+    change: Callable[[_Related, Mapping[str, object]], _Related],
+    own: Mapping[str, object],
+) -> dict[str, _Related | list[_Related]]:
+    """Return the relationships with each related node changed in view of the node's metadata."""
+    return {
+        kind: [change(one, own) for one in held] if isinstance(held, list) else change(held, own)
+        for kind, held in relationships.items()
+    }
+
+
+def _shared(related: _Related, own: Mapping[str, object]) -> _Related:
+    """Replace entries of the metadata that the node has itself by their names."""
+    held = related.get("metadata")
+    if not held:
+        return related
+    names = [key for key in held if key in own and _is_same(held[key], own[key])]
+    rest = {key: value for key, value in held.items() if key not in names}
+    return {**related, "metadata": rest, _SHARED: names} if names else related
+
+
+def _unshared(related: _Related, own: Mapping[str, object]) -> _Related:
+    """Undo :func:`_shared`; what was stored without it stays as it is."""
+    if _SHARED not in related:
+        return related
+    # Copied, because a change of a node's metadata must not reach into its relationships.
+    shared = {key: deepcopy(own[key]) for key in related[_SHARED] if key in own}
+    return {**related, "metadata": shared | related["metadata"]}
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Return whether two values are the same JSON, which True and 1 are not."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return one == other
 
 
 def _refuse_bytes(node: Node) -> None:

@@ -1,14 +1,15 @@
 """LlamaIndex's vector store over a collection.
 
-Ids and filters given together are ANDed, everywhere. Signatures are LlamaIndex's, hence
-``**kwargs``; what is not known in them is refused. Asynchronous methods run the others in a thread.
+What a filter's key means is in ``filters.py``. Ids and filters given together are ANDed,
+everywhere. Signatures are LlamaIndex's, hence ``**kwargs``; what is not known in them is refused.
+Asynchronous methods run the others in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -24,12 +25,13 @@ from numpy.typing import NDArray
 
 from decant.embedders import Role
 
+from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
 from ..qdrant import All, Collection, Field, FieldIn, Hit
 from .filters import to_condition
-from .nodes import to_node, to_record
+from .nodes import to_node, to_records
 from .passages import each_passage
-from .vectors import node_vectors
+from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
     from ..qdrant.conditions import Where
@@ -39,6 +41,13 @@ _PREFETCH = 20
 
 class DecantVectorStore(BasePydanticVectorStore):
     """A collection as LlamaIndex's vector store.
+
+    A node whose embedded text (its metadata included, as LlamaIndex embeds it) is blank, which is
+    nothing but white space, is stored without a vector: it is found and deleted by id, document
+    and filter, and comes in no query. A node without a source node, such as a document that was
+    not split, is its own document.
+
+    A copy, deep or not, shares the collection, which is open once; it cannot be pickled.
 
     Args:
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
@@ -89,6 +98,10 @@ class DecantVectorStore(BasePydanticVectorStore):
             "open the collection where it is needed"
         )
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy that shares the collection."""
+        return self.__copy__()
+
     @property
     def client(self) -> Collection:
         """The collection."""
@@ -102,36 +115,44 @@ class DecantVectorStore(BasePydanticVectorStore):
     def add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
         """Store nodes, replacing those of the same id.
 
-        Nodes without an embedding are embedded here, with the text that they show to models.
+        Nodes without an embedding are embedded here, with the text that they show to models; where
+        that is blank they are stored without a vector, also if they have one.
 
         Returns:
             The ids, in the order of the nodes.
 
         Raises:
             CollectionMismatch: The embeddings are of another model than the collection's.
-            StoreError: An embedding has another width than the collection's, or is not finite.
+            StoreError: An embedding has another width than the collection's, or is not finite; or
+                metadata are not JSON, and the message holds the node's index, file and key.
             TypeError: A node is of a class that could not be restored.
         """
-        _refuse(kwargs, "add")
-        if not nodes:
-            return []
-        records = [to_record(node) for node in nodes]
-        return self._collection.add(records, vectors=node_vectors(nodes, self._collection.encoder))
+        refuse_unknown(kwargs, "add()")
+        records = dict(zip([node.node_id for node in nodes], to_records(nodes), strict=True))
+        last = {node.node_id: node for node in nodes}  # of several with one id the last one counts
+        shown = {key: node for key, node in last.items() if embedded_text(node).strip()}
+        vectors = node_vectors(list(shown.values()), self._collection.encoder)
+        self._collection.add([records[key] for key in shown], vectors=vectors)
+        self._collection.add([record for key, record in records.items() if key not in shown])
+        return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
         """As :meth:`add`, in a thread."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
-        """Delete the nodes that came from this document.
+        """Delete the nodes that came from this document, and the one that is this document.
 
         Raises:
-            ValueError: The id is empty.
+            ValueError: The id is empty, or is no string.
         """
-        _refuse(delete_kwargs, "delete")
-        if not ref_doc_id:
-            raise ValueError("delete() needs the id of a document, got ''")
+        refuse_unknown(delete_kwargs, "delete()")
+        if not ref_doc_id or not isinstance(ref_doc_id, str):
+            raise ValueError(f"delete() needs the id of a document, got {ref_doc_id!r}")
         self._collection.delete_source(ref_doc_id)
+        # Nodes without a source node were stored without a source by earlier versions.
+        earlier = [held.id for held in self._collection.get([ref_doc_id]) if not held.source]
+        self._collection.delete(earlier)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
         """As :meth:`delete`, in a thread."""
@@ -146,14 +167,17 @@ class DecantVectorStore(BasePydanticVectorStore):
         """Delete the nodes that have one of these ids and meet the filters.
 
         Raises:
-            ValueError: Neither is given: that never means everything.
+            TypeError: ``node_ids`` is one string.
+            ValueError: Neither is given, or only filters that every node meets, such as ``nin []``:
+                that never means everything.
         """
-        _refuse(delete_kwargs, "delete_nodes")
+        refuse_unknown(delete_kwargs, "delete_nodes()")
+        check_ids(node_ids, "delete_nodes()")
         where = to_condition(filters)
         if node_ids is None and where is None:
             raise ValueError(
-                "delete_nodes() got neither ids nor filters, which does not mean everything; to "
-                "empty the collection call clear()"
+                f"delete_nodes() got neither ids nor filters that leave something out ({filters!r})"
+                ", which does not mean everything; to empty the collection call clear()"
             )
         if node_ids is None:
             assert where is not None
@@ -175,7 +199,12 @@ class DecantVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return the nodes that have one of these ids and meet the filters; without both, all."""
+        """Return the nodes that have one of these ids and meet the filters; without both, all.
+
+        Raises:
+            TypeError: ``node_ids`` is one string.
+        """
+        check_ids(node_ids, "get_nodes()")
         where = to_condition(filters)
         if node_ids is None:
             return [to_node(held) for held in each_passage(self._collection, where)]
@@ -225,7 +254,7 @@ class DecantVectorStore(BasePydanticVectorStore):
             ValueError: The mode, or an operator in the filters, has no counterpart here.
             StoreError: The embedding has another width than the collection's, or is not finite.
         """
-        _refuse(kwargs, "query")
+        refuse_unknown(kwargs, "query()")
         vector, met, count = self._asked(query), _where(query, where), query.similarity_top_k
         match query.mode:
             case VectorStoreQueryMode.DEFAULT:
@@ -283,6 +312,8 @@ def _varied(found: list[Hit], vector: NDArray[np.float32], count: int, balance: 
 
 
 def _where(query: VectorStoreQuery, where: Where | None) -> Where | None:
+    check_ids(query.node_ids, "node_ids of the query")
+    check_ids(query.doc_ids, "doc_ids of the query")
     parts: list[Where] = []
     if query.node_ids:  # LlamaIndex's retriever gives an empty list where it means no restriction
         parts.append(FieldIn(Field.ID, query.node_ids))
@@ -290,8 +321,3 @@ def _where(query: VectorStoreQuery, where: Where | None) -> Where | None:
         parts.append(FieldIn(Field.SOURCE, query.doc_ids))
     parts += [part for part in (to_condition(query.filters), where) if part is not None]
     return All(parts) if parts else None
-
-
-def _refuse(kwargs: Mapping[str, object], what: str) -> None:
-    if kwargs:
-        raise TypeError(f"{what}() does not know {', '.join(kwargs)}")

@@ -2,12 +2,15 @@
 
 LlamaIndex embeds with whatever model its index was given, so a vector of the right width may still
 be of another model. One node of each call is embedded again and compared: that costs one text, and
-another model, or another pooling of the same one, is found before anything is written.
+another model, or another pooling of the same one, is found before anything is written. Nodes may
+have got metadata since they were embedded, as LlamaIndex's extractors give them, so the texts that
+they had before are tried, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from llama_index.core.schema import BaseNode, MetadataMode
@@ -17,10 +20,16 @@ from decant.embedders import CollectionMismatch, Encoder, Role, StoreError
 
 # The precisions of one model agree to 0.95 at worst (the gate of int8 in the certificate).
 _SAME = 0.9
+_TRIED = 16  # texts that a node may have been embedded with
+
+
+def embedded_text(node: BaseNode) -> str:
+    """Return what a node shows to embedding models: its text, and metadata not excluded."""
+    return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
 def node_vectors(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.float32]:
-    """Return one row per node, float32 of shape ``(N, D)``.
+    """Return one row per node, float32 of shape ``(N, D)``; each node shows some text to models.
 
     Nodes without embeddings are embedded with the text that they show to models.
 
@@ -28,7 +37,7 @@ def node_vectors(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.floa
         ValueError: Some nodes have an embedding and some have none.
         StoreError: An embedding is not of the encoder's width.
         CollectionMismatch: The embeddings are not of the encoder's recipe.
-        TextError: A node without embedding has no text.
+        TextError: The encoder refuses a text.
     """
     bare = [node.node_id for node in nodes if node.embedding is None]
     if not bare:
@@ -38,7 +47,7 @@ def node_vectors(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.floa
             f"{len(bare)} of {len(nodes)} nodes have no embedding, the first is {bare[0]!r}; "
             "embed all of them, or none and they are embedded here"
         )
-    return encoder.encode([_text(node) for node in nodes], role=Role.PASSAGE).dense
+    return encoder.encode([embedded_text(node) for node in nodes], role=Role.PASSAGE).dense
 
 
 def _own(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.float32]:
@@ -49,27 +58,48 @@ def _own(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.float32]:
                 f"vectors have {encoder.dim}; give the index or pipeline "
                 "embed_model=DecantEmbedding(encoder=collection.encoder)"
             )
-    rows = np.array([node.get_embedding() for node in nodes], np.float32)  # (N, D)
-    sample = next((index for index, node in enumerate(nodes) if _text(node)), None)
-    if sample is not None:
-        _compare(nodes[sample], rows[sample], encoder)
+    rows = np.array([node.get_embedding() for node in nodes], np.float32)
+    rows = rows.reshape(len(nodes), encoder.dim)  # also for no nodes
+    if nodes:
+        _compare(nodes[0], rows[0], encoder)
     return rows
 
 
 def _compare(node: BaseNode, row: NDArray[np.float32], encoder: Encoder) -> None:
-    ours = encoder.encode([_text(node)], role=Role.PASSAGE).dense[0]
-    lengths = float(np.linalg.norm(row) * np.linalg.norm(ours))
-    cosine = float(row @ ours) / lengths if lengths else 0.0
-    if cosine < _SAME:
+    now = _cosines(row, [embedded_text(node)], encoder)[0]
+    if now >= _SAME:
+        return
+    earlier = _cosines(row, list(islice(_earlier_texts(node), _TRIED)), encoder)
+    if max(earlier, default=now) < _SAME:
         recipe = encoder.recipe
         raise CollectionMismatch(
             f"the embedding of node {node.node_id!r} is not one of {recipe.base} "
-            f"({recipe.digest()}), which fills this collection: its cosine to ours is "
-            f"{cosine:.3f}. Give the index or pipeline "
-            "embed_model=DecantEmbedding(encoder=collection.encoder); for vectors made otherwise "
-            "on purpose there is collection.add(records, vectors=...)"
+            f"({recipe.digest()}), which fills this collection: its cosine to ours is {now:.3f} "
+            f"with the metadata that it has now, and {max(earlier, default=now):.3f} at best with "
+            "fewer of them. Either another model made it: give the index or pipeline "
+            "embed_model=DecantEmbedding(encoder=collection.encoder). Or its text, metadata or "
+            "templates were changed after it was embedded: let extractors run before the "
+            "embedding. For vectors made otherwise on purpose there is "
+            "collection.add(records, vectors=...)"
         )
 
 
-def _text(node: BaseNode) -> str:
-    return node.get_content(metadata_mode=MetadataMode.EMBED)
+def _cosines(row: NDArray[np.float32], texts: Sequence[str], encoder: Encoder) -> list[float]:
+    ours = encoder.encode([text for text in texts if text.strip()], role=Role.PASSAGE).dense
+    lengths = np.linalg.norm(row) * np.linalg.norm(ours, axis=1)  # (T,)
+    return [
+        float(cosine)
+        for cosine in np.divide(ours @ row, lengths, np.zeros_like(lengths), where=lengths > 0)
+    ]
+
+
+def _earlier_texts(node: BaseNode) -> Iterator[str]:
+    """Yield what the node may have been embedded with: its text alone, then with fewer metadata.
+
+    What was added last stands last in the metadata.
+    """
+    yield node.get_content(metadata_mode=MetadataMode.NONE)
+    names = list(node.metadata)
+    for count in range(len(names) - 1, 0, -1):
+        fewer = {name: node.metadata[name] for name in names[:count]}
+        yield embedded_text(node.model_copy(update={"metadata": fewer}))

@@ -25,6 +25,7 @@ async def test_concurrent_additions_lose_nothing(collection: Collection) -> None
 
 
 async def test_the_asynchronous_methods_leave_the_event_loop_free(store: Store) -> None:
+    """langchain-ai/langchain#32195 asks for an asynchronous client; here they run in threads."""
     encoder = GatedEncoder()
     made = DecantVectorStore(Collection.create(store, "gated", encoder))
     await through(encoder, made.aadd_texts(["an oak"], ids=["oak"]))

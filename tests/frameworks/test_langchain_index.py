@@ -52,6 +52,7 @@ def run(
 def test_index_with_sha256_keys_adds_skips_and_cleans(
     collection: Collection, records: InMemoryRecordManager, cleanup: Cleanup
 ) -> None:
+    """langchain-ai/langchainjs#7924: the record of an edited text stayed."""
     store = DecantVectorStore(collection)
     first = run(store, records, pages("oak", "birch"), cleanup)
     again = run(store, records, pages("oak", "birch"), cleanup)

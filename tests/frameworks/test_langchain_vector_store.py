@@ -163,6 +163,7 @@ def test_a_vector_that_does_not_fit_is_refused(
 
 
 def test_lambda_one_is_relevance_and_lambda_zero_is_variety(trees: DecantVectorStore) -> None:
+    """langchain-ai/langchain#39052: the other way round."""
     nearest = ids(trees.similarity_search("birch trees", k=2))
     assert set(nearest) == {"birch", "fallen"}
     relevant = trees.max_marginal_relevance_search("birch trees", k=2, lambda_mult=1.0)

@@ -82,6 +82,7 @@ def trees(collection: Collection) -> DecantVectorStore:
 def test_filters_mean_the_same_in_queries_and_in_get_nodes(
     trees: DecantVectorStore, filters: MetadataFilters, expected: list[str]
 ) -> None:
+    """run-llama/llama_index#20237: operators that a store ignored."""
     assert sorted(ask(trees, "trees", filters=filters).ids or []) == expected
     assert sorted(node.node_id for node in trees.get_nodes(filters=filters)) == expected
 
@@ -143,6 +144,7 @@ def test_delete_nodes_without_anything_is_refused(
 
 
 def test_delete_nodes_deletes_by_id_by_filter_or_by_both_at_once(trees: DecantVectorStore) -> None:
+    """run-llama/llama_index#19277, #15818, #9245."""
     trees.delete_nodes([])
     trees.delete_nodes([], where("kind", "tree"))
     assert left(trees) == ALL

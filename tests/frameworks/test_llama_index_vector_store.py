@@ -74,6 +74,7 @@ def varied(store: DecantVectorStore, threshold: float) -> list[str] | None:
 
 
 def test_threshold_one_is_relevance_and_threshold_zero_is_variety(trees: DecantVectorStore) -> None:
+    """run-llama/llama_index#17048: the threshold was ignored."""
     nearest = ask(trees, "birch trees", similarity_top_k=2).ids
     assert nearest is not None
     assert set(nearest) == {"birch", "fallen"}
@@ -97,6 +98,7 @@ def test_a_small_prefetch_leaves_little_to_choose_from(trees: DecantVectorStore)
 def test_a_mode_that_needs_more_than_dense_vectors_is_refused(
     trees: DecantVectorStore, mode: str
 ) -> None:
+    """run-llama/llama_index#22642 asks for hybrid queries, which are not built here."""
     with pytest.raises(ValueError, match=mode):
         ask(trees, "trees", mode=VectorStoreQueryMode(mode))
 
@@ -171,6 +173,7 @@ def test_a_vector_store_is_made_from_a_collection_only() -> None:
 
 
 async def test_the_asynchronous_methods_do_what_the_others_do(trees: DecantVectorStore) -> None:
+    """run-llama/llama_index#19277, #21049: adelete_nodes and adelete were missing."""
     await trees.async_add([TextNode(id_="pine", text="pine trees")])
     found = await trees.aquery(VectorStoreQuery(query_str="pine trees"))
     assert found.ids == ["pine"]
