@@ -24,12 +24,12 @@ class Record:
     Args:
         text: Not empty; what lies beyond the encoder's room is stored, but not embedded.
         id: Any string; the record of the same id is replaced. None draws a new one.
-        metadata: JSON values, to filter by and to get back.
+        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back.
         source: Where it comes from, for people and for filters.
 
     Raises:
         TextError: ``text`` is empty, or a string is not valid Unicode.
-        StoreError: ``metadata`` holds something else than JSON.
+        StoreError: ``metadata`` holds something else than JSON, or is nested too deep.
     """
 
     text: str
