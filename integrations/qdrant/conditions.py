@@ -341,7 +341,7 @@ def _brief(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _check_key(key: Key) -> None:
+def _check_key(key: object) -> None:
     names = (key,) if isinstance(key, str) else key
     if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
         raise StoreError(f"a metadata key is a string or a tuple of strings, not {_brief(key)}")

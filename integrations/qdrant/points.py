@@ -154,7 +154,7 @@ class Marker:
         )
 
 
-def checked_ids(ids: Iterable[str]) -> list[str]:
+def checked_ids(ids: object) -> list[str]:
     """Return the ids as a list, if they are several strings and not one.
 
     Raises:
@@ -187,8 +187,6 @@ def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, J
             deep. The message holds the owner and the keys that lead to it.
     """
     try:
-        if not isinstance(metadata, Mapping):
-            raise _unfit(f"it is a {type(metadata).__name__}, not a dict", ())
         return _copied_object(metadata, ())
     except _UnfitError as error:
         raise StoreError(f"the metadata of {owner} cannot be stored: {error}") from None
@@ -211,7 +209,9 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _copied_object(held: Mapping[str, Json], path: _Path) -> dict[str, Json]:
+def _copied_object(held: object, path: _Path) -> dict[str, Json]:
+    if not isinstance(held, Mapping):
+        raise _unfit(f"it is a {type(held).__name__}, not a dict", path)
     copy: dict[str, Json] = {}
     for key, value in held.items():
         if not isinstance(key, str):

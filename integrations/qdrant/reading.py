@@ -37,9 +37,7 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
             "CollectionSettings(states=True) (decant index --states) and an encoder whose recipe "
             "appends tokens"
         )
-    if isinstance(passages, Iterable) and not isinstance(passages, str | Mapping):
-        passages = [item.id if isinstance(item, Passage) else item for item in passages]
-    ids = checked_ids(passages)
+    ids = checked_ids(_ids_of(passages))
     wanted = [record_id(identity) for identity in ids]
     fetch = Fetch(fields=(), states=True)
     points = target.store.retrieve(target.name, list(dict.fromkeys(wanted)), fetch)
@@ -52,3 +50,10 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
             raise StoreError(f"passage {ids[row]!r} of the collection {target.name!r} {reason}")
         rows[row] = states
     return rows
+
+
+def _ids_of(passages: object) -> object:
+    """Put ids in the place of passages; what is no list of them stays, and is refused later."""
+    if not isinstance(passages, Iterable) or isinstance(passages, str | Mapping):
+        return passages
+    return [item.id if isinstance(item, Passage) else item for item in passages]

@@ -178,7 +178,7 @@ def test_both_engines_find_what_plain_python_finds(
         lambda: Equals(3, 1),  # type: ignore[arg-type]
         lambda: Exists(()),
         lambda: AnyOf("year", "2003"),
-        lambda: AnyOf("year", b"2003"),  # type: ignore[arg-type]
+        lambda: AnyOf("year", b"2003"),
         lambda: AnyOf("year", {"a": 1}),  # type: ignore[arg-type]
         lambda: AnyOf("year", 2003),  # type: ignore[arg-type]
         lambda: AnyOf("year", iter([])),  # type: ignore[arg-type]

@@ -142,11 +142,11 @@ def test_a_key_that_is_no_string_is_refused_with_its_place(metadata: Any, messag
 
 
 def test_a_copy_is_taken_and_other_kinds_of_values_become_plain() -> None:
-    given = {"list": [1, (2, 3)], "deep": {"a": 1}}
-    copy = checked_metadata(given, owner="x")  # type: ignore[arg-type]
+    given: dict[str, Any] = {"list": [1, (2, 3)], "deep": {"a": 1}}
+    copy = checked_metadata(given, owner="x")
     assert copy == {"list": [1, [2, 3]], "deep": {"a": 1}}
-    given["list"].append(4)  # type: ignore[attr-defined]
-    given["deep"]["b"] = 2  # type: ignore[call-overload]
+    given["list"].append(4)
+    given["deep"]["b"] = 2
     assert copy == {"list": [1, [2, 3]], "deep": {"a": 1}}
 
 
@@ -214,7 +214,7 @@ def test_a_key_finds_what_is_stored_under_it_or_is_refused(
 
 def test_a_document_whose_floats_the_store_rounded_is_unchanged(store: Store) -> None:
     docs = Collection.create(store, "docs", HashEncoder(8))
-    metadata = {"v": [0.1 + number / 7 for number in range(200)]}
+    metadata: dict[str, Any] = {"v": [0.1 + number / 7 for number in range(200)]}
     documents = [Document(source="a", text="one text", metadata=metadata, root="r")]
     assert docs.index(documents).added == 1
     again = docs.index(documents)

@@ -24,6 +24,7 @@ from decant.integrations.qdrant import (
     Record,
     connect,
 )
+from decant.integrations.qdrant.conditions import Where
 from decant.integrations.qdrant.numeric import Branch, Interval, branched, intervals
 
 KEYS = {"plain": None, "whole": FieldType.INTEGER, "float": FieldType.FLOAT}
@@ -61,7 +62,7 @@ def equal(value: object, stored: object) -> bool | None:
     return None if near else False
 
 
-def holds(condition: Condition, stored: object) -> bool | None:
+def holds(condition: Where, stored: object) -> bool | None:
     if isinstance(condition, Not):
         inner = holds(condition.part, stored)
         return None if inner is None else not inner
