@@ -25,7 +25,7 @@ from .info import CollectionInfo
 from .ingest import ingest
 from .opening import created, opened, opened_or_created
 from .passages import Hit, Passage, Record, passage
-from .points import checked_vectors, passages, record_id
+from .points import checked_ids, checked_vectors, passages, record_id
 from .queries import SearchMode
 from .reading import got, stored_states
 from .removal import Remover
@@ -180,6 +180,9 @@ class Collection(AsyncMethods):
         Args:
             ids: As they were given, or as hits have them.
             with_vectors: Whether the passages hold their dense vectors.
+
+        Raises:
+            StoreError: ``ids`` is one string, or holds something else than strings.
         """
         return got(self._target, ids, with_vectors=with_vectors)
 
@@ -193,7 +196,8 @@ class Collection(AsyncMethods):
             passages: N ids, passages or hits.
 
         Raises:
-            StoreError: The collection keeps none, or one of these is not there or has none.
+            StoreError: The collection keeps none, one of these is not there or has none, or
+                ``passages`` is one string.
         """
         return stored_states(self._target, passages)
 
@@ -255,8 +259,11 @@ class Collection(AsyncMethods):
         """Delete records and chunks, and return how many there were.
 
         Chunks of a document come back when the document is next indexed.
+
+        Raises:
+            StoreError: ``ids`` is one string, or holds something else than strings.
         """
-        return self._remover.ids([record_id(identity) for identity in ids])
+        return self._remover.ids([record_id(identity) for identity in checked_ids(ids)])
 
     def delete_where(self, where: Where) -> int:
         """Delete the records and chunks that match, and return how many there were.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from decant.embedders import StoreError
+
+from .numeric import EXACT_INTEGERS, Branch, Interval, branched, intervals
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -36,7 +38,14 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The entry holds this value; of a list, one of its items does. 1 and 1.0 are not equal."""
+    """The entry holds this value; of a list, one of its items does.
+
+    Numbers equal in value match, so 9 finds 9.0, and 9.0 finds 9; True and 1 are not equal. A
+    float with a fraction, or of 2**49 and more, also finds what is one unit in the last place
+    off, because stores round floats so (eight units below 1e-6 and above 1e30). Integers are
+    compared exactly; one of 2**53 or more finds integers only, since floats of that size stand
+    for several integers each.
+    """
 
     key: Key
     value: Scalar
@@ -48,7 +57,10 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """The entry holds one of these values, of which there is at least one."""
+    """The entry holds one of these values, of which there is at least one; see :class:`Equals`.
+
+    Without an index each number costs something, so give long lists of integers an INTEGER one.
+    """
 
     key: Key
     values: Sequence[Scalar]
@@ -99,26 +111,37 @@ class FieldIn:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _several(self.values, "FieldIn"))
+        for value in self.values:
+            if not isinstance(value, str):
+                raise StoreError(f"FieldIn({self.field!r}) holds {value!r}; its values are strings")
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Every part holds; there is at least one."""
+    """Every part holds; there is at least one. Parts of an All among them become parts of this."""
 
     parts: Sequence[Where]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", _several(self.parts, "All"))
+        parts: list[Where] = []
+        for part in _several(self.parts, "All"):
+            parts.extend(part.parts if isinstance(part, All) else [part])
+        object.__setattr__(self, "parts", tuple(parts))
+        _check_nesting(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """At least one part holds; there is at least one."""
+    """At least one part holds; there is at least one. Parts of an Either among them become its."""
 
     parts: Sequence[Where]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", _several(self.parts, "Either"))
+        parts: list[Where] = []
+        for part in _several(self.parts, "Either"):
+            parts.extend(part.parts if isinstance(part, Either) else [part])
+        object.__setattr__(self, "parts", tuple(parts))
+        _check_nesting(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +150,15 @@ class Not:
 
     part: Where
 
+    def __post_init__(self) -> None:
+        _check_nesting(self)
+
 
 Condition: TypeAlias = Equals | AnyOf | Range | Exists | FieldIn | All | Either | Not
 Where: TypeAlias = "Condition | models.Filter"
+
+# Each level is two of a message, of which gRPC reads 100, and each number of AnyOf needs some.
+_MOST_NESTED = 30
 
 FilterT = TypeVar("FilterT")
 
@@ -242,19 +271,36 @@ def _quoted(name: str) -> str:
 
 
 def _equals(path: str, value: Scalar, dialect: Dialect[FilterT]) -> FilterT:
-    # Engines match strings, integers and booleans exactly; a float only within bounds.
-    if isinstance(value, float):
-        return dialect.within(path, Range("value", gte=value, lte=value))
-    return dialect.equals(path, value)
+    if isinstance(value, bool | str):
+        return dialect.equals(path, value)
+    return _any_of(path, [value], dialect)
 
 
 def _any_of(path: str, values: Sequence[Scalar], dialect: Dialect[FilterT]) -> FilterT:
     words = [value for value in values if isinstance(value, str)]
-    numbers = [value for value in values if type(value) is int]
-    parts = [dialect.any_of(path, found) for found in (words, numbers) if found]
-    others = [value for value in values if isinstance(value, bool | float)]
-    parts += [_equals(path, value, dialect) for value in others]
+    flags = [value for value in values if isinstance(value, bool)]
+    numbers = [value for value in values if not isinstance(value, str | bool)]
+    large = [int(number) for number in numbers if _is_large(number)]
+    parts = [dialect.any_of(path, found) for found in (words, large) if found]
+    parts += [dialect.equals(path, flag) for flag in dict.fromkeys(flags)]
+    # Not a match of integers, which an index of floats does not serve, nor strict mode with it.
+    near = [span for number in numbers if not _is_large(number) for span in intervals(number)]
+    parts += [_within(path, part, dialect) for part in branched(list(dict.fromkeys(near)))]
     return parts[0] if len(parts) == 1 else dialect.join(should=parts)
+
+
+def _is_large(number: float) -> bool:
+    return isinstance(number, int) and abs(number) >= EXACT_INTEGERS
+
+
+def _within(path: str, part: Interval | Branch, dialect: Dialect[FilterT]) -> FilterT:
+    if isinstance(part, Branch):
+        inner = [_within(path, one, dialect) for one in part.parts]
+        around = _within(path, part.around, dialect)
+        return dialect.join(must=[around, dialect.join(should=inner)])
+    if part.open:
+        return dialect.within(path, Range("value", gt=part.low, lt=part.high))
+    return dialect.within(path, Range("value", gte=part.low, lte=part.high))
 
 
 Item = TypeVar("Item")
@@ -263,15 +309,48 @@ Item = TypeVar("Item")
 def _several(items: Sequence[Item], what: str) -> tuple[Item, ...]:
     if isinstance(items, str):
         raise StoreError(f"{what} takes several values, got one string; write [{items!r}]")
-    if not items:
+    if isinstance(items, bytes | Mapping) or not isinstance(items, Iterable):
+        raise StoreError(f"{what} takes a list, got {_brief(items)} ({type(items).__name__})")
+    several = tuple(items)
+    if not several:
         raise StoreError(f"{what} is empty; an empty condition is refused, leave it out instead")
-    return tuple(items)
+    return several
 
 
-def _check_key(key: Key) -> None:
+def _check_nesting(where: Where) -> None:
+    # One more than is promised, for the All that keeps markers out of every search.
+    if _nesting(where) > _MOST_NESTED + 1:
+        raise StoreError(
+            f"a condition may be nested {_MOST_NESTED} levels deep, this one is deeper: an engine "
+            "reads no more; join its parts in one All or Either"
+        )
+
+
+def _nesting(where: Where) -> int:
+    match where:
+        case All(parts) | Either(parts):
+            return 1 + max(_nesting(part) for part in parts)
+        case Not(part):
+            return 1 + _nesting(part)
+        case _:
+            return 0
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_key(key: object) -> None:
     names = (key,) if isinstance(key, str) else key
-    if not names or any(not name or '"' in name for name in names):
-        raise StoreError(f"a filter cannot address the metadata key {key!r}: empty, or with a '\"'")
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        raise StoreError(f"a metadata key is a string or a tuple of strings, not {_brief(key)}")
+    # The engines' path syntax has no escapes.
+    if not names or any(not name or '"' in name or "\\" in name for name in names):
+        raise StoreError(
+            f"a filter cannot address the metadata key {key!r}: it is empty, or has a '\"' or a "
+            "'\\'; filter by another key"
+        )
 
 
 def _check_scalar(value: object) -> None:

@@ -32,13 +32,13 @@ class Document:
     Args:
         source: Its name within its root: a path, an address, a key.
         text: To the letter; "" is a document without chunks.
-        metadata: JSON values that every chunk gets, to filter by.
+        metadata: JSON values that every chunk gets, to filter by; nested 30 levels deep at most.
         root: The set that it belongs to. When a set is indexed again, documents that it no longer
             has are removed; None: this one is never removed that way.
 
     Raises:
         TextError: A string is not valid Unicode, or ``source`` or ``root`` is "".
-        StoreError: ``metadata`` holds something else than JSON.
+        StoreError: ``metadata`` holds something else than JSON, or is nested too deep.
     """
 
     source: str

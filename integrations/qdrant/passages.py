@@ -26,12 +26,12 @@ class Record:
             holds nothing but white space, has no vector unless one is given: the record is found
             by id and by filters, is counted and deleted, and comes in no search.
         id: Any string; the record of the same id is replaced. None draws a new one.
-        metadata: JSON values, to filter by and to get back.
+        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back.
         source: Where it comes from, for people and for filters.
 
     Raises:
         TextError: A string is not valid Unicode, or the id is empty.
-        StoreError: ``metadata`` holds something else than JSON.
+        StoreError: ``metadata`` holds something else than JSON, or is nested too deep.
     """
 
     text: str

@@ -12,10 +12,10 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 # Drawn once; a change would orphan every collection in the world.
 _NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
+
+MOST_NESTED = 30
+"""How deep dicts and lists may lie in metadata, below the dict that the metadata are.
+
+gRPC reads messages of 100 levels, which are 32 nested objects; a server or Edge that was given 122
+over REST writes them to its log and never starts again.
+"""
 
 
 class Kind(StrEnum):
@@ -147,39 +154,116 @@ class Marker:
         )
 
 
+def checked_ids(ids: object) -> list[str]:
+    """Return the ids as a list, if they are several strings and not one.
+
+    Raises:
+        StoreError: A string, bytes or a dict was given where a list of ids is wanted, or an id is
+            not a string; the message says which.
+    """
+    if isinstance(ids, str):
+        raise StoreError(f"a list of ids is wanted, got one string; write [{ids!r}]")
+    if isinstance(ids, bytes | Mapping) or not isinstance(ids, Iterable):
+        raise StoreError(f"a list of ids is wanted, got a {type(ids).__name__}")
+    listed = list(ids)
+    for index, identity in enumerate(listed):
+        if not isinstance(identity, str):
+            raise StoreError(
+                f"ids are strings, and that at {index} is a {type(identity).__name__}; give the "
+                "ids that add() returned, or that hits have as their id"
+            )
+    return listed
+
+
 def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, Json]:
     """Return a copy of ``metadata`` if every engine can hold it and give it back.
 
+    Floats come back from an engine as they went or one unit in the last place off (below 1e-6 and
+    above 1e30 some units), everything else to the letter.
+
     Raises:
-        StoreError: A key is not a string, or a value is not JSON: NaN, a date, a lone surrogate,
-            an integer beyond 64 bits.
+        StoreError: A key is not a string; a value is not JSON: NaN, a date, a lone surrogate, an
+            integer beyond 64 bits; or values are nested more than :data:`MOST_NESTED` levels
+            deep. The message holds the owner and the keys that lead to it.
     """
     try:
-        text = json.dumps(metadata, allow_nan=False, ensure_ascii=False)
-        text.encode()
-        _check_json(metadata)
-        copy: dict[str, Json] = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise StoreError(
-            f"the metadata of {owner} cannot be stored: {error}; use strings as keys, and strings, "
-            "finite numbers, booleans, None, lists and dicts as values"
-        ) from error
+        return _copied_object(metadata, ())
+    except _UnfitError as error:
+        raise StoreError(f"the metadata of {owner} cannot be stored: {error}") from None
+
+
+class _UnfitError(Exception):
+    """What cannot be stored, with the keys that lead to it."""
+
+
+_Path: TypeAlias = tuple[str | int, ...]
+
+
+def _unfit(what: str, path: _Path) -> _UnfitError:
+    place = "metadata" + "".join(f"[{_shortened(step)}]" for step in path)
+    return _UnfitError(f"{place}: {what}" if path else what)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _copied_object(held: object, path: _Path) -> dict[str, Json]:
+    if not isinstance(held, Mapping):
+        raise _unfit(f"it is a {type(held).__name__}, not a dict", path)
+    copy: dict[str, Json] = {}
+    for key, value in held.items():
+        if not isinstance(key, str):
+            what = f"the key {_shortened(key)} is a {type(key).__name__}; keys are strings"
+            raise _unfit(what, path)
+        copy[_copied_text(key, path)] = _copied(value, (*path, key))
     return copy
 
 
-def _check_json(value: object) -> None:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"key {key!r} is a {type(key).__name__}")
-            _check_json(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_json(item)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"integer {value} has more than 64 bits")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a number of JSON")
+def _copied(value: object, path: _Path) -> Json:
+    match value:
+        case str():
+            return _copied_text(value, path)
+        case None | bool():
+            return value
+        case int():
+            if not -(2**63) <= value < 2**63:
+                what = f"an integer of {value.bit_length()} bits; 64 with the sign can be stored"
+                raise _unfit(f"{what}, write it as a string", path)
+            return int(value)
+        case float():
+            if not math.isfinite(value):
+                raise _unfit(f"{value} is not a number of JSON; leave it out, or give None", path)
+            return float(value)
+        case Mapping() | list() | tuple():
+            # The path is as long as the levels down to here, of which the last is a container.
+            if len(path) > MOST_NESTED:
+                raise _unfit(
+                    f"nested more than {MOST_NESTED} levels deep, or within itself; that is as "
+                    "much as servers read",
+                    path,
+                )
+            if isinstance(value, Mapping):
+                return _copied_object(value, path)
+            return [_copied(item, (*path, index)) for index, item in enumerate(value)]
+        case _:
+            raise _unfit(
+                f"a {type(value).__name__} is not JSON; give strings, numbers, booleans, None, "
+                "lists and dicts, and dates as ISO strings",
+                path,
+            )
+
+
+def _copied_text(text: str, path: _Path) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            what = f"{_shortened(text)} is not valid Unicode: a lone surrogate at {error.start}"
+            raise _unfit(what, path) from error
+    # An enumeration's member, or another kind of string, as the plain string that it is.
+    return text if type(text) is str else str.__str__(text)
 
 
 def checked_vectors(

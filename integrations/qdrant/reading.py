@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from decant.embedders import StoreError
 
 from .passages import Passage, passage
-from .points import Kind, record_id
+from .points import Kind, checked_ids, record_id
 from .store import Fetch
 from .target import Target
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passage]:
     """Return the passages with these ids that there are; see :meth:`Collection.get`."""
+    ids = checked_ids(ids)
     wanted = [record_id(identity) for identity in dict.fromkeys(ids)]
     points = target.store.retrieve(target.name, wanted, Fetch(dense=with_vectors))
     held = [passage(point) for point in points if point.payload["kind"] != Kind.DOCUMENT]
@@ -36,7 +37,7 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
             "CollectionSettings(states=True) (decant index --states) and an encoder whose recipe "
             "appends tokens"
         )
-    ids = [item if isinstance(item, str) else item.id for item in passages]
+    ids = checked_ids(_ids_of(passages))
     wanted = [record_id(identity) for identity in ids]
     fetch = Fetch(fields=(), states=True)
     points = target.store.retrieve(target.name, list(dict.fromkeys(wanted)), fetch)
@@ -53,3 +54,10 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
             raise StoreError(f"passage {ids[row]!r} of the collection {target.name!r} {reason}")
         rows[row] = states
     return rows
+
+
+def _ids_of(passages: object) -> object:
+    """Put ids in the place of passages; what is no list of them stays, and is refused later."""
+    if not isinstance(passages, Iterable) or isinstance(passages, str | Mapping):
+        return passages
+    return [item.id if isinstance(item, Passage) else item for item in passages]

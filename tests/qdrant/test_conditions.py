@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 
 import hypothesis.strategies as st
 import pytest
@@ -172,7 +173,18 @@ def test_both_engines_find_what_plain_python_finds(
         lambda: Equals("year", 2**63),
         lambda: Equals("", 1),
         lambda: Equals('quo"te', 1),
+        lambda: Equals("back\\slash", 1),
+        lambda: Equals(["a", "b"], 1),  # type: ignore[arg-type]
+        lambda: Equals(3, 1),  # type: ignore[arg-type]
         lambda: Exists(()),
+        lambda: AnyOf("year", "2003"),
+        lambda: AnyOf("year", b"2003"),
+        lambda: AnyOf("year", {"a": 1}),  # type: ignore[arg-type]
+        lambda: AnyOf("year", 2003),  # type: ignore[arg-type]
+        lambda: AnyOf("year", iter([])),  # type: ignore[arg-type]
+        lambda: FieldIn(Field.SOURCE, [1]),  # type: ignore[list-item]
+        lambda: All(Equals("year", 1)),  # type: ignore[arg-type]
+        lambda: Either(None),  # type: ignore[arg-type]
     ],
 )
 def test_a_condition_that_cannot_be_meant_is_refused_when_made(make: object) -> None:
@@ -183,3 +195,31 @@ def test_a_condition_that_cannot_be_meant_is_refused_when_made(make: object) -> 
 def test_metadata_keys_are_taken_to_the_letter() -> None:
     assert path_of("a.b[0]") == 'metadata."a.b[0]"'
     assert path_of(("a", "b")) == "metadata.a.b"
+
+
+def test_enumerations_compare_by_their_values(years: Collection) -> None:
+    class Year(IntEnum):
+        THIRD = 2003
+
+    assert {hit.id for hit in years.search("x", where=AnyOf("year", [Year.THIRD]))} == {"3"}
+    assert {hit.id for hit in years.search("x", where=Equals("year", Year.THIRD))} == {"3"}
+
+
+def test_conditions_joined_one_by_one_are_one_level_deep(years: Collection) -> None:
+    either, both = Equals("year", 2000), Equals("even", value=True)
+    for number in range(500):
+        either = Either([either, Equals("year", 2001 + number)])  # type: ignore[assignment]
+        both = All([both, Not(Equals("year", 2001 + number))])  # type: ignore[assignment]
+    assert years.count(either) == 10
+    assert years.count(both) == 1
+
+
+def test_a_condition_nested_to_the_limit_works_and_a_deeper_one_is_refused(
+    years: Collection,
+) -> None:
+    where: Condition = Equals("year", 2003)
+    for _ in range(15):
+        where = Not(All([where]))
+    assert years.count(where) == 9
+    with pytest.raises(StoreError, match="may be nested 30 levels deep"):
+        Not(Not(where))

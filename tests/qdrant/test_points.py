@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 
 from decant.embedders import StoreError
+from decant.integrations.qdrant import Collection
 from decant.integrations.qdrant.points import (
     DocumentKey,
     Marker,
     State,
+    checked_ids,
     checked_metadata,
     checked_vectors,
     record_id,
@@ -92,3 +94,34 @@ def test_vectors_of_other_types_become_float32() -> None:
 )  # fmt: skip
 def test_metadata_of_json_values_is_copied_unchanged(metadata: dict[str, object]) -> None:
     assert checked_metadata(metadata, owner="x") == metadata  # type: ignore[arg-type]
+
+
+def test_ids_are_several_strings_and_not_one() -> None:
+    assert checked_ids(["ab", "c"]) == checked_ids(iter(("ab", "c"))) == ["ab", "c"]
+    assert checked_ids([]) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("ab", r"got one string; write \['ab'\]"),
+        (b"ab", "a list of ids is wanted, got a bytes"),
+        ({"a": 1}, "a list of ids is wanted, got a dict"),
+        (None, "a list of ids is wanted, got a NoneType"),
+        (7, "a list of ids is wanted, got a int"),
+        (["a", 7], "ids are strings, and that at 1 is a int"),
+        ([None], "ids are strings, and that at 0 is a NoneType"),
+    ],
+)
+async def test_a_string_where_ids_are_wanted_is_refused_and_nothing_deleted(
+    years: Collection, wrong: Any, message: str
+) -> None:
+    with pytest.raises(StoreError, match=message):
+        years.delete(wrong)
+    with pytest.raises(StoreError, match=message):
+        years.get(wrong)
+    with pytest.raises(StoreError, match=message):
+        await years.adelete(wrong)
+    with pytest.raises(StoreError, match=message):
+        await years.aget(wrong)
+    assert years.count() == 10

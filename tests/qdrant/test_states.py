@@ -79,6 +79,12 @@ def test_states_come_by_id_in_the_order_asked_for(beasts: Collection) -> None:
     assert beasts.states([]).shape == (0, 2, 24)
 
 
+@pytest.mark.parametrize("wrong", ["cat", b"cat", {"cat": 1}, None, [3]])
+def test_a_string_where_several_are_wanted_is_refused(beasts: Collection, wrong: object) -> None:
+    with pytest.raises(StoreError, match=r"a list of ids is wanted|ids are strings"):
+        beasts.states(wrong)  # type: ignore[arg-type]
+
+
 async def test_states_come_in_a_coroutine_too(beasts: Collection) -> None:
     np.testing.assert_array_equal(await beasts.astates(["cat"]), beasts.states(["cat"]))
 

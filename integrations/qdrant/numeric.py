@@ -1,0 +1,109 @@
+"""What of stored numbers equals a given one, as the intervals that an engine is asked for.
+
+Numbers equal in value match, whatever they were written as: 9 and 9.0. Engines match integers
+exactly and everything else within bounds only, and they round floats: their JSON parser gives
+12.7 % of random doubles back one unit in the last place off. Invariant: what an interval holds
+does not depend on whether the engine compares floats or, by an index of integers, integers, even
+where it cuts the fraction off a bound (servers before 1.18).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Beyond, neighbouring integers are one and the same float, so that an interval holds several.
+EXACT_INTEGERS = 2**53
+# Below, "9.0" has at most 53 bits without its point, so that the engines' parser is exact.
+_EXACT_FLOATS = 2.0**49
+_HALVES = 2**52  # from here on, floats are one apart or more
+# Between these, the parser rounds once (the power of ten is exact): measured, by one unit at most,
+# and it stays so when parsed again. Beyond, it is up to two units, and more when parsed again.
+_STEADY = (1e-6, 1e30)
+_DRIFT, _FAR_DRIFT = 1, 8
+_LARGEST = sys.float_info.max
+_BRANCHES = 6  # measured on Edge without an index: of 10 to 1,000 numbers the fastest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Numbers from ``low`` to ``high``; None is without end there.
+
+    Args:
+        low: The lower bound.
+        high: The upper bound.
+        open: Whether the bounds themselves are out.
+    """
+
+    low: float | None
+    high: float | None
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Intervals, or further branches, and an interval around all of them."""
+
+    around: Interval
+    parts: Sequence[Interval | Branch]
+
+
+def intervals(value: float) -> list[Interval]:
+    """Return the intervals that hold of what is stored exactly what equals ``value``.
+
+    A whole number below 2**49 equals itself only. A fraction, or a larger number, also equals the
+    floats that the engines may have made of it. An integer of 2**52 and more equals no other
+    integer, so floats that were rounded are not taken for it.
+
+    Args:
+        value: Finite; an integer is below :data:`EXACT_INTEGERS`.
+
+    >>> intervals(9.0)
+    [Interval(low=9.0, high=9.0, open=False)]
+    """
+    number = float(value)
+    found: list[Interval] = []
+    whole = isinstance(value, int) and abs(value) >= _HALVES
+    # From 2**52 on, the open interval below holds the number itself in an index of integers too.
+    if whole or (number.is_integer() and abs(number) < _HALVES):
+        found.append(Interval(low=number, high=number))
+        if whole or abs(number) < _EXACT_FLOATS:
+            return found
+    low, high = _STEADY
+    drift = _DRIFT if low <= abs(number) <= high else _FAR_DRIFT
+    # Open and one unit further: closed bounds without their fraction would hold an integer.
+    low_end, high_end = _step(number, -drift - 1), _step(number, drift + 1)
+    return [*found, Interval(low=low_end, high=high_end, open=True)]
+
+
+def branched(parts: Sequence[Interval]) -> list[Interval | Branch]:
+    """Return intervals as a shallow tree, so that few are compared with each stored number.
+
+    The parts are alternatives, a handful at each level; where an engine has no index, each costs
+    as much as the whole test of a list of integers.
+    """
+    rows: list[Interval | Branch] = sorted(parts, key=_lowest)
+    while len(rows) > _BRANCHES:
+        groups = [rows[start : start + _BRANCHES] for start in range(0, len(rows), _BRANCHES)]
+        rows = [Branch(around=_hull(group), parts=group) for group in groups]
+    return rows
+
+
+def _step(number: float, units: int) -> float | None:
+    """Return the float so many units in the last place away; None where there is none."""
+    for _ in range(abs(units)):
+        number = math.nextafter(number, math.copysign(math.inf, units))
+    return number if math.isfinite(number) else None
+
+
+def _hull(parts: Sequence[Interval | Branch]) -> Interval:
+    spans = [part.around if isinstance(part, Branch) else part for part in parts]
+    highs = [_LARGEST if span.high is None else span.high for span in spans]
+    return Interval(low=min(_lowest(part) for part in parts), high=max(highs))
+
+
+def _lowest(part: Interval | Branch) -> float:
+    low = part.around.low if isinstance(part, Branch) else part.low
+    return -_LARGEST if low is None else low
