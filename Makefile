@@ -34,7 +34,9 @@ test: $(DEV)  ## run all tests but slow, gpu and live ones
 test-slow: $(DEV)  ## run the slow tests
 	$(BIN)/pytest -m "slow and not gpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
-test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL
+# QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is
+# where it speaks gRPC; not needed where QDRANT_URL has port 6333 and gRPC 6334.
+test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL, over REST and gRPC
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
 
 test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself

@@ -12,6 +12,7 @@ import pytest
 # Contract classes assert in modules that pytest would not rewrite by itself.
 pytest.register_assert_rewrite("contracts")
 
+INSECURE = "Api key is used with an insecure connection"  # a warning of qdrant-client
 ROOT = Path(__file__).resolve().parent.parent
 
 # No test downloads a model: this turns a forgotten hub id into an error at once.
@@ -40,6 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, name in enumerate(_LONG) if path.startswith(name)), len(_LONG))
 
     items.sort(key=place)
+    for item in items:
+        if item.get_closest_marker("live"):
+            # Such a server may ask for a key and be reached without encryption.
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{INSECURE}"))
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .store import Point as Point
     from .store import Scored as Scored
     from .store import Store as Store
+    from .threads import run_in_thread as run_in_thread
 
 _HOME = {
     "All": "conditions",
@@ -84,6 +85,7 @@ _HOME = {
     "Unreadable": "documents",
     "connect": "connecting",
     "read_documents": "documents",
+    "run_in_thread": "threads",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

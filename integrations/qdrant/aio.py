@@ -1,13 +1,15 @@
 """The methods of a collection as coroutines, which never block the event loop.
 
-Each one runs its synchronous twin in a worker thread. Nothing else happens here.
+Each one runs its synchronous twin in a thread of decant's own (``threads.py``). A coroutine that is
+cancelled stops its twin before the next request to a server; in a folder only indexing stops.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
+
+from .threads import run_in_thread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +87,7 @@ class AsyncMethods:
         progress: IndexProgress | None = None,
     ) -> IndexReport:
         """Index documents; both they and ``progress`` are used in a worker thread."""
-        return await asyncio.to_thread(self.index, documents, chunking=chunking, progress=progress)
+        return await run_in_thread(self.index, documents, chunking=chunking, progress=progress)
 
     async def aadd(
         self: _Collection,
@@ -94,17 +96,17 @@ class AsyncMethods:
         vectors: Vectors | NDArray[np.float32] | None = None,
     ) -> list[str]:
         """Store records and return their ids."""
-        return await asyncio.to_thread(self.add, records, vectors=vectors)
+        return await run_in_thread(self.add, records, vectors=vectors)
 
     async def aget(
         self: _Collection, ids: Sequence[str], *, with_vectors: bool = False
     ) -> list[Passage]:
         """Return the records and chunks with these ids."""
-        return await asyncio.to_thread(self.get, ids, with_vectors=with_vectors)
+        return await run_in_thread(self.get, ids, with_vectors=with_vectors)
 
     async def astates(self: _Collection, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept."""
-        return await asyncio.to_thread(self.states, passages)
+        return await run_in_thread(self.states, passages)
 
     async def asearch(
         self: _Collection,
@@ -117,7 +119,7 @@ class AsyncMethods:
         mode: SearchMode | None = None,
     ) -> list[Hit]:
         """Return the passages that fit a query best, best first."""
-        return await asyncio.to_thread(
+        return await run_in_thread(
             self.search,
             query,
             limit=limit,
@@ -137,7 +139,7 @@ class AsyncMethods:
         with_vectors: bool = False,
     ) -> list[Hit]:
         """Return the passages nearest to a dense vector, best first."""
-        return await asyncio.to_thread(
+        return await run_in_thread(
             self.search_vector,
             vector,
             limit=limit,
@@ -148,20 +150,20 @@ class AsyncMethods:
 
     async def adelete(self: _Collection, ids: Sequence[str]) -> int:
         """Delete records and chunks by id."""
-        return await asyncio.to_thread(self.delete, ids)
+        return await run_in_thread(self.delete, ids)
 
     async def adelete_where(self: _Collection, where: Where) -> int:
         """Delete the records and chunks that match."""
-        return await asyncio.to_thread(self.delete_where, where)
+        return await run_in_thread(self.delete_where, where)
 
     async def adelete_source(self: _Collection, source: str, *, root: str | None = None) -> int:
         """Delete what came from a source."""
-        return await asyncio.to_thread(self.delete_source, source, root=root)
+        return await run_in_thread(self.delete_source, source, root=root)
 
     async def aclear(self: _Collection) -> None:
         """Delete everything in the collection."""
-        await asyncio.to_thread(self.clear)
+        await run_in_thread(self.clear)
 
     async def acount(self: _Collection, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or match."""
-        return await asyncio.to_thread(self.count, where)
+        return await run_in_thread(self.count, where)

@@ -3,6 +3,9 @@
 Chunks of many small documents are embedded together, so that batches are full. Steps stay in
 order from end to end, which is all that crash safety asks of this module: a document's opening is
 written before its chunks, its closing after them. Every queue is bounded, so memory is too.
+
+After Ctrl-C the caller does not wait for a request under way, which nobody can interrupt; the
+thread that waits for its answer sends no other one. ``settle`` waits until such threads have ended.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -19,7 +22,8 @@ from decant.embedders import Role
 from .plan import Plan
 from .report import IndexReport, Tally
 from .rows import Row, made_rows
-from .store import Point, slices
+from .stopping import Stopped, check_stopped, stoppable
+from .store import Engine, Point, Store, slices
 from .target import Target
 from .writer import Step, Writer
 
@@ -28,12 +32,10 @@ _QUEUED = 64  # steps between two threads
 _HELD = 8_192  # points that may wait behind one text that is being embedded
 _RECENT = 4_096  # texts whose vectors are remembered, for repetitions
 _TICK = 0.1  # seconds between two reports of progress while the caller waits
+_GRACE = 1.0  # seconds that Ctrl-C waits for a request under way
+_BATCH_GRACE = 5.0  # and for the batch that is being embedded
 
 T = TypeVar("T")
-
-
-class _Stopped(Exception):
-    """Another thread has failed or the caller has given up; unwinds this one."""
 
 
 class _Line(Generic[T]):
@@ -55,7 +57,7 @@ class _Line(Generic[T]):
                 lambda: self._stopped or len(self._items) < _QUEUED, timeout
             )
             if self._stopped:
-                raise _Stopped
+                raise Stopped
             if is_free:
                 self._items.append(item)
                 self._changed.notify_all()
@@ -65,7 +67,7 @@ class _Line(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._items)
             if self._stopped:
-                raise _Stopped
+                raise Stopped
             self._changed.notify_all()
             return self._items.popleft()
 
@@ -76,7 +78,7 @@ class _Line(Generic[T]):
 
     def check(self) -> None:
         if self._stopped:
-            raise _Stopped
+            raise Stopped
 
 
 @dataclass(slots=True)
@@ -110,8 +112,9 @@ class _Waiting:
 class Pipeline:
     """Embeds and writes plans in the background; use it in a ``with`` block.
 
-    Leaving the block gives up what :meth:`finish` has not waited for. An error of a background
-    thread is raised from :meth:`put` or :meth:`finish`.
+    Leaving the block gives up what :meth:`finish` has not waited for, and waits until both threads
+    have ended; not so when it is left by Ctrl-C, which a server without an answer must not hold
+    up. An error of a background thread is raised from :meth:`put` or :meth:`finish`.
 
     Args:
         target: The collection; its encoder gives the vectors, from one background thread.
@@ -125,6 +128,9 @@ class Pipeline:
     ) -> None:
         self._writer = writer
         self._tick = tick
+        self._key = _key(target.store, target.name)
+        self._is_remote = target.store.engine is Engine.REMOTE
+        self._stop = Event()
         self._error: BaseException | None = None
         self._to_embed: _Line[Step | None] = _Line()
         self._to_write: _Line[Step | None] = _Line()
@@ -136,26 +142,30 @@ class Pipeline:
 
     def put(self, plan: Plan) -> None:
         """Hand over a plan; waits while too much is under way."""
+        check_stopped()
         try:
             for step in _steps(plan):
-                self._to_embed.put(step, self._tick)
-        except _Stopped:
+                self._to_embed.put(step, self._ticked)
+        except Stopped:
             self._raise()
+            raise
 
     def finish(self) -> None:
         """Wait until all plans are carried out."""
         try:
-            self._to_embed.put(None, self._tick)
-        except _Stopped:
+            self._to_embed.put(None, self._ticked)
+        except Stopped:
             self._raise()
+            raise
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(_TICK)
-                self._tick()
+                self._ticked()
         self._raise()
 
     def __enter__(self) -> Self:
-        """Start the threads."""
+        """Start the threads, when those of an earlier run that was interrupted have ended."""
+        _await_left(self._key)
         for thread in self._threads:
             thread.start()
         return self
@@ -168,8 +178,18 @@ class Pipeline:
     ) -> None:
         """Give up what is not finished, and wait for the threads to end."""
         self._halt()
-        for thread in self._threads:
-            thread.join()
+        if error is None or isinstance(error, Exception):
+            _join(self._threads)
+            return
+        _LEFT[self._key] = _LEFT.get(self._key, []) + self._threads
+        embedding, writing = self._threads
+        # An engine in this process always answers, and is closed next.
+        writing.join(_GRACE if self._is_remote else None)
+        embedding.join(_BATCH_GRACE)
+
+    def _ticked(self) -> None:
+        check_stopped()  # by whoever runs the caller's thread
+        self._tick()
 
     def _write(self) -> None:
         while (step := self._to_write.get()) is not None:
@@ -178,22 +198,49 @@ class Pipeline:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            work()
-        except _Stopped:
+            with stoppable(self._stop):
+                work()
+        except Stopped:
             return
         except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
             self._error = self._error or error
             self._halt()
 
     def _halt(self) -> None:
+        self._stop.set()
         self._to_embed.stop()
         self._to_write.stop()
 
     def _raise(self) -> None:
         if self._error is not None:
-            for thread in self._threads:
-                thread.join()
+            _join(self._threads)
             raise self._error
+
+
+_LEFT: dict[tuple[str, str, str], list[Thread]] = {}
+
+
+def settle(store: Store, name: str) -> None:
+    """Wait until what an interrupted run left behind in this process writes no more.
+
+    Call it before anything else writes to the collection. It waits for one request at most, and so
+    no longer than one attempt's timeout.
+    """
+    _await_left(_key(store, name))
+
+
+def _await_left(key: tuple[str, str, str]) -> None:
+    _join(_LEFT.get(key, []))
+    _LEFT.pop(key, None)  # not before: Ctrl-C may end the waiting too
+
+
+def _join(threads: list[Thread]) -> None:
+    for thread in threads:
+        thread.join()
+
+
+def _key(store: Store, name: str) -> tuple[str, str, str]:
+    return store.engine.value, store.place, name
 
 
 class _Embedder:

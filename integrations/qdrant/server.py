@@ -1,4 +1,4 @@
-"""A connection to a Qdrant server: built, checked, asked with patience, and closed.
+"""A connection to a Qdrant server: checked, asked with patience, and closed.
 
 The client's local mode is taken too, for tests: it goes to ruin under concurrent calls, so all of
 them then pass one lock.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from threading import RLock
 from typing import TypeVar
 
@@ -15,11 +16,16 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
+from .addresses import DEFAULT_PORT, read_address, without_secrets
+from .client import Access, AttemptLimit
+from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
 
-_TIMEOUT = 60
-_PROBE_TIMEOUT = 10
+_CLIENT_TIMEOUT = 5  # of qdrant-client, where it is built without one
+_FIRST_LOOK = 10.0
 _OLDEST = (1, 16)  # the first server with collection metadata
+_HIDDEN = "(hidden)"
+_SHORTEST_SECRET = 4  # a shorter one would be found in the words of messages
 
 T = TypeVar("T")
 
@@ -32,9 +38,11 @@ class Server:
         place: Its address, for messages; by default what the client was built with.
         owned: Whether :meth:`close` closes the client too.
         backoff: How to ask again; some six times within a minute by default.
+        first_look: How to ask whether a server is there; by default like anything else.
 
     Raises:
-        StoreError: The server cannot be reached, or is older than 1.16.
+        StoreError: The server cannot be reached, is older than 1.16 or no Qdrant server at all, or
+            refuses the API key.
     """
 
     def __init__(
@@ -44,17 +52,25 @@ class Server:
         place: str | None = None,
         owned: bool = False,
         backoff: Backoff | None = None,
+        first_look: Backoff | None = None,
     ) -> None:
         options = client.init_options
-        names = ("url", "location", "host", "path")
         self.client = client
-        self.place = place or str(next((options[n] for n in names if options[n]), "localhost"))
+        self.place = place or _place(client)
         self.is_local = options["location"] == ":memory:" or options["path"] is not None
+        over_grpc = options["prefer_grpc"] and not self.is_local
+        self._reached = self.place
+        if over_grpc:
+            self._reached += f" (gRPC at port {options['grpc_port']})"
+        key = str(options["api_key"] or "")
+        self._secret = key if len(key) >= _SHORTEST_SECRET else None
         self._owned = owned
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or _patience(client, None, None)
         self._guard: AbstractContextManager[object] = RLock() if self.is_local else nullcontext()
         self._closed = False
-        self._check_version()
+        if not self.is_local:
+            self._check_version(first_look or self._backoff)
+            self._check_key(first_look or self._backoff)
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
         """Return what ``request`` gives.
@@ -62,15 +78,12 @@ class Server:
         Args:
             what: What is being done, for messages.
             request: Sends one request, which may be sent twice without harm.
+
+        Raises:
+            StoreError: It was refused, or had no answer in time; nothing secret is in its text.
+            Stopped: The work of this thread was given up.
         """
-        if self._closed:
-            raise StoreError(f"the store {self.place} is closed; connect again")
-        with self._guard:
-            try:
-                return ask(request, self._backoff, what=f"{what} at {self.place}")
-            except ValueError as error:
-                # The client checks some requests before it sends them, and local mode all.
-                raise StoreError(f"{what} at {self.place} was refused: {error}") from error
+        return self._ask(what, request, self._backoff)
 
     def close(self) -> None:
         """Close the client if it is ours; a second call does nothing."""
@@ -78,32 +91,138 @@ class Server:
             self.client.close()
         self._closed = True
 
-    def _check_version(self) -> None:
-        version = self.ask("reaching a Qdrant server", self.client.info).version
-        numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    def __repr__(self) -> str:
+        """Return the class and the address."""
+        return f"Server({self.place!r})"
+
+    def _ask(self, what: str, request: Callable[[], T], backoff: Backoff) -> T:
+        if self._closed:
+            raise StoreError(f"the store {self.place} is closed; connect again")
+        with self._guard:
+            try:
+                return ask(request, backoff, what=f"{what} at {self._reached}")
+            except StoreError as error:
+                if self._secret and self._secret in f"{error} {error.__cause__}":
+                    raise StoreError(str(error).replace(self._secret, _HIDDEN)) from None
+                raise
+
+    def _check_version(self, backoff: Backoff) -> None:
+        info = self._ask("reaching a Qdrant server", self.client.info, backoff)
+        if "qdrant" not in info.title.lower():
+            raise StoreError(
+                f"what answers at {self._reached} calls itself {info.title[:80]!r} and is no "
+                "Qdrant server; check the address and the port"
+            )
+        numbers = tuple(int(part) for part in info.version.split(".")[:2] if part.isdecimal())
         if numbers < _OLDEST:
             raise StoreError(
-                f"the Qdrant server at {self.place} has version {version}; decant needs 1.16 or "
-                "later, which can keep a collection's recipe: upgrade the server"
+                f"the Qdrant server at {self.place} has version {info.version}; decant needs 1.16 "
+                "or later, which can keep a collection's recipe: upgrade the server"
             )
 
+    def _check_key(self, backoff: Backoff) -> None:
+        """Ask what needs a key, as the version does not.
 
-def reach(url: str, api_key: str | None) -> Server:
+        A key for some collections is right, and forbidden to look at another one; so whatever else
+        is refused here is left to the request that needs it.
+        """
+
+        def look() -> None:
+            try:
+                self.client.collection_exists("decant")
+            except EXCEPTIONS as error:
+                fault = fault_of(error)
+                if fault.passes or fault.kind is FaultKind.UNAUTHENTICATED:
+                    raise
+
+        self._ask("checking the API key", look, backoff)
+
+
+def reach(access: Access, backoff: Backoff) -> Server:
     """Return a connection to an address, after a look whether a server is there.
 
     Raises:
-        StoreError: There is none, or it is too old.
+        StoreError: There is none, it is too old, or it refuses the key.
     """
+    limit = AttemptLimit(backoff.attempt_timeout)
+    client = access.build(limit)
     # The first look is short of patience: most often an address is wrong for good.
-    probe = _client(url, api_key, _PROBE_TIMEOUT)
-    Server(probe, place=url, owned=True, backoff=Backoff(attempts=1)).close()
-    client = _client(url, api_key, _TIMEOUT)
-    return Server(client, place=url, owned=True)
-
-
-def _client(url: str, api_key: str | None, timeout: int) -> QdrantClient:
+    limit.seconds = min(_FIRST_LOOK, backoff.attempt_timeout)
+    once = Backoff.within(backoff.timeout, attempts=1)
+    address = access.address
     try:
-        # The client's own check of the version would only warn.
-        return QdrantClient(url=url, api_key=api_key, timeout=timeout, check_compatibility=False)
-    except ValueError as error:
-        raise StoreError(f"{url!r} is no address of a Qdrant server: {error}") from error
+        server = Server(client, place=address.url, owned=True, backoff=backoff, first_look=once)
+    except StoreError as error:
+        client.close()
+        if access.grpc_port is None and not address.names_port and _is_misplaced(error):
+            raise StoreError(
+                f"{error} (the address names no port, so {DEFAULT_PORT} is meant; behind a proxy "
+                f"write :{443 if address.is_encrypted else 80})"
+            ) from error.__cause__
+        raise
+    except BaseException:
+        client.close()
+        raise
+    limit.seconds = backoff.attempt_timeout
+    return server
+
+
+def through(client: object, *, timeout: float | None = None, attempts: int | None = None) -> Server:
+    """Return a connection through a client that somebody else built, and closes.
+
+    Args:
+        client: Its own timeout is that of one attempt.
+        timeout: Seconds for all attempts; by default 120, or three times the client's if that is
+            more.
+        attempts: How often to ask; 7 by default.
+
+    Raises:
+        StoreError: There is no server, it is too old, or it refuses the key.
+        TypeError: It is no ``QdrantClient``.
+    """
+    if not isinstance(client, QdrantClient):
+        hint = ""
+        if type(client).__name__ == "AsyncQdrantClient":
+            hint = "; the coroutines of a collection work through a QdrantClient too"
+        raise TypeError(
+            "a store is at a folder, an http(s) address or a QdrantClient, and this is a "
+            f"{type(client).__name__}{hint}"
+        )
+    return Server(client, backoff=_patience(client, timeout, attempts))
+
+
+def _patience(client: QdrantClient, timeout: float | None, attempts: int | None) -> Backoff:
+    seconds = float(client.init_options["timeout"] or _CLIENT_TIMEOUT)
+    if timeout is None:
+        timeout = max(Backoff.within().timeout, 3 * seconds)
+    return replace(Backoff.within(timeout, attempts=attempts), attempt_timeout=seconds)
+
+
+def _place(client: QdrantClient) -> str:
+    """Return where a client goes, without users, passwords and queries."""
+    options = client.init_options
+    if options["path"] is not None:
+        return str(options["path"])
+    if (url := options["url"] or options["location"]) is not None:
+        return _shown_url(url, options["port"])
+    is_https = options["https"] if options["https"] is not None else options["api_key"] is not None
+    scheme, host = "https" if is_https else "http", options["host"] or "localhost"
+    return _shown_url(f"{scheme}://{host}/{options['prefix'] or ''}", options["port"])
+
+
+def _shown_url(url: str, port: int | None) -> str:
+    shown = without_secrets(url if "://" in url else f"none://{url}").removeprefix("none://")
+    try:
+        address = read_address(shown)
+    except StoreError:
+        return shown  # ":memory:", or a host without http://, which the client takes
+    if address.names_port or port == DEFAULT_PORT:
+        return address.url
+    return replace(address, port=port).url if port is not None else shown.rstrip("/")
+
+
+def _is_misplaced(error: StoreError) -> bool:
+    """Return whether an error may come from another program, or from none."""
+    cause = error.__cause__
+    wrong = {FaultKind.PASSING, FaultKind.FOREIGN, FaultKind.ENCRYPTION}
+    return isinstance(cause, EXCEPTIONS) and fault_of(cause).kind in wrong

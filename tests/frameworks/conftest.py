@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 
@@ -11,8 +10,9 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, Prompt
 from decant.integrations.qdrant import Collection, Store, connect
+from live_server import LIVE, connect_live
 
-ENGINES = ["edge", "remote", pytest.param("live", marks=pytest.mark.live)]
+ENGINES = ["edge", "remote", *LIVE]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -30,7 +30,7 @@ def store(
                 yield opened
             client.close()
         case _:
-            with connect(os.environ["QDRANT_URL"]) as opened:
+            with connect_live(request.param) as opened:
                 yield opened
 
 

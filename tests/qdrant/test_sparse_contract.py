@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +24,8 @@ from decant.integrations.qdrant import (
     Scored,
     SparseVector,
     Store,
-    connect,
 )
+from live_server import LIVE, connect_live
 
 NAME, DIM = "sparse-contract", 4
 EVERYTHING = Fetch(dense=True, sparse=True)
@@ -215,11 +214,10 @@ class TestLocalMode(SparseContract):
         return local
 
 
-@pytest.mark.live
 class TestServer(SparseContract):
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        with connect(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY")) as store:
+    @pytest.fixture(params=LIVE)
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        with connect_live(request.param) as store:
             for name in {NAME, "dense-contract"} & {*store.names()}:
                 store.drop(name)
             yield store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -27,9 +26,9 @@ from decant.integrations.qdrant import (
     Point,
     Range,
     Store,
-    connect,
 )
 from decant.integrations.qdrant.store import each
+from live_server import LIVE, connect_live
 
 NAME, DIM = "contract", 4
 EVERYTHING = Fetch(dense=True)
@@ -298,11 +297,10 @@ class TestLocalMode(StoreContract):
         super().test_a_vector_of_another_width_is_refused(made)
 
 
-@pytest.mark.live
 class TestServer(StoreContract):
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        with connect(os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_API_KEY")) as store:
+    @pytest.fixture(params=LIVE)
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        with connect_live(request.param) as store:
             for name in {NAME} & {*store.names()}:
                 store.drop(name)
             yield store

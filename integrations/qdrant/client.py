@@ -1,0 +1,165 @@
+"""Build the client of a Qdrant server: its address, key, certificates and the time of one attempt.
+
+Whatever stands between decant and ``qdrant_client.QdrantClient(…)`` is here.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from qdrant_client import QdrantClient
+
+from decant.embedders import StoreError
+
+from .addresses import Address, without_secrets
+
+_CONNECT = 10.0  # seconds within which a machine that is there takes a connection
+_ENDS = "decant_ends"
+_INSECURE = "Api key is used with an insecure connection"
+
+
+class AttemptLimit:
+    """Bounds the time of every REST request that a client sends.
+
+    The client rounds its timeout up to whole seconds, and it counts for each read from the
+    network: a server that sends a byte now and then would never meet it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_request(self, request: httpx.Request) -> None:
+        """Bound the steps of a request."""
+        steps = dict.fromkeys(("read", "write", "pool"), self.seconds)
+        steps["connect"] = min(self.seconds, _CONNECT)
+        ends = time.monotonic() + self.seconds
+        request.extensions = {**request.extensions, "timeout": steps, _ENDS: ends}
+
+    def on_response(self, response: httpx.Response) -> None:
+        """Bound the reading of the answer's body as a whole."""
+        ends = response.request.extensions[_ENDS]
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _BoundedStream(response.stream, ends)
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, ends: float) -> None:
+        self._stream = stream
+        self._ends = ends
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            if time.monotonic() > self._ends:
+                raise httpx.ReadTimeout("the answer did not end in time")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach a server.
+
+    Args:
+        address: Where it listens.
+        api_key: What it asks for, if anything. Never shown.
+        grpc_port: Where it speaks gRPC, which is used then; None for REST.
+        ca: A PEM file with the certificates of the only authorities to trust; None for those that
+            every program on this machine trusts.
+
+    Raises:
+        StoreError: The key cannot stand in a header, the port is none, or the file is not there
+            or holds no certificate.
+    """
+
+    address: Address
+    api_key: str | None = field(default=None, repr=False)
+    grpc_port: int | None = None
+    ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        key, port = self.api_key, self.grpc_port
+        if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
+            raise StoreError(
+                "the API key begins or ends with a blank, or holds a line break or another "
+                "character that no header may hold; strip it"
+            )
+        if port is not None and not 1 <= port <= 65_535:
+            raise StoreError(f"grpc_port={port}: ports are 1 to 65535, and 6334 is Qdrant's own")
+        if self.ca is not None and not self.address.is_encrypted:
+            raise StoreError(
+                f"ca= goes with https:// only, and {self.address.url} is not encrypted; leave ca "
+                "out, or write https://"
+            )
+        self._trusted()
+
+    def build(self, limit: AttemptLimit) -> QdrantClient:
+        """Return a client, which has sent nothing yet.
+
+        Args:
+            limit: Bounds each REST request, and may be changed later. A gRPC request takes as many
+                seconds, rounded down, as it holds now.
+
+        Raises:
+            StoreError: The client refuses the address.
+        """
+        options: dict[str, Any] = {}
+        hooks = {"request": [limit.on_request], "response": [limit.on_response]}
+        if (trusted := self._trusted()) is not None:
+            options["verify"] = trusted
+        if self.grpc_port is not None:
+            options |= {"prefer_grpc": True, "grpc_port": self.grpc_port}
+            if self.ca is not None:
+                options["grpc_options"] = {"root_certificates": self.ca.read_bytes()}
+        try:
+            with self._without_warning():
+                return QdrantClient(
+                    url=self.address.url,
+                    api_key=self.api_key,
+                    timeout=max(1, int(limit.seconds)),
+                    check_compatibility=False,  # it would only warn
+                    event_hooks=hooks,
+                    **options,
+                )
+        except ValueError as error:
+            raise StoreError(
+                f"{self.address.url!r} is no address of a Qdrant server: "
+                f"{without_secrets(str(error))}"
+            ) from None
+
+    def _trusted(self) -> ssl.SSLContext | None:
+        if self.ca is None:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except ssl.SSLError:
+            raise StoreError(
+                f"{str(self.ca)!r} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); "
+                "give the file of the authority that signed the server's certificate as ca="
+            ) from None
+        except OSError as error:
+            raise StoreError(
+                f"the file ca={str(self.ca)!r} cannot be read: {error.strerror}"
+            ) from None
+
+    def _without_warning(self) -> AbstractContextManager[object]:
+        # The client warns of a key over plain http. On this machine itself nobody listens.
+        if self.api_key is None or not self.address.is_loopback:
+            return nullcontext()
+        return _ignoring_insecure()
+
+
+@contextmanager
+def _ignoring_insecure() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_INSECURE)
+        yield

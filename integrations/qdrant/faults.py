@@ -1,0 +1,284 @@
+"""What a failed request means: whether asking again may help, and what to tell the user.
+
+There is one table for both transports. Invariant: a fault that REST reports and the same fault over
+gRPC have the same kind.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import assert_never
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import (
+    ApiException,
+    ResponseHandlingException,
+    UnexpectedResponse,
+)
+
+from .addresses import without_secrets
+
+EXCEPTIONS = (
+    ApiException,
+    QdrantException,
+    grpc.RpcError,
+    ValueError,  # the client checks some requests before it sends them, and local mode all
+    RuntimeError,  # a client that was closed, or values nested too deep for its converter
+    AssertionError,  # the client's, about an answer without a result
+)
+"""What a request through qdrant-client may raise."""
+
+
+class FaultKind(Enum):
+    """What kind of fault it is; all but the first stay when the same is asked again."""
+
+    PASSING = auto()
+    REFUSED = auto()
+    UNAUTHENTICATED = auto()
+    FORBIDDEN = auto()
+    DISK_FULL = auto()
+    ABOVE_RATE_LIMIT = auto()
+    ENCRYPTION = auto()
+    FOREIGN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A fault of a request.
+
+    Args:
+        kind: Whether it passes, and what to do.
+        text: What was said, by whom it may have been.
+        wait: Seconds that the server asks to wait.
+    """
+
+    kind: FaultKind
+    text: str
+    wait: float = 0.0
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.kind is FaultKind.PASSING
+
+    @property
+    def advice(self) -> str:
+        """What to do, as the end of a sentence; "" if the text says all there is to say."""
+        match self.kind:
+            case FaultKind.PASSING:
+                return (
+                    "check that the server runs and can be reached, then do it again: nothing is "
+                    "lost"
+                )
+            case FaultKind.REFUSED:
+                return ""
+            case FaultKind.UNAUTHENTICATED:
+                return "give the server's key as api_key="
+            case FaultKind.FORBIDDEN:
+                return "use a key that is allowed to do this"
+            case FaultKind.DISK_FULL:
+                return (
+                    "the server's disk is full, or its quota used up: make room there, then do it "
+                    "again: nothing is lost"
+                )
+            case FaultKind.ABOVE_RATE_LIMIT:
+                return (
+                    "waiting does not help: raise the rate limit in the collection's strict mode, "
+                    "or ask for less at once"
+                )
+            case FaultKind.ENCRYPTION:
+                return (
+                    "check whether the server is at https:// or http://; a certificate of your own "
+                    "authority is trusted with ca=, the path of its PEM file"
+                )
+            case FaultKind.FOREIGN:
+                return "check the address, its path and its port"
+            case _:
+                assert_never(self.kind)
+
+    def __str__(self) -> str:
+        """Return the text and the advice."""
+        return f"{self.text}; {self.advice}" if self.advice else self.text
+
+
+# 408: Qdrant read no request for 5 s, or gave up waiting for its own work. 425, 429 and the rest
+# of 5xx come from proxies too.
+_PASSING_STATUS = frozenset({408, 425, 429})
+_LASTING_SERVER_STATUS = frozenset({501, 505, 508, 510, 511})
+_STATUS_KINDS = {
+    401: FaultKind.UNAUTHENTICATED,
+    403: FaultKind.FORBIDDEN,
+    507: FaultKind.DISK_FULL,
+}
+# INTERNAL is what REST has as 500, so a lost replica is among it.
+_PASSING_CODES = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+    }
+)
+_CODE_KINDS = {
+    grpc.StatusCode.UNAUTHENTICATED: FaultKind.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED: FaultKind.FORBIDDEN,
+    grpc.StatusCode.UNIMPLEMENTED: FaultKind.FOREIGN,
+}
+# What is said decides before the status does: a full disk is 500 or 507, INTERNAL or
+# RESOURCE_EXHAUSTED, by version and place.
+_SAID_KINDS = (
+    (re.compile("larger than rate limiter capacity"), FaultKind.ABOVE_RATE_LIMIT),
+    (
+        re.compile(
+            r"no space left|not enough (disk|free) space|out of disk|disk (is )?full|os error 28|"
+            r"insufficient storage|(disk|storage) quota",
+            re.IGNORECASE,
+        ),
+        FaultKind.DISK_FULL,
+    ),
+    (
+        # A request or an answer that this client can never carry.
+        re.compile(r"Exception (de)?serializing|message larger than max"),
+        FaultKind.REFUSED,
+    ),
+    (
+        re.compile(
+            r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|illegal (status|request) line",
+            re.IGNORECASE,
+        ),
+        FaultKind.ENCRYPTION,
+    ),
+    (re.compile(r"http1\.x server"), FaultKind.FOREIGN),
+)
+_EXCERPT = 200
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+
+
+def fault_of(error: Exception) -> Fault:
+    """Return what an error of :data:`EXCEPTIONS` means."""
+    match error:
+        case ResourceExhaustedResponse():
+            return _judged(f"429 {error}", FaultKind.PASSING, retry_after(str(error.retry_after_s)))
+        case QdrantException():
+            # The client reads whole seconds only, and drops what the server said.
+            wait = retry_after(str(error).partition("valid integer: ")[2])
+            return _judged("429 Too Many Requests", FaultKind.PASSING, wait)
+        case ResponseHandlingException():
+            return _of_transport(error.source)
+        case UnexpectedResponse():
+            return _of_status(error)
+        case grpc.Call():  # the errors that calls raise are this too
+            return _of_code(error)
+        case json.JSONDecodeError():
+            return _of_broken_body(error.doc, str(error))
+        case UnicodeDecodeError():
+            return _of_broken_body(error.object.decode(errors="replace"), error.reason)
+        case RecursionError():
+            return _judged("the values are nested too deep", FaultKind.REFUSED)
+        case AssertionError():
+            return _judged(f"the answer has no result ({error})", FaultKind.FOREIGN)
+        case _:
+            return _judged(str(error) or type(error).__name__, FaultKind.REFUSED)
+
+
+def retry_after(value: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float:
+    """Return the seconds that a ``Retry-After`` asks for; 0 for what cannot be read or is past.
+
+    RFC 9110 §10.2.3 has whole seconds and dates; proxies send fractions too.
+    """
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return 0.0
+        zoned = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        seconds = (zoned - now()).total_seconds()
+    return 0.0 if math.isnan(seconds) else max(0.0, seconds)
+
+
+def _judged(text: str, kind: FaultKind, wait: float = 0.0) -> Fault:
+    said = next((kind for pattern, kind in _SAID_KINDS if pattern.search(text)), kind)
+    return Fault(kind=said, text=without_secrets(text), wait=wait)
+
+
+def _of_transport(source: Exception) -> Fault:
+    text = f"{type(source).__name__}: {source}"
+    match source:
+        case httpx.LocalProtocolError():  # the request itself is no HTTP
+            return _judged(text, FaultKind.REFUSED)
+        case httpx.TransportError() | httpx.DecodingError():
+            return _judged(text, FaultKind.PASSING)
+        case ValueError():  # of pydantic: JSON, but not what Qdrant answers
+            return _judged(f"the answer is none of Qdrant's ({_excerpt(text)})", FaultKind.FOREIGN)
+        case _:
+            return _judged(text, FaultKind.REFUSED)
+
+
+def _of_status(error: UnexpectedResponse) -> Fault:
+    status = error.status_code or 0
+    if status in _PASSING_STATUS or (status >= 500 and status not in _LASTING_SERVER_STATUS):
+        kind = FaultKind.PASSING
+    else:
+        kind = FaultKind.FOREIGN if 300 <= status < 400 else FaultKind.REFUSED
+    kind = _STATUS_KINDS.get(status, kind)
+    body = error.content.decode(errors="replace").strip()
+    try:
+        said = f"{status} {json.loads(body)['status']['error']}"
+    except (ValueError, KeyError, TypeError, RecursionError):  # plain text, or not of Qdrant
+        said = f"{status} {error.reason_phrase}".strip()
+        if body.startswith("<"):
+            said += f", with {_web_page(body)}"
+            kind = FaultKind.FOREIGN if kind is FaultKind.REFUSED else kind
+        elif status == 404:
+            kind = FaultKind.FOREIGN
+            said += f": {_excerpt(body)}" if body else ""
+        elif body:
+            said += f": {_excerpt(body)}"
+    if 300 <= status < 400 and (location := error.headers.get("location")):
+        said += f", which points to {location}"
+    return _judged(said, kind, retry_after(error.headers.get("retry-after", "")))
+
+
+def _of_code(error: grpc.Call) -> Fault:
+    code = error.code()
+    kind = FaultKind.PASSING if code in _PASSING_CODES else FaultKind.REFUSED
+    metadata = dict(error.trailing_metadata() or ())
+    details = _excerpt(error.details() or "")
+    text = f"{getattr(code, 'name', code)}: {details}"
+    wait = retry_after(str(metadata.get("retry-after", "")))
+    return _judged(text, _CODE_KINDS.get(code, kind), wait)
+
+
+def _of_broken_body(body: str, reason: str) -> Fault:
+    """Judge an answer of 200 that is no JSON: one that was cut passes, another program stays."""
+    text = body.strip()
+    if not text or text[0] in "{[":
+        return _judged(
+            f"the answer was cut after {len(body)} characters ({reason})", FaultKind.PASSING
+        )
+    said = _web_page(text) if text.startswith("<") else f"no JSON: {_excerpt(text)}"
+    return _judged(f"the answer is {said}", FaultKind.FOREIGN)
+
+
+def _web_page(body: str) -> str:
+    title = _TITLE.search(body)
+    named = f" {_excerpt(title[1])!r}" if title and title[1].strip() else ""
+    return f"a web page{named}, which a proxy or another program sends, not Qdrant"
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"

@@ -1,0 +1,35 @@
+"""The Qdrant server that live tests run against, over REST and over gRPC.
+
+``QDRANT_URL`` names it, ``QDRANT_API_KEY`` is its key if it asks for one, ``QDRANT_CA`` the PEM
+file of its authority, ``QDRANT_GRPC_PORT`` where it speaks gRPC. That is 6334 where REST is at
+6333; else it must be named, since what listens at 6334 then may be another server.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from decant.integrations.qdrant import Store, connect
+from decant.integrations.qdrant.addresses import DEFAULT_PORT, read_address
+
+LIVE = [pytest.param(name, marks=pytest.mark.live) for name in ("live", "live-grpc")]
+"""The transports, as the parameters of a fixture; only :func:`connect_live` knows them."""
+
+_GRPC_PORT = 6334
+
+
+def connect_live(transport: str) -> Store:
+    """Return the server as a store, reached by one of :data:`LIVE`; close it when done."""
+    url = os.environ["QDRANT_URL"]
+    key = os.environ.get("QDRANT_API_KEY") or None
+    ca = os.environ.get("QDRANT_CA") or None
+    port = None
+    if transport == "live-grpc":
+        port = int(os.environ.get("QDRANT_GRPC_PORT") or 0)
+        if not port and read_address(url).port == DEFAULT_PORT:
+            port = _GRPC_PORT
+        if not port:
+            pytest.skip(f"where does the server at {url} speak gRPC? set QDRANT_GRPC_PORT")
+    return connect(url, api_key=key, grpc_port=port, ca=ca)
