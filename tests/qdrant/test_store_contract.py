@@ -298,6 +298,15 @@ class TestLocalMode(StoreContract):
         super().test_a_vector_of_another_width_is_refused(made)
 
 
+class TestDouble(StoreContract):
+    """Over HTTP, with a double of a server."""
+
+    @pytest.fixture
+    def store(self, server: Store) -> Store:
+        assert server.engine is Engine.REMOTE
+        return server
+
+
 @pytest.mark.live
 class TestServer(StoreContract):
     @pytest.fixture
