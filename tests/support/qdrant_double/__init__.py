@@ -9,6 +9,8 @@ recorded exchanges against it. Not here: gRPC, groups, facets, snapshots, shards
 from __future__ import annotations
 
 from .answers import Refused
+from .held import Progress
+from .reaching import reached
 from .server import Asked, Fault, QdrantDouble
 
-__all__ = ["Asked", "Fault", "QdrantDouble", "Refused"]
+__all__ = ["Asked", "Fault", "Progress", "QdrantDouble", "Refused", "reached"]

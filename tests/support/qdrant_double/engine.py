@@ -6,7 +6,8 @@ carried out up to the operation that is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from qdrant_client import QdrantClient, models
 from .answers import Refused, missing, wrong
 from .held import Held, check_config, each_vector
 from .paths import names_of
-from .strict import Strict, conditions_in
+from .strict import Bucket, Strict, conditions_in
 
 _STRUCTS = TypeAdapter(list[models.PointStruct])
 _LARGEST = 2**31 - 1
@@ -34,6 +35,7 @@ class Engine:
         self.held: dict[str, Held] = {}
         self.aliases: dict[str, str] = {}
         self.strict = dict(strict)
+        self.clock: Callable[[], float] = time.monotonic
 
     def named(self, name: str) -> tuple[str, Held]:
         """Return a collection by its name or an alias of it, and its name."""
@@ -57,7 +59,8 @@ class Engine:
             vectors_config=created.vectors or {},
             sparse_vectors_config=created.sparse_vectors,
         )
-        self.held[name] = Held(body, Strict(dict(self.strict)))
+        strict = Strict(dict(self.strict), reads=Bucket(self.clock), writes=Bucket(self.clock))
+        self.held[name] = Held(body, strict)
         return True
 
     def update(self, name: str, body: Any) -> bool:
@@ -138,7 +141,8 @@ class Engine:
         real, held = self.named(name)
         if "filter" in body:
             held.strict.check_filter(body["filter"], held.indexes, update=True)
-            self.client.delete(real, models.FilterSelector(filter=_filter(body)))
+            chosen = models.Filter.model_validate(body["filter"])
+            self.client.delete(real, models.FilterSelector(filter=chosen))
         else:
             held.strict.pay_write(len(body["points"]))
             self.client.delete(real, models.PointIdsList(points=body["points"]))

@@ -53,7 +53,7 @@ def _check_depth(text: str) -> None:
     if text.count("{") + text.count("[") <= _DEPTH:
         return
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+    for match in re.finditer(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', text):
         if match[0] in "[{":
             depth += 1
         elif match[0] in "]}":

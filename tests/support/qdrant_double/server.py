@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -55,7 +55,8 @@ class QdrantDouble(ThreadingHTTPServer):
         read_only_keys: The keys that may read.
         nodes_down: How many of the three replicas of everything are away.
         delay: Seconds before each answer.
-        faults: Taken by the next requests, one each.
+        before: Called with the method and the path of each request, before it is carried out.
+        faults: Taken by the next requests, one each; None lets one pass.
         asked: What came, in order.
         engine: The collections.
     """
@@ -69,7 +70,8 @@ class QdrantDouble(ThreadingHTTPServer):
         self.read_only_keys: set[str] = set()
         self.nodes_down = 0
         self.delay = 0.0
-        self.faults: deque[Fault] = deque()
+        self.before: Callable[[str, str], object] = lambda _method, _path: None
+        self.faults: deque[Fault | None] = deque()
         self.asked: list[Asked] = []
         self.engine = Engine({"enabled": True, **strict} if strict else {})
         self._lock = threading.Lock()
@@ -95,7 +97,7 @@ class QdrantDouble(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         self.engine.client.close()
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        super().__exit__(kind, error, trace)
 
     def limit(self, name: str, **limits: Any) -> None:
         """Set limits of strict mode for a collection, and no others."""
@@ -110,6 +112,7 @@ class QdrantDouble(ThreadingHTTPServer):
         if self.delay:
             time.sleep(self.delay)
         parts = urlsplit(target)
+        self.before(method, parts.path)
         parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         path = [unquote(part) for part in parts.path.strip("/").split("/")]
         fault = self.faults.popleft() if self.faults else None
