@@ -20,7 +20,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from qdrant_double import QdrantDouble
+from qdrant_double import QdrantDouble, reached
 
 
 @pytest.fixture
@@ -71,11 +71,8 @@ def double() -> Iterator[QdrantDouble]:
 @pytest.fixture
 def server(double: QdrantDouble) -> Iterator[Store]:
     """Return the remote store over the double."""
-    # Certificates, which no request here needs, take most of the time to load.
-    client = QdrantClient(url=double.url, check_compatibility=False, verify=False)
-    with connect(client) as store:
+    with reached(double) as store:
         yield store
-    client.close()
 
 
 @pytest.fixture(params=["edge", "local", "server"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import uuid
@@ -30,9 +31,20 @@ from decant.integrations.qdrant import (
     connect,
 )
 from decant.integrations.qdrant.store import each
+from qdrant_double import QdrantDouble, reached
 
 NAME, DIM = "contract", 4
 EVERYTHING = Fetch(dense=True)
+# Filters here use metadata without an index, so that this is the only limit left out.
+STRICT = {
+    "max_query_limit": 90,
+    "upsert_max_batchsize": 40,
+    "search_allow_exact": False,
+    "condition_max_size": 1,
+    "filter_max_conditions": 4,
+    "read_rate_limit": 70,
+    "write_rate_limit": 50,
+}
 ANY = FieldIn(Field.KIND, ["thing", "marker"])
 
 
@@ -201,7 +213,7 @@ class StoreContract:
         assert seen == 100
         assert made.count(NAME, ANY) == 0
 
-    def test_long_texts_are_cut_into_several_requests(self, made: Store) -> None:
+    def test_long_texts_are_stored_together(self, made: Store) -> None:
         points = [point(number) for number in range(5)]
         for item in points:
             item.payload["text"] = "x" * 1_500_000
@@ -305,6 +317,18 @@ class TestDouble(StoreContract):
     def store(self, server: Store) -> Store:
         assert server.engine is Engine.REMOTE
         return server
+
+
+class TestStrictDouble(StoreContract):
+    """Over HTTP, with a double that sets every limit there is, so low that all of them bind."""
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        minutes = itertools.count(step=60)
+        with QdrantDouble(strict=STRICT) as double:
+            double.engine.clock = lambda: float(next(minutes))
+            with reached(double) as store:
+                yield store
 
 
 @pytest.mark.live

@@ -32,8 +32,11 @@ HEAVY: dict[str, set[str]] = {
     "onnxscript": {"export/tracing.py"},
     "optimum": {"export/exporting.py"},
     "qdrant_client": {
+        "integrations/qdrant/refusals.py",
         "integrations/qdrant/remote.py",
+        "integrations/qdrant/remote_catalog.py",
         "integrations/qdrant/remote_filter.py",
+        "integrations/qdrant/remote_optimizing.py",
         "integrations/qdrant/remote_points.py",
         "integrations/qdrant/retry.py",
         "integrations/qdrant/server.py",
