@@ -32,7 +32,7 @@ from .removal import Remover
 from .report import IndexProgress, IndexReport
 from .searching import Window, asked, found
 from .settings import CollectionSettings, Indexed
-from .store import Fetch, Store, each
+from .store import Fetch, OptimizeProgress, Store, each
 from .target import Target
 
 if TYPE_CHECKING:
@@ -298,10 +298,14 @@ class Collection(AsyncMethods):
         """Index a metadata entry, which makes filters on it fast in large collections."""
         self._store.add_index(self._name, entry)
 
-    def optimize(self) -> None:
-        """Build the vector index, where the engine does not do so by itself.
+    def optimize(self, *, progress: OptimizeProgress | None = None) -> None:
+        """Return when the vector index is built; see :meth:`Store.optimize`.
 
         Worth it on Edge above some fifty thousand passages; below, comparing with all is fast.
-        Nothing else in this process runs meanwhile, so do not call it from a server.
+        On Edge nothing else in this process runs meanwhile, so do not call it from a server there.
+        A Qdrant server builds the index by itself, and is waited for.
+
+        Args:
+            progress: Told how many vectors a server has in its index, and how many points.
         """
-        self._store.optimize(self._name)
+        self._store.optimize(self._name, progress=progress)

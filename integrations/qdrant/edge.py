@@ -24,7 +24,7 @@ from .conditions import Where, translate
 from .edge_filter import EdgeDialect
 from .edge_home import EdgeHome
 from .edge_points import fields_of, from_edge, to_edge, to_request, vectors_of
-from .queries import Query
+from .queries import Query, bounded
 from .settings import LEAST_EF, CollectionSettings, FieldType, Indexed
 from .store import (
     DENSE,
@@ -33,6 +33,7 @@ from .store import (
     STATES,
     Engine,
     Fetch,
+    OptimizeProgress,
     Page,
     Point,
     Scored,
@@ -111,10 +112,13 @@ class EdgeStore:
         for part in batches(points, _BATCH):
             self._update(name, edge.UpdateOperation.upsert_points([to_edge(p) for p in part]))
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist."""
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        held = {point.id for point in self.retrieve(name, [p.id for p in points], Fetch(fields=()))}
         for point in points:
-            self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
+            if point.id in held:
+                self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
+        return [point.id for point in points if point.id not in held]
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; ids that are not there are ignored."""
@@ -165,7 +169,7 @@ class EdgeStore:
         request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
         with self._asked(f"searching {name!r}"):
             found = self._shard(name).query(request)
-        return [Scored(point=from_edge(item), score=item.score) for item in found]
+        return [Scored(point=from_edge(item), score=bounded(query, item.score)) for item in found]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""
@@ -178,7 +182,7 @@ class EdgeStore:
         with self._asked(f"flushing {name!r}"):
             self._shard(name).flush()
 
-    def optimize(self, name: str) -> None:
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
         """Build the vector index and drop what was deleted.
 
         Nothing else in this process runs meanwhile, because Edge keeps Python's lock.

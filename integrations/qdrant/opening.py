@@ -6,7 +6,7 @@ from decant.embedders import Encoder, StoreError
 
 from .card import Card
 from .settings import CollectionSettings
-from .store import Store, check_name
+from .store import AbsentError, Store, check_name
 from .target import Target
 
 
@@ -33,14 +33,16 @@ def opened_or_created(
     store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
 ) -> Target:
     """Open a collection or make it; see :meth:`Collection.open_or_create`."""
-    if name not in store.names():
+    try:
+        target = opened(store, name, encoder)
+    except AbsentError:
         try:
             return created(store, name, encoder, settings)
-        except StoreError:
-            # Another creator may have been faster; if not, the error stands.
-            if name not in store.names():
-                raise
-    target = opened(store, name, encoder)
+        except StoreError as error:
+            try:
+                target = opened(store, name, encoder)  # another creator may have been faster
+            except AbsentError:
+                raise error from error.__cause__
     if settings is not None and settings.states and target.states is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "

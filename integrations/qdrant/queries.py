@@ -70,3 +70,15 @@ def prefetched(limit: int, offset: int) -> int:
     (40, 110)
     """
     return max(4 * limit, limit + offset)
+
+
+def bounded(query: Query, score: float) -> float:
+    """Return the score of a hit, of a dense query within [-1, 1] as cosines are.
+
+    Engines round, and give 1.0000001 for a vector and itself.
+
+    >>> from numpy import ones
+    >>> bounded(ones(2), 1.0000001)
+    1.0
+    """
+    return score if isinstance(query, Fused | SparseVector) else max(-1.0, min(1.0, score))

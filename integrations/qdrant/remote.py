@@ -1,6 +1,12 @@
 """A Qdrant server as a store, through qdrant-client.
 
-Invariant: what a method has returned from is applied on the server.
+Reads go with the server's default consistency. What a write has returned from is on every replica
+that still answers reads: the server takes one that missed it out of service before it answers. A
+majority, asked for by name, would have to hear every replica, so one node away would end all reads.
+
+Requests are as large as the server takes (``remote_limits.py``): pages, batches and lists of a
+collection shrink when it names its limit. Invariant: what a method has returned from is applied on
+the server, and so survives the end of its process.
 """
 
 from __future__ import annotations
@@ -16,47 +22,55 @@ from decant.embedders import StoreError
 
 from .card import Card
 from .conditions import Where, translate
-from .queries import Query
+from .queries import Fused, Query, bounded
+from .remote_catalog import RemoteCatalog
+from .remote_changes import set_together
 from .remote_filter import RemoteDialect
-from .remote_points import fields_of, from_record, to_change, to_search, to_struct, vectors_of
+from .remote_limits import Limits
+from .remote_optimizing import Patience, wait_until_green
+from .remote_points import (
+    check_size,
+    fields_of,
+    from_record,
+    to_search,
+    to_struct,
+    vectors_of,
+)
+from .remote_requests import Requests
 from .server import Server
-from .settings import CollectionSettings, FieldType, Indexed
+from .settings import CollectionSettings, Indexed
 from .store import (
-    DENSE,
-    KEYWORDS,
-    SPARSE,
-    STATES,
     Engine,
     Fetch,
+    OptimizeProgress,
     Page,
     Point,
     Scored,
-    absent,
     batches,
     check_name,
-    present,
-    slices,
 )
 
-_BATCH = 128
-_IDS = 1_000
-_CARD, _INDEXES = "decant", "decant_indexes"
-_DIALECT = RemoteDialect()
-# A lagging replica must not make a document look new, or what it had before would stay for ever.
-_STEADY = models.ReadConsistencyType.MAJORITY
+_PAGE = 1_000
+_NOTHING = Fetch(fields=())
 
 
 class RemoteStore:
     """Collections on a server; see :class:`Store`.
 
+    A collection opens by an alias as by its name, and all work goes to the collection behind.
+
     Args:
         server: The connection; :meth:`close` closes it.
+        patience: How long :meth:`optimize` waits.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, patience: Patience | None = None) -> None:
         self._server = server
         self._client = server.client
-        self._ask = server.ask
+        self._patience = patience or Patience()
+        self._requests = Requests(server)
+        self._ask = self._requests.ask
+        self._catalog = RemoteCatalog(self._requests)
 
     @property
     def engine(self) -> Engine:
@@ -69,126 +83,115 @@ class RemoteStore:
         return self._server.place
 
     def names(self) -> list[str]:
-        """Return the names of all collections on the server, sorted."""
-        found = self._ask("listing the collections", self._client.get_collections)
-        return sorted(item.name for item in found.collections)
+        """Return the names of decant's collections on the server and their aliases, sorted.
+
+        A server lists names alone, so each collection there costs one request, eight at a time.
+        """
+        return self._catalog.names()
 
     def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
-        """Make an empty collection with its card; its payload indexes follow at once."""
+        """Make an empty collection with its card and its payload indexes.
+
+        Where the server's strict mode does not allow so many indexes, nothing is left.
+        """
         check_name(name)
-        if self._has(name):
-            raise present(name, self.place)
-        indexes = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
-        indexes |= {item.path: item.type for item in settings.indexed}
-        request = partial(
-            self._client.create_collection,
-            name,
-            vectors_config=_dense_params(card),
-            # No IDF modifier: the weights are the model's, which has learned what is rare.
-            sparse_vectors_config={SPARSE: models.SparseVectorParams()} if card.sparse else None,
-            hnsw_config=models.HnswConfigDiff(
-                m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
-            ),
-            metadata={
-                _CARD: card.to_json(),
-                _INDEXES: {path: kind.value for path, kind in indexes.items()},
-            },
-        )
-        try:
-            self._ask(f"making the collection {name!r}", request)
-        except StoreError:
-            # If an answer got lost, the next attempt was told that it exists: with our mark.
-            if not self._has(name):
-                raise
-        if self.card(name).mark != card.mark:
-            raise present(name, self.place)
+        self._catalog.create(name, card, settings)
 
     def card(self, name: str) -> Card:
         """Return what the collection says about itself, and complete its payload indexes.
 
-        They are missing where a creator was interrupted.
+        They are missing where a creator was interrupted. With a key that may only read, or where
+        the server allows no more, the collection opens without them: filters are slower then.
         """
         check_name(name)
-        if not self._has(name):
-            raise absent(name, self.place, self.names())
-        info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
-        metadata = info.config.metadata or {}
-        if _CARD not in metadata:
-            raise StoreError(
-                f"the collection {name!r} at {self.place} has no card in its metadata, so it was "
-                "not made by decant; choose another name"
-            )
-        for path, kind in metadata[_INDEXES].items():
-            if path not in info.payload_schema:
-                self._index(name, path, FieldType(kind))
-        return Card.from_json(str(metadata[_CARD]), where=f"collection {name!r} at {self.place}")
+        return self._catalog.card(name)
 
     def drop(self, name: str) -> None:
-        """Delete the collection with all it holds."""
-        self.card(name)
-        self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
+        """Delete the collection with all it holds, though its card be damaged.
+
+        An alias is refused, and so is what decant did not make.
+        """
+        check_name(name)
+        self._catalog.drop(name)
 
     def add_index(self, name: str, entry: Indexed) -> None:
         """Index a metadata entry, of points that are there and that come."""
-        info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
-        indexes = {**(info.config.metadata or {})[_INDEXES], entry.path: entry.type.value}
-        noted = partial(self._client.update_collection, name, metadata={_INDEXES: indexes})
-        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
-        self._index(name, entry.path, entry.type)
+        self._catalog.add_index(name, entry)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
-        """Store points, in order, replacing those of the same id."""
-        for part in batches(points, _BATCH):
-            structs = [to_struct(point) for point in part]
-            self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
+        """Store points, in order, replacing those of the same id.
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist."""
-        for part in slices(points, _BATCH):
-            changes = [to_change(point) for point in part]
-            request = partial(self._client.batch_update_points, name, changes)
-            self._ask(f"writing to {name!r}", request)
+        Raises:
+            StoreError: A point alone is larger than a request may be; then none is stored.
+        """
+
+        def send(part: Sequence[Point]) -> object:
+            structs = [to_struct(point) for point in part]
+            return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
+
+        for batch in self._batches(name, points):
+            for _ in self._requests.in_parts(name, batch, _writes, send):
+                pass
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        send = partial(set_together, self._requests, name)
+        gone: list[str] = []
+        for batch in self._batches(name, points):
+            for missing in self._requests.in_parts(name, batch, _writes, send):
+                gone += missing
+        return list(dict.fromkeys(gone))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; ids that are not there are ignored."""
-        for part in slices(ids, _IDS):
+
+        def send(part: Sequence[str]) -> object:
             chosen = models.PointIdsList(points=list(part))
-            self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+            return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+
+        for _ in self._requests.in_parts(name, ids, _ids, send):
+            pass
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
         """Return the points of these ids that exist."""
-        found: list[Point] = []
-        for part in slices(ids, _IDS):
+
+        def send(part: Sequence[str]) -> list[models.Record]:
             request = partial(
                 self._client.retrieve,
                 name,
                 list(part),
                 with_payload=fields_of(fetch),
                 with_vectors=vectors_of(fetch),
-                consistency=_STEADY,
             )
-            found += map(from_record, self._ask(f"reading from {name!r}", request))
-        return found
+            return self._ask(f"reading from {name!r}", request)
+
+        records = self._requests.in_parts(name, ids, _ids, send)
+        return [from_record(record) for part in records for record in part]
 
     def scroll(
         self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
     ) -> Page:
         """Return up to ``limit`` points that match, in the order of their ids."""
-        request = partial(
-            self._client.scroll,
-            name,
-            scroll_filter=_filter(where),
-            limit=limit,
-            offset=after,
-            with_payload=fields_of(fetch),
-            with_vectors=vectors_of(fetch),
-            consistency=_STEADY,
-        )
-        records, following = self._ask(f"reading from {name!r}", request)
-        return Page(
-            points=[from_record(record) for record in records],
-            after=None if following is None else str(following),
-        )
+        points: list[Point] = []
+
+        def send(limits: Limits) -> tuple[list[models.Record], models.ExtendedPointId | None]:
+            request = partial(
+                self._client.scroll,
+                name,
+                scroll_filter=_filter(where, limits),
+                limit=min(limit - len(points), limits.page),
+                offset=after,
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
+            )
+            return self._ask(f"reading from {name!r}", request)
+
+        while True:
+            records, following = self._requests.adapting(name, send)
+            points += map(from_record, records)
+            after = None if following is None else str(following)
+            if after is None or len(points) >= limit:
+                return Page(points=points, after=after)
 
     def query(
         self,
@@ -200,34 +203,90 @@ class RemoteStore:
         offset: int = 0,
         where: Where | None = None,
     ) -> list[Scored]:
-        """Return the points that fit the query best, best first."""
-        chosen = None if where is None else _filter(where)
-        search = to_search(query, limit=limit, offset=offset, chosen=chosen)
-        request = partial(
-            self._client.query_points,
-            name,
-            query=search.query,
-            using=search.using,
-            prefetch=search.prefetch,
-            query_filter=search.filter,
-            limit=limit,
-            offset=offset,
-            with_payload=fields_of(fetch),
-            with_vectors=vectors_of(fetch),
-        )
-        found = self._ask(f"searching {name!r}", request).points
-        return [Scored(point=from_record(item), score=item.score) for item in found]
+        """Return the points that fit the query best, best first.
+
+        Where the server limits what one request asks for, a longer list is asked for in pages,
+        which may repeat or lose points of equal score, and rankings that are fused are no longer
+        than that limit.
+
+        Raises:
+            StoreError: What is fused would have to be longer than the server allows.
+        """
+        end = offset + limit
+        found: dict[str, Scored] = {}
+
+        def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
+            size = self._window(query, end - offset, offset, limits)
+            chosen = None if where is None else _filter(where, limits)
+            search = to_search(query, limit=size, offset=offset, chosen=chosen, deepest=limits.page)
+            request = partial(
+                self._client.query_points,
+                name,
+                query=search.query,
+                using=search.using,
+                prefetch=search.prefetch,
+                query_filter=search.filter,
+                limit=size,
+                offset=offset,
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
+            )
+            return size, self._ask(f"searching {name!r}", request).points
+
+        while offset < end:
+            size, points = self._requests.adapting(name, send)
+            part = [Scored(point=from_record(it), score=bounded(query, it.score)) for it in points]
+            if size == limit:
+                return part
+            for item in part:
+                found.setdefault(item.point.id, item)
+            offset += size
+            if len(part) < size:
+                break
+        return list(found.values())
 
     def count(self, name: str, where: Where) -> int:
-        """Return exactly how many points match."""
-        request = partial(self._client.count, name, count_filter=_filter(where), exact=True)
-        return self._ask(f"counting in {name!r}", request).count
+        """Return exactly how many points match.
+
+        Where the server refuses to count exactly, their ids are read, page by page.
+        """
+
+        def send(limits: Limits) -> int | None:
+            if not limits.exact:
+                return None
+            chosen = _filter(where, limits)
+            request = partial(self._client.count, name, count_filter=chosen, exact=True)
+            return self._ask(f"counting in {name!r}", request).count
+
+        if (counted := self._requests.adapting(name, send)) is not None:
+            return counted
+        total, after = 0, None
+        while True:
+            page = self.scroll(name, where, _NOTHING, limit=_PAGE, after=after)
+            total += len(page.points)
+            after = page.after
+            if after is None:
+                return total
 
     def flush(self, name: str) -> None:
-        """Do nothing: a server has written its log before it answers."""
+        """Do nothing: what a server has acknowledged is in its log; see :meth:`Store.flush`."""
 
-    def optimize(self, name: str) -> None:
-        """Do nothing: a server builds its index by itself."""
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:
+        """Wait until the server has built the vector index, an hour at most."""
+        if self._server.is_local:
+            return  # it compares with all
+        what = f"the collection {name!r} at {self.place}"
+        look = partial(self._client.get_collection, name)
+        # Optimizers that wait start at any change of their settings, even at none.
+        none = models.OptimizersConfigDiff()
+        wake = partial(self._client.update_collection, name, optimizers_config=none)
+        wait_until_green(
+            lambda: self._ask(f"looking at {name!r}", look),
+            lambda: self._ask(f"waking the optimizers of {name!r}", wake),
+            self._patience,
+            what=what,
+            progress=progress,
+        )
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -246,31 +305,34 @@ class RemoteStore:
         """Close the store."""
         self.close()
 
-    def _index(self, name: str, path: str, kind: FieldType) -> None:
-        if self._server.is_local:
-            return  # it has no payload indexes, and warns of every attempt
-        schema = models.PayloadSchemaType(kind.value)
-        request = partial(self._client.create_payload_index, name, path, field_schema=schema)
-        self._ask(f"indexing {path!r} in {name!r}", request)
+    def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
+        """Cut points for their requests, before the first of them is sent."""
+        parts = list(batches(points, self._requests.limits(name).writes))
+        if (largest := self._requests.largest) is not None:
+            for part in parts:
+                if len(part) == 1:  # only alone is one larger than what is cut for
+                    check_size(part[0], largest)
+        return parts
 
-    def _has(self, name: str) -> bool:
-        return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))
-
-
-def _dense_params(card: Card) -> dict[str, models.VectorParams]:
-    params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
-    if card.states is not None:
-        params[STATES] = models.VectorParams(
-            size=card.states,
-            distance=models.Distance.DOT,  # COSINE would store them normalised
-            multivector_config=models.MultiVectorConfig(
-                comparator=models.MultiVectorComparator.MAX_SIM
-            ),
-            hnsw_config=models.HnswConfigDiff(m=0),
-            on_disk=True,
-        )
-    return params
+    def _window(self, query: Query, limit: int, offset: int, limits: Limits) -> int:
+        """Return how many points one request may ask for."""
+        if isinstance(query, Fused) and limit + offset > limits.page:
+            raise StoreError(
+                f"searching at {self.place} by both kinds of vectors needs rankings of "
+                f"{limit + offset}, and the server's strict mode allows "
+                f"max_query_limit={limits.page}; ask for fewer, or search by one kind"
+            )
+        return min(limit, limits.page)
 
 
-def _filter(where: Where) -> models.Filter:
-    return _DIALECT.join(must=[translate(where, _DIALECT)])
+def _filter(where: Where, limits: Limits) -> models.Filter:
+    dialect = RemoteDialect(values=limits.values)
+    return dialect.join(must=[translate(where, dialect)])
+
+
+def _writes(limits: Limits) -> int:
+    return limits.writes
+
+
+def _ids(limits: Limits) -> int:
+    return limits.ids

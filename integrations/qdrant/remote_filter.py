@@ -1,4 +1,8 @@
-"""Filters in the words of qdrant-client."""
+"""Filters in the words of qdrant-client.
+
+Passages are found by their ids through the ids of their points, which are computed from these
+(:func:`record_id`): that needs no payload index, which strict mode asks for.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,20 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from .conditions import Range
+from .conditions import Field, Range
+from .points import record_id
+from .remote_limits import UNLIMITED
 
 
 class RemoteDialect:
-    """Writes filters for a server; see :class:`Dialect`."""
+    """Writes filters for a server; see :class:`Dialect`.
+
+    Args:
+        values: How many values one condition may have; longer ones become several.
+    """
+
+    def __init__(self, *, values: int = UNLIMITED) -> None:
+        self._values = values
 
     def equals(self, path: str, value: str | int | bool) -> models.Condition:  # noqa: FBT001
         """The value at ``path`` is this one."""
@@ -20,7 +33,11 @@ class RemoteDialect:
 
     def any_of(self, path: str, values: list[str] | list[int]) -> models.Condition:
         """The value at ``path`` is one of these."""
-        return models.FieldCondition(key=path, match=models.MatchAny(any=values))
+        if len(values) <= self._values:
+            return _any_of(path, values)
+        starts = range(0, len(values), self._values)
+        parts = [_any_of(path, values[start : start + self._values]) for start in starts]
+        return self.join(should=parts)
 
     def within(self, path: str, bounds: Range) -> models.Condition:
         """The number at ``path`` is within the bounds."""
@@ -50,3 +67,9 @@ class RemoteDialect:
                 f"a filter is a condition of decant or a qdrant_client.models.Filter, not {where!r}"
             )
         return where
+
+
+def _any_of(path: str, values: list[str] | list[int]) -> models.Condition:
+    if path == Field.ID:
+        return models.HasIdCondition(has_id=[record_id(str(value)) for value in values])
+    return models.FieldCondition(key=path, match=models.MatchAny(any=values))

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from qdrant_client import models
 
+from decant.embedders import StoreError
+
+from .point_size import PointSizes
 from .queries import RRF_K, Fused, Query, Single, prefetched
 from .sparse import SparseVector
 from .store import DENSE, SPARSE, STATES, Fetch, Payload, Point
+
+_AROUND = 1_024  # bytes that a request has beside its points
 
 
 def to_struct(point: Point) -> models.PointStruct:
@@ -58,12 +63,22 @@ class Search:
     filter: models.Filter | None
 
 
-def to_search(query: Query, *, limit: int, offset: int, chosen: models.Filter | None) -> Search:
-    """Return a query as the client takes it; ``chosen`` holds for every ranking that is fused."""
+def to_search(
+    query: Query, *, limit: int, offset: int, chosen: models.Filter | None, deepest: int
+) -> Search:
+    """Return a query as the client takes it.
+
+    Args:
+        query: What to search with.
+        limit: How many points.
+        offset: How many to pass over.
+        chosen: Holds for every ranking that is fused.
+        deepest: How long a ranking that is fused may be, where the server sets a limit.
+    """
     if not isinstance(query, Fused):
         value, using = _nearest(query)
         return Search(query=value, using=using, prefetch=None, filter=chosen)
-    depth = prefetched(limit, offset)
+    depth = min(prefetched(limit, offset), deepest)
     prefetch = [
         models.Prefetch(query=value, using=using, filter=chosen, limit=depth)
         for value, using in map(_nearest, query.parts)
@@ -97,4 +112,29 @@ def _from_sparse(vector: models.SparseVector) -> SparseVector | None:
         return None
     return SparseVector(
         indices=np.asarray(vector.indices, np.int64), values=np.asarray(vector.values, np.float32)
+    )
+
+
+def check_size(point: Point, largest: int) -> None:
+    """Refuse a point that alone makes a larger request than a server takes.
+
+    Args:
+        point: It is written out only where its bound is above that.
+        largest: Bytes of a request.
+
+    Raises:
+        StoreError: The message names the point and its size.
+    """
+    if PointSizes().of(point) <= largest:
+        return
+    size = len(to_struct(point).model_dump_json().encode())
+    if size <= largest - _AROUND:
+        return
+    payload = point.payload
+    name = payload.get("id", point.id)
+    source = f" of source {payload['source']!r}" if payload.get("source") else ""
+    raise StoreError(
+        f"the record {name!r}{source} takes {size} bytes as JSON, and a server takes requests of "
+        f"at most {largest}; shorten its text or its metadata, or use a client with "
+        "prefer_grpc=True, which has no such limit"
     )

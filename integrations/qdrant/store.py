@@ -8,7 +8,7 @@ Every method raises ``StoreError`` when the engine refuses, is locked, or cannot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from decant.embedders import StoreError
 
+from .point_size import cut_points
 from .sparse import SparseVector
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point comes."""
 
 
-_CHARACTERS = 2_000_000
-_PER_NUMBER = 2  # characters, since a number of some twelve takes no escapes
+OptimizeProgress: TypeAlias = Callable[[int, int], object]
+"""Told how many vectors are in the index, and how many points there are."""
+
+_REQUEST_BYTES = 16 * 2**20  # a server takes twice that
 
 
 class Engine(StrEnum):
@@ -126,7 +129,10 @@ class Store(Protocol):
         ...
 
     def names(self) -> list[str]:
-        """Return the names of the collections that decant made here, sorted."""
+        """Return the names of the collections that decant made here, sorted.
+
+        On a server, aliases of these are among them: a collection opens by either.
+        """
         ...
 
     def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
@@ -138,7 +144,10 @@ class Store(Protocol):
         ...
 
     def drop(self, name: str) -> None:
-        """Delete the collection with all it holds; fails if it is not there."""
+        """Delete the collection with all it holds; fails if it is not there.
+
+        An alias is refused with the name of the collection behind it; both stay.
+        """
         ...
 
     def add_index(self, name: str, entry: Indexed) -> None:
@@ -149,8 +158,11 @@ class Store(Protocol):
         """Store points, in order, replacing those of the same id."""
         ...
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist; other fields stay."""
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; other fields stay.
+
+        Return the ids of those that do not exist; the others are set, whatever their order.
+        """
         ...
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
@@ -179,8 +191,9 @@ class Store(Protocol):
     ) -> list[Scored]:
         """Return the points that fit the query best, best first.
 
-        A point without the vector that is asked for is never found by it. ``where`` holds for
-        each ranking that is fused. Points of equal score come in any order.
+        The score for a dense query is the cosine, between -1 and 1. A point without the vector
+        that is asked for is never found by it. ``where`` holds for each ranking that is fused.
+        Points of equal score come in any order.
         """
         ...
 
@@ -189,11 +202,29 @@ class Store(Protocol):
         ...
 
     def flush(self, name: str) -> None:
-        """Return when everything written so far would survive a power failure."""
+        """Return when everything written so far would survive what the engine can be asked for.
+
+        On Edge that is a power failure. A server has everything that it acknowledged in its log,
+        which survives the end of its process at any moment (``kill -9``), and writes that log out
+        to the disk every ``flush_interval_sec``, 5 seconds by default: a power failure may take
+        the last seconds. What survives then is a beginning of what was written, in its order.
+        """
         ...
 
-    def optimize(self, name: str) -> None:
-        """Build the vector index over what is stored, where the engine does not do so by itself."""
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:
+        """Return when the vector index is built over what is stored.
+
+        Edge builds it now. A server builds it by itself and is waited for, an hour at most; below
+        its ``indexing_threshold`` it builds none.
+
+        Args:
+            name: The collection.
+            progress: Told how many vectors are in the index and how many points there are, at
+                every look at a server; Edge tells nothing.
+
+        Raises:
+            StoreError: The server cannot build it, or has not by then.
+        """
         ...
 
     def close(self) -> None:
@@ -240,18 +271,10 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
     """Cut points into stretches of at most ``size`` that are not too large together.
 
-    Servers refuse requests beyond 32 MB; one point alone always makes a stretch.
+    Servers refuse requests beyond 32 MiB. All that a point holds is counted, by a bound that is
+    never too small; one point alone always makes a stretch.
     """
-    start = characters = 0
-    for index, point in enumerate(points):
-        length = len(str(point.payload.get("text", "")))
-        length += 0 if point.states is None else _PER_NUMBER * point.states.size
-        if index > start and (index - start == size or characters + length > _CHARACTERS):
-            yield points[start:index]
-            start, characters = index, 0
-        characters += length
-    if start < len(points):
-        yield points[start:]
+    yield from cut_points(points, most=size, largest=_REQUEST_BYTES)
 
 
 def check_name(name: str) -> None:
@@ -267,10 +290,14 @@ def check_name(name: str) -> None:
         )
 
 
-def absent(name: str, place: str, names: Sequence[str]) -> StoreError:
+class AbsentError(StoreError):
+    """There is no collection of this name."""
+
+
+def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:
     """Return the error for a collection that is not there, naming those that are."""
     there = f"it holds {', '.join(map(repr, names))}" if names else "it holds no collection yet"
-    return StoreError(
+    return AbsentError(
         f"there is no collection {name!r} in {place}; {there}. Make it with Collection.create"
     )
 

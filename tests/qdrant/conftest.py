@@ -20,6 +20,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
+from qdrant_double import QdrantDouble, reached
 
 
 @pytest.fixture
@@ -60,7 +61,21 @@ def local() -> Iterator[Store]:
     client.close()
 
 
-@pytest.fixture(params=["edge", "local"])
+@pytest.fixture
+def double() -> Iterator[QdrantDouble]:
+    """Return a double of a Qdrant server, which answers over HTTP as a real one does."""
+    with QdrantDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def server(double: QdrantDouble) -> Iterator[Store]:
+    """Return the remote store over the double."""
+    with reached(double) as store:
+        yield store
+
+
+@pytest.fixture(params=["edge", "local", "server"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each engine in turn."""
     found: Store = request.getfixturevalue(request.param)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import hypothesis.strategies as st
 import numpy as np
@@ -31,6 +31,7 @@ ENCODER = HashEncoder(16, sparse=True)
 SMALL = Chunking(max_tokens=8)
 Contents: TypeAlias = dict[str, Point]
 Texts: TypeAlias = Mapping[str, str]
+T = TypeVar("T")
 
 
 def contents(store: Store, name: str = "docs") -> Contents:
@@ -94,19 +95,20 @@ class Breaking:
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         self._write(lambda: self._store.upsert(name, points))
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        self._write(lambda: self._store.set_fields(name, points))
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        return self._write(lambda: self._store.set_fields(name, points))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         self._write(lambda: self._store.delete(name, ids))
 
-    def _write(self, work: Callable[[], None]) -> None:
+    def _write(self, work: Callable[[], T]) -> T:
         self.writes += 1
         if self.writes == self._at and not self._after:
             raise StoreError("the store broke before the write")
-        work()
+        result = work()
         if self.writes == self._at:
             raise StoreError("the store broke after the write")
+        return result
 
 
 def _collection(store: Breaking) -> Collection:

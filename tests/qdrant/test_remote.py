@@ -66,8 +66,9 @@ class FakeQdrant(ThreadingHTTPServer):
         match method, path.split("?", maxsplit=1)[0].strip("/").split("/"):
             case "GET", [""]:
                 return 200, {"title": "qdrant", "version": self.version}
-            case "GET", ["collections"]:
-                return 200, {"collections": [{"name": name} for name in self.collections]}
+            case "GET", ["collections" | "aliases"]:
+                named = [{"name": name} for name in self.collections]
+                return 200, {"collections": named, "aliases": []}
             case "GET", ["collections", name, "exists"]:
                 return 200, {"exists": name in self.collections}
             case "GET", ["collections", name]:

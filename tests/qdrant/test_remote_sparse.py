@@ -1,16 +1,14 @@
 """What goes to a server for sparse vectors, their fusion and states, over REST and over gRPC.
 
-Small servers stand for a Qdrant server: they keep what they are sent, and answer with one point.
+The double of a server keeps what it is sent over REST; a small one, which answers with one point,
+stands for it over gRPC.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -21,7 +19,7 @@ from qdrant_client import grpc as wire
 from qdrant_client.grpc import points_service_pb2_grpc as points_service
 from qdrant_client.grpc import qdrant_pb2_grpc as root_service
 
-from decant.embedders import HashEncoder, StoreError
+from decant.embedders import HashEncoder
 from decant.integrations.qdrant import (
     Card,
     CollectionSettings,
@@ -34,6 +32,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.retry import Backoff
 from decant.integrations.qdrant.server import Server
+from qdrant_double import QdrantDouble
 
 ID = "00000000-0000-0000-0000-000000000001"
 SPARSE = SparseVector(
@@ -130,84 +129,36 @@ class TestGrpc:
         assert held.values.tolist() == [2, 0.5]
 
 
-class Recorder(BaseHTTPRequestHandler):
-    """Keeps the bodies of what it is sent; ``points`` are answered with none."""
-
-    bodies: dict[str, Any]
-
-    def do_GET(self) -> None:
-        match self.path:
-            case "/":
-                self.answer({"title": "qdrant", "version": "1.19.0"})
-            case "/collections":
-                self.answer({"result": {"collections": []}})
-            case _:
-                self.answer({"result": {"exists": False}})
-
-    def do_PUT(self) -> None:
-        self.keep()
-        is_points = self.path.split("?")[0].endswith("points")
-        done = {"operation_id": 1, "status": "completed"}
-        self.answer({"result": done if is_points else True})
-
-    def do_POST(self) -> None:
-        self.keep()
-        self.answer({"result": {"points": []}})
-
-    def keep(self) -> None:
-        length = int(self.headers["content-length"])
-        self.bodies[self.path.split("?")[0]] = json.loads(self.rfile.read(length))
-
-    def answer(self, shown: dict[str, Any]) -> None:
-        data = json.dumps(shown).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Keep quiet."""
+@pytest.fixture
+def double() -> Iterator[QdrantDouble]:
+    with QdrantDouble() as double:
+        yield double
 
 
 @pytest.fixture
-def bodies() -> dict[str, Any]:
-    return {}
-
-
-@pytest.fixture
-def over_rest(bodies: dict[str, Any]) -> Iterator[RemoteStore]:
-    handler = type("Handler", (Recorder,), {"bodies": bodies})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        client = QdrantClient(url=url, check_compatibility=False)
-        yield RemoteStore(Server(client, backoff=Backoff(attempts=1)))
-        client.close()
-        server.shutdown()
-        thread.join()
+def over_rest(double: QdrantDouble) -> Iterator[RemoteStore]:
+    client = QdrantClient(url=double.url, check_compatibility=False)
+    yield RemoteStore(Server(client, backoff=Backoff(attempts=1)))
+    client.close()
 
 
 class TestRest:
     @pytest.mark.parametrize("sparse", [False, True])
     def test_a_collection_is_made_with_what_its_card_says(
-        self, over_rest: RemoteStore, bodies: dict[str, Any], sparse: bool
+        self, over_rest: RemoteStore, double: QdrantDouble, sparse: bool
     ) -> None:
-        card = Card.of(HashEncoder(16, sparse=sparse))
-        with pytest.raises(StoreError, match="there is no collection"):  # it is not kept
-            over_rest.create("docs", card, CollectionSettings())
-        made = bodies["/collections/docs"]
-        assert [*made["vectors"]] == ["dense"]
-        assert made.get("sparse_vectors") == ({"sparse": {}} if sparse else None)
+        over_rest.create("docs", Card.of(HashEncoder(16, sparse=sparse)), CollectionSettings())
+        (made,) = double.requests("PUT", "/collections/docs")
+        assert [*made.body["vectors"]] == ["dense"]
+        assert made.body.get("sparse_vectors") == ({"sparse": {}} if sparse else None)
 
     def test_states_are_a_multivector_that_is_stored_and_not_indexed(
-        self, over_rest: RemoteStore, bodies: dict[str, Any]
+        self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
         card = replace(Card.of(HashEncoder(16)), states=3)
-        with pytest.raises(StoreError, match="there is no collection"):  # it is not kept
-            over_rest.create("docs", card, CollectionSettings(states=True))
-        assert bodies["/collections/docs"]["vectors"]["states"] == {
+        over_rest.create("docs", card, CollectionSettings(states=True))
+        (made,) = double.requests("PUT", "/collections/docs")
+        assert made.body["vectors"]["states"] == {
             "size": 3,
             "distance": "Dot",
             "multivector_config": {"comparator": "max_sim"},
@@ -216,14 +167,17 @@ class TestRest:
         }
         states = np.asarray([[1, 2, 3], [4, 5, 6]], np.float32)
         over_rest.upsert("docs", [Point(id=ID, payload={}, states=states)])
-        (sent,) = bodies["/collections/docs/points"]["points"]
+        (written,) = double.requests("PUT", "/points")
+        (sent,) = written.body["points"]
         assert sent["vector"] == {"states": [[1, 2, 3], [4, 5, 6]]}
 
     def test_a_fusion_goes_with_its_k_and_its_filters(
-        self, over_rest: RemoteStore, bodies: dict[str, Any]
+        self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
+        over_rest.create("docs", Card.of(HashEncoder(2, sparse=True)), CollectionSettings())
         over_rest.query("docs", FUSED, BOTH, limit=10, where=Equals("n", 1))
-        body = bodies["/collections/docs/points/query"]
+        (asked,) = double.requests("POST", "/points/query")
+        body = asked.body
         assert body["query"] == {"rrf": {"k": 61}}
         assert [part["using"] for part in body["prefetch"]] == ["dense", "sparse"]
         assert [part["limit"] for part in body["prefetch"]] == [40, 40]
@@ -232,10 +186,12 @@ class TestRest:
         assert body.get("filter") is None
 
     def test_a_point_goes_with_both_vectors(
-        self, over_rest: RemoteStore, bodies: dict[str, Any]
+        self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
+        over_rest.create("docs", Card.of(HashEncoder(2, sparse=True)), CollectionSettings())
         over_rest.upsert("docs", [POINT])
-        (sent,) = bodies["/collections/docs/points"]["points"]
+        (written,) = double.requests("PUT", "/points")
+        (sent,) = written.body["points"]
         assert sent["vector"] == {
             "dense": [1, 0],
             "sparse": {"indices": [2**32 - 1, 5], "values": [0.5, 2.0]},

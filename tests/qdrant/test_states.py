@@ -185,5 +185,5 @@ def test_points_with_large_states_go_in_small_batches() -> None:
     states = np.zeros((10, 4096), np.float32)
     points = [Point(id=f"{ID}{number}", payload={}, states=states) for number in range(9)]
     bare = [replace(point, states=None) for point in points]
-    assert [len(part) for part in batches(points * 6, 128)] == [24, 24, 6]
+    assert [len(part) for part in batches(points * 6, 128)] == [15, 15, 15, 9]
     assert [len(part) for part in batches(bare, 128)] == [9]

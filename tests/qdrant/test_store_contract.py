@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from collections.abc import Iterator
@@ -29,9 +30,20 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.store import each
 from live_server import LIVE, connect_live
+from qdrant_double import QdrantDouble, reached
 
 NAME, DIM = "contract", 4
 EVERYTHING = Fetch(dense=True)
+# Filters here use metadata without an index, so that this is the only limit left out.
+STRICT = {
+    "max_query_limit": 90,
+    "upsert_max_batchsize": 40,
+    "search_allow_exact": False,
+    "condition_max_size": 1,
+    "filter_max_conditions": 4,
+    "read_rate_limit": 70,
+    "write_rate_limit": 50,
+}
 ANY = FieldIn(Field.KIND, ["thing", "marker"])
 
 
@@ -200,7 +212,7 @@ class StoreContract:
         assert seen == 100
         assert made.count(NAME, ANY) == 0
 
-    def test_long_texts_are_cut_into_several_requests(self, made: Store) -> None:
+    def test_long_texts_are_stored_together(self, made: Store) -> None:
         points = [point(number) for number in range(5)]
         for item in points:
             item.payload["text"] = "x" * 1_500_000
@@ -295,6 +307,27 @@ class TestLocalMode(StoreContract):
     )
     def test_a_vector_of_another_width_is_refused(self, made: Store) -> None:
         super().test_a_vector_of_another_width_is_refused(made)
+
+
+class TestDouble(StoreContract):
+    """Over HTTP, with a double of a server."""
+
+    @pytest.fixture
+    def store(self, server: Store) -> Store:
+        assert server.engine is Engine.REMOTE
+        return server
+
+
+class TestStrictDouble(StoreContract):
+    """Over HTTP, with a double that sets every limit there is, so low that all of them bind."""
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        minutes = itertools.count(step=60)
+        with QdrantDouble(strict=STRICT) as double:
+            double.engine.clock = lambda: float(next(minutes))
+            with reached(double) as store:
+                yield store
 
 
 class TestServer(StoreContract):

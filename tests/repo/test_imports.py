@@ -34,8 +34,11 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/client.py",
         "integrations/qdrant/faults.py",
+        "integrations/qdrant/refusals.py",
         "integrations/qdrant/remote.py",
+        "integrations/qdrant/remote_catalog.py",
         "integrations/qdrant/remote_filter.py",
+        "integrations/qdrant/remote_optimizing.py",
         "integrations/qdrant/remote_points.py",
         "integrations/qdrant/server.py",
     },

@@ -1,0 +1,69 @@
+"""What a server said when it refused, with its status: the same over REST and gRPC.
+
+A refusal arrives as a ``StoreError`` whose cause is the client's own exception; here it is read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import grpc  # type: ignore[import-untyped]
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
+
+NOT_FOUND, FORBIDDEN, BAD_REQUEST, TOO_MANY = 404, 403, 400, 429
+_STATUS = {
+    grpc.StatusCode.NOT_FOUND: NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED: FORBIDDEN,
+    grpc.StatusCode.INVALID_ARGUMENT: BAD_REQUEST,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: TOO_MANY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a server said.
+
+    Args:
+        status: As over REST; None where neither way has one.
+        detail: Its sentence.
+    """
+
+    status: int | None = None
+    detail: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """Return what the server said that an error was raised for; nothing for other errors."""
+        match error.__cause__:
+            case UnexpectedResponse() as cause:
+                return cls(status=cause.status_code, detail=_sentence(cause))
+            case ResourceExhaustedResponse() as cause:
+                return cls(status=TOO_MANY, detail=str(cause.message))
+            case grpc.Call() as cause:
+                return cls(status=_STATUS.get(cause.code()), detail=str(cause.details()))
+            case _:
+                return cls()
+
+    @property
+    def missing_index(self) -> tuple[str, list[str]] | None:
+        """The path that strict mode wants an index of, and the types that will do."""
+        found = re.search(
+            r'Index required but not found for "(.+)"(?: of one of the following types: '
+            r"\[(.*?)\])?\. Help",
+            self.detail,
+        )
+        return None if found is None else (found[1], re.findall(r"\w+", found[2] or ""))
+
+    @property
+    def has_too_many_indexes(self) -> bool:
+        """Whether strict mode allows no further index."""
+        return "maximum number of payload indices" in self.detail
+
+
+def _sentence(response: UnexpectedResponse) -> str:
+    try:
+        return str(response.structured()["status"]["error"])
+    except (ValueError, KeyError, TypeError):  # plain text, or from a proxy before the server
+        return response.content.decode(errors="replace")

@@ -1,0 +1,99 @@
+"""How large a request a server takes for a collection: known up front, or learnt from refusals.
+
+Owners of collections and providers of servers set limits, which Qdrant calls strict mode. They
+are read where the collection is opened; a limit that was set later is named by the refusal it
+causes, and the request goes again in smaller parts.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from decant.embedders import StoreError
+
+from .refusals import Refusal
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+UNLIMITED = sys.maxsize
+_WRITES = 128
+_READS = 1_000
+_PAGE = re.compile(r'Limit exceeded \d+ > (\d+) for "limit"')
+_UPSERT = re.compile(r'Limit exceeded \d+ > (\d+) for "upsert limit"')
+_VALUES = re.compile(r"Condition size limit reached \(\d+ > (\d+)\)")
+_TOO_LARGE_FOR_RATE = re.compile(r"(Read|Write) rate limit exceeded, request larger than")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The largest requests for one collection.
+
+    Args:
+        page: Points asked for by a page or a query.
+        writes: Points in one write.
+        ids: Points read or deleted by id in one request.
+        values: Values in one condition of a filter.
+        exact: Whether points may be counted exactly.
+    """
+
+    page: int = UNLIMITED
+    writes: int = _WRITES
+    ids: int = _READS
+    values: int = UNLIMITED
+    exact: bool = True
+
+    @classmethod
+    def of(cls, strict: models.StrictModeConfigOutput | None) -> Self:
+        """Return what a collection's own settings say."""
+        if strict is None or not strict.enabled:
+            return cls()
+        rate = min(strict.read_rate_limit or UNLIMITED, strict.write_rate_limit or UNLIMITED)
+        return cls(
+            page=strict.max_query_limit or UNLIMITED,
+            writes=min(
+                _WRITES,
+                strict.upsert_max_batchsize or UNLIMITED,
+                strict.write_rate_limit or UNLIMITED,
+            ),
+            ids=min(_READS, rate),
+            values=strict.condition_max_size or UNLIMITED,
+            exact=strict.search_allow_exact is not False,
+        )
+
+    def learnt(self, error: StoreError, *, sent: int) -> Self | None:
+        """Return the limits after a refusal; None if it says nothing of them that is new.
+
+        Args:
+            error: What the refusal was raised as.
+            sent: How many points the request had.
+        """
+        said = Refusal.of(error).detail
+        tighter = replace(
+            self,
+            page=_named(_PAGE, said, self.page),
+            writes=_named(_UPSERT, said, self.writes),
+            values=_named(_VALUES, said, self.values),
+            exact=self.exact and "Exact search disabled" not in said,
+        )
+        if tighter != self:
+            return tighter
+        # The capacity is not named, so the half is tried; a request of one point is final.
+        if (found := _TOO_LARGE_FOR_RATE.search(said)) and sent > 1:
+            half = sent // 2
+            is_write = found[1] == "Write"
+            return replace(
+                self,
+                writes=min(self.writes, half) if is_write else self.writes,
+                ids=min(self.ids, half),
+            )
+        return None
+
+
+def _named(limit: re.Pattern[str], said: str, known: int) -> int:
+    """Return the limit that a refusal names, if it is smaller than the one known."""
+    found = limit.search(said)
+    return known if found is None else min(known, max(1, int(found[1])))
