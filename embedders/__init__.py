@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
     from .bundle import CERTIFICATE as CERTIFICATE
     from .bundle import MANIFEST as MANIFEST
+    from .bundle import REFERENCE as REFERENCE
     from .bundle import Bundle as Bundle
     from .bundle import Golden as Golden
     from .bundle import Manifest as Manifest
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from .intervention import Contrast as Contrast
     from .intervention import Prepending as Prepending
     from .jsonio import overlaid as overlaid
+    from .jsonio import read_object as read_object
     from .jsonio import to_json as to_json
     from .kinds import Activation as Activation
     from .kinds import Attention as Attention
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from .tokenizer_file import embedded as embedded
     from .tokenizer_file import load_text_tokenizer as load_text_tokenizer
     from .tokenizer_file import load_tokenizer as load_tokenizer
+    from .tokenizer_file import read_tokenizer as read_tokenizer
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
@@ -214,6 +217,7 @@ _SHARED = {
     "Golden": "bundle",
     "Health": "finding",
     "MANIFEST": "bundle",
+    "REFERENCE": "bundle",
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
@@ -255,8 +259,10 @@ _SHARED = {
     "embedded": "tokenizer_file",
     "load_text_tokenizer": "tokenizer_file",
     "load_tokenizer": "tokenizer_file",
+    "read_tokenizer": "tokenizer_file",
     "need": "errors",
     "overlaid": "jsonio",
+    "read_object": "jsonio",
     "pad": "batching",
     "pad_id": "resolution",
     "peak_memory_mb": "machine",

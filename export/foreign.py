@@ -7,7 +7,6 @@ input names of Transformers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import onnx_ir
 
-from decant.embedders import BundleError, Precision, first_position
+from decant.embedders import BundleError, Precision, RecipeError, first_position, read_object
 
 from .weight_files import prepare_weights, weights_of
 
@@ -86,7 +85,7 @@ class ModelConfig:
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
         """Read the ``config.json`` that :func:`decant.embedders.resolve` has read before."""
-        data: dict[str, object] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        data = read_object(folder / "config.json", error=RecipeError)
 
         def number(*names: str) -> int | None:
             found = (data.get(name) for name in names)
