@@ -1,7 +1,8 @@
 """From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
 
 Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
-torch) is handed in. Invariant: the result does not depend on blocks, batches or workers.
+torch) is handed in. Invariant: the result does not depend on blocks, batches or workers, and
+holds finite numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .batching import Batching
 from .collating import batch_vectors, joined, output_names, restored
 from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import ProviderError, RecipeError
+from .finite import check_finite
 from .forking import leave_behind, renew_after_fork
 from .members import settle
 from .prompt import Role
@@ -167,7 +169,7 @@ class BatchEncoder:
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
                     alone = restored([request.vectors(self._runner.run_alone, batch)], groups)
-                    yield alone
+                    yield check_finite(alone, first=first, by=self.recipe.base)
                     if progress is not None:
                         progress(len(block))
                     return
@@ -196,7 +198,7 @@ class BatchEncoder:
                     batch_underway.cancel()
 
     def _finished(self, block: _Block, progress: Progress | None) -> Vectors:
-        return block.wait(progress)
+        return check_finite(block.wait(progress), first=block.first, by=self.recipe.base)
 
     def _check_open(self, pool: ThreadPoolExecutor) -> None:
         if pool is not self._pool:
