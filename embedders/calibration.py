@@ -106,12 +106,9 @@ def calibration_of(bundle: Bundle, recipe: Recipe) -> Calibration:
 
 
 def _calibration(entry: Ranges) -> Calibration:
-    return Calibration(
-        low=np.array(entry.low, np.float32),
-        high=np.array(entry.high, np.float32),
-        texts=entry.texts,
-        digest=entry.digest,
-    )
+    with np.errstate(over="ignore"):  # what is no float32 becomes infinity, and is refused
+        low, high = (np.array(values, np.float32) for values in (entry.low, entry.high))
+    return Calibration(low=low, high=high, texts=entry.texts, digest=entry.digest)
 
 
 def _of_bundle(entry: Ranges, bundle: Bundle) -> bool:

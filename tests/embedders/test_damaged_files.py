@@ -180,6 +180,27 @@ def test_damaged_files_of_a_model_are_named(tmp_path: Path, name: str, kind: str
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("config.json", {"model_type": "bert", "max_position_embeddings": float("inf")}),
+        ("config.json", {"model_type": "bert", "max_position_embeddings": float("nan")}),
+        ("config.json", {"model_type": ["bert"], "max_position_embeddings": 9}),
+        ("tokenizer_config.json", {"model_max_length": float("inf")}),
+        ("modules.json", [[]]),
+        ("modules.json", [1]),
+    ],
+)
+def test_values_of_another_kind_are_refused_or_passed_over(
+    tmp_path: Path, name: str, said: object
+) -> None:
+    folder = tmp_path / "model"
+    write_json(folder / "config.json", {"model_type": "bert", "max_position_embeddings": 9})
+    write_json(folder / name, said)
+    with pytest.raises(RecipeError):  # of this folder nothing says the pooling
+        read_model(folder)
+
+
+@pytest.mark.parametrize(
     "said", [{"model_type": 5}, {"model_type": "bert", "hidden_size": "a"}, {}]
 )
 def test_a_config_of_other_types_is_refused(tmp_path: Path, said: object) -> None:
