@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from .members import member as member
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
+    from .onnx_file import BLOCK_OPERATORS as BLOCK_OPERATORS
+    from .onnx_file import INTEGER_OPERATORS as INTEGER_OPERATORS
     from .onnx_session import Session as Session
     from .onnx_session import candidates as candidates
     from .onnx_session import installed_providers as installed_providers
@@ -225,6 +227,8 @@ _SHARED = {
     "PRESENT": "collating",
     "PROMPT": "collating",
     "PROMPT_ROWS": "collating",
+    "BLOCK_OPERATORS": "onnx_file",
+    "INTEGER_OPERATORS": "onnx_file",
     "SENTENCE_FILES": "sentence_bundle",
     "SPARSE": "collating",
     "STATES": "collating",
