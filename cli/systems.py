@@ -65,7 +65,11 @@ def opened(place: Path, kind: Kind, provider: str) -> Iterator[Embedder]:
                 yield encoder
         case Kind.SENTENCE_TRANSFORMER:
             library = need("sentence_transformers", extra="sentence-transformers")
-            yield WrappedModel(library.SentenceTransformer(str(place), local_files_only=True))
+            yield WrappedModel(
+                library.SentenceTransformer(
+                    str(place), local_files_only=True, trust_remote_code=False
+                )
+            )
         case Kind.WORD_VECTORS:
             yield read_word_vectors(place, word_format(place), fold=True)
         case _:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
     from .bundle import CERTIFICATE as CERTIFICATE
     from .bundle import MANIFEST as MANIFEST
+    from .bundle import REFERENCE as REFERENCE
     from .bundle import Bundle as Bundle
     from .bundle import Golden as Golden
     from .bundle import Manifest as Manifest
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from .intervention import Contrast as Contrast
     from .intervention import Prepending as Prepending
     from .jsonio import overlaid as overlaid
+    from .jsonio import read_object as read_object
     from .jsonio import to_json as to_json
     from .kinds import Activation as Activation
     from .kinds import Attention as Attention
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from .members import member as member
     from .onnx_encoder import OnnxEncoder as OnnxEncoder
     from .onnx_encoder import load as load
+    from .onnx_file import BLOCK_OPERATORS as BLOCK_OPERATORS
+    from .onnx_file import INTEGER_OPERATORS as INTEGER_OPERATORS
     from .onnx_session import Session as Session
     from .onnx_session import candidates as candidates
     from .onnx_session import installed_providers as installed_providers
@@ -123,6 +127,7 @@ if TYPE_CHECKING:
     from .tokenizer_file import embedded as embedded
     from .tokenizer_file import load_text_tokenizer as load_text_tokenizer
     from .tokenizer_file import load_tokenizer as load_tokenizer
+    from .tokenizer_file import read_tokenizer as read_tokenizer
     from .tokens import TextTokenizer as TextTokenizer
     from .tokens import TokenBatch as TokenBatch
     from .tokens import Tokens as Tokens
@@ -214,6 +219,7 @@ _SHARED = {
     "Golden": "bundle",
     "Health": "finding",
     "MANIFEST": "bundle",
+    "REFERENCE": "bundle",
     "Manifest": "bundle",
     "PooledModel": "torch_model",
     "Session": "onnx_session",
@@ -221,6 +227,8 @@ _SHARED = {
     "PRESENT": "collating",
     "PROMPT": "collating",
     "PROMPT_ROWS": "collating",
+    "BLOCK_OPERATORS": "onnx_file",
+    "INTEGER_OPERATORS": "onnx_file",
     "SENTENCE_FILES": "sentence_bundle",
     "SPARSE": "collating",
     "STATES": "collating",
@@ -255,8 +263,10 @@ _SHARED = {
     "embedded": "tokenizer_file",
     "load_text_tokenizer": "tokenizer_file",
     "load_tokenizer": "tokenizer_file",
+    "read_tokenizer": "tokenizer_file",
     "need": "errors",
     "overlaid": "jsonio",
+    "read_object": "jsonio",
     "pad": "batching",
     "pad_id": "resolution",
     "peak_memory_mb": "machine",

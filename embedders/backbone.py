@@ -1,5 +1,8 @@
 """Load the Transformers model of a folder, in float32 and without remote code.
 
+Where a folder names code of its own, Transformers asks on the terminal whether to run it unless it
+is told; it is always told no.
+
 Of an encoder with a decoder (T5: sentence-t5, GTR; T5Gemma) the encoder is taken.
 NV-Embed's folders name their own classes; what these hold is a plain Mistral beside a latent
 attention, and it is loaded as such.
@@ -34,6 +37,19 @@ from . import jsonio
 from .attention import apply_attention
 from .errors import RecipeError
 from .kinds import Attention
+from .model_files import settings
+from .tokenizer_file import NO_CODE
+
+# What Transformers raises of files that hold other types than it takes; it checks few itself.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    StrictDataclassError,
+)
 
 _Loader: TypeAlias = type[
     AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM | AutoModelForTextEncoding
@@ -107,11 +123,14 @@ def _load(
             config=config,
             dtype=torch.float32,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             key_mapping=renamed,
         )
-    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
-        raise RecipeError(f"{folder} does not load as a Transformers model: {error}") from error
+    except _DAMAGED as error:
+        raise RecipeError(
+            f"{folder} does not load as a Transformers model{_own_code(folder)}: {error}"
+        ) from error
     model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
     if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
         raise RecipeError(
@@ -121,13 +140,19 @@ def _load(
     return cast("PreTrainedModel", model.eval())
 
 
+def _own_code(folder: Path) -> str:
+    """Say that a folder names code of its own, if it does."""
+    named = settings(folder / "config.json", required=False).get("auto_map")
+    return f" (its config.json names code of its own, and {NO_CODE})" if named else ""
+
+
 def _config(folder: Path) -> tuple[PretrainedConfig, dict[str, str] | None]:
     """Return the configuration, and how tensors are renamed if they are."""
-    settings = jsonio.read_json(folder / "config.json", error=RecipeError)
-    if not isinstance(settings, Mapping) or settings.get("model_type") != "nvembed":
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    said = jsonio.read_json(folder / "config.json", error=RecipeError)
+    if not isinstance(said, Mapping) or said.get("model_type") != "nvembed":
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return cast("PretrainedConfig", config), None
-    inner = settings.get("text_config")
+    inner = said.get("text_config")
     if not isinstance(inner, Mapping):
         raise RecipeError(f"{folder / 'config.json'}: an nvembed model lacks its text_config")
     plain = {name: value for name, value in inner.items() if name != "model_type"}

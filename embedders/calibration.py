@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from . import jsonio
-from .bundle import Bundle, write_atomically
+from .bundle import Bundle, read_record, write_atomically
 from .errors import BundleError, QuantizationError
 from .quantization import Calibration
 from .recipe import Recipe
@@ -58,12 +58,7 @@ def read_calibrations(bundle: Bundle) -> Calibrations:
     path = bundle.folder / CALIBRATION
     if not path.exists():
         return Calibrations()
-    found = jsonio.read(Calibrations, path, error=BundleError)
-    if found.format > _FORMAT:
-        raise BundleError(
-            f"{path} has format {found.format}, this decant reads up to {_FORMAT}; upgrade decant"
-        )
-    return found
+    return read_record(Calibrations, path, newest=_FORMAT)
 
 
 def keep_calibration(bundle: Bundle, new: Calibration) -> None:
@@ -111,12 +106,9 @@ def calibration_of(bundle: Bundle, recipe: Recipe) -> Calibration:
 
 
 def _calibration(entry: Ranges) -> Calibration:
-    return Calibration(
-        low=np.array(entry.low, np.float32),
-        high=np.array(entry.high, np.float32),
-        texts=entry.texts,
-        digest=entry.digest,
-    )
+    with np.errstate(over="ignore"):  # what is no float32 becomes infinity, and is refused
+        low, high = (np.array(values, np.float32) for values in (entry.low, entry.high))
+    return Calibration(low=low, high=high, texts=entry.texts, digest=entry.digest)
 
 
 def _of_bundle(entry: Ranges, bundle: Bundle) -> bool:

@@ -1,8 +1,10 @@
 """The certificate: what was measured of a graph on a provider, and whether that is good enough.
 
 Here are the record, its gates and the question a loader asks; the measuring is in
-``decant.export``. Gates (``docs/architecture.md``): the worst cosine to the float32 PyTorch
-reference is at least 0.99999 for fp32, 0.999 for fp16 and bf16, 0.95 (mean 0.99) for integers.
+``decant.export``. What an entry says of itself (``passed``) is not believed: its figures are held
+against the gates again, whenever it is asked. Gates (``docs/architecture.md``): the worst cosine
+to the float32 PyTorch reference is at least 0.99999 for fp32, 0.999 for fp16 and bf16, 0.95 (mean
+0.99) for integers.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from enum import StrEnum
 from typing import assert_never
 
 from .errors import ParityError
+
+CERTIFICATE_FORMAT = 1
+_ROUNDING = 1e-9  # of a mean of means
 
 
 class Precision(StrEnum):
@@ -121,17 +126,49 @@ class Entry:
 
     @property
     def passed(self) -> bool:
-        """Whether every check met its gate."""
-        return all(check.passed for check in self.checks)
+        """Whether every check and every figure meets its gate."""
+        return not self.failures
 
     @property
     def failures(self) -> str:
-        """The failed checks with their findings, in one line."""
-        return "; ".join(
+        """The failed checks with their findings, and the figures that miss a gate, in one line."""
+        failed = [
             f"{check.name} ({check.finding or f'worst cosine {check.worst_cosine:.6f}'})"
             for check in self.checks
             if not check.passed
-        )
+        ]
+        return "; ".join(failed or self._contradictions())
+
+    def _contradictions(self) -> list[str]:
+        """Return the figures that an entry whose checks all passed cannot have."""
+        least_worst, least_mean = self.precision.gates
+        least = {
+            "worst cosine": (self.worst_cosine, least_worst),
+            "mean cosine": (self.mean_cosine, least_mean),
+            "batch invariance": (self.batch_invariance, least_worst),
+            **{
+                f"{item.name}, worst cosine": (item.worst_cosine, least_worst)
+                for item in self.checks
+            },
+        }
+        found = [
+            f"{name} {value:.6f} is not between {gate} and 1, as {self.precision} has to be"
+            for name, (value, gate) in least.items()
+            if not gate - _ROUNDING <= value <= 1 + _ROUNDING
+        ]
+        if not self.checks:
+            found.append("it holds no check")
+        if empty := [check.name for check in self.checks if check.cases < 1]:
+            found.append(f"{empty[0]} compared no vector")
+        if self.not_finite != 0:
+            found.append(f"{self.not_finite} vectors hold NaN or infinity")
+        if not 0 <= self.top10_overlap <= 1:
+            found.append(f"top10 overlap {self.top10_overlap} is no share")
+        if self.max_abs_error < 0:
+            found.append(f"max abs error {self.max_abs_error} is negative")
+        if self.longest < 1:
+            found.append(f"the longest probe has {self.longest} tokens")
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +195,24 @@ class Certificate:
         """The entries that missed a gate."""
         return tuple(entry for entry in self.entries if not entry.passed)
 
-    def entry(self, *, sha256: str, provider: str) -> Entry | None:
-        """Return the entry for a graph's hash on a provider, or None."""
-        for entry in self.entries:
-            if entry.sha256 == sha256 and entry.provider == provider:
-                return entry
-        return None
+    def entry(
+        self, *, sha256: str, provider: str, precision: Precision | None = None
+    ) -> Entry | None:
+        """Return the entry for a graph's hash on a provider, or None; of several, one that failed.
+
+        Args:
+            sha256: The graph's hash.
+            provider: ONNX Runtime's name of it.
+            precision: Whose gates it has to have met; None: any.
+        """
+        found = [
+            entry
+            for entry in self.entries
+            if entry.sha256 == sha256
+            and entry.provider == provider
+            and precision in (None, entry.precision)
+        ]
+        return next((entry for entry in found if not entry.passed), found[0] if found else None)
 
     def with_entry(self, entry: Entry) -> Certificate:
         """Return a certificate in which ``entry`` replaces its predecessor."""
@@ -171,13 +220,28 @@ class Certificate:
         kept = (item for item in self.entries if (item.file, item.provider, item.precision) != same)
         return Certificate(format=self.format, digest=self.digest, entries=(*kept, entry))
 
-    def require(self, *, sha256: str, provider: str, bundle: str) -> Entry:
+    def require(
+        self, *, sha256: str, provider: str, bundle: str, precision: Precision | None = None
+    ) -> Entry:
         """Return the passed entry for a graph on a provider.
+
+        Args:
+            sha256: As for :meth:`entry`.
+            provider: As for :meth:`entry`.
+            bundle: Its name, for messages.
+            precision: As for :meth:`entry`.
 
         Raises:
             ParityError: There is none, or it failed; says what to do.
         """
-        entry = self.entry(sha256=sha256, provider=provider)
+        entry = self.entry(sha256=sha256, provider=provider, precision=precision)
+        other = self.entry(sha256=sha256, provider=provider)
+        if entry is None and other is not None:
+            raise ParityError(
+                f"the {precision} graph of {bundle} is certified on {provider} as "
+                f"{other.precision}, which has other gates; certify it on this machine with "
+                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+            )
         if entry is None:
             raise ParityError(
                 f"{bundle} is not certified on {provider}; certify it on this machine with "

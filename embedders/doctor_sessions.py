@@ -15,7 +15,7 @@ import numpy as np
 
 from .batching import pad
 from .bundle import Bundle
-from .certificate import Certificate, Precision
+from .certificate import Precision
 from .errors import BundleError
 from .finding import Finding, Health, good, note, problem
 from .onnx_session import installed_providers, placement
@@ -95,7 +95,7 @@ def _bundle(folder: Path, providers: list[str]) -> Iterator[Finding]:
     try:
         bundle = Bundle.open(folder)
         rows = bundle.tokenizer()([_TEXT], role=Role.PASSAGE)
-        certificate = bundle.certificate()
+        bundle.certificate()
     except BundleError as error:
         yield problem("bundle", "files", str(error))
         return
@@ -103,10 +103,10 @@ def _bundle(folder: Path, providers: list[str]) -> Iterator[Finding]:
     detail = f"{len(manifest.files)} files are whole and the tokenizer gives its golden ids"
     yield good("bundle", "files", detail)
     batch = pad(rows, pad_id=manifest.pad_id)
-    for precision in sorted(manifest.graphs):
+    for precision in sorted(set(manifest.graphs) & set(Precision)):
         for provider in providers:
             yield _nodes(bundle.graph(Precision(precision)), precision, provider, batch)
-            yield _certified(bundle, certificate, precision, provider)
+            yield _certified(bundle, Precision(precision), provider)
 
 
 def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Finding:
@@ -130,9 +130,8 @@ def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Find
     return note("bundle", name, detail)
 
 
-def _certified(bundle: Bundle, certificate: Certificate, precision: str, provider: str) -> Finding:
-    sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
-    entry = certificate.entry(sha256=sha256, provider=provider)
+def _certified(bundle: Bundle, precision: Precision, provider: str) -> Finding:
+    entry = bundle.entry(precision, provider)
     name = f"{precision} certificate"
     verify = f"decant verify {bundle.folder} --provider {provider}"
     if entry is None:

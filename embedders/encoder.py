@@ -106,6 +106,7 @@ class Encoder(Protocol):
         Raises:
             TextError: A text is empty or not a string; the message holds its index.
             RecipeError: The recipe has no such output, or takes no instruction.
+            ParityError: A vector holds NaN or infinity; the message holds its text's index.
         """
         ...
 
@@ -133,6 +134,7 @@ class Encoder(Protocol):
         Raises:
             TextError: As :meth:`encode`, when the text's block is reached.
             RecipeError: As :meth:`encode`.
+            ParityError: As :meth:`encode`.
         """
         ...
 

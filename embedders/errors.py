@@ -4,7 +4,8 @@ DecantError
 ├── RecipeError(ValueError)          a recipe is incomplete, contradictory or unknown
 ├── TextError(ValueError)            a text cannot be embedded; the message holds its index
 ├── BundleError                      a bundle is missing, damaged, or from a newer format
-├── ParityError                      a graph does not agree with its reference
+├── ParityError                      a graph does not agree with its reference, or a model gives
+│                                    what is no number
 ├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs, or
 │                                    the encoder was closed
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
@@ -39,7 +40,7 @@ class BundleError(DecantError):
 
 
 class ParityError(DecantError):
-    """A graph does not agree with the reference it was made from."""
+    """A graph does not agree with the reference it was made from, or gives NaN or infinity."""
 
 
 class ProviderError(DecantError, RuntimeError):

@@ -1,5 +1,8 @@
 """Frozen dataclasses to JSON and back, strictly: an unknown key or a wrong type is an error.
 
+A file is read only if it is a plain one (or a link to one) of at most 64 MiB, and however it is
+damaged, what is raised is the caller's error with the file's name. NaN and infinity are no figures.
+
 The one place where loose JSON becomes typed values. Supported field types are those that our
 records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tuple[X, ...]`` and
 ``dict[str, X]``. Invariant: ``decode(type(x), encode(x)) == x``.
@@ -8,6 +11,9 @@ records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tu
 from __future__ import annotations
 
 import json
+import math
+import reprlib
+import stat
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
@@ -20,6 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LARGEST_INTEGER = 2**53  # whole numbers below it are exact as floats
+_LARGEST_FILE = 2**26  # bytes; the largest that we write, a calibration, has some hundred thousand
+
+# A value is shown in a message: what is damaged may be long, or nested too deeply for repr().
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 120
+_shown.maxlevel = 3
 
 T = TypeVar("T")
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
@@ -71,7 +83,7 @@ def decode(kind: type[T], data: object, *, where: str, error: type[DecantError])
 def overlaid(value: T, data: object, *, where: str, error: type[DecantError]) -> T:
     """Return a dataclass with what ``data``, an object with some of its keys, says instead."""
     if not isinstance(data, dict):
-        raise error(f"{where}: expected an object, found {data!r}")
+        raise error(f"{where}: expected an object, found {_shown.repr(data)}")
     held = cast("dict[str, Json]", encode(value))
     return decode(type(value), {**held, **data}, where=where, error=error)
 
@@ -82,15 +94,66 @@ def read(kind: type[T], path: Path, *, error: type[DecantError]) -> T:
 
 
 def read_json(path: Path, *, error: type[DecantError]) -> object:
-    """Return what the JSON file at ``path`` holds, or say why it cannot be read."""
+    """Return what the JSON file at ``path`` holds, or say why it cannot be read.
+
+    Raises:
+        DecantError: Of class ``error``: it is missing, no plain file, above 64 MiB, or damaged.
+    """
+    check_plain(path, most_bytes=_LARGEST_FILE, error=error)
     try:
-        return cast("object", json.loads(path.read_text(encoding="utf-8")))
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_FILE + 1)
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}") from cause
+    if len(raw) > _LARGEST_FILE:
+        raise error(f"{path} grew beyond {_LARGEST_FILE:,} bytes while it was read")
+    return parse(raw, where=str(path), error=error)
+
+
+def check_plain(path: Path, *, most_bytes: int, error: type[DecantError]) -> None:
+    """Refuse what is no plain file, or a link to one, or is too large.
+
+    Args:
+        path: The file.
+        most_bytes: Its largest size.
+        error: The class of error to raise.
+
+    Raises:
+        DecantError: Of class ``error``; says which.
+    """
+    try:
+        found = path.stat()
     except FileNotFoundError as cause:
         raise error(f"{path} does not exist") from cause
     except OSError as cause:
         raise error(f"{path} cannot be read: {cause.strerror}") from cause
-    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise error(f"{path} is not valid JSON ({cause}); it is damaged, make it again") from cause
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{path} is no plain file; make it again")
+    if found.st_size > most_bytes:
+        raise error(
+            f"{path} has {found.st_size:,} bytes, and at most {most_bytes:,} are read; it is "
+            "damaged, make it again"
+        )
+
+
+def parse(text: str | bytes, *, where: str, error: type[DecantError]) -> object:
+    """Return what a JSON text holds.
+
+    Args:
+        text: The text, or its bytes in UTF-8.
+        where: A name for messages, for example the file.
+        error: The class of error to raise.
+
+    Raises:
+        DecantError: Of class ``error``: it is no JSON, or nested too deeply to be read.
+    """
+    try:
+        whole = text if isinstance(text, str) else text.decode("utf-8")
+        return cast("object", json.loads(whole))
+    except RecursionError as cause:
+        raise error(f"{where} is nested too deeply; it is damaged, make it again") from cause
+    except ValueError as cause:  # JSON's and Unicode's errors, and numbers of thousands of digits
+        raise error(f"{where} is not valid JSON ({cause}); it is damaged, make it again") from cause
 
 
 def read_object(path: Path, *, error: type[DecantError]) -> dict[str, object]:
@@ -126,17 +189,28 @@ def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> ob
     if is_dataclass(kind) and isinstance(data, dict):
         return _decode_fields(kind, data, where, error)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(data)
-        except ValueError as cause:
-            known = ", ".join(str(member.value) for member in kind)
-            raise error(f"{where}: {data!r} is none of {known}") from cause
+        return _decode_member(kind, data, where, error)
+    return _decode_plain(kind, data, where, error)
+
+
+def _decode_member(kind: type[Enum], data: object, where: str, error: type[DecantError]) -> Enum:
+    # Not kind(data): what it raises of a list holds all of the list, however deeply nested.
+    found = [member for member in kind if isinstance(data, str) and member.value == data]
+    if not found:
+        known = ", ".join(str(member.value) for member in kind)
+        raise error(f"{where}: {_shown.repr(data)} is none of {known}")
+    return found[0]
+
+
+def _decode_plain(kind: Any, data: object, where: str, error: type[DecantError]) -> object:
     if kind is float and type(data) is int and abs(data) < _LARGEST_INTEGER:
         return float(data)
+    if kind is float and isinstance(data, float) and not math.isfinite(data):
+        raise error(f"{where}: expected a finite number, found {data}")
     if kind in (str, int, float, bool) and type(data) is kind:
         return data
     name = getattr(kind, "__name__", str(kind))
-    raise error(f"{where}: expected {name}, found {data!r}")
+    raise error(f"{where}: expected {name}, found {_shown.repr(data)}")
 
 
 def _decode_fields(

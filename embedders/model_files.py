@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -29,7 +30,7 @@ def part(config: Object, name: str) -> Object:
 
 
 def count(value: object) -> int | None:
-    """Return a positive number as an int; some tools write 512.0 or 1e30."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    """Return a positive, finite number as an int; some tools write 512.0 or 1e30, or Infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    return int(value) if 0 < value < math.inf else None

@@ -14,8 +14,9 @@ from .batching import Batching
 from .bundle import Bundle
 from .calibration import calibration_of
 from .certificate import Precision
+from .collating import DENSE, SPARSE, STATES, TOKENS
 from .cutting import cut, cut_recipe
-from .errors import ProviderError
+from .errors import BundleError, ProviderError
 from .onnx_session import Session, candidates, provider_name
 from .pipeline import BatchEncoder, Runner
 from .preference import preferred
@@ -37,7 +38,9 @@ class OnnxEncoder(BatchEncoder):
     """Runs a bundle with ONNX Runtime; made by :func:`load`.
 
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
-    the session for the former opens when it is first needed.
+    the session for the former opens when it is first needed, and only if the graph's files are
+    still those that were checked when the bundle was loaded: vectors of two models never mix. A
+    forked child goes on with sessions and workers of its own.
 
     Args:
         bundle: Checked files.
@@ -116,6 +119,11 @@ class OnnxEncoder(BatchEncoder):
             f"OnnxEncoder({self.recipe.base!r}, {self.precision}, {self.provider}, dim={self.dim})"
         )
 
+    def renew(self) -> None:
+        """Make workers and locks anew; called in a forked child."""
+        super().renew()
+        self._opening = Lock()
+
     def _run(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         with self._opening:
             if self._many is None:
@@ -136,8 +144,7 @@ class OnnxEncoder(BatchEncoder):
         """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
         if self.provider != CPU or self.runtime.threads == self.runtime.lone_threads:
             return self._alone
-        path = self._bundle.graph(self.precision)
-        return Session(path, self.provider, threads=self.runtime.threads)
+        return self._alone.twin(threads=self.runtime.threads)
 
 
 def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
@@ -185,7 +192,9 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         uncertified: Run even what has no certificate on this provider, or failed it.
 
     Raises:
-        BundleError: The bundle is missing, damaged, altered, or of a newer format.
+        BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
+            decides vectors has no hash in it, or is none of its own; or its graph does not give
+            what the recipe says.
         ProviderError: The provider is unknown, not installed, or does not start.
         ParityError: The graph is not certified on this provider, or failed.
         RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
@@ -200,7 +209,11 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         settled = _settled(bundle, chosen, name, runtime or Runtime())
         try:
             session = Session(
-                bundle.graph(chosen), name, device=settled.device, threads=settled.lone_threads
+                bundle.graph(chosen),
+                name,
+                device=settled.device,
+                threads=settled.lone_threads,
+                files=bundle.graph_files(chosen),
             )
         except ProviderError as error:
             if name == names[-1]:
@@ -208,11 +221,34 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
             _log.warning("%s; trying the next provider", error)
             continue
         if not uncertified:
-            sha256 = bundle.manifest.files[bundle.manifest.graphs[chosen]]
-            bundle.certificate().require(sha256=sha256, provider=name, bundle=str(path))
+            bundle.require_certified(chosen, name)
+        _check_graph(bundle, session, chosen)
         _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
         return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
     raise ProviderError("the installed onnxruntime has no provider that decant knows")
+
+
+def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None:
+    """Refuse a graph that takes or gives something else than its recipe says."""
+    manifest, path = bundle.manifest, bundle.graph(precision)
+    recipe = manifest.recipe
+    wanted = [
+        DENSE,
+        *(SPARSE if recipe.lexicon is not None else ()),
+        *([STATES] if recipe.appended is not None else []),
+        *([TOKENS] if recipe.tokens else []),
+    ]
+    if lacking := [name for name in wanted if name not in session.shapes]:
+        raise BundleError(f"{path} gives no {lacking[0]}, which its recipe has; export it again")
+    known = TokenBatch.__dataclass_fields__
+    if strange := [name for name in session.inputs if name not in known]:
+        raise BundleError(f"{path} takes {strange[0]!r}, which decant has not; export it again")
+    width = session.shapes[DENSE][-1] if session.shapes[DENSE] else None
+    if isinstance(width, int) and width != manifest.dim:
+        raise BundleError(
+            f"{path} gives vectors of {width} values, decant.json says {manifest.dim}; export the "
+            "bundle again"
+        )
 
 
 def _settled(bundle: Bundle, precision: Precision, provider: str, runtime: Runtime) -> Settled:

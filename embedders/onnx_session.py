@@ -2,7 +2,7 @@
 
 You get the execution provider that you asked for, or :class:`ProviderError`. CUDA keeps the CPU
 provider behind it for shape arithmetic, as ONNX Runtime requires, and TensorRT both; which nodes
-landed where is what :func:`placement` tells.
+landed where is what :func:`placement` tells. A forked child opens its graphs anew.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bundle_files import CheckedFile, check_not_replaced
 from .collating import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
 from .errors import ProviderError, need
+from .forking import end_without_destructors, leave_behind, renew_after_fork
 from .runtime import CPU, available_cores
 
 if TYPE_CHECKING:
@@ -52,40 +55,100 @@ SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
 class Session:
     """An open graph on one provider; safe to run from several threads.
 
+    In a forked child it opens the file anew when it is first run there, on the CPU: what the parent
+    opened waits for threads that a child does not have. On a GPU the child is refused, because CUDA
+    cannot be used on both sides of a fork.
+
     Args:
         path: The ONNX file.
         provider: ONNX Runtime's full name, for example ``CPUExecutionProvider``.
         device: Which GPU.
         threads: Cores that one run uses on the CPU; None is all that there are.
+        files: The file and its weights as they were checked; none: they were not.
 
     Attributes:
         inputs: Names of what a batch must bring.
         outputs: Names of what it gives.
+        shapes: The shape of each output; a size that is free is a name.
         takes_prompts: Whether texts can go on from a prompt's states.
 
     Raises:
         ProviderError: The provider is not installed, cannot start, or is not what would run.
+        BundleError: The files are not those any more that were checked.
     """
 
     def __init__(
-        self, path: Path, provider: str, *, device: int = 0, threads: int | None = None
+        self,
+        path: Path,
+        provider: str,
+        *,
+        device: int = 0,
+        threads: int | None = None,
+        files: Sequence[CheckedFile] = (),
     ) -> None:
-        self._session = _open(path, provider, device, threads or available_cores())
+        self._path = path.absolute()
         self.provider = provider
+        self.files = tuple(files)
         self._device = device
-        self.inputs = [item.name for item in self._session.get_inputs()]
-        self.outputs = [item.name for item in self._session.get_outputs()]
-        optional = [item.name for item in self._session.get_overridable_initializers()]
+        self._threads = threads or available_cores()
+        self._opening = Lock()
+        session = self._open()
+        self._session: onnxruntime.InferenceSession | None = session
+        self.inputs = [item.name for item in session.get_inputs()]
+        self.shapes: dict[str, Sequence[int | str | None]] = {
+            item.name: item.shape for item in session.get_outputs()
+        }
+        self.outputs = list(self.shapes)
+        optional = [item.name for item in session.get_overridable_initializers()]
         self.takes_prompts = provider == CPU and PROMPT in optional
+        renew_after_fork(self)
 
     @property
     def read_shape(self) -> tuple[int, int] | None:
         """Number and width of the states of appended tokens; None: the graph gives none."""
-        shapes = {item.name: item.shape for item in self._session.get_outputs()}
-        if STATES not in shapes:
+        if STATES not in self.shapes:
             return None
-        _, count, width = shapes[STATES]
-        return int(count), int(width)
+        _, count, width = self.shapes[STATES]
+        assert isinstance(count, int)
+        assert isinstance(width, int)
+        return count, width
+
+    def twin(self, *, threads: int) -> Session:
+        """Open the same graph once more, with other threads.
+
+        Raises:
+            ProviderError: It does not open.
+            BundleError: The files are not those any more that were checked.
+        """
+        return Session(self._path, self.provider, threads=threads, files=self.files)
+
+    def renew(self) -> None:
+        """Open the graph anew when it is next run; called in a forked child."""
+        leave_behind(self._session)
+        end_without_destructors()
+        self._session = None
+        self._opening = Lock()
+
+    def _running(self) -> onnxruntime.InferenceSession:
+        session = self._session
+        if session is not None:
+            return session
+        with self._opening:
+            if self._session is None:
+                if self.provider in _CUDA_FAMILY:
+                    raise ProviderError(
+                        f"{self._path} was opened on {self.provider} before this process was "
+                        "forked, and CUDA cannot be used on both sides of a fork; load the bundle "
+                        "in the child alone, or start children by 'spawn'"
+                    )
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        check_not_replaced(self.files)  # what is gone is better told by us
+        session = _open(self._path, self.provider, self._device, self._threads)
+        check_not_replaced(self.files)
+        return session
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""
@@ -93,21 +156,22 @@ class Session:
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return the named outputs for a batch; ``present_states`` are those of its first row."""
+        session = self._running()
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
         if PRESENT in names:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
         if self.provider not in _CUDA_FAMILY:
-            return [np.asarray(value) for value in self._session.run(names, feeds)]
+            return [np.asarray(value) for value in session.run(names, feeds)]
         # Outputs are allocated on the device by the provider and copied once: what is not asked
         # for, token states above all, never travels.
-        binding = self._session.io_binding()
+        binding = session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
         for name in names:
             binding.bind_output(name, "cuda", self._device)
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
 
     def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:

@@ -1,7 +1,8 @@
 """From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
 
 Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
-torch) is handed in. Invariant: the result does not depend on blocks, batches or workers.
+torch) is handed in. Invariant: the result does not depend on blocks, batches or workers, and
+holds finite numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .batching import Batching
 from .collating import batch_vectors, joined, output_names, restored
 from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import ProviderError, RecipeError
+from .finite import check_finite
+from .forking import leave_behind, renew_after_fork
 from .members import settle
 from .prompt import Role
 from .recipe import Recipe
@@ -68,8 +71,9 @@ class BatchEncoder:
     def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
         self._tokenizer = tokenizer
         self._runner = runner
-        self._pool = ThreadPoolExecutor(runner.workers, thread_name_prefix="decant")
+        self._pool = self._workers()
         self._closed = False
+        renew_after_fork(self)
 
     @property
     def recipe(self) -> Recipe:
@@ -120,6 +124,16 @@ class BatchEncoder:
         """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
         yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
 
+    def renew(self) -> None:
+        """Make the workers anew; called in a forked child, which has none of its parent's."""
+        leave_behind(self._pool)
+        self._pool = self._workers()
+        if self._closed:
+            self._pool.shutdown()
+
+    def _workers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._runner.workers, thread_name_prefix="decant")
+
     def close(self) -> None:
         """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
         self._closed = True
@@ -137,49 +151,61 @@ class BatchEncoder:
         self, texts: Iterable[str], request: _Request, progress: Progress | None
     ) -> Iterator[Vectors]:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
-        self._check_open()
+        pool = self._pool
+        self._check_open(pool)
         check_outputs(self.recipe, request.outputs)
         underway: deque[_Block] = deque()
         started, read = False, 0
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
-                self._check_open()
+                self._check_open(pool)
                 rows = self._tokenizer(
                     block, role=request.role, instruction=request.instruction, first=read
                 )
-                read += len(block)
+                first, read = read, read + len(block)
                 batching = self._runner.batching
                 whole = Output.TOKENS in request.outputs
                 groups = batching.batches(rows, whole=whole)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
-                    yield restored([request.vectors(self._runner.run_alone, batch)], groups)
+                    alone = restored([request.vectors(self._runner.run_alone, batch)], groups)
+                    yield check_finite(alone, first=first, by=self.recipe.base)
                     if progress is not None:
                         progress(len(block))
                     return
                 started = True
                 batches = [
-                    self._pool.submit(
+                    pool.submit(
                         request.vectors,
                         self._runner.run,
                         batching.stack([rows[index] for index in group]),
                     )
                     for group in groups
                 ]
-                underway.append(_Block(groups=groups, batches=batches))
+                underway.append(_Block(groups=groups, batches=batches, first=first))
                 if len(underway) == _UNDERWAY:
-                    yield underway[0].wait(progress)
+                    yield self._finished(underway[0], progress)
                     underway.popleft()
+                    self._check_open(pool)
             while underway:
-                self._check_open()  # what was not run then never is
-                yield underway[0].wait(progress)
+                self._check_open(pool)  # what was not run then never is
+                yield self._finished(underway[0], progress)
                 underway.popleft()
         finally:
-            for block_underway in underway:
+            # In a forked child the batches are its parent's: nothing runs them, nor may be asked.
+            for block_underway in underway if pool is self._pool else ():
                 for batch_underway in block_underway.batches:
                     batch_underway.cancel()
 
-    def _check_open(self) -> None:
+    def _finished(self, block: _Block, progress: Progress | None) -> Vectors:
+        return check_finite(block.wait(progress), first=block.first, by=self.recipe.base)
+
+    def _check_open(self, pool: ThreadPoolExecutor) -> None:
+        if pool is not self._pool:
+            raise ProviderError(
+                "these vectors were begun before this process was forked, and what computes them "
+                "is in its parent; encode the texts in the child from the start"
+            )
         if self._closed:
             raise ProviderError(
                 f"this encoder of {self.recipe.base} is closed and runs nothing any more; encode "
@@ -204,10 +230,11 @@ class _Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """One block's groups of text indices, and the future vectors of each group."""
+    """One block's groups of text indices, the future vectors of each, and its first text."""
 
     groups: list[list[int]]
     batches: list[Future[Vectors]]
+    first: int
 
     def wait(self, progress: Progress | None) -> Vectors:
         if progress is not None:

@@ -55,10 +55,13 @@ def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
         return Precision(wanted)
     order = _ON_CPU if provider == CPU else _ON_GPU
     there = [member for member in order if member in bundle.manifest.graphs]
-    certificate = bundle.certificate()
+    if not there:
+        raise BundleError(
+            f"{bundle.folder} has only graphs that this decant does not know: "
+            f"{', '.join(sorted(bundle.manifest.graphs))}; upgrade decant"
+        )
     for precision in there:
-        sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
-        entry = certificate.entry(sha256=sha256, provider=provider)
+        entry = bundle.entry(precision, provider)
         if entry is not None and entry.passed and loses_little(entry):
             return precision
     exact = Precision.FP32

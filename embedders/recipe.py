@@ -250,8 +250,5 @@ class Recipe:
         Raises:
             RecipeError: The text is not JSON, or a key is unknown, missing or of another type.
         """
-        try:
-            data: object = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"the recipe is not valid JSON: {error}") from error
+        data = jsonio.parse(text, where="the recipe", error=RecipeError)
         return jsonio.decode(cls, data, where="recipe", error=RecipeError)

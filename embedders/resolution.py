@@ -100,6 +100,8 @@ def folder_choices(folder: Path) -> Choices:
     if (written := read_choices(folder)) is not None:
         return written
     config = settings(folder / "config.json")
+    if not isinstance(kind := config.get("model_type"), str | None):
+        raise RecipeError(f"{folder / 'config.json'}: model_type {kind!r} is no name")
     latent_heads = None
     if config.get("model_type") == "nvembed":
         latent_heads = count(part(config, "latent_attention_config").get("num_cross_heads"))

@@ -67,6 +67,8 @@ def sentence_modules(folder: Path) -> Choices:
     found = Choices(normalize=False)
     head: list[Dense] = []
     for entry in cast("list[Object]", listed):
+        if not isinstance(entry, dict):
+            raise RecipeError(f"{folder / 'modules.json'} should hold a list of objects")
         kind, path = str(entry.get("type")), str(entry.get("path", ""))
         name = kind.rpartition(".")[2]
         _check_order(folder, kind, found, dense=bool(head))

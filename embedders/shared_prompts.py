@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .collating import PRESENT, TOKENS
+from .forking import renew_after_fork
 
 if TYPE_CHECKING:
     from .onnx_session import Session
@@ -41,6 +42,11 @@ class SharedPrompts:
         self._session = session
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = Lock()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make the lock anew; called in a forked child."""
         self._lock = Lock()
 
     def begun(self, batch: TokenBatch, names: Sequence[str]) -> TokenBatch:

@@ -13,7 +13,12 @@ from tokenizers import Tokenizer
 from . import jsonio
 from .errors import RecipeError, need
 from .recipe import Recipe
+from .tokenizing import rust_errors
 from .tokens import TextTokenizer
+
+_LARGEST = 2**29  # bytes; Gemma's, of 262,144 tokens, has 33 million
+
+NO_CODE = "decant runs no code that comes with a model"
 
 
 def load_text_tokenizer(folder: Path, recipe: Recipe) -> TextTokenizer:
@@ -42,6 +47,17 @@ def embedded(folder: Path) -> int | None:
     return None
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.json``.
+
+    Raises:
+        RecipeError: It is damaged, no plain file, or too large.
+    """
+    jsonio.check_plain(path, most_bytes=_LARGEST, error=RecipeError)
+    with rust_errors(RecipeError, f"{path} is not a readable tokenizer"):
+        return Tokenizer.from_file(str(path))
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read ``tokenizer.json``, or let Transformers build it from vocabulary files.
 
@@ -51,15 +67,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     path = folder / "tokenizer.json"
     if path.exists():
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise RecipeError(f"{path} is not a readable tokenizer: {error}") from error
+        return read_tokenizer(path)
     transformers = need("transformers", extra="export")
     try:
-        loaded = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Not said, Transformers asks on the terminal whether to run the folder's code.
+        loaded = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, ImportError) as error:
-        raise RecipeError(f"{folder} has no tokenizer that can be read: {error}") from error
+        raise RecipeError(
+            f"{folder} has no tokenizer that can be read ({NO_CODE}, if it names any): {error}"
+        ) from error
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise RecipeError(f"{folder} has no tokenizer.json, and its tokenizer has no fast form")

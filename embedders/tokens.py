@@ -18,12 +18,14 @@ from tokenizers import Tokenizer
 
 from .ending import ending
 from .errors import RecipeError
+from .forking import watch_forks
 from .golden_texts import GOLDEN_TEXTS
 from .kinds import Span
 from .marking import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
 from .prompt import Prompt, Role
 from .recipe import Recipe
 from .row_checks import Unembedded, check_counted
+from .tokenizing import encode_prompt, encode_texts
 from .words import content_words
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ class TextTokenizer:
     def __init__(
         self, tokenizer: Tokenizer, recipe: Recipe, *, embedded: int | None = None
     ) -> None:
+        watch_forks()
         self.bare = Tokenizer.from_str(tokenizer.to_str())
         self.bare.no_truncation()
         self.bare.no_padding()
@@ -145,25 +148,29 @@ class TextTokenizer:
         Raises:
             RecipeError: The model takes no instruction, or this one leaves no room for text.
             TextError: A text gives no token that counts, or one that the model has no embedding
-                for; the message holds its index.
+                for, or the tokenizer fails on it; the message holds its index.
         """
         prompt = self.recipe.prompt(role)
         if instruction is not None:
             prompt = self._instructed(instruction, role)
-        rows = self._tokenised(texts, prompt, max_tokens or self.recipe.max_tokens)
+        limit = max_tokens or self.recipe.max_tokens
+        rows = self._tokenised(texts, prompt, limit, first=first)
         check_counted(rows, texts, first=first)
         if self._unembedded is not None:
             self._unembedded.check(rows, first=first)
         return rows
 
-    def _tokenised(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
+    def _tokenised(
+        self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int = 0
+    ) -> list[Tokens]:
         worded = [self.recipe.wording.of(text) for text in texts]
-        rows, *further = (self._rows(worded, one, limit) for one in (prompt, *self.recipe.further))
+        prompts = (prompt, *self.recipe.further)
+        rows, *further = (self._rows(worded, one, limit, first=first) for one in prompts)
         if further:
             others = zip(*further, strict=True)
             rows = [replace(row, others=more) for row, more in zip(rows, others, strict=True)]
         if self._words:
-            found = map(self._word_ids, texts)
+            found = [self._word_ids(text, first + index) for index, text in enumerate(texts)]
             rows = [replace(row, words=words) for row, words in zip(rows, found, strict=True)]
         return rows
 
@@ -213,9 +220,12 @@ class TextTokenizer:
             return self.bare
         return self._marks.tokenizer
 
-    def _rows(self, texts: Sequence[str], prompt: Prompt, limit: int) -> list[Tokens]:
+    def _rows(
+        self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int
+    ) -> list[Tokens]:
         strings = [built(prompt, text, self._marks) for text in texts]
-        encodings = self._encoder(prompt).encode_batch([string for string, _ in strings])
+        written = [string for string, _ in strings]
+        encodings = encode_texts(self._encoder(prompt), written, first=first)
         return [
             self._row(encoding, copies, limit)
             for encoding, (_, copies) in zip(encodings, strings, strict=True)
@@ -271,8 +281,9 @@ class TextTokenizer:
             case _:
                 assert_never(self.recipe.span)
 
-    def _word_ids(self, text: str) -> tuple[int, ...]:
-        encodings = self.bare.encode_batch(content_words(text), add_special_tokens=False)
+    def _word_ids(self, text: str, index: int) -> tuple[int, ...]:
+        words = content_words(text)
+        encodings = encode_texts(self.bare, words, first=index, special=False)
         return tuple(sorted({one for encoding in encodings for one in encoding.ids}))
 
     def _count_others(self, prompt: Prompt) -> int:
@@ -282,7 +293,7 @@ class TextTokenizer:
             RecipeError: They leave no room for text, or one has no embedding.
         """
         string, copies = built(prompt, "a", self._marks)
-        ids, places = self._found(self._encoder(prompt).encode(string), copies)
+        ids, places = self._found(encode_prompt(self._encoder(prompt), string), copies)
         if self._unembedded is not None:
             self._unembedded.check_prompt(prompt.template, [*ids, *self._ending])
         text = sum(stop - start for start, stop in places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import jsonio
-from .bundle import Bundle, write_atomically
+from .bundle import Bundle, read_record, write_atomically
 from .certificate import Precision
 from .errors import BundleError
 from .machine import machine_name
@@ -17,6 +17,7 @@ from .runtime import Settled
 
 TUNING = "tuning.json"
 _FORMAT = 1
+_MOST = {"workers": 4096, "threads": 4096, "token_budget": 2**27}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class Tuned:
             where those do not run, for example for want of GPU memory.
         workload: What was encoded, for people.
         date: When, as ISO 8601 in UTC.
+
+    Raises:
+        BundleError: A setting is one that no machine runs with.
     """
 
     sha256: str
@@ -47,6 +51,13 @@ class Tuned:
     over_default: float | None
     workload: str
     date: str
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            if not 1 <= (value := getattr(self, name)) <= most:
+                raise BundleError(
+                    f"{name} {value} is not from 1 to {most}; delete the file, or tune again"
+                )
 
     def settled(self, device: int = 0) -> Settled:
         """Return the settings, for one GPU."""
@@ -87,12 +98,7 @@ def read_tuning(bundle: Bundle) -> Tuning:
     path = bundle.folder / TUNING
     if not path.exists():
         return Tuning()
-    found = jsonio.read(Tuning, path, error=BundleError)
-    if found.format > _FORMAT:
-        raise BundleError(
-            f"{path} has format {found.format}, this decant reads up to {_FORMAT}; upgrade decant"
-        )
-    return found
+    return read_record(Tuning, path, newest=_FORMAT)
 
 
 def keep(bundle: Bundle, entry: Tuned) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from decant.embedders import (
     BUNDLE_FORMAT,
     Bundle,
+    BundleError,
     Certificate,
     Golden,
     Manifest,
@@ -16,6 +17,7 @@ from decant.embedders import (
     TextTokenizer,
     decant_version,
     file_hash,
+    read_manifest,
     to_json,
     write_atomically,
     write_sentence_files,
@@ -81,6 +83,19 @@ def write_manifest(
 def write_certificate(folder: Path, certificate: Certificate) -> None:
     """Write ``certificate.json``."""
     (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+
+
+def check_same_bundle(bundle: Bundle) -> None:
+    """Refuse to write into a bundle that another has replaced since it was opened.
+
+    Raises:
+        BundleError: Its manifest is another by now, or gone.
+    """
+    if read_manifest(bundle.folder) != bundle.manifest:
+        raise BundleError(
+            f"{bundle.folder} was replaced or changed while this ran, and nothing was written into "
+            "it; run it again"
+        )
 
 
 def without_graph(bundle: Bundle, precision: Precision) -> Bundle:

@@ -144,7 +144,7 @@ def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> 
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        maybe_save_preprocessors(source.folder, folder)
+        maybe_save_preprocessors(source.folder, folder, trust_remote_code=False)
     finally:
         transformers.logging.set_verbosity(before)
     if (source.folder / "tokenizer.json").exists():

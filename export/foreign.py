@@ -7,7 +7,6 @@ input names of Transformers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,17 +14,20 @@ from pathlib import Path
 
 import onnx_ir
 
-from decant.embedders import BundleError, Precision, first_position
+from decant.embedders import (
+    BLOCK_OPERATORS,
+    INTEGER_OPERATORS,
+    BundleError,
+    Precision,
+    RecipeError,
+    first_position,
+    read_object,
+)
 
 from .weight_files import prepare_weights, weights_of
 
 LEAST_OPSET = 14
 _HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
-_INTEGER_STATES = {
-    "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
-    "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearMatMul", "QuantizeLinear",
-}  # fmt: skip
-_BLOCKS = {"GatherBlockQuantized", "MatMulNBits"}  # weights in blocks of `bits` (default 4)
 _HALF_BYTES = {onnx_ir.DataType.INT4, onnx_ir.DataType.UINT4}
 
 
@@ -86,7 +88,7 @@ class ModelConfig:
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
         """Read the ``config.json`` that :func:`decant.embedders.resolve` has read before."""
-        data: dict[str, object] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        data = read_object(folder / "config.json", error=RecipeError)
 
         def number(*names: str) -> int | None:
             found = (data.get(name) for name in names)
@@ -232,9 +234,9 @@ def precision_of(model: onnx_ir.Model) -> Precision:
     blocks = {
         node.attributes["bits"].as_int() if "bits" in node.attributes else 4
         for node in nodes
-        if node.op_type in _BLOCKS
+        if node.op_type in BLOCK_OPERATORS  # of `bits`, by default 4
     }
-    if kinds & _INTEGER_STATES:
+    if kinds & INTEGER_OPERATORS:
         return Precision.INT8
     if any(bits <= 4 for bits in blocks) or any(stored.get(half) for half in _HALF_BYTES):
         return Precision.W4

@@ -18,7 +18,7 @@ from decant.embedders import (
     provider_name,
 )
 
-from .bundling import Step, add_graph, graph_name, without_graph
+from .bundling import Step, add_graph, check_same_bundle, graph_name, without_graph
 from .certifier import Certifier, Place
 from .half import to_half
 from .int8 import to_int8
@@ -52,8 +52,8 @@ def convert(
         The bundle's certificate, with the new entry.
 
     Raises:
-        BundleError: The bundle is damaged or has no float32 graph, the precision is unknown, or the
-            disk is full.
+        BundleError: The bundle is damaged or has no float32 graph, the precision is unknown, the
+            disk is full, or another replaced the bundle meanwhile.
         ParityError: The new graph misses a gate; the bundle is as it was.
         TextError: A text is empty, or there is none.
     """
@@ -87,6 +87,7 @@ def convert(
         entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
         if not entry.passed:
             raise ParityError(f"{bundle} was not converted to {wanted}: {entry.failures}")
+        check_same_bundle(opened)
         certificate = opened.certificate().with_entry(entry)
         add_graph(without_graph(opened, wanted), wanted, made, certificate)
     return certificate

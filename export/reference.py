@@ -8,6 +8,7 @@ swapped pooling from damaged weights.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,18 @@ from .extra_outputs import Extras
 PYTORCH = "PyTorch float32"
 _OTHER = "pooled_by_"
 _EXTRA = "extra_"
+# What numpy and zipfile raise of files that are cut, altered, or claim to hold more than memory.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,5 +94,5 @@ class Reference:
                         }
                     ),
                 )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise BundleError(f"{path} is missing or damaged ({error}); export again") from error

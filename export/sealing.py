@@ -33,6 +33,7 @@ from decant.embedders import (
     fresh_folder,
     pad_id,
     provider_name,
+    read_tokenizer,
     resolve,
 )
 
@@ -186,10 +187,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
             f"{folder} has no tokenizer.json, which sealing needs; write one with transformers: "
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         )
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise RecipeError(f"{path} is not a readable tokenizer: {error}") from error
+    return read_tokenizer(path)
 
 
 def _measure(job: _Job) -> tuple[Reference, list[Check]]:

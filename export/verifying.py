@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from decant.embedders import (
+    REFERENCE,
     Bundle,
     BundleError,
     Certificate,
     Check,
     Encoder,
     Entry,
+    ParityError,
     Precision,
     Runtime,
     TaskScore,
@@ -23,6 +26,7 @@ from decant.embedders import (
     write_atomically,
 )
 
+from .bundling import check_same_bundle
 from .certifier import Certifier, Place
 from .reference import Reference
 
@@ -58,7 +62,9 @@ def verify(
 
     Raises:
         BundleError: The bundle is missing, incomplete, or of a newer format; or ``scores`` are
-            asked for and it has no float32 graph to compare with, or a file was altered.
+            asked for and it has no float32 graph to compare with, or a file was altered; or it was
+            replaced meanwhile.
+        ParityError: A score is no number.
         ProviderError: The provider is not installed or does not start.
     """
     opened = Bundle.unchecked(bundle)
@@ -68,7 +74,7 @@ def verify(
     certifier = Certifier(
         folder=opened.folder,
         tokenizer=opened.tokenizer(),
-        reference=Reference.read(opened.folder / "reference.npz"),
+        reference=Reference.read(opened.folder / REFERENCE),
         pad_id=opened.manifest.pad_id,
     )
     place = Place(provider=name, device=device)
@@ -78,6 +84,7 @@ def verify(
         entry = certifier.entry(wanted, file, place, known=[files])
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
         certificate = certificate.with_entry(stated.beside(entry, before))
+    check_same_bundle(opened)
     write_atomically(opened.folder / "certificate.json", to_json(certificate))
     return certificate
 
@@ -112,7 +119,13 @@ class _Stated:
             runtime=Runtime(device=self._place.device),
             uncertified=True,
         ) as encoder:
-            return scores(encoder)
+            found = scores(encoder)
+        if bad := [name for name, value in found.items() if not math.isfinite(value)]:
+            raise ParityError(
+                f"the {precision} graph scores {found[bad[0]]} on {bad[0]}, which is no number; "
+                "nothing was written"
+            )
+        return found
 
 
 def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
@@ -137,7 +150,11 @@ def _stored(bundle: Bundle) -> Certificate:
 
 def _files_check(bundle: Bundle) -> Check:
     try:
-        bundle.check_files()
+        checked = replace(bundle, checked=bundle.check_files())
+        for precision in [one for one in Precision if one in bundle.manifest.graphs]:
+            checked.graph_files(precision)
+        if REFERENCE not in checked.checked:
+            raise BundleError(f"decant.json holds no hash of {REFERENCE}; export the bundle again")
     except BundleError as error:
         finding = str(error)
     else:

@@ -57,7 +57,7 @@ def arithmetic(model: Path) -> Arithmetic:
     Raises:
         RecipeError: The architecture is not one whose layers are known here.
     """
-    config = AutoConfig.from_pretrained(model, local_files_only=True)
+    config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     kind = config.model_type
     if kind not in _CAUSAL | _ENCODERS:
         known = ", ".join(sorted(_CAUSAL | _ENCODERS))

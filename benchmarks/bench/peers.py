@@ -60,7 +60,10 @@ def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
     """
     library = need("sentence_transformers", extra="peers")
     encoder = library.SentenceTransformer(
-        str(model), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)}
+        str(model),
+        device="cpu",
+        trust_remote_code=False,
+        model_kwargs={"dtype": getattr(torch, dtype)},
     )
 
     def embed(texts: Sequence[str], batch: int) -> NDArray[np.float32]:
@@ -97,7 +100,7 @@ def fastembed(model: Path, work: Path) -> Peer:
             normalization=True,
             # Never fetched: the files are given below.
             sources=parts.ModelSource(url="https://localhost/"),
-            dim=AutoModel.from_pretrained(model).config.hidden_size,
+            dim=AutoModel.from_pretrained(model, trust_remote_code=False).config.hidden_size,
             model_file="model.onnx",
         )
     encoder = library.TextEmbedding(
@@ -157,7 +160,8 @@ def _usual_onnx(model: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in model.glob("*.json"):
         shutil.copy(path, folder)
-    backbone = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
+    loaded = AutoModel.from_pretrained(model, attn_implementation="eager", trust_remote_code=False)
+    backbone = loaded.eval()
     free = {0: "batch", 1: "tokens"}
     making = folder / "making.onnx"
     with warnings.catch_warnings():

@@ -151,7 +151,9 @@ def _exported(request: Request, folder: Path, tick: Tick) -> Path:
         beside = [each for each in request.precisions if each is not Precision.FP32]
         model = None if request.model == minilm.model_folder() else request.model
         # Its files say 256, which is how it was trained; it has positions for 512.
-        config = AutoConfig.from_pretrained(request.model, local_files_only=True)
+        config = AutoConfig.from_pretrained(
+            request.model, local_files_only=True, trust_remote_code=False
+        )
         longest = min(LONGEST, config.max_position_embeddings)
         minilm.bundle(model, home, precisions=beside, max_tokens=longest, tick=tick)
     return home / "bundle"

@@ -47,7 +47,11 @@ class TorchModel:
         if recipe.pooling not in (Pooling.MEAN, Pooling.LAST):
             raise RecipeError(f"models that pool by {recipe.pooling} are not compared")
         module = AutoModel.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+            folder,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
         )
         self._module = cast("PreTrainedModel", module.to(device).eval())
         self._module.config.use_cache = False

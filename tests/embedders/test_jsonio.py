@@ -48,7 +48,7 @@ class Record:
     favourite: Colour | None = None
 
 
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
 points = st.builds(Point, x=numbers, y=numbers)
 records = st.builds(
     Record,
