@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from decant.embedders import Vectors
 
+    from .checking import CheckReport
     from .chunking import Chunking
     from .conditions import Where
     from .documents import Document
@@ -32,6 +33,7 @@ class _Collection(Protocol):
         *,
         chunking: Chunking | None = None,
         progress: IndexProgress | None = None,
+        verify: bool = False,
     ) -> IndexReport: ...
 
     def add(
@@ -73,6 +75,8 @@ class _Collection(Protocol):
 
     def count(self, where: Where | None = None) -> int: ...
 
+    def check(self, *, most_findings: int = 100) -> CheckReport: ...
+
 
 class AsyncMethods:
     """Coroutines for a collection; each does what the method without the ``a`` does."""
@@ -83,9 +87,12 @@ class AsyncMethods:
         *,
         chunking: Chunking | None = None,
         progress: IndexProgress | None = None,
+        verify: bool = False,
     ) -> IndexReport:
         """Index documents; both they and ``progress`` are used in a worker thread."""
-        return await asyncio.to_thread(self.index, documents, chunking=chunking, progress=progress)
+        return await asyncio.to_thread(
+            self.index, documents, chunking=chunking, progress=progress, verify=verify
+        )
 
     async def aadd(
         self: _Collection,
@@ -165,3 +172,7 @@ class AsyncMethods:
     async def acount(self: _Collection, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or match."""
         return await asyncio.to_thread(self.count, where)
+
+    async def acheck(self: _Collection, *, most_findings: int = 100) -> CheckReport:
+        """Read all that the collection holds, and report what is wrong."""
+        return await asyncio.to_thread(self.check, most_findings=most_findings)

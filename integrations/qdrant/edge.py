@@ -7,7 +7,7 @@ threads; the calls are kept short for the sake of other threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,11 @@ class EdgeStore:
         """The folder."""
         return str(self._home.folder)
 
+    @property
+    def identity(self) -> Hashable:
+        """The folder, with links followed."""
+        return str(self._home.folder.resolve())
+
     def names(self) -> list[str]:
         """Return the names of the collections in the folder, sorted."""
         return self._home.names()
@@ -111,10 +116,13 @@ class EdgeStore:
         for part in batches(points, _BATCH):
             self._update(name, edge.UpdateOperation.upsert_points([to_edge(p) for p in part]))
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist."""
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        held = {point.id for point in self.retrieve(name, [p.id for p in points], Fetch(fields=()))}
         for point in points:
-            self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
+            if point.id in held:
+                self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
+        return [point.id for point in points if point.id not in held]
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; ids that are not there are ignored."""

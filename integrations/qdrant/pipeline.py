@@ -286,7 +286,8 @@ def _steps(plan: Plan) -> Iterator[Step]:
     parts = list(slices(plan.fresh, _STEP)) or [()]
     for index, part in enumerate(parts):
         yield Step(
-            opening=plan.opening if index == 0 else None,
+            plan=plan,
+            is_first=index == 0,
             points=list(part),
-            closing=plan if index == len(parts) - 1 else None,
+            is_last=index == len(parts) - 1,
         )

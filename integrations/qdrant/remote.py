@@ -5,7 +5,7 @@ Invariant: what a method has returned from is applied on the server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -67,6 +67,11 @@ class RemoteStore:
     def place(self) -> str:
         """The address."""
         return self._server.place
+
+    @property
+    def identity(self) -> Hashable:
+        """The address without credentials; of the client's local mode, the client itself."""
+        return self._server.identity
 
     def names(self) -> list[str]:
         """Return the names of all collections on the server, sorted."""
@@ -142,12 +147,14 @@ class RemoteStore:
             structs = [to_struct(point) for point in part]
             self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist."""
-        for part in slices(points, _BATCH):
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        held = {point.id for point in self.retrieve(name, [p.id for p in points], Fetch(fields=()))}
+        for part in slices([point for point in points if point.id in held], _BATCH):
             changes = [to_change(point) for point in part]
             request = partial(self._client.batch_update_points, name, changes)
             self._ask(f"writing to {name!r}", request)
+        return [point.id for point in points if point.id not in held]
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; ids that are not there are ignored."""

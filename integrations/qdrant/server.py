@@ -6,7 +6,7 @@ them then pass one lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
 from typing import TypeVar
@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
+from .endpoint import endpoint
 from .retry import Backoff, ask
 
 _TIMEOUT = 60
@@ -71,6 +72,11 @@ class Server:
             except ValueError as error:
                 # The client checks some requests before it sends them, and local mode all.
                 raise StoreError(f"{what} at {self.place} was refused: {error}") from error
+
+    @property
+    def identity(self) -> Hashable:
+        """What is equal for two connections to one server; see :attr:`Store.identity`."""
+        return id(self.client) if self.is_local else endpoint(self.client.init_options)
 
     def close(self) -> None:
         """Close the client if it is ours; a second call does nothing."""

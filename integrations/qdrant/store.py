@@ -8,7 +8,7 @@ Every method raises ``StoreError`` when the engine refuses, is locked, or cannot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -125,6 +125,14 @@ class Store(Protocol):
         """The folder or the address, for messages."""
         ...
 
+    @property
+    def identity(self) -> Hashable:
+        """What is equal for two stores of this process that hold the same collections.
+
+        It names no credentials.
+        """
+        ...
+
     def names(self) -> list[str]:
         """Return the names of the collections that decant made here, sorted."""
         ...
@@ -149,8 +157,11 @@ class Store(Protocol):
         """Store points, in order, replacing those of the same id."""
         ...
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        """Replace the payload fields given, of points that exist; other fields stay."""
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; other fields stay.
+
+        Return the ids of those that do not exist; the others are set.
+        """
         ...
 
     def delete(self, name: str, ids: Sequence[str]) -> None:

@@ -94,8 +94,10 @@ class Breaking:
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         self._write(lambda: self._store.upsert(name, points))
 
-    def set_fields(self, name: str, points: Sequence[Point]) -> None:
-        self._write(lambda: self._store.set_fields(name, points))
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        lost: list[str] = []
+        self._write(lambda: lost.extend(self._store.set_fields(name, points)))
+        return lost
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         self._write(lambda: self._store.delete(name, ids))
