@@ -52,6 +52,12 @@ def index(
             help="Keep what models with appended tokens read, for `decant explain-vector`.",
         ),
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read all that is stored of the documents, and repair what is wrong."
+        ),
+    ] = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -82,7 +88,9 @@ def index(
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
         settings = CollectionSettings(states=states)
         target = Collection.open_or_create(opened, collection, encoder, settings=settings)
-        report, seconds = index_into(target, documents, total=documents.count(), chunking=chunking)
+        report, seconds = index_into(
+            target, documents, total=documents.count(), chunking=chunking, verify=verify
+        )
     if as_json:
         where = {"store": store, "collection": collection, "seconds": round(seconds, 3)}
         show_json({**where, "report": report})
@@ -98,6 +106,7 @@ def index_into(
     *,
     total: int,
     chunking: Chunking | None = None,
+    verify: bool = False,
 ) -> tuple[IndexReport, float]:
     """Index while showing how far it is; return the report and the seconds it took."""
     with bar("indexing", total=total, unit="documents") as shown:
@@ -106,5 +115,5 @@ def index_into(
             rate = report.embedded / max(shown.seconds, 1e-9)
             shown.tell(report.documents, f"{report.embedded:,} chunks, {rate:.0f}/s")
 
-        report = collection.index(documents, chunking=chunking, progress=tell)
+        report = collection.index(documents, chunking=chunking, progress=tell, verify=verify)
         return report, shown.seconds

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .calibrate_bundle import calibrate
+from .check_collection import check
 from .convert_bundle import convert
 from .doctor import doctor
 from .embed_texts import embed
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "index": index,
     "search": search,
+    "check": check,
     "explain-vector": explain_vector,
 }
 

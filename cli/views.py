@@ -101,6 +101,11 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
             "time": f"{duration(seconds)}{rate}",
         }
     )
+    if report.repaired:
+        show(Text(f"{report.repaired:,} of the changed documents were damaged, and are repaired"))
+    if report.damaged:
+        told = f"chunks of {report.damaged:,} documents were lost or not theirs; index again"
+        show(Text.assemble(("damaged ", "yellow"), told))
     for problem in report.problems[:_MOST_PROBLEMS]:
         told = printable(f"{problem.source}: {problem.reason}")
         show(Text.assemble(("unreadable ", "yellow"), told))

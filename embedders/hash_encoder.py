@@ -21,6 +21,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
+from .certificate import Precision
 from .collating import joined
 from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import RecipeError
@@ -92,6 +93,11 @@ class HashEncoder:
     def recipe(self) -> Recipe:
         """What decides the vectors."""
         return replace(self._recipe)
+
+    @property
+    def precision(self) -> Precision:
+        """Single: there is no other."""
+        return Precision.FP32
 
     @property
     def dim(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .batching import Batching
+from .certificate import Precision
 from .choices import Choices
 from .collating import DENSE
 from .pipeline import BatchEncoder, Runner
@@ -82,6 +83,11 @@ class TorchEncoder(BatchEncoder):
         tokenizer = load_text_tokenizer(source.folder, recipe)
         pooled = load_model(source.folder, recipe, adapters=source.adapters)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
+
+    @property
+    def precision(self) -> Precision:
+        """Single: models are loaded in no other."""
+        return Precision.FP32
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return float32 vectors of shape (B, D) for one batch."""

@@ -7,7 +7,6 @@ Asynchronous methods run the others in a thread.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +26,7 @@ from decant.embedders import Role
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
-from ..qdrant import All, Collection, Field, FieldIn, Hit
+from ..qdrant import All, Collection, Field, FieldIn, Hit, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
 from .passages import each_passage
@@ -138,7 +137,7 @@ class DecantVectorStore(BasePydanticVectorStore):
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
         """As :meth:`add`, in a thread."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
+        return await run_in_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
         """Delete the nodes that came from this document, and the one that is this document.
@@ -156,7 +155,7 @@ class DecantVectorStore(BasePydanticVectorStore):
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
         """As :meth:`delete`, in a thread."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+        await run_in_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     def delete_nodes(
         self,
@@ -194,7 +193,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         **delete_kwargs: object,
     ) -> None:
         """As :meth:`delete_nodes`, in a thread."""
-        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+        await run_in_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
@@ -219,7 +218,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """As :meth:`get_nodes`, in a thread."""
-        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+        return await run_in_thread(self.get_nodes, node_ids, filters)
 
     def clear(self) -> None:
         """Delete everything in the collection."""
@@ -227,7 +226,7 @@ class DecantVectorStore(BasePydanticVectorStore):
 
     async def aclear(self) -> None:
         """As :meth:`clear`, in a thread."""
-        await asyncio.to_thread(self.clear)
+        await run_in_thread(self.clear)
 
     def query(
         self,
@@ -288,7 +287,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         **kwargs: object,
     ) -> VectorStoreQueryResult:
         """As :meth:`query`, in a thread."""
-        return await asyncio.to_thread(
+        return await run_in_thread(
             self.query,
             query,
             where=where,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .card import Card as Card
+    from .checking import CheckReport as CheckReport
+    from .checking import check_collection as check_collection
     from .chunking import Chunking as Chunking
     from .collection import Collection as Collection
     from .conditions import All as All
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from .documents import Unreadable as Unreadable
     from .documents import read_documents as read_documents
     from .edge import EdgeStore as EdgeStore
+    from .filling import Filling as Filling
+    from .flaws import Finding as Finding
+    from .flaws import Flaw as Flaw
     from .info import CollectionInfo as CollectionInfo
     from .passages import Hit as Hit
     from .passages import Passage as Passage
@@ -51,6 +56,7 @@ _HOME = {
     "All": "conditions",
     "AnyOf": "conditions",
     "Card": "card",
+    "CheckReport": "checking",
     "Chunking": "chunking",
     "Collection": "collection",
     "CollectionInfo": "info",
@@ -67,6 +73,9 @@ _HOME = {
     "Field": "conditions",
     "FieldIn": "conditions",
     "FieldType": "settings",
+    "Filling": "filling",
+    "Finding": "flaws",
+    "Flaw": "flaws",
     "Fused": "queries",
     "Hit": "passages",
     "IndexReport": "report",
@@ -83,6 +92,7 @@ _HOME = {
     "SparseVector": "sparse",
     "Store": "store",
     "Unreadable": "documents",
+    "check_collection": "checking",
     "connect": "connecting",
     "read_documents": "documents",
     "run_in_thread": "threads",

@@ -7,16 +7,16 @@ empty page must not end a whole run, and must not be found by every search eithe
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from decant.embedders import Role, StoreError, Vectors
+from decant.embedders import Role, Vectors
 
 from .passages import Record, record_point
-from .points import Kind, is_uuid
+from .points import is_uuid
 from .removal import Remover
 from .rows import Row, given_rows, made_rows
-from .store import Fetch, slices
+from .store import slices
 from .target import Target
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 512
-_OWNER = Fetch(fields=("kind", "root", "source"))
 
 
 def add(
@@ -32,8 +31,12 @@ def add(
     records: Sequence[Record],
     vectors: Vectors | NDArray[np.float32] | None,
     remover: Remover,
+    note: Callable[[], None],
 ) -> list[str]:
-    """Store records and return their ids; see :meth:`Collection.add`."""
+    """Store records and return their ids; see :meth:`Collection.add`.
+
+    ``note`` is called before anything is stored.
+    """
     ids = [str(uuid.uuid4()) if record.id is None else record.id for record in records]
     given = None
     if vectors is not None:
@@ -45,12 +48,14 @@ def add(
             rows = _embed(target, [records[index].text for index in part])
         else:
             rows = [given[index] for index in part]
-        _make_way(target, [ids[index] for index in part], remover)
         points = [
             record_point(records[index], ids[index], row)
             for index, row in zip(part, rows, strict=True)
         ]
-        target.store.upsert(target.name, points)
+        note()
+        # Chunks may have these ids, if they are UUIDs: all others are hashed.
+        with remover.replacing([ids[index] for index in part if is_uuid(ids[index])]):
+            target.store.upsert(target.name, points)
     return ids
 
 
@@ -62,13 +67,3 @@ def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
     rows = made_rows(target, vectors, [f"the text {text[:40]!r}" for text in unique])
     row = dict(zip(unique, rows, strict=True))
     return [row.get(text) for text in texts]
-
-
-def _make_way(target: Target, ids: Sequence[str], remover: Remover) -> None:
-    """Prepare for ids that chunks may have: only UUIDs can be, for others are hashed."""
-    taken = [identity for identity in ids if is_uuid(identity)]
-    held = target.store.retrieve(target.name, taken, _OWNER)
-    for point in held:
-        if point.payload["kind"] == Kind.DOCUMENT:
-            raise StoreError(f"the id {point.id!r} belongs to decant itself; choose another")
-    remover.make_way(held)

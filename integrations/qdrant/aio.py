@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from decant.embedders import Vectors
 
+    from .checking import CheckReport
     from .chunking import Chunking
     from .conditions import Where
     from .documents import Document
@@ -34,6 +35,7 @@ class _Collection(Protocol):
         *,
         chunking: Chunking | None = None,
         progress: IndexProgress | None = None,
+        verify: bool = False,
     ) -> IndexReport: ...
 
     def add(
@@ -75,6 +77,8 @@ class _Collection(Protocol):
 
     def count(self, where: Where | None = None) -> int: ...
 
+    def check(self, *, most_findings: int = 100) -> CheckReport: ...
+
 
 class AsyncMethods:
     """Coroutines for a collection; each does what the method without the ``a`` does."""
@@ -85,9 +89,12 @@ class AsyncMethods:
         *,
         chunking: Chunking | None = None,
         progress: IndexProgress | None = None,
+        verify: bool = False,
     ) -> IndexReport:
         """Index documents; both they and ``progress`` are used in a worker thread."""
-        return await run_in_thread(self.index, documents, chunking=chunking, progress=progress)
+        return await run_in_thread(
+            self.index, documents, chunking=chunking, progress=progress, verify=verify
+        )
 
     async def aadd(
         self: _Collection,
@@ -167,3 +174,7 @@ class AsyncMethods:
     async def acount(self: _Collection, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or match."""
         return await run_in_thread(self.count, where)
+
+    async def acheck(self: _Collection, *, most_findings: int = 100) -> CheckReport:
+        """Read all that the collection holds, and report what is wrong."""
+        return await run_in_thread(self.check, most_findings=most_findings)

@@ -9,7 +9,6 @@ caller who vouches for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from threading import RLock
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,11 +17,14 @@ from decant.embedders import Encoder, Vectors
 
 from .adding import add
 from .aio import AsyncMethods
+from .checking import CheckReport, check_collection
 from .chunking import Chunking
 from .conditions import Where
 from .documents import Document
+from .filling import FillingNotes
 from .info import CollectionInfo
-from .ingest import ingest
+from .ingest import Hands, Ways, ingest
+from .locking import lock_of
 from .opening import created, opened, opened_or_created
 from .passages import Hit, Passage, Record, passage
 from .points import checked_ids, checked_vectors, passages, record_id
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 class Collection(AsyncMethods):
     """Texts and their vectors under one recipe; made by :meth:`create` or :meth:`open`.
 
-    Safe to use from several threads. One process at a time may index or delete in it.
+    Safe to use from several threads, through one object or several: within a process, indexing
+    runs take turns, and who deletes waits for one batch of a run. One process at a time may index
+    or delete in it.
 
     >>> import tempfile
     >>> from decant.embedders import HashEncoder
@@ -58,8 +62,11 @@ class Collection(AsyncMethods):
         self._target = target
         self._store = target.store
         self._name = target.name
-        self._indexing = RLock()
-        self._remover = Remover(target.store, target.name, self._indexing)
+        lock = lock_of(target.store, target.name)
+        lock.noted.clear()  # of another collection of this name, perhaps
+        self._remover = Remover(target.store, target.name, lock)
+        self._notes = FillingNotes(target.store, target.name, target.encoder, lock)
+        self._hands = Hands(lock=lock, remover=self._remover, notes=self._notes)
 
     @classmethod
     def create(
@@ -136,24 +143,34 @@ class Collection(AsyncMethods):
         *,
         chunking: Chunking | None = None,
         progress: IndexProgress | None = None,
+        verify: bool = False,
     ) -> IndexReport:
         """Make the collection hold exactly the chunks of these documents.
 
         Unchanged documents cost one lookup. Of changed ones only new texts are embedded. Documents
         of the same roots that are not among these are removed at the end, unless they could not
-        be read. An interrupted run loses nothing, and the next one completes it.
+        be read. An interrupted run loses nothing, and the next one completes it. Documents that
+        others delete from while they are indexed are indexed again before the run ends.
+
+        Chunks that the store has lost, or has beyond those written, are noticed at the end by their
+        number in the roots of the documents. Then those of no document are deleted, and documents
+        whose chunks do not fit are counted as ``damaged`` and repaired by the next run.
 
         Args:
             documents: Read once, in this thread; two with the same root and source are refused.
             chunking: How to cut them; chunks of at most 256 tokens by default.
             progress: Told the report so far, in this thread.
+            verify: Whether to read all that is stored of these documents, and to repair in this
+                run what is missing, beyond what was written, altered, or without a usable vector.
+                That a finite vector is the right one is not seen.
 
         Raises:
             TextError: A document comes twice, or a folder holds no readable text.
-            StoreError: The store failed, or the encoder gave a vector that is not finite.
+            StoreError: The store failed, the encoder gave a vector that is not finite, or another
+                process deletes what is written, again and again.
         """
-        with self._indexing:
-            return ingest(self._target, documents, chunking or Chunking(), self._remover, progress)
+        ways = Ways(chunking=chunking or Chunking(), verify=verify, progress=progress)
+        return ingest(self._target, documents, ways, self._hands)
 
     def add(
         self, records: Sequence[Record], *, vectors: Vectors | NDArray[np.float32] | None = None
@@ -172,7 +189,8 @@ class Collection(AsyncMethods):
             StoreError: A vector is not finite or not of the collection's width, or sparse ones
                 are not wanted here; then nothing is stored.
         """
-        return add(self._target, records, vectors, self._remover)
+        note = self._notes.embedded if vectors is None else self._notes.given
+        return add(self._target, records, vectors, self._remover, note)
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
         """Return the records and chunks with these ids, in this order; missing ones are left out.
@@ -293,6 +311,20 @@ class Collection(AsyncMethods):
     def info(self) -> CollectionInfo:
         """Return what the collection is and how much it holds."""
         return CollectionInfo.of(self._target)
+
+    def check(self, *, most_findings: int = 100) -> CheckReport:
+        """Read all that the collection holds, and report what is wrong; nothing is changed.
+
+        The chunks of each document are compared with what was written, by number, id and place,
+        each text with its hash; vectors must be there and finite. That a vector or metadata are
+        the right ones is not seen. Documents that a run of this process has under way are left
+        out. What is wrong is put right by ``index(…, verify=True)``; chunks of no document also
+        by :meth:`delete_source`.
+
+        Args:
+            most_findings: How many to list one by one; all are counted.
+        """
+        return check_collection(self._store, self._name, most_findings=most_findings)
 
     def add_index(self, entry: Indexed) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""

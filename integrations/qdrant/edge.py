@@ -7,7 +7,7 @@ threads; the calls are kept short for the sake of other threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,11 @@ class EdgeStore:
     def place(self) -> str:
         """The folder."""
         return str(self._home.folder)
+
+    @property
+    def identity(self) -> Hashable:
+        """The folder, with links followed."""
+        return str(self._home.folder.resolve())
 
     def names(self) -> list[str]:
         """Return the names of the collections in the folder, sorted."""

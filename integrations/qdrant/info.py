@@ -7,6 +7,7 @@ from typing import Self
 
 from decant.embedders import Recipe
 
+from .filling import Filling, read_fillings
 from .points import DOCUMENTS, PASSAGES
 from .store import Engine
 from .target import Target
@@ -26,6 +27,9 @@ class CollectionInfo:
         states: Whether they keep the states of appended tokens.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
+        filled_by: How the vectors it holds were made; empty where that is not known, because an
+            older decant filled it, or where nothing was stored.
+        asked_by: How the encoder at hand makes those of queries.
     """
 
     name: str
@@ -37,6 +41,8 @@ class CollectionInfo:
     states: bool
     passages: int
     documents: int
+    filled_by: tuple[Filling, ...]
+    asked_by: Filling
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -51,7 +57,18 @@ class CollectionInfo:
             states=target.states is not None,
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
+            filled_by=read_fillings(target.store, target.name),
+            asked_by=Filling.of(target.encoder),
         )
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether vectors of more than one precision meet, those of queries included.
+
+        Given and unknown ones do not count.
+        """
+        known = {item.precision for item in (*self.filled_by, self.asked_by) if item.is_known}
+        return len(known) > 1
 
     @property
     def digest(self) -> str:

@@ -6,60 +6,168 @@ grows only by some hundred bytes a document, which the search for vanished ones 
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
-from decant.embedders import TextError
+from decant.embedders import StoreError, TextError
 
+from .checking import Checker
 from .chunking import Chunking
 from .conditions import All, Field, FieldIn
 from .documents import Document, Documents, Unreadable
+from .filling import FillingNotes
+from .locking import Claims, CollectionLock
 from .pipeline import Pipeline
 from .plan import Planner
-from .points import DOCUMENTS, DocumentKey
+from .points import CHUNKS, DOCUMENTS, DocumentKey
 from .removal import Remover
 from .report import IndexProgress, IndexReport, Tally
 from .store import Fetch, Store, each
 from .target import Target
-from .writer import Writer
+from .writer import Destination, Writer
 
 _GROUP = 64
 _GROUP_CHARACTERS = 4_000_000
-_KEY = Fetch(fields=("root", "source"))
+_ATTEMPTS = 5
+_PROMISE = Fetch(fields=("root", "source", "chunks"))
 
 
-def ingest(
-    target: Target,
-    documents: Iterable[Document],
-    chunking: Chunking,
-    remover: Remover,
-    progress: IndexProgress | None,
-) -> IndexReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a run goes about it.
+
+    Args:
+        chunking: How to cut.
+        verify: Whether what is stored is compared also where markers say that it is done.
+        progress: Told the report so far, in the caller's thread.
+    """
+
+    chunking: Chunking
+    verify: bool = False
+    progress: IndexProgress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What the writers of one collection share.
+
+    Args:
+        lock: Keeps them apart.
+        remover: Takes points out.
+        notes: Says what filled the collection.
+    """
+
+    lock: CollectionLock
+    remover: Remover
+    notes: FillingNotes
+
+
+def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Hands) -> IndexReport:
     """Make the collection hold exactly these documents' chunks; see :meth:`Collection.index`."""
-    store, name = target.store, target.name
-    planner = Planner(target, chunking)
-    tally = Tally()
-    census = _Census(documents)
+    with hands.lock.indexing, hands.lock.claims() as claims:
+        return _Run(target, ways, hands, claims).index(_Census(documents))
 
-    def tell() -> None:
-        if progress is not None:
-            progress(tally.total)
 
-    with Pipeline(target, Writer(store, name, tally), tally, tell) as pipeline:
-        for group in _groups(census):
-            plans = planner.plan(group)
-            tally.add(IndexReport(unchanged=plans.unchanged))
-            for plan in plans.plans:
-                pipeline.put(plan)
-            tell()
-        pipeline.finish()
-    for gone in census.vanished(store, name):
-        tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
-    problems = census.unreadable
-    tally.add(IndexReport(unreadable=len(problems), problems=problems))
-    store.flush(name)
-    tell()
-    return tally.total
+class _Run:
+    """One indexing run."""
+
+    def __init__(self, target: Target, ways: Ways, hands: Hands, claims: Claims) -> None:
+        self._target = target
+        self._ways = ways
+        self._hands = hands
+        self._claims = claims
+        self._planner = Planner(target, ways.chunking, claims, verify=ways.verify)
+        self._tally = Tally()
+
+    def index(self, census: _Census) -> IndexReport:
+        tally, remover = self._tally, self._hands.remover
+        store, name = self._target.store, self._target.name
+        stale = self._write(_groups(census), self._hands.lock.writing, self._tell)
+        self._settle(stale)
+        for gone in census.vanished(store, name):
+            tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
+        self._reconcile(census)
+        problems = census.unreadable
+        tally.add(IndexReport(unreadable=len(problems), problems=problems))
+        store.flush(name)
+        self._tell()
+        return tally.total
+
+    def _write(
+        self,
+        groups: Iterable[list[Document]],
+        guard: AbstractContextManager[object],
+        tell: Callable[[], None],
+    ) -> list[Document]:
+        """Carry out what groups of documents need; return those that others changed meanwhile."""
+        to = Destination(
+            store=self._target.store,
+            name=self._target.name,
+            claims=self._claims,
+            guard=guard,
+            embedded=self._hands.notes.embedded,
+        )
+        writer = Writer(to, self._tally)
+        with Pipeline(self._target, writer, self._tally, tell) as pipeline:
+            for group in groups:
+                plans = self._planner.plan(group)
+                self._tally.add(IndexReport(unchanged=plans.unchanged))
+                for plan in plans.plans:
+                    pipeline.put(plan)
+                tell()
+            pipeline.finish()
+        return writer.stale
+
+    def _settle(self, stale: list[Document]) -> None:
+        """Index documents that others changed while they were under way, now undisturbed.
+
+        A group at a time, so that others need not wait for all of them.
+        """
+        for _ in range(_ATTEMPTS):
+            left: list[Document] = []
+            for group in _groups(stale):
+                # The lock is this thread's, and the writing thread works for it. Nobody is told
+                # anything meanwhile: what is told may delete, and this thread would be let through.
+                with self._hands.lock.writing:
+                    left += self._write([group], nullcontext(), _tell_nobody)
+                self._tell()
+            if not left:
+                return
+            stale = left
+        raise StoreError(
+            f"chunks of {len(stale)} documents, {stale[0].source!r} first, were deleted by others "
+            f"{_ATTEMPTS} times while they were indexed; only one process at a time may write to "
+            f"the collection {self._target.name!r}: index again when the other one is done"
+        )
+
+    def _reconcile(self, census: _Census) -> None:
+        """Compare what lies in the roots with what markers promise, by counting it."""
+        store, name, lock = self._target.store, self._target.name, self._hands.lock
+        if not census.roots:
+            return
+        inside = FieldIn(Field.ROOT, sorted(census.roots))
+        chunks = All([CHUNKS, inside])
+        if not self._ways.verify and store.count(name, chunks) == census.promised:
+            return
+        checker, is_spared = Checker(store, name, lock), census.spared()
+        for finding in checker.orphans(chunks):
+            key = DocumentKey(root=finding.root or "", source=finding.source)
+            if not is_spared(key):
+                self._tally.add(IndexReport(deleted=self._hands.remover.documents([key])))
+        for finding in checker.damaged(inside):
+            key = DocumentKey(root=finding.root or "", source=finding.source)
+            with lock.changing([key]):
+                self._hands.remover.reopen([key])
+            self._tally.add(IndexReport(damaged=1))
+
+    def _tell(self) -> None:
+        if self._ways.progress is not None:
+            self._ways.progress(self._tally.total)
+
+
+def _tell_nobody() -> None:
+    """Do nothing."""
 
 
 class _Census:
@@ -68,11 +176,12 @@ class _Census:
     def __init__(self, documents: Iterable[Document]) -> None:
         self._documents = documents
         self._seen: set[bytes] = set()
-        self._roots: set[str] = set()
+        self.roots: set[str] = set()
+        self.promised = 0
 
     def __iter__(self) -> Iterator[Document]:
         for document in self._documents:
-            identity = uuid.UUID(document.key.marker_id).bytes
+            identity = _short(document.key.marker_id)
             if identity in self._seen:
                 raise TextError(
                     f"document {document.source!r} of root {document.root!r} comes twice in one "
@@ -80,7 +189,7 @@ class _Census:
                 )
             self._seen.add(identity)
             if document.root is not None:
-                self._roots.add(document.root)
+                self.roots.add(document.root)
             yield document
 
     @property
@@ -89,25 +198,34 @@ class _Census:
         return self._documents.unreadable if isinstance(self._documents, Documents) else ()
 
     def vanished(self, store: Store, name: str) -> Iterator[list[DocumentKey]]:
-        """Yield the stored documents of the roots seen that were not seen themselves."""
-        if not self._roots:
+        """Yield the stored documents of the roots seen that were not seen themselves.
+
+        On the way, add up how many chunks the others promise.
+        """
+        if not self.roots:
             return
-        files = {bad.source for bad in self.unreadable}
-        folders = tuple(source for source in files if source.endswith("/"))
-        where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self._roots))])
-        for page in each(store, name, where, _KEY):
-            gone = [
-                DocumentKey.of(point.payload)
-                for point in page
-                if uuid.UUID(point.id).bytes not in self._seen
-            ]
-            gone = [
-                key
-                for key in gone
-                if key.source not in files and not key.source.startswith(folders)
-            ]
+        is_spared = self.spared()
+        where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self.roots))])
+        for page in each(store, name, where, _PROMISE):
+            gone: list[DocumentKey] = []
+            for point in page:
+                if _short(point.id) in self._seen or is_spared(DocumentKey.of(point.payload)):
+                    self.promised += int(str(point.payload["chunks"]))
+                else:
+                    gone.append(DocumentKey.of(point.payload))
             if gone:
                 yield gone
+
+    def spared(self) -> Callable[[DocumentKey], bool]:
+        """Return what says whether a document stays as it is because it could not be read."""
+        files = {bad.source for bad in self.unreadable}
+        folders = tuple(source for source in files if source.endswith("/"))
+        return lambda key: key.source in files or key.source.startswith(folders)
+
+
+def _short(point_id: str) -> bytes:
+    """Return a UUID in the sixteen bytes that it needs."""
+    return bytes.fromhex(point_id.replace("-", ""))
 
 
 def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -223,8 +223,8 @@ _LEFT: dict[tuple[str, str, str], list[Thread]] = {}
 def settle(store: Store, name: str) -> None:
     """Wait until what an interrupted run left behind in this process writes no more.
 
-    Call it before anything else writes to the collection. It waits for one request at most, and so
-    no longer than one attempt's timeout.
+    It waits for one request at most, and so no longer than one attempt's timeout. Other writers
+    need not call it: what is left behind holds the collection's lock while its request is sent.
     """
     _await_left(_key(store, name))
 
@@ -333,7 +333,8 @@ def _steps(plan: Plan) -> Iterator[Step]:
     parts = list(slices(plan.fresh, _STEP)) or [()]
     for index, part in enumerate(parts):
         yield Step(
-            opening=plan.opening if index == 0 else None,
+            plan=plan,
+            is_first=index == 0,
             points=list(part),
-            closing=plan if index == len(parts) - 1 else None,
+            is_last=index == len(parts) - 1,
         )

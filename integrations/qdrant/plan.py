@@ -1,30 +1,41 @@
 """Decide what must happen to each document: nothing, or which points come, move and go.
 
 Plans are made for groups of documents, because a lookup costs a round trip. Nothing is written
-here. Invariant: carrying out a plan makes the document's chunks exactly those of its text,
-whatever an interrupted run left behind.
+here. Invariant: carrying out a plan whose claim is not stale makes the document's chunks exactly
+those of its text, whatever an interrupted run left behind.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
 
 from .chunking import Chunker, Chunking
 from .conditions import All, Field, FieldIn
 from .documents import Document
-from .points import CHUNKS, DocumentKey, Kind, Marker, State, sha256
+from .flaws import find_flaw
+from .locking import Claim, Claims
+from .points import CHUNKS, MARKER, ChunkSum, DocumentKey, Kind, Marker, State, sha256
 from .rows import Row
-from .store import Fetch, Payload, Point, each, slices
+from .store import Fetch, Json, Payload, Point, each, slices
 from .target import Target
 
 _MOVABLE = ("chunk", "start", "metadata")
 _PLACED = Fetch(fields=("root", "source", *_MOVABLE))
-_STATE = Fetch(fields=("root", "source", "state", "digest", "chunks"))
+_CONTENT = Fetch(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
 _LOOKUP = 256
+# Twice float64's spacing: engines give some numbers back one unit in the last place off.
+_SPACING = 2.0**-51
+_PAGE, _HEAVY_PAGE = 1_000, 256  # chunks a page, without and with vectors
+
+_Stored: TypeAlias = "dict[str, Payload | None]"  # None: damaged, so written anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +43,36 @@ class Plan:
     """What must happen to one document, in this order.
 
     Args:
+        document: The document itself, to plan again if the claim gets stale.
+        claim: Stale once somebody else has changed what the plan was made from.
         opening: Its marker while chunks come and go.
         fresh: Chunks to store; those without vector must be embedded.
         kept: How many chunks stay where they are, with their vectors.
         moved: Of those, the payload fields to replace.
         gone: Point ids of the chunks to delete.
         closing: Its marker when all of this is done.
+        repairs: Whether its marker said that all of this was done already.
     """
 
+    document: Document
+    claim: Claim
     opening: Marker
     fresh: tuple[Point, ...]
     kept: int
     moved: tuple[Point, ...]
     gone: tuple[str, ...]
     closing: Marker
+    repairs: bool = False
 
     @property
     def is_new(self) -> bool:
         """Whether the document was never stored completely."""
         return self.opening.state is State.NEW
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the chunks stored are those wanted already."""
+        return not (self.fresh or self.moved or self.gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,38 +89,55 @@ class Planner:
     Args:
         target: The collection; its encoder only counts tokens here, nothing is embedded.
         chunking: How to cut.
+        claims: Of the run that the plans are for.
+        verify: Whether to compare what is stored also of documents whose markers say that they
+            are done, texts and vectors included.
     """
 
-    def __init__(self, target: Target, chunking: Chunking) -> None:
+    def __init__(
+        self, target: Target, chunking: Chunking, claims: Claims, *, verify: bool = False
+    ) -> None:
         self._store = target.store
         self._name = target.name
+        self._claims = claims
+        self._verify = verify
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
+        self._has_states = target.states is not None
         self._vectors = Fetch(
-            fields=("text_sha256",),
-            dense=True,
-            sparse=target.sparse,
-            states=target.states is not None,
+            fields=("text_sha256",), dense=True, sparse=target.sparse, states=self._has_states
         )
 
     def plan(self, documents: Sequence[Document]) -> Plans:
-        """Return what must happen to these documents, each of which has another key."""
-        ids = [document.key.marker_id for document in documents]
-        found = self._store.retrieve(self._name, ids, _STATE)
+        """Return what must happen to these documents, each of which has another key.
+
+        They stay claimed until their plans are carried out; those that need none are released.
+        """
+        given = {document.key: document for document in documents}
+        claims = self._claims.take(given.keys())
+        ids = [key.marker_id for key in given]
+        found = self._store.retrieve(self._name, ids, MARKER)
         markers = {marker.key: marker for marker in (Marker.read(p.payload) for p in found)}
-        digests = {document.key: self._digest(document) for document in documents}
+        digests = {key: self._digest(document) for key, document in given.items()}
         changed = [
-            document
-            for document in documents
-            if not _is_done(markers.get(document.key), digests[document.key])
+            key
+            for key, digest in digests.items()
+            if self._verify or not _is_done(markers.get(key), digest)
         ]
-        # Without a marker there are no chunks either, so only the others are looked up.
-        stored = self._stored([doc.key for doc in changed if doc.key in markers])
+        # Without a marker there are no chunks either, unless something was lost.
+        stored = self._stored([key for key in changed if self._verify or key in markers])
         plans = [
-            self._compare(doc, digests[doc.key], markers.get(doc.key), stored.get(doc.key, {}))
-            for doc in changed
+            self._compare(given[key], digests[key], markers.get(key), stored.get(key, {}))
+            for key in changed
         ]
-        return Plans(plans=self._with_known_vectors(plans), unchanged=len(documents) - len(changed))
+        plans = [
+            replace(plan, claim=claims[plan.closing.key])
+            for plan in plans
+            if not _is_settled(markers.get(plan.closing.key), plan)
+        ]
+        planned = {plan.closing.key for plan in plans}
+        self._claims.release([key for key in claims if key not in planned])
+        return Plans(plans=self._with_known_vectors(plans), unchanged=len(documents) - len(plans))
 
     def _digest(self, document: Document) -> str:
         parts = {
@@ -110,41 +149,59 @@ class Planner:
         }
         return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
-    def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, dict[str, Payload]]:
+    def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, _Stored]:
         """Return per document the chunks that are stored, by id, without their texts."""
-        stored: dict[DocumentKey, dict[str, Payload]] = {key: {} for key in keys}
+        stored: dict[DocumentKey, _Stored] = {key: {} for key in keys}
         if not keys:
             return stored
         where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
-        for page in each(self._store, self._name, where, _PLACED):
+        fetch, size = _PLACED, _PAGE
+        if self._verify:
+            fetch, size = replace(_CONTENT, states=self._has_states), _HEAVY_PAGE
+        for page in each(self._store, self._name, where, fetch, page=size):
             for point in page:
                 # The same source may lie in several roots.
                 if (chunks := stored.get(DocumentKey.of(point.payload))) is not None:
-                    chunks[point.id] = {name: point.payload[name] for name in _MOVABLE}
+                    placed = {name: point.payload[name] for name in _MOVABLE}
+                    is_sound = not self._verify or self._is_sound(point)
+                    chunks[point.id] = placed if is_sound else None
         return stored
 
+    def _is_sound(self, point: Point) -> bool:
+        if self._has_states and point.states is None:
+            return False
+        return find_flaw(point) is None and point.payload["id"] == point.id
+
     def _compare(
-        self, document: Document, digest: str, marker: Marker | None, stored: dict[str, Payload]
+        self, document: Document, digest: str, marker: Marker | None, stored: _Stored
     ) -> Plan:
         wanted = {point.id: point for point in self._points(document)}
+        sums = ChunkSum()
+        for point in wanted.values():
+            sums.add(point.payload)
         moved = [
             Point(id=id_, payload={name: point.payload[name] for name in _MOVABLE})
             for id_, point in wanted.items()
-            if id_ in stored
+            if stored.get(id_) is not None
         ]
         state = State.NEW if marker is None or marker.state is State.NEW else State.CHANGING
+        closing = Marker(
+            key=document.key,
+            state=State.DONE,
+            digest=digest,
+            chunks=sums.chunks,
+            checksum=sums.checksum,
+        )
         return Plan(
+            document=document,
+            claim=Claim(),
             opening=Marker(key=document.key, state=state),
-            fresh=tuple(point for id_, point in wanted.items() if id_ not in stored),
+            fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
-            moved=tuple(
-                point
-                for point in moved
-                # As JSON, because Python takes 1, 1.0 and True for the same.
-                if _canonical(point.payload) != _canonical(stored[point.id])
-            ),
+            moved=tuple(point for point in moved if not _is_same(point.payload, stored[point.id])),
             gone=tuple(id_ for id_ in stored if id_ not in wanted),
-            closing=Marker(key=document.key, state=State.DONE, digest=digest, chunks=len(wanted)),
+            closing=closing,
+            repairs=_is_done(marker, digest),
         )
 
     def _points(self, document: Document) -> Iterable[Point]:
@@ -194,7 +251,7 @@ class Planner:
                 dense=point.dense, sparse=point.sparse, states=point.states
             )
             for point in page.points
-            if point.dense is not None
+            if point.dense is not None and np.isfinite(point.dense).all()
         }
 
 
@@ -207,5 +264,34 @@ def _is_done(marker: Marker | None, digest: str) -> bool:
     return marker is not None and marker.state is State.DONE and marker.digest == digest
 
 
+def _is_settled(marker: Marker | None, plan: Plan) -> bool:
+    """Return whether nothing is to be done, nor to be put right in the marker."""
+    if marker is None or not (plan.repairs and plan.is_empty):
+        return False
+    known = (plan.closing.checksum, "")  # none in markers of an older decant
+    return marker.chunks == plan.closing.chunks and marker.checksum in known
+
+
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _is_same(wanted: Json, stored: Json) -> bool:
+    """Return whether a stored JSON value is the one wanted, up to how engines read floats."""
+    # As JSON, because Python takes 1, 1.0 and True for the same.
+    return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)
+
+
+def _is_near(wanted: Json, stored: Json) -> bool:
+    match wanted, stored:
+        case dict(), dict():
+            pairs = wanted.items()
+            return wanted.keys() == stored.keys() and all(
+                _is_near(value, stored[key]) for key, value in pairs
+            )
+        case list(), list():
+            return len(wanted) == len(stored) and all(map(_is_near, wanted, stored))
+        case float(), float():
+            return math.isclose(wanted, stored, rel_tol=_SPACING)
+        case _:
+            return type(wanted) is type(stored) and wanted == stored

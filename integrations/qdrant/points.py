@@ -2,8 +2,9 @@
 
 Ids are computed, never drawn, wherever a text has an owner, so that writing twice is writing once.
 Every document has one point without a vector, its marker, which says whether the chunks stored are
-exactly the document's. Invariants: a chunk never lies in a store without its document's marker,
-and a marker whose state is DONE has all its chunks and no other.
+exactly the document's. Notes (``filling.py``) have no vector either. Invariants: a chunk never lies
+in a store without its document's marker, and a marker whose state is DONE has all its chunks and
+no other.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import numpy as np
 from decant.embedders import StoreError, TextError
 
 from .conditions import All, Field, FieldIn, Where
-from .store import Json, Payload, Point
+from .store import Fetch, Json, Payload, Point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Drawn once; a change would orphan every collection in the world.
 _NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
+_CHECKSUM_BYTES = 16
 
 MOST_NESTED = 30
 """How deep dicts and lists may lie in metadata, below the dict that the metadata are.
@@ -44,6 +46,7 @@ class Kind(StrEnum):
     CHUNK = "chunk"
     RECORD = "record"
     DOCUMENT = "document"
+    NOTE = "note"
 
 
 class State(StrEnum):
@@ -57,6 +60,12 @@ class State(StrEnum):
 PASSAGES = FieldIn(Field.KIND, (Kind.CHUNK, Kind.RECORD))
 CHUNKS = FieldIn(Field.KIND, (Kind.CHUNK,))
 DOCUMENTS = FieldIn(Field.KIND, (Kind.DOCUMENT,))
+NOTES = FieldIn(Field.KIND, (Kind.NOTE,))
+OWN_KINDS = (Kind.DOCUMENT, Kind.NOTE)
+"""What is no passage, and is neither given to a user nor deleted by one."""
+
+MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks", "checksum"))
+"""What to read of a marker."""
 
 
 def passages(where: Where | None) -> Where:
@@ -97,6 +106,11 @@ def record_id(identity: str) -> str:
     return _uuid5(Kind.RECORD, identity)
 
 
+def note_id(*parts: str) -> str:
+    """Return the point id of a note that says this."""
+    return _uuid5(Kind.NOTE, *parts)
+
+
 def is_uuid(identity: str) -> bool:
     """Return whether a string is a UUID in canonical form."""
     try:
@@ -124,12 +138,15 @@ class Marker:
         state: Whether its chunks are complete.
         digest: Of its text, metadata, chunking and recipe; "" while it is not DONE.
         chunks: How many chunks it has; 0 while it is not DONE.
+        checksum: Of its chunks' ids and places, see :class:`ChunkSum`; "" while it is not
+            DONE, and in markers that an older decant wrote.
     """
 
     key: DocumentKey
     state: State
     digest: str = ""
     chunks: int = 0
+    checksum: str = ""
 
     def point(self) -> Point:
         """Return the marker as it is stored."""
@@ -140,6 +157,7 @@ class Marker:
             "state": self.state.value,
             "digest": self.digest,
             "chunks": self.chunks,
+            "checksum": self.checksum,
         }
         return Point(id=self.key.marker_id, payload=payload)
 
@@ -151,6 +169,7 @@ class Marker:
             state=State(str(payload["state"])),
             digest=str(payload["digest"]),
             chunks=int(str(payload["chunks"])),
+            checksum=str(payload.get("checksum", "")),
         )
 
 
@@ -173,6 +192,28 @@ def checked_ids(ids: object) -> list[str]:
                 "ids that add() returned, or that hits have as their id"
             )
     return listed
+
+
+class ChunkSum:
+    """Adds up a document's chunks, in any order: how many, and a checksum of ids and places.
+
+    A chunk's id is made of its text, so the chunks of two versions of a document differ in it.
+    """
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self._total = 0
+
+    def add(self, payload: Payload) -> None:
+        """Count a chunk; its payload has at least ``id``, ``chunk`` and ``start``."""
+        place = f"{payload['id']} {payload['chunk']} {payload['start']}"
+        self._total ^= int.from_bytes(hashlib.sha256(place.encode()).digest()[:_CHECKSUM_BYTES])
+        self.chunks += 1
+
+    @property
+    def checksum(self) -> str:
+        """The checksum, in hexadecimal."""
+        return f"{self._total:0{2 * _CHECKSUM_BYTES}x}"
 
 
 def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, Json]:

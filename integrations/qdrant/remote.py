@@ -11,7 +11,7 @@ the server, and so survives the end of its process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -81,6 +81,11 @@ class RemoteStore:
     def place(self) -> str:
         """The address."""
         return self._server.place
+
+    @property
+    def identity(self) -> Hashable:
+        """The address without credentials; of the client's local mode, the client itself."""
+        return self._server.identity
 
     def names(self) -> list[str]:
         """Return the names of decant's collections on the server and their aliases, sorted.

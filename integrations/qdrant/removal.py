@@ -2,22 +2,34 @@
 
 Order is everything here: a document's marker is reopened before its first chunk goes, and goes
 itself after the last. So a crash at any step leaves a document that the next indexing completes.
+The collection's lock is held for a group of points at a time, never for a whole deletion; only
+:meth:`Remover.everything` holds it throughout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from decant.embedders import StoreError
 
 from .conditions import All, Field, FieldIn, Where, is_vacuous
-from .points import CHUNKS, DOCUMENTS, DocumentKey, Kind, Marker, State, passages
+from .locking import CollectionLock
+from .points import (
+    CHUNKS,
+    DOCUMENTS,
+    MARKER,
+    NOTES,
+    OWN_KINDS,
+    DocumentKey,
+    Kind,
+    Marker,
+    State,
+    passages,
+)
 from .store import Fetch, Point, Store, each, slices
 
 _OWNER = Fetch(fields=("kind", "root", "source"))
-_MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks"))
 _GROUP = 64
 _IDS = 512
 
@@ -28,11 +40,12 @@ class Remover:
     Args:
         store: What holds it.
         name: The collection.
-        lock: Held while chunks of documents go, because a marker must not be closed over a chunk
-            that another thread has just deleted. Records go without it.
+        lock: The collection's; ``writing`` is held while chunks of documents go, because a marker
+            must not be closed over a chunk that another thread has just deleted. Records go
+            without it.
     """
 
-    def __init__(self, store: Store, name: str, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
         self._store = store
         self._name = name
         self._lock = lock
@@ -42,7 +55,7 @@ class Remover:
         removed = 0
         for part in slices(list(dict.fromkeys(ids)), _IDS):
             found = self._store.retrieve(self._name, part, _OWNER)
-            removed += self._passages([p for p in found if p.payload["kind"] != Kind.DOCUMENT])
+            removed += self._passages([p for p in found if p.payload["kind"] not in OWN_KINDS])
         return removed
 
     def matching(self, where: Where) -> int:
@@ -71,8 +84,8 @@ class Remover:
         """Delete documents with their chunks; return how many chunks there were."""
         removed = 0
         for group in slices(keys, _GROUP):
-            with self._lock:
-                self._reopen(group)
+            with self._lock.changing(group):
+                self.reopen(group)
                 removed += self._chunks(set(group))
                 self._store.delete(self._name, [key.marker_id for key in group])
         return removed
@@ -80,24 +93,49 @@ class Remover:
     def everything(self) -> None:
         """Delete all that the collection holds."""
         store, name = self._store, self._name
-        with self._lock:
+        with self._lock.changing(None):
             for page in each(store, name, DOCUMENTS, _OWNER):
-                self._reopen([DocumentKey.of(point.payload) for point in page])
-            for where in (passages(None), DOCUMENTS):
-                for page in each(store, name, where, _OWNER):
+                self.reopen([DocumentKey.of(point.payload) for point in page])
+            for where in (passages(None), DOCUMENTS, NOTES):
+                for page in each(store, name, where, Fetch(fields=())):
                     store.delete(name, [point.id for point in page])
+            self._lock.noted.clear()
 
-    def make_way(self, points: Sequence[Point]) -> None:
-        """Reopen the documents of those points that are chunks, before these are replaced."""
-        if owners := _owners(points):
-            with self._lock:
-                self._reopen(owners)
+    @contextmanager
+    def replacing(self, ids: Sequence[str]) -> Iterator[None]:
+        """Reopen the documents of those points that are chunks, and keep others off meanwhile.
+
+        Args:
+            ids: Of points that are replaced by records within the block.
+
+        Raises:
+            StoreError: A point is one of decant's own.
+        """
+        held = self._store.retrieve(self._name, ids, _OWNER)
+        for point in held:
+            if point.payload["kind"] in OWN_KINDS:
+                raise StoreError(f"the id {point.id!r} belongs to decant itself; choose another")
+        owners = _owners(held)
+        if not owners:  # records do not wait
+            yield
+            return
+        with self._lock.changing(owners):
+            self.reopen(owners)
+            yield
+
+    def reopen(self, keys: Iterable[DocumentKey]) -> None:
+        """Open the closed markers of documents whose chunks change, while the lock is held."""
+        ids = [key.marker_id for key in keys]
+        held = [Marker.read(p.payload) for p in self._store.retrieve(self._name, ids, MARKER)]
+        done = [marker for marker in held if marker.state is State.DONE]
+        opened = [Marker(key=marker.key, state=State.CHANGING) for marker in done]
+        self._store.upsert(self._name, [marker.point() for marker in opened])
 
     def _passages(self, points: Sequence[Point]) -> int:
         ids = [point.id for point in points]
         if owners := _owners(points):
-            with self._lock:
-                self._reopen(owners)
+            with self._lock.changing(owners):
+                self.reopen(owners)
                 self._store.delete(self._name, ids)
         else:
             self._store.delete(self._name, ids)
@@ -112,13 +150,6 @@ class Remover:
             self._store.delete(self._name, ids)
             removed += len(ids)
         return removed
-
-    def _reopen(self, keys: Iterable[DocumentKey]) -> None:
-        ids = [key.marker_id for key in keys]
-        held = [Marker.read(p.payload) for p in self._store.retrieve(self._name, ids, _MARKER)]
-        done = [marker for marker in held if marker.state is State.DONE]
-        opened = [replace(mark, state=State.CHANGING, digest="", chunks=0) for mark in done]
-        self._store.upsert(self._name, [marker.point() for marker in opened])
 
 
 def _owners(points: Iterable[Point]) -> list[DocumentKey]:

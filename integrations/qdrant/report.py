@@ -18,22 +18,28 @@ class IndexReport:
         added: Documents that were not in the collection, or never completely.
         changed: Documents whose text, metadata or chunking differs from what was stored.
         unchanged: Documents that cost one lookup.
+        repaired: Of the changed ones, those that changed in the store alone: chunks of theirs were
+            lost or damaged there. Only ``verify=True`` looks for them.
         removed: Documents that their root no longer has.
         unreadable: Files and folders that could not be read; what is stored of them stays.
         embedded: Chunks whose vector was computed.
         reused: Chunks of added and changed documents whose vector was there already.
         deleted: Chunks that left, of changed and removed documents.
+        damaged: Documents of the roots indexed whose chunks were found to be others than were
+            written, by counting at the end. Their markers are open now: the next run repairs them.
         problems: The unreadable ones with their reasons.
     """
 
     added: int = 0
     changed: int = 0
     unchanged: int = 0
+    repaired: int = 0
     removed: int = 0
     unreadable: int = 0
     embedded: int = 0
     reused: int = 0
     deleted: int = 0
+    damaged: int = 0
     problems: tuple[Unreadable, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ them then pass one lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
@@ -18,6 +18,7 @@ from decant.embedders import StoreError
 
 from .addresses import DEFAULT_PORT, read_address, without_secrets
 from .client import Access, AttemptLimit
+from .endpoint import endpoint
 from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
 
@@ -84,6 +85,11 @@ class Server:
             Stopped: The work of this thread was given up.
         """
         return self._ask(what, request, self._backoff)
+
+    @property
+    def identity(self) -> Hashable:
+        """What is equal for two connections to one server; see :attr:`Store.identity`."""
+        return id(self.client) if self.is_local else endpoint(self.client.init_options)
 
     def close(self) -> None:
         """Close the client if it is ours; a second call does nothing."""

@@ -8,7 +8,7 @@ Every method raises ``StoreError`` when the engine refuses, is locked, or cannot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -126,6 +126,14 @@ class Store(Protocol):
     @property
     def place(self) -> str:
         """The folder or the address, for messages."""
+        ...
+
+    @property
+    def identity(self) -> Hashable:
+        """What is equal for two stores of this process that hold the same collections.
+
+        It names no credentials.
+        """
         ...
 
     def names(self) -> list[str]:

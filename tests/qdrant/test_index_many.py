@@ -156,7 +156,7 @@ def test_an_encoder_error_stops_the_run_and_nothing_is_lost(store: Store) -> Non
     assert not names & {"decant-embed", "decant-write"}, "no thread is left behind"
 
 
-def test_while_one_thread_indexes_others_who_touch_chunks_wait(edge: Store) -> None:
+def test_while_one_thread_indexes_others_delete_and_other_indexers_wait(edge: Store) -> None:
     class Waiting(HashEncoder):
         def __init__(self) -> None:
             super().__init__(16)
@@ -179,15 +179,15 @@ def test_while_one_thread_indexes_others_who_touch_chunks_wait(edge: Store) -> N
     assert encoder.begun.wait(20)
     deleting = threading.Thread(target=lambda: collection.delete([kept.id]))
     deleting.start()
+    deleting.join(20)
     again = threading.Thread(target=lambda: collection.index(edited, chunking=SMALL))
     again.start()
     collection.add([Record(id="1", text="a record"), Record(id="2", text="another")])
     assert collection.delete(["2"]) == 1
-    assert collection.get(["1"])[0].text == "a record", "records do not wait"
-    assert deleting.is_alive()
+    assert collection.get(["1"])[0].text == "a record"
+    assert not deleting.is_alive(), "who deletes does not wait for the embedding"
     assert again.is_alive()
     encoder.go_on.set()
-    for thread in (indexing, deleting, again):
+    for thread in (indexing, again):
         thread.join(20)
-    collection.index(edited, chunking=SMALL)
     assert stored(collection, "a") == [paragraphs(1), paragraphs(3)]

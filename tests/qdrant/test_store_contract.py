@@ -186,6 +186,17 @@ class StoreContract:
         assert first.dense is not None
         assert second.payload["metadata"] == {"n": 2, "deep": {"a": 1}}
 
+    def test_setting_fields_says_which_points_are_not_there_and_sets_the_others(
+        self, made: Store
+    ) -> None:
+        made.upsert(NAME, [point(1), point(3)])
+        changes = [Point(id=number_to_id(n), payload={"text": "new"}) for n in (1, 2, 3)]
+        assert made.set_fields(NAME, changes) == [number_to_id(2)]
+        assert made.set_fields(NAME, []) == []
+        found = made.retrieve(NAME, [change.id for change in changes], EVERYTHING)
+        assert {item.payload["text"] for item in found} == {"new"}
+        assert len(found) == 2
+
     def test_deleting_ignores_what_is_not_there(self, made: Store) -> None:
         made.upsert(NAME, [point(1), point(2)])
         made.delete(NAME, [number_to_id(1), number_to_id(9)])

@@ -1,0 +1,168 @@
+"""A collection says which precisions filled it, and which one asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from decant.embedders import HashEncoder, Precision, Role
+from decant.integrations.qdrant import (
+    Collection,
+    Document,
+    Fetch,
+    Filling,
+    Record,
+    SearchMode,
+    Store,
+)
+from decant.integrations.qdrant.points import NOTES
+from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.target import Target
+from stores import Between
+
+FP32 = Filling("fp32", "HashEncoder")
+INT8 = Filling("int8", "CPUExecutionProvider")
+
+
+class Int8(HashEncoder):
+    """Says that it runs in eight bits; its recipe is the same, as a converted bundle's is."""
+
+    provider = "CPUExecutionProvider"
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.INT8
+
+
+class Silent(HashEncoder):
+    """Does not say what it runs in, as a caller's own encoder need not."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "precision":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+def test_a_new_collection_was_filled_by_nothing(collection: Collection) -> None:
+    info = collection.info()
+    assert info.filled_by == ()
+    assert info.asked_by == FP32
+    assert not info.is_mixed
+
+
+def test_indexing_and_adding_note_the_precision(store: Store) -> None:
+    first = Collection.create(store, "docs", HashEncoder(16))
+    first.index([Document(source="a", text="a")])
+    assert first.info().filled_by == (FP32,)
+    second = Collection.open(store, "docs", Int8(16))
+    info = second.info()
+    assert (info.filled_by, info.asked_by) == ((FP32,), INT8)
+    assert info.is_mixed, "queries in int8 meet passages in fp32"
+    second.add([Record(id="b", text="b")])
+    assert first.info().filled_by == (FP32, INT8)
+    assert first.info().is_mixed
+    assert str(INT8) == "int8 on CPUExecutionProvider"
+
+
+def test_vectors_that_were_given_are_noted_as_such(collection: Collection) -> None:
+    vectors = collection.encoder.encode(["a"], role=Role.PASSAGE)
+    collection.add([Record(id="a", text="a")], vectors=vectors)
+    assert collection.info().filled_by == (Filling("given"),)
+    assert not collection.info().is_mixed
+
+
+def test_what_embeds_nothing_notes_nothing(store: Store) -> None:
+    first = Collection.create(store, "docs", HashEncoder(16))
+    first.index([Document(source="a", text="a")])
+    second = Collection.open(store, "docs", Int8(16))
+    second.index([Document(source="a", text="a"), Document(source="b", text="a")])
+    second.add([])
+    assert second.info().filled_by == (FP32,)
+
+
+def test_what_an_older_decant_filled_is_unknown(store: Store) -> None:
+    collection = Collection.create(store, "docs", HashEncoder(16))
+    collection.add([Record(id="a", text="a")])
+    notes = [point.id for page in each(store, "docs", NOTES, Fetch()) for point in page]
+    store.delete("docs", notes)
+    again = Collection.open(store, "docs", HashEncoder(16))
+    assert again.info().filled_by == ()
+    assert again.search("a")[0].text == "a"
+    again.add([Record(id="b", text="b")])
+    assert again.info().filled_by == (FP32, Filling("unknown"))
+    assert not again.info().is_mixed
+
+
+def test_an_encoder_that_does_not_say_is_unknown(store: Store) -> None:
+    collection = Collection.create(store, "docs", Silent(16))
+    collection.add([Record(id="a", text="a")])
+    assert collection.info().filled_by == (Filling("unknown", "Silent"),)
+
+
+def test_it_is_noted_once_for_each_opened_collection(store: Store) -> None:
+    requests: list[str] = []
+    for operation in ("upsert", "retrieve"):
+        Collection.open_or_create(store, "docs", HashEncoder(16)).clear()
+        counted: Any = Between(store, operation, lambda _: requests.append(operation))  # noqa: B023
+        counted.retrieve = _counted(store, requests) if operation == "retrieve" else store.retrieve
+        collection = Collection(
+            Target(store=counted, name="docs", encoder=HashEncoder(16), sparse=False)
+        )
+        collection.add([Record(id="a", text="a")])
+        first = len(requests)
+        requests.clear()
+        collection.add([Record(id="b", text="b")])
+        assert (first, len(requests)) == ((2, 1) if operation == "upsert" else (1, 0))
+        requests.clear()
+
+
+def _counted(store: Store, requests: list[str]) -> Any:
+    def retrieve(name: str, ids: Sequence[str], fetch: Fetch) -> Any:
+        requests.extend(["retrieve"] if ids else [])
+        return store.retrieve(name, ids, fetch)
+
+    return retrieve
+
+
+def test_opening_and_searching_write_nothing(store: Store) -> None:
+    Collection.create(store, "docs", HashEncoder(16)).add([Record(id="a", text="a")])
+
+    class ReadOnly:
+        """Answers reads; a key that may only read is refused all else."""
+
+        def __getattr__(self, name: str) -> object:
+            assert name not in {"upsert", "set_fields", "delete", "create", "add_index"}
+            return getattr(store, name)
+
+    collection = Collection.open(ReadOnly(), "docs", Int8(16))  # type: ignore[arg-type]
+    assert collection.search("a", mode=SearchMode.DENSE)[0].id == "a"
+    assert collection.info().filled_by == (FP32,)
+    assert collection.check().is_sound
+
+
+@pytest.mark.parametrize("how", ["clear", "drop"])
+def test_an_emptied_collection_has_no_notes(store: Store, how: str) -> None:
+    collection = Collection.create(store, "docs", HashEncoder(16))
+    collection.add([Record(id="a", text="a")])
+    if how == "clear":
+        collection.clear()
+    else:
+        store.drop("docs")
+        Collection.create(store, "docs", HashEncoder(16))
+    assert collection.info().filled_by == ()
+    collection.add([Record(id="a", text="a")])
+    assert collection.info().filled_by == (FP32,)
+
+
+def test_notes_are_no_passages(collection: Collection) -> None:
+    collection.add([Record(id="a", text="a")])
+    notes = [point.id for page in each(collection.store, "docs", NOTES, Fetch()) for point in page]
+    assert len(notes) == 1
+    assert collection.get(notes) == []
+    assert collection.delete(notes) == 0
+    assert [passage.id for passage in collection.each()] == ["a"]
+    assert collection.count() == 1
+    assert [hit.id for hit in collection.search("a", limit=9)] == ["a"]
+    assert collection.info().filled_by == (FP32,)
