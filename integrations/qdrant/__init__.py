@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .connecting import connect as connect
     from .documents import Document as Document
     from .documents import Documents as Documents
-    from .documents import Unreadable as Unreadable
     from .documents import read_documents as read_documents
     from .edge import EdgeStore as EdgeStore
     from .info import CollectionInfo as CollectionInfo
@@ -45,6 +44,9 @@ if TYPE_CHECKING:
     from .store import Point as Point
     from .store import Scored as Scored
     from .store import Store as Store
+    from .walking import Skipped as Skipped
+    from .walking import SkipReason as SkipReason
+    from .walking import Unreadable as Unreadable
 
 _HOME = {
     "All": "conditions",
@@ -79,9 +81,11 @@ _HOME = {
     "RemoteStore": "remote",
     "Scored": "store",
     "SearchMode": "queries",
+    "SkipReason": "walking",
+    "Skipped": "walking",
     "SparseVector": "sparse",
     "Store": "store",
-    "Unreadable": "documents",
+    "Unreadable": "walking",
     "connect": "connecting",
     "read_documents": "documents",
 }

@@ -13,14 +13,15 @@ from decant.embedders import TextError
 
 from .chunking import Chunking
 from .conditions import All, Field, FieldIn
-from .documents import Document, Documents, Unreadable
+from .documents import Document, Documents, NothingReadable
 from .pipeline import Pipeline
 from .plan import Planner
 from .points import DOCUMENTS, DocumentKey
 from .removal import Remover
 from .report import IndexProgress, IndexReport, Tally
-from .store import Fetch, Store, each
+from .store import Fetch, each
 from .target import Target
+from .walking import Skipped, Unreadable
 from .writer import Writer
 
 _GROUP = 64
@@ -39,7 +40,7 @@ def ingest(
     store, name = target.store, target.name
     planner = Planner(target, chunking)
     tally = Tally()
-    census = _Census(documents)
+    census = _Census(documents, target)
 
     def tell() -> None:
         if progress is not None:
@@ -53,10 +54,10 @@ def ingest(
                 pipeline.put(plan)
             tell()
         pipeline.finish()
-    for gone in census.vanished(store, name):
+    for gone in census.vanished():
         tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
     problems = census.unreadable
-    tally.add(IndexReport(unreadable=len(problems), problems=problems))
+    tally.add(IndexReport(unreadable=len(problems), problems=problems, skipped=census.skipped))
     store.flush(name)
     tell()
     return tally.total
@@ -65,13 +66,14 @@ def ingest(
 class _Census:
     """Passes documents through and remembers which there were."""
 
-    def __init__(self, documents: Iterable[Document]) -> None:
+    def __init__(self, documents: Iterable[Document], target: Target) -> None:
         self._documents = documents
+        self._target = target
         self._seen: set[bytes] = set()
         self._roots: set[str] = set()
 
     def __iter__(self) -> Iterator[Document]:
-        for document in self._documents:
+        for document in self._read():
             identity = uuid.UUID(document.key.marker_id).bytes
             if identity in self._seen:
                 raise TextError(
@@ -83,19 +85,37 @@ class _Census:
                 self._roots.add(document.root)
             yield document
 
+    def _read(self) -> Iterator[Document]:
+        """Read the documents; a root that was emptied gives none, one that never held any fails."""
+        try:
+            yield from self._documents
+        except NothingReadable:
+            if not isinstance(self._documents, Documents):
+                raise
+            root = self._documents.root
+            where = All([DOCUMENTS, FieldIn(Field.ROOT, [root])])
+            if not self._target.store.count(self._target.name, where):
+                raise
+            self._roots.add(root)
+
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
         """What could not be read, if the documents come from files."""
         return self._documents.unreadable if isinstance(self._documents, Documents) else ()
 
-    def vanished(self, store: Store, name: str) -> Iterator[list[DocumentKey]]:
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was passed over, if the documents come from files."""
+        return self._documents.skipped if isinstance(self._documents, Documents) else ()
+
+    def vanished(self) -> Iterator[list[DocumentKey]]:
         """Yield the stored documents of the roots seen that were not seen themselves."""
-        if not self._roots:
-            return
         files = {bad.source for bad in self.unreadable}
+        if not self._roots or "/" in files:  # "/": the folder itself could not be listed
+            return
         folders = tuple(source for source in files if source.endswith("/"))
         where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self._roots))])
-        for page in each(store, name, where, _KEY):
+        for page in each(self._target.store, self._target.name, where, _KEY):
             gone = [
                 DocumentKey.of(point.payload)
                 for point in page

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from threading import Lock
 from typing import TypeAlias
 
-from .documents import Unreadable
+from .walking import Skipped, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class IndexReport:
         reused: Chunks of added and changed documents whose vector was there already.
         deleted: Chunks that left, of changed and removed documents.
         problems: The unreadable ones with their reasons.
+        skipped: What lies in the folder and was passed over on purpose, such as a collection.
     """
 
     added: int = 0
@@ -35,6 +36,7 @@ class IndexReport:
     reused: int = 0
     deleted: int = 0
     problems: tuple[Unreadable, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def documents(self) -> int:
