@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .chunking import Chunker, Chunking
+from .chunking import Chunker, Chunking, Syntax, syntax_of
 from .conditions import All, Field, FieldIn
 from .documents import Document
 from .points import CHUNKS, DocumentKey, Kind, Marker, State, sha256
@@ -108,6 +108,9 @@ class Planner:
             "overlap": self._chunker.overlap,
             "recipe": self._recipe,
         }
+        # Only where it is not plain, so that what older versions indexed as such is unchanged.
+        if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
+            parts["syntax"] = syntax.value
         return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
     def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, dict[str, Payload]]:
@@ -150,7 +153,8 @@ class Planner:
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
         metadata = dict(document.metadata)
-        for index, chunk in enumerate(self._chunker.cut(document.text)):
+        chunks = self._chunker.cut(document.text, syntax_of(document.source))
+        for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
             identity = document.key.chunk_id(digest, seen[digest])
             seen[digest] += 1
