@@ -24,7 +24,9 @@ from .terminal import say, show_json
 from .views import show_hits
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Condition, Hit, SearchMode
+    from collections.abc import Sequence
+
+    from decant.integrations.qdrant import Collection, Condition, Hit, SearchMode
 
 
 def search(
@@ -86,13 +88,50 @@ def search(
     ):
         target = Collection.open(opened, collection, encoder)
         hits = target.search(query, limit=limit, offset=offset, where=condition, mode=chosen)
+        filled_by = _filled_by(target)
     if as_json:
-        show_json({"query": query, "hits": [_plain(hit) for hit in hits]})
+        asked_by = {
+            "model": encoder.recipe.base,
+            "digest": encoder.recipe.digest(),
+            "precision": encoder.precision,
+            "provider": encoder.provider,
+        }
+        show_json(
+            {
+                "query": query,
+                "encoder": asked_by,
+                "filled_by": filled_by,
+                "hits": [_plain(hit) for hit in hits],
+            }
+        )
     else:
         show_hits(hits, first=offset + 1)
+        if note := mixture(filled_by, encoder.precision):
+            say(note, label="note", style="yellow")
     if not hits:
         say("no hits")
         raise typer.Exit(Exit.FINDING)
+
+
+def _filled_by(collection: Collection) -> tuple[object, ...]:
+    """Return how the collection's vectors were made, as far as it was noted."""
+    return tuple(getattr(collection.info(), "filled_by", ()))
+
+
+def mixture(filled_by: Sequence[object], asked_by: str) -> str:
+    """Return what to say where vectors of several precisions meet; "" where they do not.
+
+    Args:
+        filled_by: Each has a precision, which is ``given`` or ``unknown`` where nobody can tell.
+        asked_by: The precision of the query's vector.
+    """
+    known = {str(getattr(one, "precision", one)) for one in filled_by} - {"given", "unknown"}
+    if known <= {asked_by}:
+        return ""
+    return (
+        f"the collection was filled in {', '.join(sorted(known))} and is asked in {asked_by}; "
+        "choose one with --precision"
+    )
 
 
 def _mode(name: str | None) -> SearchMode | None:

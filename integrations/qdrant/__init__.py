@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .card import Card as Card
+    from .catalog import CollectionSummary as CollectionSummary
+    from .catalog import Holdings as Holdings
+    from .catalog import RootHoldings as RootHoldings
+    from .catalog import Selection as Selection
+    from .catalog import count_selected as count_selected
+    from .catalog import delete_selected as delete_selected
+    from .catalog import summarize as summarize
     from .chunking import Chunking as Chunking
     from .collection import Collection as Collection
     from .conditions import All as All
@@ -56,6 +63,7 @@ _HOME = {
     "Collection": "collection",
     "CollectionInfo": "info",
     "CollectionSettings": "settings",
+    "CollectionSummary": "catalog",
     "Condition": "conditions",
     "Document": "documents",
     "Documents": "documents",
@@ -70,6 +78,7 @@ _HOME = {
     "FieldType": "settings",
     "Fused": "queries",
     "Hit": "passages",
+    "Holdings": "catalog",
     "IndexReport": "report",
     "Indexed": "settings",
     "Not": "conditions",
@@ -79,15 +88,20 @@ _HOME = {
     "Range": "conditions",
     "Record": "passages",
     "RemoteStore": "remote",
+    "RootHoldings": "catalog",
     "Scored": "store",
     "SearchMode": "queries",
+    "Selection": "catalog",
     "SkipReason": "walking",
     "Skipped": "walking",
     "SparseVector": "sparse",
     "Store": "store",
     "Unreadable": "walking",
     "connect": "connecting",
+    "count_selected": "catalog",
+    "delete_selected": "catalog",
     "read_documents": "documents",
+    "summarize": "catalog",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

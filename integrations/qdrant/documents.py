@@ -70,7 +70,11 @@ class Document:
 
 
 class NothingReadable(TextError):
-    """Not one document was read; an index that holds some of this root takes it for emptied."""
+    """Not one document was read of a root; where some are stored of it, it was emptied."""
+
+    def __init__(self, message: str, *, root: str) -> None:
+        super().__init__(message)
+        self.root = root
 
 
 class Documents:
@@ -93,7 +97,7 @@ class Documents:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was passed over in the last pass, so far; hidden and binary files are not told."""
+        """What was passed over in the last pass, so far; hidden and binary files are not listed."""
         return tuple(self._walk.skipped)
 
     def count(self) -> int:
@@ -123,17 +127,19 @@ class Documents:
             some = True
             yield document
         if not some:
-            raise NothingReadable(self._nothing())
+            raise NothingReadable(self._nothing(), root=self._root)
 
     def _nothing(self) -> str:
         bad, skipped = self.unreadable, self.skipped
-        first = "".join(f"; {one.source}: {one.reason}" for one in bad[:3])
-        over = ", ".join(f"{one.source} ({one.reason})" for one in skipped[:3])
-        return (
-            f"there is no readable text in {self._path} ({len(bad)} files could not be read{first}"
-            + (f"; passed over {len(skipped)}: {over}" if skipped else "")
-            + "); give a folder of UTF-8 text files"
-        )
+        told = []
+        if bad:
+            first = "".join(f"; {one.source}: {one.reason}" for one in bad[:3])
+            told.append(f"{len(bad)} files could not be read{first}")
+        if skipped:
+            first = ", ".join(f"{one.source} ({one.reason})" for one in skipped[:3])
+            told.append(f"passed over {len(skipped)}: {first}")
+        why = f" ({'; '.join(told)})" if told else ""
+        return f"there is no readable text in {self._path}{why}; give a folder of UTF-8 text files"
 
 
 def read_documents(path: str | Path, *, root: str | None = None) -> Documents:

@@ -19,7 +19,7 @@ from .plan import Planner
 from .points import DOCUMENTS, DocumentKey
 from .removal import Remover
 from .report import IndexProgress, IndexReport, Tally
-from .store import Fetch, each
+from .store import Fetch, Store, each
 from .target import Target
 from .walking import Skipped, Unreadable
 from .writer import Writer
@@ -40,7 +40,7 @@ def ingest(
     store, name = target.store, target.name
     planner = Planner(target, chunking)
     tally = Tally()
-    census = _Census(documents, target)
+    census = _Census(documents)
 
     def tell() -> None:
         if progress is not None:
@@ -54,7 +54,7 @@ def ingest(
                 pipeline.put(plan)
             tell()
         pipeline.finish()
-    for gone in census.vanished():
+    for gone in census.vanished(store, name):
         tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
     problems = census.unreadable
     tally.add(IndexReport(unreadable=len(problems), problems=problems, skipped=census.skipped))
@@ -66,11 +66,11 @@ def ingest(
 class _Census:
     """Passes documents through and remembers which there were."""
 
-    def __init__(self, documents: Iterable[Document], target: Target) -> None:
+    def __init__(self, documents: Iterable[Document]) -> None:
         self._documents = documents
-        self._target = target
         self._seen: set[bytes] = set()
         self._roots: set[str] = set()
+        self._nothing: NothingReadable | None = None
 
     def __iter__(self) -> Iterator[Document]:
         for document in self._read():
@@ -86,17 +86,14 @@ class _Census:
             yield document
 
     def _read(self) -> Iterator[Document]:
-        """Read the documents; a root that was emptied gives none, one that never held any fails."""
+        """Read the documents; whether a folder may hold none depends on what is stored of it."""
         try:
             yield from self._documents
-        except NothingReadable:
+        except NothingReadable as error:
             if not isinstance(self._documents, Documents):
-                raise
-            root = self._documents.root
-            where = All([DOCUMENTS, FieldIn(Field.ROOT, [root])])
-            if not self._target.store.count(self._target.name, where):
-                raise
-            self._roots.add(root)
+                raise  # others that come behind this folder would be left out in silence
+            self._nothing = error
+            self._roots.add(error.root)
 
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
@@ -108,14 +105,20 @@ class _Census:
         """What was passed over, if the documents come from files."""
         return self._documents.skipped if isinstance(self._documents, Documents) else ()
 
-    def vanished(self) -> Iterator[list[DocumentKey]]:
-        """Yield the stored documents of the roots seen that were not seen themselves."""
-        files = {bad.source for bad in self.unreadable}
-        if not self._roots or "/" in files:  # "/": the folder itself could not be listed
+    def vanished(self, store: Store, name: str) -> Iterator[list[DocumentKey]]:
+        """Yield the stored documents of the roots seen that were not seen themselves.
+
+        Raises:
+            TextError: A folder holds no readable text, and nothing is stored of it either.
+        """
+        if not self._roots:
             return
-        folders = tuple(source for source in files if source.endswith("/"))
+        files = {bad.source for bad in self.unreadable}
+        # "/" is the root itself, and everything in it begins with "".
+        folders = tuple(source.removeprefix("/") for source in files if source.endswith("/"))
         where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self._roots))])
-        for page in each(self._target.store, self._target.name, where, _KEY):
+        for page in each(store, name, where, _KEY):
+            self._nothing = None
             gone = [
                 DocumentKey.of(point.payload)
                 for point in page
@@ -128,6 +131,8 @@ class _Census:
             ]
             if gone:
                 yield gone
+        if self._nothing is not None:
+            raise self._nothing
 
 
 def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:

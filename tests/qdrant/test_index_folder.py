@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,16 @@ class TestFolders:
         assert [passage.text for passage in docs.each()] == ["of another root"]
         with pytest.raises(TextError, match="no readable text"):
             docs.index(read_documents(folder))
+
+    def test_an_emptied_folder_among_others_does_not_hide_them(
+        self, docs: Collection, folder: Path, tmp_path: Path
+    ) -> None:
+        docs.index(read_documents(folder))
+        (tmp_path / "empty").mkdir()
+        both = chain(read_documents(tmp_path / "empty"), read_documents(folder))
+        with pytest.raises(TextError, match="no readable text"):
+            docs.index(both)
+        assert docs.count() == 3
 
     def test_where_all_became_unreadable_nothing_is_removed(
         self, docs: Collection, folder: Path

@@ -218,7 +218,8 @@ class TestSurvived:
         (tmp_path / "b.md").unlink()
         shutil.rmtree(tmp_path / "c")
         assert [document.source for document in found] == ["e.md"]
-        assert documents.unreadable == documents.skipped == ()
+        assert not documents.unreadable
+        assert not documents.skipped
 
     def test_folders_nested_deeper_than_pythons_stack(self, tmp_path: Path) -> None:
         write(tmp_path, "a.md", "z.md")
