@@ -94,6 +94,25 @@ def test_a_heading_of_markdown_stays_with_its_section() -> None:
     assert [text.splitlines()[0] for text in found] == ["# Handbook", "## Anholt", "## Bornholm"]
 
 
+def test_long_markdown_is_cut_at_its_headings_and_loses_nothing() -> None:
+    section = "## Section {n}\n\n" + "Some words of a sentence. " * 30 + "\n\n- an item\n\n"
+    text = "".join(section.format(n=n) for n in range(300))
+    chunks = Chunker(HashEncoder(4), Chunking(max_tokens=1_000)).cut(text, Syntax.MARKDOWN)
+    assert len(text) > 200_000, "else it is one part"
+    assert all(chunk.text.startswith("## Section") for chunk in chunks)
+    assert all(text[chunk.start :].startswith(chunk.text) for chunk in chunks)
+    assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
+
+
+def test_long_markdown_without_any_heading_is_cut_all_the_same() -> None:
+    chunker = Chunker(HashEncoder(4), Chunking(max_tokens=1_000))
+    for line in ("- an item of a list\n", "word "):
+        text = line * (110_000 // len(line))
+        chunks = chunker.cut(text, Syntax.MARKDOWN)
+        assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
+        assert all(text[chunk.start :].startswith(chunk.text) for chunk in chunks)
+
+
 @pytest.mark.parametrize(
     ("source", "syntax"),
     [
