@@ -164,12 +164,13 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
     check_name(name)
     store.card(name)
     remover = Remover(store, name, RLock())
+    keys: list[DocumentKey] = []
     if selection.ids:
-        ids = [record_id(identity) for identity in selection.ids]
-        return Holdings(documents=0, passages=remover.ids(ids))
-    pages = each(store, name, All([DOCUMENTS, selection.where]), _KEY)
-    keys = [DocumentKey.of(point.payload) for page in pages for point in page]
-    removed = remover.documents(keys) + remover.matching(selection.where)
+        removed = remover.ids([record_id(identity) for identity in selection.ids])
+    else:
+        pages = each(store, name, All([DOCUMENTS, selection.where]), _KEY)
+        keys = [DocumentKey.of(point.payload) for page in pages for point in page]
+        removed = remover.documents(keys) + remover.matching(selection.where)
     store.flush(name)
     return Holdings(documents=len(keys), passages=removed)
 

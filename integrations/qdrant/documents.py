@@ -158,8 +158,8 @@ def read_documents(path: str | Path, *, root: str | None = None) -> Documents:
             was renamed goes on under its old path if that is given here.
 
     Raises:
-        TextError: ``path`` does not exist, cannot be reached, or is itself a collection of Edge or
-            a bundle; or ``root`` is "" or not valid Unicode.
+        TextError: ``path`` does not exist, cannot be reached, is no folder or file, or is itself a
+            collection of Edge or a bundle; or ``root`` is "" or not valid Unicode.
     """
     start = _start(path)
     name = str(start) if root is None else root
@@ -175,6 +175,11 @@ def _start(path: str | Path) -> Path:
         start = Path(path).expanduser().resolve()
         if not start.exists():
             raise TextError(f"{path} does not exist; give a folder of text files, or one file")
+        if not (start.is_dir() or start.is_file()):
+            raise TextError(
+                f"{path} is neither a folder nor a file but a pipe or a device; give a folder of "
+                "text files, or one file"
+            )
         held = known(start) if start.is_dir() else None
     except (OSError, RuntimeError) as error:  # pathlib told of circles by RuntimeError until 3.13
         said = reason_of(error) if isinstance(error, OSError) else str(error)

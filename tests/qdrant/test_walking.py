@@ -210,6 +210,14 @@ class TestSurvived:
             "zero": SkipReason.LINK,
         }
 
+    def test_a_pipe_in_place_of_the_folder_is_refused_and_not_waited_for(
+        self, tmp_path: Path
+    ) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", Path("/dev/null")):
+            with pytest.raises(TextError, match="neither a folder nor a file"):
+                read_documents(path)
+
     def test_a_file_that_goes_between_listing_and_reading(self, tmp_path: Path) -> None:
         write(tmp_path, "a.md", "b.md", "c/d.md", "e.md")
         documents = read_documents(tmp_path)
