@@ -95,7 +95,8 @@ def figures_of(label: str, both: Chunkings) -> Iterator[Figure]:
         ends = (("", difference.value), (" low", difference.low), (" high", difference.high))
         for part, value in ends:
             yield Figure(name=f"{name}{part}", value=100 * value, unit="points")
-        yield Figure(name=f"{name}, p", value=difference.p_value, unit="")
+        if difference.p_value is not None:
+            yield Figure(name=f"{name}, p", value=difference.p_value, unit="")
     score = both.late[0].score
     yield Figure(name=f"{label}, queries", value=score.cases, unit="")
     yield Figure(name=f"{label}, coverage", value=100 * score.coverage, unit="%")

@@ -50,7 +50,8 @@ Exit codes:
   0  done
   1  done, and the answer is bad: a certificate failed or is missing, the
      doctor found a problem, a file was not readable, a search has no hits, a
-     check found something wrong
+     check found something wrong, nothing matched what was to be deleted, or
+     you said no
   2  wrong usage or input: an option, a recipe, a bundle, a text, or a
      collection of another model
   3  the environment: a provider, a missing package, a store, the disk

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from decant.embedders import TextError
 
 from .exits import Exit
 from .opening import open_encoder, open_store
@@ -20,8 +24,9 @@ from .options import (
     Provider,
     StorePlace,
 )
+from .places import counted, place_of
 from .progress import bar
-from .terminal import say, show_json
+from .terminal import printable, say, show_json, show_line
 from .views import show_report
 
 if TYPE_CHECKING:
@@ -39,6 +44,14 @@ def index(
     *,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The set that the documents belong to; by default the path of the folder. A "
+            "renamed folder goes on under its old path.",
+        ),
+    ] = None,
     max_tokens_per_chunk: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest chunk, in the model's tokens.")
     ] = 256,
@@ -68,17 +81,20 @@ def index(
     """Make documents searchable, or bring their index up to date.
 
     Unchanged documents cost next to nothing, vanished ones leave the index, and
-    an interrupted run is completed by the next one. Exits with 1 if a file could
-    not be read; all others are indexed.
+    an interrupted run is completed by the next one. Passed over are indexes and
+    bundles in the folder, hidden files, virtual environments and what tools keep.
+    Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:
       decant index minilm ./notes
+      decant index minilm ./renamed --root /home/me/notes
       decant index minilm ./notes --store http://localhost:6333 --collection notes
     """
     from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
 
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
-    documents = read_documents(folder)
+    _check_exists(folder, root)
+    documents = read_documents(folder, root=root)
     with (
         open_store(store, api_key) as opened,
         open_encoder(
@@ -91,13 +107,42 @@ def index(
         report, seconds = index_into(
             target, documents, total=documents.count(), chunking=chunking, verify=verify
         )
+        place, info = place_of(opened), target.info()
     if as_json:
-        where = {"store": store, "collection": collection, "seconds": round(seconds, 3)}
-        show_json({**where, "report": report})
+        show_json(
+            {
+                "store": place,
+                "collection": collection,
+                "root": documents.root,
+                "documents": info.documents,
+                "passages": info.passages,
+                "precision": encoder.precision,
+                "provider": encoder.provider,
+                "seconds": round(seconds, 3),
+                "report": report,
+            }
+        )
     else:
         show_report(report, seconds=seconds)
+        show_line(
+            f"collection {collection!r} in {printable(place)} holds "
+            f"{counted(info.documents, 'document')}, {counted(info.passages, 'passage')}"
+        )
     if report.unreadable:
         raise typer.Exit(Exit.FINDING)
+
+
+def _check_exists(folder: Path, root: str | None) -> None:
+    """Refuse a folder that is not there, and say how what was indexed of it leaves or goes on."""
+    path = folder.expanduser()
+    if os.path.lexists(path):
+        return
+    held = shlex.quote(root or str(path.resolve()))
+    raise TextError(
+        f"{folder} does not exist; give a folder of text files, or one file. If it was indexed and "
+        f"is gone, `decant delete --root {held}` takes its documents out; if it was renamed, index "
+        f"the new folder with --root {held}"
+    )
 
 
 def index_into(

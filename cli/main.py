@@ -12,7 +12,9 @@ import typer
 from .calibrate_bundle import calibrate
 from .check_collection import check
 from .convert_bundle import convert
+from .delete_documents import delete
 from .doctor import doctor
+from .drop_collection import drop
 from .embed_texts import embed
 from .evaluate_encoder import evaluate
 from .exits import CODES, guarded
@@ -20,6 +22,7 @@ from .explain_vector import explain_vector
 from .export_model import export
 from .index_folder import index
 from .inspect_bundle import inspect
+from .list_collections import list_collections
 from .list_strategies import strategies
 from .quickstart import quickstart
 from .quiet import DEBUG
@@ -44,6 +47,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "index": index,
     "search": search,
+    "list": list_collections,
+    "delete": delete,
+    "drop": drop,
     "check": check,
     "explain-vector": explain_vector,
 }

@@ -47,3 +47,4 @@ ApiKey: TypeAlias = Annotated[
         help="For a server that asks for one.",
     ),
 ]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

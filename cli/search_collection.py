@@ -24,7 +24,9 @@ from .terminal import say, show_json
 from .views import show_hits
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Condition, Hit, SearchMode
+    from collections.abc import Sequence
+
+    from decant.integrations.qdrant import Condition, Filling, Hit, SearchMode
 
 
 def search(
@@ -74,7 +76,7 @@ def search(
       decant search minilm "rust" --source metals.md --limit 3 --json
       decant search splade "rust" --mode sparse
     """
-    from decant.integrations.qdrant import Collection
+    from decant.integrations.qdrant import Collection, read_fillings
 
     chosen = _mode(mode)
     condition = _condition(where or [], source or [])
@@ -86,13 +88,45 @@ def search(
     ):
         target = Collection.open(opened, collection, encoder)
         hits = target.search(query, limit=limit, offset=offset, where=condition, mode=chosen)
+        filled_by = read_fillings(opened, collection)
     if as_json:
-        show_json({"query": query, "hits": [_plain(hit) for hit in hits]})
+        asked_by = {
+            "model": encoder.recipe.base,
+            "digest": encoder.recipe.digest(),
+            "precision": encoder.precision,
+            "provider": encoder.provider,
+        }
+        show_json(
+            {
+                "query": query,
+                "encoder": asked_by,
+                "filled_by": filled_by,
+                "hits": [_plain(hit) for hit in hits],
+            }
+        )
     else:
         show_hits(hits, first=offset + 1)
+        if note := mixture(filled_by, encoder.precision):
+            say(note, label="note", style="yellow")
     if not hits:
         say("no hits")
         raise typer.Exit(Exit.FINDING)
+
+
+def mixture(filled_by: Sequence[Filling], asked_by: str) -> str:
+    """Return what to say where vectors of several precisions meet; "" where they do not.
+
+    Args:
+        filled_by: How the collection's vectors were made; what nobody knows does not count.
+        asked_by: The precision of the query's vector.
+    """
+    known = {one.precision for one in filled_by if one.is_known}
+    if known <= {asked_by}:
+        return ""
+    return (
+        f"the collection was filled in {', '.join(sorted(known))} and is asked in {asked_by}; "
+        "choose one with --precision"
+    )
 
 
 def _mode(name: str | None) -> SearchMode | None:

@@ -53,10 +53,11 @@ def _table(task: str, systems: list[str]) -> Table:
 
 
 def _cell(score: Score, versus: Versus | None) -> str:
-    """Return value x 100, interval, cases, what is not covered, and the test against the first."""
+    """Return value, interval, cases, what is not covered, and the difference from the first."""
+    shown = score.unit.shown
     lines = [
-        f"{100 * score.value:.1f}",
-        f"{100 * score.low:.1f} to {100 * score.high:.1f}",
+        shown(score.value),
+        f"{shown(score.low)} to {shown(score.high)}",
         f"{score.cases:,} {'case' if score.cases == 1 else 'cases'}",
     ]
     if score.coverage < 1:
@@ -65,5 +66,6 @@ def _cell(score: Score, versus: Versus | None) -> str:
         lines.append(printable(score.note))
     if versus is not None:
         difference = versus.comparison.difference
-        lines.append(f"{100 * difference.value:+.1f}, p {difference.p_value:.2g}")
+        test = "" if difference.p_value is None else f", p {difference.p_value:.2g}"
+        lines.append(f"{shown(difference.value, signed=True)}{test}")
     return "\n".join(lines)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PASSAGE_LINES = 3
 _MOST_PROBLEMS = 20
+_MOST_SKIPPED = 5
 
 
 def show_facts(facts: Mapping[str, str]) -> None:
@@ -73,14 +74,21 @@ def floored(cosine: float) -> str:
 
 
 def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
-    """Print hits: rank, score and source on a line, the beginning of the passage below."""
+    """Print hits: rank, score and source on a line, the beginning of the passage below.
+
+    Where hits are of several roots, each says its own, for sources are alike then.
+    """
     width = min(results().width, 100)
-    for rank, hit in enumerate(hits, start=first):
+    found = list(hits)
+    has_several_roots = len({hit.root for hit in found}) > 1
+    for rank, hit in enumerate(found, start=first):
         source = Text(printable(hit.source), "bold", no_wrap=True, overflow="ellipsis")
         # Fused scores are small and near each other.
         score = f"{hit.score:.3f}" if abs(hit.score) >= 0.1 else f"{hit.score:.4f}"
         line = Text.assemble(f"{rank:>3}  ", (score, "cyan"), "  ", source)
         show(line)
+        if has_several_roots and hit.root is not None:
+            show(Text(f"     in {printable(hit.root)}", "dim", overflow="fold"))
         passage = Text(" ".join(printable(hit.text).split()))
         lines = passage.wrap(results(), width - len("     " + " …"))
         for number, shown in enumerate(lines[:_PASSAGE_LINES], start=1):
@@ -98,6 +106,7 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
         {
             "documents": _counts(report, counted),
             "chunks": _counts(report, chunks),
+            **_passed_over(report),
             "time": f"{duration(seconds)}{rate}",
         }
     )
@@ -111,6 +120,15 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
         show(Text.assemble(("unreadable ", "yellow"), told))
     if (more := len(report.problems) - _MOST_PROBLEMS) > 0:
         show(Text(f"… and {more} more; --json lists all"))
+
+
+def _passed_over(report: IndexReport) -> dict[str, str]:
+    if not report.skipped:
+        return {}
+    shown = [f"{one.source} ({one.reason})" for one in report.skipped[:_MOST_SKIPPED]]
+    more = len(report.skipped) - len(shown)
+    rest = f" and {more} more, which --json lists" if more else ""
+    return {"passed over": f"{len(report.skipped):,}: {', '.join(shown)}{rest}"}
 
 
 def _counts(report: IndexReport, names: Iterable[str]) -> str:

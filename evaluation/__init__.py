@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from .sts import Sts as Sts
     from .sts import read_sts as read_sts
     from .sts import sts_task as sts_task
+    from .units import Unit as Unit
     from .variations import Variation as Variation
     from .variations import made_variations as made_variations
     from .wrapped import WrappedModel as WrappedModel
@@ -104,6 +105,7 @@ _HOME = {
     "SystemResult": "running",
     "Task": "scores",
     "Unembeddable": "mteb_adapter",
+    "Unit": "units",
     "Unknown": "analogies",
     "Variation": "variations",
     "Versus": "running",
@@ -144,6 +146,7 @@ _LIGHT = {
     "embedder",
     "errors",
     "mteb_adapter",
+    "units",
     "variations",
     "wrapped",
 }

@@ -21,8 +21,9 @@ from .anchor_words import Anchor, check_word, word_cosines, word_place
 from .embedder import Embedder, known_cosines
 from .errors import EvaluationError
 from .reading import numbered_lines, text
-from .scores import Measurement, cases_of, measure
+from .scores import Measurement, cases_of, described, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, mean_statistic
+from .units import Unit
 from .variations import Variation, made_variations
 
 CONTESTS = (
@@ -116,7 +117,7 @@ class Anchors:
         self, metric: str, values: Floats, covered: NDArray[np.bool_], *, ranks: bool
     ) -> Measurement:
         cases = cases_of(np.zeros(len(values)), values, covered=covered)
-        return measure(
+        made = measure(
             self.name,
             metric,
             cases,
@@ -124,6 +125,7 @@ class Anchors:
             bootstrap=self.bootstrap,
             higher_is_better=ranks,
         )
+        return made if ranks else described(made, unit=Unit.COSINE)
 
     def _cosines(
         self, embedder: Embedder

@@ -17,8 +17,9 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, unit_rows
 from .errors import EvaluationError
-from .scores import Cases, Measurement, check_groups, measure
+from .scores import Cases, Measurement, check_groups, described, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups
+from .units import Unit
 
 _BLOCK = 1024  # 4 MB of cosines: what is done to them stays in the cache
 BINS = 2000
@@ -146,21 +147,24 @@ class Separation:
         cases = Cases(truth=labels, found=found, groups=labels.astype(np.intp), covered=covered)
         check_groups(self.name, cases, ["the random pairs", "the related pairs"])
         return tuple(
-            measure(
-                self.name,
-                metric,
-                cases,
-                statistic,
-                bootstrap=self.bootstrap,
-                higher_is_better=ranks,
+            described(
+                measure(
+                    self.name,
+                    metric,
+                    cases,
+                    statistic,
+                    bootstrap=self.bootstrap,
+                    higher_is_better=unit is not Unit.COSINE,
+                ),
+                unit=unit,
             )
-            for metric, statistic, ranks in (
-                ("AUROC, related over random", auroc_statistic, True),
-                ("Cohen's d, related over random", cohens_d_statistic, True),
-                ("mean cosine, related", _mean_related, False),
-                ("mean cosine, random", _mean_random, False),
-                ("std of cosine, related", _std_related, False),
-                ("std of cosine, random", _std_random, False),
+            for metric, statistic, unit in (
+                ("AUROC, related over random", auroc_statistic, Unit.FRACTION),
+                ("Cohen's d, related over random", cohens_d_statistic, Unit.NUMBER),
+                ("mean cosine, related", _mean_related, Unit.COSINE),
+                ("mean cosine, random", _mean_random, Unit.COSINE),
+                ("std of cosine, related", _std_related, Unit.COSINE),
+                ("std of cosine, random", _std_random, Unit.COSINE),
             )
         )
 

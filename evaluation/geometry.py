@@ -16,8 +16,9 @@ from decant.embedders import Role
 
 from .embedder import Embedder, known_cosines, known_vectors, unit_rows
 from .errors import EvaluationError
-from .scores import Cases, Measurement, cases_of, measure
+from .scores import Cases, Measurement, cases_of, described, measure
 from .statistics import BOOTSTRAP, Bootstrap, Floats, Groups, Statistic, mean_statistic
+from .units import Unit
 
 _BLOCK = 256
 _MOST_BLOCKS = 16
@@ -82,10 +83,10 @@ class Geometry:
         cosines = np.einsum("nd,nd->n", rows[one], rows[two], dtype=np.float64)
         random = cases_of(np.zeros(len(one)), cosines, covered=known[one] & known[two])
         measured = [
-            self._measure(metric, random, statistic)
-            for metric, statistic in (
-                ("anisotropy (mean cosine of random pairs)", mean_statistic),
-                ("uniformity", uniformity_statistic),
+            described(self._measure(metric, random, statistic), unit=unit)
+            for metric, statistic, unit in (
+                ("anisotropy (mean cosine of random pairs)", mean_statistic, Unit.COSINE),
+                ("uniformity", uniformity_statistic, Unit.NUMBER),
             )
         ]
         parts = rest.reshape(blocks.shape)
@@ -94,9 +95,9 @@ class Geometry:
             ranks = np.zeros(count)
             ranks[whole] = [effective_rank(rows[part]) for part in parts[whole]]
             filled = cases_of(np.zeros(count), ranks, covered=whole)
-            measured.append(
-                self._measure(f"effective rank (of {_BLOCK} texts)", filled, mean_statistic)
-            )
+            rank = self._measure(f"effective rank (of {_BLOCK} texts)", filled, mean_statistic)
+            note = f"a case is a block of {_BLOCK} texts"
+            measured.append(described(rank, unit=Unit.NUMBER, note=note))
         if self.related:
             found, covered = known_cosines(
                 embedder,
@@ -105,7 +106,8 @@ class Geometry:
                 role=self.role,
             )
             related = cases_of(np.zeros(len(found)), found, covered=covered)
-            measured.append(self._measure("alignment", related, alignment_statistic))
+            closeness = self._measure("alignment", related, alignment_statistic)
+            measured.append(described(closeness, unit=Unit.NUMBER))
         return tuple(measured)
 
     def _measure(self, metric: str, cases: Cases, statistic: Statistic) -> Measurement:

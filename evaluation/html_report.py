@@ -95,9 +95,11 @@ def html_page(
 
 def _explained(first: str) -> str:
     return (
-        "<p>Values × 100 with 95 % bootstrap intervals. Differences are against "
-        f"<b>{escape(first)}</b> over the cases that both cover, with the p-value of the "
-        "paired bootstrap; p-values are not corrected for how many there are. "
+        "<p>Shares and correlations × 100, cosines and other measures as they are, with 95 % "
+        f"bootstrap intervals. Differences are against <b>{escape(first)}</b> over the cases that "
+        "both cover, with the p-value of the paired bootstrap, except where a measure only "
+        "describes a space or fewer than six cases are shared; p-values are not corrected for how "
+        "many there are. "
         f"Made by decant {escape(decant_version())}.</p>"
     )
 
@@ -148,21 +150,21 @@ def _aligned(scores: Sequence[Score], metrics: Sequence[str]) -> list[Score | No
 
 
 def _cell(score: Score, versus: Versus | None, *, leads: bool) -> str:
-    lines = [f"{100 * score.low:.1f} to {100 * score.high:.1f}", f"{score.cases:,} cases"]
+    shown = score.unit.shown
+    cases = f"{score.cases:,} {'case' if score.cases == 1 else 'cases'}"
+    lines = [f"{shown(score.low)} to {shown(score.high)}", cases]
     if score.coverage < 1:
         lines.append(f"coverage {min(score.coverage, 0.999):.1%}")  # never shown as whole
     if score.note:
         lines.append(escape(score.note))
     if versus is not None:
         difference = versus.comparison.difference
-        lines.append(
-            f"{100 * difference.value:+.1f} "
-            f"({100 * difference.low:+.1f} to {100 * difference.high:+.1f}), "
-            f"p {difference.p_value:.2g}"
-        )
+        ends = (shown(end, signed=True) for end in (difference.low, difference.high))
+        test = "" if difference.p_value is None else f", p {difference.p_value:.2g}"
+        lines.append(f"{shown(difference.value, signed=True)} ({' to '.join(ends)}){test}")
     small = "".join(f"<small>{line}</small>" for line in lines)
     kind = ' class="best"' if leads else ""
-    return f"<td><span{kind}>{100 * score.value:.1f}</span>{small}</td>"
+    return f"<td><span{kind}>{shown(score.value)}</span>{small}</td>"
 
 
 def _legend(names: Sequence[str]) -> str:

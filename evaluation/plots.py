@@ -12,52 +12,90 @@ from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .agreement import Agreement
 from .distributions import Spread
 from .scores import Score
+from .units import Unit
 
 COLOURS = ("#2a6f97", "#e07a1f", "#4f8f3a", "#b23a48", "#7b5ea7", "#6b705c")
 """Of systems, in their order; they repeat from the seventh on."""
 
+_AXIS = {
+    Unit.FRACTION: "value × 100, with 95 % interval",
+    Unit.COSINE: "cosine, with 95 % interval",
+    Unit.NUMBER: "value, with 95 % interval",
+}
+
 
 def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score | None]]) -> str:
-    """Draw values x 100 with their intervals, one group of bars a metric, one colour a system.
+    """Draw values with their intervals, one group of bars a metric, one colour a system.
+
+    Shares share an axis, and cosines do; any other measure has one of its own, for a rank beside a
+    logarithm would hide it.
 
     Args:
         metrics: From top to bottom.
         scores: Of each system, one score a metric in the same order; None: there is no bar.
     """
+    panels = _panels(scores, len(metrics))
+    high = 0.28 * len(scores) + 0.16
+    heights = [0.7 + high * len(rows) for _, rows in panels]
     with _settings():
-        high = 0.28 * len(scores) + 0.16
-        figure = Figure(figsize=(8.5, 0.7 + high * len(metrics)))
-        axes = figure.subplots()
-        places = np.arange(len(metrics), dtype=np.float64)
-        width = 0.8 / len(scores)
-        for number, (name, row) in enumerate(scores.items()):
-            heights = places[[one is not None for one in row]]
-            own = [one for one in row if one is not None]
-            values = np.array([100 * one.value for one in own])
-            # A percentile interval need not hold the value itself.
-            below = np.maximum(values - [100 * one.low for one in own], 0)
-            above = np.maximum([100 * one.high for one in own] - values, 0)
-            axes.barh(
-                heights + (number - (len(scores) - 1) / 2) * width,
-                values,
-                height=0.9 * width,
-                color=COLOURS[number % len(COLOURS)],
-                xerr=np.stack([below, above]),
-                error_kw={"ecolor": "#333333", "elinewidth": 1, "capsize": 2},
-                label=name,
-            )
-        axes.set_yticks(places, metrics)
-        axes.invert_yaxis()
-        axes.axvline(0, color="#333333", linewidth=0.8)
-        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.set_xlabel("value × 100, with 95 % interval")
+        figure = Figure(figsize=(8.5, sum(heights)), layout="constrained")
+        below = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
+        for axes, (unit, rows) in zip(below.ravel(), panels, strict=True):
+            for number, row in enumerate(scores.values()):
+                shift = (number - (len(scores) - 1) / 2) * 0.8 / len(scores)
+                own = {at + shift: one for at, here in enumerate(rows) if (one := row[here])}
+                if own:
+                    _draw_bars(axes, own, height=0.72 / len(scores), colour=_colour(number))
+            axes.set_yticks(range(len(rows)), [metrics[here] for here in rows])
+            axes.set_ylim(len(rows) - 0.5, -0.5)
+            axes.axvline(0, color="#333333", linewidth=0.8)
+            axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.set_xlabel(_AXIS[unit])
         return _svg(figure)
+
+
+def _panels(
+    scores: Mapping[str, Sequence[Score | None]], metrics: int
+) -> list[tuple[Unit, list[int]]]:
+    """Return the rows that share an axis, in the order of the first of them, with their unit."""
+    panels: list[tuple[Unit, list[int]]] = []
+    for row in range(metrics):
+        unit = next((one.unit for own in scores.values() if (one := own[row])), Unit.FRACTION)
+        beside = [rows for held, rows in panels if held is unit and unit is not Unit.NUMBER]
+        if beside:
+            beside[0].append(row)
+        else:
+            panels.append((unit, [row]))
+    return panels
+
+
+def _draw_bars(axes: Axes, own: Mapping[float, Score], *, height: float, colour: str) -> None:
+    """Draw one system's bars at these places."""
+    factors = np.array([one.unit.factor for one in own.values()])
+    value, low, high = (
+        factors * np.array([getattr(one, end) for one in own.values()])
+        for end in ("value", "low", "high")
+    )
+    axes.barh(
+        list(own),
+        value,
+        height=height,
+        color=colour,
+        # A percentile interval need not hold the value itself.
+        xerr=np.stack([np.maximum(value - low, 0), np.maximum(high - value, 0)]),
+        error_kw={"ecolor": "#333333", "elinewidth": 1, "capsize": 2},
+    )
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
 
 
 def spreads(found: Mapping[str, Spread]) -> str:

@@ -7,7 +7,7 @@ Invariant: ``score`` is the statistic over the covered cases, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,11 @@ from .statistics import (
     interval,
     paired_difference,
 )
+from .units import Unit
+
+# The sign test, which is exact: if all of five cases favour one side, p is 2 / 2**5 = 0.06. What
+# fewer cases seem to say beyond that is an artefact of drawing the same few again and again.
+_LEAST_TESTED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,7 @@ class Score:
             describes a space.
         note: What else a reader must know, for example that documents could not be embedded;
             empty if there is nothing.
+        unit: How the value is shown.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Score:
     coverage: float
     higher_is_better: bool = True
     note: str = ""
+    unit: Unit = Unit.FRACTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,8 +222,16 @@ def measure(
     )
 
 
+def described(measurement: Measurement, *, unit: Unit, note: str = "") -> Measurement:
+    """Return a measurement whose score says in which unit it is shown, and what else to know."""
+    return replace(measurement, score=replace(measurement.score, unit=unit, note=note))
+
+
 def compare(first: Measurement, second: Measurement) -> Comparison:
     """Compare two encoders on one metric of one task, over the cases that both cover.
+
+    There is no test, and so no p-value, where a metric only describes a space, and where fewer than
+    six cases are shared.
 
     Raises:
         EvaluationError: The measurements are of different tasks, metrics or data, or share no
@@ -237,14 +252,17 @@ def compare(first: Measurement, second: Measurement) -> Comparison:
     truth, groups = left.truth[shared], left.groups[shared]
     found = left.found[shared], right.found[shared]
     try:
+        difference = paired_difference(
+            first.statistic, truth, found, groups, settings=first.bootstrap
+        )
+        if not one.higher_is_better or count < _LEAST_TESTED:
+            difference = replace(difference, p_value=None)
         return Comparison(
             name=one.name,
             metric=one.metric,
             first=first.statistic(truth, found[0], groups),
             second=first.statistic(truth, found[1], groups),
-            difference=paired_difference(
-                first.statistic, truth, found, groups, settings=first.bootstrap
-            ),
+            difference=difference,
             cases=count,
         )
     except EvaluationError as error:

@@ -73,13 +73,14 @@ class Difference:
         high: Upper end.
         p_value: Two-sided, of the paired bootstrap: twice the share of resamples in which the
             difference has the other sign or none, with one added to numerator and denominator so
-            that it is never zero (Davison and Hinkley 1997, section 4.2).
+            that it is never zero (Davison and Hinkley 1997, section 4.2). None where there is no
+            test: see :func:`compare`.
     """
 
     value: float
     low: float
     high: float
-    p_value: float
+    p_value: float | None
 
 
 def spearman(first: Floats, second: Floats) -> float:

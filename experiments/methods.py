@@ -204,7 +204,9 @@ def _table(names: Sequence[str], out: Path) -> str:
             low, high = 100 * score["low"], 100 * score["high"]
             cells.append(f"{100 * score['value']:.1f} ({low:.1f}–{high:.1f})")
             tested = versus.get((system["name"], metric))
-            cells.append("–" if tested is None else f"{tested['p_value']:.3f}")
+            cells.append(
+                "–" if tested is None or tested["p_value"] is None else f"{tested['p_value']:.3f}"
+            )
         told = out / f"{name}.json"
         cost = ["–"] * 3
         if told.exists():

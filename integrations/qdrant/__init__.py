@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .card import Card as Card
+    from .catalog import CollectionSummary as CollectionSummary
+    from .catalog import Holdings as Holdings
+    from .catalog import RootHoldings as RootHoldings
+    from .catalog import Selection as Selection
+    from .catalog import count_selected as count_selected
+    from .catalog import delete_selected as delete_selected
+    from .catalog import summarize as summarize
     from .checking import CheckReport as CheckReport
     from .checking import check_collection as check_collection
     from .chunking import Chunking as Chunking
@@ -26,10 +33,10 @@ if TYPE_CHECKING:
     from .connecting import connect as connect
     from .documents import Document as Document
     from .documents import Documents as Documents
-    from .documents import Unreadable as Unreadable
     from .documents import read_documents as read_documents
     from .edge import EdgeStore as EdgeStore
     from .filling import Filling as Filling
+    from .filling import read_fillings as read_fillings
     from .flaws import Finding as Finding
     from .flaws import Flaw as Flaw
     from .info import CollectionInfo as CollectionInfo
@@ -51,6 +58,9 @@ if TYPE_CHECKING:
     from .store import Scored as Scored
     from .store import Store as Store
     from .threads import run_in_thread as run_in_thread
+    from .walking import Skipped as Skipped
+    from .walking import SkipReason as SkipReason
+    from .walking import Unreadable as Unreadable
 
 _HOME = {
     "All": "conditions",
@@ -61,6 +71,7 @@ _HOME = {
     "Collection": "collection",
     "CollectionInfo": "info",
     "CollectionSettings": "settings",
+    "CollectionSummary": "catalog",
     "Condition": "conditions",
     "Document": "documents",
     "Documents": "documents",
@@ -78,6 +89,7 @@ _HOME = {
     "Flaw": "flaws",
     "Fused": "queries",
     "Hit": "passages",
+    "Holdings": "catalog",
     "IndexReport": "report",
     "Indexed": "settings",
     "Not": "conditions",
@@ -87,15 +99,23 @@ _HOME = {
     "Range": "conditions",
     "Record": "passages",
     "RemoteStore": "remote",
+    "RootHoldings": "catalog",
     "Scored": "store",
     "SearchMode": "queries",
+    "Selection": "catalog",
+    "SkipReason": "walking",
+    "Skipped": "walking",
     "SparseVector": "sparse",
     "Store": "store",
-    "Unreadable": "documents",
+    "Unreadable": "walking",
     "check_collection": "checking",
     "connect": "connecting",
+    "count_selected": "catalog",
+    "delete_selected": "catalog",
     "read_documents": "documents",
+    "read_fillings": "filling",
     "run_in_thread": "threads",
+    "summarize": "catalog",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605

@@ -2,12 +2,11 @@
 
 Reading is lazy: one file is in memory at a time. What cannot be read is remembered with its
 reason, so that one bad file neither stops the others nor counts as vanished. Texts are decoded
-strictly and never altered.
+strictly and never altered. Which files are read is decided in ``walking.py``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from decant.embedders import MissingExtra, TextError
 
 from .converting import CONVERTED, converted
 from .points import DocumentKey, check_text, checked_metadata, sha256
+from .walking import Skipped, SkipReason, Unreadable, Walk, known, reason_of
 
 if TYPE_CHECKING:
     from .store import Json
@@ -69,12 +69,12 @@ class Document:
         return sha256(self.text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A file that could not be read, or a folder (its source ends with "/") not listed."""
+class NothingReadable(TextError):
+    """Not one document was read of a root; where some are stored of it, it was emptied."""
 
-    source: str
-    reason: str
+    def __init__(self, message: str, *, root: str) -> None:
+        super().__init__(message)
+        self.root = root
 
 
 class Documents:
@@ -83,7 +83,7 @@ class Documents:
     def __init__(self, path: Path, root: str) -> None:
         self._path = path
         self._root = root
-        self._unreadable: list[Unreadable] = []
+        self._walk = Walk()
 
     @property
     def root(self) -> str:
@@ -93,11 +93,16 @@ class Documents:
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
         """What could not be read in the last pass, so far."""
-        return tuple(self._unreadable)
+        return tuple(self._walk.unreadable)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was passed over in the last pass, so far; hidden and binary files are not listed."""
+        return tuple(self._walk.skipped)
 
     def count(self) -> int:
         """Return how many files a pass would try to read, by listing them."""
-        return sum(1 for _ in _files(self._path, "", []))
+        return sum(1 for _ in Walk().files(self._path))
 
     def __iter__(self) -> Iterator[Document]:
         """Read the files in the order of their names.
@@ -105,67 +110,86 @@ class Documents:
         Raises:
             TextError: At the end, if not one file could be read as text.
         """
-        self._unreadable.clear()
+        self._walk = walk = Walk()
         some = False
-        for path, source in _files(self._path, "", self._unreadable):
+        for path, source in walk.files(self._path):
             try:
                 text = _read(path)
                 if text is None:
                     continue
                 document = Document(source=source, text=text, root=self._root)
-            except (TextError, MissingExtra, OSError) as error:
-                self._unreadable.append(Unreadable(source=_shown(source), reason=str(error)))
+            except (TextError, MissingExtra) as error:
+                walk.cannot(source, str(error))
+                continue
+            except OSError as error:
+                walk.cannot(source, reason_of(error))
                 continue
             some = True
             yield document
         if not some:
-            first = "".join(f"; {bad.source}: {bad.reason}" for bad in self._unreadable[:3])
-            raise TextError(
-                f"there is no readable text in {self._path} ({len(self._unreadable)} files could "
-                f"not be read{first}); give a folder of UTF-8 text files"
-            )
+            raise NothingReadable(self._nothing(), root=self._root)
+
+    def _nothing(self) -> str:
+        bad, skipped = self.unreadable, self.skipped
+        told = []
+        if bad:
+            first = "".join(f"; {one.source}: {one.reason}" for one in bad[:3])
+            told.append(f"{len(bad)} files could not be read{first}")
+        if skipped:
+            first = ", ".join(f"{one.source} ({one.reason})" for one in skipped[:3])
+            told.append(f"passed over {len(skipped)}: {first}")
+        why = f" ({'; '.join(told)})" if told else ""
+        return f"there is no readable text in {self._path}{why}; give a folder of UTF-8 text files"
 
 
 def read_documents(path: str | Path, *, root: str | None = None) -> Documents:
     """Return the documents of a folder and what lies under it, or of one file.
 
-    Hidden files and folders and binary files are passed over. PDF, Office and HTML files are
-    converted to text if the extra ``docs`` is installed, else they count as unreadable; so do those
-    that are damaged or hold no text, as scans do.
+    Hidden files and folders and binary files are passed over; so are the collections of Edge and
+    bundles that lie below, virtual environments, and what tools fill (``node_modules``,
+    ``__pycache__``, folders with a ``CACHEDIR.TAG``). Links to files are followed, links to folders
+    are not. PDF, Office and HTML files are converted to text if the extra ``docs`` is installed,
+    else they count as unreadable; so do those that are damaged or hold no text, as scans do.
 
     Args:
         path: The folder or file; sources are paths relative to the folder.
         root: The name of the set that these documents are; by default the resolved path, so that
-            indexing the folder again removes what vanished from it, and nothing else.
+            indexing the folder again removes what vanished from it, and nothing else. A folder that
+            was renamed goes on under its old path if that is given here.
 
     Raises:
-        TextError: ``path`` does not exist.
+        TextError: ``path`` does not exist, cannot be reached, is no folder or file, or is itself a
+            collection of Edge or a bundle; or ``root`` is "" or not valid Unicode.
     """
-    start = Path(path).expanduser().resolve()
-    if not start.exists():
-        raise TextError(f"{path} does not exist; give a folder of text files, or one file")
-    return Documents(start, str(start) if root is None else root)
+    start = _start(path)
+    name = str(start) if root is None else root
+    if not name:
+        raise TextError("the root of documents is ''; give a name, or None for the path")
+    if root is not None:
+        check_text(root, owner="the root of documents")
+    return Documents(start, name)
 
 
-def _files(path: Path, inside: str, unlisted: list[Unreadable]) -> Iterator[tuple[Path, str]]:
-    """Yield files that are not hidden, in order, each with its source; note unlisted folders."""
-    if path.is_file():
-        yield path, path.name
-        return
+def _start(path: str | Path) -> Path:
     try:
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return  # it has just gone
-    except OSError as error:
-        unlisted.append(Unreadable(source=_shown(inside) or "/", reason=str(error)))
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), f"{inside}{entry.name}/", unlisted)
-        elif entry.is_file():
-            yield Path(entry.path), f"{inside}{entry.name}"
+        start = Path(path).expanduser().resolve()
+        if not start.exists():
+            raise TextError(f"{path} does not exist; give a folder of text files, or one file")
+        if not (start.is_dir() or start.is_file()):
+            raise TextError(
+                f"{path} is neither a folder nor a file but a pipe or a device; give a folder of "
+                "text files, or one file"
+            )
+        held = known(start) if start.is_dir() else None
+    except (OSError, RuntimeError) as error:  # pathlib told of circles by RuntimeError until 3.13
+        said = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise TextError(
+            f"{path} cannot be read: {said}; give a folder of text files, or one file"
+        ) from error
+    if held in (SkipReason.COLLECTION, SkipReason.BUNDLE):
+        what = "holds a collection" if held is SkipReason.COLLECTION else "is a bundle"
+        raise TextError(f"{path} {what} of decant and no documents; give a folder of text files")
+    return start
 
 
 def _read(path: Path) -> str | None:
@@ -178,12 +202,15 @@ def _read(path: Path) -> str | None:
     if path.suffix.lower() in CONVERTED:
         return converted(path)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(_PROBED)
+            is_utf16 = head.startswith(_UTF16)
+            if not is_utf16 and b"\0" in head:
+                return None  # the rest of it may be gigabytes
+            data = head + file.read()
     except FileNotFoundError:
         return None
-    coding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
-    if coding != "utf-16" and b"\0" in data[:_PROBED]:
-        return None
+    coding = "utf-16" if is_utf16 else "utf-8-sig"
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:
@@ -191,8 +218,3 @@ def _read(path: Path) -> str | None:
             f"byte {data[error.start]:#04x} at position {error.start} is not {coding[:6].upper()}; "
             "save the file as UTF-8"
         ) from error
-
-
-def _shown(source: str) -> str:
-    """Return a source that can be printed, whatever bytes its name holds."""
-    return source.encode(errors="backslashreplace").decode()

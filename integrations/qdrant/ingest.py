@@ -15,7 +15,7 @@ from decant.embedders import StoreError, TextError
 from .checking import Checker
 from .chunking import Chunking
 from .conditions import All, Field, FieldIn
-from .documents import Document, Documents, Unreadable
+from .documents import Document, Documents, NothingReadable
 from .filling import FillingNotes
 from .locking import Claims, CollectionLock
 from .pipeline import Pipeline
@@ -25,6 +25,7 @@ from .removal import Remover
 from .report import IndexProgress, IndexReport, Tally
 from .store import Fetch, Store, each
 from .target import Target
+from .walking import Skipped, Unreadable
 from .writer import Destination, Writer
 
 _GROUP = 64
@@ -89,7 +90,7 @@ class _Run:
             tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
         self._reconcile(census)
         problems = census.unreadable
-        tally.add(IndexReport(unreadable=len(problems), problems=problems))
+        tally.add(IndexReport(unreadable=len(problems), problems=problems, skipped=census.skipped))
         store.flush(name)
         self._tell()
         return tally.total
@@ -178,9 +179,10 @@ class _Census:
         self._seen: set[bytes] = set()
         self.roots: set[str] = set()
         self.promised = 0
+        self._nothing: NothingReadable | None = None
 
     def __iter__(self) -> Iterator[Document]:
-        for document in self._documents:
+        for document in self._read():
             identity = _short(document.key.marker_id)
             if identity in self._seen:
                 raise TextError(
@@ -192,21 +194,40 @@ class _Census:
                 self.roots.add(document.root)
             yield document
 
+    def _read(self) -> Iterator[Document]:
+        """Read the documents; whether a folder may hold none depends on what is stored of it."""
+        try:
+            yield from self._documents
+        except NothingReadable as error:
+            if not isinstance(self._documents, Documents):
+                raise  # others that come behind this folder would be left out in silence
+            self._nothing = error
+            self.roots.add(error.root)
+
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
         """What could not be read, if the documents come from files."""
         return self._documents.unreadable if isinstance(self._documents, Documents) else ()
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was passed over, if the documents come from files."""
+        return self._documents.skipped if isinstance(self._documents, Documents) else ()
+
     def vanished(self, store: Store, name: str) -> Iterator[list[DocumentKey]]:
         """Yield the stored documents of the roots seen that were not seen themselves.
 
         On the way, add up how many chunks the others promise.
+
+        Raises:
+            TextError: A folder holds no readable text, and nothing is stored of it either.
         """
         if not self.roots:
             return
         is_spared = self.spared()
         where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self.roots))])
         for page in each(store, name, where, _PROMISE):
+            self._nothing = None
             gone: list[DocumentKey] = []
             for point in page:
                 if _short(point.id) in self._seen or is_spared(DocumentKey.of(point.payload)):
@@ -215,11 +236,14 @@ class _Census:
                     gone.append(DocumentKey.of(point.payload))
             if gone:
                 yield gone
+        if self._nothing is not None:
+            raise self._nothing
 
     def spared(self) -> Callable[[DocumentKey], bool]:
         """Return what says whether a document stays as it is because it could not be read."""
         files = {bad.source for bad in self.unreadable}
-        folders = tuple(source for source in files if source.endswith("/"))
+        # "/" is the root itself, and everything in it begins with "".
+        folders = tuple(source.removeprefix("/") for source in files if source.endswith("/"))
         return lambda key: key.source in files or key.source.startswith(folders)
 
 

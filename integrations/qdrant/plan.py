@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .chunking import Chunker, Chunking
+from .chunking import Chunker, Chunking, Syntax, syntax_of
 from .conditions import All, Field, FieldIn
 from .documents import Document
 from .flaws import find_flaw
@@ -147,6 +147,9 @@ class Planner:
             "overlap": self._chunker.overlap,
             "recipe": self._recipe,
         }
+        # Only where it is not plain, so that what older versions indexed as such is unchanged.
+        if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
+            parts["syntax"] = syntax.value
         return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
     def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, _Stored]:
@@ -207,7 +210,8 @@ class Planner:
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
         metadata = dict(document.metadata)
-        for index, chunk in enumerate(self._chunker.cut(document.text)):
+        chunks = self._chunker.cut(document.text, syntax_of(document.source))
+        for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
             identity = document.key.chunk_id(digest, seen[digest])
             seen[digest] += 1

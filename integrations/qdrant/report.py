@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from threading import Lock
 from typing import TypeAlias
 
-from .documents import Unreadable
+from .walking import Skipped, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class IndexReport:
         damaged: Documents of the roots indexed whose chunks were found to be others than were
             written, by counting at the end. Their markers are open now: the next run repairs them.
         problems: The unreadable ones with their reasons.
+        skipped: What lies in the folder and was passed over on purpose, such as a collection.
     """
 
     added: int = 0
@@ -41,6 +42,7 @@ class IndexReport:
     deleted: int = 0
     damaged: int = 0
     problems: tuple[Unreadable, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def documents(self) -> int:

@@ -145,6 +145,8 @@ def test_options_that_would_do_nothing_are_wrong_usage(
 def test_a_bundle_and_word_vectors_stand_side_by_side(
     decant: Decant, tiny_bundle: Path, glove: Path, files: dict[str, Path]
 ) -> None:
+    with files["wordsim"].open("a") as wordsim:
+        wordsim.write("tree bus 1\n")  # the sixth that both know; below, there is no test
     ran = decant(
         "evaluate",
         tiny_bundle,
@@ -160,7 +162,7 @@ def test_a_bundle_and_word_vectors_stand_side_by_side(
     read = json.loads(Path("out.json").read_text())
     (versus,) = read["comparisons"]
     assert (versus["first"], versus["second"]) == ("tiny", "glove.txt")
-    assert versus["comparison"]["cases"] == 5
+    assert versus["comparison"]["cases"] == 6
     assert "Agreement between systems" in Path("out.html").read_text()
 
 

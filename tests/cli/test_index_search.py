@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from command_line import Decant
 from decant.cli.exits import Exit
+from decant.cli.search_collection import mixture
 from decant.embedders import HashEncoder, load
-from decant.integrations.qdrant import Collection, Record, connect
+from decant.integrations.qdrant import Collection, Filling, Record, connect
 
 PASSAGE = "Bread rises because yeast turns sugar into carbon dioxide."
 
@@ -52,6 +54,104 @@ def test_an_unreadable_file_is_named_and_the_others_are_indexed(
     assert ran.code == Exit.FINDING
     assert "3 added" in ran.out
     assert "latin.txt: byte 0xe9" in ran.out
+
+
+def test_the_last_line_says_where_the_data_went(
+    decant: Decant, tiny_bundle: Path, notes: Path, tmp_path: Path
+) -> None:
+    ran = decant("index", tiny_bundle, notes, "--store", "here", "--collection", "mine")
+    assert ran.out.splitlines()[-1] == (
+        f"collection 'mine' in {tmp_path / 'here'} holds 3 documents, 6 passages"
+    )
+    told = decant("index", tiny_bundle, notes, "--store", "here", "--collection", "mine", "--json")
+    assert {key: told.json[key] for key in ("store", "collection", "documents", "passages")} == {
+        "store": str(tmp_path / "here"),
+        "collection": "mine",
+        "documents": 3,
+        "passages": 6,
+    }
+    assert (told.json["precision"], told.json["provider"]) == ("fp32", "CPUExecutionProvider")
+
+
+def test_the_index_does_not_index_itself(
+    decant: Decant, tiny_bundle: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_bundle, notes / "model")
+    monkeypatch.chdir(notes)
+    for unchanged in (0, 3):
+        ran = decant("index", "model", ".")
+        assert f"{unchanged} unchanged · 0 removed" in ran.out
+        assert "passed over  2: index/docs/ (collection), model/ (bundle)" in ran.out
+    assert ran.out.splitlines()[-1].endswith("holds 3 documents, 6 passages")
+
+
+def test_an_emptied_folder_empties_its_root(
+    indexed: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    for file in notes.iterdir():
+        file.unlink()
+    ran = indexed("index", tiny_bundle, notes)
+    assert ran.code == Exit.OK
+    assert "3 removed" in ran.out
+    assert indexed("index", tiny_bundle, notes).code == Exit.INPUT
+
+
+def test_a_folder_that_is_gone_is_an_error_that_says_how_its_documents_leave(
+    indexed: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    notes.rename("renamed")
+    ran = indexed("index", tiny_bundle, notes)
+    assert ran.code == Exit.INPUT
+    assert f"`decant delete --root {notes}`" in ran.err
+    told = indexed("index", tiny_bundle, "renamed", "--root", notes, "--json").json
+    assert (told["root"], told["documents"]) == (str(notes), 3)
+    assert told["report"]["unchanged"] == 3  # type: ignore[index]
+
+
+def test_a_bundle_or_an_index_in_place_of_the_folder_is_refused(
+    indexed: Decant, tiny_bundle: Path
+) -> None:
+    ran = indexed("index", tiny_bundle, tiny_bundle)
+    assert ran.code == Exit.INPUT
+    assert "is a bundle of decant" in ran.err
+    assert indexed("index", tiny_bundle, "index").code == Exit.INPUT
+
+
+def test_hits_of_several_roots_say_which(indexed: Decant, tiny_bundle: Path, notes: Path) -> None:
+    assert "in " + str(notes) not in indexed("search", tiny_bundle, PASSAGE).out
+    shutil.copytree(notes, "copy")
+    indexed("index", tiny_bundle, "copy", "--root", "the copy")
+    out = indexed("search", tiny_bundle, PASSAGE, "--source", "bread.md").out
+    assert "     in the copy\n" in out
+    assert f"     in {notes}" in out.replace("\n", "").replace(" " * 5 + "in ", "\n     in ")
+
+
+def test_json_says_what_asked_and_what_filled(indexed: Decant, tiny_bundle: Path) -> None:
+    told = indexed("search", tiny_bundle, PASSAGE, "--json").json
+    with load(tiny_bundle) as encoder:
+        assert told["encoder"] == {
+            "model": encoder.recipe.base,
+            "digest": encoder.recipe.digest(),
+            "precision": "fp32",
+            "provider": "CPUExecutionProvider",
+        }
+    assert told["filled_by"] == [{"precision": "fp32", "provider": "CPUExecutionProvider"}]
+
+
+@pytest.mark.parametrize(
+    ("filled_by", "said"),
+    [
+        ([], ""),
+        (["fp32"], ""),
+        (["fp32", "given", "unknown"], ""),
+        (["int8"], "filled in int8 and is asked in fp32"),
+        (["int8", "fp32"], "filled in fp32, int8 and is asked in fp32"),
+    ],
+)
+def test_a_mixture_of_precisions_is_told(filled_by: list[str], said: str) -> None:
+    told = mixture([Filling(one) for one in filled_by], "fp32")
+    assert said in told
+    assert bool(told) == bool(said)
 
 
 def test_a_folder_without_text_is_an_input_error(

@@ -101,8 +101,15 @@ def test_the_standing_is_plain_json() -> None:
         "coverage",
         "higher_is_better",
         "note",
+        "unit",
     }
-    assert read["comparisons"][1]["comparison"]["difference"]["p_value"] <= 1
+    assert score["unit"] == "fraction"
+    assert set(read["comparisons"][1]["comparison"]["difference"]) == {
+        "value",
+        "low",
+        "high",
+        "p_value",
+    }
 
 
 def test_what_is_done_is_told_and_words_spread_over_known_pairs() -> None:
@@ -162,7 +169,7 @@ def test_the_page_holds_every_number_it_was_given() -> None:
             assert f"{100 * score.low:.1f} to {100 * score.high:.1f}" in text
     assert "coverage 80.0%" in text
     for one in standing.comparisons:
-        assert f"p {one.comparison.difference.p_value:.2g}" in text
+        assert f"{100 * one.comparison.difference.value:+.1f} (" in text
 
 
 def test_only_metrics_that_rank_have_a_best() -> None:

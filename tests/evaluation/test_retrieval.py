@@ -282,4 +282,5 @@ def test_two_encoders_are_compared_query_by_query() -> None:
     assert found.second == 1.0
     assert found.difference.value == pytest.approx(1 - first.score.value)
     assert found.difference.low > 0
+    assert found.difference.p_value is not None
     assert found.difference.p_value < 0.05

@@ -12,7 +12,20 @@ from tokenizers import Tokenizer
 
 from decant.embedders import HashEncoder, Prompt, Role, TextError
 from decant.integrations.qdrant import Chunking
-from decant.integrations.qdrant.chunking import Chunker
+from decant.integrations.qdrant.chunking import Chunker, Syntax, syntax_of
+
+HANDBOOK = """# Handbook
+
+Islands of the Kattegat.
+
+## Anholt
+
+Anholt lies in the middle of the sea. It has a desert.
+
+## Bornholm
+
+Bornholm has round churches. The ferry leaves at seven.
+"""
 
 
 def tokens(encoder: HashEncoder, text: str) -> int:
@@ -24,6 +37,102 @@ def texts() -> st.SearchStrategy[str]:
         ["one", "two", "Ünï", "\U0001f600", ".", "\n", "\n\n", " ", "\t", "x" * 40]
     )
     return st.lists(words, max_size=60).map(" ".join)
+
+
+def markdown() -> st.SearchStrategy[str]:
+    blocks = st.sampled_from(
+        [
+            "# One",
+            "## Ünï 😀",
+            "words of a sentence. And more.",
+            "- item\n    - deeper\n",
+            "```\n    code\n\n  more\n```",
+            "> quoted",
+            "|a|b|\n|-|-|\n|1|2|",
+            "    indented",
+            "<div>\n\n</div>",
+            "***",
+            "    ",
+            "x" * 40,
+        ]
+    )
+    return st.lists(blocks, max_size=20).map("\n\n".join)
+
+
+@given(text=markdown(), size=st.integers(1, 12))
+def test_chunks_of_markdown_are_slices_and_only_white_space_lies_between(
+    text: str, size: int
+) -> None:
+    encoder = HashEncoder(4)
+    end = 0
+    for chunk in Chunker(encoder, Chunking(max_tokens=size)).cut(text, Syntax.MARKDOWN):
+        assert text[chunk.start : chunk.start + len(chunk.text)] == chunk.text
+        assert text[end : chunk.start].strip() == ""
+        assert chunk.text.strip() != ""
+        assert tokens(encoder, chunk.text) <= size
+        end = chunk.start + len(chunk.text)
+    assert text[end:].strip() == ""
+
+
+@given(text=markdown(), size=st.integers(4, 12), overlap=st.integers(1, 3))
+def test_with_overlap_every_word_of_markdown_is_in_some_chunk(
+    text: str, size: int, overlap: int
+) -> None:
+    covered: set[int] = set()
+    chunker = Chunker(HashEncoder(4), Chunking(max_tokens=size, overlap=overlap))
+    for chunk in chunker.cut(text, Syntax.MARKDOWN):
+        assert text[chunk.start : chunk.start + len(chunk.text)] == chunk.text
+        covered.update(range(chunk.start, chunk.start + len(chunk.text)))
+    assert all(text[index].isspace() for index in set(range(len(text))) - covered)
+
+
+def test_a_heading_of_markdown_stays_with_its_section() -> None:
+    chunker = Chunker(HashEncoder(4), Chunking(max_tokens=17))
+    plain = [chunk.text for chunk in chunker.cut(HANDBOOK)]
+    assert any(text.endswith(("## Anholt", "## Bornholm")) for text in plain), "else it tests none"
+    found = [chunk.text for chunk in chunker.cut(HANDBOOK, Syntax.MARKDOWN)]
+    assert [text.splitlines()[0] for text in found] == ["# Handbook", "## Anholt", "## Bornholm"]
+
+
+def test_long_markdown_is_cut_at_its_headings_and_loses_nothing() -> None:
+    section = "## Section {n}\n\n" + "Some words of a sentence. " * 30 + "\n\n- an item\n\n"
+    text = "".join(section.format(n=n) for n in range(300))
+    chunks = Chunker(HashEncoder(4), Chunking(max_tokens=1_000)).cut(text, Syntax.MARKDOWN)
+    assert len(text) > 200_000, "else it is one part"
+    assert all(chunk.text.startswith("## Section") for chunk in chunks)
+    assert all(text[chunk.start :].startswith(chunk.text) for chunk in chunks)
+    assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
+
+
+def test_long_markdown_without_any_heading_is_cut_all_the_same() -> None:
+    chunker = Chunker(HashEncoder(4), Chunking(max_tokens=1_000))
+    for line in ("- an item of a list\n", "word "):
+        text = line * (110_000 // len(line))
+        chunks = chunker.cut(text, Syntax.MARKDOWN)
+        assert "".join("".join(chunk.text.split()) for chunk in chunks) == "".join(text.split())
+        assert all(text[chunk.start :].startswith(chunk.text) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("source", "syntax"),
+    [
+        ("README.md", Syntax.MARKDOWN),
+        ("a/B.MARKDOWN", Syntax.MARKDOWN),
+        ("page.mdx", Syntax.MARKDOWN),
+        ("https://example.org/x.md", Syntax.MARKDOWN),
+        ("letter.docx", Syntax.MARKDOWN),
+        ("page.html", Syntax.MARKDOWN),
+        ("paper.pdf", Syntax.PLAIN),
+        ("notes.txt", Syntax.PLAIN),
+        ("readme", Syntax.PLAIN),
+        ("md", Syntax.PLAIN),
+        (".md", Syntax.PLAIN),
+        ("a.md/b", Syntax.PLAIN),
+        ("", Syntax.PLAIN),
+    ],
+)
+def test_the_name_of_a_document_says_how_it_is_written(source: str, syntax: Syntax) -> None:
+    assert syntax_of(source) is syntax
 
 
 @given(text=texts(), size=st.integers(1, 12))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
+import pytest
+
 from decant.integrations.qdrant import (
     Chunking,
     Collection,
     Document,
     Equals,
+    Fetch,
     Field,
     FieldIn,
     IndexReport,
+    Store,
 )
+from decant.integrations.qdrant.chunking import Syntax
 
 SMALL = Chunking(max_tokens=8)
 
@@ -118,3 +126,63 @@ class TestOneDocument:
         chunks = stored(docs, "a")
         assert len(chunks) > 3
         assert set(chunks[0].split()) & set(chunks[1].split())
+
+
+class TestMarkdown:
+    TEXT = """\
+This is a paragraph of so many words that nothing else fits.
+
+# Islands
+
+One is in the middle of the sea.
+
+## Bornholm
+
+It has round churches, four of them.
+
+## Samso
+
+It has early potatoes.
+"""
+    CUT = Chunking(max_tokens=14)
+
+    def guide(self, source: str) -> Document:
+        return Document(source=source, text=self.TEXT)
+
+    def test_a_heading_is_in_the_chunk_of_its_section(self, docs: Collection) -> None:
+        docs.index([self.guide("guide.md")], chunking=self.CUT)
+        assert [text.splitlines()[0] for text in stored(docs, "guide.md")][1:] == [
+            "# Islands",
+            "## Bornholm",
+            "## Samso",
+        ]
+
+    def test_what_older_versions_cut_as_plain_text_is_cut_anew_once(
+        self, docs: Collection, embedded: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as older:
+            older.setattr("decant.integrations.qdrant.plan.syntax_of", lambda _: Syntax.PLAIN)
+            docs.index([self.guide("guide.md"), self.guide("guide.txt")], chunking=self.CUT)
+        before = stored(docs, "guide.md")
+        assert before[1].endswith("## Bornholm"), "else there is nothing to mend"
+        embedded.clear()
+        report = docs.index([self.guide("guide.md"), self.guide("guide.txt")], chunking=self.CUT)
+        after = stored(docs, "guide.md")
+        assert embedded == [text for text in after if text not in before] != after
+        assert (report.changed, report.unchanged) == (1, 1)
+        assert docs.index([self.guide("guide.md")], chunking=self.CUT).unchanged == 1
+
+    def test_the_digest_of_other_documents_is_that_of_older_versions(
+        self, docs: Collection, store: Store
+    ) -> None:
+        document = self.guide("guide.txt")
+        docs.index([document], chunking=self.CUT)
+        parts = {
+            "max_tokens": 14,
+            "metadata": {},
+            "overlap": 0,
+            "recipe": docs.encoder.recipe.digest(),
+            "text": hashlib.sha256(self.TEXT.encode()).hexdigest(),
+        }
+        (marker,) = store.retrieve("docs", [document.key.marker_id], Fetch(fields=("digest",)))
+        assert marker.payload["digest"] == hashlib.sha256(json.dumps(parts).encode()).hexdigest()

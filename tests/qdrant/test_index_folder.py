@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from decant.embedders import TextError
+from decant.embedders import HashEncoder, TextError
 from decant.integrations.qdrant import (
     Collection,
     Document,
     Field,
     FieldIn,
     IndexReport,
+    Skipped,
+    SkipReason,
+    connect,
     read_documents,
 )
 
@@ -100,7 +104,6 @@ class TestFolders:
     ) -> None:
         documents = read_documents(folder)
         docs.index(documents)
-        from decant.integrations.qdrant import Unreadable
         from decant.integrations.qdrant.documents import Documents
 
         class Barred(Documents):
@@ -108,21 +111,105 @@ class TestFolders:
 
             def __iter__(self) -> Iterator[Document]:
                 yield from (item for item in super().__iter__() if "/" not in item.source)
-                self._unreadable.append(Unreadable(source="sub/", reason="barred"))
+                self._walk.cannot("sub/", "barred")
 
         report = docs.index(Barred(folder, documents.root))
         assert (report.unchanged, report.removed, report.unreadable) == (2, 0, 1)
         assert stored(docs, "sub/c.txt") == ["the text of sub/c.txt"]
 
-    def test_a_folder_without_text_is_an_error_and_touches_nothing(
+    def test_a_folder_that_never_held_text_is_an_error(
+        self, docs: Collection, folder: Path, tmp_path: Path
+    ) -> None:
+        docs.index(read_documents(folder))
+        (tmp_path / "typo").mkdir()
+        with pytest.raises(TextError, match="no readable text"):
+            docs.index(read_documents(tmp_path / "typo"))
+        assert docs.count() == 3
+
+    def test_an_emptied_folder_empties_its_root(
+        self, docs: Collection, folder: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "a.txt").write_text("of another root")
+        docs.index(read_documents(tmp_path / "other"))
+        docs.index(read_documents(folder))
+        for path in folder.rglob("*.txt"):
+            path.unlink()
+        assert docs.index(read_documents(folder)) == IndexReport(removed=3, deleted=3)
+        assert [passage.text for passage in docs.each()] == ["of another root"]
+        with pytest.raises(TextError, match="no readable text"):
+            docs.index(read_documents(folder))
+
+    def test_an_emptied_folder_among_others_does_not_hide_them(
+        self, docs: Collection, folder: Path, tmp_path: Path
+    ) -> None:
+        docs.index(read_documents(folder))
+        (tmp_path / "empty").mkdir()
+        both = chain(read_documents(tmp_path / "empty"), read_documents(folder))
+        with pytest.raises(TextError, match="no readable text"):
+            docs.index(both)
+        assert docs.count() == 3
+
+    def test_where_all_became_unreadable_nothing_is_removed(
         self, docs: Collection, folder: Path
     ) -> None:
         docs.index(read_documents(folder))
         for path in folder.rglob("*.txt"):
-            path.unlink()
-        with pytest.raises(TextError, match="no readable text"):
-            docs.index(read_documents(folder))
+            path.write_bytes(b"\xff\xf0 broken")
+        report = docs.index(read_documents(folder))
+        assert (report.documents, report.removed, report.unreadable) == (0, 0, 3)
         assert docs.count() == 3
+
+    @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError, OSError])
+    def test_a_folder_that_goes_before_it_is_listed_is_not_an_emptied_one(
+        self,
+        docs: Collection,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        error: type[OSError],
+    ) -> None:
+        docs.index(read_documents(folder))
+        documents = read_documents(folder)
+
+        def gone(_path: Path) -> None:
+            raise error(5, "it is not there any more")
+
+        monkeypatch.setattr("os.scandir", gone)
+        report = docs.index(documents)
+        assert (report.removed, [bad.source for bad in report.problems]) == (0, ["/"])
+        assert docs.count() == 3
+
+    def test_what_an_earlier_version_took_from_an_index_leaves(
+        self, docs: Collection, folder: Path
+    ) -> None:
+        root = read_documents(folder).root
+        card = Document(source="index/docs/collection.json", text='{"format": 1}', root=root)
+        docs.index([*read_documents(folder), card])
+        (folder / "index" / "docs" / "shard").mkdir(parents=True)
+        (folder / "index" / "docs" / "collection.json").write_text(card.text)
+        report = docs.index(read_documents(folder))
+        assert (report.unchanged, report.removed) == (3, 1)
+        assert report.skipped == (Skipped(source="index/docs/", reason=SkipReason.COLLECTION),)
+        assert stored(docs, card.source) == []
+
+    def test_a_folder_may_hold_the_store_it_is_indexed_into(
+        self, folder: Path, watched: HashEncoder
+    ) -> None:
+        with connect(folder / "index") as store:
+            docs = Collection.create(store, "docs", watched)
+            assert docs.index(read_documents(folder)).added == 3
+            again = docs.index(read_documents(folder))
+            assert (again.documents, again.unchanged) == (3, 3)
+
+    def test_a_renamed_folder_goes_on_under_its_name(
+        self, docs: Collection, folder: Path, tmp_path: Path
+    ) -> None:
+        root = read_documents(folder).root
+        docs.index(read_documents(folder))
+        folder.rename(tmp_path / "renamed")
+        (tmp_path / "renamed" / "a.txt").unlink()
+        report = docs.index(read_documents(tmp_path / "renamed", root=root))
+        assert report == IndexReport(unchanged=2, removed=1, deleted=1)
 
     def test_indexing_one_file_leaves_its_neighbours(self, docs: Collection, folder: Path) -> None:
         docs.index(read_documents(folder))

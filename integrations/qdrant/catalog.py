@@ -1,0 +1,184 @@
+"""What a store holds, and how parts of it leave, without the encoder that filled it.
+
+A :class:`Collection` needs its encoder; to look at what is there, or to delete, nobody should have
+to load a model. Nothing is embedded, searched or added here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from decant.embedders import StoreError
+
+from .card import Card
+from .conditions import All, Field, FieldIn
+from .filling import Filling, read_fillings
+from .locking import lock_of
+from .points import DOCUMENTS, OWN_KINDS, PASSAGES, DocumentKey, Kind, passages, record_id
+from .removal import Remover
+from .store import Fetch, Store, check_name, each
+
+_KEY = Fetch(fields=("root", "source"))
+_RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """How much there is of something.
+
+    Args:
+        documents: Documents that were indexed.
+        passages: Chunks and records.
+    """
+
+    documents: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootHoldings:
+    """How much of a root a collection holds.
+
+    Args:
+        root: Its name, mostly the path of a folder; None for documents without one.
+        documents: How many documents of it were indexed.
+    """
+
+    root: str | None
+    documents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSummary:
+    """What a collection holds, as its store says it.
+
+    Args:
+        name: Its name.
+        card: What it says about itself: recipe, width, whether it has sparse vectors.
+        held: How much there is in all.
+        records: How many of the passages are records, which belong to no root.
+        roots: The roots of its documents, sorted.
+        filled_by: How its vectors were made; empty where nothing was noted.
+    """
+
+    name: str
+    card: Card
+    held: Holdings
+    records: int
+    roots: tuple[RootHoldings, ...]
+    filled_by: tuple[Filling, ...]
+
+
+def summarize(store: Store, name: str) -> CollectionSummary:
+    """Return what a collection holds; costs a look at the marker of each document.
+
+    Raises:
+        StoreError: There is none of this name, or it cannot be opened.
+    """
+    check_name(name)
+    card = store.card(name)
+    roots: Counter[str] = Counter()
+    for page in each(store, name, DOCUMENTS, Fetch(fields=("root",))):
+        roots.update(str(point.payload["root"]) for point in page)
+    return CollectionSummary(
+        name=name,
+        card=card,
+        held=Holdings(documents=roots.total(), passages=store.count(name, PASSAGES)),
+        records=store.count(name, _RECORDS),
+        roots=tuple(
+            RootHoldings(root=root or None, documents=count)
+            for root, count in sorted(roots.items())
+        ),
+        filled_by=read_fillings(store, name),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What shall leave a collection: documents and records by their names, or passages by id.
+
+    Args:
+        sources: Everything of these sources.
+        roots: Only documents of these roots; without sources, all of their documents.
+        ids: Passages with these ids.
+
+    Raises:
+        StoreError: It selects nothing, or ids and something else, or a name is "", which all share
+            that have no source or root.
+    """
+
+    sources: Sequence[str] = ()
+    roots: Sequence[str] = ()
+    ids: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, given in (("sources", self.sources), ("roots", self.roots), ("ids", self.ids)):
+            if isinstance(given, str):
+                raise StoreError(f"{name} takes several strings, got one; write [{given!r}]")
+            if "" in given:
+                raise StoreError(
+                    f"one of the {name} is '', which all share that have none; give names, or ids"
+                )
+        named = bool(self.sources or self.roots)
+        if named == bool(self.ids):
+            raise StoreError(
+                "select by sources and roots, or by ids, and not by both"
+                if named
+                else "nothing is selected; give sources, roots or ids"
+            )
+
+    @property
+    def where(self) -> All:
+        """What holds for the markers and passages selected by source and root."""
+        parts: list[FieldIn] = []
+        if self.sources:
+            parts.append(FieldIn(Field.SOURCE, self.sources))
+        if self.roots:
+            parts.append(FieldIn(Field.ROOT, self.roots))
+        return All(parts)
+
+
+def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
+    """Return how much :func:`delete_selected` would delete.
+
+    Raises:
+        StoreError: There is no such collection.
+    """
+    check_name(name)
+    store.card(name)
+    if selection.ids:
+        ids = [record_id(identity) for identity in selection.ids]
+        return Holdings(documents=0, passages=_count_ids(store, name, ids))
+    return Holdings(
+        documents=store.count(name, All([DOCUMENTS, selection.where])),
+        passages=store.count(name, passages(selection.where)),
+    )
+
+
+def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
+    """Delete documents with their chunks and records, or single passages; return how many.
+
+    Chunks whose document stays come back when it is next indexed.
+
+    Raises:
+        StoreError: There is no such collection.
+    """
+    check_name(name)
+    store.card(name)
+    remover = Remover(store, name, lock_of(store, name))
+    keys: list[DocumentKey] = []
+    if selection.ids:
+        removed = remover.ids([record_id(identity) for identity in selection.ids])
+    else:
+        pages = each(store, name, All([DOCUMENTS, selection.where]), _KEY)
+        keys = [DocumentKey.of(point.payload) for page in pages for point in page]
+        removed = remover.documents(keys) + remover.matching(selection.where)
+    store.flush(name)
+    return Holdings(documents=len(keys), passages=removed)
+
+
+def _count_ids(store: Store, name: str, ids: Sequence[str]) -> int:
+    found = store.retrieve(name, list(dict.fromkeys(ids)), Fetch(fields=("kind",)))
+    return sum(point.payload["kind"] not in OWN_KINDS for point in found)
