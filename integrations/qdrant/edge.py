@@ -1,12 +1,15 @@
 """Qdrant Edge as a store: Qdrant's own engine inside this process, over one folder.
 
-How collections lie in the folder is in ``edge_home.py``. One process at a time may have a
-collection open. Edge holds Python's lock in every call, which makes calls safe from several
-threads; the calls are kept short for the sake of other threads.
+How collections lie in the folder is in ``edge_home.py``, what is open in ``edge_shards.py``. One
+process at a time may have a collection open; the stores of a process share it. Edge holds Python's
+lock in every call, which makes calls safe from several threads; the calls are kept short for the
+sake of other threads.
 """
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,41 +24,28 @@ from decant.embedders import StoreError
 
 from .card import Card
 from .conditions import Where, translate
+from .disk_space import check_room
+from .edge_copy import allocated_bytes, refuse_write
+from .edge_errors import EngineErrors, is_missing_point
 from .edge_filter import EdgeDialect
 from .edge_home import EdgeHome
 from .edge_points import fields_of, from_edge, to_edge, to_request, vectors_of
+from .edge_schema import build_shard, index_field
+from .edge_shards import OpenShard, no_fork, open_shard, release_shard, remove_shard
 from .queries import Query, bounded
-from .settings import LEAST_EF, CollectionSettings, FieldType, Indexed
-from .store import (
-    DENSE,
-    KEYWORDS,
-    SPARSE,
-    STATES,
-    Engine,
-    Fetch,
-    OptimizeProgress,
-    Page,
-    Point,
-    Scored,
-    batches,
-    slices,
-)
+from .settings import CollectionSettings, Indexed
+from .store import Engine, Fetch, OptimizeProgress, Page, Point, Scored, batches, slices
 
 _BATCH = 256
-_FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
 _DIALECT = EdgeDialect()
-_SCHEMA = {
-    FieldType.KEYWORD: edge.PayloadSchemaType.Keyword,
-    FieldType.INTEGER: edge.PayloadSchemaType.Integer,
-    FieldType.FLOAT: edge.PayloadSchemaType.Float,
-    FieldType.BOOL: edge.PayloadSchemaType.Bool,
-    FieldType.DATETIME: edge.PayloadSchemaType.Datetime,
-    FieldType.TEXT: edge.PayloadSchemaType.Text,
-}
 
 
 class EdgeStore:
     """Collections in a folder; see :class:`Store`.
+
+    It belongs to the process that connected it: in a forked child every method refuses, and closing
+    does nothing. A collection that may not be written to is searched in a private copy. Before
+    anything is written the disk is looked at, since the engine cannot report a full one.
 
     Args:
         folder: Where they lie; made when the first collection is.
@@ -65,10 +55,14 @@ class EdgeStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._home = EdgeHome(Path(folder).expanduser())
-        self._shards: dict[str, edge.EdgeShard] = {}
+        given = Path(folder).expanduser()
+        self._home = EdgeHome(given)
+        self._place = str(given)
+        self._shards: dict[str, OpenShard] = {}
         self._lock = RLock()
         self._closed = False
+        self._process = os.getpid()
+        weakref.finalize(self, _give_back, self._shards, self._place, self._process)
 
     @property
     def engine(self) -> Engine:
@@ -78,7 +72,7 @@ class EdgeStore:
     @property
     def place(self) -> str:
         """The folder."""
-        return str(self._home.folder)
+        return self._place
 
     @property
     def identity(self) -> Hashable:
@@ -87,57 +81,76 @@ class EdgeStore:
 
     def names(self) -> list[str]:
         """Return the names of the collections in the folder, sorted."""
+        self._check()
         return self._home.names()
 
     def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
         """Make an empty collection."""
-        with self._asked(f"making the collection {name!r}"):
-            self._home.make(name, card, partial(_build, card=card, settings=settings))
+        what = f"making the collection {name!r}"
+        self._check()
+        with self._lock, EngineErrors(what, self.place), no_fork():
+            check_room(self._home.folder, what)
+            self._home.make(name, card, partial(build_shard, card=card, settings=settings))
+            self._forget_replaced(name)
 
     def card(self, name: str) -> Card:
         """Open the collection and return what it says about itself."""
-        with self._asked(f"opening the collection {name!r}"):
-            self._shard(name)
-        return self._home.card(name)
+        what = f"opening the collection {name!r}"
+        self._check()
+        advice = (
+            "; if its files are damaged, restore them from a copy, or delete the collection with "
+            f"store.drop({name!r}) and index again"
+        )
+        with EngineErrors(what, self.place, advice):
+            with self._lock:
+                self._forget_replaced(name)
+                self._shard(name, what)
+            return self._home.card(name)
 
     def drop(self, name: str) -> None:
-        """Delete the collection with its folder; refused while another process has it open."""
-        with self._lock, self._asked(f"deleting the collection {name!r}"):
-            # Opening takes the lock: what another process has open is not pulled from under it.
-            self._shard(name).close()
-            del self._shards[name]
-            self._home.remove(name)
+        """Delete the collection with its folder; refused while another process has it open.
+
+        It need not be one that can be opened. Other stores of this process lose it.
+        """
+        what = f"deleting the collection {name!r}"
+        self._check()
+        with self._lock, EngineErrors(what, self.place):
+            folder = self._home.remains(name)
+            remove_shard(folder, partial(self._home.remove, name), what, self.place)
+            self._shards.pop(name, None)
 
     def add_index(self, name: str, entry: Indexed) -> None:
         """Index a metadata entry, of points that are there and that come."""
-        self._update(name, edge.UpdateOperation.create_field_index(entry.path, _SCHEMA[entry.type]))
+        with self._writing(name, f"indexing {entry.path!r} in {name!r}") as shard:
+            shard.update(index_field(entry))
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
         for part in batches(points, _BATCH):
-            self._update(name, edge.UpdateOperation.upsert_points([to_edge(p) for p in part]))
+            operation = edge.UpdateOperation.upsert_points([to_edge(point) for point in part])
+            with self._writing(name, f"writing to {name!r}") as shard:
+                shard.update(operation)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the payload fields given, of points that exist; return the ids of the others."""
-        held = {point.id for point in self.retrieve(name, [p.id for p in points], Fetch(fields=()))}
-        for point in points:
-            if point.id in held:
-                self._update(name, edge.UpdateOperation.set_payload([point.id], point.payload))
-        return [point.id for point in points if point.id not in held]
+        missing: list[str] = []
+        for part in slices(points, _BATCH):
+            with self._writing(name, f"writing to {name!r}") as shard:
+                missing += [point.id for point in part if not _set_payload(shard, point)]
+        return missing
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; ids that are not there are ignored."""
         for part in slices(ids, _BATCH):
-            self._update(name, edge.UpdateOperation.delete_points(list(part)))
+            with self._writing(name, f"deleting from {name!r}") as shard:
+                shard.update(edge.UpdateOperation.delete_points(list(part)))
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
         """Return the points of these ids that exist."""
         found: list[Point] = []
         for part in slices(ids, _BATCH):
-            with self._asked(f"reading from {name!r}"):
-                records = self._shard(name).retrieve(
-                    list(part), fields_of(fetch), vectors_of(fetch)
-                )
+            with self._reading(name, f"reading from {name!r}") as shard:
+                records = shard.retrieve(list(part), fields_of(fetch), vectors_of(fetch))
             found += [from_edge(record) for record in records]
         return found
 
@@ -152,8 +165,8 @@ class EdgeStore:
             with_payload=fields_of(fetch),
             with_vector=vectors_of(fetch),
         )
-        with self._asked(f"reading from {name!r}"):
-            records, following = self._shard(name).scroll(request)
+        with self._reading(name, f"reading from {name!r}") as shard:
+            records, following = shard.scroll(request)
         return Page(
             points=[from_edge(record) for record in records],
             after=None if following is None else str(following),
@@ -172,38 +185,47 @@ class EdgeStore:
         """Return the points that fit the query best, best first."""
         chosen = None if where is None else self._filter(where)
         request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
-        with self._asked(f"searching {name!r}"):
-            found = self._shard(name).query(request)
+        with self._reading(name, f"searching {name!r}") as shard:
+            found = shard.query(request)
         return [Scored(point=from_edge(item), score=bounded(query, item.score)) for item in found]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""
         request = edge.CountRequest(exact=True, filter=self._filter(where))
-        with self._asked(f"counting in {name!r}"):
-            return self._shard(name).count(request)
+        with self._reading(name, f"counting in {name!r}") as shard:
+            return shard.count(request)
 
     def flush(self, name: str) -> None:
         """Write everything out to the disk."""
-        with self._asked(f"flushing {name!r}"):
-            self._shard(name).flush()
+        what = f"flushing {name!r}"
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            with shard.turns.writing():
+                shard.engine.flush()
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
         """Build the vector index and drop what was deleted.
 
-        Nothing else in this process runs meanwhile, because Edge keeps Python's lock.
+        Nothing else in this process runs meanwhile, because Edge keeps Python's lock. It needs as
+        much room on the disk as the collection takes, for what it writes anew.
         """
-        with self._asked(f"optimizing {name!r}"):
-            self._shard(name).optimize()
+        what = f"optimizing {name!r}"
+        self._check()
+        with EngineErrors(what, self.place):
+            needed = allocated_bytes(self._home.shard(name))
+        with self._writing(name, what, needed=needed) as shard:
+            shard.optimize()
 
     def close(self) -> None:
-        """Flush and close all shards; a second call does nothing."""
+        """Flush and close what no other store of this process has open; again does nothing.
+
+        In a forked child it does nothing at all: the files are the parent's.
+        """
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._closed = True
-            while self._shards:
-                name, shard = self._shards.popitem()
-                with self._asked(f"closing {name!r}"):
-                    shard.flush()
-                    shard.close()
+            _give_back(self._shards, self.place, self._process)
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -218,70 +240,85 @@ class EdgeStore:
         """Close the store."""
         self.close()
 
-    def _shard(self, name: str) -> edge.EdgeShard:
+    @contextmanager
+    def _reading(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            with shard.turns.reading():
+                yield shard.engine
+
+    @contextmanager
+    def _writing(self, name: str, what: str, *, needed: int = 0) -> Iterator[edge.EdgeShard]:
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            if shard.copy is not None:
+                raise refuse_write(what, self.place)
+            check_room(shard.folder, what, needed=needed)
+            with shard.turns.writing():
+                yield shard.engine
+
+    def _check(self) -> None:
+        if self._process != (process := os.getpid()):
+            raise StoreError(
+                f"the store {self.place} was connected in process {self._process}, and this is "
+                f"process {process}, which was forked from it; call connect() after the fork, in "
+                "the process that uses the store"
+            )
+        if self._closed:
+            raise StoreError(f"the store {self.place} is closed; connect again")
+
+    def _shard(self, name: str, what: str) -> OpenShard:
+        self._check()
+        shard = self._shards.get(name)
+        if shard is not None and not shard.is_closed:
+            return shard
         with self._lock:
-            if self._closed:
-                raise StoreError(f"the store {self.place} is closed; connect again")
-            if (shard := self._shards.get(name)) is None:
-                shard = edge.EdgeShard.load(str(self._home.shard(name)))
+            self._check()
+            shard = self._shards.get(name)
+            if shard is not None and shard.is_dropped:
+                raise StoreError(
+                    f"the collection {name!r} in {self.place} was dropped by another store of this "
+                    "process; if it was made anew, open it with Collection.open"
+                )
+            if shard is None or shard.is_closed:
+                shard = open_shard(self._home.shard(name), what, self.place)
                 self._shards[name] = shard
             return shard
 
-    def _update(self, name: str, operation: edge.UpdateOperation) -> None:
-        with self._asked(f"writing to {name!r}"):
-            self._shard(name).update(operation)
+    def _forget_replaced(self, name: str) -> None:
+        """Close what is open under this name if the folder holds another shard by now, or none."""
+        shard = self._shards.get(name)
+        if shard is not None and not shard.is_current(self._home.folder / name / "shard"):
+            del self._shards[name]
+            release_shard(shard)
 
     def _filter(self, where: Where) -> edge.Filter:
-        with self._asked("reading the filter"):
+        with EngineErrors("reading the filter", self.place):
             return _DIALECT.join(must=[translate(where, _DIALECT)])
 
-    @contextmanager
-    def _asked(self, what: str) -> Iterator[None]:
-        """Turn what Edge raises, which is bare ``Exception``, into ``StoreError``."""
-        try:
-            yield
-        except StoreError:
+
+def _set_payload(shard: edge.EdgeShard, point: Point) -> bool:
+    """Replace fields of one point, and return whether it is there."""
+    try:
+        shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+    except Exception as error:
+        if not is_missing_point(error):
             raise
-        except Exception as error:
-            if "WouldBlock" in str(error):
-                raise StoreError(
-                    f"{what} failed: the collection in {self.place} is locked, because another "
-                    "process (or another connect() in this one) has it open; close that first, "
-                    "or use a Qdrant server to share a collection"
-                ) from error
-            raise StoreError(f"{what} in {self.place} failed: {error}") from error
+        return False
+    return True
 
 
-def _dense_params(card: Card) -> dict[str, edge.EdgeVectorParams]:
-    params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
-    if card.states is not None:
-        params[STATES] = edge.EdgeVectorParams(
-            size=card.states,
-            distance=edge.Distance.Dot,  # Cosine would store them normalised
-            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
-            hnsw_config=edge.HnswIndexConfig(
-                m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB
-            ),
-            memory=edge.Memory.Cold,
-        )
-    return params
-
-
-def _build(path: Path, *, card: Card, settings: CollectionSettings) -> None:
-    config = edge.EdgeConfig(
-        vectors=_dense_params(card),
-        # No IDF modifier: the weights are the model's, which has learned what is rare.
-        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
-        hnsw_config=edge.HnswIndexConfig(
-            m=settings.hnsw_m,
-            ef_construct=settings.hnsw_ef_construct,
-            full_scan_threshold=_FULL_SCAN_KB,
-        ),
-    )
-    shard = edge.EdgeShard.create(str(path), config)
-    fields = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
-    fields |= {item.path: item.type for item in settings.indexed}
-    for field, kind in fields.items():
-        shard.update(edge.UpdateOperation.create_field_index(field, _SCHEMA[kind]))
-    shard.flush()
-    shard.close()
+def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
+    """Empty a store's register of shards, unless it was inherited; raise the first error."""
+    if process != os.getpid():
+        return
+    failed: StoreError | None = None
+    while shards:
+        name, shard = shards.popitem()
+        try:
+            with EngineErrors(f"closing {name!r}", place):
+                release_shard(shard)
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed

@@ -1,7 +1,8 @@
 """How Edge collections lie in a folder: each a sub-folder with a card and a shard.
 
 One is built under a hidden name and renamed when complete, so a half-made collection never shows,
-and of two creators one wins. Deleting begins by renaming too. Nothing here opens a shard.
+and of two creators one wins. Deleting begins by renaming too. Where one of card and shard was lost,
+what is left can be deleted, and nothing else. Nothing here opens a shard.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .store import absent, check_name, present
 
 _CARD = "collection.json"
 _SHARD = "shard"
+_SEGMENT = "segments/*/version.info"  # the engine writes it last, and passes over those without
 _STALE = 3_600.0  # seconds after which a hidden folder is what a crash left
 
 
@@ -37,7 +39,8 @@ class EdgeHome:
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise StoreError(f"{folder} is a file; give the folder that holds the index")
-        self.folder = folder
+        # A later change of the working directory must not lead elsewhere.
+        self.folder = folder.absolute()
 
     def names(self) -> list[str]:
         """Return the names of the collections, sorted."""
@@ -47,10 +50,32 @@ class EdgeHome:
         """Return the folder of a collection's shard.
 
         Raises:
-            StoreError: There is no such collection.
+            StoreError: There is no such collection, or its shard is lost: the engine would make
+                an empty one.
         """
         self.card(name)
-        return self.folder / name / _SHARD
+        path = self.folder / name / _SHARD
+        if next(path.glob(_SEGMENT), None) is None:
+            raise StoreError(
+                f"the points of the collection {name!r} in {self.folder} are lost: there is no "
+                f"whole segment in {path}; restore that folder from a copy, or delete the "
+                f"collection with store.drop({name!r}) and index again"
+            )
+        return path
+
+    def remains(self, name: str) -> Path:
+        """Return where the shard of a collection lies, or lay: it may be lost, or its card.
+
+        Raises:
+            StoreError: There is no such collection, or decant did not make what has its name.
+        """
+        check_name(name)
+        home = self.folder / name
+        if not home.exists():
+            raise absent(name, str(self.folder), self.names())
+        if not (home / _CARD).exists() and not self._has_shard(name):
+            raise self._occupied(name)
+        return home / _SHARD
 
     def card(self, name: str) -> Card:
         """Return what a collection says about itself.
@@ -106,6 +131,9 @@ class EdgeHome:
         (self.folder / name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def _has_shard(self, name: str) -> bool:
+        return any((self.folder / name / _SHARD / part).exists() for part in ("segments", "wal"))
+
     def _hidden(self, name: str) -> Path:
         return self.folder / f".{name}.{uuid.uuid4().hex}.part"
 
@@ -121,6 +149,12 @@ class EdgeHome:
         home = self.folder / name
         if (home / _CARD).exists():
             return present(name, str(self.folder))
+        if self._has_shard(name):
+            return StoreError(
+                f"the card of the collection {name!r} in {self.folder} is lost, its points are "
+                f"there; restore {home / _CARD} from a copy, or delete the collection with "
+                f"store.drop({name!r}) and index again"
+            )
         return StoreError(
             f"{home} holds no {_CARD}, so it was not made by decant; choose another name or folder"
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from decant.embedders import TextError
+from decant.embedders import StoreError, TextError
 
 from .points import Kind, check_text, checked_metadata, record_id, sha256
 from .rows import Row
@@ -104,8 +104,18 @@ class Hit(Passage):
 
 
 def passage(point: Point) -> Passage:
-    """Read a stored chunk or record."""
+    """Read a stored chunk or record.
+
+    Raises:
+        StoreError: It is neither, which says that the engine's files are damaged.
+    """
     held = point.payload
+    if "id" not in held:
+        raise StoreError(
+            f"the point {point.id} was found as a passage and holds none, only "
+            f"{', '.join(sorted(held)) or 'nothing'}: the engine's files are damaged; restore the "
+            "collection from a copy, or make it again"
+        )
     return Passage(
         id=str(held["id"]),
         text=str(held["text"]),

@@ -12,7 +12,16 @@ import pytest
 from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, Role, StoreError
-from decant.integrations.qdrant import Collection, Document, Record, Store, connect
+from decant.integrations.qdrant import (
+    Collection,
+    Document,
+    Equals,
+    Point,
+    Record,
+    Store,
+    connect,
+)
+from decant.integrations.qdrant.points import record_id
 
 HOLD = """
 import sys
@@ -53,13 +62,6 @@ def test_only_one_process_at_a_time_may_open_a_collection(filled: Path) -> None:
         assert holder.wait(20) == 0
         holder.stdout.close()
         assert Collection.open(store, "docs", HashEncoder(16)).count() == 1
-
-
-def test_a_second_connection_in_this_process_is_told_of_the_lock(filled: Path) -> None:
-    with connect(filled) as first, connect(filled) as second:
-        Collection.open(first, "docs", HashEncoder(16))
-        with pytest.raises(StoreError, match=r"another connect\(\) in this one"):
-            Collection.open(second, "docs", HashEncoder(16))
 
 
 def test_a_folder_is_made_only_when_a_collection_is(scratch: Path) -> None:
@@ -148,16 +150,21 @@ def test_a_damaged_card_is_refused_with_what_to_do(filled: Path, damage: object,
         Collection.open(store, "docs", HashEncoder(16))
 
 
-def test_a_shard_that_is_gone_is_an_error(filled: Path) -> None:
-    (filled / "docs" / "shard").rename(filled / "elsewhere")
-    with connect(filled) as store, pytest.raises(StoreError, match="opening the collection 'docs'"):
-        Collection.open(store, "docs", HashEncoder(16))
-
-
 def test_a_folder_can_be_moved_with_all_it_holds(filled: Path) -> None:
     moved = filled.rename(filled.with_name("moved"))
     with connect(str(moved)) as store:
         assert Collection.open(store, "docs", HashEncoder(16)).search("one")[0].id == "1"
+
+
+def test_fields_of_points_that_are_not_there_are_told_and_the_others_are_set(edge: Store) -> None:
+    encoder = HashEncoder(16)
+    docs = Collection.create(edge, "docs", encoder)
+    docs.add([Record(id=f"{number}", text=f"text {number}") for number in range(300)])
+    wanted = [record_id(f"{number}") for number in range(-2, 302)]
+    points = [Point(id=identity, payload={"metadata": {"n": 1}}) for identity in wanted]
+    assert edge.set_fields("docs", points) == [*wanted[:2], *wanted[-2:]]
+    assert docs.count(Equals("n", 1)) == 300
+    assert docs.count() == 300
 
 
 def test_importing_and_searching_do_not_load_the_client() -> None:

@@ -46,6 +46,8 @@ HEAVY: dict[str, set[str]] = {
         "integrations/qdrant/edge.py",
         "integrations/qdrant/edge_filter.py",
         "integrations/qdrant/edge_points.py",
+        "integrations/qdrant/edge_schema.py",
+        "integrations/qdrant/edge_shards.py",
     },
     "sentence_transformers": {"integrations/sentence_transformers/"},
     "sklearn": {"evaluation/analogy_solvers.py", "evaluation/pairs.py"},

@@ -1,0 +1,74 @@
+"""Turn what Qdrant Edge raises into :class:`StoreError`.
+
+The engine raises bare ``Exception``, and where it panics a class that is no ``Exception`` and has
+no name to import. A panic leaves the engine usable: its locks are let go on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from decant.embedders import StoreError
+
+_PANIC = "PanicException"
+_LOCKED = "WouldBlock"
+_MISSING = "No point with id"
+
+
+@dataclass(slots=True)
+class EngineErrors:
+    """Turns the engine's errors and panics within a ``with`` block into ``StoreError``.
+
+    Args:
+        what: What is being done, "searching 'docs'".
+        place: The folder.
+        advice: What to do about an error, if there is something.
+
+    Raises:
+        StoreError: Something in the block failed; one that is raised there passes as it is, as do
+            ``KeyboardInterrupt`` and ``SystemExit``.
+    """
+
+    what: str
+    place: str
+    advice: str = ""
+
+    # A class, because one written as a generator takes as long as a small write.
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raise what the error means, if it is the engine's."""
+        if error is None or isinstance(error, StoreError):
+            return
+        if not isinstance(error, Exception) and not is_panic(error):
+            return
+        if _LOCKED in str(error):
+            raise locked_elsewhere(self.what, self.place) from error
+        failed = "failed within the engine (it panicked)" if is_panic(error) else "failed"
+        raise StoreError(f"{self.what} in {self.place} {failed}: {error}{self.advice}") from error
+
+
+def locked_elsewhere(what: str, place: str) -> StoreError:
+    """Return the error for a collection that another process has open."""
+    return StoreError(
+        f"{what} failed: the collection in {place} is locked, because another process has it open "
+        "(after a fork that may be the parent); close it there first, or use a Qdrant server to "
+        "share a collection"
+    )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether the engine panicked, which says that decant or its files surprised it."""
+    return any(kind.__name__ == _PANIC for kind in type(error).__mro__)
+
+
+def is_missing_point(error: Exception) -> bool:
+    """Return whether the engine refused an update because a point is not there."""
+    return _MISSING in str(error)
