@@ -60,12 +60,9 @@ def test_a_collection_whose_points_are_lost_says_so_and_can_be_dropped(
     shutil.rmtree(filled / SHARD / lost)
     with connect(filled) as store:
         assert store.names() == ["docs"]
-        for act in (
-            lambda: Collection.open(store, "docs", ENCODER),
-            lambda: Collection.open_or_create(store, "docs", ENCODER),
-        ):
+        for opener in (Collection.open, Collection.open_or_create):
             with pytest.raises(StoreError, match=r"points of .*are lost.*store\.drop\('docs'\)"):
-                act()
+                opener(store, "docs", ENCODER)
         with pytest.raises(StoreError, match=r"already exists.*store\.drop"):
             Collection.create(store, "docs", ENCODER)
         store.drop("docs")
