@@ -59,7 +59,8 @@ class Equals:
 class AnyOf:
     """The entry holds one of these values, of which there is at least one; see :class:`Equals`.
 
-    Without an index each number costs something, so give long lists of integers an INTEGER one.
+    Without an index each number costs something, so give long lists of integers an INTEGER one. A
+    server that limits how many conditions a filter has counts each number as one.
     """
 
     key: Key

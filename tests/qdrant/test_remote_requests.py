@@ -94,7 +94,7 @@ class TestSizes:
         sizes = [asked.size for asked in double.requests("PUT", "/points")]
         assert sum(sizes) > LARGEST
         assert max(sizes) < LARGEST
-        assert len(sizes) == 3
+        assert len([size for size in sizes if size > 300_000]) == 3  # else the note of who fills it
         assert docs.count() == 128
 
     def test_changed_payloads_go_in_several_requests(

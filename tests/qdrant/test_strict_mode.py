@@ -101,7 +101,9 @@ def test_no_limit_alone_stops_what_a_collection_does(
     assert len(filled.search("the year 7", limit=COUNT + 65)) == COUNT + 65
     ids = [str(n) for n in range(40)]
     assert filled.count(FieldIn(Field.ID, ids)) == 40
-    assert filled.count(AnyOf("year", [1_000 + n for n in range(40)])) == 40
+    # Each number is a condition of its own, and a filter cannot be cut as a list of names can.
+    several = 3 if limit in ("filter_max_conditions", "read_rate_limit") else 40
+    assert filled.count(AnyOf("year", [1_000 + n for n in range(several)])) == several
     assert filled.delete_where(AnyOf("year", [1_000, 1_001])) == 2
     assert filled.delete(ids) == 38
     assert filled.delete_source("d3") == 1
@@ -165,7 +167,7 @@ def test_the_type_of_an_index_that_is_missing_is_named(
     filled: Collection, quick: QdrantDouble
 ) -> None:
     quick.limit("docs", unindexed_filtering_retrieve=False)
-    with pytest.raises(StoreError, match=r"Indexed\(key=\('a b', 'c'\), type=FieldType.INTEGER\)"):
+    with pytest.raises(StoreError, match=r"Indexed\(key=\('a b', 'c'\), type=FieldType.FLOAT\)"):
         filled.count(Equals(("a b", "c"), 3))
 
 
