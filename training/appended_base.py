@@ -37,6 +37,7 @@ from .base import Base, Batch
 from .errors import TrainingError
 from .language import load_with_head
 from .settings import Lora
+from .sharing import frozen_copy
 
 if TYPE_CHECKING:
     from peft import LoraModel, TrainableTokensModel
@@ -72,13 +73,16 @@ class AppendedBase:
 
     Args:
         base: The embedder.
-        language: The model with its head; its backbone is the base's.
+        language: The model with its head; its backbone is the base's, with what learns in it.
         words: How many tokens the language model had before.
+        decoder: The same model without what learns, frozen, of the same parameters; None where
+            every weight of the backbone learns.
     """
 
     base: Base
     language: PreTrainedModel
     words: int
+    decoder: PreTrainedModel | None = None
 
     def states(self, batch: Batch) -> Tensor:
         """Return the states that are read, float32 (B, n, d), with gradients."""
@@ -126,6 +130,7 @@ def open_appended(
     torch.manual_seed(new.seed)
     if max(ids) >= words:
         language.resize_token_embeddings(max(ids) + 1)
+    decoder = None if new.whole else frozen_copy(language)  # before adapters are in it
     pooled = pooled_model(source.folder, recipe, backbone, head=make_head(head), fold=False)
     language.requires_grad_(requires_grad=new.whole)
     pooled.head.requires_grad_(requires_grad=True)
@@ -139,7 +144,7 @@ def open_appended(
         lora=new.lora,
         vocabulary=vocabulary,
     )
-    return AppendedBase(base=base, language=language, words=words)
+    return AppendedBase(base=base, language=language, words=words, decoder=decoder)
 
 
 def _added(vocabulary: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -35,8 +35,10 @@ from .contrastive import names_of, no_negatives
 from .errors import TrainingError
 from .losses import info_nce, kept_apart
 from .objective import Inputs, Objective
+from .recomputing import freeze_mode
 from .row import Field, Row
 from .settings import Lora
+from .sharing import unshare
 from .soft_prompts import end_token, log_probabilities, target_tokens
 
 _REPEAT = "Repeat this text word by word. "
@@ -96,8 +98,12 @@ class Gen(Objective):
         teacher: Encodes answers as passages; its vectors are taken as they are. The paper's are
             not of unit length: export such a teacher with ``normalize=False``.
 
+    Attributes:
+        language: The frozen decoder: the language model without adapters and new rows.
+
     Raises:
-        TrainingError: The teacher's width is not that of the second layer, or answers cannot end.
+        TrainingError: The teacher's width is not that of the second layer, answers cannot end, or
+            ``opened`` has no frozen decoder.
     """
 
     needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
@@ -107,19 +113,35 @@ class Gen(Objective):
         self.opened = opened
         self.settings = settings
         self.teacher = teacher
-        self.language = opened.language
+        if opened.decoder is None:
+            raise TrainingError(
+                "every weight of this model learns, so that it has no frozen decoder; open it with "
+                "open_gen"
+            )
+        self.language = opened.decoder
         if teacher.dim != self.model.dim:
             raise TrainingError(
                 f"the teacher's vectors have {teacher.dim} dimensions, the second layer gives "
                 f"{self.model.dim}; open the model for this teacher"
             )
-        self._end = end_token(opened.language)
+        self._end = end_token(self.language)
         linears = [layer for layer in self.model.head if isinstance(layer, nn.Linear)]
         self.reconstruction, self.alignment = linears
         self._repeating: TextTokenizer | None = None
         if settings.repeat:
             recipe = replace(opened.base.model.recipe, query=Prompt(prefix=_REPEAT))
             self._repeating = TextTokenizer(opened.base.tokenizer.bare, recipe)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Set the encoder's mode; the decoder has one alone."""
+        super().train(mode)
+        freeze_mode(self.language)
+        return self
+
+    def write(self, folder: Path) -> None:
+        """Write the trained model; the decoder stays what it was."""
+        self.language = unshare(self.language, self.model.backbone)
+        super().write(folder)
 
     def beside(self) -> dict[str, str]:
         """Return the digest of the teacher's recipe."""

@@ -41,9 +41,9 @@ def compression(llama: Path, lora: Lora | None = None) -> Compression:
     return Compression(opened, COMPRESSION, frozen_decoder(llama))
 
 
-def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8) -> Gen:
+def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8, lora: Lora | None = None) -> Gen:
     teacher = HashEncoder(dim=dim)
-    opened = open_gen(llama, settings, teacher, choices=SHORT)
+    opened = open_gen(llama, settings, teacher, choices=SHORT, lora=lora)
     return Gen(opened, settings, teacher)
 
 
