@@ -33,7 +33,7 @@ from decant.embedders import (
     resolve,
 )
 
-from .base import Base, Batch
+from .base import Base, Batch, longer, training_length
 from .errors import TrainingError
 from .language import load_with_head
 from .settings import Lora
@@ -101,8 +101,8 @@ def open_appended(
     Args:
         model: A folder, a hub id, or files already found.
         new: What is appended, and what learns.
-        choices: What the user says of prompts and length; the length is 512 tokens by default,
-            or less where the model has less.
+        choices: What the user says of prompts and, for this training alone, of the length. The
+            model's own is 512 tokens, or less where the language model has less.
 
     Raises:
         RecipeError: As for an export.
@@ -110,8 +110,9 @@ def open_appended(
         MissingExtra: peft is not installed.
     """
     source = model if isinstance(model, Source) else find_source(model)
-    said = choices or Choices()
-    plain = resolve(source, said.over(Choices(pooling=Pooling.MEAN)))
+    mean = Choices(pooling=Pooling.MEAN)
+    said, limit = training_length(source, (choices or Choices()).over(mean))
+    plain = resolve(source, said)
     if plain.attention is not Attention.CAUSAL:
         raise TrainingError(f"{source.base} is no causal model, and decoding its states needs one")
     vocabulary = load_tokenizer(source.folder)
@@ -131,7 +132,9 @@ def open_appended(
     if max(ids) >= words:
         language.resize_token_embeddings(max(ids) + 1)
     decoder = None if new.whole else frozen_copy(language)  # before adapters are in it
-    pooled = pooled_model(source.folder, recipe, backbone, head=make_head(head), fold=False)
+    loaded = longer(recipe, limit)
+    pooled = pooled_model(source.folder, loaded, backbone, head=make_head(head), fold=False)
+    pooled.recipe = recipe
     language.requires_grad_(requires_grad=new.whole)
     pooled.head.requires_grad_(requires_grad=True)
     adapters = None if new.whole else _learning(backbone, new, ids)
@@ -143,6 +146,7 @@ def open_appended(
         adapters=adapters,
         lora=new.lora,
         vocabulary=vocabulary,
+        max_tokens=limit,
     )
     return AppendedBase(base=base, language=language, words=words, decoder=decoder)
 

@@ -146,7 +146,7 @@ class Instructed:
         if instruction not in self._tokenizers:
             if len(self._tokenizers) == _KEPT:
                 self._tokenizers.pop(next(iter(self._tokenizers)))
-            recipe = replace(self._base.model.recipe, query=Prompt(suffix=f"\n{instruction}\n"))
+            recipe = replace(self._base.training_recipe, query=Prompt(suffix=f"\n{instruction}\n"))
             made = TextTokenizer(self._base.tokenizer.bare, recipe)
             self._tokenizers[instruction] = made
         return self._tokenizers[instruction]

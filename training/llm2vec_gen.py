@@ -129,7 +129,7 @@ class Gen(Objective):
         self.reconstruction, self.alignment = linears
         self._repeating: TextTokenizer | None = None
         if settings.repeat:
-            recipe = replace(opened.base.model.recipe, query=Prompt(prefix=_REPEAT))
+            recipe = replace(opened.base.training_recipe, query=Prompt(prefix=_REPEAT))
             self._repeating = TextTokenizer(opened.base.tokenizer.bare, recipe)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature

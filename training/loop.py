@@ -168,6 +168,7 @@ class _Run:
     settings: object
     lora: Lora | None
     dropout: float | None
+    max_tokens: int | None
     loop: Loop
     rows: int
     data: str
@@ -181,6 +182,7 @@ def _said_of_run(objective: Objective, table: Table, loop: Loop) -> dict[str, ob
         settings=objective.about,
         lora=objective.base.lora,
         dropout=objective.base.dropout,
+        max_tokens=objective.base.max_tokens,
         loop=loop,
         rows=len(table),
         data=table.digest(),

@@ -218,10 +218,11 @@ def test_what_is_said_of_the_base_is_in_the_trained_model(
     assert "--attention" in ran.err
     ran = decant(
         *words, "--attention", "bidirectional", "--query-prompt", "find: {text}",
-        "--passage-prompt", "text: {text}",
+        "--passage-prompt", "text: {text}", "--max-tokens", 24,
     )  # fmt: skip
     assert ran.code == Exit.OK, ran.err
     recipe = resolve(find_source(tmp_path / "tuned"))
+    assert recipe.max_tokens == 64  # training's length is training's alone
     assert recipe.attention is Attention.BIDIRECTIONAL
     assert (recipe.query.template, recipe.passage.template) == ("find: {text}", "text: {text}")
 
