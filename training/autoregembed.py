@@ -49,11 +49,11 @@ _KEPT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionSettings:
-    """The paper's choices.
+    """How outputs are said from the states.
 
     Args:
-        tokens: Appended tokens, all read.
-        output_tokens: Of an output, its end included.
+        tokens: Appended tokens, all read; 5 in the paper.
+        output_tokens: Of an output, its end included; 4,096 in the authors' script.
         instruction: For rows that have none of their own.
     """
 
