@@ -156,6 +156,12 @@ def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> N
             f"{first.place}: there is an instruction, which this method has no place for with "
             f"{objective.base.source.base}; leave the column out, or write it into the queries"
         )
+    if table.answered.any() and not objective.takes_negative_answers():
+        first = table[int(table.answered.argmax())]
+        raise DataError(
+            f"{first.place}: negatives have answers, which this method has no place for; leave the "
+            "column out, or name it among the negatives (columns 'query=…,negatives=…')"
+        )
     objective.check(table)
 
 

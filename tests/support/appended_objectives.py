@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +34,11 @@ GEN = GenSettings(total=4, read=3)
 ROWS = [
     Row(query="the cat", positive="a hat", negatives=("what then",), place="1"),
     Row(query="white heat", positive="winter, the end", negatives=("in",), place="2"),
+]
+# With questions as negatives, which have answers of their own.
+ANSWERED = [
+    replace(ROWS[0], negative_answers=("the end",)),
+    replace(ROWS[1], negatives=("in", "a whale"), negative_answers=("heat", "that winter")),
 ]
 
 
