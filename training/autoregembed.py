@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 
 # U+201C is the quotation mark of the released code.
 MEANS = "This sentence means in one word: \u201c"
-_PASSAGE = (
-    'Passage: "{text}". Use one word to represent the passage in a retrieval task. '
-    "The word is: \u201c"
-)
 _KEPT = 64
 
 
@@ -162,8 +158,9 @@ def open_compression(
 ) -> AppendedBase:
     """Open a language model for :class:`Compression`.
 
-    Its recipe has the prompts of the released code: behind a query stands ``MEANS`` in a line of
-    its own, without the line break that training has after it; passages have their own sentence.
+    Its recipe has the prompt that the released code trains and evaluates with, for queries and
+    passages: ``MEANS`` in a line of its own behind the text, without the line break that training
+    has after it. The code's sentence for passages is never trained, and marked "ignore" there.
 
     Args:
         model: A causal language model's folder, a hub id, or files already found.
@@ -179,7 +176,8 @@ def open_compression(
     tokens = tuple(f"<EMBED{number}>" for number in range(settings.tokens))
     appended = Appended(tokens=tokens, read=settings.tokens)
     new = NewTokens(appended=appended, lora=lora, whole=lora is None, seed=seed)
-    prompts = Choices(query=f"{{text}}\n{MEANS}", passage=_PASSAGE)
+    prompt = f"{{text}}\n{MEANS}"
+    prompts = Choices(query=prompt, passage=prompt)
     return open_appended(model, new, choices=(choices or Choices()).over(prompts))
 
 
