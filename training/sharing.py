@@ -26,7 +26,9 @@ def frozen_copy(language: PreTrainedModel) -> PreTrainedModel:
 
     Call it before adapters are put into ``language``, and freeze the parameters that both share.
     """
-    return deepcopy(language, _kept(language.parameters())).eval()
+    made = deepcopy(language, _kept(language.parameters()))
+    made.eval()
+    return made
 
 
 def unshare(frozen: PreTrainedModel, backbone: nn.Module) -> PreTrainedModel:

@@ -48,7 +48,8 @@ def cross_entropy(decoder: PreTrainedModel, objective: Gen, prompts: Tensor, tex
     rows = decoder.get_input_embeddings()(torch.tensor(words))
     logits = decoder(inputs_embeds=torch.cat([prompts, rows])[None]).logits[0]
     said = logits[len(prompts) - 1 : -1].log_softmax(-1)
-    return -said[torch.arange(len(words)), words].sum()
+    total: Tensor = -said[torch.arange(len(words)), words].sum()
+    return total
 
 
 def reconstruction(decoder: PreTrainedModel, objective: Gen, rows: list[Row]) -> Tensor:
@@ -66,7 +67,7 @@ def reconstruction(decoder: PreTrainedModel, objective: Gen, rows: list[Row]) ->
 
 def gradients(objective: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     objective.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     learnt = {name: value.grad for name, value in objective.named_parameters()}
     return {name: value.clone() for name, value in learnt.items() if value is not None}
 
