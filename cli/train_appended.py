@@ -30,7 +30,8 @@ def compress(
     """Compress texts into states that a frozen copy of the model can say (AutoRegEmbed, stage 1).
 
     The vector is the mean of the states of a few appended tokens. All weights
-    learn, as in the paper, unless --lora is given.
+    learn, as in the paper, unless --lora is given; rate, warm-up and cosine
+    are those of the authors' script.
 
     Examples:
       decant train compress --base my-llama --pairs contexts.jsonl --out compressed
@@ -41,12 +42,14 @@ def compress(
         CompressionSettings,
         Loop,
         Plan,
+        Schedule,
         frozen_decoder,
         open_compression,
     )
 
-    start = Plan(objective=CompressionSettings(), loop=Loop(batch_size=32, learning_rate=1e-5))
-    plan = run.plan(start)
+    # run_information_compress.sh of the authors' code; its 32 rows are 8 on each of 4 GPUs.
+    loop = Loop(batch_size=32, learning_rate=1e-5, warmup=0.05, schedule=Schedule.COSINE)
+    plan = run.plan(Plan(objective=CompressionSettings(), loop=loop))
     opened = open_compression(
         run.base,
         plan.objective,
@@ -69,6 +72,9 @@ def align(
 ) -> None:
     """Bring near what a query makes probable (AutoRegEmbed, stage 2).
 
+    Rate, epochs, warm-up and cosine are those of the authors' script, which
+    has 32 rows on each of four GPUs.
+
     Examples:
       decant train align --base compressed --decoder my-llama --pairs nli.jsonl --out autoregembed
     """
@@ -78,11 +84,13 @@ def align(
         DistributionAlignment,
         Loop,
         Plan,
+        Schedule,
         frozen_decoder,
         open_base,
     )
 
-    loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05)
+    # run_condition_distribution_alignment.sh of the authors' code.
+    loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05, schedule=Schedule.COSINE)
     plan = run.plan(Plan(objective=AlignmentSettings(), loop=loop))
     opened = open_base(run.base, choices=run.chosen(Choices()), lora=plan.lora, seed=plan.loop.seed)
     begin(
@@ -115,7 +123,8 @@ def gen(
     from decant.embedders import load
     from decant.training import GenSettings, Loop, Plan
 
-    loop = Loop(batch_size=32, learning_rate=3e-4)
+    # conf/training of the authors' code: a linear schedule, and a warm-up of 100 of 5,000 steps.
+    loop = Loop(batch_size=32, learning_rate=3e-4, warmup=0.02)
     plan = run.plan(Plan(objective=GenSettings(), loop=loop))
     with load(teacher) as encoder:
         _gen(run, plan, pairs, encoder, run.chosen(Choices()))

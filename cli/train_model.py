@@ -108,7 +108,8 @@ def simcse(
     ready()
     from decant.training import ContrastiveSettings, Loop, Plan, SimCSE, open_base
 
-    loop = Loop(batch_size=128, learning_rate=3e-5)
+    # train_configs/simcse of LLM2Vec's code, which warms nothing up.
+    loop = Loop(batch_size=128, learning_rate=3e-5, warmup=0.0)
     plan = run.plan(Plan(objective=ContrastiveSettings(), loop=loop))
     opened = open_base(
         run.base,

@@ -19,7 +19,7 @@ from decant.embedders import Choices, need
 
 from .evaluation_tasks import Given, tasks_of
 from .quiet import no_more_download_bars
-from .recipe_options import AttentionOption, MaxTokens, PassagePrompt, QueryPrompt
+from .recipe_options import AttentionOption, PassagePrompt, QueryPrompt
 
 if TYPE_CHECKING:
     from decant.evaluation import Task
@@ -69,7 +69,14 @@ class RunOptions:
     attention: AttentionOption = None
     query_prompt: QueryPrompt = None
     passage_prompt: PassagePrompt = None
-    max_tokens: MaxTokens = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Cut texts to so many while training; the model keeps its own limit.",
+        ),
+    ] = None
     sts: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Measure on it, as decant evaluate does."),

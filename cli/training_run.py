@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table as Shown
 from rich.text import Text
 
-from decant.embedders import to_json
+from decant.embedders import to_json, write_atomically
 
 from .progress import Step, bar, steps
 from .quiet import silenced
@@ -61,26 +61,37 @@ def begin(options: RunOptions, objective: Objective, files: Sequence[Path], loop
 
 
 def carry_out(run: Run, *, as_json: bool) -> None:
-    """Describe the data, measure, train, measure again, and show what changed."""
-    from decant.training import check_run, describe, train
+    """Describe the data, measure, train, measure again, and show what changed.
 
-    check_run(run.objective, run.table, run.target, run.loop)
+    A run that has left its model and was interrupted while that was measured is measured.
+    """
+    from decant.training import check_run, describe, finish_run, train
+
+    report = finish_run(run.objective, run.table, run.target, run.loop)
     if not _first_process():
-        with silenced():
-            train(run.objective, run.table, run.target, run.loop)
+        if report is None:
+            with silenced():
+                train(run.objective, run.table, run.target, run.loop)
         return
+    measured = run.target / "training" / "standing.json"
+    if report is None or not run.tasks or measured.exists():
+        report = None
+        check_run(run.objective, run.table, run.target, run.loop)
     found = describe(run.table, run.objective.lengths, seed=run.loop.seed)
     show_data(found)
     results: list[SystemResult] = []
     if run.tasks:
         with steps(keep=False) as step, silenced(), run.objective.resting() as encoder:
             results.append(_scored("before", encoder, run.tasks, step))
-    with _watched(run) as look, silenced():
-        report = train(run.objective, run.table, run.target, run.loop, look=look)
+    if report is None:
+        with _watched(run) as look, silenced():
+            report = train(run.objective, run.table, run.target, run.loop, look=look)
+    else:
+        say(f"{run.target} is trained; it is measured now")
     standing = None
     if run.tasks:
         standing = _standing(run, results)
-        (run.target / "training" / "standing.json").write_text(to_json(standing), encoding="utf-8")
+        write_atomically(measured, to_json(standing))
     if as_json:
         numbers = {
             name: getattr(report, name)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .llm2vec_gen import open_gen as open_gen
     from .loop import Report as Report
     from .loop import check_run as check_run
+    from .loop import finish_run as finish_run
     from .loop import train as train
     from .mining import Mined as Mined
     from .mining import Mining as Mining
@@ -133,6 +134,7 @@ _HOME = {
     "Written": "generating",
     "check_run": "loop",
     "describe": "data_report",
+    "finish_run": "loop",
     "generate": "generating",
     "mine": "mining",
     "open_base": "base",

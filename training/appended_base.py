@@ -33,10 +33,11 @@ from decant.embedders import (
     resolve,
 )
 
-from .base import Base, Batch
+from .base import Base, Batch, longer, training_length
 from .errors import TrainingError
 from .language import load_with_head
 from .settings import Lora
+from .sharing import frozen_copy
 
 if TYPE_CHECKING:
     from peft import LoraModel, TrainableTokensModel
@@ -72,13 +73,16 @@ class AppendedBase:
 
     Args:
         base: The embedder.
-        language: The model with its head; its backbone is the base's.
+        language: The model with its head; its backbone is the base's, with what learns in it.
         words: How many tokens the language model had before.
+        decoder: The same model without what learns, frozen, of the same parameters; None where
+            every weight of the backbone learns.
     """
 
     base: Base
     language: PreTrainedModel
     words: int
+    decoder: PreTrainedModel | None = None
 
     def states(self, batch: Batch) -> Tensor:
         """Return the states that are read, float32 (B, n, d), with gradients."""
@@ -97,8 +101,8 @@ def open_appended(
     Args:
         model: A folder, a hub id, or files already found.
         new: What is appended, and what learns.
-        choices: What the user says of prompts and length; the length is 512 tokens by default,
-            or less where the model has less.
+        choices: What the user says of prompts and, for this training alone, of the length. The
+            model's own is 512 tokens, or less where the language model has less.
 
     Raises:
         RecipeError: As for an export.
@@ -106,8 +110,9 @@ def open_appended(
         MissingExtra: peft is not installed.
     """
     source = model if isinstance(model, Source) else find_source(model)
-    said = choices or Choices()
-    plain = resolve(source, said.over(Choices(pooling=Pooling.MEAN)))
+    mean = Choices(pooling=Pooling.MEAN)
+    said, limit = training_length(source, (choices or Choices()).over(mean))
+    plain = resolve(source, said)
     if plain.attention is not Attention.CAUSAL:
         raise TrainingError(f"{source.base} is no causal model, and decoding its states needs one")
     vocabulary = load_tokenizer(source.folder)
@@ -126,7 +131,10 @@ def open_appended(
     torch.manual_seed(new.seed)
     if max(ids) >= words:
         language.resize_token_embeddings(max(ids) + 1)
-    pooled = pooled_model(source.folder, recipe, backbone, head=make_head(head), fold=False)
+    decoder = None if new.whole else frozen_copy(language)  # before adapters are in it
+    loaded = longer(recipe, limit)
+    pooled = pooled_model(source.folder, loaded, backbone, head=make_head(head), fold=False)
+    pooled.recipe = recipe
     language.requires_grad_(requires_grad=new.whole)
     pooled.head.requires_grad_(requires_grad=True)
     adapters = None if new.whole else _learning(backbone, new, ids)
@@ -138,8 +146,9 @@ def open_appended(
         adapters=adapters,
         lora=new.lora,
         vocabulary=vocabulary,
+        max_tokens=limit,
     )
-    return AppendedBase(base=base, language=language, words=words)
+    return AppendedBase(base=base, language=language, words=words, decoder=decoder)
 
 
 def _added(vocabulary: Tokenizer, tokens: Sequence[str], name: str) -> list[int]:

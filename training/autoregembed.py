@@ -40,20 +40,16 @@ if TYPE_CHECKING:
 
 # U+201C is the quotation mark of the released code.
 MEANS = "This sentence means in one word: \u201c"
-_PASSAGE = (
-    'Passage: "{text}". Use one word to represent the passage in a retrieval task. '
-    "The word is: \u201c"
-)
 _KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionSettings:
-    """The paper's choices.
+    """How outputs are said from the states.
 
     Args:
-        tokens: Appended tokens, all read.
-        output_tokens: Of an output, its end included.
+        tokens: Appended tokens, all read; 5 in the paper.
+        output_tokens: Of an output, its end included; 4,096 in the authors' script.
         instruction: For rows that have none of their own.
     """
 
@@ -146,7 +142,7 @@ class Instructed:
         if instruction not in self._tokenizers:
             if len(self._tokenizers) == _KEPT:
                 self._tokenizers.pop(next(iter(self._tokenizers)))
-            recipe = replace(self._base.model.recipe, query=Prompt(suffix=f"\n{instruction}\n"))
+            recipe = replace(self._base.training_recipe, query=Prompt(suffix=f"\n{instruction}\n"))
             made = TextTokenizer(self._base.tokenizer.bare, recipe)
             self._tokenizers[instruction] = made
         return self._tokenizers[instruction]
@@ -162,8 +158,9 @@ def open_compression(
 ) -> AppendedBase:
     """Open a language model for :class:`Compression`.
 
-    Its recipe has the prompts of the released code: behind a query stands ``MEANS`` in a line of
-    its own, without the line break that training has after it; passages have their own sentence.
+    Its recipe has the prompt that the released code trains and evaluates with, for queries and
+    passages: ``MEANS`` in a line of its own behind the text, without the line break that training
+    has after it. The code's sentence for passages is never trained, and marked "ignore" there.
 
     Args:
         model: A causal language model's folder, a hub id, or files already found.
@@ -179,7 +176,8 @@ def open_compression(
     tokens = tuple(f"<EMBED{number}>" for number in range(settings.tokens))
     appended = Appended(tokens=tokens, read=settings.tokens)
     new = NewTokens(appended=appended, lora=lora, whole=lora is None, seed=seed)
-    prompts = Choices(query=f"{{text}}\n{MEANS}", passage=_PASSAGE)
+    prompt = f"{{text}}\n{MEANS}"
+    prompts = Choices(query=prompt, passage=prompt)
     return open_appended(model, new, choices=(choices or Choices()).over(prompts))
 
 

@@ -21,6 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from decant.embedders import (
     Choices,
     PooledModel,
+    Recipe,
+    RecipeError,
     Role,
     Source,
     TextTokenizer,
@@ -72,6 +74,8 @@ class Base:
         lora: Of these additions.
         dropout: What it was set to; None: it is as the model's files say.
         vocabulary: The tokenizer with tokens that the source has not; None: it is the source's.
+        max_tokens: Texts are cut to so many tokens while the model learns from them; None: to as
+            many as the recipe says. What is written keeps the recipe's.
     """
 
     source: Source
@@ -82,16 +86,34 @@ class Base:
     lora: Lora | None = None
     dropout: float | None = None
     vocabulary: Tokenizer | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            # It refuses a length that its prompts fill.
+            TextTokenizer(self.tokenizer.bare, self.training_recipe)
+
+    @property
+    def training_recipe(self) -> Recipe:
+        """The model's recipe with the length to which texts are cut while it learns."""
+        recipe = self.model.recipe
+        return replace(recipe, max_tokens=self.max_tokens or recipe.max_tokens)
 
     def tokens(
         self, texts: Sequence[str], *, role: Role, instructions: Sequence[str | None] | None = None
     ) -> Batch:
         """Tokenise texts, each with its own instruction if there are any; on the CPU."""
         if instructions is None or not any(instructions):
-            rows = self.tokenizer(texts, role=role)
+            rows = self.tokenizer(texts, role=role, max_tokens=self.max_tokens)
         else:
             rows = [
-                self.tokenizer([text], role=role, instruction=instruction, first=number)[0]
+                self.tokenizer(
+                    [text],
+                    role=role,
+                    max_tokens=self.max_tokens,
+                    instruction=instruction,
+                    first=number,
+                )[0]
                 for number, (text, instruction) in enumerate(zip(texts, instructions, strict=True))
             ]
         return self.stacked(rows)
@@ -104,7 +126,7 @@ class Base:
     def length(self, text: str, role: Role) -> tuple[int, int]:
         """Return how many tokens a text has with its prompt, and how many of them are read."""
         whole = self.tokenizer([text], role=role, max_tokens=_ENDLESS)[0].width
-        return whole, min(whole, self.model.recipe.max_tokens)
+        return whole, min(whole, self.training_recipe.max_tokens)
 
     def vectors(self, batch: Batch, *, chunk: int | None = None) -> Tensor:
         """Return vectors of shape (B, D), with gradients.
@@ -181,7 +203,8 @@ def open_base(
 
     Args:
         model: A folder, a hub id, or files already found.
-        choices: What the user says about the recipe, as in an export.
+        choices: What the user says about the recipe, as in an export; but ``max_tokens`` cuts the
+            texts of this training, see :func:`training_length`.
         lora: Train adapters alone; None trains every weight.
         dropout: Set all of the model's dropout, attention's included; None leaves it.
         seed: Of new weights.
@@ -192,7 +215,8 @@ def open_base(
         MissingExtra: Adapters are asked for and peft is not installed.
     """
     source = model if isinstance(model, Source) else find_source(model)
-    recipe = resolve(source, choices)
+    said, limit = training_length(source, choices)
+    recipe = resolve(source, said)
     if recipe.latent_heads is not None or recipe.lexicon is not None:
         part = "latent attention" if recipe.lexicon is None else "sparse head"
         raise TrainingError(
@@ -200,13 +224,53 @@ def open_base(
             "decant train sparse)"
         )
     tokenizer = load_text_tokenizer(source.folder, recipe)
-    pooled = load_model(source.folder, recipe, adapters=source.adapters, fold=False)
+    pooled = load_model(source.folder, longer(recipe, limit), adapters=source.adapters, fold=False)
+    pooled.recipe = recipe
     return learning(
-        Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder)),
+        Base(
+            source=source,
+            model=pooled,
+            tokenizer=tokenizer,
+            pad_id=pad_id(source.folder),
+            max_tokens=limit,
+        ),
         lora=lora,
         dropout=dropout,
         seed=seed,
     )
+
+
+def training_length(
+    source: Source, choices: Choices | None, *, strategy: str | None = None
+) -> tuple[Choices, int | None]:
+    """Part the length to which training cuts its texts from what is said of the recipe.
+
+    The recipe keeps the model's own length, so that training on short texts does not shorten what
+    the model reads ever after; an export can say another one.
+
+    Args:
+        source: The model's files.
+        choices: What the user says.
+        strategy: As for :func:`resolve`.
+
+    Returns:
+        The choices without their length, and the length; None: as the recipe says. Where nothing
+        but ``choices`` says a length, it is the recipe's, too.
+    """
+    said = choices or Choices()
+    if said.max_tokens is None:
+        return said, None
+    others = replace(said, max_tokens=None)
+    try:
+        resolve(source, others, strategy=strategy)
+    except RecipeError:
+        return said, None  # nothing else says a length; what else is amiss, resolving says again
+    return others, said.max_tokens
+
+
+def longer(recipe: Recipe, limit: int | None) -> Recipe:
+    """Return the recipe with the longer of both lengths, for which a model is loaded."""
+    return replace(recipe, max_tokens=max(recipe.max_tokens, limit or 0))
 
 
 def learning(base: Base, *, lora: Lora | None, dropout: float | None, seed: int) -> Base:

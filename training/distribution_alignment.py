@@ -55,14 +55,14 @@ class Margin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignmentSettings:
-    """The paper's choices.
+    """How near and far are told apart; beta, temperature and negatives are the paper's.
 
     Args:
         beta: Of the log-probabilities, which are sums over tokens.
         temperature: Of the scores, tau.
-        margin: The sign of the reference.
+        margin: The sign of the reference; the authors' code has the other one.
         negatives: Of each row, the first so many.
-        target_tokens: Of a positive or negative, its end included.
+        target_tokens: Of a positive or negative, its end included; 4,096 in the authors' script.
     """
 
     beta: float = 0.1

@@ -23,7 +23,7 @@ from decant.embedders import (
     write_recipe,
 )
 
-from .base import Base, copy_tokenizer, learning
+from .base import Base, copy_tokenizer, learning, longer, training_length
 from .errors import TrainingError
 from .settings import Lora
 
@@ -85,12 +85,21 @@ def open_language_model(
     source = model if isinstance(model, Source) else find_source(model)
     if source.adapters:
         raise TrainingError("merge adapters into a model first, then train it")
-    recipe = resolve(source, choices, strategy=strategy)
+    said, limit = training_length(source, choices, strategy=strategy)
+    recipe = resolve(source, said, strategy=strategy)
     backbone, whole = load_with_head(source, recipe.attention)
     lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
-    pooled = pooled_model(source.folder, recipe, backbone, lexical=lexical, fold=False)
-    tokenizer = load_text_tokenizer(source.folder, recipe)
-    base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))
+    pooled = pooled_model(
+        source.folder, longer(recipe, limit), backbone, lexical=lexical, fold=False
+    )
+    pooled.recipe = recipe
+    base = Base(
+        source=source,
+        model=pooled,
+        tokenizer=load_text_tokenizer(source.folder, recipe),
+        pad_id=pad_id(source.folder),
+        max_tokens=limit,
+    )
     whole.requires_grad_(requires_grad=False)
     learnt = learning(base, lora=lora, dropout=dropout, seed=seed)
     if lexical is not None:

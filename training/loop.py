@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ from .table import Table
 CURVES = "curves.svg"
 _ABOUT = "training"
 _RUN = "run.json"
+_REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def train(
     """
     check_run(objective, table, target, loop)
     order = TaskOrder(table, batch_size=loop.batch_size, seed=loop.seed)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = _partial(target)
     begun = partial / "checkpoints"
     begun.mkdir(parents=True, exist_ok=True)
     runner = Runner(objective, table, order, loop, look or Look(), partial)
@@ -85,11 +86,11 @@ def train(
     report = _report(runner, objective, target)
     with runner.args.main_process_first(local=False):
         if runner.is_world_process_zero():
-            _leave(objective, partial, target)
+            _leave(objective, partial, target, report)
     return report
 
 
-def _leave(objective: Objective, partial: Path, target: Path) -> None:
+def _leave(objective: Objective, partial: Path, target: Path, report: Report) -> None:
     """Write the model and what is known of its run to the target."""
     made = partial / "model"
     shutil.rmtree(made, ignore_errors=True)
@@ -101,8 +102,37 @@ def _leave(objective: Objective, partial: Path, target: Path) -> None:
     for name in (LOG, _RUN):
         shutil.copyfile(partial / name, about / name)
     draw_curves(partial / LOG, about / CURVES)
+    numbers = {name: value for name, value in asdict(report).items() if name != "folder"}
+    (about / _REPORT).write_text(to_json(numbers), encoding="utf-8")
     made.rename(target)
     shutil.rmtree(partial)
+
+
+def finish_run(objective: Objective, table: Table, target: Path, loop: Loop) -> Report | None:
+    """Return the report of a run that has left its model, so that what follows it can go on.
+
+    What an interruption left of the run beside its model is deleted.
+
+    Arguments as :func:`train`.
+
+    Returns:
+        None where there is nothing at ``target``, or what is there is not of this very run.
+    """
+    about = target / _ABOUT
+    try:
+        held = json.loads((about / _RUN).read_text(encoding="utf-8"))
+        numbers = json.loads((about / _REPORT).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    asked = _said_of_run(objective, table, loop)
+    if any(held.get(name) != value for name, value in asked.items()):
+        return None
+    shutil.rmtree(_partial(target), ignore_errors=True)
+    return Report(folder=target, **numbers)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f"{target.name}.partial")
 
 
 def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> None:
@@ -126,6 +156,12 @@ def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> N
             f"{first.place}: there is an instruction, which this method has no place for with "
             f"{objective.base.source.base}; leave the column out, or write it into the queries"
         )
+    if table.answered.any() and not objective.takes_negative_answers():
+        first = table[int(table.answered.argmax())]
+        raise DataError(
+            f"{first.place}: negatives have answers, which this method has no place for; leave the "
+            "column out, or name it among the negatives (columns 'query=…,negatives=…')"
+        )
     objective.check(table)
 
 
@@ -138,24 +174,31 @@ class _Run:
     settings: object
     lora: Lora | None
     dropout: float | None
+    max_tokens: int | None
     loop: Loop
     rows: int
     data: str
 
 
-def _same_run(path: Path, objective: Objective, table: Table, loop: Loop) -> None:
-    """Write what a run is, or see that the one that was begun here is the same."""
+def _said_of_run(objective: Objective, table: Table, loop: Loop) -> dict[str, object]:
+    """Return what makes a run the same one, as JSON has it."""
     run = _Run(
         method=type(objective).__name__,
         recipe=objective.base.model.recipe,
         settings=objective.about,
         lora=objective.base.lora,
         dropout=objective.base.dropout,
+        max_tokens=objective.base.max_tokens,
         loop=loop,
         rows=len(table),
         data=table.digest(),
     )
-    asked = {**json.loads(to_json(run)), **objective.beside()}
+    return {**json.loads(to_json(run)), **objective.beside()}
+
+
+def _same_run(path: Path, objective: Objective, table: Table, loop: Loop) -> None:
+    """Write what a run is, or see that the one that was begun here is the same."""
+    asked = _said_of_run(objective, table, loop)
     if not path.exists():
         write_atomically(path, to_json(asked))
         return

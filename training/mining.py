@@ -119,7 +119,7 @@ def mine(
 
     Raises:
         TrainingError: ``target`` exists.
-        DataError: A row has no positive, or a score is no number.
+        DataError: A row has no positive, answers of negatives, or a score that is no number.
     """
     refuse_existing(target)
     answers, fields = _answers(table)
@@ -178,6 +178,11 @@ def _answers(table: Table) -> tuple[dict[int, set[int]], list[Field]]:
     for row in table:
         if row.positive is None:
             raise DataError(f"{row.place}: there is no positive, to which negatives are compared")
+        if row.negative_answers:
+            raise DataError(
+                f"{row.place}: the negatives have answers, and mined ones would have none; mine "
+                "first, and let them be answered then"
+            )
         answers.setdefault(text_hash(row.query), set()).add(text_hash(row.positive))
         held.update(field for field in _CARRIED if _value(row, field) is not None)
     return answers, [field for field in _CARRIED if field in held]

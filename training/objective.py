@@ -60,6 +60,10 @@ class Objective(nn.Module, ABC):
         """Tell whether rows may have an instruction; data that have one are refused otherwise."""
         return False
 
+    def takes_negative_answers(self) -> bool:
+        """Tell whether negatives may have answers; data that have them are refused otherwise."""
+        return False
+
     def check(self, table: Table) -> None:
         """Refuse data from which nothing can be learnt, before the first step.
 

@@ -23,6 +23,7 @@ class Field(StrEnum):
     QUERY = "query"
     POSITIVE = "positive"
     NEGATIVES = "negatives"
+    NEGATIVE_ANSWERS = "negative_answers"
     SCORE = "score"
     INSTRUCTION = "instruction"
     TASK = "task"
@@ -36,11 +37,13 @@ _ALSO = {
         "positive", "passage", "document", "answer", "response", "output", "sentence2",
     ),
     Field.NEGATIVES: ("negatives", "negative", "hard_negative", "hard_negatives"),
+    Field.NEGATIVE_ANSWERS: ("negative_answers", "negative_answer"),
     Field.SCORE: ("score", "similarity"),
     Field.INSTRUCTION: ("instruction",),
     Field.TASK: ("task",),
     Field.GROUP: ("group",),
 }  # fmt: skip
+_SEVERAL = (Field.NEGATIVES, Field.NEGATIVE_ANSWERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Row:
         query: A text: the only one, the first of a pair, or what is asked.
         positive: What belongs to it: a passage, a paraphrase, an answer.
         negatives: Texts that do not, and are hard to tell from those that do.
+        negative_answers: What answers each of the negatives, where they are questions.
         score: How alike query and positive are, on any scale.
         instruction: The task of this query, for models that take one.
         task: Rows of one task share their batches.
@@ -61,6 +65,7 @@ class Row:
     query: str
     positive: str | None = None
     negatives: tuple[str, ...] = ()
+    negative_answers: tuple[str, ...] = ()
     score: float | None = None
     instruction: str | None = None
     task: str = ""
@@ -73,7 +78,8 @@ class Columns:
     """Which column is which field.
 
     Args:
-        names: For each field, the column's name; of :attr:`Field.NEGATIVES`, there may be several.
+        names: For each field, the column's name; of negatives and their answers, there may be
+            several.
         order: The columns of a file without a header line, in order; ``-`` is read past.
 
     >>> Columns.parse("score,query,positive").order
@@ -103,7 +109,7 @@ class Columns:
         fields = [None if name == _SKIPPED else _field(name) for name, _, _ in pairs]
         known = [field for field in fields if field is not None]
         for field in known:
-            if known.count(field) > 1 and field is not Field.NEGATIVES:
+            if known.count(field) > 1 and field not in _SEVERAL:
                 raise DataError(f"columns {text!r} name {field} twice")
         if not all(named):
             return cls(names={field: (field.value,) for field in known}, order=tuple(parts))
@@ -122,8 +128,8 @@ class Columns:
         names: dict[Field, tuple[str, ...]] = {}
         for field, also in _ALSO.items():
             plain = tuple(name for name in header if name.lower() in also)
-            if field is Field.NEGATIVES:
-                plain = tuple(name for name in header if name.lower().startswith("negative"))
+            if field in _SEVERAL:
+                plain = _negatives(header, field)
             elif len(plain) > 1:
                 raise DataError(
                     f"{where}: the columns {', '.join(plain)} could all be the {field}; say which "
@@ -142,7 +148,7 @@ class Columns:
         texts = {
             field: _text(values[name], field, place)
             for field, (name, *_) in self.names.items()
-            if field not in (Field.NEGATIVES, Field.SCORE) and values.get(name) is not None
+            if field not in (*_SEVERAL, Field.SCORE) and values.get(name) is not None
         }
         if Field.QUERY not in texts:
             said = ", ".join(self.names.get(Field.QUERY, ("query",)))
@@ -150,14 +156,24 @@ class Columns:
         score = None
         if (column := self.names.get(Field.SCORE)) and values.get(column[0]) is not None:
             score = _number(values[column[0]], place)
+        negatives, answers = (
+            tuple(
+                text
+                for name in self.names.get(field, ())
+                for text in _texts(values.get(name), field, place)
+            )
+            for field in _SEVERAL
+        )
+        if answers and len(answers) != len(negatives):
+            raise DataError(
+                f"{place}: {len(negatives)} negatives and {len(answers)} answers of negatives; "
+                "give one answer for each negative, or leave them out"
+            )
         return Row(
             query=texts[Field.QUERY],
             positive=texts.get(Field.POSITIVE),
-            negatives=tuple(
-                text
-                for name in self.names.get(Field.NEGATIVES, ())
-                for text in _texts(values.get(name), place)
-            ),
+            negatives=negatives,
+            negative_answers=answers,
             score=score,
             instruction=texts.get(Field.INSTRUCTION),
             task=texts.get(Field.TASK, ""),
@@ -181,11 +197,25 @@ def _text(value: object, field: Field, place: str) -> str:
     return value
 
 
-def _texts(value: object, place: str) -> list[str]:
+def _negatives(header: Sequence[str], field: Field) -> tuple[str, ...]:
+    """Return the columns of negatives, or of their answers if both are there.
+
+    Answers alone are negatives: passages that answer another question.
+    """
+    named = [name for name in header if name.lower().startswith("negative")]
+    answers = [name for name in named if name.lower() in _ALSO[Field.NEGATIVE_ANSWERS]]
+    if len(answers) == len(named):
+        answers = []
+    if field is Field.NEGATIVE_ANSWERS:
+        return tuple(answers)
+    return tuple(name for name in named if name not in answers)
+
+
+def _texts(value: object, field: Field, place: str) -> list[str]:
     if value is None or value == "":
         return []
     parts = cast("list[object]", value) if isinstance(value, list) else [value]
-    return [_text(part, Field.NEGATIVES, place) for part in parts]
+    return [_text(part, field, place) for part in parts]
 
 
 def _number(value: object, place: str) -> float:

@@ -69,6 +69,7 @@ class Table(Sequence[Row]):
         task_names: In the order in which they first stand.
         scores: float32 for each row; NaN where it has none.
         instructed: For each row, whether it has an instruction.
+        answered: For each row, whether its negatives have answers.
         repeated: How many rows were left out because an earlier one is equal.
     """
 
@@ -88,6 +89,7 @@ class Table(Sequence[Row]):
         self.task_names = marks.names
         self.scores = marks.scores
         self.instructed = marks.instructed
+        self.answered = marks.answered
         self.repeated = repeated
 
     def __len__(self) -> int:
@@ -127,6 +129,7 @@ class _Marks:
     tasks: NDArray[np.int32]
     scores: NDArray[np.float32]
     instructed: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
     contents: NDArray[np.uint64]
     names: tuple[str, ...]
 
@@ -137,6 +140,7 @@ class _Marks:
             tasks=self.tasks[rows],
             scores=self.scores[rows],
             instructed=self.instructed[rows],
+            answered=self.answered[rows],
             contents=self.contents[rows],
         )
 
@@ -163,7 +167,7 @@ def read_table(
     files: list[_File] = []
     places: list[tuple[int, int, int]] = []
     names: dict[str, int] = {}
-    marks: list[tuple[int, int, float, bool]] = []
+    marks: list[tuple[int, int, float, bool, bool]] = []
     hashes: list[int] = []
     for path in map(Path, paths):
         file, begun, line = _opened(path, columns, wanted)
@@ -175,7 +179,8 @@ def read_table(
             task = names.setdefault(row.task, len(names))
             score = np.nan if row.score is None else row.score
             group = text_hash(row.group or row.positive or row.query)
-            marks.append((group, task, score, row.instruction is not None))
+            instructed, answered = row.instruction is not None, bool(row.negative_answers)
+            marks.append((group, task, score, instructed, answered))
             hashes.append(text_hash(*_said(row)))
     if not places:
         shown = ", ".join(str(file.path) for file in files) or "no file"
@@ -185,10 +190,11 @@ def read_table(
     _, first = np.unique(contents, return_index=True)
     kept = np.sort(first)
     made = _Marks(
-        groups=np.array([group for group, _, _, _ in marks], np.uint64),
-        tasks=np.array([task for _, task, _, _ in marks], np.int32),
-        scores=np.array([score for _, _, score, _ in marks], np.float32),
-        instructed=np.array([instructed for _, _, _, instructed in marks], np.bool_),
+        groups=np.array([mark[0] for mark in marks], np.uint64),
+        tasks=np.array([mark[1] for mark in marks], np.int32),
+        scores=np.array([mark[2] for mark in marks], np.float32),
+        instructed=np.array([mark[3] for mark in marks], np.bool_),
+        answered=np.array([mark[4] for mark in marks], np.bool_),
         contents=contents,
         names=tuple(names),
     )
@@ -271,7 +277,9 @@ def _check(row: Row, needs: Sequence[Field]) -> None:
 
 
 def _said(row: Row) -> tuple[str, ...]:
-    return (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
+    said = (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
+    # No text is empty, so that answers are told from further negatives.
+    return (*said, "", *row.negative_answers) if row.negative_answers else said
 
 
 def text_hash(*parts: str) -> int:

@@ -122,6 +122,38 @@ def test_documents_alone_are_enough(
     assert (tmp_path / "tuned/model.safetensors").exists()
 
 
+def test_what_was_interrupted_while_it_was_measured_is_measured_by_the_same_command(
+    decant: Decant, tiny_folder: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", "contrastive", "--base", tiny_folder, "--pairs", pairs, *QUICK, "--json")
+    whole = decant(*words, "--out", "undisturbed")
+    with monkeypatch.context() as patch:
+        patch.setattr("decant.evaluation.side_by_side", _interrupt)
+        ran = decant(*words)
+    assert ran.code == Exit.INTERRUPTED
+    weights = tmp_path / "tuned/model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert not (tmp_path / "tuned/training/standing.json").exists()
+    (tmp_path / "tuned.partial/checkpoints").mkdir(parents=True)  # a kill before they are deleted
+    other = decant(*words, "--seed", 1)
+    assert other.code == Exit.INPUT
+    assert "tuned exists; choose another name" in " ".join(other.err.split())
+    again = decant(*words)
+    assert again.code == Exit.OK, again.err
+    assert "tuned is trained; it is measured now" in " ".join(again.err.split())
+    assert facts(again, "standing") == facts(whole, "standing")
+    assert {**facts(again, "run"), "peak_mb": 0} == {**facts(whole, "run"), "peak_mb": 0}
+    assert weights.stat().st_mtime_ns == written
+    standing = json.loads((tmp_path / "tuned/training/standing.json").read_text(encoding="utf-8"))
+    assert standing == facts(again, "standing")
+    assert not list(tmp_path.glob("*.partial"))
+    assert decant(*words).code == Exit.INPUT  # all is done: the target exists
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_simcse_needs_texts_alone(decant: Decant, tiny_folder: Path, pairs: Path) -> None:
     pairs.with_name("sts.tsv").write_text("3\ta\tb\n1\tc\td\n2\te\tf\n", encoding="utf-8")
     ran = decant(
@@ -186,10 +218,11 @@ def test_what_is_said_of_the_base_is_in_the_trained_model(
     assert "--attention" in ran.err
     ran = decant(
         *words, "--attention", "bidirectional", "--query-prompt", "find: {text}",
-        "--passage-prompt", "text: {text}",
+        "--passage-prompt", "text: {text}", "--max-tokens", 24,
     )  # fmt: skip
     assert ran.code == Exit.OK, ran.err
     recipe = resolve(find_source(tmp_path / "tuned"))
+    assert recipe.max_tokens == 64  # training's length is training's alone
     assert recipe.attention is Attention.BIDIRECTIONAL
     assert (recipe.query.template, recipe.passage.template) == ("find: {text}", "text: {text}")
 

@@ -87,6 +87,7 @@ HEAVY: dict[str, set[str]] = {
         "training/order.py",
         "training/runner.py",
         "training/sentence_files.py",
+        "training/sharing.py",
         "training/soft_prompts.py",
         "training/sparse.py",
         "training/speaking.py",

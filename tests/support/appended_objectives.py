@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +35,11 @@ ROWS = [
     Row(query="the cat", positive="a hat", negatives=("what then",), place="1"),
     Row(query="white heat", positive="winter, the end", negatives=("in",), place="2"),
 ]
+# With questions as negatives, which have answers of their own.
+ANSWERED = [
+    replace(ROWS[0], negative_answers=("the end",)),
+    replace(ROWS[1], negatives=("in", "a whale"), negative_answers=("heat", "that winter")),
+]
 
 
 def compression(llama: Path, lora: Lora | None = None) -> Compression:
@@ -41,9 +47,9 @@ def compression(llama: Path, lora: Lora | None = None) -> Compression:
     return Compression(opened, COMPRESSION, frozen_decoder(llama))
 
 
-def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8) -> Gen:
+def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8, lora: Lora | None = None) -> Gen:
     teacher = HashEncoder(dim=dim)
-    opened = open_gen(llama, settings, teacher, choices=SHORT)
+    opened = open_gen(llama, settings, teacher, choices=SHORT, lora=lora)
     return Gen(opened, settings, teacher)
 
 

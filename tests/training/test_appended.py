@@ -28,10 +28,8 @@ from decant.embedders import (
     resolve,
 )
 from decant.training import (
-    GenSettings,
     Loop,
     Lora,
-    Row,
     TrainingError,
     frozen_decoder,
     read_table,
@@ -113,49 +111,6 @@ def test_llm2vec_gen_is_the_sum_of_its_two_losses(llama: Path) -> None:
     assert found["loss"].item() == pytest.approx(align + total / count, abs=1e-4)
 
 
-EXTRAS = GenSettings(total=4, read=3, contrast=0.5, apart=0.25, distance=3.0, repeat=2.0)
-
-
-def test_the_supervised_extras_of_llm2vec_gen_are_their_formulas(llama: Path) -> None:
-    objective = gen(llama, EXTRAS).eval()
-    # Two rows of one answer are no negatives of each other.
-    rows = [*ROWS, Row(query="in the end", positive="a hat", negatives=(), place="3")]
-    found = objective(objective.collate(rows))
-
-    def vector(text: str) -> Tensor:
-        with torch.no_grad():
-            return cast("Tensor", objective.model.head(states_of(objective, text).mean(0)))
-
-    def taught(text: str) -> Tensor:
-        return torch.from_numpy(objective.teacher.encode([text], role=Role.PASSAGE).dense[0])
-
-    answers = [cast("str", row.positive) for row in rows]
-    negatives = [text for row in rows for text in row.negatives]
-    vectors = [vector(f"{row.query}\nsay: ") for row in rows]
-    repeat = sum(
-        float((vector(f"Repeat this text word by word. {text}") - taught(text)).square().mean())
-        for text in answers
-    )
-    assert found["repeat"].item() == pytest.approx(2.0 * repeat / 3, abs=1e-5)
-    others = [*vectors, *map(vector, negatives)]
-    contrast, missing = 0.0, []
-    for row, own in enumerate(vectors):
-        texts = [*answers, *negatives]
-        allowed = [at for at, text in enumerate(texts) if text != answers[row]]
-        missing += [max(0.0, 9.0 - float((own - others[at]).square().sum())) for at in allowed]
-        cosines = [
-            float(torch.cosine_similarity(own, taught(texts[at]), 0)) for at in [row, *allowed]
-        ]
-        scores = torch.tensor(cosines, dtype=torch.float64) / 0.05
-        contrast -= float(scores.log_softmax(0)[0])
-    assert len(missing) == 10
-    assert found["contrast"].item() == pytest.approx(0.5 * contrast / 3, abs=1e-4)
-    assert found["apart"].item() == pytest.approx(0.25 * sum(missing) / 10, abs=1e-4)
-    names = ("align", "reconstruct", "contrast", "apart", "repeat")
-    parts = sum(found[name].item() for name in names)
-    assert found["loss"].item() == pytest.approx(parts, abs=1e-5)
-
-
 def test_vectors_that_are_far_apart_already_are_left_alone() -> None:
     near, far = torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])
     none = torch.zeros(1, 1, dtype=torch.bool)
@@ -165,7 +120,7 @@ def test_vectors_that_are_far_apart_already_are_left_alone() -> None:
 
 
 def test_the_order_of_rows_and_their_padding_do_not_matter(llama: Path) -> None:
-    for objective in (compression(llama).eval(), gen(llama).eval(), gen(llama, EXTRAS).eval()):
+    for objective in (compression(llama).eval(), gen(llama).eval()):
         forth = objective(objective.collate(ROWS))["loss"].item()
         back = objective(objective.collate(ROWS[::-1]))["loss"].item()
         assert forth == pytest.approx(back, abs=1e-5)
