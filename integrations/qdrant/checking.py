@@ -71,8 +71,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     Raises:
         StoreError: There is no such collection, or the store failed.
     """
-    store.card(name)
-    checker = Checker(store, name, lock_of(store, name))
+    checker = Checker(store, name, lock_of(store, name, store.card(name).mark))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():

@@ -62,7 +62,7 @@ class Collection(AsyncMethods):
         self._target = target
         self._store = target.store
         self._name = target.name
-        lock = lock_of(target.store, target.name)
+        lock = lock_of(target.store, target.name, target.mark)
         lock.noted.clear()  # of another collection of this name, perhaps
         self._remover = Remover(target.store, target.name, lock)
         self._notes = FillingNotes(target.store, target.name, target.encoder, lock)
