@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Finding:
                 return f"{self.flaw}: {place}, {self.expected} chunks expected, {self.found} found"
 
 
-def is_usable(dense: NDArray[np.float32] | None) -> bool:
+def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
     """Return whether a stored dense vector can be compared with others."""
     return dense is not None and bool(np.isfinite(dense).all() and dense.any())
 
