@@ -37,8 +37,6 @@ def drop(
     """
     with open_store(store, api_key) as opened:
         place = place_of(opened)
-        if collection not in opened.names():
-            opened.card(collection)  # says what is there instead
         say(f"collection {collection!r} in {place} will be deleted: {_held(opened, collection)}")
         confirm("Delete it?", yes=yes)
         opened.drop(collection)
@@ -50,9 +48,13 @@ def drop(
 
 def _held(store: Store, name: str) -> str:
     from decant.integrations.qdrant import summarize
+    from decant.integrations.qdrant.store import AbsentError, check_name
 
+    check_name(name)
     try:
         found = summarize(store, name)
+    except AbsentError:
+        raise
     except StoreError as error:
         return f"what it holds cannot be read ({error})"
     return (

@@ -25,6 +25,7 @@ from .certificate import Precision
 from .collating import joined
 from .encoder import Output, Progress, Vectors, check_outputs
 from .errors import RecipeError
+from .forking import renew_after_fork
 from .kinds import Attention, Pooling
 from .lexicon import Lexicon
 from .prompt import Prompt, Role
@@ -83,11 +84,16 @@ class HashEncoder:
         self._tokenizer.pre_tokenizer = BertPreTokenizer()
         self._directions: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = Lock()
+        renew_after_fork(self)
         for role in Role:
             if self.room(role) < 1:
                 raise RecipeError(
                     f"the {role} prompt fills all {max_tokens} tokens; raise max_tokens"
                 )
+
+    def renew(self) -> None:
+        """Make the lock anew that another thread may have held at a fork."""
+        self._lock = Lock()
 
     @property
     def recipe(self) -> Recipe:

@@ -166,8 +166,7 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    store.card(name)
-    remover = Remover(store, name, lock_of(store, name))
+    remover = Remover(store, name, lock_of(store, name, store.card(name).mark))
     keys: list[DocumentKey] = []
     if selection.ids:
         removed = remover.ids([record_id(identity) for identity in selection.ids])

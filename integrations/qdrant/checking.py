@@ -40,7 +40,8 @@ class CheckReport:
         interrupted: Documents whose marker is open; indexing them again completes them.
         orphaned: Chunks of documents without a marker.
         altered: Chunks and records whose text has another hash than was stored with it.
-        unsearchable: Chunks and records without a dense vector, or with one that is not finite.
+        unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
+            zeros alone.
         findings: The first of these, one by one.
     """
 
@@ -70,8 +71,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     Raises:
         StoreError: There is no such collection, or the store failed.
     """
-    store.card(name)
-    checker = Checker(store, name, lock_of(store, name))
+    checker = Checker(store, name, lock_of(store, name, store.card(name).mark))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():

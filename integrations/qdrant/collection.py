@@ -62,7 +62,7 @@ class Collection(AsyncMethods):
         self._target = target
         self._store = target.store
         self._name = target.name
-        lock = lock_of(target.store, target.name)
+        lock = lock_of(target.store, target.name, target.mark)
         lock.noted.clear()  # of another collection of this name, perhaps
         self._remover = Remover(target.store, target.name, lock)
         self._notes = FillingNotes(target.store, target.name, target.encoder, lock)
@@ -316,10 +316,10 @@ class Collection(AsyncMethods):
         """Read all that the collection holds, and report what is wrong; nothing is changed.
 
         The chunks of each document are compared with what was written, by number, id and place,
-        each text with its hash; vectors must be there and finite. That a vector or metadata are
-        the right ones is not seen. Documents that a run of this process has under way are left
-        out. What is wrong is put right by ``index(…, verify=True)``; chunks of no document also
-        by :meth:`delete_source`.
+        each text with its hash; vectors must be there, finite and not zeros alone. That a vector
+        or metadata are the right ones is not seen. Documents that a run of this process has under
+        way are left out. What is wrong is put right by ``index(…, verify=True)``; chunks of no
+        document also by :meth:`delete_source`.
 
         Args:
             most_findings: How many to list one by one; all are counted.

@@ -41,10 +41,10 @@ class Equals:
     """The entry holds this value; of a list, one of its items does.
 
     Numbers equal in value match, so 9 finds 9.0, and 9.0 finds 9; True and 1 are not equal. A
-    float with a fraction, or of 2**49 and more, also finds what is one unit in the last place
-    off, because stores round floats so (eight units below 1e-6 and above 1e30). Integers are
-    compared exactly; one of 2**53 or more finds integers only, since floats of that size stand
-    for several integers each.
+    float with a fraction, or of 2**49 and more, also finds what is two units in the last place
+    off (ten below 1e-6 and above 1e30), because stores round floats, and servers also those that
+    are asked for. Integers are compared exactly; one of 2**53 or more finds integers only, since
+    floats of that size stand for several integers each.
     """
 
     key: Key

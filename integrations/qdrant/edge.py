@@ -99,7 +99,7 @@ class EdgeStore:
         self._check()
         advice = (
             "; if its files are damaged, restore them from a copy, or delete the collection with "
-            f"store.drop({name!r}) and index again"
+            f"store.drop({name!r}) (`decant drop {name}`) and index again"
         )
         with EngineErrors(what, self.place, advice):
             with self._lock:

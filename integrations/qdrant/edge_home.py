@@ -59,7 +59,7 @@ class EdgeHome:
             raise StoreError(
                 f"the points of the collection {name!r} in {self.folder} are lost: there is no "
                 f"whole segment in {path}; restore that folder from a copy, or delete the "
-                f"collection with store.drop({name!r}) and index again"
+                f"collection with store.drop({name!r}) (`decant drop {name}`) and index again"
             )
         return path
 
@@ -153,7 +153,7 @@ class EdgeHome:
             return StoreError(
                 f"the card of the collection {name!r} in {self.folder} is lost, its points are "
                 f"there; restore {home / _CARD} from a copy, or delete the collection with "
-                f"store.drop({name!r}) and index again"
+                f"store.drop({name!r}) (`decant drop {name}`) and index again"
             )
         return StoreError(
             f"{home} holds no {_CARD}, so it was not made by decant; choose another name or folder"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from .points import sha256
 from .store import Point
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Flaw(StrEnum):
@@ -33,7 +37,8 @@ class Flaw(StrEnum):
     """A passage's text has another hash than was stored with it."""
 
     UNSEARCHABLE = "unsearchable"
-    """A passage has no dense vector, or one that is not finite, so no search finds it."""
+    """A passage has no dense vector, one that is not finite, or zeros alone, which a disk gives
+    back for what it lost; no search finds it for what it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,11 @@ class Finding:
                 return f"{self.flaw}: {place}, {self.expected} chunks expected, {self.found} found"
 
 
+def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
+    """Return whether a stored dense vector can be compared with others."""
+    return dense is not None and bool(np.isfinite(dense).all() and dense.any())
+
+
 def find_flaw(point: Point) -> Flaw | None:
     """Return what is wrong with a passage by itself; None if nothing is.
 
@@ -78,6 +88,6 @@ def find_flaw(point: Point) -> Flaw | None:
     if sha256(text) != point.payload["text_sha256"]:
         return Flaw.ALTERED
     # A blank text is stored without a vector.
-    if text.strip() and (point.dense is None or not np.isfinite(point.dense).all()):
+    if text.strip() and not is_usable(point.dense):
         return Flaw.UNSEARCHABLE
     return None

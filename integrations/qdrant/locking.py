@@ -12,7 +12,6 @@ Several processes are not kept apart here.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +21,10 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
+from decant.embedders.forking import renew_after_fork
+
 from .points import DocumentKey
 from .store import Store
-
-_LOCKS: WeakValueDictionary[Hashable, CollectionLock] = WeakValueDictionary()
-_LOOKING = Lock()
 
 
 class FairLock:
@@ -78,6 +76,13 @@ class FairLock:
         """How many threads wait for it."""
         return len(self._waiting)
 
+    def renew(self) -> None:
+        """Let go of the other threads, which a forked child does not have."""
+        self._mutex = Lock()
+        self._waiting.clear()
+        if self._owner != get_ident():
+            self._owner, self._depth = None, 0
+
     def _hand_over(self) -> None:
         # The next owner is entered here, so that nobody who comes now can be faster.
         if self._waiting:
@@ -125,6 +130,15 @@ class CollectionLock:
         self.noted: set[str] = set()
         self._mutex = Lock()
         self._runs: list[dict[DocumentKey, Claim]] = []
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Be free of the other threads, which a forked child does not have."""
+        self.indexing.renew()
+        self.writing.renew()
+        self.noting = Lock()
+        self._mutex = Lock()
+        self._runs = []
 
     @contextmanager
     def changing(self, keys: Iterable[DocumentKey] | None) -> Iterator[None]:
@@ -197,15 +211,38 @@ class Claims:
                 self._run.pop(key, None)
 
 
-def lock_of(store: Store, name: str) -> CollectionLock:
+class _Register:
+    """The locks of this process."""
+
+    def __init__(self) -> None:
+        self.locks: WeakValueDictionary[Hashable, CollectionLock] = WeakValueDictionary()
+        self.looking = Lock()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make the lock anew that another thread may have held at a fork."""
+        self.looking = Lock()
+
+
+_register = _Register()
+
+
+def lock_of(store: Store, name: str, mark: str) -> CollectionLock:
     """Return the one lock of a collection in this process.
 
     It is the same for all stores whose :attr:`Store.identity` is, for as long as somebody keeps
-    it. A process that was forked has its own.
+    it. In a forked child it is free of the threads of the parent.
+
+    Args:
+        store: What holds the collection.
+        name: The collection, or an alias. What is made anew under a name has the lock of what was
+            there before, since those who have that open write to the new one.
+        mark: Of the collection's card. It is the same under all its names, and so is the lock.
     """
-    key = (os.getpid(), store.engine, store.identity, name)
-    with _LOOKING:
-        lock = _LOCKS.get(key)
-        if lock is None:
-            lock = _LOCKS[key] = CollectionLock()
+    keys = [(store.engine, store.identity, kind) for kind in (("mark", mark), ("name", name))]
+    with _register.looking:
+        known = (_register.locks.get(key) for key in keys)
+        lock = next((lock for lock in known if lock is not None), None) or CollectionLock()
+        for key in keys:
+            _register.locks[key] = lock
         return lock

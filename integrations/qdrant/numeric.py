@@ -23,6 +23,8 @@ _HALVES = 2**52  # from here on, floats are one apart or more
 # and it stays so when parsed again. Beyond, it is up to two units, and more when parsed again.
 _STEADY = (1e-6, 1e30)
 _DRIFT, _FAR_DRIFT = 1, 8
+# A bound that is asked for over REST is parsed once, too, and so may come nearer than it was.
+_BOUND_DRIFT, _FAR_BOUND_DRIFT = 1, 2
 _LARGEST = sys.float_info.max
 _BRANCHES = 6  # measured on Edge without an index: of 10 to 1,000 numbers the fastest
 
@@ -72,9 +74,10 @@ def intervals(value: float) -> list[Interval]:
         if whole or abs(number) < _EXACT_FLOATS:
             return found
     low, high = _STEADY
-    drift = _DRIFT if low <= abs(number) <= high else _FAR_DRIFT
+    is_steady = low <= abs(number) <= high
+    reach = _DRIFT + _BOUND_DRIFT if is_steady else _FAR_DRIFT + _FAR_BOUND_DRIFT
     # Open and one unit further: closed bounds without their fraction would hold an integer.
-    low_end, high_end = _step(number, -drift - 1), _step(number, drift + 1)
+    low_end, high_end = _step(number, -reach - 1), _step(number, reach + 1)
     return [*found, Interval(low=low_end, high=high_end, open=True)]
 
 

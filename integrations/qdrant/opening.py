@@ -52,4 +52,11 @@ def opened_or_created(
 
 
 def _target(store: Store, name: str, encoder: Encoder, card: Card) -> Target:
-    return Target(store=store, name=name, encoder=encoder, sparse=card.sparse, states=card.states)
+    return Target(
+        store=store,
+        name=name,
+        mark=card.mark,
+        encoder=encoder,
+        sparse=card.sparse,
+        states=card.states,
+    )

@@ -15,12 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-import numpy as np
-
 from .chunking import Chunker, Chunking, Syntax, syntax_of
 from .conditions import All, Field, FieldIn
 from .documents import Document
-from .flaws import find_flaw
+from .flaws import find_flaw, is_usable
 from .locking import Claim, Claims
 from .points import CHUNKS, MARKER, ChunkSum, DocumentKey, Kind, Marker, State, sha256
 from .rows import Row
@@ -255,7 +253,7 @@ class Planner:
                 dense=point.dense, sparse=point.sparse, states=point.states
             )
             for point in page.points
-            if point.dense is not None and np.isfinite(point.dense).all()
+            if is_usable(point.dense)
         }
 
 

@@ -15,7 +15,8 @@ class Target:
 
     Args:
         store: What holds it.
-        name: Its name there.
+        name: Its name there, or an alias.
+        mark: What its card has drawn at random; the same under all its names.
         encoder: What makes its vectors.
         sparse: Whether its points have sparse vectors beside dense ones.
         states: The width d' of the states of appended tokens that its points keep; None: none.
@@ -23,6 +24,7 @@ class Target:
 
     store: Store
     name: str
+    mark: str
     encoder: Encoder
     sparse: bool
     states: int | None = None

@@ -50,6 +50,7 @@ class TestList:
             "dim": 8,
             "sparse": False,
             "states": False,
+            "filled_by": [{"precision": "fp32", "provider": "HashEncoder"}],
             "documents": 4,
             "passages": 5,
             "records": 1,
@@ -150,6 +151,14 @@ class TestDrop:
         assert ran.code == Exit.OK
         assert "will be deleted: 4 documents, 5 passages" in ran.err
         assert set(listed(filled)) == {"empty"}
+
+    def test_one_whose_card_is_lost_goes(self, filled: Decant) -> None:
+        Path("index/docs/collection.json").unlink()
+        ran = filled("drop", "docs", "--yes")
+        assert ran.code == Exit.OK
+        assert "what it holds cannot be read (the card of the collection 'docs'" in ran.err
+        assert "decant drop docs" in ran.err
+        assert not Path("index/docs").exists()
 
     def test_it_must_be_confirmed(self, filled: Decant) -> None:
         assert filled("drop", "docs").code == Exit.INPUT

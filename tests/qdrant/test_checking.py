@@ -111,6 +111,11 @@ def lose_vector(collection: Collection) -> None:
     collection.store.upsert("docs", [replace(point, dense=None)])
 
 
+def zero_vector(collection: Collection) -> None:
+    point = points(collection, "3")[1]
+    collection.store.upsert("docs", [replace(point, dense=np.zeros(16, np.float32))])
+
+
 DAMAGES: list[tuple[Callable[[Collection], None], dict[str, int], Flaw]] = [
     (lose, {"missing": 2}, Flaw.MISSING),
     (lose_all, {"missing": 3}, Flaw.MISSING),
@@ -121,6 +126,7 @@ DAMAGES: list[tuple[Callable[[Collection], None], dict[str, int], Flaw]] = [
     (lose_marker, {"orphaned": 3}, Flaw.ORPHANED),
     (alter, {"altered": 1}, Flaw.ALTERED),
     (lose_vector, {"unsearchable": 1}, Flaw.UNSEARCHABLE),
+    (zero_vector, {"unsearchable": 1}, Flaw.UNSEARCHABLE),
 ]
 COUNTS = [
     "missing", "surplus", "replaced", "interrupted", "orphaned", "altered", "unsearchable",

@@ -21,7 +21,7 @@ from decant.integrations.qdrant import (
     Record,
     Store,
 )
-from decant.integrations.qdrant.locking import lock_of
+from decant.integrations.qdrant.locking import CollectionLock, lock_of
 from decant.integrations.qdrant.target import Target
 from stores import Between
 from threads import in_thread, wait_until
@@ -66,9 +66,15 @@ def stored(collection: Collection) -> dict[str, str]:
     return {source: "\n\n".join(t for _, t in sorted(held)) for source, held in chunks.items()}
 
 
+def lock(collection: Collection) -> CollectionLock:
+    return lock_of(collection.store, "docs", collection.store.card("docs").mark)
+
+
 def through(store: object) -> Collection:
     """Return the collection as one that works through this store."""
-    target = Target(store=store, name="docs", encoder=HashEncoder(16), sparse=False)  # type: ignore[arg-type]
+    held: Any = store
+    mark = held.card("docs").mark
+    target = Target(store=held, name="docs", mark=mark, encoder=HashEncoder(16), sparse=False)
     return Collection(target)
 
 
@@ -97,7 +103,7 @@ class TestTwoIndexers:
         first = in_thread(lambda: slow.index(documents("one", 5), chunking=SMALL))
         assert held.begun.wait(20)
         second = in_thread(lambda: quick.index(documents("two", 5), chunking=SMALL))
-        wait_until(lambda: lock_of(slow.store, "docs").indexing.waiting == 1)
+        wait_until(lambda: lock(slow).indexing.waiting == 1)
         assert quick.count() == 0
         held.go_on.set()
         first.join(20)
@@ -183,7 +189,7 @@ class TestADeleterBesideAnIndexer:
             if not deleted and any(p.payload["kind"] == "chunk" for p in points):
                 deleted.append(0)
                 thread = in_thread(lambda: deleted.append(quick.delete_source("long")))
-                wait_until(lambda: lock_of(slow.store, "docs").writing.waiting == 1)
+                wait_until(lambda: lock(slow).writing.waiting == 1)
                 threads.append(thread)
 
         threads: list[threading.Thread] = []
@@ -252,7 +258,7 @@ class TestADeleterBesideAnIndexer:
             order.extend({str(point.payload["kind"]) for point in points})
             if len(order) == 1:
                 threads.append(in_thread(delete))
-                wait_until(lambda: lock_of(slow.store, "docs").writing.waiting == 1)
+                wait_until(lambda: lock(slow).writing.waiting == 1)
 
         threads: list[threading.Thread] = []
         between = through(Between(slow.store, "upsert", note))

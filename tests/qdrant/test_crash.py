@@ -113,7 +113,7 @@ class Breaking:
 
 def _collection(store: Breaking) -> Collection:
     """Open ``docs``, whatever of it is there."""
-    return Collection(Target(store=store, name="docs", encoder=ENCODER, sparse=True))  # type: ignore[arg-type]
+    return Collection(Target(store=store, name="docs", mark="crash", encoder=ENCODER, sparse=True))  # type: ignore[arg-type]
 
 
 def break_while_indexing(store: Store, texts: Texts, at: int, *, after: bool) -> bool:

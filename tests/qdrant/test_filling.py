@@ -108,7 +108,7 @@ def test_it_is_noted_once_for_each_opened_collection(store: Store) -> None:
         counted: Any = Between(store, operation, lambda _: requests.append(operation))  # noqa: B023
         counted.retrieve = _counted(store, requests) if operation == "retrieve" else store.retrieve
         collection = Collection(
-            Target(store=counted, name="docs", encoder=HashEncoder(16), sparse=False)
+            Target(store=counted, name="docs", mark="noted", encoder=HashEncoder(16), sparse=False)
         )
         collection.add([Record(id="a", text="a")])
         first = len(requests)

@@ -62,7 +62,7 @@ def copying(store: Store) -> Copying:
 def late(copying: Copying, store: Store) -> Collection:
     """Return a collection whose writes are copied."""
     Collection.create(store, "docs", HashEncoder(16))
-    target = Target(store=copying, name="docs", encoder=HashEncoder(16), sparse=False)  # type: ignore[arg-type]
+    target = Target(store=copying, name="docs", mark="late", encoder=HashEncoder(16), sparse=False)  # type: ignore[arg-type]
     return Collection(target)
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
 
-from decant.integrations.qdrant import connect
+from decant.embedders import HashEncoder
+from decant.integrations.qdrant import Collection, Document, Store, connect
 from decant.integrations.qdrant.endpoint import endpoint
 from decant.integrations.qdrant.locking import CollectionLock, FairLock, lock_of
 from decant.integrations.qdrant.points import DocumentKey
-from threads import wait_until
+from qdrant_double import QdrantDouble
+from threads import in_thread, wait_until
 
 KEY, OTHER = DocumentKey("r", "a"), DocumentKey("r", "b")
 
@@ -181,14 +186,14 @@ class TestOneForEachCollection:
         (tmp_path / "link").symlink_to(tmp_path / "index", target_is_directory=True)
         stores = [connect(tmp_path / name) for name in ("index", "index/../index", "link", "b")]
         (tmp_path / "index").mkdir()
-        locks = [lock_of(store, "docs") for store in stores]
+        locks = [lock_of(store, "docs", "docs") for store in stores]
         assert locks[0] is locks[1] is locks[2]
         assert locks[3] is not locks[0]
-        assert lock_of(stores[0], "other") is not locks[0]
+        assert lock_of(stores[0], "other", "other") is not locks[0]
 
     def test_stores_of_one_client_share_it_and_two_in_memory_do_not(self) -> None:
         first, second = QdrantClient(":memory:"), QdrantClient(":memory:")
-        locks = [lock_of(connect(client), "docs") for client in (first, first, second)]
+        locks = [lock_of(connect(client), "docs", "docs") for client in (first, first, second)]
         assert locks[0] is locks[1]
         assert locks[2] is not locks[0]
         first.close()
@@ -196,17 +201,47 @@ class TestOneForEachCollection:
 
     def test_it_goes_with_the_last_who_keeps_it(self, tmp_path: Path) -> None:
         store = connect(tmp_path)
-        lock_of(store, "docs").noted.add("something")
+        lock_of(store, "docs", "docs").noted.add("something")
         gc.collect()
-        assert lock_of(store, "docs").noted == set()
+        assert lock_of(store, "docs", "docs").noted == set()
 
-    def test_a_forked_process_has_its_own(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_an_alias_shares_it_with_the_collection_behind(
+        self, server: Store, double: QdrantDouble
     ) -> None:
-        store = connect(tmp_path)
-        lock = lock_of(store, "docs")
-        monkeypatch.setattr(os, "getpid", lambda: 1)
-        assert lock_of(store, "docs") is not lock
+        made = Collection.create(server, "docs", HashEncoder(8))
+        double.engine.aliases["live"] = "docs"
+        aliased = Collection.open(server, "live", HashEncoder(8))
+        mark = server.card("docs").mark
+        began, ended = threading.Event(), threading.Event()
+
+        def documents() -> Iterator[Document]:
+            began.set()
+            assert ended.wait(20)
+            yield Document(source="a", text="text", root="r")
+
+        def count() -> int:
+            return lock_of(server, "docs", mark).indexing.waiting
+
+        first = in_thread(lambda: made.index(documents()))
+        assert began.wait(20)
+        second = in_thread(lambda: aliased.index([Document(source="b", text="text", root="r")]))
+        wait_until(lambda: count() == 1)
+        ended.set()
+        first.join(20)
+        second.join(20)
+        assert [passage.source for passage in made.each()] == ["b"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_a_forked_child_waits_for_no_thread_of_its_parent(self) -> None:
+        script = Path(__file__).with_name("fork_locks.py")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(script)],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "1 1\n", "")
 
     @pytest.mark.parametrize(
         "options",
