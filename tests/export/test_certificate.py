@@ -226,7 +226,8 @@ def test_an_int8_certificate_of_before_stands_on_its_figures(tiny_bundle: Path) 
 def test_what_is_wrong_with_several_checks_is_said_once(subject: Subject) -> None:
     def noisy(_: TokenBatch, found: NDArray[np.float32]) -> NDArray[np.float32]:
         aside = np.eye(1, found.shape[1], dtype=np.float32)
-        return np.asarray(found + 0.5 * aside, np.float32)
+        moved = found + 0.5 * aside
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
 
     entry = certify(replace(altered(subject, noisy), precision=Precision.W4), GRAPH)
     assert len(failed(entry)) == 6
