@@ -53,6 +53,12 @@ def seal(
     dim: Dim = None,
     max_tokens: MaxTokens = None,
     normalize: Normalize = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="GRAPH's output with token states, if not last_hidden_state."
+        ),
+    ] = None,
     name: Name = None,
     revision: Revision = None,
     replace: Replace = False,
@@ -61,8 +67,9 @@ def seal(
     """Turn an ONNX graph made by others into a certified bundle.
 
     GRAPH comes from optimum-onnx, Olive, sentence-transformers or the hub and
-    gives last_hidden_state or token_embeddings. Positions, pooling, dense layers
-    and normalisation are added as MODEL's files, our registry and you say; no
+    gives last_hidden_state or token_embeddings, or what --output names; sizes
+    and weights must be MODEL's. Positions, pooling, dense layers and
+    normalisation are added as MODEL's files, our registry and you say; no
     PyTorch is needed. TARGET appears only if the vectors agree with those of
     GRAPH run on one unpadded text at a time.
 
@@ -88,7 +95,15 @@ def seal(
         step("starting")
         from decant.export import seal as run
 
-        certificate = run(graph, source, target, choices=choices, replace=replace, step=step)
+        certificate = run(
+            graph,
+            source,
+            target,
+            choices=choices,
+            output=output,
+            replace=replace,
+            step=step,
+        )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
     else:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .calibration import Calibrations as Calibrations
     from .calibration import read_calibrations as read_calibrations
     from .calibrator import calibrate as calibrate
+    from .certificate import NEIGHBOURS as NEIGHBOURS
     from .certificate import Certificate as Certificate
     from .certificate import Check as Check
     from .certificate import Entry as Entry
@@ -229,6 +230,7 @@ _SHARED = {
     "PROMPT_ROWS": "collating",
     "BLOCK_OPERATORS": "onnx_file",
     "INTEGER_OPERATORS": "onnx_file",
+    "NEIGHBOURS": "certificate",
     "SENTENCE_FILES": "sentence_bundle",
     "SPARSE": "collating",
     "STATES": "collating",

@@ -53,7 +53,8 @@ class Recipe:
 
     Args:
         base: The model's name, for people: a hub id or a folder's name.
-        revision: Which weights: a hub commit, or ``sha256:…`` of a local folder's files.
+        revision: Which weights: a hub commit, or ``sha256:…`` of a local folder's files; of a graph
+            made by others (``seal``), a hash over that and the graph.
         attention: Causal or bidirectional, as the model was trained.
         layer: Which hidden states are pooled, as an index into Transformers' ``hidden_states``;
             -1 is the last layer after the final norm, 0 the token embeddings.

@@ -15,7 +15,16 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Check, Entry, Pooling, Precision, TokenBatch, Tokens, pad
+from decant.embedders import (
+    NEIGHBOURS,
+    Check,
+    Entry,
+    Pooling,
+    Precision,
+    TokenBatch,
+    Tokens,
+    pad,
+)
 
 from .reference import Reference
 
@@ -24,10 +33,17 @@ Run = Callable[[TokenBatch], NDArray[np.float32]]
 _GROUP = 8
 _CROWD_TOKENS = 128
 _MIXED_TOKENS = 512
+_NEIGHBOURS = (3, 15)
+_ACCOMPANIED = 8  # texts that are run beside neighbours of their own length,
+_ACCOMPANIED_TOKENS = 32  # of at most so many tokens beside the prompt
 _SAME_POOLING = 0.9999
 _MAGNITUDE = {Precision.FP32: 1e-3}
 _MAGNITUDE_OTHER = 2e-2
 _ROUNDED = {Precision.INT8, Precision.W8, Precision.W4}
+_SHARED_SCALE = (
+    "texts of a batch share one scale for their integers, so that a vector depends on its "
+    "neighbours; take the float32 graph, and `decant convert` makes int8 without that"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +92,11 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
         finding = f"{name} changes vectors: the graph reads columns where it should read the mask"
         check = _compare(subject, name, vectors, target[rows], finding)
         checks.append(_blamed_on_neighbours(check, subject, cosines_of(vectors, alone[rows])))
-    invariance = np.concatenate([cosines_of(v, alone[rows]) for rows, v in conditions.values()])
+    rows, among = _accompanied(subject)
+    beside = cosines_of(among, alone[rows])
+    checks.append(_neighbours(subject.precision, beside))
+    padded = [cosines_of(vectors, alone[rows]) for rows, vectors in conditions.values()]
+    invariance = np.concatenate([*padded, beside])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
     told = "a text sees its neighbours"
@@ -138,6 +158,52 @@ def _padded(
     }
 
 
+def _accompanied(subject: Subject) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Run some rows beside 3 and beside 15 others of their own length, so that nothing is padded.
+
+    The neighbours are a row's own prompt and tokens of other probes.
+
+    Returns:
+        Row numbers, and their vectors.
+    """
+    lengths = np.array([row.width for row in subject.rows])
+    order = np.argsort(lengths, kind="stable")
+    near = order[lengths[order] < lengths.min() + _ACCOMPANIED_TOKENS]
+    places = np.linspace(0, len(near) - 1, min(_ACCOMPANIED, len(near))).round().astype(np.intp)
+    pool = np.concatenate([row.ids for row in subject.rows])
+    numbers, vectors = [], []
+    for number in near[places]:
+        row = subject.rows[number]
+        for count in _NEIGHBOURS:
+            others = [_of_its_length(row, np.roll(pool, -len(row.ids) * k)) for k in range(count)]
+            batch = pad([*others, row], pad_id=subject.pad_id)
+            vectors.append(subject.run(batch)[-1:])
+            numbers.append(number)
+    return np.array(numbers, np.intp), np.concatenate(vectors)
+
+
+def _of_its_length(row: Tokens, ids: NDArray[np.int64]) -> Tokens:
+    """Return a row with other tokens behind the same prompt."""
+    kept = row.ids[: row.prompt]
+    drawn = np.resize(ids, len(row.ids) - len(kept))
+    return replace(row, ids=(*kept, *drawn.tolist()))
+
+
+def _neighbours(precision: Precision, cosines: NDArray[np.float64]) -> Check:
+    """Return the check that a text alone and among others of its length has one vector."""
+    worst, gate = float(cosines.min()), precision.invariance_gate
+    passed = worst >= gate
+    integers = precision is Precision.INT8
+    told = _SHARED_SCALE if integers else "a text sees others of its own length"
+    return Check(
+        name=NEIGHBOURS,
+        cases=len(cosines),
+        worst_cosine=_number(worst),
+        passed=passed,
+        finding="" if passed else f"worst cosine {worst:.6f}: {told}",
+    )
+
+
 def _grouped(subject: Subject, rows: NDArray[np.intp], *, left: bool) -> NDArray[np.float32]:
     starts = range(0, len(rows), _GROUP)
     parts = [_once(subject, rows[start : start + _GROUP], left=left) for start in starts]
@@ -188,12 +254,7 @@ def _blamed_on_neighbours(check: Check, subject: Subject, to_alone: NDArray[np.f
     moved = not _within(subject.precision, to_alone)
     if check.passed or not moved or subject.precision is not Precision.INT8:
         return check
-    finding = (
-        f"worst cosine {check.worst_cosine:.6f}: texts of a batch share one scale for their "
-        "integers, so that a vector depends on its neighbours; take the float32 graph, and "
-        "`decant convert` makes int8 without that"
-    )
-    return replace(check, finding=finding)
+    return replace(check, finding=f"worst cosine {check.worst_cosine:.6f}: {_SHARED_SCALE}")
 
 
 def _within(precision: Precision, cosines: NDArray[np.float64]) -> bool:

@@ -84,7 +84,11 @@ def export(  # noqa: PLR0913 - each is a decision of its own
         tokenizer = making.certifier.tokenizer
         certificate = Certificate(format=1, digest=tokenizer.recipe.digest())
         for precision in wanted:
-            entry = making.entry(precision)
+            try:
+                entry = making.entry(precision)
+            except ParityError as error:
+                told = f"{source.base} was not exported to {target}: {precision}: {error}"
+                raise ParityError(told) from error
             certificate = certificate if entry is None else certificate.with_entry(entry)
             if certificate.failed:
                 break

@@ -68,11 +68,13 @@ class Contract:
         inputs: Every input, ids and mask among them.
         hidden: The output with token states, (B, T, d).
         first_position: What the first token's position id is.
+        width: How wide ``config.json`` says that token states are; None where it does not.
     """
 
     inputs: tuple[Input, ...]
     hidden: str
     first_position: int
+    width: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class ModelConfig:
     past_heads: int | None
     past_width: int | None
     pad_id: int | None
+    states_width: int | None
 
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
@@ -104,6 +107,8 @@ class ModelConfig:
             past_heads=number("num_key_value_heads") or heads,
             past_width=number("head_dim") or shared,
             pad_id=number("pad_token_id"),
+            # OPT's states may be narrower behind its last layer than between its layers.
+            states_width=number("word_embed_proj_dim") or hidden,
         )
 
     @property
@@ -134,17 +139,20 @@ def read_graph(path: Path) -> onnx_ir.Model:
     return model
 
 
-def read_contract(model: onnx_ir.Model, path: Path, config: ModelConfig) -> Contract:
+def read_contract(
+    model: onnx_ir.Model, path: Path, config: ModelConfig, *, output: str | None = None
+) -> Contract:
     """Return what a graph takes and gives.
 
     Args:
         model: The graph.
         path: Where it lies, for messages.
         config: The model's.
+        output: The output with token states; None: one of the names that tools give it.
 
     Raises:
-        BundleError: It lacks ids, mask or token states, has an input that nobody can feed, or
-            fixed shapes.
+        BundleError: It lacks ids, mask or token states, has an input that nobody can feed, fixed
+            shapes, or states of another width than the config's.
     """
     graph = model.graph
     # An input that is an initializer too has a default, which stays.
@@ -156,8 +164,23 @@ def read_contract(model: onnx_ir.Model, path: Path, config: ModelConfig) -> Cont
                 f"{path} has no input {feed}, only {', '.join(item.name for item in inputs)}; "
                 "without it padding cannot be told from text. Export it again with both"
             )
+    hidden = _hidden(graph, path, output)
+    last = (_dims(hidden) or [None])[-1]
+    if isinstance(last, int) and config.states_width not in (None, last):
+        raise BundleError(other_width(path, last, config.states_width))
     return Contract(
-        inputs=inputs, hidden=_hidden(graph, path), first_position=config.first_position
+        inputs=inputs,
+        hidden=str(hidden.name),
+        first_position=config.first_position,
+        width=config.states_width,
+    )
+
+
+def other_width(path: Path, found: int, said: int | None) -> str:
+    """Return the message about a graph whose states are not as wide as the config says."""
+    return (
+        f"{path} gives token states of width {found} and config.json says {said}; graph and model "
+        "folder belong to different models. Give the folder of the model that the graph was made of"
     )
 
 
@@ -199,16 +222,34 @@ def _past(value: onnx_ir.Value, dtype: onnx_ir.DataType, path: Path, config: Mod
     return Input(name=str(value.name), feed=Feed.PAST, dtype=dtype, heads=heads, width=width)
 
 
-def _hidden(graph: onnx_ir.Graph, path: Path) -> str:
+def _hidden(graph: onnx_ir.Graph, path: Path, output: str | None) -> onnx_ir.Value:
+    """Return the output with token states, (B, T, d)."""
     outputs = {str(value.name): value for value in graph.outputs}
-    for name in _HIDDEN:
-        if name in outputs and len(_dims(outputs[name]) or range(3)) == 3:
-            return name
+    wanted = usual_output(graph) if output is None else output
+    if wanted in outputs and _may_be_states(outputs[wanted]):
+        return outputs[wanted]
     listed = ", ".join(f"{name} {_shown(value)}" for name, value in outputs.items())
+    if output is not None:
+        what = "is not of three dimensions" if output in outputs else "does not exist"
+        raise BundleError(
+            f"the output {output!r} of {path} {what}; its outputs are {listed}. Token states have "
+            "the shape (batch, tokens, width)"
+        )
     raise BundleError(
         f"{path} gives no token states: sealing needs one of {', '.join(_HIDDEN)} with three "
-        f"dimensions, and its outputs are {listed}. Export it for feature extraction"
+        f"dimensions, and its outputs are {listed}. Name the one that holds them (output=, or "
+        "--output), or export it for feature extraction"
     )
+
+
+def usual_output(graph: onnx_ir.Graph) -> str | None:
+    """Return the output that tools give token states under one of their names, if there is one."""
+    fitting = {str(value.name) for value in graph.outputs if _may_be_states(value)}
+    return next((name for name in _HIDDEN if name in fitting), None)
+
+
+def _may_be_states(value: onnx_ir.Value) -> bool:
+    return len(_dims(value) or range(3)) == 3
 
 
 def _dims(value: onnx_ir.Value) -> list[int | str | None] | None:

@@ -59,6 +59,15 @@ def by_states(layers: Sequence[Linear]) -> list[list[int]]:
     return [*groups.values()]
 
 
+def narrow_first(layers: Sequence[Linear]) -> list[list[int]]:
+    """Return what :func:`by_states` does, in the order in which GPTQ rounds: cheapest first.
+
+    Its time grows with the cube of the inputs, so that most layers are rounded in a small part of
+    it, and what they lose is known early.
+    """
+    return sorted(by_states(layers), key=lambda group: len(layers[group[0]].matrix))
+
+
 def bias_of(layer: Linear) -> tuple[ir.Node, ir.Value] | None:
     """Return the node that alone reads a layer and adds a constant vector, and that vector."""
     given = layer.node.outputs[0]

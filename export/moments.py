@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import Tokens
 
-from .linears import Linear, by_states, linears
+from .linears import Linear, linears, narrow_first
 from .observing import observed
 from .pen import Pen
 from .plain_graph import plain_graph
@@ -31,16 +31,16 @@ def mean_moments(
         pad_id: Fills padded positions; there are none.
 
     Yields:
-        Shape (K, K), in the order of the first layer that reads the states.
+        Shape (K, K), in the order of :func:`narrow_first`.
     """
     for group in _portions(_firsts(source)):
-        sums = [_Sum(width) for _, width in group]
-        wanted = {number for number, _ in group}
-        for seen in observed(source, rows, _states, pad_id=pad_id, layers=wanted):
-            for total, (states,) in zip(sums, seen, strict=True):
-                total.add(states)
-        while sums:  # given away one by one, so that those that were used take no memory
-            yield sums.pop(0).mean()
+        sums = {number: _Sum(width) for number, width in group}
+        watched = sorted(sums)  # as they come
+        for seen in observed(source, rows, _states, pad_id=pad_id, layers=sums.keys()):
+            for number, (states,) in zip(watched, seen, strict=True):
+                sums[number].add(states)
+        for number, _ in group:  # given away one by one, so that used ones take no memory
+            yield sums.pop(number).mean()
 
 
 class _Sum:
@@ -72,9 +72,9 @@ class _Sum:
 
 
 def _firsts(source: Path) -> list[tuple[int, int]]:
-    """Return number and K of the first layer that reads each states."""
+    """Return number and K of the first layer that reads each states, narrow ones first."""
     layers = [*linears(plain_graph(source))]
-    return [(group[0], len(layers[group[0]].matrix)) for group in by_states(layers)]
+    return [(group[0], len(layers[group[0]].matrix)) for group in narrow_first(layers)]
 
 
 def _states(_: Pen, linear: Linear) -> list[ir.Value]:

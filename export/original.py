@@ -24,7 +24,7 @@ from decant.embedders import (
 )
 
 from .dense_head import Layer
-from .foreign import Contract, Feed, Input
+from .foreign import Contract, Feed, Input, other_width
 from .plain_pooling import plain_vector
 from .reference import Reference
 
@@ -78,6 +78,8 @@ class Original:
                 f"{self._path}: {self._contract.hidden} has the shape {hidden.shape} for one text "
                 f"of {len(ids)} tokens; sealing needs (1, {len(ids)}, width)"
             )
+        if self._contract.width not in (None, hidden.shape[2]):
+            raise BundleError(other_width(self._path, hidden.shape[2], self._contract.width))
         return np.asarray(hidden[0], np.float32)
 
     def _fed(self, item: Input, ids: Sequence[int]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from decant.embedders import (
 
 from .bundling import Step, add_graph, check_same_bundle, graph_name, without_graph
 from .certifier import Certifier, Place
+from .early_refusal import refuse_hopeless
 from .half import to_half
 from .int8 import to_int8
 from .moments import mean_moments
@@ -82,7 +83,10 @@ def convert(
         )
         tell(f"making the {wanted} graph")
         (made / file).parent.mkdir()
-        make_graph(wanted, plain, made / file, certifier, texts=texts)
+        try:
+            make_graph(wanted, plain, made / file, certifier, texts=texts)
+        except ParityError as error:
+            raise ParityError(f"{bundle} was not converted to {wanted}: {error}") from error
         tell(f"certifying {wanted} on the CPU")
         entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
         if not entry.passed:
@@ -112,6 +116,7 @@ def make_graph(
 
     Raises:
         RecipeError: The graph has no linear layers that we know.
+        ParityError: It is seen while a w4 graph is made that it will miss its gates.
     """
     match precision:
         case Precision.INT8:
@@ -125,7 +130,11 @@ def make_graph(
             model = plain_graph(source)
             rows = range_rows(certifier.tokenizer, None)
             moments = mean_moments(source, rows, pad_id=certifier.pad_id)
-            count = to_weight_only(model, bits=4, moments=moments)
+
+            def look(rounded: str) -> None:
+                refuse_hopeless(model, precision, target.parent, certifier, rounded=rounded)
+
+            count = to_weight_only(model, bits=4, moments=moments, before_wider=look)
         case Precision.FP16:
             model = plain_graph(source)
             count = to_half(model, source, certifier)

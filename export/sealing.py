@@ -41,11 +41,12 @@ from .axis_names import name_axes
 from .bundling import Step, graph_name, write_certificate, write_manifest
 from .certifier import Certifier, Place
 from .dense_head import Layer, read_head
-from .foreign import Contract, ModelConfig, precision_of, read_contract, read_graph
+from .foreign import Contract, ModelConfig, precision_of, read_contract, read_graph, usual_output
 from .original import Original, attention_check, original_reference
 from .probes import longest_probe, probe_rows, probe_texts
 from .pruning import ONE_TOKEN, prune_unread
 from .reference import Reference
+from .source_match import check_token_table, check_weights
 from .surgery import finish
 from .weight_files import save_graph, weight_files
 
@@ -56,7 +57,6 @@ _COPIED = (
     "special_tokens_map.json",
     "vocab.txt",
 )
-_WEIGHTS = ("*.safetensors", "*.bin")
 _UNSAID_HEADS = 32  # a config that does not say its heads gets probes as if it had many
 
 
@@ -73,41 +73,49 @@ class _Job:
     source: Source
     precision: Precision
     longest: int
+    weights: list[Check]
 
 
-def seal(
+def seal(  # noqa: PLR0913 - each is a decision of its own
     graph: str | Path,
     source: str | Path | Source,
     target: str | Path,
     *,
     choices: Choices | None = None,
+    output: str | None = None,
     replace: bool = False,
     step: Step | None = None,
 ) -> Certificate:
     """Turn an ONNX graph of token states into a certified bundle of finished vectors.
 
     Args:
-        graph: An ONNX file with ``last_hidden_state`` or ``token_embeddings`` among its outputs.
+        graph: An ONNX file with token states among its outputs.
         source: The model it was made from, for recipe, tokenizer and dense layers: a folder, a hub
-            id, or files already found. Its backbone weights are not read.
+            id, or files already found. Some of its backbone weights (``*.safetensors``) are
+            compared with the graph's; the vectors are the graph's alone.
         target: The bundle's folder; it appears whole or not at all.
         choices: What you say about the recipe; it wins over registry and model files.
+        output: The output with token states; None: ``last_hidden_state``, ``token_embeddings`` or
+            ``hidden_states``.
         replace: Whether a bundle at ``target`` may go.
         step: Told what is being done.
 
     Returns:
-        The certificate, which is in the bundle too; it passed. Its reference is the original graph.
+        The certificate, which is in the bundle too; it passed. Its reference is the original graph,
+        whose hash is part of the recipe's revision and so of its digest: a collection that was
+        filled by an export, or by another graph of the same model, does not open with it.
 
     Raises:
         RecipeError: The recipe is incomplete, or asks for what a finished graph does not have.
-        BundleError: The graph cannot be sealed, or ``target`` is in the way, or the disk is full.
+        BundleError: The graph cannot be sealed, it is not of this model, or ``target`` is in the
+            way, or the disk is full.
         ParityError: The graph's vectors depend on padding or neighbours; nothing is left.
     """
     tell = step or (lambda _: None)
     with fresh_folder(Path(target), replace=replace) as folder:
         tell(f"reading {Path(graph).name}")
         found = source if isinstance(source, Source) else find_source(source)
-        job = _prepare(Path(graph), found, choices)
+        job = _prepare(Path(graph), found, choices, output)
         tell("computing reference vectors")
         reference, known = _measure(job)
         tell("adding pooling and normalisation")
@@ -121,9 +129,9 @@ def seal(
     return certificate
 
 
-def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
+def _prepare(path: Path, source: Source, choices: Choices | None, output: str | None) -> _Job:
     model = read_graph(path)
-    source = _identified(source, path, model)
+    source = _identified(source, path, model, output)
     recipe = resolve(source, choices)
     if recipe.mix is not None:
         raise RecipeError(
@@ -151,33 +159,35 @@ def _prepare(path: Path, source: Source, choices: Choices | None) -> _Job:
         )
     config = ModelConfig.read(source.folder)
     heads = config.heads or _UNSAID_HEADS
+    contract = read_contract(model, path, config, output=output)
+    tokenizer = _tokenizer(source.folder)
+    check_token_table(model, path, source.folder, tokenizer)
     return _Job(
         path=path,
         model=model,
-        contract=read_contract(model, path, config),
+        contract=contract,
         recipe=recipe,
         head=read_head(source.folder, recipe.head),
-        tokenizer=TextTokenizer(
-            _tokenizer(source.folder), recipe, embedded=embedded(source.folder)
-        ),
+        tokenizer=TextTokenizer(tokenizer, recipe, embedded=embedded(source.folder)),
         source=source,
         precision=precision_of(model),
         longest=longest_probe(recipe.max_tokens, heads=heads),
+        weights=check_weights(model, path, source.folder, adapted=bool(source.adapters)),
     )
 
 
-def _identified(source: Source, path: Path, model: onnx_ir.Model) -> Source:
-    """Name the weights by the graph where the source is a folder without any.
+def _identified(source: Source, path: Path, model: onnx_ir.Model, output: str | None) -> Source:
+    """Name the weights by the graph, too: the vectors are the graph's, whatever the folder holds.
 
-    A recipe's digest tells models apart; ``config.json`` and ``tokenizer.json`` alone do not.
+    A recipe's digest tells models apart by the revision; a hub's commit stays readable in it.
     """
-    held = any(path for pattern in _WEIGHTS for path in source.folder.glob(pattern))
-    if held or not source.revision.startswith("sha256:"):
-        return source
     digest = hashlib.sha256(source.revision.encode())
     for file in (path, *weight_files(model)):
         digest.update(bytes.fromhex(file_hash(file)))
-    return dataclasses.replace(source, revision=f"sha256:{digest.hexdigest()[:16]}")
+    if output is not None and output != usual_output(model.graph):
+        digest.update(output.encode())
+    commit = "" if source.revision.startswith("sha256:") else f"{source.revision}+"
+    return dataclasses.replace(source, revision=f"{commit}sha256:{digest.hexdigest()[:16]}")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
@@ -199,7 +209,8 @@ def _measure(job: _Job) -> tuple[Reference, list[Check]]:
     said = f"the original graph {job.path.name}, SHA-256 {file_hash(job.path)[:16]}"
     reference = dataclasses.replace(found, origin=said)
     floats = job.precision in (Precision.FP32, Precision.FP16, Precision.BF16)
-    return reference, attention_check(original, rows, job.recipe) if floats else []
+    attention = attention_check(original, rows, job.recipe) if floats else []
+    return reference, [*job.weights, *attention]
 
 
 def _write(job: _Job, folder: Path, reference: Reference) -> None:

@@ -10,8 +10,8 @@ it is imported; hence these lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import repeat
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise, repeat
 
 import numpy as np
 import onnx_ir as ir
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .gptq import Rounding
 from .int8 import quantise_tables
-from .linears import MICROSOFT, Linear, by_states, constant, drop_unused, linears, replace
+from .linears import MICROSOFT, Linear, constant, drop_unused, linears, narrow_first, replace
 
 _BLOCK = 128
 _LEAST_BLOCK = 16  # of the operator
@@ -32,7 +32,11 @@ _TINY = np.float32(1e-30)
 
 
 def to_weight_only(
-    model: ir.Model, *, bits: int, moments: Iterable[NDArray[np.float64]] | None = None
+    model: ir.Model,
+    *,
+    bits: int,
+    moments: Iterable[NDArray[np.float64]] | None = None,
+    before_wider: Callable[[str], object] | None = None,
 ) -> int:
     """Round linear layers to 4 or 8 bits and token tables to 8, in place; return how many layers.
 
@@ -43,10 +47,17 @@ def to_weight_only(
         bits: 4 or 8.
         moments: What :func:`mean_moments` yields; layers are rounded by ``gptq.py``. None: each
             weight goes to the nearest step.
+        before_wider: Called where wider layers begin, with how many are rounded: ``18 of 36``; in
+            the middle where all are of one width.
     """
     layers = [*linears(model)]
     measured = repeat(None) if moments is None else iter(moments)
-    for group in by_states(layers):
+    groups = narrow_first(layers)
+    looks, done = _wider(layers, groups), 0
+    for place, group in enumerate(groups):
+        if before_wider is not None and place in looks:
+            before_wider(f"{done} of {len(layers)}")
+        done += len(group)
         found = next(measured)
         rounded = rounded_blocks if found is None else Rounding(found).rounded
         for linear in (layers[number] for number in group):
@@ -56,6 +67,13 @@ def to_weight_only(
     quantise_tables(model)
     drop_unused(model)
     return len(layers)
+
+
+def _wider(layers: Sequence[Linear], groups: Sequence[Sequence[int]]) -> set[int]:
+    """Return the numbers of the groups at which wider layers begin."""
+    widths = [len(layers[group[0]].matrix) for group in groups]
+    found = {place for place, (one, other) in enumerate(pairwise(widths), 1) if one != other}
+    return found or {len(groups) // 2} - {0}
 
 
 def _product(

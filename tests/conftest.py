@@ -93,6 +93,14 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bare_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the files of :func:`tiny_folder` without weights, which fit any graph of its sizes."""
+    without = shutil.ignore_patterns("*.safetensors")
+    target = tmp_path_factory.mktemp("bare") / tiny_folder.name
+    return Path(shutil.copytree(tiny_folder, target, ignore=without))
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the certified bundle of :func:`tiny_folder`; copy it before changing it."""
     from decant.export import export

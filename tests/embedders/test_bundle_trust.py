@@ -66,6 +66,7 @@ def check(**said: object) -> Change:
         (check(worst_cosine=0.1), r"right padding, worst cosine 0\.1"),
         (check(cases=0), "right padding compared no vector"),
         (check(passed=False), "right padding"),
+        (check(name="neighbours", worst_cosine=0.9), r"neighbours, worst cosine 0\.9"),
         (figure(precision="int8"), "certified on CPUExecutionProvider as int8"),
         (lambda held: held.update(digest="0" * 16), "is of recipe 0000000000000000"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -166,6 +167,74 @@ def test_neighbours_are_blamed_for_integers_only_where_they_change_a_vector(
     assert ("one by one" in failed(entry)) is alone
 
 
+def shared_scale(batch: TokenBatch, found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As dynamic int8 does: a little to the side, further the more texts there are."""
+    aside = np.eye(1, found.shape[1], dtype=np.float32)
+    return np.asarray(found + 0.02 * aside * (len(batch.input_ids) - 1), np.float32)
+
+
+def test_a_scale_for_the_batch_is_seen_among_texts_of_one_length(subject: Subject) -> None:
+    entry = certify(replace(altered(subject, shared_scale), precision=Precision.INT8), GRAPH)
+    assert "neighbours" in failed(entry)
+    assert "one by one" not in failed(entry)
+    assert entry.failures.count("share one scale") == 1
+    assert entry.batch_invariance < 0.9999
+
+
+def test_rounding_that_padding_alone_changes_is_no_neighbours_fault(subject: Subject) -> None:
+    """Sums over padded columns differ in the last bit, and a state's integer may with it."""
+
+    def flipped(batch: TokenBatch, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = (batch.attention_mask == 0).any(axis=1, keepdims=True)
+        aside = np.eye(1, found.shape[1], dtype=np.float32)
+        return np.asarray(found + 0.05 * aside * padded, np.float32)
+
+    entry = certify(replace(altered(subject, flipped), precision=Precision.INT8), GRAPH)
+    assert entry.passed, entry.failures
+    assert entry.batch_invariance < 0.9999
+
+
+@pytest.mark.parametrize(
+    ("precision", "gate"),
+    [("fp32", 0.99999), ("fp16", 0.999), ("bf16", 0.999), ("int8", 0.9999), ("w8", 0.95)],
+)
+def test_texts_among_others_of_their_length_have_a_gate_of_their_own(
+    tiny_bundle: Path, precision: str, gate: float
+) -> None:
+    (entry,) = Bundle.open(tiny_bundle).certificate().entries
+
+    def with_cosine(value: float) -> Entry:
+        checks = [
+            replace(check, worst_cosine=value) if check.name == "neighbours" else check
+            for check in entry.checks
+        ]
+        return replace(entry, precision=Precision(precision), checks=tuple(checks))
+
+    assert with_cosine(gate + 1e-6).passed
+    assert "neighbours, worst cosine" in with_cosine(gate - 1e-6).failures
+
+
+def test_an_int8_certificate_of_before_stands_on_its_figures(tiny_bundle: Path) -> None:
+    """It lacks the check; all-mpnet-base-v2 held 0.9963 with padding to the left."""
+    (entry,) = Bundle.open(tiny_bundle).certificate().entries
+    kept = tuple(check for check in entry.checks if check.name != "neighbours")
+    before = replace(entry, precision=Precision.INT8, checks=kept, batch_invariance=0.9963)
+    assert before.passed
+    assert not replace(before, batch_invariance=0.94).passed
+
+
+def test_what_is_wrong_with_several_checks_is_said_once(subject: Subject) -> None:
+    def noisy(_: TokenBatch, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        aside = np.eye(1, found.shape[1], dtype=np.float32)
+        moved = found + 0.5 * aside
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
+
+    entry = certify(replace(altered(subject, noisy), precision=Precision.W4), GRAPH)
+    assert len(failed(entry)) == 6
+    said = r"one by one and 5 more checks \(worst cosine 0\.\d+: rounding to w4 loses too much"
+    assert re.fullmatch(rf"{said} on this model\)", entry.failures)
+
+
 def test_vectors_that_are_all_zero_do_not_pass(subject: Subject) -> None:
     entry = certify(altered(subject, lambda batch, found: np.zeros_like(found)), GRAPH)
     assert entry.worst_cosine == -1.0
@@ -270,6 +339,7 @@ def test_a_certificate_survives_json(tiny_bundle: Path) -> None:
         "large batch",
         "long beside short, right",
         "long beside short, left",
+        "neighbours",
         "batch invariance",
         "magnitude",
         "finite",

@@ -139,7 +139,8 @@ def measured(tiny_bundle: Path) -> tuple[Path, list[Float], list[Float]]:
     found = list(mean_moments(graph, rows, pad_id=0))
     seen = [*observed(graph, rows, lambda _, linear: [linear.states], pad_id=0)]
     expected, names = [], set()
-    for number, linear in enumerate(linears(plain_graph(graph))):
+    layers = sorted(enumerate(linears(plain_graph(graph))), key=lambda item: len(item[1].matrix))
+    for number, linear in layers:
         if linear.states.name not in names:
             states = np.concatenate(
                 [text[number][0].reshape(-1, len(linear.matrix)) for text in seen]
@@ -191,6 +192,20 @@ def test_layers_that_do_not_fit_in_memory_together_are_measured_one_after_the_ot
     assert len(runs) == len(apart) == len(at_once)
     for one, other in zip(apart, at_once, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_narrow_layers_are_rounded_first_and_wider_ones_are_announced(
+    measured: tuple[Path, list[Float], list[Float]],
+) -> None:
+    graph, found, _ = measured
+    widths = [len(moments) for moments in found]
+    assert widths == sorted(widths)
+    assert len(set(widths)) == 2
+    told: list[str] = []
+    to_weight_only(plain_graph(graph), bits=4, moments=found, before_wider=told.append)
+    layers = [*linears(plain_graph(graph))]
+    narrow = sum(len(linear.matrix) == widths[0] for linear in layers)
+    assert told == [f"{narrow} of {len(layers)}"]
 
 
 def test_every_layer_of_a_graph_is_rounded_by_the_moments_of_its_states(

@@ -43,7 +43,7 @@ NORM = """
     ids=["behind the table", "behind a product", "behind a cast, as optimum-onnx writes it"],
 )
 def test_a_norm_of_plain_operators_keeps_float32(
-    tiny_folder: Path, tmp_path: Path, layers: str
+    bare_folder: Path, tmp_path: Path, layers: str
 ) -> None:
     drawn = np.random.default_rng(0)
     weights = {
@@ -53,7 +53,7 @@ def test_a_norm_of_plain_operators_keeps_float32(
     found, rest = TOKENS_SEE_ALL.strip().split("\n", 1)
     body = "\n".join((found, layers, rest.replace("words", "states")))
     graph = toy(tmp_path / "toy.onnx", body, opset=18, weights=weights)
-    seal(graph, tiny_folder, tmp_path / "sealed")
+    seal(graph, bare_folder, tmp_path / "sealed")
     entry = convert(tmp_path / "sealed", "fp16").entries[-1]
     assert (entry.precision, entry.passed) == (Precision.FP16, True)
     made = onnx.load(tmp_path / "sealed" / entry.file).graph

@@ -31,7 +31,7 @@ SLOW = [pytest.mark.slow]
 
 
 @pytest.fixture(params=[14, pytest.param(17, marks=SLOW), pytest.param(18, marks=SLOW)])
-def sealed(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path: Path) -> Path:
+def sealed(request: pytest.FixtureRequest, bare_folder: Path, tmp_path: Path) -> Path:
     """Seal a graph with two linear layers, of one opset."""
     drawn = np.random.default_rng(1)
     weights: dict[str, NDArray[np.generic]] = {
@@ -40,7 +40,7 @@ def sealed(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path: Path) ->
     }
     graph = toy(tmp_path / "toy.onnx", LAYERS, opset=request.param, weights=weights)
     said = Choices(pooling=Pooling.MEAN)
-    assert seal(graph, tiny_folder, tmp_path / "sealed", choices=said).passed
+    assert seal(graph, bare_folder, tmp_path / "sealed", choices=said).passed
     return tmp_path / "sealed"
 
 
@@ -73,7 +73,7 @@ def test_scales_by_token_are_computed_at_any_opset(
 
 @pytest.mark.parametrize("pooling", [Pooling.MEAN, Pooling.FIRST])
 def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
-    tiny_folder: Path, tmp_path: Path, pooling: Pooling
+    bare_folder: Path, tmp_path: Path, pooling: Pooling
 ) -> None:
     """As tf2onnx writes them."""
     drawn = np.random.default_rng(1)
@@ -88,7 +88,7 @@ def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
     lines = lines.replace("last_hidden_state =", "second =")
     lines += "last_hidden_state = Reshape (second, whole)"
     graph = toy(tmp_path / "toy.onnx", lines, weights=weights)
-    seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
+    seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
     assert convert(tmp_path / "sealed", "w8").failed == ()
     made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
     assert Counter(node.op_type for node in made.node)["MatMulNBits"] == 2

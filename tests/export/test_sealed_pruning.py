@@ -102,22 +102,22 @@ SUMMED = """
     ],
 )
 def test_only_what_treats_each_token_alone_is_pruned(
-    tiny_folder: Path, tmp_path: Path, then: str, shape: tuple[int, int]
+    bare_folder: Path, tmp_path: Path, then: str, shape: tuple[int, int]
 ) -> None:
     matrix = np.random.default_rng(1).normal(size=(WIDTH, WIDTH)).astype(np.float32)
     graph = toy(tmp_path / "toy.onnx", LAYER + then, weights={"matrix": matrix})
     said = Choices(pooling=Pooling.FIRST)
-    assert seal(graph, tiny_folder, tmp_path / "sealed", choices=said).passed
+    assert seal(graph, bare_folder, tmp_path / "sealed", choices=said).passed
     path = tmp_path / "sealed" / "onnx" / "model.onnx"
     assert products(path, [5, 3]) == [shape]
 
 
 @pytest.mark.parametrize("pooling", [Pooling.MEAN, Pooling.MAX])
 def test_other_poolings_keep_all_tokens(
-    tiny_folder: Path, tmp_path: Path, pooling: Pooling
+    bare_folder: Path, tmp_path: Path, pooling: Pooling
 ) -> None:
     graph = toy(tmp_path / "toy.onnx")
-    seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
+    seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
     path = tmp_path / "sealed" / "onnx" / "model.onnx"
     assert not {node.op_type for node in onnx.load(path).graph.node} & {"ArgMax", "GatherND"}
 

@@ -59,22 +59,22 @@ SEES_NOTHING_ELSE = """
     ids=["pads leak into the states", "positions count from the end"],
 )
 def test_a_graph_that_reads_its_padding_fails_by_name_and_leaves_nothing(
-    body: str, attention: Attention, tiny_folder: Path, tmp_path: Path
+    body: str, attention: Attention, bare_folder: Path, tmp_path: Path
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", body)
     with pytest.raises(ParityError, match=r"was not sealed to .*: right padding \(worst cosine"):
-        seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(attention=attention))
+        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(attention=attention))
     assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
 
 
-def test_attention_that_is_not_the_recipes_fails_by_name(tiny_folder: Path, tmp_path: Path) -> None:
+def test_attention_that_is_not_the_recipes_fails_by_name(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx", SEES_NOTHING_ELSE)
     with pytest.raises(ParityError, match="attention is causal, the recipe says bidirectional"):
-        seal(graph, tiny_folder, tmp_path / "sealed")
+        seal(graph, bare_folder, tmp_path / "sealed")
     said = Choices(attention=Attention.CAUSAL)
     graph = toy(tmp_path / "toy.onnx", TOKENS_SEE_ALL)
     with pytest.raises(ParityError, match="attention is bidirectional, the recipe says causal"):
-        seal(graph, tiny_folder, tmp_path / "sealed", choices=said)
+        seal(graph, bare_folder, tmp_path / "sealed", choices=said)
 
 
 @pytest.mark.parametrize(
@@ -91,25 +91,25 @@ def test_attention_that_is_not_the_recipes_fails_by_name(tiny_folder: Path, tmp_
     ],
 )
 def test_inputs_that_cannot_be_fed_are_named(
-    inputs: tuple[str, ...], message: str, tiny_folder: Path, tmp_path: Path
+    inputs: tuple[str, ...], message: str, bare_folder: Path, tmp_path: Path
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", inputs=inputs)
     with pytest.raises(BundleError, match=message):
-        seal(graph, tiny_folder, tmp_path / "sealed")
+        seal(graph, bare_folder, tmp_path / "sealed")
 
 
-def test_an_input_with_a_default_is_left_alone(tiny_folder: Path, tmp_path: Path) -> None:
+def test_an_input_with_a_default_is_left_alone(bare_folder: Path, tmp_path: Path) -> None:
     given = f"float[{WIDTH}] shift"
     body = TOKENS_SEE_ALL.replace("Tanh (mixed)", "Add (mixed, shift)")
     shift = {"shift": np.ones(WIDTH, np.float32)}
     graph = toy(tmp_path / "toy.onnx", body, inputs=(IDS, MASK, given), weights=shift)
-    assert seal(graph, tiny_folder, tmp_path / "sealed").passed
+    assert seal(graph, bare_folder, tmp_path / "sealed").passed
 
 
 def test_a_past_that_nothing_describes_asks_for_the_config(
-    tiny_folder: Path, tmp_path: Path
+    bare_folder: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    folder = Path(shutil.copytree(bare_folder, tmp_path / "model"))
     write_json(folder / "config.json", {"model_type": "bert", "max_position_embeddings": 64})
     past = "float[batch, heads, past, width] past_key_values_0"
     graph = toy(tmp_path / "toy.onnx", inputs=(IDS, MASK, past))
@@ -129,15 +129,15 @@ def test_a_past_that_nothing_describes_asks_for_the_config(
     ids=["other names", "other rank"],
 )
 def test_a_graph_without_token_states_shows_its_outputs(
-    body: str, outputs: tuple[str, ...], tiny_folder: Path, tmp_path: Path
+    body: str, outputs: tuple[str, ...], bare_folder: Path, tmp_path: Path
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", body, outputs=outputs)
     with pytest.raises(BundleError, match=r"its outputs are \w+ \(batch, .*32\)"):
-        seal(graph, tiny_folder, tmp_path / "sealed")
+        seal(graph, bare_folder, tmp_path / "sealed")
 
 
 def test_states_of_another_shape_than_promised_are_found_when_run(
-    tiny_folder: Path, tmp_path: Path
+    bare_folder: Path, tmp_path: Path
 ) -> None:
     body = TOKENS_SEE_ALL.replace("Tanh (mixed)", "Transpose <perm = [0, 2, 1]> (mixed)")
     graph = toy(tmp_path / "toy.onnx", body, outputs=("float last_hidden_state",))
@@ -145,23 +145,23 @@ def test_states_of_another_shape_than_promised_are_found_when_run(
     model.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(model, graph)
     with pytest.raises(BundleError, match=r"has the shape \(1, 32, \d+\) for one text"):
-        seal(graph, tiny_folder, tmp_path / "sealed")
+        seal(graph, bare_folder, tmp_path / "sealed")
 
 
-def test_an_earlier_layer_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_an_earlier_layer_is_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match="pools layer -2, and a finished graph gives only"):
-        seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(layer=-2))
+        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(layer=-2))
 
 
-def test_appended_tokens_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_appended_tokens_are_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     said = Choices(span=Span.TAIL, appended=Appended(tokens=("</s>",), read=1))
     with pytest.raises(RecipeError, match="states of appended tokens, for which a finished graph"):
-        seal(graph, tiny_folder, tmp_path / "sealed", choices=said)
+        seal(graph, bare_folder, tmp_path / "sealed", choices=said)
 
 
-def test_a_latent_attention_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_latent_attention_is_refused(bare_folder: Path, tmp_path: Path) -> None:
     folder = save_nv_embed(tmp_path / "nv")
     graph = toy(tmp_path / "toy.onnx")
     said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
@@ -170,11 +170,11 @@ def test_a_latent_attention_is_refused(tiny_folder: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "sealed").exists()
 
 
-def test_a_head_or_width_of_another_model_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_head_or_width_of_another_model_is_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match="dim 33 exceeds the graph's width 32"):
-        seal(graph, tiny_folder, tmp_path / "sealed", choices=Choices(dim=33))
-    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(dim=33))
+    folder = Path(shutil.copytree(bare_folder, tmp_path / "model"))
     said = Choices(head=(Dense(path="2_Dense", inputs=64, outputs=32),))
     with pytest.raises(RecipeError, match=r"2_Dense holds no model\.safetensors"):
         seal(graph, folder, tmp_path / "sealed", choices=said)
@@ -197,25 +197,25 @@ def save_dense(path: Path, shape: tuple[int, int]) -> None:
     save_file(weights, path)
 
 
-def test_files_that_are_no_graph_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_graph_are_refused(bare_folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "sealed"
     with pytest.raises(BundleError, match=r"none\.onnx does not exist"):
-        seal(tmp_path / "none.onnx", tiny_folder, target)
+        seal(tmp_path / "none.onnx", bare_folder, target)
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(BundleError, match="is not a readable ONNX file"):
-        seal(tmp_path / "text.onnx", tiny_folder, target)
+        seal(tmp_path / "text.onnx", bare_folder, target)
     old = toy(tmp_path / "old.onnx", SEES_NOTHING_ELSE, opset=13)
     with pytest.raises(BundleError, match="has opset 13, and sealing needs 14"):
-        seal(old, tiny_folder, target)
+        seal(old, bare_folder, target)
     unknown = toy(tmp_path / "unknown.onnx", SEES_NOTHING_ELSE.replace("Gather", "Gathers"))
     with pytest.raises(BundleError, match="ONNX Runtime does not open"):
-        seal(unknown, tiny_folder, target)
+        seal(unknown, bare_folder, target)
 
 
 def test_a_folder_without_a_tokenizer_file_is_told_how_to_get_one(
-    tiny_folder: Path, tmp_path: Path
+    bare_folder: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    folder = Path(shutil.copytree(bare_folder, tmp_path / "model"))
     (folder / "tokenizer.json").unlink()
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match=r"has no tokenizer\.json, .*save_pretrained"):
@@ -254,7 +254,7 @@ def test_the_precision_is_read_from_weights_and_operators(
     assert precision_of(make()) is expected
 
 
-def test_a_dynamic_integer_graph_is_recorded_as_such(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_dynamic_integer_graph_is_recorded_as_such(bare_folder: Path, tmp_path: Path) -> None:
     body = (
         TOKENS_SEE_ALL.replace("Gather (table", "Gather (real_table")
         + """
@@ -265,13 +265,13 @@ def test_a_dynamic_integer_graph_is_recorded_as_such(tiny_folder: Path, tmp_path
     real_table = DequantizeLinear (small, scale, zero)
     """
     graph = toy(tmp_path / "toy.onnx", prelude + body)
-    (entry,) = seal(graph, tiny_folder, tmp_path / "sealed").entries
+    (entry,) = seal(graph, bare_folder, tmp_path / "sealed").entries
     assert (entry.precision, entry.file) == (Precision.INT8, "onnx/model_int8.onnx")
     assert "attention" not in {check.name for check in entry.checks}
 
 
 def test_integers_whose_scale_neighbours_share_are_refused_by_that_name(
-    tiny_folder: Path, tmp_path: Path
+    bare_folder: Path, tmp_path: Path
 ) -> None:
     """As dynamic int8 of optimum-onnx and sentence-transformers is: one scale for a batch."""
     body = TOKENS_SEE_ALL.replace("Gather (table, input_ids)", "DequantizeLinear (small, size, at)")
@@ -283,6 +283,6 @@ def test_integers_whose_scale_neighbours_share_are_refused_by_that_name(
     loud[::50] *= 100
     graph = toy(tmp_path / "toy.onnx", prelude + body, weights={"uneven": loud})
     with pytest.raises(ParityError, match=r"share one scale.*`decant convert`") as caught:
-        seal(graph, tiny_folder, tmp_path / "sealed")
+        seal(graph, bare_folder, tmp_path / "sealed")
     assert "one by one" not in str(caught.value)
     assert not (tmp_path / "sealed").exists()

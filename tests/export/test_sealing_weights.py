@@ -35,24 +35,24 @@ def save_beside(model: onnx.ModelProto, path: Path) -> None:
     )
 
 
-def test_a_constant_beside_the_graph_is_written_again(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_constant_beside_the_graph_is_written_again(bare_folder: Path, tmp_path: Path) -> None:
     model = onnx.load(toy(tmp_path / "toy.onnx"))
     constant = onnx.helper.make_node("Constant", [], ["table"], value=model.graph.initializer.pop())
     model.graph.node.insert(0, constant)
     original = tmp_path / "original" / "model.onnx"
     save_beside(model, original)
-    seal(original, tiny_folder, tmp_path / "sealed")
+    seal(original, bare_folder, tmp_path / "sealed")
     (tmp_path / "original").rename(tmp_path / "gone")
     with load(tmp_path / "sealed") as encoder:
         assert encoder.encode(["a"], role=Role.QUERY).dense.shape == (1, WIDTH)
 
 
 def test_weights_beside_the_graph_stay_beside_it(
-    graph: Path, tiny_folder: Path, tmp_path: Path
+    graph: Path, bare_folder: Path, tmp_path: Path
 ) -> None:
     original = tmp_path / "original" / "model.onnx"
     save_beside(onnx.load(graph), original)
-    seal(original, tiny_folder, tmp_path / "sealed")
+    seal(original, bare_folder, tmp_path / "sealed")
     files = sorted(path.name for path in (tmp_path / "sealed" / "onnx").iterdir())
     assert files == ["model.onnx", "model.onnx_data"]
     (tmp_path / "original").rename(tmp_path / "gone")
@@ -63,7 +63,7 @@ def test_weights_beside_the_graph_stay_beside_it(
 
 
 def test_links_of_the_hubs_cache_are_followed(
-    graph: Path, tiny_folder: Path, tmp_path: Path
+    graph: Path, bare_folder: Path, tmp_path: Path
 ) -> None:
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main" / "onnx"
     snapshot.mkdir(parents=True)
@@ -71,33 +71,29 @@ def test_links_of_the_hubs_cache_are_followed(
     (blobs / "weights.bin").rename(blobs / "5678")
     (snapshot / "model.onnx").symlink_to("../../../blobs/1234")
     (snapshot / "weights.bin").symlink_to("../../../blobs/5678")
-    assert seal(snapshot / "model.onnx", tiny_folder, tmp_path / "sealed").passed
+    assert seal(snapshot / "model.onnx", bare_folder, tmp_path / "sealed").passed
     assert not (tmp_path / "sealed" / "onnx" / "model.onnx_data").is_symlink()
 
 
 def test_a_link_to_anywhere_else_is_not_followed(
-    graph: Path, tiny_folder: Path, tmp_path: Path
+    graph: Path, bare_folder: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "original"
     save_beside(onnx.load(graph), folder / "model.onnx")
     (folder / "weights.bin").rename(tmp_path / "elsewhere.bin")
     (folder / "weights.bin").symlink_to(tmp_path / "elsewhere.bin")
     with pytest.raises(BundleError, match=r"cannot be (read|opened)|does not open"):
-        seal(folder / "model.onnx", tiny_folder, tmp_path / "sealed")
+        seal(folder / "model.onnx", bare_folder, tmp_path / "sealed")
 
 
 def test_graphs_of_a_folder_without_weights_are_told_apart(
-    tiny_folder: Path, tmp_path: Path
+    bare_folder: Path, tmp_path: Path
 ) -> None:
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for name in ("config.json", "tokenizer.json"):
-        (bare / name).write_bytes((tiny_folder / name).read_bytes())
     said = Choices(pooling=Pooling.MEAN)
     one, two = toy(tmp_path / "one.onnx"), toy(tmp_path / "two.onnx", opset=18)
     digests = [
-        seal(graph, bare, tmp_path / graph.stem, choices=said).digest for graph in (one, two)
+        seal(graph, bare_folder, tmp_path / graph.stem, choices=said).digest for graph in (one, two)
     ]
     assert digests[0] != digests[1]
-    again = seal(one, bare, tmp_path / "again", choices=said)
+    again = seal(one, bare_folder, tmp_path / "again", choices=said)
     assert again.digest == digests[0]
