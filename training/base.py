@@ -104,7 +104,9 @@ class Base:
     def length(self, text: str, role: Role) -> tuple[int, int]:
         """Return how many tokens a text has with its prompt, and how many of them are read."""
         whole = self.tokenizer([text], role=role, max_tokens=_ENDLESS)[0].width
-        return whole, min(whole, self.model.recipe.max_tokens)
+        if self.model.recipe.max_text_tokens is None:
+            return whole, min(whole, self.model.recipe.max_tokens)
+        return whole, self.tokenizer([text], role=role)[0].width
 
     def vectors(self, batch: Batch, *, chunk: int | None = None) -> Tensor:
         """Return vectors of shape (B, D), with gradients.

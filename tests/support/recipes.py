@@ -139,4 +139,5 @@ def recipes(draw: st.DrawFn) -> Recipe:
         open_end=draw(st.booleans()),
         appended=draw(appendings(len(head))) if tail else None,
         smallest_dim=draw(st.none() | _WIDTHS),
+        max_text_tokens=draw(st.none() | st.integers(1, 2**31)),
     )
