@@ -18,10 +18,11 @@ from .choices import Choices, registered
 from .conversing import chat_template, conversation, without_start
 from .errors import RecipeError
 from .known_strategies import find_strategy
+from .llm2vec import llm2vec_choices
 from .model_files import Object, count, part, settings
 from .positions import longest_text
 from .recipe import Recipe
-from .recipe_file import read_choices
+from .recipe_file import RECIPE_FILE, read_choices
 from .sentence_modules import sentence_modules
 from .sentence_settings import check_lower_case, check_query, said_prompts, said_width
 from .source import Source
@@ -49,7 +50,7 @@ def resolve(
             by nobody, files contradict each other, or the folder holds a module that we do not
             build.
     """
-    own = folder_choices(source.folder)
+    own = source_choices(source)
     found = registered(source.base).over(own)
     if strategy is not None:
         way = find_strategy(strategy)
@@ -89,6 +90,27 @@ def _conversing(folder: Path) -> Callable[[str, str], str] | None:
     if chat is None:
         return None
     return lambda system, user: without_start(conversation(chat, user, system=system), tokenizer)
+
+
+def source_choices(source: Source) -> Choices:
+    """Return what the files of a model and of its adapters say.
+
+    Of a folder that sentence-transformers and LLM2Vec both describe, the former says all but the
+    attention, which it has no word for.
+
+    Raises:
+        RecipeError: As :func:`folder_choices` and :func:`llm2vec_choices`.
+    """
+    own = folder_choices(source.folder)
+    if (source.folder / RECIPE_FILE).exists():
+        return own
+    theirs = llm2vec_choices(source.folder, source.adapters)
+    if theirs is None:
+        return own
+    if (source.folder / "modules.json").exists():
+        return replace(own, attention=theirs.attention)
+    lengths = [n for n in (own.max_tokens, theirs.max_tokens) if n is not None]
+    return replace(theirs, max_tokens=min(lengths)).over(own)
 
 
 def folder_choices(folder: Path) -> Choices:
