@@ -28,9 +28,12 @@ from .sentence_settings import check_lower_case, check_query, said_prompts, said
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
+from .words import wants_space
 
 # Transformers reads all as the first: names of GPT-2 and BLOOM, of GPT-Neo, of MPT and DistilBERT.
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_BARE = "{text}"
+_SPACED = " {text}"
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
@@ -62,6 +65,8 @@ def resolve(
         if chosen.query is not None:
             found = replace(found, instruction=None)  # it belongs to the prompt that goes
         found = chosen.over(found)
+        if way.words and {found.query, found.passage} <= {None, _BARE}:
+            found = _behind_space(source.folder).over(found)
     said = (choices or Choices()).over(found)
     if said.query is None:
         check_query(source.folder)
@@ -81,6 +86,13 @@ def _shape(folder: Path) -> Shape:
     if layers is None or words is None:
         raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
     return Shape(layers=layers, vocabulary=words)
+
+
+def _behind_space(folder: Path) -> Choices:
+    """Return the prompts of words, if the vocabulary wants a space before them."""
+    if not wants_space(load_tokenizer(folder)):
+        return Choices()
+    return Choices(query=_SPACED, passage=_SPACED)
 
 
 def _conversing(folder: Path) -> Callable[[str, str], str] | None:

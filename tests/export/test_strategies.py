@@ -45,9 +45,9 @@ DENSE: dict[str, Way] = {
     "token-prepending": lambda naive, text: naive.prepended(text, 1, 2, 3),
     "contrastive": lambda naive, text: naive.contrastive(text, 1, 0.5, 3),
     "promptreps": lambda naive, text: naive.reps(text, 128)[0],
-    "content-mean": lambda naive, text: naive.states(naive.plain(text))[-1][1:-1].mean(0),
-    "penultimate": lambda naive, text: naive.states(naive.plain(text))[-2][1:-1].mean(0),
-    "static": lambda naive, text: naive.states(naive.plain(text))[0][1:-1].mean(0),
+    "content-mean": lambda naive, text: naive.states(naive.plain(f" {text}"))[-1][1:-1].mean(0),
+    "penultimate": lambda naive, text: naive.states(naive.plain(f" {text}"))[-2][1:-1].mean(0),
+    "static": lambda naive, text: naive.states(naive.plain(f" {text}"))[0][1:-1].mean(0),
     "last": lambda naive, text: naive.states(naive.plain(text))[-1][-1],
     "late-interaction": lambda naive, text: naive.states(naive.plain(text))[-1].mean(0),
 }
