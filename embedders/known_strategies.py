@@ -164,9 +164,8 @@ def _promptreps(shape: Shape) -> Choices:
 
 def _lens(shape: Shape) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
-    return Choices(
-        pooling=Pooling.MEAN, lexicon=Lexicon(weighting=Weighting.MAX, clusters=clusters)
-    )
+    lexicon = Lexicon(weighting=Weighting.MAX, clusters=clusters, passes=5)
+    return Choices(pooling=Pooling.MEAN, lexicon=lexicon)
 
 
 _PLAIN = (

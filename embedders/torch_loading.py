@@ -21,6 +21,7 @@ from .recipe import Dense, Recipe
 from .torch_layers import add_slot, check_interventions, numbered_layers, states_before
 from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width
+from .vocabulary_clusters import Tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +31,12 @@ _ROUNDING = 1e-4
 
 
 def load_model(
-    folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = (), fold: bool = True
+    folder: Path,
+    recipe: Recipe,
+    *,
+    adapters: Sequence[Path] = (),
+    fold: bool = True,
+    tell: Tell | None = None,
 ) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
@@ -39,6 +45,7 @@ def load_model(
         recipe: What the model's vectors are made by.
         adapters: Folders of LoRA adapters, merged in this order.
         fold: Whether linear layers with nothing between them become one; training keeps them.
+        tell: Told of what may take minutes.
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
@@ -49,7 +56,7 @@ def load_model(
         backbone = load_backbone(folder, recipe.attention)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.lexicon)
+        lexical = lexical_head(whole, recipe.lexicon, folder=folder, tell=tell)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
 

@@ -87,7 +87,8 @@ def open_language_model(
         raise TrainingError("merge adapters into a model first, then train it")
     recipe = resolve(source, choices, strategy=strategy)
     backbone, whole = load_with_head(source, recipe.attention)
-    lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
+    lexicon = recipe.lexicon
+    lexical = None if lexicon is None else lexical_head(whole, lexicon, folder=source.folder)
     pooled = pooled_model(source.folder, recipe, backbone, lexical=lexical, fold=False)
     tokenizer = load_text_tokenizer(source.folder, recipe)
     base = Base(source=source, model=pooled, tokenizer=tokenizer, pad_id=pad_id(source.folder))

@@ -63,13 +63,17 @@ instructions = st.none() | st.just("Do {instruction}: {text}!")
 prependings = st.builds(
     Prepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
 )
-lexicons = st.builds(
-    Lexicon,
-    weighting=st.sampled_from(Weighting),
-    top=st.integers(1, 2**16),
-    words=st.just(False),
-    clusters=st.none() | st.integers(2, 2**16),
-) | st.builds(Lexicon, words=st.just(True))
+lexicons = (
+    st.builds(
+        Lexicon,
+        weighting=st.sampled_from(Weighting),
+        top=st.integers(1, 2**16),
+        words=st.just(False),
+        clusters=st.none() | st.integers(2, 2**16),
+    )
+    | st.builds(Lexicon, clusters=st.integers(2, 2**16), passes=st.integers(1, 99))
+    | st.builds(Lexicon, words=st.just(True))
+)
 
 
 def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[Contrast]:
