@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from decant.embedders import Attention, Choices, LayerMix, PooledModel, Pooling, TorchEncoder
+from decant.embedders import Attention, Choices, LayerMix, PooledModel, Pooling, Role, TorchEncoder
 from models import DECODERS, ENCODERS, save_language_model, save_model
 
 IDS = torch.tensor([[1, 30, 41, 17, 52], [0, 0, 1, 77, 90]])
@@ -61,7 +61,7 @@ def test_prompted_strategies_end_early_too(tmp_path: Path, name: str) -> None:
     folder = save_language_model(tmp_path / "model", "llama")
     with TorchEncoder.from_pretrained(folder, strategy=name) as encoder:
         assert encoder.model.early is not None
-        found = encoder.encode(["the wind"], role="query").dense
+        found = encoder.encode(["the wind"], role=Role.QUERY).dense
         last = encoder.model.early[0][-1]
         last.register_forward_hook(lambda *_: pytest.fail("the last layer ran"))
-        assert (encoder.encode(["the wind"], role="query").dense == found).all()
+        assert (encoder.encode(["the wind"], role=Role.QUERY).dense == found).all()

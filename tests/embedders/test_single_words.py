@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from torch import nn
 
 from decant.embedders import Choices, Pooling, Role, TorchEncoder, resolve, strategies
 from decant.embedders.words import wants_space
@@ -71,7 +72,9 @@ def test_a_space_is_wanted_where_a_word_alone_is_another_token(
 def test_static_reads_the_row_of_the_word_as_texts_have_it(llama: Path) -> None:
     row = tokenizer().token_to_id("Ġthe")
     with TorchEncoder.from_pretrained(llama, strategy="static") as encoder:
-        table = encoder.model.backbone.get_input_embeddings().weight.detach().numpy()
+        embeddings = encoder.model.backbone.get_input_embeddings()
+        assert isinstance(embeddings, nn.Embedding)
+        table = embeddings.weight.detach().numpy()
         for role in Role:
             (found,) = encoder.encode(["the"], role=role).dense
             np.testing.assert_allclose(found, table[row] / np.linalg.norm(table[row]), atol=1e-6)
