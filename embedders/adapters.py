@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from . import jsonio
+from .adapter_chain import adapter_chain, is_adapter_alone, whole_command
 from .errors import RecipeError, need
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
-
-_SETTINGS = "adapter_config.json"
-_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
@@ -38,24 +35,32 @@ def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrain
     return model
 
 
-def check_not_adapter(folder: Path, model: str) -> None:
+def check_not_adapter(folder: Path, model: str, *, adapters: Sequence[str] = ()) -> None:
     """Refuse a folder that is asked for as a model and holds an adapter alone.
 
+    Args:
+        folder: The folder.
+        model: What the user calls it.
+        adapters: What the user wants merged into it.
+
     Raises:
-        RecipeError: Says which model it belongs to, and how the two are passed.
+        RecipeError: Says which model it belongs to, and how that is passed with every adapter.
     """
-    if not (folder / _SETTINGS).is_file() or any(
-        found for pattern in _WEIGHTS for found in folder.glob(pattern)
-    ):
+    if not is_adapter_alone(folder):
         return
-    said = jsonio.read_object(folder / _SETTINGS, error=RecipeError)
-    base = said.get("base_model_name_or_path")
-    named = base if isinstance(base, str) and base else "BASE"
-    kind = "a model that its adapter_config.json does not name" if named == "BASE" else named
+    chain = adapter_chain(folder, model)
+    kind = chain.base or "a model that its adapter_config.json does not name"
+    below = chain.adapters[:-1]
+    trained = f" with the adapter {below[-1]} merged" if below and not chain.guessed else ""
+    first = (
+        "; LLM2Vec trains it on the model with its first adapter (MNTP) merged, which no file "
+        "names: put that for MNTP_ADAPTER"
+        if chain.guessed
+        else ""
+    )
     raise RecipeError(
-        f"{model} holds an adapter (peft) of {kind}, and no weights of a model; pass the model and "
-        f"the adapter beside it: find_source({named!r}, adapters=[{model!r}]), or `decant export "
-        f"{named} TARGET --adapter {model}`"
+        f"{model} holds an adapter (peft) of {kind}{trained}, and no weights of a model; pass the "
+        f"model and the adapters beside it: {whole_command(chain, tuple(adapters))}{first}"
     )
 
 

@@ -7,7 +7,9 @@ and Stella's Qwen2): then nothing is said. Families of encoders attend both ways
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import cast
 
 from .kinds import Attention
 from .model_files import Object, part, settings
@@ -27,16 +29,28 @@ _CAUSAL_TYPES = {
 }  # fmt: skip
 
 
+# LLM2Vec's classes, of this year and of its first checkpoints: causal families without their mask.
+_LLM2VEC_CLASS = re.compile(r"(Llama|Mistral|Gemma|Qwen2)(BiModel|BiForMNTP|EncoderModel)")
+
+
 def said_attention(config: Object) -> Attention | None:
     """Return how a configuration's model attends; None where it does not say."""
     kind = config.get("model_type")
     if config.get("is_causal") is False or config.get("use_bidirectional_attention") is True:
+        return Attention.BIDIRECTIONAL
+    classes = config.get("architectures")
+    if isinstance(classes, list) and any(map(llm2vec_class, cast("list[object]", classes))):
         return Attention.BIDIRECTIONAL
     if kind in _BIDIRECTIONAL_TYPES and config.get("is_decoder") is not True:
         return Attention.BIDIRECTIONAL
     if kind not in _CAUSAL_TYPES or (own_code(config) is not None and not _switched(config)):
         return None
     return Attention.CAUSAL
+
+
+def llm2vec_class(name: object) -> bool:
+    """Tell whether a class is one of LLM2Vec's, whose models attend both ways."""
+    return isinstance(name, str) and _LLM2VEC_CLASS.fullmatch(name) is not None
 
 
 def own_code(config: Object) -> str | None:

@@ -58,6 +58,7 @@ class Choices:
     open_end: bool | None = None
     appended: Appended | None = None
     smallest_dim: int | None = None
+    max_text_tokens: int | None = None
 
     def __post_init__(self) -> None:
         settle(self, KINDS, INTEGERS, error=RecipeError)

@@ -82,6 +82,7 @@ def _mixed(name: str, layers: str, purpose: str, source: str) -> Strategy:
         purpose=purpose,
         source=source,
         choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, mix=mix),
+        words=True,
     )
 
 
@@ -163,9 +164,8 @@ def _promptreps(shape: Shape) -> Choices:
 
 def _lens(shape: Shape) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
-    return Choices(
-        pooling=Pooling.MEAN, lexicon=Lexicon(weighting=Weighting.MAX, clusters=clusters)
-    )
+    lexicon = Lexicon(weighting=Weighting.MAX, clusters=clusters, passes=5)
+    return Choices(pooling=Pooling.MEAN, lexicon=lexicon)
 
 
 _PLAIN = (
@@ -193,12 +193,14 @@ _PLAIN = (
         purpose="the average of the text's own tokens, without BOS and EOS; for words",
         source="arXiv 2402.11094, section 3",
         choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT),
+        words=True,
     ),
     Strategy(
         name="penultimate",
         purpose="as content-mean, of the layer before the last",
         source="arXiv 1810.04805, section 5.3",
         choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, layer=-2),
+        words=True,
     ),
     _mixed("first-last", "first+last", "layers 1 and N, averaged", "arXiv 2011.05864, section 4"),
     _mixed("last-four", "last4", "the last four layers, averaged", "arXiv 1810.04805, section 5.3"),
@@ -209,6 +211,7 @@ _PLAIN = (
         source="arXiv 2402.11094, section 3",
         choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, layer=0),
         passes="0",
+        words=True,
     ),
     Strategy(
         name="late-interaction",

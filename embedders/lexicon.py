@@ -31,18 +31,26 @@ class Lexicon:
             stop words and punctuation. A text without such words keeps its ten heaviest tokens.
         clusters: Merge the head's rows into so many by k-means (LENS, arXiv 2501.09749, section
             3); dimensions are clusters then, not tokens. None: dimensions are token ids.
+        passes: How often k-means goes through the rows (``vocabulary_clusters.py``). None: there
+            are no clusters, or they are those of a recipe from before there were passes.
     """
 
     weighting: Weighting = Weighting.MAX
     top: int = 256
     words: bool = False
     clusters: int | None = None
+    passes: int | None = None
 
     def __post_init__(self) -> None:
-        settle(self, {"weighting": Weighting}, ("top", "clusters"), error=RecipeError)
+        settle(self, {"weighting": Weighting}, ("top", "clusters", "passes"), error=RecipeError)
         if self.top < 1:
             raise RecipeError(f"top must be at least 1, got {self.top}")
         if self.clusters is not None and self.clusters < 2:
             raise RecipeError(f"clusters must be at least 2 or None, got {self.clusters}")
+        if self.passes is not None and (self.clusters is None or self.passes < 1):
+            raise RecipeError(
+                f"passes are at least 1, and of clusters; got passes={self.passes} and "
+                f"clusters={self.clusters}"
+            )
         if self.words and self.clusters is not None:
             raise RecipeError("words are tokens, and clusters are not; choose one of them")

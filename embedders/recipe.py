@@ -73,6 +73,8 @@ class Recipe:
             normalising; None keeps all.
         normalize: Whether vectors get unit length.
         max_tokens: The longest input in tokens, prompt and special tokens included.
+        max_text_tokens: The longest text in tokens, without what stands around it (LLM2Vec's
+            ``doc_max_length``); None: as many as ``max_tokens`` leaves.
         wording: How a text enters its prompt.
         ensemble: Further prompts for either role; the vectors under all prompts are averaged,
             before head and normalisation (MetaEOL, arXiv 2402.18458).
@@ -119,6 +121,7 @@ class Recipe:
     open_end: bool = False
     appended: Appended | None = None
     smallest_dim: int | None = None
+    max_text_tokens: int | None = None
 
     def __post_init__(self) -> None:
         settle(self, KINDS, INTEGERS, error=RecipeError)
@@ -126,7 +129,7 @@ class Recipe:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        for name in ("dim", "latent_heads", "smallest_dim"):
+        for name in ("dim", "latent_heads", "smallest_dim", "max_text_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} must be positive or None, got {value}")

@@ -18,18 +18,22 @@ from .choices import Choices, registered
 from .conversing import chat_template, conversation, without_start
 from .errors import RecipeError
 from .known_strategies import find_strategy
+from .llm2vec import llm2vec_choices
 from .model_files import Object, count, part, settings
 from .positions import longest_text
 from .recipe import Recipe
-from .recipe_file import read_choices
+from .recipe_file import RECIPE_FILE, read_choices
 from .sentence_modules import sentence_modules
 from .sentence_settings import check_lower_case, check_query, said_prompts, said_width
 from .source import Source
 from .strategy import Shape, Strategy, check_strategy
 from .tokenizer_file import load_tokenizer
+from .words import wants_space
 
 # Transformers reads all as the first: names of GPT-2 and BLOOM, of GPT-Neo, of MPT and DistilBERT.
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+_BARE = "{text}"
+_SPACED = " {text}"
 _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
@@ -49,7 +53,7 @@ def resolve(
             by nobody, files contradict each other, or the folder holds a module that we do not
             build.
     """
-    own = folder_choices(source.folder)
+    own = source_choices(source)
     found = registered(source.base).over(own)
     if strategy is not None:
         way = find_strategy(strategy)
@@ -61,6 +65,8 @@ def resolve(
         if chosen.query is not None:
             found = replace(found, instruction=None)  # it belongs to the prompt that goes
         found = chosen.over(found)
+        if way.words and {found.query, found.passage} <= {None, _BARE}:
+            found = _behind_space(source.folder).over(found)
     said = (choices or Choices()).over(found)
     if said.query is None:
         check_query(source.folder)
@@ -82,6 +88,13 @@ def _shape(folder: Path) -> Shape:
     return Shape(layers=layers, vocabulary=words)
 
 
+def _behind_space(folder: Path) -> Choices:
+    """Return the prompts of words, if the vocabulary wants a space before them."""
+    if not wants_space(load_tokenizer(folder)):
+        return Choices()
+    return Choices(query=_SPACED, passage=_SPACED)
+
+
 def _conversing(folder: Path) -> Callable[[str, str], str] | None:
     """Return what writes conversations for a model, if it has a template for them."""
     tokenizer = load_tokenizer(folder)
@@ -89,6 +102,27 @@ def _conversing(folder: Path) -> Callable[[str, str], str] | None:
     if chat is None:
         return None
     return lambda system, user: without_start(conversation(chat, user, system=system), tokenizer)
+
+
+def source_choices(source: Source) -> Choices:
+    """Return what the files of a model and of its adapters say.
+
+    Of a folder that sentence-transformers and LLM2Vec both describe, the former says all but the
+    attention, which it has no word for.
+
+    Raises:
+        RecipeError: As :func:`folder_choices` and :func:`llm2vec_choices`.
+    """
+    own = folder_choices(source.folder)
+    if (source.folder / RECIPE_FILE).exists():
+        return own
+    theirs = llm2vec_choices(source.folder, source.adapters)
+    if theirs is None:
+        return own
+    if (source.folder / "modules.json").exists():
+        return replace(own, attention=theirs.attention)
+    lengths = [n for n in (own.max_tokens, theirs.max_tokens) if n is not None]
+    return replace(theirs, max_tokens=min(lengths)).over(own)
 
 
 def folder_choices(folder: Path) -> Choices:

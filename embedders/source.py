@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .adapter_chain import check_chain
 from .adapters import check_not_adapter
 from .errors import RecipeError, need
 
@@ -50,16 +51,17 @@ def find_source(
             MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
 
     Raises:
-        RecipeError: There is no such folder or hub model, it cannot be reached, or it is an
-            adapter alone or a bundle.
+        RecipeError: There is no such folder or hub model, it cannot be reached, it is an
+            adapter alone or a bundle, or an adapter was trained on another that is not passed.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
     if not adapters:
         return _find_model(model, revision=revision, name=name)
-    base = _find_model(model, revision=revision, name=None)
+    base = _find_model(model, revision=revision, name=None, adapters=adapters)
     added = [
         _find(adapter, "adapter_config.json", revision=None, name=None) for adapter in adapters
     ]
+    check_chain(str(model), added[0].folder, [str(adapter) for adapter in adapters])
     revisions = "\0".join(part.revision for part in (base, *added))
     return Source(
         folder=base.folder,
@@ -69,10 +71,17 @@ def find_source(
     )
 
 
-def _find_model(model: str | Path, *, revision: str | None, name: str | None) -> Source:
-    check_not_adapter(Path(model), str(model))
+def _find_model(
+    model: str | Path,
+    *,
+    revision: str | None,
+    name: str | None,
+    adapters: Sequence[str | Path] = (),
+) -> Source:
+    more = [str(adapter) for adapter in adapters]
+    check_not_adapter(Path(model), str(model), adapters=more)
     found = _find(model, "config.json", revision=revision, name=name)
-    check_not_adapter(found.folder, str(model))
+    check_not_adapter(found.folder, str(model), adapters=more)
     if (found.folder / _BUNDLE).is_file():
         raise RecipeError(
             f"{model} is a bundle, which has a graph and no model to export or train; open it with "

@@ -50,6 +50,8 @@ class Strategy:
         adds: What it costs: tokens beside the text's own.
         head: Whether it needs the model's language-model head.
         chat: Whether it asks in a conversation, where the model has a chat template.
+        words: Whether it is for single words, which then begin as they do inside a text: behind a
+            space where the vocabulary makes a difference of that, and nothing else is before them.
 
     >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
     >>> mine.choose(Shape(layers=4, vocabulary=100)).layer
@@ -65,6 +67,7 @@ class Strategy:
     adds: str = "none"
     head: bool = False
     chat: bool = False
+    words: bool = False
 
     @property
     def needs(self) -> str:
@@ -82,13 +85,14 @@ class _Written:
     causal: bool = False
     passes: str = "1"
     adds: str = "none"
+    words: bool = False
 
 
 def read_strategy(path: Path) -> Strategy:
     """Read a strategy of the user's own.
 
     The file holds ``name``, ``purpose`` and ``choices`` (fields of :class:`Choices`), and may hold
-    ``source``, ``causal``, ``passes`` and ``adds``.
+    ``source``, ``causal``, ``passes``, ``adds`` and ``words``.
 
     Raises:
         RecipeError: The file is missing, no JSON, or has an unknown key or a value of another type.
@@ -102,6 +106,7 @@ def read_strategy(path: Path) -> Strategy:
         causal=found.causal,
         passes=found.passes,
         adds=found.adds,
+        words=found.words,
     )
 
 

@@ -125,7 +125,9 @@ class TextTokenizer:
         """Return how many tokens of text fit beside prompt and special tokens."""
         prompts = (self.recipe.prompt(role), *self.recipe.further)
         limit = self.recipe.max_tokens
-        return min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
+        room = min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
+        longest = self.recipe.max_text_tokens
+        return room if longest is None else min(room, longest)
 
     def __call__(
         self,
@@ -235,8 +237,12 @@ class TextTokenizer:
         """Drop tokens beyond ``limit`` from the ends of the copies, as many from each."""
         ids, places = self._found(encoding, copies)
         surplus = len(ids) + len(self._ending) - limit
-        if surplus > 0:
-            share = -(-surplus // len(places))
+        share = -(-surplus // len(places))
+        longest = self.recipe.max_text_tokens
+        # Beyond the recipe's limit a caller wants the whole text, to count its tokens.
+        if longest is not None and limit <= self.recipe.max_tokens:
+            share = max(share, places[0][1] - places[0][0] - longest)
+        if share > 0:
             for number in reversed(range(len(places))):
                 start, stop = places[number]
                 end = max(start, stop - share)

@@ -25,6 +25,7 @@ from .tokenizer_file import load_text_tokenizer
 from .tokens import TextTokenizer, TokenBatch
 from .torch_loading import load_model
 from .torch_model import PooledModel
+from .vocabulary_clusters import Tell
 
 _TOKEN_BUDGET = 4096
 
@@ -74,14 +75,21 @@ class TorchEncoder(BatchEncoder):
         return cls.from_source(source, resolve(source, choices, strategy=strategy))
 
     @classmethod
-    def from_source(cls, source: Source, recipe: Recipe) -> TorchEncoder:
+    def from_source(
+        cls, source: Source, recipe: Recipe, *, tell: Tell | None = None
+    ) -> TorchEncoder:
         """Load files as a recipe says.
+
+        Args:
+            source: The files.
+            recipe: What the model's vectors are made by.
+            tell: Told of what may take minutes.
 
         Raises:
             RecipeError: The files do not fit the recipe.
         """
         tokenizer = load_text_tokenizer(source.folder, recipe)
-        pooled = load_model(source.folder, recipe, adapters=source.adapters)
+        pooled = load_model(source.folder, recipe, adapters=source.adapters, tell=tell)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
     @property

@@ -1,13 +1,14 @@
-"""Reach between a decoder's layers: token prepending and contrastive prompting.
+"""Reach between a model's layers: token prepending, contrastive prompting, and an early end.
 
-Both are hooks that live for one forward pass, so that the model itself is not changed and one
-export traces what they do. The definitions are in ``intervention.py``.
+All are hooks that live for one forward pass, so that the model itself is not changed and one
+export traces what the first two do; their definitions are in ``intervention.py``. What no layer
+that is read needs is not run: torch stops there, an export traces the whole and prunes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,6 +21,56 @@ from .pooling import token_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+class _EnoughError(Exception):
+    """Ends a forward pass of which everything that is wanted is there; never leaves this module."""
+
+
+def numbered_layers(backbone: PreTrainedModel) -> nn.ModuleList | None:
+    """Return the list of a model's layers, wherever it keeps it; None: it has no such list."""
+    count: int = backbone.config.num_hidden_layers
+    lists = (part for part in backbone.modules() if isinstance(part, nn.ModuleList))
+    return next((part for part in lists if len(part) == count), None)
+
+
+def states_before(
+    layers: nn.ModuleList, wanted: Sequence[int], run: Callable[[], object]
+) -> list[Tensor] | None:
+    """Run a model up to the deepest layer that is wanted, and return what those layers are given.
+
+    Args:
+        layers: Of :func:`numbered_layers`.
+        wanted: Which of them, each once, in any order.
+        run: Runs the model.
+
+    Returns:
+        One tensor, (rows, T, d), for each of ``wanted``; None: a layer was given none.
+    """
+    seen: dict[int, Tensor] = {}
+    deepest = max(wanted)
+
+    def watching(number: int) -> Callable[[nn.Module, tuple[object, ...], dict[str, object]], None]:
+        def hook(_: nn.Module, given: tuple[object, ...], named: dict[str, object]) -> None:
+            states = given[0] if given else named.get("hidden_states")
+            if isinstance(states, Tensor):
+                seen[number] = states
+            if number == deepest:
+                raise _EnoughError
+
+        return hook
+
+    handles = [
+        layers[number].register_forward_pre_hook(watching(number), with_kwargs=True)
+        for number in wanted
+    ]
+    try:
+        with suppress(_EnoughError):
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [seen[number] for number in wanted] if len(seen) == len(wanted) else None
 
 
 def decoder_layers(backbone: PreTrainedModel) -> nn.ModuleList:
@@ -131,9 +182,12 @@ def heads_at_last(
 
     def keep(heads: Tensor) -> Tensor:
         seen.append(heads.masked_fill(~at_last, 0.0).sum(1, keepdim=True))
+        if not torch.compiler.is_compiling():
+            raise _EnoughError
         return heads
 
-    with _inputs_changed([_output_projection(backbone, layer)], keep):
+    projection = _output_projection(backbone, layer)
+    with _inputs_changed([projection], keep), suppress(_EnoughError):
         run()
     (found,) = seen
     return found

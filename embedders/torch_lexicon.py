@@ -7,22 +7,23 @@ one block.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
 
 import torch
 from torch import Tensor, nn
 
-from .errors import RecipeError, need
+from .errors import RecipeError
 from .kinds import Pooling
 from .lexicon import Lexicon, Weighting
 from .pooling import token_weights
+from .vocabulary_clusters import Tell, cluster_centres
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BLOCK = 8192
 _HEAVIEST = 10
-_SEED = 0
 
 
 class LexicalHead(nn.Module):
@@ -114,12 +115,20 @@ class LexicalHead(nn.Module):
         return torch.where(any_word, marks * weights, weights), any_word
 
 
-def lexical_head(model: PreTrainedModel, lexicon: Lexicon) -> LexicalHead:
+def lexical_head(
+    model: PreTrainedModel,
+    lexicon: Lexicon,
+    *,
+    folder: Path | None = None,
+    tell: Tell | None = None,
+) -> LexicalHead:
     """Take the head of a language model.
 
     Args:
         model: A causal or masked language model with its head; the head is taken apart.
         lexicon: What it shall weigh.
+        folder: Where clusters are looked for and kept; None: nowhere.
+        tell: Told of clustering, which may take minutes.
 
     Raises:
         RecipeError: The head is of a kind that we do not take apart.
@@ -136,7 +145,8 @@ def lexical_head(model: PreTrainedModel, lexicon: Lexicon) -> LexicalHead:
     if lexicon.clusters is not None:
         if bias is not None:
             raise RecipeError("clusters of a head with a bias per token are not defined")
-        rows = _clustered(rows, lexicon.clusters)
+        centres = cluster_centres(rows.float().numpy(), lexicon, folder=folder, tell=tell)
+        rows = torch.from_numpy(centres).to(rows.dtype)
     return LexicalHead(lexicon, before, rows, bias, softcap=softcap)
 
 
@@ -159,13 +169,3 @@ class _NoLayer(nn.Identity):
     """Stands where the output matrix was; Transformers ties its bias to the head's."""
 
     bias = None
-
-
-def _clustered(rows: Tensor, clusters: int) -> Tensor:
-    """Return the centres of k-means over the head's rows, shape (clusters, d)."""
-    if clusters > len(rows):
-        raise RecipeError(f"{clusters} clusters of {len(rows)} tokens; ask for fewer")
-    cluster = need("sklearn.cluster", extra="evaluation")
-    found = cluster.MiniBatchKMeans(clusters, random_state=_SEED, n_init=3, batch_size=4096)
-    centres = found.fit(rows.numpy()).cluster_centers_
-    return torch.from_numpy(centres).to(rows.dtype)

@@ -18,9 +18,10 @@ from .kinds import Activation
 from .latent_attention import load_latent_attention
 from .positions import settle_rotary
 from .recipe import Dense, Recipe
-from .torch_layers import add_slot, check_interventions
+from .torch_layers import add_slot, check_interventions, numbered_layers, states_before
 from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width
+from .vocabulary_clusters import Tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +31,12 @@ _ROUNDING = 1e-4
 
 
 def load_model(
-    folder: Path, recipe: Recipe, *, adapters: Sequence[Path] = (), fold: bool = True
+    folder: Path,
+    recipe: Recipe,
+    *,
+    adapters: Sequence[Path] = (),
+    fold: bool = True,
+    tell: Tell | None = None,
 ) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
@@ -39,6 +45,7 @@ def load_model(
         recipe: What the model's vectors are made by.
         adapters: Folders of LoRA adapters, merged in this order.
         fold: Whether linear layers with nothing between them become one; training keeps them.
+        tell: Told of what may take minutes.
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
@@ -49,7 +56,7 @@ def load_model(
         backbone = load_backbone(folder, recipe.attention)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.lexicon)
+        lexical = lexical_head(whole, recipe.lexicon, folder=folder, tell=tell)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
 
@@ -79,6 +86,8 @@ def pooled_model(
     with _running(backbone):
         settle_positions(model)
     model = model.folded() if fold else model.eval()
+    with _running(backbone):
+        settle_depth(model)
     if recipe.prepending is not None:
         add_slot(backbone, recipe.prepending.slot)
     settle_rotary(backbone, recipe.max_tokens)
@@ -155,6 +164,32 @@ def settle_positions(model: PooledModel) -> None:
         f"{model.first_position} nor from {1 + (padding or 0)}, behind its padding token; "
         "decant cannot tell it where tokens stand, use another model"
     )
+
+
+def settle_depth(model: PooledModel) -> None:
+    """Let runs end at the deepest layer that is pooled, if that is not the last.
+
+    A short text is run both ways: where the layers are given other states than Transformers lists,
+    or the model has no list of layers, it runs as a whole.
+
+    Args:
+        model: In evaluation mode; its ``early`` is set.
+    """
+    recipe, backbone = model.recipe, model.backbone
+    whole = recipe.mix is None and recipe.layer == -1
+    layers = None if whole or recipe.lexicon is not None else numbered_layers(backbone)
+    if layers is None or max(wanted := model.read_layers(1 + len(layers))) == len(layers):
+        return
+    half: int = backbone.config.vocab_size // 2
+    ids = torch.arange(half, half + 3)[None]
+    text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.inference_mode():
+        listed = backbone(**text, output_hidden_states=True).hidden_states
+        found = states_before(layers, wanted, lambda: backbone(**text))
+    if found is not None and len(listed) == 1 + len(layers):
+        pairs = zip(found, wanted, strict=True)
+        if all(torch.equal(states, listed[number]) for states, number in pairs):
+            model.early = (layers,)
 
 
 def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:

@@ -24,7 +24,7 @@ from .latent_attention import LatentAttention
 from .pooling import pool
 from .positions import first_position
 from .recipe import Recipe
-from .torch_layers import contrasted, heads_at_last, prepended
+from .torch_layers import contrasted, heads_at_last, prepended, states_before
 from .torch_lexicon import LexicalHead
 from .torch_states import decoded_states, folded, read_states
 
@@ -48,6 +48,8 @@ class PooledModel(nn.Module):
         outputs: The names of what it gives.
         takes_positions: Whether the backbone is told positions.
         first_position: That of a text's first token; loading tries it (``torch_loading.py``).
+        early: The backbone's layers, where a run may end at the deepest one that is read; loading
+            tries that, too. None: the backbone runs as a whole.
 
     Raises:
         RecipeError: A part is missing that the recipe has, or the other way.
@@ -86,6 +88,7 @@ class PooledModel(nn.Module):
         self.takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
         padding = getattr(backbone.config, "pad_token_id", None)
         self.first_position = first_position(backbone.config.model_type, padding)
+        self.early: tuple[nn.ModuleList] | None = None  # a tuple, so that it is no part of this one
         self.inputs = ["input_ids", "attention_mask"]
         if recipe.span is not Span.ALL:
             self.inputs.append("pooling_mask")
@@ -166,15 +169,29 @@ class PooledModel(nn.Module):
             if mix is None and layer == -1:
                 last: Tensor = self.backbone(**arguments).last_hidden_state
                 chosen = [last]
+            elif (early := self._ended_early(arguments)) is not None:
+                chosen, last = early, early[-1]  # nobody reads the last: there is no lexical head
             else:
                 found = self.backbone(**arguments, output_hidden_states=True)
                 last, states = found.last_hidden_state, found.hidden_states
-                wanted = (layer,) if mix is None else mix.indices(len(states))
-                chosen = [states[index] for index in wanted]
+                chosen = [states[index] for index in self.read_layers(len(states))]
         return (
             chosen if self.latent is None else [self.latent(states) for states in chosen],
             last,
         )
+
+    def read_layers(self, count: int) -> tuple[int, ...]:
+        """Return which of ``count`` hidden states are pooled, each from 0 on."""
+        mix, layer = self.recipe.mix, self.recipe.layer
+        return (layer % count,) if mix is None else mix.indices(count)
+
+    def _ended_early(self, arguments: dict[str, Tensor]) -> list[Tensor] | None:
+        """Return the states that are pooled without running later layers, where that goes."""
+        if self.early is None or torch.compiler.is_compiling():
+            return None
+        (layers,) = self.early
+        wanted = self.read_layers(1 + len(layers))
+        return states_before(layers, wanted, lambda: self.backbone(**arguments))
 
     def _contrasted(
         self, input_ids: Tensor, attention_mask: Tensor, other_ids: Tensor, other_mask: Tensor

@@ -1,14 +1,20 @@
-"""The words of a text that carry meaning, as PromptReps filters them (arXiv 2404.18424).
+"""Single words, and the words of a text that carry meaning.
 
-Its code splits with NLTK and drops NLTK's English stop words and punctuation. Here a word is a run
-of letters, digits and underscores, and the stop words are a closed list of English function words;
-texts in other languages keep theirs.
+The latter are those of PromptReps (arXiv 2404.18424). Its code splits with NLTK and drops NLTK's
+English stop words and punctuation. Here a word is a run of letters, digits and underscores, and the
+stop words are a closed list of English function words; texts in other languages keep theirs.
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Common in most vocabularies, and each one whole token in the large ones.
+_TRIED = ("time", "people", "water", "house", "the", "in")
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = """
 a about above after again against all am an and any are as at be because been before being
@@ -31,3 +37,24 @@ def content_words(text: str) -> list[str]:
     """
     words = dict.fromkeys(_WORD.findall(text.lower()))
     return [word for word in words if word not in _STOPPED]
+
+
+def wants_space(tokenizer: Tokenizer) -> bool:
+    """Tell whether a word alone needs a space before it to be what it is inside a text.
+
+    Byte-level vocabularies mark the beginning of a word by its space: "dog" at the start of a
+    string is another token than in "a dog", mostly a rare one. WordPiece has no such mark,
+    SentencePiece mostly puts it before a text itself, and where a space is a token of its own it
+    says nothing about the word.
+    """
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    before = len(ids("a"))
+    return any(
+        ids(word) != (inside := ids(f"a {word}")[before:])
+        and ids(f" {word}") == inside
+        and len(inside) <= len(ids(word))
+        for word in _TRIED
+    )

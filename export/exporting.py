@@ -112,7 +112,7 @@ def _trace(
 ) -> tuple[Making, int]:
     """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
     tell(f"loading {source.base}")
-    with TorchEncoder.from_source(source, recipe) as encoder:
+    with TorchEncoder.from_source(source, recipe, tell=tell) as encoder:
         trace_graphs(encoder.model, folder, wanted, tell)
         _save_preprocessors(source, folder, encoder)
         tell("computing reference vectors")

@@ -126,7 +126,10 @@ class Base:
     def length(self, text: str, role: Role) -> tuple[int, int]:
         """Return how many tokens a text has with its prompt, and how many of them are read."""
         whole = self.tokenizer([text], role=role, max_tokens=_ENDLESS)[0].width
-        return whole, min(whole, self.training_recipe.max_tokens)
+        recipe = self.training_recipe
+        if recipe.max_text_tokens is None:
+            return whole, min(whole, recipe.max_tokens)
+        return whole, min(self.tokenizer([text], role=role)[0].width, recipe.max_tokens)
 
     def vectors(self, batch: Batch, *, chunk: int | None = None) -> Tensor:
         """Return vectors of shape (B, D), with gradients.

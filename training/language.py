@@ -88,7 +88,8 @@ def open_language_model(
     said, limit = training_length(source, choices, strategy=strategy)
     recipe = resolve(source, said, strategy=strategy)
     backbone, whole = load_with_head(source, recipe.attention)
-    lexical = None if recipe.lexicon is None else lexical_head(whole, recipe.lexicon)
+    lexicon = recipe.lexicon
+    lexical = None if lexicon is None else lexical_head(whole, lexicon, folder=source.folder)
     pooled = pooled_model(
         source.folder, longer(recipe, limit), backbone, lexical=lexical, fold=False
     )

@@ -265,6 +265,8 @@ def test_combinations_that_mean_nothing_are_refused(
         (lambda: Lexicon(top=0), "at least 1"),
         (lambda: Lexicon(clusters=1), "at least 2"),
         (lambda: Lexicon(words=True, clusters=9), "choose one"),
+        (lambda: Lexicon(passes=5), "of clusters; got passes=5 and clusters=None"),
+        (lambda: Lexicon(clusters=9, passes=0), "at least 1, and of clusters; got passes=0"),
         (lambda: Prompt.parse("{text} {slot}"), "before"),
         (lambda: Prompt.parse("{slot} {slot} {text}"), "once"),
     ],

@@ -84,6 +84,7 @@ OTHERS: dict[str, Recipe] = {
     "contrast": _contrasted(Contrast(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
     "lexicon": replace(PLAIN, lexicon=Lexicon()),
     "open_end": replace(PLAIN, open_end=True),
+    "max_text_tokens": replace(PLAIN, max_text_tokens=4),
     "appended": replace(PLAIN, span=Span.TAIL, appended=Appended(tokens=("a", "b"), read=1)),
 }
 # What decides no vector, and so may not divide collections.
@@ -213,6 +214,7 @@ def test_what_is_not_a_json_object_is_refused(text: str) -> None:
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
         ({"dim": 0}, "dim must be positive or None, got 0"),
         ({"smallest_dim": 0}, "smallest_dim must be positive or None, got 0"),
+        ({"max_text_tokens": 0}, "max_text_tokens must be positive or None, got 0"),
         ({"eos": ""}, "eos"),
         ({"latent_heads": 0}, "latent_heads must be positive or None, got 0"),
         ({"attention": Attention.CAUSAL, "pooling": Pooling.FIRST}, "causal"),

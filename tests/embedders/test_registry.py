@@ -115,7 +115,7 @@ def test_prompts_are_right_to_the_letter(
             "McGill-NLP/LLM2Vec-Sheared-LLaMA-mntp-unsup-simcse",
             Attention.BIDIRECTIONAL,
             Pooling.MEAN,
-            Span.TEXT,
+            Span.CONTENT,
         ),
         ("nvidia/Nemotron-3-Embed-8B-BF16", Attention.BIDIRECTIONAL, Pooling.MEAN, Span.ALL),
         ("castorini/repllama-v1-7b-lora-passage", Attention.CAUSAL, Pooling.LAST, Span.ALL),

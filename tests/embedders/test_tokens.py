@@ -73,6 +73,21 @@ def test_truncation_cuts_the_text_alone(text: str, limit: int) -> None:
     assert shown.endswith("\n<response></s>")
 
 
+@given(st.text(min_size=1, max_size=60), st.integers(1, 30))
+def test_a_limit_of_the_text_counts_no_prompt(text: str, limit: int) -> None:
+    """An instruction before the text takes nothing from it."""
+    limited = replace(recipe(query=WRAPPED, max_tokens=300), max_text_tokens=limit)
+    free = TextTokenizer(tokenizer(), recipe(query=WRAPPED, max_tokens=300))
+    made = TextTokenizer(tokenizer(), limited)
+    ((begin, end),) = free.places(text, [(0, len(text))], role=Role.QUERY)
+    kept = min(end - begin, limit)
+    (whole,), (row,) = (one([text], role=Role.QUERY) for one in (free, made))
+    assert row.ids == whole.ids[: begin + kept] + whole.ids[end:]
+    assert made.room(Role.QUERY) == made.room(Role.PASSAGE) == limit
+    (row,) = TextTokenizer(tokenizer(), replace(limited, max_tokens=48))([text], role=Role.QUERY)
+    assert row.width <= 48
+
+
 def test_the_tokenizers_own_truncation_and_padding_are_dropped() -> None:
     model = tokenizer()
     model.enable_truncation(8)

@@ -15,6 +15,7 @@ from decant.embedders import (
     Attention,
     Choices,
     Encoder,
+    Lexicon,
     Output,
     RecipeError,
     Role,
@@ -45,9 +46,9 @@ DENSE: dict[str, Way] = {
     "token-prepending": lambda naive, text: naive.prepended(text, 1, 2, 3),
     "contrastive": lambda naive, text: naive.contrastive(text, 1, 0.5, 3),
     "promptreps": lambda naive, text: naive.reps(text, 128)[0],
-    "content-mean": lambda naive, text: naive.states(naive.plain(text))[-1][1:-1].mean(0),
-    "penultimate": lambda naive, text: naive.states(naive.plain(text))[-2][1:-1].mean(0),
-    "static": lambda naive, text: naive.states(naive.plain(text))[0][1:-1].mean(0),
+    "content-mean": lambda naive, text: naive.states(naive.plain(f" {text}"))[-1][1:-1].mean(0),
+    "penultimate": lambda naive, text: naive.states(naive.plain(f" {text}"))[-2][1:-1].mean(0),
+    "static": lambda naive, text: naive.states(naive.plain(f" {text}"))[0][1:-1].mean(0),
     "last": lambda naive, text: naive.states(naive.plain(text))[-1][-1],
     "late-interaction": lambda naive, text: naive.states(naive.plain(text))[-1].mean(0),
 }
@@ -172,17 +173,24 @@ def test_sparse_heads_export(
         assert_same_entries(sparse(encoder), expected)
 
 
-def test_lens_weighs_clusters_of_the_vocabulary(llama: Path) -> None:
+@pytest.mark.parametrize("passes", [5, None])
+def test_lens_weighs_clusters_of_the_vocabulary(llama: Path, passes: int | None) -> None:
+    """Recipes without passes keep the centres that they had before there were any."""
     naive = Naive(llama)
     clusters = naive.tokenizer.get_vocab_size() // 4
-    with TorchEncoder.from_pretrained(llama, strategy="lens") as encoder:
+    lexicon = Lexicon(clusters=clusters, passes=passes)
+    choices = None if passes else Choices(lexicon=lexicon)
+    with TorchEncoder.from_pretrained(llama, strategy="lens", choices=choices) as encoder:
         found = sparse(encoder)
-        assert encoder.recipe.lexicon is not None
-        assert encoder.recipe.lexicon.clusters == clusters
+        assert encoder.recipe.lexicon == lexicon
+        assert encoder.model.lexical is not None
+        centres = encoder.model.lexical.rows.numpy()
+    if passes is None:
+        np.testing.assert_allclose(centres, naive.old_centres(clusters), atol=1e-6)
     for row, text in zip(found, TEXTS, strict=True):
         whole = np.zeros(clusters)
         whole[list(row)] = list(row.values())
-        np.testing.assert_allclose(whole, naive.lens(text, clusters), atol=2e-5)
+        np.testing.assert_allclose(whole, naive.lens(text, centres), atol=2e-5)
 
 
 def test_all_outputs_of_one_pass_are_those_of_separate_passes(everything: Path) -> None:

@@ -167,13 +167,17 @@ class Naive:
         pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
         return {one: weight for one, weight in pairs if weight > 0}
 
-    def lens(self, text: str, clusters: int) -> NDArray[np.float32]:
-        """The same over the centres of the head's rows."""
+    def old_centres(self, clusters: int) -> NDArray[np.float32]:
+        """Centres of the head's rows as recipes without passes have them."""
         output = self.model.get_output_embeddings()
         assert isinstance(output, torch.nn.Linear)
         settings: dict[str, Any] = {"random_state": 0, "n_init": 3, "batch_size": 4096}
         made = MiniBatchKMeans(clusters, **settings).fit(output.weight.detach().numpy())
-        logits = self.states(self.plain(text))[-1].numpy() @ np.asarray(made.cluster_centers_).T
+        return np.asarray(made.cluster_centers_, np.float32)
+
+    def lens(self, text: str, centres: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same over the centres of the head's rows."""
+        logits = self.states(self.plain(text))[-1].numpy() @ centres.T
         return np.asarray(np.log1p(np.maximum(logits, 0)).max(0), np.float32)
 
 

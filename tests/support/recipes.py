@@ -63,13 +63,17 @@ instructions = st.none() | st.just("Do {instruction}: {text}!")
 prependings = st.builds(
     Prepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
 )
-lexicons = st.builds(
-    Lexicon,
-    weighting=st.sampled_from(Weighting),
-    top=st.integers(1, 2**16),
-    words=st.just(False),
-    clusters=st.none() | st.integers(2, 2**16),
-) | st.builds(Lexicon, words=st.just(True))
+lexicons = (
+    st.builds(
+        Lexicon,
+        weighting=st.sampled_from(Weighting),
+        top=st.integers(1, 2**16),
+        words=st.just(False),
+        clusters=st.none() | st.integers(2, 2**16),
+    )
+    | st.builds(Lexicon, clusters=st.integers(2, 2**16), passes=st.integers(1, 99))
+    | st.builds(Lexicon, words=st.just(True))
+)
 
 
 def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[Contrast]:
@@ -139,4 +143,5 @@ def recipes(draw: st.DrawFn) -> Recipe:
         open_end=draw(st.booleans()),
         appended=draw(appendings(len(head))) if tail else None,
         smallest_dim=draw(st.none() | _WIDTHS),
+        max_text_tokens=draw(st.none() | st.integers(1, 2**31)),
     )
