@@ -144,6 +144,7 @@ if TYPE_CHECKING:
     from .tuning import Tuned as Tuned
     from .tuning import Tuning as Tuning
     from .tuning import read_tuning as read_tuning
+    from .weights import read_safetensors as read_safetensors
 
 _PUBLIC = {
     "Activation": "kinds",
@@ -277,6 +278,7 @@ _SHARED = {
     "provider_name": "onnx_session",
     "read_calibrations": "calibration",
     "read_manifest": "bundle",
+    "read_safetensors": "weights",
     "read_states": "torch_states",
     "read_tuning": "tuning",
     "sentence_prompts": "sentence_bundle",

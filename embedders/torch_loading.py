@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .adapters import merge_adapters
 from .attention import check_attention
@@ -21,6 +21,7 @@ from .recipe import Dense, Recipe
 from .torch_layers import add_slot, check_interventions
 from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width
+from .weights import check_finite_weights, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,7 +43,7 @@ def load_model(
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
-            weights.
+            weights; or its weights cannot be read, or hold NaN.
     """
     lexical = None
     if recipe.lexicon is None:
@@ -50,6 +51,7 @@ def load_model(
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
         lexical = lexical_head(whole, recipe.lexicon)
+    check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
 
@@ -177,7 +179,7 @@ def make_head(layers: tuple[Dense, ...]) -> nn.Sequential:
 
 def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
     linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
-    weights = _weights(folder / layer.path)
+    weights = load_weights(folder / layer.path)
     try:
         linear.load_state_dict(
             {name.removeprefix("linear."): value.float() for name, value in weights.items()}
@@ -185,17 +187,6 @@ def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
     except RuntimeError as error:
         raise RecipeError(f"the weights in {folder / layer.path} do not fit: {error}") from error
     return linear, _activation(layer.activation)
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    if (file := folder / "model.safetensors").exists():
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    if (file := folder / "pytorch_model.bin").exists():
-        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-        return loaded
-    raise RecipeError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
 
 
 def _activation(activation: Activation) -> nn.Module:

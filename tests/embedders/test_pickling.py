@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ def test_a_relative_path_is_found_from_another_folder(
         stored = pickle.dumps(opened)
     monkeypatch.chdir(tmp_path)
     with pickle.loads(stored) as again:
-        assert os.path.samefile(again.bundle.folder, tiny_bundle)
+        assert again.bundle.folder.samefile(tiny_bundle)
 
 
 def test_another_model_at_the_same_place_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
