@@ -287,8 +287,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        what = "has no decant.json, so it is not a bundle" if folder.is_dir() else "does not exist"
-        raise BundleError(f"{folder} {what}; make one with: decant export MODEL {folder}")
+        raise BundleError(_no_bundle(folder))
     manifest = read_record(Manifest, path, newest=BUNDLE_FORMAT)
     if manifest.digest != manifest.recipe.digest():
         raise BundleError(
@@ -296,6 +295,24 @@ def read_manifest(folder: Path) -> Manifest:
             f"{manifest.recipe.digest()}; export the bundle again"
         )
     return manifest
+
+
+def _no_bundle(path: Path) -> str:
+    """Say what lies at ``path``, where a bundle's folder is wanted."""
+    if not path.exists():
+        return f"{path} does not exist; make a bundle with: decant export MODEL {path}"
+    for parent in path.absolute().parents[:2]:  # its graphs lie in a folder of their own
+        if (parent / MANIFEST).is_file():
+            return f"{path} is a part of the bundle {parent}; open that folder"
+    if path.is_dir():
+        made = f"{path} TARGET" if (path / _CONFIG).is_file() else f"MODEL {path}"
+        return f"{path} has no decant.json, so it is not a bundle; make one: decant export {made}"
+    if path.suffix == ".onnx":
+        return (
+            f"{path} is a graph, and a bundle is a folder; make one of it: decant seal {path} "
+            "MODEL TARGET"
+        )
+    return f"{path} is a file, and a bundle is a folder; make one with: decant export MODEL TARGET"
 
 
 def read_record(kind: type[T], path: Path, *, newest: int) -> T:

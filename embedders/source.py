@@ -91,13 +91,33 @@ def _find(model: str | Path, mark: str, *, revision: str | None, name: str | Non
         return Source(folder=folder, base=base, revision=content_hash(folder))
     if folder.exists():
         kind = "model" if mark == "config.json" else "LoRA adapter (peft)"
-        raise RecipeError(
-            f"{model} exists but holds no {mark}; give the folder of a Transformers or "
-            f"sentence-transformers {kind}"
-        )
+        raise RecipeError(_not_a_folder(folder, mark, kind))
     if name is not None:
         raise RecipeError(f"{model} is not a folder here; name={name!r} is only for folders")
     return _download(str(model), revision)
+
+
+def _not_a_folder(path: Path, mark: str, kind: str) -> str:
+    """Say what lies at ``path``, where the folder of a model or adapter is wanted."""
+    wanted = f"the folder of a Transformers or sentence-transformers {kind}"
+    gguf = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    if gguf:
+        return (
+            f"{gguf[0]} is a GGUF file, for llama.cpp, and decant reads safetensors; give the "
+            "folder of the model that it was made from, or write one with Transformers: "
+            "from_pretrained(folder, gguf_file=…), then save_pretrained"
+        )
+    if path.is_dir():
+        return f"{path} exists but holds no {mark}; give {wanted}"
+    if path.suffix == ".onnx":
+        return (
+            f"{path} is a graph, and {wanted} is wanted; a graph of others becomes a bundle by "
+            f"`decant seal {path} MODEL TARGET`"
+        )
+    parent = path.absolute().parent
+    if (parent / mark).is_file():
+        return f"{path} is a file of {parent}; give that folder"
+    return f"{path} is a file; give {wanted}"
 
 
 def _download(name: str, revision: str | None) -> Source:

@@ -136,9 +136,9 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.generic]]:
     """
     check_weight_file(path)
     with readable(path):
-        found: dict[str, NDArray[np.generic]] = need(
-            "safetensors.numpy", extra="export"
-        ).load_file(path)
+        found: dict[str, NDArray[np.generic]] = need("safetensors.numpy", extra="export").load_file(
+            path
+        )
         return found
 
 
