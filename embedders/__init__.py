@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from .onnx_session import placement as placement
     from .onnx_session import provider_name as provider_name
     from .positions import first_position as first_position
+    from .positions import uncounted_id as uncounted_id
     from .prompt import Prompt as Prompt
     from .prompt import Role as Role
     from .prompt import Wording as Wording
@@ -283,6 +284,7 @@ _SHARED = {
     "read_tuning": "tuning",
     "sentence_prompts": "sentence_bundle",
     "to_json": "jsonio",
+    "uncounted_id": "positions",
     "write_atomically": "bundle",
     "write_recipe": "recipe_file",
     "write_sentence_files": "sentence_bundle",

@@ -123,40 +123,70 @@ def check_fit(model: PooledModel) -> None:
 
 
 def settle_positions(model: PooledModel) -> None:
-    """Make positions begin where the model's own do: a short text is run with and without them.
+    """Make positions those that the model counts itself: short texts are run with and without them.
 
     Positions that are off give plausible vectors and no error; no list of families is complete.
 
     Args:
-        model: In evaluation mode; its first position is set.
+        model: In evaluation mode; its first position and its uncounted id are set.
 
     Raises:
         RecipeError: It counts in no way that we know.
     """
     if not model.takes_positions:
         return
-    backbone = model.backbone.eval()
-    padding = getattr(backbone.config, "pad_token_id", None)
-    half: int = backbone.config.vocab_size // 2
+    config = model.backbone.config
+    padding = getattr(config, "pad_token_id", None)
+    padding = padding if isinstance(padding, int) and 0 <= padding < config.vocab_size else None
+    half: int = config.vocab_size // 2
     # RoBERTa and its kin tell padding by its id, whatever the mask says.
-    ids = torch.tensor([[one for one in range(half, half + 4) if one != padding][:3]])
-    text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    places = torch.arange(ids.shape[1])[None]
+    held = {padding, model.uncounted_id}
+    words = [one for one in range(half, half + 5) if one not in held][:3]
+    firsts = dict.fromkeys((model.first_position, 1 + (padding or 0)))
+    for first in firsts:
+        model.first_position = first
+        if _counts_as(model, words):
+            break
+    else:
+        known, other = next(iter(firsts)), 1 + (padding or 0)
+        raise RecipeError(
+            f"this {config.model_type} model counts positions neither from {known} nor from "
+            f"{other}, behind its padding token; decant cannot tell it where tokens stand, use "
+            "another model"
+        )
+    _settle_uncounted(model, words, padding)
+
+
+def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None) -> None:
+    """Try whether the padding token is counted where it stands in a text as a word."""
+    known = model.uncounted_id
+    word = padding if known is None else known
+    if word is None:
+        return
+    text = [words[0], word, *words[1:]]
+    behind = model.first_position - 1  # such a word's position is its id
+    for uncounted in (known, word if word == behind else None, None):
+        model.uncounted_id = uncounted
+        if _counts_as(model, text):
+            return
+    raise RecipeError(
+        f"this {model.backbone.config.model_type} model counts positions in a way that decant does "
+        f"not know where a text holds its padding token ({word}); use another model"
+    )
+
+
+def _counts_as(model: PooledModel, ids: list[int]) -> bool:
+    """Tell whether a text's states are the same with our positions as with none."""
+    row = torch.tensor([ids])
+    text = {"input_ids": row, "attention_mask": torch.ones_like(row)}
+    backbone = model.backbone.eval()
     with torch.inference_mode():
         own = backbone(**text).last_hidden_state
-        for first in dict.fromkeys((model.first_position, 1 + (padding or 0))):
-            try:
-                ours = backbone(**text, position_ids=places + first).last_hidden_state
-            except IndexError:  # beyond the table of positions
-                continue
-            if (ours - own).abs().max() <= _ROUNDING * own.abs().max():
-                model.first_position = first
-                return
-    raise RecipeError(
-        f"this {backbone.config.model_type} model counts positions neither from "
-        f"{model.first_position} nor from {1 + (padding or 0)}, behind its padding token; "
-        "decant cannot tell it where tokens stand, use another model"
-    )
+        try:
+            ours = backbone(**text, position_ids=model.positions(**text)).last_hidden_state
+        except IndexError:  # beyond the table of positions
+            return False
+    return bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
 
 
 def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:

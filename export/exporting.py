@@ -114,7 +114,8 @@ def _trace(
         tell("computing reference vectors")
         heads: int = encoder.model.backbone.config.num_attention_heads
         longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
-        texts = probe_texts(encoder.text_tokenizer, longest=longest)
+        uncounted = encoder.model.uncounted_id
+        texts = probe_texts(encoder.text_tokenizer, longest=longest, uncounted_id=uncounted)
         reference = _reference(encoder, texts)
         reference.save(folder / "reference.npz")
         certifier = Certifier(

@@ -22,6 +22,7 @@ from decant.embedders import (
     RecipeError,
     first_position,
     read_object,
+    uncounted_id,
 )
 
 from .weight_files import prepare_weights, weights_of
@@ -68,11 +69,13 @@ class Contract:
         inputs: Every input, ids and mask among them.
         hidden: The output with token states, (B, T, d).
         first_position: What the first token's position id is.
+        uncounted_id: The token that positions leave out; see ``PooledModel``.
     """
 
     inputs: tuple[Input, ...]
     hidden: str
     first_position: int
+    uncounted_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,11 @@ class ModelConfig:
     def first_position(self) -> int:
         """The position id of the first token."""
         return first_position(self.kind, self.pad_id)
+
+    @property
+    def uncounted_id(self) -> int | None:
+        """The token that positions leave out."""
+        return uncounted_id(self.kind, self.pad_id)
 
 
 def read_graph(path: Path) -> onnx_ir.Model:
@@ -157,7 +165,10 @@ def read_contract(model: onnx_ir.Model, path: Path, config: ModelConfig) -> Cont
                 "without it padding cannot be told from text. Export it again with both"
             )
     return Contract(
-        inputs=inputs, hidden=_hidden(graph, path), first_position=config.first_position
+        inputs=inputs,
+        hidden=_hidden(graph, path),
+        first_position=config.first_position,
+        uncounted_id=config.uncounted_id,
     )
 
 

@@ -192,7 +192,8 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 def _measure(job: _Job) -> tuple[Reference, list[Check]]:
     """Run the original, which is closed afterwards: two open graphs are twice the weights."""
-    texts = probe_texts(job.tokenizer, longest=job.longest)
+    uncounted = job.contract.uncounted_id
+    texts = probe_texts(job.tokenizer, longest=job.longest, uncounted_id=uncounted)
     rows = probe_rows(job.tokenizer, texts)
     original = Original(job.path, job.contract)
     found = original_reference(original, rows, texts=texts, recipe=job.recipe, head=job.head)
