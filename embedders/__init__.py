@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .bundle import Golden as Golden
     from .bundle import Manifest as Manifest
     from .bundle import decant_version as decant_version
-    from .bundle import fresh_folder as fresh_folder
-    from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
     from .calibration import CALIBRATION as CALIBRATION
@@ -65,6 +63,9 @@ if TYPE_CHECKING:
     from .finding import Diagnosis as Diagnosis
     from .finding import Finding as Finding
     from .finding import Health as Health
+    from .fresh_folders import folder_beside as folder_beside
+    from .fresh_folders import fresh_folder as fresh_folder
+    from .fresh_folders import full_disk_told as full_disk_told
     from .hash_encoder import HashEncoder as HashEncoder
     from .in_context import Example as Example
     from .in_context import in_context_query as in_context_query
@@ -253,8 +254,9 @@ _SHARED = {
     "checked": "texts",
     "file_hash": "source",
     "first_position": "positions",
-    "fresh_folder": "bundle",
-    "full_disk_told": "bundle",
+    "folder_beside": "fresh_folders",
+    "fresh_folder": "fresh_folders",
+    "full_disk_told": "fresh_folders",
     "gives_parts": "spans",
     "installed_providers": "onnx_session",
     "lexical_head": "torch_lexicon",
