@@ -76,6 +76,7 @@ def convert(
             tokenizer=opened.tokenizer(),
             reference=Reference.read(opened.folder / "reference.npz"),
             pad_id=opened.manifest.pad_id,
+            tell=tell,
         )
         tell(f"making the {wanted} graph")
         (made / file).parent.mkdir()

@@ -113,7 +113,7 @@ def seal(
         tell("adding pooling and normalisation")
         _write(job, folder, reference)
         tell("certifying on the CPU")
-        certificate = _certify(job, folder, reference, known)
+        certificate = _certify(job, folder, reference, known, tell)
         write_certificate(folder, certificate)
         if not certificate.passed:
             failures = certificate.entries[0].failures
@@ -226,12 +226,15 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
     )
 
 
-def _certify(job: _Job, folder: Path, reference: Reference, known: list[Check]) -> Certificate:
+def _certify(
+    job: _Job, folder: Path, reference: Reference, known: list[Check], tell: Step
+) -> Certificate:
     certifier = Certifier(
         folder=folder,
         tokenizer=job.tokenizer,
         reference=reference,
         pad_id=pad_id(job.source.folder),
+        tell=tell,
     )
     place = Place(provider=provider_name("cpu"))
     entry = certifier.entry(job.precision, graph_name(job.precision), place, known=known)
