@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import jsonio
 from .adapters import check_not_adapter
 from .errors import RecipeError, need
+from .model_files import settings
 
 _BUNDLE = "decant.json"
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
@@ -71,14 +73,36 @@ def find_source(
 
 def _find_model(model: str | Path, *, revision: str | None, name: str | None) -> Source:
     check_not_adapter(Path(model), str(model))
+    _check_not_static(Path(model), str(model))
     found = _find(model, "config.json", revision=revision, name=name)
     check_not_adapter(found.folder, str(model))
+    _check_not_static(found.folder, str(model))
     if (found.folder / _BUNDLE).is_file():
         raise RecipeError(
             f"{model} is a bundle, which has a graph and no model to export or train; open it with "
             "load(), or give the model that it was made from"
         )
     return found
+
+
+def _check_not_static(folder: Path, model: str) -> None:
+    """Refuse a table of vectors: sentence-transformers' StaticEmbedding, model2vec's folders.
+
+    Raises:
+        RecipeError: It is one; says what to do.
+    """
+    modules, config = folder / "modules.json", folder / "config.json"
+    listed = jsonio.read_json(modules, error=RecipeError) if modules.is_file() else ()
+    entries = listed if isinstance(listed, list) else ()
+    kinds = [str(one.get("type")) for one in entries if isinstance(one, dict)]
+    named = settings(config).get("model_type") if config.is_file() else None
+    if named == "model2vec" or any(kind.endswith("StaticEmbedding") for kind in kinds):
+        raise RecipeError(
+            f"{model} holds static embeddings: a vector for each token and no Transformer, which "
+            "decant does not export. Run it with sentence-transformers or model2vec, or export a "
+            "Transformer: `decant export MODEL TARGET`, with `--strategy static` where its token "
+            "table alone is wanted"
+        )
 
 
 def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:

@@ -122,6 +122,7 @@ def test_name_and_revision_follow_all_folders_and_their_order(
 def test_an_adapter_of_another_class_is_refused_instead_of_ignored(
     tmp_path: Path, folders: tuple[Path, Path, Path]
 ) -> None:
+    """An adapter is never passed over silently (UKPLab/sentence-transformers PR 3865)."""
     base = folders[0]
     wrong = save_adapter(base, tmp_path / "wrong", seed=3, causal_lm=True)
     with pytest.raises(RecipeError, match="does not fit the model"):
@@ -145,6 +146,7 @@ def test_a_folder_that_is_no_adapter_is_refused(folders: tuple[Path, Path, Path]
 def test_an_adapter_alone_names_its_base_and_how_both_are_passed(
     tmp_path: Path, folders: tuple[Path, Path, Path], *, configured: bool
 ) -> None:
+    """A folder with an adapter alone (UKPLab/sentence-transformers#2979)."""
     adapter = tmp_path / "mntp"
     shutil.copytree(folders[1], adapter)
     if configured:  # as LLM2Vec publishes them

@@ -57,3 +57,26 @@ def test_a_gguf_file_is_no_model_of_ours_nor_is_its_folder(tmp_path: Path) -> No
     for given in (file, tmp_path):
         with pytest.raises(RecipeError, match=f"{file} is a GGUF file.*gguf_file="):
             find_source(given)
+
+
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        ("models.StaticEmbedding", None),
+        ("sentence_transformer.modules.static_embedding.StaticEmbedding", {}),
+        ("models.StaticEmbedding", {"model_type": "model2vec"}),
+        (None, {"model_type": "model2vec"}),
+    ],
+)
+def test_static_embeddings_are_named_as_such(
+    tmp_path: Path, module: str | None, config: dict[str, str] | None
+) -> None:
+    """Static models (qdrant/fastembed#388, MinishLab/model2vec PR 347) are no Transformers."""
+    if module is not None:
+        listed = [{"idx": 0, "name": "0", "path": "", "type": f"sentence_transformers.{module}"}]
+        write_json(tmp_path / "modules.json", listed)
+    if config is not None:
+        write_json(tmp_path / "config.json", config)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(RecipeError, match=r"holds static embeddings: .*--strategy static"):
+        find_source(tmp_path)

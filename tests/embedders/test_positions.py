@@ -89,6 +89,7 @@ def test_positions_of_roberta_begin_after_its_padding_token(tmp_path: Path, padd
 def test_positions_are_those_that_the_model_counts_itself(
     tmp_path: Path, family: str, padding: int
 ) -> None:
+    """The offset of RoBERTa and its kin is kept (UKPLab/sentence-transformers PR 3879)."""
     folder = save_sentence_transformer(tmp_path, family)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     write_json(folder / "config.json", {**config, "pad_token_id": padding})
