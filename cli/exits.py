@@ -43,6 +43,7 @@ class Exit(IntEnum):
     BUG = 4
     INTERRUPTED = 130
     CLOSED = 141
+    TERMINATED = 143
 
 
 CODES = """\
@@ -57,7 +58,12 @@ Exit codes:
   3  the environment: a provider, a missing package, a store, the disk
   4  a bug in decant
 130  interrupted
-141  nobody reads the output any more"""
+141  nobody reads the output any more
+143  terminated (SIGTERM)"""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: what is under way ends as on Ctrl-C, and its files are cleared away."""
 
 
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -75,6 +81,9 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 # The reader, `head` for example, has enough; Python must not flush to it again.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise typer.Exit(Exit.CLOSED) from None
+            except _Terminated:
+                say("terminated; nothing is half-written, and running it again is safe")
+                raise typer.Exit(Exit.TERMINATED) from None
             except KeyboardInterrupt:
                 say("interrupted; nothing is half-written, and running it again is safe")
                 raise typer.Exit(Exit.INTERRUPTED) from None
@@ -103,11 +112,17 @@ def _interruptible() -> Iterator[None]:
         os.write(2, b"\nstopping; Ctrl-C again does not wait\n")
         raise KeyboardInterrupt
 
+    def terminated(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the next one ends it hard
+        raise _Terminated
+
     before = signal.signal(signal.SIGINT, first)
+    until = signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, until)
 
 
 def _told(error: Exception) -> Exit:

@@ -37,7 +37,10 @@ Dim: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Keep only this many dimensions.")
 ]
 MaxTokens: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="The longest input, with prompt.")
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="The longest input, with prompt; also of what certifying runs."
+    ),
 ]
 Normalize: TypeAlias = Annotated[
     bool | None,

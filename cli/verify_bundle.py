@@ -51,12 +51,17 @@ def verify(
       decant verify minilm --sts sts-dev.tsv --retrieval cranfield
     """
     with silenced(), steps(keep=False) as step:
-        step("certifying")
+        step("opening the bundle")
         from decant.export import verify as run
 
         scores = _scores(sts or [], retrieval or [])
         certificate = run(
-            bundle, provider=provider, precision=precision, device=device, scores=scores
+            bundle,
+            provider=provider,
+            precision=precision,
+            device=device,
+            scores=scores,
+            step=step,
         )
     if as_json:
         show_json({"bundle": str(bundle), "passed": certificate.passed, "certificate": certificate})

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .bundle import Golden as Golden
     from .bundle import Manifest as Manifest
     from .bundle import decant_version as decant_version
-    from .bundle import fresh_folder as fresh_folder
-    from .bundle import full_disk_told as full_disk_told
     from .bundle import read_manifest as read_manifest
     from .bundle import write_atomically as write_atomically
     from .calibration import CALIBRATION as CALIBRATION
@@ -66,6 +64,9 @@ if TYPE_CHECKING:
     from .finding import Diagnosis as Diagnosis
     from .finding import Finding as Finding
     from .finding import Health as Health
+    from .fresh_folders import folder_beside as folder_beside
+    from .fresh_folders import fresh_folder as fresh_folder
+    from .fresh_folders import full_disk_told as full_disk_told
     from .hash_encoder import HashEncoder as HashEncoder
     from .in_context import Example as Example
     from .in_context import in_context_query as in_context_query
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from .onnx_session import placement as placement
     from .onnx_session import provider_name as provider_name
     from .positions import first_position as first_position
+    from .positions import uncounted_id as uncounted_id
     from .prompt import Prompt as Prompt
     from .prompt import Role as Role
     from .prompt import Wording as Wording
@@ -145,6 +147,7 @@ if TYPE_CHECKING:
     from .tuning import Tuned as Tuned
     from .tuning import Tuning as Tuning
     from .tuning import read_tuning as read_tuning
+    from .weights import read_safetensors as read_safetensors
 
 _PUBLIC = {
     "Activation": "kinds",
@@ -253,8 +256,9 @@ _SHARED = {
     "checked": "texts",
     "file_hash": "source",
     "first_position": "positions",
-    "fresh_folder": "bundle",
-    "full_disk_told": "bundle",
+    "folder_beside": "fresh_folders",
+    "fresh_folder": "fresh_folders",
+    "full_disk_told": "fresh_folders",
     "gives_parts": "spans",
     "installed_providers": "onnx_session",
     "lexical_head": "torch_lexicon",
@@ -279,10 +283,12 @@ _SHARED = {
     "provider_name": "onnx_session",
     "read_calibrations": "calibration",
     "read_manifest": "bundle",
+    "read_safetensors": "weights",
     "read_states": "torch_states",
     "read_tuning": "tuning",
     "sentence_prompts": "sentence_bundle",
     "to_json": "jsonio",
+    "uncounted_id": "positions",
     "write_atomically": "bundle",
     "write_recipe": "recipe_file",
     "write_sentence_files": "sentence_bundle",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from .adapter_chain import adapter_chain, is_adapter_alone, whole_command
 from .errors import RecipeError, need
+from .weights import check_finite_weights, check_weight_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +67,9 @@ def check_not_adapter(folder: Path, model: str, *, adapters: Sequence[str] = ())
 
 def _merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     peft = need("peft", extra="export")
+    for path in sorted(folder.glob("adapter_model.*")):
+        if path.suffix in (".safetensors", ".bin"):
+            check_weight_file(path)
     try:
         stored = cast("dict[str, Tensor]", peft.utils.load_peft_weights(str(folder), device="cpu"))
         with warnings.catch_warnings():
@@ -74,6 +78,7 @@ def _merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             wrapped = peft.PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RecipeError(f"{folder} does not load as a LoRA adapter: {error}") from error
+    check_finite_weights(stored.items(), folder)
     # peft only warns of tensors that match no layer; the model would be the one without them.
     loaded = peft.get_peft_model_state_dict(wrapped)
     if strange := sorted(set(stored) ^ set(loaded)):

@@ -39,6 +39,7 @@ from .errors import RecipeError
 from .kinds import Attention
 from .model_files import settings
 from .tokenizer_file import NO_CODE
+from .weights import check_weights, readable
 
 # What Transformers raises of files that hold other types than it takes; it checks few itself.
 _DAMAGED = (
@@ -115,18 +116,22 @@ def load_language_model(
 def _load(
     folder: Path, attention: Attention, kind: Callable[[PretrainedConfig], _Loader]
 ) -> PreTrainedModel:
+    check_weights(folder)
     try:
         config, renamed = _config(folder)
         apply_attention(config, attention)
-        loaded = kind(config).from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            key_mapping=renamed,
-        )
+        with readable(folder):
+            loaded = kind(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                key_mapping=renamed,
+            )
+    except RecipeError:
+        raise
     except _DAMAGED as error:
         raise RecipeError(
             f"{folder} does not load as a Transformers model{_own_code(folder)}: {error}"

@@ -1,6 +1,6 @@
 """A bundle on disk: what it holds, how it is written, and what is checked before it is believed.
 
-It is never half there.
+It is never half there (``fresh_folders.py``).
 
 Layout (Hugging Face's, so that other tools read it): ``config.json``, ``tokenizer.json``,
 ``onnx/model.onnx`` and its external data, then ours: ``decant.json`` (:class:`Manifest`),
@@ -10,12 +10,9 @@ rule. Nothing here runs a model.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -287,8 +284,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        what = "has no decant.json, so it is not a bundle" if folder.is_dir() else "does not exist"
-        raise BundleError(f"{folder} {what}; make one with: decant export MODEL {folder}")
+        raise BundleError(_no_bundle(folder))
     manifest = read_record(Manifest, path, newest=BUNDLE_FORMAT)
     if manifest.digest != manifest.recipe.digest():
         raise BundleError(
@@ -296,6 +292,24 @@ def read_manifest(folder: Path) -> Manifest:
             f"{manifest.recipe.digest()}; export the bundle again"
         )
     return manifest
+
+
+def _no_bundle(path: Path) -> str:
+    """Say what lies at ``path``, where a bundle's folder is wanted."""
+    if not path.exists():
+        return f"{path} does not exist; make a bundle with: decant export MODEL {path}"
+    for parent in path.absolute().parents[:2]:  # its graphs lie in a folder of their own
+        if (parent / MANIFEST).is_file():
+            return f"{path} is a part of the bundle {parent}; open that folder"
+    if path.is_dir():
+        made = f"{path} TARGET" if (path / _CONFIG).is_file() else f"MODEL {path}"
+        return f"{path} has no decant.json, so it is not a bundle; make one: decant export {made}"
+    if path.suffix == ".onnx":
+        return (
+            f"{path} is a graph, and a bundle is a folder; make one of it: decant seal {path} "
+            "MODEL TARGET"
+        )
+    return f"{path} is a file, and a bundle is a folder; make one with: decant export MODEL TARGET"
 
 
 def read_record(kind: type[T], path: Path, *, newest: int) -> T:
@@ -319,62 +333,6 @@ def read_record(kind: type[T], path: Path, *, newest: int) -> T:
             f"{path} has format {found}, this decant reads up to {newest}; upgrade decant"
         )
     return jsonio.decode(kind, data, where=str(path), error=BundleError)
-
-
-@contextmanager
-def fresh_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` that becomes ``target`` when all went well.
-
-    Args:
-        target: The folder to make.
-        replace: Whether a bundle that is there already may go.
-
-    Raises:
-        BundleError: ``target`` exists and is no bundle or may not be replaced, or the disk is full.
-    """
-    if target.exists():
-        if not (target / MANIFEST).exists() and any(target.iterdir()):
-            raise BundleError(f"{target} exists and is no bundle; choose another name")
-        if not replace and (target / MANIFEST).exists():
-            raise BundleError(f"{target} already holds a bundle; pass replace=True (--replace)")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        with full_disk_told(f"{target} was not written"):
-            yield making
-            making.chmod(0o755)
-            _swap(making, target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-@contextmanager
-def full_disk_told(outcome: str) -> Iterator[None]:
-    """Turn a full disk into :class:`BundleError`, which says what became of the work."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BundleError(
-                f"the disk is full: {outcome}, and nothing is left of it; free some space and run "
-                "it again"
-            ) from error
-        raise
-
-
-def _swap(made: Path, target: Path) -> None:
-    if not target.exists():
-        made.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    target.rename(old / target.name)
-    try:
-        made.rename(target)
-    except OSError:
-        (old / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def decant_version() -> str:

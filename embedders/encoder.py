@@ -96,15 +96,17 @@ class Encoder(Protocol):
         Safe to call from several threads. A text's vector does not depend on its neighbours.
 
         Args:
-            texts: Any number of non-empty strings, which are embedded exactly as they are; zero
-                texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at the end.
+            texts: Any number of non-empty strings in an order, which are embedded exactly as they
+                are; zero texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at
+                the end.
             role: Whether these are queries or passages; selects the prompt.
             instruction: The task, for models that take one, in place of the recipe's own.
             outputs: What is wanted beside dense vectors.
             progress: Told the number of newly finished texts, from the calling thread.
 
         Raises:
-            TextError: A text is empty or not a string; the message holds its index.
+            TextError: A text is empty or not a string (the message holds its index), or ``texts``
+                is a mapping, a set, or something else that does not give texts in an order.
             RecipeError: The recipe has no such output, or takes no instruction.
             ParityError: A vector holds NaN or infinity; the message holds its text's index.
         """

@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -90,6 +91,20 @@ class HashEncoder:
                 raise RecipeError(
                     f"the {role} prompt fills all {max_tokens} tokens; raise max_tokens"
                 )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what makes an equal one, in another process or as a copy."""
+        recipe = self._recipe
+        made = partial(
+            HashEncoder,
+            self.dim,
+            query=recipe.query,
+            passage=recipe.passage,
+            max_tokens=recipe.max_tokens,
+            sparse=recipe.lexicon is not None,
+            tokens=recipe.tokens,
+        )
+        return made, ()
 
     def renew(self) -> None:
         """Make the lock anew that another thread may have held at a fork."""

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from .errors import RecipeError
+from .weights import check_finite_weights, check_weight_file, readable
 
 _PREFIX = "latent_attention_model."
 _CROSS = "cross_attend_blocks.0."
@@ -81,9 +82,11 @@ def load_latent_attention(folder: Path, heads: int) -> LatentAttention:
     """
     weights: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
+        check_weight_file(path)
+        with readable(path), safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(_PREFIX)]  # noqa: SIM118
             weights |= {name.removeprefix(_PREFIX): file.get_tensor(name).float() for name in names}
+    check_finite_weights(weights.items(), folder)
     try:
         return LatentAttention(weights, heads=heads)
     except KeyError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,9 @@ class OnnxEncoder(BatchEncoder):
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
     the session for the former opens when it is first needed, and only if the graph's files are
     still those that were checked when the bundle was loaded: vectors of two models never mix. A
-    forked child goes on with sessions and workers of its own.
+    forked child goes on with sessions and workers of its own. A copy is the encoder itself; pickled
+    (spawned pools, Ray, Spark), it opens the bundle again with its settings, and only if the same
+    graph and recipe lie there.
 
     Args:
         bundle: Checked files.
@@ -123,6 +126,25 @@ class OnnxEncoder(BatchEncoder):
         """Make workers and locks anew; called in a forked child."""
         super().renew()
         self._opening = Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what another process needs to open the same graph with equal settings."""
+        runtime, manifest = self.runtime, self._bundle.manifest
+        identity = (self.recipe.digest(), manifest.files[manifest.graphs[self.precision]])
+        settings = {
+            "provider": self.provider,
+            "precision": str(self.precision),
+            "dim": self.dim,
+            "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
+            "uncertified": True,
+            "runtime": Runtime(
+                device=runtime.device,
+                workers=runtime.workers,
+                threads=runtime.threads,
+                token_budget=runtime.token_budget,
+            ),
+        }
+        return _open_again, (self._bundle.folder.absolute(), identity, settings)
 
     def _run(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         with self._opening:
@@ -226,6 +248,32 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
         return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
     raise ProviderError("the installed onnxruntime has no provider that decant knows")
+
+
+def _open_again(
+    folder: Path, identity: tuple[str, str], settings: Mapping[str, Any]
+) -> OnnxEncoder:
+    """Open what an encoder was pickled from.
+
+    Args:
+        folder: The bundle.
+        identity: The recipe's digest and the graph's SHA-256.
+        settings: Of :func:`load`.
+
+    Raises:
+        BundleError: Another model lies there by now, or as :func:`load`.
+    """
+    encoder = load(folder, **settings)
+    manifest = encoder.bundle.manifest
+    found = (encoder.recipe.digest(), manifest.files[manifest.graphs[encoder.precision]])
+    if found != identity:
+        encoder.close()
+        raise BundleError(
+            f"{folder} holds recipe {found[0]} with the graph {found[1][:12]}, and the encoder "
+            f"that was pickled ran recipe {identity[0]} with the graph {identity[1][:12]}; its "
+            "vectors would be others. Pickle it anew, or put the bundle back"
+        )
+    return encoder
 
 
 def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None:

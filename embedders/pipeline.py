@@ -8,7 +8,7 @@ holds finite numbers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -123,6 +123,26 @@ class BatchEncoder:
     ) -> Iterator[Vectors]:
         """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
         yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
+
+    def __copy__(self) -> Self:
+        """Return the encoder itself, which is safe to share."""
+        return self
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
+        """Return the encoder itself, which is safe to share."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled; encoders of a bundle, which can be opened again, do better.
+
+        Raises:
+            TypeError: Says what to send instead.
+        """
+        raise TypeError(
+            f"this {type(self).__name__} of {self.recipe.base} cannot be pickled, because its "
+            "model is open in this process; load the model in the other process, or export it: an "
+            "encoder that load() opened from a bundle can be pickled"
+        )
 
     def renew(self) -> None:
         """Make the workers anew; called in a forked child, which has none of its parent's."""

@@ -1,7 +1,8 @@
 """Where a Transformers model starts to count positions, and how far its rotary angles hold.
 
 Positions come from the mask, never from the column, so that either padding side gives the same
-vectors; what is here are the exceptions of single architectures.
+vectors; what is here are the exceptions of single architectures. RoBERTa and its kin count only ids
+that are not their padding token's, so that one that stands in a text as a word counts for nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +42,17 @@ def first_position(kind: object, padding: object) -> int:
         return 0
     # MPNet's padding is 1 whatever its configuration says.
     return 1 + (padding if isinstance(padding, int) and kind != "mpnet" else 1)
+
+
+def uncounted_id(kind: object, padding: object) -> int | None:
+    """Return the id that positions leave out wherever it stands in a text; None: each id counts.
+
+    Args:
+        kind: As for :func:`first_position`.
+        padding: As for :func:`first_position`.
+    """
+    # The same create_position_ids_from_input_ids: it cannot tell padding from such a word.
+    return first_position(kind, padding) - 1 if kind in _AFTER_PADDING else None
 
 
 def longest_text(kind: object, padding: object, positions: int) -> int:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import jsonio
 from .adapter_chain import check_chain
 from .adapters import check_not_adapter
 from .errors import RecipeError, need
+from .model_files import settings
 
 _BUNDLE = "decant.json"
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
@@ -80,14 +82,36 @@ def _find_model(
 ) -> Source:
     more = [str(adapter) for adapter in adapters]
     check_not_adapter(Path(model), str(model), adapters=more)
+    _check_not_static(Path(model), str(model))
     found = _find(model, "config.json", revision=revision, name=name)
     check_not_adapter(found.folder, str(model), adapters=more)
+    _check_not_static(found.folder, str(model))
     if (found.folder / _BUNDLE).is_file():
         raise RecipeError(
             f"{model} is a bundle, which has a graph and no model to export or train; open it with "
             "load(), or give the model that it was made from"
         )
     return found
+
+
+def _check_not_static(folder: Path, model: str) -> None:
+    """Refuse a table of vectors: sentence-transformers' StaticEmbedding, model2vec's folders.
+
+    Raises:
+        RecipeError: It is one; says what to do.
+    """
+    modules, config = folder / "modules.json", folder / "config.json"
+    listed = jsonio.read_json(modules, error=RecipeError) if modules.is_file() else ()
+    entries = listed if isinstance(listed, list) else ()
+    kinds = [str(one.get("type")) for one in entries if isinstance(one, dict)]
+    named = settings(config).get("model_type") if config.is_file() else None
+    if named == "model2vec" or any(kind.endswith("StaticEmbedding") for kind in kinds):
+        raise RecipeError(
+            f"{model} holds static embeddings: a vector for each token and no Transformer, which "
+            "decant does not export. Run it with sentence-transformers or model2vec, or export a "
+            "Transformer: `decant export MODEL TARGET`, with `--strategy static` where its token "
+            "table alone is wanted"
+        )
 
 
 def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:
@@ -100,13 +124,33 @@ def _find(model: str | Path, mark: str, *, revision: str | None, name: str | Non
         return Source(folder=folder, base=base, revision=content_hash(folder))
     if folder.exists():
         kind = "model" if mark == "config.json" else "LoRA adapter (peft)"
-        raise RecipeError(
-            f"{model} exists but holds no {mark}; give the folder of a Transformers or "
-            f"sentence-transformers {kind}"
-        )
+        raise RecipeError(_not_a_folder(folder, mark, kind))
     if name is not None:
         raise RecipeError(f"{model} is not a folder here; name={name!r} is only for folders")
     return _download(str(model), revision)
+
+
+def _not_a_folder(path: Path, mark: str, kind: str) -> str:
+    """Say what lies at ``path``, where the folder of a model or adapter is wanted."""
+    wanted = f"the folder of a Transformers or sentence-transformers {kind}"
+    gguf = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    if gguf:
+        return (
+            f"{gguf[0]} is a GGUF file, for llama.cpp, and decant reads safetensors; give the "
+            "folder of the model that it was made from, or write one with Transformers: "
+            "from_pretrained(folder, gguf_file=…), then save_pretrained"
+        )
+    if path.is_dir():
+        return f"{path} exists but holds no {mark}; give {wanted}"
+    if path.suffix == ".onnx":
+        return (
+            f"{path} is a graph, and {wanted} is wanted; a graph of others becomes a bundle by "
+            f"`decant seal {path} MODEL TARGET`"
+        )
+    parent = path.absolute().parent
+    if (parent / mark).is_file():
+        return f"{path} is a file of {parent}; give that folder"
+    return f"{path} is a file; give {wanted}"
 
 
 def _download(name: str, revision: str | None) -> Source:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .adapters import merge_adapters
 from .attention import check_attention
@@ -22,6 +22,7 @@ from .torch_layers import add_slot, check_interventions, numbered_layers, states
 from .torch_lexicon import LexicalHead, lexical_head
 from .torch_model import PooledModel, pooled_width
 from .vocabulary_clusters import Tell
+from .weights import check_finite_weights, load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,7 +50,7 @@ def load_model(
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
-            weights.
+            weights; or its weights cannot be read, or hold NaN.
     """
     lexical = None
     if recipe.lexicon is None:
@@ -57,6 +58,7 @@ def load_model(
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
         lexical = lexical_head(whole, recipe.lexicon, folder=folder, tell=tell)
+    check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
 
@@ -130,40 +132,70 @@ def check_fit(model: PooledModel) -> None:
 
 
 def settle_positions(model: PooledModel) -> None:
-    """Make positions begin where the model's own do: a short text is run with and without them.
+    """Make positions those that the model counts itself: short texts are run with and without them.
 
     Positions that are off give plausible vectors and no error; no list of families is complete.
 
     Args:
-        model: In evaluation mode; its first position is set.
+        model: In evaluation mode; its first position and its uncounted id are set.
 
     Raises:
         RecipeError: It counts in no way that we know.
     """
     if not model.takes_positions:
         return
-    backbone = model.backbone.eval()
-    padding = getattr(backbone.config, "pad_token_id", None)
-    half: int = backbone.config.vocab_size // 2
+    config = model.backbone.config
+    padding = getattr(config, "pad_token_id", None)
+    padding = padding if isinstance(padding, int) and 0 <= padding < config.vocab_size else None
+    half: int = config.vocab_size // 2
     # RoBERTa and its kin tell padding by its id, whatever the mask says.
-    ids = torch.tensor([[one for one in range(half, half + 4) if one != padding][:3]])
-    text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    places = torch.arange(ids.shape[1])[None]
+    held = {padding, model.uncounted_id}
+    words = [one for one in range(half, half + 5) if one not in held][:3]
+    firsts = dict.fromkeys((model.first_position, 1 + (padding or 0)))
+    for first in firsts:
+        model.first_position = first
+        if _counts_as(model, words):
+            break
+    else:
+        known, other = next(iter(firsts)), 1 + (padding or 0)
+        raise RecipeError(
+            f"this {config.model_type} model counts positions neither from {known} nor from "
+            f"{other}, behind its padding token; decant cannot tell it where tokens stand, use "
+            "another model"
+        )
+    _settle_uncounted(model, words, padding)
+
+
+def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None) -> None:
+    """Try whether the padding token is counted where it stands in a text as a word."""
+    known = model.uncounted_id
+    word = padding if known is None else known
+    if word is None:
+        return
+    text = [words[0], word, *words[1:]]
+    behind = model.first_position - 1  # such a word's position is its id
+    for uncounted in (known, word if word == behind else None, None):
+        model.uncounted_id = uncounted
+        if _counts_as(model, text):
+            return
+    raise RecipeError(
+        f"this {model.backbone.config.model_type} model counts positions in a way that decant does "
+        f"not know where a text holds its padding token ({word}); use another model"
+    )
+
+
+def _counts_as(model: PooledModel, ids: list[int]) -> bool:
+    """Tell whether a text's states are the same with our positions as with none."""
+    row = torch.tensor([ids])
+    text = {"input_ids": row, "attention_mask": torch.ones_like(row)}
+    backbone = model.backbone.eval()
     with torch.inference_mode():
         own = backbone(**text).last_hidden_state
-        for first in dict.fromkeys((model.first_position, 1 + (padding or 0))):
-            try:
-                ours = backbone(**text, position_ids=places + first).last_hidden_state
-            except IndexError:  # beyond the table of positions
-                continue
-            if (ours - own).abs().max() <= _ROUNDING * own.abs().max():
-                model.first_position = first
-                return
-    raise RecipeError(
-        f"this {backbone.config.model_type} model counts positions neither from "
-        f"{model.first_position} nor from {1 + (padding or 0)}, behind its padding token; "
-        "decant cannot tell it where tokens stand, use another model"
-    )
+        try:
+            ours = backbone(**text, position_ids=model.positions(**text)).last_hidden_state
+        except IndexError:  # beyond the table of positions
+            return False
+    return bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
 
 
 def settle_depth(model: PooledModel) -> None:
@@ -212,7 +244,7 @@ def make_head(layers: tuple[Dense, ...]) -> nn.Sequential:
 
 def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
     linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
-    weights = _weights(folder / layer.path)
+    weights = load_weights(folder / layer.path)
     try:
         linear.load_state_dict(
             {name.removeprefix("linear."): value.float() for name, value in weights.items()}
@@ -220,17 +252,6 @@ def _dense(folder: Path, layer: Dense) -> tuple[nn.Module, nn.Module]:
     except RuntimeError as error:
         raise RecipeError(f"the weights in {folder / layer.path} do not fit: {error}") from error
     return linear, _activation(layer.activation)
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    if (file := folder / "model.safetensors").exists():
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    if (file := folder / "pytorch_model.bin").exists():
-        loaded: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-        return loaded
-    raise RecipeError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
 
 
 def _activation(activation: Activation) -> nn.Module:

@@ -22,7 +22,7 @@ from .errors import RecipeError
 from .kinds import Pooling, Span
 from .latent_attention import LatentAttention
 from .pooling import pool
-from .positions import first_position
+from .positions import first_position, uncounted_id
 from .recipe import Recipe
 from .torch_layers import contrasted, heads_at_last, prepended, states_before
 from .torch_lexicon import LexicalHead
@@ -50,6 +50,8 @@ class PooledModel(nn.Module):
         first_position: That of a text's first token; loading tries it (``torch_loading.py``).
         early: The backbone's layers, where a run may end at the deepest one that is read; loading
             tries that, too. None: the backbone runs as a whole.
+        uncounted_id: The token that positions leave out, also as a word of a text: it gets the
+            position before the first. None: every token of a text counts. Loading tries it, too.
 
     Raises:
         RecipeError: A part is missing that the recipe has, or the other way.
@@ -89,6 +91,7 @@ class PooledModel(nn.Module):
         padding = getattr(backbone.config, "pad_token_id", None)
         self.first_position = first_position(backbone.config.model_type, padding)
         self.early: tuple[nn.ModuleList] | None = None  # a tuple, so that it is no part of this one
+        self.uncounted_id = uncounted_id(backbone.config.model_type, padding)
         self.inputs = ["input_ids", "attention_mask"]
         if recipe.span is not Span.ALL:
             self.inputs.append("pooling_mask")
@@ -210,9 +213,15 @@ class PooledModel(nn.Module):
     def _arguments(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.takes_positions:
-            ranks = (attention_mask.cumsum(1) - 1).clamp(min=0)
-            arguments["position_ids"] = ranks + self.first_position
+            arguments["position_ids"] = self.positions(input_ids, attention_mask)
         return arguments
+
+    def positions(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return each token's position, int64 (rows, T), whatever side is padded."""
+        if self.uncounted_id is None:
+            return (attention_mask.cumsum(1) - 1).clamp(min=0) + self.first_position
+        counted = attention_mask * input_ids.ne(self.uncounted_id)
+        return counted.cumsum(1) * counted + self.first_position - 1
 
     def _mixed(self, pooled: list[Tensor]) -> Tensor:
         """Average the layers' vectors, (B, d), as the recipe's mix says."""
@@ -242,6 +251,7 @@ class PooledModel(nn.Module):
             decoding=self.decoding,
         )
         made.first_position = self.first_position
+        made.uncounted_id = self.uncounted_id
         return made.eval()
 
     def folded(self) -> PooledModel:

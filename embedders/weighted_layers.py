@@ -11,9 +11,10 @@ from pathlib import Path
 
 from . import jsonio
 from .choices import Choices
-from .errors import RecipeError, need
+from .errors import RecipeError
 from .kinds import Pooling
 from .layer_mix import LayerMix
+from .weights import read_safetensors
 
 
 def weighted_layers(folder: Path, path: str) -> Choices:
@@ -42,7 +43,7 @@ def weighted_layers(folder: Path, path: str) -> Choices:
         raise RecipeError(
             f"{file} is missing; save the model anew with sentence-transformers, which writes it"
         )
-    stored = need("safetensors.numpy", extra="export").load_file(file)
+    stored = read_safetensors(file)
     weights = tuple(float(weight) for weight in stored.get("layer_weights", ()))
     if len(weights) != count + 1 - start:
         raise RecipeError(

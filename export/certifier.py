@@ -9,6 +9,7 @@ from pathlib import Path
 
 from decant.embedders import Check, Entry, Precision, Session, TextTokenizer, file_hash
 
+from .bundling import Step
 from .certifying import Graph, Subject, certify
 from .extra_outputs import extra_checks
 from .probes import probe_rows
@@ -33,12 +34,14 @@ class Certifier:
         tokenizer: Turns the probe texts into rows.
         reference: Their vectors.
         pad_id: Fills padded positions.
+        tell: Told each group of probes as it begins.
     """
 
     folder: Path
     tokenizer: TextTokenizer
     reference: Reference
     pad_id: int
+    tell: Step = lambda _: None
 
     def entry(
         self, precision: Precision, file: str, place: Place, *, known: Sequence[Check] = ()
@@ -66,6 +69,7 @@ class Certifier:
             pooling=self.tokenizer.recipe.pooling,
             precision=precision,
             pad_id=self.pad_id,
+            tell=self.tell,
         )
         graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
         extra = extra_checks(

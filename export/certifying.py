@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -57,6 +58,7 @@ class Subject:
         pooling: The pooling that the recipe names.
         precision: Sets the gates.
         pad_id: Fills padded positions.
+        tell: Told each group of probes as it begins, and how many tokens its longest has.
     """
 
     run: Run
@@ -65,6 +67,7 @@ class Subject:
     pooling: Pooling
     precision: Precision
     pad_id: int
+    tell: Callable[[str], object] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,7 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
 
 
 def _alone(subject: Subject) -> NDArray[np.float32]:
+    _tell(subject, "one by one", np.arange(len(subject.rows)))
     vectors = [subject.run(pad([row], pad_id=subject.pad_id)) for row in subject.rows]
     return np.concatenate(vectors)
 
@@ -149,13 +153,23 @@ def _padded(
     # Longest beside shortest: as much padding as these rows can have.
     ragged = mixed[np.argsort(lengths[mixed], kind="stable")]
     ragged = np.concatenate([ragged[:_GROUP], ragged[-_GROUP:]])[: len(ragged)]
-    return {
-        "right padding": (short, _grouped(subject, short, left=False)),
-        "left padding": (short, _grouped(subject, short, left=True)),
-        "large batch": (short, _once(subject, short, left=False)),
-        "long beside short, right": (ragged, _once(subject, ragged, left=False)),
-        "long beside short, left": (ragged, _once(subject, ragged, left=True)),
+    conditions = {
+        "right padding": (short, partial(_grouped, left=False)),
+        "left padding": (short, partial(_grouped, left=True)),
+        "large batch": (short, partial(_once, left=False)),
+        "long beside short, right": (ragged, partial(_once, left=False)),
+        "long beside short, left": (ragged, partial(_once, left=True)),
     }
+    found = {}
+    for name, (rows, run) in conditions.items():
+        _tell(subject, name, rows)
+        found[name] = (rows, run(subject, rows))
+    return found
+
+
+def _tell(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
+    longest = max(subject.rows[row].width for row in rows)
+    subject.tell(f"probes, {name}: {len(rows)} of up to {longest:,} tokens")
 
 
 def _accompanied(subject: Subject) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -9,7 +9,7 @@ import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16, which safetens
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Activation, Dense, RecipeError, need
+from decant.embedders import Activation, Dense, RecipeError, read_safetensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,10 +57,7 @@ def _layer(folder: Path, layer: Dense) -> Layer:
 
 def _weights(place: Path) -> dict[str, NDArray[np.generic]]:
     if (file := place / "model.safetensors").exists():
-        loaded: dict[str, NDArray[np.generic]] = need(
-            "safetensors.numpy", extra="export"
-        ).load_file(file)
-        return loaded
+        return read_safetensors(file)
     if (place / "pytorch_model.bin").exists():
         raise RecipeError(
             f"{place} holds its weights in pytorch_model.bin, which only torch can read; save the "

@@ -115,17 +115,18 @@ def _trace(
     with TorchEncoder.from_source(source, recipe, tell=tell) as encoder:
         trace_graphs(encoder.model, folder, wanted, tell)
         _save_preprocessors(source, folder, encoder)
-        tell("computing reference vectors")
         heads: int = encoder.model.backbone.config.num_attention_heads
         longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
-        texts = probe_texts(encoder.text_tokenizer, longest=longest)
-        reference = _reference(encoder, texts)
+        uncounted = encoder.model.uncounted_id
+        texts = probe_texts(encoder.text_tokenizer, longest=longest, uncounted_id=uncounted)
+        reference = _reference(encoder, texts, tell)
         reference.save(folder / "reference.npz")
         certifier = Certifier(
             folder=folder,
             tokenizer=encoder.text_tokenizer,
             reference=reference,
             pad_id=pad_id(source.folder),
+            tell=tell,
         )
         return Making(certifier, Fingerprints.of(encoder.model), tell), encoder.dim
 
@@ -157,9 +158,11 @@ def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> 
         encoder.tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _reference(encoder: TorchEncoder, texts: list[str]) -> Reference:
+def _reference(encoder: TorchEncoder, texts: list[str], tell: Step) -> Reference:
     """Run every probe alone and unpadded in PyTorch."""
     rows = probe_rows(encoder.text_tokenizer, texts)
+    longest = max(row.width for row in rows)
+    tell(f"computing reference vectors: {len(rows)} probes of up to {longest:,} tokens")
     batches = [pad([row], pad_id=0) for row in rows]
     vectors = np.concatenate([encoder.run(batch) for batch in batches])
     others: dict[Pooling, NDArray[np.float32]] = {}

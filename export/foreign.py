@@ -22,6 +22,7 @@ from decant.embedders import (
     RecipeError,
     first_position,
     read_object,
+    uncounted_id,
 )
 
 from .weight_files import prepare_weights, weights_of
@@ -69,12 +70,14 @@ class Contract:
         hidden: The output with token states, (B, T, d).
         first_position: What the first token's position id is.
         width: How wide ``config.json`` says that token states are; None where it does not.
+        uncounted_id: The token that positions leave out; see ``PooledModel``.
     """
 
     inputs: tuple[Input, ...]
     hidden: str
     first_position: int
     width: int | None
+    uncounted_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,11 @@ class ModelConfig:
     def first_position(self) -> int:
         """The position id of the first token."""
         return first_position(self.kind, self.pad_id)
+
+    @property
+    def uncounted_id(self) -> int | None:
+        """The token that positions leave out."""
+        return uncounted_id(self.kind, self.pad_id)
 
 
 def read_graph(path: Path) -> onnx_ir.Model:
@@ -173,6 +181,7 @@ def read_contract(
         hidden=str(hidden.name),
         first_position=config.first_position,
         width=config.states_width,
+        uncounted_id=config.uncounted_id,
     )
 
 

@@ -91,7 +91,9 @@ class Original:
                 return np.ones((1, len(ids)), kind)
             case Feed.POSITIONS:
                 first = self._contract.first_position
-                return np.arange(first, first + len(ids), dtype=kind)[None]
+                counted = np.array([[one != self._contract.uncounted_id for one in ids]])
+                ranks = np.cumsum(counted, axis=1) * counted  # 0 for what is not counted
+                return (ranks + first - 1).astype(kind)
             case Feed.TYPES:
                 return np.zeros((1, len(ids)), kind)
             case Feed.PAST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import assert_never
@@ -14,6 +13,7 @@ from decant.embedders import (
     ParityError,
     Precision,
     RecipeError,
+    folder_beside,
     full_disk_told,
     provider_name,
 )
@@ -70,16 +70,14 @@ def convert(
     tell = step or (lambda _: None)
     opened = Bundle.open(bundle)
     plain, file = opened.graph(Precision.FP32), graph_name(wanted)
-    making = tempfile.TemporaryDirectory(
-        prefix=f".{opened.folder.name}-", dir=opened.folder.absolute().parent
-    )
-    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as name:
-        made = Path(name)
+    making = folder_beside(opened.folder)
+    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as made:
         certifier = Certifier(
             folder=made,
             tokenizer=opened.tokenizer(),
             reference=Reference.read(opened.folder / "reference.npz"),
             pad_id=opened.manifest.pad_id,
+            tell=tell,
         )
         tell(f"making the {wanted} graph")
         (made / file).parent.mkdir()

@@ -60,6 +60,7 @@ _SENTENCE = (
     "The harbour is quiet in winter, when the boats lie covered and only the gulls and the "
     "keeper of the lighthouse watch the grey water rise and fall. "
 )
+_HOLDING = "How to use the {token} token when a batch is padded?"
 _LENGTHS = (16, 48, 96, 180, 256, 400, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 # Plain attention over the longest probe stays below this many bytes for a layer.
 _PROBE_MEMORY = 1 << 30
@@ -75,11 +76,14 @@ def longest_probe(max_tokens: int, *, heads: int) -> int:
     return min(max_tokens, int((_PROBE_MEMORY / (4 * heads)) ** 0.5))
 
 
-def probe_texts(tokenizer: TextTokenizer, *, longest: int) -> list[str]:
+def probe_texts(
+    tokenizer: TextTokenizer, *, longest: int, uncounted_id: int | None = None
+) -> list[str]:
     """Return the probe texts for one tokenizer.
 
     Plain ones, then long ones of about 16, 48, 96 … tokens below ``longest``; where the recipe's
-    length is not above ``longest``, also one that fills it and one far beyond it.
+    length is not above ``longest``, also one that fills it and one far beyond it; and one that
+    holds the token as a word that the model's positions leave out, if there is such.
     """
     per_sentence = len(tokenizer.bare.encode(_SENTENCE, add_special_tokens=False).ids)
     room = tokenizer.room(Role.PASSAGE)
@@ -91,6 +95,9 @@ def probe_texts(tokenizer: TextTokenizer, *, longest: int) -> list[str]:
         repeats = -(-length // max(per_sentence, 1))
         text = f"{_PLAIN[1 + number]} {_SENTENCE * (repeats + 1)}"
         texts.append(shortened(tokenizer, text, length))
+    token = None if uncounted_id is None else tokenizer.bare.id_to_token(uncounted_id)
+    if token is not None:
+        texts.append(_HOLDING.format(token=token))
     return texts
 
 

@@ -121,7 +121,7 @@ def seal(  # noqa: PLR0913 - each is a decision of its own
         tell("adding pooling and normalisation")
         _write(job, folder, reference)
         tell("certifying on the CPU")
-        certificate = _certify(job, folder, reference, known)
+        certificate = _certify(job, folder, reference, known, tell)
         write_certificate(folder, certificate)
         if not certificate.passed:
             failures = certificate.entries[0].failures
@@ -202,7 +202,8 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 def _measure(job: _Job) -> tuple[Reference, list[Check]]:
     """Run the original, which is closed afterwards: two open graphs are twice the weights."""
-    texts = probe_texts(job.tokenizer, longest=job.longest)
+    uncounted = job.contract.uncounted_id
+    texts = probe_texts(job.tokenizer, longest=job.longest, uncounted_id=uncounted)
     rows = probe_rows(job.tokenizer, texts)
     original = Original(job.path, job.contract)
     found = original_reference(original, rows, texts=texts, recipe=job.recipe, head=job.head)
@@ -236,12 +237,15 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
     )
 
 
-def _certify(job: _Job, folder: Path, reference: Reference, known: list[Check]) -> Certificate:
+def _certify(
+    job: _Job, folder: Path, reference: Reference, known: list[Check], tell: Step
+) -> Certificate:
     certifier = Certifier(
         folder=folder,
         tokenizer=job.tokenizer,
         reference=reference,
         pad_id=pad_id(job.source.folder),
+        tell=tell,
     )
     place = Place(provider=provider_name("cpu"))
     entry = certifier.entry(job.precision, graph_name(job.precision), place, known=known)

@@ -75,7 +75,8 @@ def _feed(graph: onnx_ir.Graph, contract: Contract, pen: Pen, span: Span) -> onn
             case Feed.MASK:
                 made = pen.cast(rolled_mask, item.dtype)
             case Feed.POSITIONS:
-                made = pen.cast(_positions(pen, rolled_mask, contract.first_position), item.dtype)
+                positions = _positions(pen, rolled_ids, rolled_mask, contract)
+                made = pen.cast(positions, item.dtype)
             case Feed.TYPES:
                 made = _zeros(pen, pen("Shape", [ids]), item.dtype)
             case Feed.PAST:
@@ -111,11 +112,20 @@ def _rolled(pen: Pen, values: onnx_ir.Value, order: onnx_ir.Value) -> onnx_ir.Va
     return rolled
 
 
-def _positions(pen: Pen, mask: onnx_ir.Value, first: int) -> onnx_ir.Value:
-    """Return each token's rank among the tokens, from ``first`` on, int64 (B, T)."""
-    seen = pen.seen(mask)
-    ranks = pen("Max", [pen("Sub", [seen, pen.integers(1)]), pen.integers(0)])
-    positions = pen("Add", [ranks, pen.integers(first)])
+def _positions(
+    pen: Pen, ids: onnx_ir.Value, mask: onnx_ir.Value, contract: Contract
+) -> onnx_ir.Value:
+    """Return each token's rank among those that count, int64 (B, T); see ``PooledModel``."""
+    first = contract.first_position
+    if contract.uncounted_id is None:
+        ranks = pen("Max", [pen("Sub", [pen.seen(mask), pen.integers(1)]), pen.integers(0)])
+        positions = pen("Add", [ranks, pen.integers(first)])
+    else:
+        passed = pen("Equal", [ids, pen.integers(contract.uncounted_id)])
+        words = pen("Cast", [pen("Not", [passed])], {"to": int(INT64)})
+        counted = pen("Mul", [mask, words])
+        ranks = pen("Mul", [pen.seen(counted), counted])
+        positions = pen("Add", [ranks, pen.integers(first - 1)])
     positions.dtype = INT64
     return positions
 

@@ -26,7 +26,7 @@ from decant.embedders import (
     write_atomically,
 )
 
-from .bundling import check_same_bundle
+from .bundling import Step, check_same_bundle
 from .certifier import Certifier, Place
 from .reference import Reference
 
@@ -41,6 +41,7 @@ def verify(
     precision: str = "auto",
     device: int = 0,
     scores: Scores | None = None,
+    step: Step | None = None,
 ) -> Certificate:
     """Measure a bundle's graphs on a provider and write the result into its certificate.
 
@@ -56,6 +57,7 @@ def verify(
         scores: Tasks whose scores are stated in each entry beside those of the float32 graph on
             the same provider; :mod:`decant.evaluation` has some. What an entry stated before stays
             where this is None and the graph is the same.
+        step: Told what is being done.
 
     Returns:
         The whole certificate; ``passed`` tells whether all of it is good.
@@ -71,16 +73,19 @@ def verify(
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     certificate = _stored(opened)
     files = _files_check(opened)
+    tell = step or (lambda _: None)
     certifier = Certifier(
         folder=opened.folder,
         tokenizer=opened.tokenizer(),
         reference=Reference.read(opened.folder / REFERENCE),
         pad_id=opened.manifest.pad_id,
+        tell=tell,
     )
     place = Place(provider=name, device=device)
     stated = _Stated(opened, place, scores)
     for wanted in _wanted(opened, precision, name):
         file = opened.manifest.graphs[wanted]
+        tell(f"certifying {wanted} on {name}")
         entry = certifier.entry(wanted, file, place, known=[files])
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
         certificate = certificate.with_entry(stated.beside(entry, before))

@@ -20,8 +20,8 @@ from decant.embedders import Encoder, Role
 class DecantEmbeddings(Embeddings):
     """Embeddings as one recipe says.
 
-    A copy, deep or not, has the same encoder, which is safe to share. Pickled, those that opened a
-    bundle open it again.
+    A copy, deep or not, has the same encoder, which is safe to share. Pickled, those whose encoder
+    is a bundle's open it again, with its settings.
 
     Args:
         encoder: What computes the vectors.
@@ -33,7 +33,6 @@ class DecantEmbeddings(Embeddings):
 
     def __init__(self, *, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._opened: tuple[str, str] | None = None  # the bundle's folder and the provider
 
     @classmethod
     def from_bundle(
@@ -53,9 +52,7 @@ class DecantEmbeddings(Embeddings):
         """
         from decant.embedders import load  # here: it alone needs onnxruntime
 
-        made = cls(encoder=load(path, provider=provider, precision=precision))
-        made._opened = (str(path), provider)
-        return made
+        return cls(encoder=load(path, provider=provider, precision=precision))
 
     def __copy__(self) -> Self:
         """Return the embeddings themselves."""
@@ -66,19 +63,17 @@ class DecantEmbeddings(Embeddings):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Return what another process needs to open the bundle again, in the same precision.
+        """Return what another process needs to open the bundle again, with equal settings.
 
         Raises:
             TypeError: There is no bundle; an encoder in memory cannot be sent.
         """
-        if self._opened is None:
+        if getattr(self._encoder, "bundle", None) is None:
             raise TypeError(
                 "DecantEmbeddings made from an encoder in memory cannot be pickled; make them with "
                 "DecantEmbeddings.from_bundle, which the other process can open"
             )
-        path, provider = self._opened
-        precision = str(getattr(self._encoder, "precision", "auto"))
-        return partial(type(self).from_bundle, provider=provider, precision=precision), (path,)
+        return partial(type(self), encoder=self._encoder), ()
 
     @property
     def encoder(self) -> Encoder:

@@ -136,17 +136,17 @@ class DecantEmbedding(BaseEmbedding):
         Raises:
             TypeError: There is no bundle; an encoder in memory cannot be sent.
         """
-        if self.bundle is None:
+        if getattr(self._encoder, "bundle", None) is None:
             raise TypeError(
                 "a DecantEmbedding made from an encoder in memory cannot be pickled; make it with "
                 "DecantEmbedding.from_bundle, which the other process can open"
             )
         state: dict[str, Any] = super().__getstate__()
-        return {**state, "__pydantic_private__": None}
+        return {**state, "__pydantic_private__": None, "encoder": self._encoder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the bundle again; errors in that are raised, not hidden as the base class does."""
-        self.__init__(**state["__dict__"])  # type: ignore[misc]
+        self.__init__(**state["__dict__"], encoder=state.get("encoder"))  # type: ignore[misc]
 
     def _get_query_embedding(self, query: str) -> list[float]:
         row: list[float] = self._encoder.encode([query], role=Role.QUERY).dense[0].tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -121,6 +122,24 @@ def test_an_interrupted_command_leaves_nothing_behind(
     assert b"interrupted" in rest
     assert b"Traceback" not in rest
     assert running.returncode == Exit.INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to answer")
+def test_a_terminated_export_leaves_nothing_behind(
+    decant: Decant, tiny_folder: Path, tmp_path: Path
+) -> None:
+    command = decant.command("export", tiny_folder, tmp_path / "bundle")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stderr is not None
+        while b"tracing" not in running.stderr.readline():
+            assert running.poll() is None
+        assert list(tmp_path.iterdir()) != []  # the folder in the making
+        running.send_signal(signal.SIGTERM)
+        _, rest = running.communicate(timeout=60)
+    assert b"terminated; nothing is half-written" in rest
+    assert b"Traceback" not in rest
+    assert running.returncode == Exit.TERMINATED
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,6 +19,7 @@ from decant.embedders import (
     Choices,
     Pooling,
     RecipeError,
+    Role,
     Session,
     TorchEncoder,
     find_source,
@@ -122,6 +123,7 @@ def test_name_and_revision_follow_all_folders_and_their_order(
 def test_an_adapter_of_another_class_is_refused_instead_of_ignored(
     tmp_path: Path, folders: tuple[Path, Path, Path]
 ) -> None:
+    """An adapter is never passed over silently (UKPLab/sentence-transformers PR 3865)."""
     base = folders[0]
     wrong = save_adapter(base, tmp_path / "wrong", seed=3, causal_lm=True)
     with pytest.raises(RecipeError, match="does not fit the model"):
@@ -145,6 +147,7 @@ def test_a_folder_that_is_no_adapter_is_refused(folders: tuple[Path, Path, Path]
 def test_an_adapter_alone_names_its_base_and_how_both_are_passed(
     tmp_path: Path, folders: tuple[Path, Path, Path], *, configured: bool
 ) -> None:
+    """A folder with an adapter alone (UKPLab/sentence-transformers#2979)."""
     adapter = tmp_path / "mntp"
     shutil.copytree(folders[1], adapter)
     if configured:  # as LLM2Vec publishes them
@@ -167,3 +170,20 @@ def test_a_whole_model_beside_an_adapter_is_a_model(
     shutil.copytree(folders[1], both)
     shutil.copytree(folders[0], both, dirs_exist_ok=True)
     assert find_source(both).base == "both"
+
+
+def test_an_adapter_beside_its_model_is_used(
+    tmp_path: Path, folders: tuple[Path, Path, Path]
+) -> None:
+    """Not passed over in silence (UKPLab/sentence-transformers#3247, PR 3865)."""
+    base, adapter, _ = folders
+    both = tmp_path / "both"
+    shutil.copytree(adapter, both)
+    shutil.copytree(base, both, dirs_exist_ok=True)
+    rows = []
+    for source in (find_source(both), find_source(base, adapters=[adapter]), find_source(base)):
+        with TorchEncoder.from_pretrained(source, choices=SAID) as encoder:
+            rows.append(encoder.encode(["what the wind wants"], role=Role.QUERY).dense[0])
+    beside, passed, without = rows
+    assert beside @ passed > 0.99999
+    assert beside @ without < 0.9999

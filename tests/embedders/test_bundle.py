@@ -18,7 +18,8 @@ from decant.embedders import (
     load,
     provider_name,
 )
-from decant.embedders.bundle import fresh_folder, write_atomically
+from decant.embedders.bundle import write_atomically
+from decant.embedders.fresh_folders import fresh_folder
 from decant.embedders.onnx_session import _wanted
 from models import tokenizer
 

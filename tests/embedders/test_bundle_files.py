@@ -48,6 +48,7 @@ def test_names_that_lead_elsewhere_are_refused(bundle: Path, name: str) -> None:
 
 
 def test_a_cache_of_links_to_plain_files_opens(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The hub's cache holds symbolic links (microsoft/onnxruntime#27353)."""
     snapshot, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"
     blobs.mkdir()
     for number, path in enumerate(sorted(tiny_bundle.rglob("*"))):

@@ -89,6 +89,7 @@ def test_positions_of_roberta_begin_after_its_padding_token(tmp_path: Path, padd
 def test_positions_are_those_that_the_model_counts_itself(
     tmp_path: Path, family: str, padding: int
 ) -> None:
+    """The offset of RoBERTa and its kin is kept (UKPLab/sentence-transformers PR 3879)."""
     folder = save_sentence_transformer(tmp_path, family)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     write_json(folder / "config.json", {**config, "pad_token_id": padding})
@@ -100,6 +101,29 @@ def test_positions_are_those_that_the_model_counts_itself(
         theirs = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         ours = encoder.model.states(ids, mask)[0][0]
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("padding", [1, 3])
+@pytest.mark.parametrize("family", [*OFFSET, "bert"])
+def test_a_padding_token_that_is_a_word_counts_as_in_the_model(
+    tmp_path: Path, family: str, padding: int
+) -> None:
+    folder = save_sentence_transformer(tmp_path, family)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**config, "pad_token_id": padding})
+    said = Choices(attention=Attention.BIDIRECTIONAL, max_tokens=32)
+    with TorchEncoder.from_pretrained(folder, choices=said) as encoder:
+        for ids in ([10, 11, 1, 12, 3, 13], [1, 10, 11], [3, 3, 12], [12, 3, 1]):
+            row = torch.tensor([ids])
+            backbone, mask = encoder.model.backbone, torch.ones_like(row)
+            theirs = backbone(input_ids=row, attention_mask=mask).last_hidden_state
+            torch.testing.assert_close(encoder.model.states(row, mask)[0][0], theirs)
+            # And padding, which the mask tells from the word; Nystromformer's landmarks see it.
+            for sides in ((4, 0), (0, 4)) if family != "nystromformer" else ():
+                wide = torch.nn.functional.pad(row, sides, value=padding)
+                shown = torch.nn.functional.pad(mask, sides)
+                states = encoder.model.states(wide, shown)[0][0][shown.bool()]
+                torch.testing.assert_close(states[None], theirs)
 
 
 @pytest.mark.parametrize(

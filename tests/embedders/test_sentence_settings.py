@@ -76,6 +76,7 @@ def test_a_width_that_sentence_transformers_cuts_to_is_the_recipes(tmp_path: Pat
 
 
 def test_lower_casing_outside_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    """``do_lower_case`` is not dropped silently (vllm-project/vllm#11815)."""
     folder = folder_with(tmp_path)
     write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
     write_json(folder / "tokenizer.json", {"normalizer": None})

@@ -8,9 +8,12 @@ Only what the ``Encoder`` protocol promises is asserted, so that no implementati
 from __future__ import annotations
 
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,11 +64,14 @@ class EncoderContract:
         assert cosines(forwards[:1], long[None]) < SAME
 
     @pytest.mark.parametrize(
-        "kind", [list, tuple, iter, dict.fromkeys], ids=["list", "tuple", "iterator", "dict"]
+        "kind",
+        [list, tuple, iter, np.array, lambda texts: dict.fromkeys(texts).keys()],
+        ids=["list", "tuple", "iterator", "array", "keys"],
     )
     def test_any_iterable_of_texts_will_do(
         self, encoder: Encoder, kind: Callable[[Sequence[str]], Iterable[str]]
     ) -> None:
+        """Also arrays of strings (UKPLab/sentence-transformers#3721)."""
         texts = list(dict.fromkeys(TEXTS))
         listed = encoder.encode(texts, role=Role.QUERY).dense
         assert cosines(encoder.encode(kind(texts), role=Role.QUERY).dense, listed).min() > SAME
@@ -125,12 +131,24 @@ class EncoderContract:
             (["fine"] * 3000 + [""], r"\btext 3000\b.*empty"),
             ("one string", r"one string.*list"),
             ("", r"one string.*list"),
+            (None, r"expected several texts, got NoneType; put"),
+            (b"bytes", r"got bytes; decode"),
+            ({"q": "a river"}, r"a dict, whose keys.*values\(\)"),
+            (ChainMap({"q": "a river"}), r"a ChainMap, whose keys"),
+            ({"a river", "a hill"}, r"a set, which has no order.*sorted"),
+            (frozenset(["a river"]), r"a frozenset, which has no order"),
+            (np.array([["a river", "a hill"]]), r"2 dimensions; pass one column"),
+            (np.array("a river"), r"0 dimensions"),
+            (StringIO("a river\na hill\n"), r"an open file.*splitlines"),
+            (Path("a-river"), r"got \w*Path; put texts in a list"),
+            (7, r"got int; put texts in a list"),
         ],
     )
     @pytest.mark.parametrize("method", ["encode", "stream"])
     def test_what_is_not_a_text_is_named_by_its_index(
-        self, encoder: Encoder, texts: Iterable[object], message: str, method: str
+        self, encoder: Encoder, texts: object, message: str, method: str
     ) -> None:
+        """Nor is a mapping texts (UKPLab/sentence-transformers PR 3372)."""
         call = {"encode": encoded, "stream": streamed}[method]
         with pytest.raises(TextError, match=message):
             call(encoder, texts)

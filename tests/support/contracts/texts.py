@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
@@ -43,12 +43,12 @@ class Endless:
             yield f"text {number % 11}"
 
 
-def encoded(encoder: Encoder, texts: Iterable[object]) -> Rows:
+def encoded(encoder: Encoder, texts: object) -> Rows:
     """Return ``encode``'s rows, of texts that may not be texts."""
     return encoder.encode(texts, role=Role.PASSAGE).dense  # type: ignore[arg-type]
 
 
-def streamed(encoder: Encoder, texts: Iterable[object]) -> Rows:
+def streamed(encoder: Encoder, texts: object) -> Rows:
     """Return all rows of a stream of texts that may not be texts."""
     blocks = encoder.stream(texts, role=Role.PASSAGE)  # type: ignore[arg-type]
     return np.concatenate([block.dense for block in blocks])
