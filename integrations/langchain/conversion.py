@@ -6,7 +6,7 @@ and a passage whose metadata have none is shown with its own, by which it is fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.documents import Document
@@ -19,7 +19,7 @@ from ..shown import ShownField, ShownMetadata, with_source
 if TYPE_CHECKING:
     from ..qdrant.conditions import Where
 
-Filter: TypeAlias = "Where | Mapping[str, str | int | float | bool]"
+Filter: TypeAlias = "Where"
 """A condition, a ``models.Filter``, or entries as documents show them, all to be equal to these.
 
 Of an entry that is a list, one item is equal. A key with dots is the entry of that name, or leads
@@ -31,13 +31,14 @@ _SHOWN = ShownMetadata(fields={"source": ShownField(field=Field.SOURCE)})
 
 def to_records(
     texts: Iterable[str],
-    metadatas: Sequence[Mapping[str, Any]] | None,
-    ids: Sequence[str | None] | None,
+    metadatas: Iterable[Mapping[str, Any] | None] | None,
+    ids: Iterable[str | None] | None,
 ) -> list[Record]:
-    """Return one record per text.
+    """Return one record per text; None among the metadatas are no metadata.
 
     Raises:
-        TypeError: ``texts`` or ``ids`` is one string.
+        TypeError: ``texts`` or ``ids`` is one string, or ``metadatas`` a string or one mapping; or
+            metadata are no mapping.
         ValueError: There are not as many metadatas or ids as texts.
         TextError: A text is not valid Unicode; the message holds its index and its source.
         StoreError: Metadata are not JSON; likewise, with the key.
@@ -45,18 +46,32 @@ def to_records(
     for name, given in (("texts", texts), ("ids", ids)):
         if isinstance(given, str):
             raise TypeError(f"{name} takes several, got one string; write [{given!r}]")
+    if isinstance(metadatas, str | Mapping):
+        raise TypeError(
+            f"metadatas takes one for each text, got one {type(metadatas).__name__}; write [...]"
+        )
     held = list(texts)
-    for what, several in (("metadatas", metadatas), ("ids", ids)):
-        if several is not None and len(several) != len(held):
+    given = [{}] * len(held) if metadatas is None else list(metadatas)
+    names = [None] * len(held) if ids is None else list(ids)
+    for what, several in (("metadatas", given), ("ids", names)):
+        if len(several) != len(held):
             raise ValueError(f"got {len(held)} texts and {len(several)} {what}; give one for each")
-    rows = zip(held, metadatas or [{}] * len(held), ids or [None] * len(held), strict=True)
+    rows = zip(held, given, names, strict=True)
     return [
         _record(index, text, metadata, identity)
         for index, (text, metadata, identity) in enumerate(rows)
     ]
 
 
-def _record(index: int, text: str, metadata: Mapping[str, Any], identity: str | None) -> Record:
+def _record(
+    index: int, text: str, metadata: Mapping[str, Any] | None, identity: str | None
+) -> Record:
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"text {index} has a {type(metadata).__name__} as its metadata; give a dict, or None"
+        )
     source = metadata.get("source")
     known = source if isinstance(source, str) else ""
     try:

@@ -33,6 +33,7 @@ class Document:
         source: Its name within its root: a path, an address, a key.
         text: To the letter; "" is a document without chunks.
         metadata: JSON values that every chunk gets, to filter by; nested 30 levels deep at most.
+            Dates, UUIDs, paths and scalars of numpy become JSON as in a :class:`Record`.
         root: The set that it belongs to. When a set is indexed again, documents that it no longer
             has are removed; None: this one is never removed that way.
 

@@ -290,7 +290,10 @@ def check_name(name: str) -> None:
 
     Raises:
         StoreError: The name is empty, too long, or holds other characters.
+        TypeError: It is no string.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a collection is a string, got a {type(name).__name__}")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
         raise StoreError(
             f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
