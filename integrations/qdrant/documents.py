@@ -211,11 +211,13 @@ def _read(path: Path) -> str | None:
             data = head + file.read()
     except FileNotFoundError:
         return None
-    coding = "utf-16" if is_utf16 else "utf-8-sig"
+    # A mark of UTF-8 is no part of the text; that of UTF-16 says in which order its bytes come.
+    coding, name = ("utf-16", "UTF-16") if is_utf16 else ("utf-8-sig", "UTF-8")
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:
+        # The decoder counts from behind the mark.
+        at = error.start + len(data) - len(error.object)
         raise TextError(
-            f"byte {data[error.start]:#04x} at position {error.start} is not {coding[:6].upper()}; "
-            "save the file as UTF-8"
+            f"byte {data[at]:#04x} at position {at} is not {name}; save the file as UTF-8"
         ) from error
