@@ -1,7 +1,9 @@
 """What LangChain passes around, as a collection has it, and back: texts, documents, filters.
 
 Metadata go in and come out exactly as they are. A ``source`` in them is also the record's source,
-and a passage whose metadata have none is shown with its own, by which it is filtered, too.
+and a passage whose metadata have none is shown with its own, by which it is filtered, too. So it is
+with the place of a chunk in its document, which stands under ``start_index``, as LangChain's
+splitters call it (``add_start_index``).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from langchain_core.documents import Document
 from decant.embedders import Encoder, StoreError, TextError
 
 from ..qdrant import All, Collection, Field, Passage, Record, Store
-from ..shown import ShownField, ShownMetadata, with_source
+from ..shown import ShownField, ShownMetadata, with_source, with_start
 
 if TYPE_CHECKING:
     from ..qdrant.conditions import Where
@@ -26,7 +28,10 @@ Of an entry that is a list, one item is equal. A key with dots is the entry of t
 into nested ones. A mapping without entries is no filter.
 """
 
-_SHOWN = ShownMetadata(fields={"source": ShownField(field=Field.SOURCE)})
+_START = "start_index"
+_SHOWN = ShownMetadata(
+    fields={"source": ShownField(field=Field.SOURCE), _START: ShownField(field=Field.START)}
+)
 
 
 def to_records(
@@ -83,7 +88,7 @@ def _record(
 
 def to_document(passage: Passage) -> Document:
     """Return a stored passage as LangChain has it."""
-    metadata = with_source(passage, passage.metadata)
+    metadata = with_start(passage, _START, with_source(passage, passage.metadata))
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 

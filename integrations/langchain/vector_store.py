@@ -38,6 +38,7 @@ class DecantVectorStore(VectorStore):
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
     with dots is an entry of that name or leads into nested ones. An empty mapping is no filter.
+    A chunk of :meth:`Collection.index` shows its place in the document as ``start_index``.
 
     A copy, deep or not, is the store itself, because its collection is open once; it cannot be
     pickled.
@@ -75,6 +76,10 @@ class DecantVectorStore(VectorStore):
     def embeddings(self) -> DecantEmbeddings:
         """The collection's encoder, as LangChain embeddings."""
         return DecantEmbeddings(encoder=self._collection.encoder)
+
+    def __repr__(self) -> str:
+        """Return the class and the collection."""
+        return f"DecantVectorStore({self._collection!r})"
 
     def __copy__(self) -> Self:
         """Return the store itself."""

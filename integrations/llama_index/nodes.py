@@ -141,8 +141,8 @@ def _plain(passage: Passage, metadata: Mapping[str, object]) -> TextNode:
         id_=passage.id,
         text=passage.text,
         metadata=shown,
-        start_char_idx=passage.start,
-        end_char_idx=passage.start + len(passage.text),
+        start_char_idx=passage.start if passage.is_chunk else None,
+        end_char_idx=passage.start + len(passage.text) if passage.is_chunk else None,
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.source)},
     )
 

@@ -80,6 +80,12 @@ class DecantVectorStore(BasePydanticVectorStore):
         super().__init__(stores_text=True, **fields)
         self._collection = collection
 
+    def __repr__(self) -> str:
+        """Return the class and the collection; the whole recipe is in :attr:`recipe`."""
+        return f"DecantVectorStore({self._collection!r})"
+
+    __str__ = __repr__
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex serialises this class."""

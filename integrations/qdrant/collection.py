@@ -114,6 +114,14 @@ class Collection(AsyncMethods):
         """
         return cls(opened_or_created(store, name, encoder, settings))
 
+    def __repr__(self) -> str:
+        """Return the name, the store and the model; nothing is asked of the store."""
+        recipe = self.encoder.recipe
+        return (
+            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
+            f"recipe {recipe.digest()!r})"
+        )
+
     @property
     def name(self) -> str:
         """The collection's name."""

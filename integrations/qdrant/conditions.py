@@ -31,13 +31,17 @@ Key: TypeAlias = str | tuple[str, ...]
 
 
 class Field(StrEnum):
-    """What every stored passage carries beside its metadata and can be searched by."""
+    """What every stored passage carries beside its metadata and can be searched by.
+
+    All are strings but START, which is a whole number and 0 for records.
+    """
 
     SOURCE = "source"
     ROOT = "root"
     ID = "id"
     KIND = "kind"
     TEXT_SHA256 = "text_sha256"
+    START = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +129,14 @@ class FieldIn:
     """One of our own fields, such as the source, holds one of these values."""
 
     field: Field
-    values: Sequence[str]
+    values: Sequence[str] | Sequence[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _several(self.values, "FieldIn"))
+        kind, named = (int, "whole numbers") if self.field is Field.START else (str, "strings")
         for value in self.values:
-            if not isinstance(value, str):
-                raise StoreError(f"FieldIn({self.field!r}) holds {value!r}; its values are strings")
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise StoreError(f"FieldIn({self.field!r}) holds {value!r}; its values are {named}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
         case Exists(key):
             return dialect.join(must_not=[dialect.empty(path_of(key))])
         case FieldIn(field, values):
-            return dialect.any_of(str(field), list(values))
+            return dialect.any_of(str(field), [*values])
         case All(parts):
             return dialect.join(must=[translate(part, dialect) for part in parts])
         case Either(parts):

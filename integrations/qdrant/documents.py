@@ -86,6 +86,10 @@ class Documents:
         self._root = root
         self._walk = Walk()
 
+    def __repr__(self) -> str:
+        """Return the class and the path; nothing is read."""
+        return f"Documents({str(self._path)!r}, root={self._root!r})"
+
     @property
     def root(self) -> str:
         """The root of all these documents."""

@@ -83,6 +83,7 @@ class Passage:
         root: The folder or set that the document belongs to; None without.
         start: Where in the document it starts, in characters; 0 for records.
         metadata: The record's or the document's.
+        is_chunk: Whether it was cut from a document, so that ``start`` says where.
         vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked
             for, and for a record whose text is blank.
     """
@@ -93,6 +94,7 @@ class Passage:
     root: str | None
     start: int
     metadata: dict[str, Json]
+    is_chunk: bool = False
     vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
@@ -128,6 +130,7 @@ def passage(point: Point) -> Passage:
         root=str(held["root"]) or None,
         start=_int(held["start"]),
         metadata=_dict(held["metadata"]),
+        is_chunk=held.get("kind") == Kind.CHUNK,
         vector=point.dense,
     )
 
@@ -148,6 +151,7 @@ def hit(found: Scored) -> Hit:
         root=held.root,
         start=held.start,
         metadata=held.metadata,
+        is_chunk=held.is_chunk,
         vector=held.vector,
         score=found.score,
     )
