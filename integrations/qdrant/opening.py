@@ -7,8 +7,9 @@ from pathlib import PurePath
 from decant.embedders import Encoder, StoreError
 
 from .card import Card
+from .input_errors import AbsentError
 from .settings import CollectionSettings
-from .store import AbsentError, Store, check_name
+from .store import Store, check_name
 from .target import Target
 
 
