@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from decant.embedders import StoreError
 
 from .qdrant import All, AnyOf, Condition, Either, Equals, Exists, Field, FieldIn, Not, Passage
-from .qdrant.conditions import Key, Scalar
+from .qdrant.conditions import Key
+from .qdrant.plain_values import Value
 
 NOTHING: Condition = FieldIn(Field.KIND, ["nothing"])
 """The condition that no passage meets."""
@@ -38,7 +39,7 @@ class ShownField:
     field: Field
     unless: Key | None = None
 
-    def any_of(self, values: Sequence[Scalar]) -> Condition | None:
+    def any_of(self, values: Sequence[Value]) -> Condition | None:
         """Return the condition that the field is shown as one of these; None if it cannot be."""
         if self.field is not Field.START:
             words = [value for value in values if isinstance(value, str) and value]
@@ -66,7 +67,7 @@ class ShownMetadata:
 
     fields: Mapping[str, ShownField] = field(default_factory=dict)
 
-    def any_of(self, key: str, values: Sequence[Scalar]) -> Condition:
+    def any_of(self, key: str, values: Sequence[Value]) -> Condition:
         """Return the condition that the entry is one of ``values``, or holds one in a list.
 
         Raises:

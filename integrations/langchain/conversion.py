@@ -56,12 +56,14 @@ def to_records(
             f"metadatas takes one for each text, got one {type(metadatas).__name__}; write [...]"
         )
     held = list(texts)
-    given = [{}] * len(held) if metadatas is None else list(metadatas)
-    names = [None] * len(held) if ids is None else list(ids)
-    for what, several in (("metadatas", given), ("ids", names)):
-        if len(several) != len(held):
-            raise ValueError(f"got {len(held)} texts and {len(several)} {what}; give one for each")
-    rows = zip(held, given, names, strict=True)
+    described: list[Mapping[str, Any] | None] = (
+        [None] * len(held) if metadatas is None else [*metadatas]
+    )
+    names: list[str | None] = [None] * len(held) if ids is None else [*ids]
+    for what, count in (("metadatas", len(described)), ("ids", len(names))):
+        if count != len(held):
+            raise ValueError(f"got {len(held)} texts and {count} {what}; give one for each")
+    rows = zip(held, described, names, strict=True)
     return [
         _record(index, text, metadata, identity)
         for index, (text, metadata, identity) in enumerate(rows)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from decant.embedders import HashEncoder, StoreError
+from decant.embedders import HashEncoder, Role, StoreError
 from decant.integrations.qdrant import Collection, Document, Record, Store, connect
 
 DOCUMENT = Document(source="a", text="one text")
@@ -135,7 +135,7 @@ def test_a_number_of_hits_that_no_engine_takes_is_named(
     with pytest.raises(StoreError, match=f"{name}.*{message}"):
         years.search("the year", **{name: number})
     with pytest.raises(StoreError, match=f"{name}.*{message}"):
-        years.search_vector(years.encoder.encode(["x"], role="query").dense[0], **{name: number})
+        years.search_vector(years.encoder.encode(["x"], role=Role.QUERY).dense[0], **{name: number})
 
 
 def test_the_largest_number_of_hits_is_all(years: Collection) -> None:

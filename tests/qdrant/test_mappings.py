@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from decant.embedders import StoreError
+from decant.embedders import Role, StoreError
 from decant.integrations.qdrant import All, Collection, Either, Equals, Not, Range, Record
 from decant.integrations.qdrant.conditions import is_vacuous
 
@@ -15,7 +15,7 @@ from decant.integrations.qdrant.conditions import is_vacuous
 def test_a_mapping_is_a_condition_everywhere(years: Collection) -> None:
     where = {"year": 2003}
     assert [hit.id for hit in years.search("the year", where=where)] == ["3"]
-    vector = years.encoder.encode(["the year"], role="query").dense[0]
+    vector = years.encoder.encode(["the year"], role=Role.QUERY).dense[0]
     assert [hit.id for hit in years.search_vector(vector, where=where)] == ["3"]
     assert [passage.id for passage in years.each(where)] == ["3"]
     assert years.count(where) == 1
@@ -54,7 +54,8 @@ def test_a_mapping_of_dates_finds_them(collection: Collection) -> None:
 
 
 def test_an_empty_mapping_deletes_nothing(years: Collection) -> None:
-    for where in ({}, All([{}, {}]), Either([{}, {"year": 2001}])):
+    nothing: list[Any] = [{}, All([{}, {}]), Either([{}, {"year": 2001}])]
+    for where in nothing:
         assert is_vacuous(where)
         with pytest.raises(StoreError, match="would delete everything"):
             years.delete_where(where)
