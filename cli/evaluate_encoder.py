@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .evaluation_tasks import Given, tasks_of
-from .options import Provider
+from .options import PrecisionName, Provider
 from .progress import steps
 from .quiet import silenced
 from .standing_tables import show_standing
-from .systems import kind_of, opened, system_names
+from .systems import Place, kind_of, opened, system_names
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 def evaluate(
     systems: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="SYSTEM...",
-            help="Bundles, sentence-transformers folders, or files of word vectors.",
+            help="Bundles, sentence-transformers folders, or files of word vectors. BUNDLE@int8 is "
+            "the graph of a bundle in that precision.",
         ),
     ],
     *,
@@ -82,6 +83,7 @@ def evaluate(
         int, typer.Option(metavar="N", min=1, help="Of the bootstrap behind the intervals.")
     ] = 1000,
     provider: Provider = "auto",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Compare encoders on STS, retrieval, words, analogies, pairs and anchors.
 
@@ -96,6 +98,7 @@ def evaluate(
 
     Examples:
       decant evaluate minilm --sts sts-dev.tsv --retrieval cranfield
+      decant evaluate minilm@fp32 minilm@int8 --sts sts-dev.tsv
       decant evaluate minilm glove.txt --words wordsim.txt --html report.html
       decant evaluate splade --retrieval cranfield --hybrid
       decant evaluate minilm --anchors sentences.txt --make-variations
@@ -116,13 +119,15 @@ def evaluate(
     for file in (json, html):
         if file is not None and not file.absolute().parent.is_dir():
             raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
-    names, kinds = system_names(systems), [kind_of(place) for place in systems]
+    places = [Place.parse(system) for system in systems]
+    names, kinds = system_names(places), [kind_of(place) for place in places]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
     results: list[SystemResult] = []
     with steps(keep=False) as step:
-        for place, name, kind in zip(systems, names, kinds, strict=True):
+        for place, name, kind in zip(places, names, kinds, strict=True):
             step(f"opening {name}")
-            with silenced(), opened(place, kind, provider) as embedder:
+            opening = opened(place, kind, provider=provider, precision=precision)
+            with silenced(), opening as embedder:
                 results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
         step("comparing")
         standing = side_by_side(results)

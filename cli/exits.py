@@ -27,6 +27,7 @@ from decant.embedders import (
     TextError,
 )
 
+from .hints import in_commands
 from .quiet import debugging, quiet
 from .terminal import messages, say, tolerate_any_text
 
@@ -53,8 +54,8 @@ Exit codes:
      doctor found a problem, a file was not readable, a search has no hits, a
      check found something wrong, nothing matched what was to be deleted, or
      you said no
-  2  wrong usage or input: an option, a recipe, a bundle, a text, or a
-     collection of another model
+  2  wrong usage or input: an option, a path where nothing is, a recipe, a
+     bundle, a text, a collection that is not there or of another model
   3  the environment: a provider, a missing package, a store, the disk
   4  a bug in decant
 130  interrupted
@@ -148,6 +149,10 @@ def code_of(error: Exception) -> Exit:
             return Exit.FINDING
         case RecipeError() | TextError() | BundleError() | CollectionMismatch():
             return Exit.INPUT
+        case StoreError() if _is_input(error):
+            return Exit.INPUT
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+            return Exit.INPUT  # a path that was typed; those of our own making are not missing
         case ProviderError() | MissingExtra() | StoreError() | OSError():
             return Exit.ENVIRONMENT
         case DecantError():
@@ -156,9 +161,15 @@ def code_of(error: Exception) -> Exit:
             return Exit.BUG
 
 
+def _is_input(error: StoreError) -> bool:
+    from decant.integrations.qdrant import StoreInputError
+
+    return isinstance(error, StoreInputError)
+
+
 def _sentence(error: Exception) -> str:
     if not isinstance(error, OSError):
-        return str(error)
+        return in_commands(str(error))
     reason = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename is not None else ""
     return f"{where}{reason} (`decant --debug …` shows where)"

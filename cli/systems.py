@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Self, assert_never
 
 import typer
+
+from decant.embedders import Precision
 
 from .opening import open_encoder
 
@@ -16,16 +19,54 @@ if TYPE_CHECKING:
     from decant.evaluation import Embedder
 
 
-def system_names(places: Sequence[Path]) -> list[str]:
-    """Return the last parts of the paths, or whole paths if these are alike.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a system lies.
+
+    Args:
+        path: A bundle, a sentence-transformers folder or a file of word vectors.
+        precision: Which of a bundle's graphs; None: as is said for all bundles.
+    """
+
+    path: Path
+    precision: Precision | None = None
+
+    @classmethod
+    def parse(cls, said: str) -> Self:
+        """Read ``PATH`` or ``PATH@PRECISION``; a path that is there may itself hold an ``@``.
+
+        Raises:
+            BadParameter: What follows the ``@`` is no precision, and the path before it is there.
+        """
+        path, sign, name = said.rpartition("@")
+        if not sign or Path(said).exists() or not Path(path).exists():
+            return cls(path=Path(said))
+        try:
+            return cls(path=Path(path), precision=Precision(name))
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{name!r} in {said!r} is none of {', '.join(Precision)}"
+            ) from error
+
+    def named(self, path: str) -> str:
+        """Return a name for the path with the precision, where one was asked for."""
+        return path if self.precision is None else f"{path}@{self.precision.value}"
+
+
+def system_names(places: Sequence[Place]) -> list[str]:
+    """Return the last parts of the paths, or whole paths if these are alike, with precisions.
 
     Raises:
-        BadParameter: A path comes twice.
+        BadParameter: A system comes twice.
     """
-    short = [place.name or place.resolve().name for place in places]
-    names = short if len(set(short)) == len(short) else [str(place) for place in places]
+    names = [place.named(place.path.name or place.path.resolve().name) for place in places]
     if len(set(names)) < len(names):
-        raise typer.BadParameter(f"a system is given twice: {', '.join(names)}")
+        names = [place.named(str(place.path)) for place in places]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter(
+            f"a system is given twice: {', '.join(names)}; for another precision of a bundle write "
+            "BUNDLE@int8"
+        )
     return names
 
 
@@ -37,40 +78,50 @@ class Kind(Enum):
     WORD_VECTORS = ""
 
 
-def kind_of(place: Path) -> Kind:
-    """Return what stands at a path; a bundle may hold the files of the other kind too.
+def kind_of(place: Place) -> Kind:
+    """Return what stands at a place; a bundle may hold the files of the other kind too.
 
     Raises:
-        BadParameter: None of the three does.
+        BadParameter: None of the three does, or it has no precisions and one was asked for.
     """
+    path = place.path
     for kind in (Kind.BUNDLE, Kind.SENTENCE_TRANSFORMER):
-        if (place / kind.value).is_file():
-            return kind
-    if place.is_file():
-        return Kind.WORD_VECTORS
-    raise typer.BadParameter(
-        f"{place} is no bundle, no sentence-transformers folder and no file of word vectors"
-    )
+        if (path / kind.value).is_file():
+            break
+    else:
+        kind = Kind.WORD_VECTORS
+        if not path.is_file():
+            raise typer.BadParameter(
+                f"{path} is no bundle, no sentence-transformers folder and no file of word vectors"
+            )
+    if place.precision is not None and kind is not Kind.BUNDLE:
+        raise typer.BadParameter(f"{path} is no bundle, so it has no graph in {place.precision}")
+    return kind
 
 
 @contextmanager
-def opened(place: Path, kind: Kind, provider: str) -> Iterator[Embedder]:
-    """Open a system; provider is for bundles."""
+def opened(place: Place, kind: Kind, *, provider: str, precision: str) -> Iterator[Embedder]:
+    """Open a system; provider and precision are for bundles, and a place's own precision wins.
+
+    Raises:
+        BundleError: The bundle has no graph of the precision; the message names those that it has.
+    """
     from decant.embedders import need
     from decant.evaluation import WrappedModel, read_word_vectors, word_format
 
     match kind:
         case Kind.BUNDLE:
-            with open_encoder(place, provider=provider) as encoder:
+            chosen = precision if place.precision is None else place.precision.value
+            with open_encoder(place.path, provider=provider, precision=chosen) as encoder:
                 yield encoder
         case Kind.SENTENCE_TRANSFORMER:
             library = need("sentence_transformers", extra="sentence-transformers")
             yield WrappedModel(
                 library.SentenceTransformer(
-                    str(place), local_files_only=True, trust_remote_code=False
+                    str(place.path), local_files_only=True, trust_remote_code=False
                 )
             )
         case Kind.WORD_VECTORS:
-            yield read_word_vectors(place, word_format(place), fold=True)
+            yield read_word_vectors(place.path, word_format(place.path), fold=True)
         case _:
             assert_never(kind)

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from decant.embedders import StoreError
 
 from .qdrant import All, AnyOf, Condition, Either, Equals, Exists, Field, FieldIn, Not, Passage
-from .qdrant.conditions import Key, Scalar
+from .qdrant.conditions import Key
+from .qdrant.plain_values import Value
 
 NOTHING: Condition = FieldIn(Field.KIND, ["nothing"])
 """The condition that no passage meets."""
+
+_CHUNK = FieldIn(Field.KIND, ["chunk"])
 
 # Qdrant's way into arrays, such as tags[].name and tags[0]; see "payload paths" in its filters.
 _ARRAY = re.compile(r"\[\d*\](\.|$)")
@@ -29,12 +32,25 @@ class ShownField:
     """One of our own fields that is shown as an entry of the metadata.
 
     Args:
-        field: Which one; where it is empty nothing is shown.
+        field: Which one; where it is empty nothing is shown, and the start only of chunks.
         unless: A passage that has this metadata entry does not show the field.
     """
 
     field: Field
     unless: Key | None = None
+
+    def any_of(self, values: Sequence[Value]) -> Condition | None:
+        """Return the condition that the field is shown as one of these; None if it cannot be."""
+        if self.field is not Field.START:
+            words = [value for value in values if isinstance(value, str) and value]
+            return FieldIn(self.field, words) if words else None
+        numbers = [value for value in values if isinstance(value, int | float)]
+        whole = [int(value) for value in numbers if not isinstance(value, bool) and value % 1 == 0]
+        return All([_CHUNK, FieldIn(Field.START, whole)]) if whole else None
+
+    def exists(self) -> Condition:
+        """Return the condition that the field is shown at all."""
+        return _CHUNK if self.field is Field.START else Not(FieldIn(self.field, [""]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +67,7 @@ class ShownMetadata:
 
     fields: Mapping[str, ShownField] = field(default_factory=dict)
 
-    def any_of(self, key: str, values: Sequence[Scalar]) -> Condition:
+    def any_of(self, key: str, values: Sequence[Value]) -> Condition:
         """Return the condition that the entry is one of ``values``, or holds one in a list.
 
         Raises:
@@ -63,8 +79,7 @@ class ShownMetadata:
         found = _in_either_form(
             key, lambda form: AnyOf(form, values) if one is None else Equals(form, one)
         )
-        words = [value for value in values if isinstance(value, str) and value]
-        return self._or_field(key, found, lambda own: FieldIn(own, words)) if words else found
+        return self._or_field(key, found, lambda shown: shown.any_of(values))
 
     def within(self, key: str, bounds: Callable[[Key], Condition]) -> Condition:
         """Return the condition that the entry is a number within bounds.
@@ -72,7 +87,7 @@ class ShownMetadata:
         Raises:
             StoreError: The key cannot be meant, or a bound is not finite.
         """
-        return _in_either_form(key, bounds)  # our own fields are no numbers
+        return _in_either_form(key, bounds)  # where fields are shown as numbers it is not asked for
 
     def exists(self, key: str) -> Condition:
         """Return the condition that the entry is there and is neither null nor an empty list.
@@ -81,15 +96,15 @@ class ShownMetadata:
             StoreError: The key cannot be meant.
         """
         found = _in_either_form(key, Exists)
-        return self._or_field(key, found, lambda own: Not(FieldIn(own, [""])))
+        return self._or_field(key, found, ShownField.exists)
 
     def _or_field(
-        self, key: str, found: Condition, part: Callable[[Field], Condition]
+        self, key: str, found: Condition, part: Callable[[ShownField], Condition | None]
     ) -> Condition:
-        if (shown := self.fields.get(key)) is None:
+        if (shown := self.fields.get(key)) is None or (stated := part(shown)) is None:
             return found
         hidden = [Exists(key)] if shown.unless is None else [Exists(key), Exists(shown.unless)]
-        return Either([found, All([*map(Not, hidden), part(shown.field)])])
+        return Either([found, All([*map(Not, hidden), stated])])
 
 
 def with_source(passage: Passage, metadata: Mapping[str, object]) -> dict[str, object]:
@@ -100,6 +115,16 @@ def with_source(passage: Passage, metadata: Mapping[str, object]) -> dict[str, o
     if not passage.source or metadata.get("source") not in (None, []):
         return dict(metadata)
     return {**metadata, "source": passage.source}
+
+
+def with_start(passage: Passage, key: str, metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return metadata with a chunk's place in its document under ``key``, unless it is taken.
+
+    Null and an empty list do not take it, as for :func:`with_source`.
+    """
+    if not passage.is_chunk or metadata.get(key) not in (None, []):
+        return dict(metadata)
+    return {**metadata, key: passage.start}
 
 
 def _in_either_form(key: str, state: Callable[[Key], Condition]) -> Condition:

@@ -1,12 +1,14 @@
 """What LangChain passes around, as a collection has it, and back: texts, documents, filters.
 
 Metadata go in and come out exactly as they are. A ``source`` in them is also the record's source,
-and a passage whose metadata have none is shown with its own, by which it is filtered, too.
+and a passage whose metadata have none is shown with its own, by which it is filtered, too. So it is
+with the place of a chunk in its document, which stands under ``start_index``, as LangChain's
+splitters call it (``add_start_index``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.documents import Document
@@ -14,30 +16,34 @@ from langchain_core.documents import Document
 from decant.embedders import Encoder, StoreError, TextError
 
 from ..qdrant import All, Collection, Field, Passage, Record, Store
-from ..shown import ShownField, ShownMetadata, with_source
+from ..shown import ShownField, ShownMetadata, with_source, with_start
 
 if TYPE_CHECKING:
     from ..qdrant.conditions import Where
 
-Filter: TypeAlias = "Where | Mapping[str, str | int | float | bool]"
+Filter: TypeAlias = "Where"
 """A condition, a ``models.Filter``, or entries as documents show them, all to be equal to these.
 
 Of an entry that is a list, one item is equal. A key with dots is the entry of that name, or leads
 into nested ones. A mapping without entries is no filter.
 """
 
-_SHOWN = ShownMetadata(fields={"source": ShownField(field=Field.SOURCE)})
+_START = "start_index"
+_SHOWN = ShownMetadata(
+    fields={"source": ShownField(field=Field.SOURCE), _START: ShownField(field=Field.START)}
+)
 
 
 def to_records(
     texts: Iterable[str],
-    metadatas: Sequence[Mapping[str, Any]] | None,
-    ids: Sequence[str | None] | None,
+    metadatas: Iterable[Mapping[str, Any] | None] | None,
+    ids: Iterable[str | None] | None,
 ) -> list[Record]:
-    """Return one record per text.
+    """Return one record per text; None among the metadatas are no metadata.
 
     Raises:
-        TypeError: ``texts`` or ``ids`` is one string.
+        TypeError: ``texts`` or ``ids`` is one string, or ``metadatas`` a string or one mapping; or
+            metadata are no mapping.
         ValueError: There are not as many metadatas or ids as texts.
         TextError: A text is not valid Unicode; the message holds its index and its source.
         StoreError: Metadata are not JSON; likewise, with the key.
@@ -45,18 +51,34 @@ def to_records(
     for name, given in (("texts", texts), ("ids", ids)):
         if isinstance(given, str):
             raise TypeError(f"{name} takes several, got one string; write [{given!r}]")
+    if isinstance(metadatas, str | Mapping):
+        raise TypeError(
+            f"metadatas takes one for each text, got one {type(metadatas).__name__}; write [...]"
+        )
     held = list(texts)
-    for what, several in (("metadatas", metadatas), ("ids", ids)):
-        if several is not None and len(several) != len(held):
-            raise ValueError(f"got {len(held)} texts and {len(several)} {what}; give one for each")
-    rows = zip(held, metadatas or [{}] * len(held), ids or [None] * len(held), strict=True)
+    described: list[Mapping[str, Any] | None] = (
+        [None] * len(held) if metadatas is None else [*metadatas]
+    )
+    names: list[str | None] = [None] * len(held) if ids is None else [*ids]
+    for what, count in (("metadatas", len(described)), ("ids", len(names))):
+        if count != len(held):
+            raise ValueError(f"got {len(held)} texts and {count} {what}; give one for each")
+    rows = zip(held, described, names, strict=True)
     return [
         _record(index, text, metadata, identity)
         for index, (text, metadata, identity) in enumerate(rows)
     ]
 
 
-def _record(index: int, text: str, metadata: Mapping[str, Any], identity: str | None) -> Record:
+def _record(
+    index: int, text: str, metadata: Mapping[str, Any] | None, identity: str | None
+) -> Record:
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"text {index} has a {type(metadata).__name__} as its metadata; give a dict, or None"
+        )
     source = metadata.get("source")
     known = source if isinstance(source, str) else ""
     try:
@@ -68,7 +90,7 @@ def _record(index: int, text: str, metadata: Mapping[str, Any], identity: str | 
 
 def to_document(passage: Passage) -> Document:
     """Return a stored passage as LangChain has it."""
-    metadata = with_source(passage, passage.metadata)
+    metadata = with_start(passage, _START, with_source(passage, passage.metadata))
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 

@@ -54,6 +54,11 @@ class DecantEmbeddings(Embeddings):
 
         return cls(encoder=load(path, provider=provider, precision=precision))
 
+    def __repr__(self) -> str:
+        """Return the class and the model."""
+        recipe = self._encoder.recipe
+        return f"DecantEmbeddings({recipe.base!r}, recipe {recipe.digest()!r})"
+
     def __copy__(self) -> Self:
         """Return the embeddings themselves."""
         return self

@@ -38,6 +38,7 @@ class DecantVectorStore(VectorStore):
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
     with dots is an entry of that name or leads into nested ones. An empty mapping is no filter.
+    A chunk of :meth:`Collection.index` shows its place in the document as ``start_index``.
 
     A copy, deep or not, is the store itself, because its collection is open once; it cannot be
     pickled.
@@ -76,6 +77,10 @@ class DecantVectorStore(VectorStore):
         """The collection's encoder, as LangChain embeddings."""
         return DecantEmbeddings(encoder=self._collection.encoder)
 
+    def __repr__(self) -> str:
+        """Return the class and the collection."""
+        return f"DecantVectorStore({self._collection!r})"
+
     def __copy__(self) -> Self:
         """Return the store itself."""
         return self
@@ -112,7 +117,7 @@ class DecantVectorStore(VectorStore):
         Args:
             texts: The texts.
             embedding: A :class:`DecantEmbeddings`; its encoder fills the collection.
-            metadatas: One for each text.
+            metadatas: One for each text, or None for a text without.
             ids: One for each text; where None, one is drawn.
             collection: A collection, or the name of one in ``store``.
             store: A store, or a folder or URL, which is opened; close it when done, by
@@ -141,9 +146,9 @@ class DecantVectorStore(VectorStore):
     def add_texts(
         self,
         texts: Iterable[str],
-        metadatas: Sequence[Mapping[str, Any]] | None = None,
+        metadatas: Iterable[Mapping[str, Any] | None] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Iterable[str | None] | None = None,
         batch_size: int | None = None,  # noqa: ARG002
         **kwargs: object,
     ) -> list[str]:
@@ -151,7 +156,8 @@ class DecantVectorStore(VectorStore):
 
         Args:
             texts: Any iterable of texts.
-            metadatas: One for each text; a ``source`` in it is also the record's source.
+            metadatas: One for each text, or None for a text without; a ``source`` in it is also
+                the record's source. Dates and the like become JSON as in a :class:`Record`.
             ids: One for each text, any string; where None, one is drawn.
             batch_size: LangChain's ``index`` passes it; batches are the encoder's and the
                 collection's own.
@@ -161,7 +167,7 @@ class DecantVectorStore(VectorStore):
             The ids, in the order of the texts.
 
         Raises:
-            TypeError: ``texts`` or ``ids`` is one string.
+            TypeError: ``texts`` or ``ids`` is one string, or metadata are no mapping.
             ValueError: There are not as many metadatas or ids as texts.
             TextError: A text is not valid Unicode; the message holds its index and its source.
             StoreError: Metadata are not JSON; likewise, with the key.

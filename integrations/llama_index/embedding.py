@@ -105,6 +105,13 @@ class DecantEmbedding(BaseEmbedding):
         """
         return cls(bundle=str(path), provider=provider, precision=precision)
 
+    def __repr__(self) -> str:
+        """Return the class and the model; the whole recipe is in :attr:`recipe`."""
+        recipe = self._encoder.recipe
+        return f"DecantEmbedding({recipe.base!r}, recipe {recipe.digest()!r})"
+
+    __str__ = __repr__
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex serialises this class."""

@@ -128,7 +128,7 @@ def _any_of(entry: MetadataFilter) -> _Stated:
 def _range(entry: MetadataFilter) -> Condition:
     bound = entry.value
     if not isinstance(bound, int | float):
-        raise _wrong(entry, "a number")
+        raise _wrong(entry, "a number (for dates pass where=Range(key, gte=datetime.date(...)))")
 
     def within(key: Key) -> Condition:
         match entry.operator:

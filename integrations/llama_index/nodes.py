@@ -30,6 +30,7 @@ from llama_index.core.schema import (
 from decant.embedders import StoreError, TextError
 
 from ..qdrant import Passage, Record
+from ..qdrant.points import checked_metadata
 from ..shown import with_source
 
 _REST = "_node"
@@ -82,6 +83,8 @@ def to_record(node: BaseNode) -> Record:
         )
     if _REST in node.metadata:
         raise ValueError(f"node {node.node_id!r} has the metadata key {_REST!r}, which is ours")
+    metadata = checked_metadata(node.metadata, owner=f"record {node.node_id!r}")
+    node = _with_plain_relations(node)
     rest = node.model_dump(mode="json", exclude=_ELSEWHERE, exclude_defaults=True)
     if isinstance(node, IndexNode) and node.obj is not None:
         # Older versions of llama-index-core dump the inner node as a text that reads as no node.
@@ -91,11 +94,11 @@ def to_record(node: BaseNode) -> Record:
         if node.text_resource is not None:
             rest["text_resource"].pop("text", None)
     if "relationships" in rest:
-        rest["relationships"] = _each(rest["relationships"], _shared, node.metadata)
+        rest["relationships"] = _each(rest["relationships"], _shared, metadata)
     return Record(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
-        metadata={**node.metadata, _REST: rest},
+        metadata={**metadata, _REST: rest},
         source=node.ref_doc_id or node.node_id,
     )
 
@@ -138,10 +141,26 @@ def _plain(passage: Passage, metadata: Mapping[str, object]) -> TextNode:
         id_=passage.id,
         text=passage.text,
         metadata=shown,
-        start_char_idx=passage.start,
-        end_char_idx=passage.start + len(passage.text),
+        start_char_idx=passage.start if passage.is_chunk else None,
+        end_char_idx=passage.start + len(passage.text) if passage.is_chunk else None,
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.source)},
     )
+
+
+def _with_plain_relations(node: BaseNode) -> BaseNode:
+    """Return a copy whose related nodes have JSON as metadata, as its own will be stored."""
+
+    def plain(related: RelatedNodeInfo) -> RelatedNodeInfo:
+        owner = f"node {related.node_id!r}, related to {node.node_id!r},"
+        return related.model_copy(
+            update={"metadata": checked_metadata(related.metadata, owner=owner)}
+        )
+
+    relationships = {
+        kind: [plain(one) for one in held] if isinstance(held, list) else plain(held)
+        for kind, held in node.relationships.items()
+    }
+    return node.model_copy(update={"relationships": relationships})
 
 
 _Related: TypeAlias = dict[str, Any]

@@ -29,7 +29,6 @@ from ..mmr import diverse
 from ..qdrant import All, Collection, Field, FieldIn, Hit, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
-from .passages import each_passage
 from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
@@ -80,6 +79,12 @@ class DecantVectorStore(BasePydanticVectorStore):
         fields: dict[str, Any] = {"name": collection.name, "recipe": recipe.to_json()}
         super().__init__(stores_text=True, **fields)
         self._collection = collection
+
+    def __repr__(self) -> str:
+        """Return the class and the collection; the whole recipe is in :attr:`recipe`."""
+        return f"DecantVectorStore({self._collection!r})"
+
+    __str__ = __repr__
 
     @classmethod
     def class_name(cls) -> str:
@@ -206,13 +211,13 @@ class DecantVectorStore(BasePydanticVectorStore):
         check_ids(node_ids, "get_nodes()")
         where = to_condition(filters)
         if node_ids is None:
-            return [to_node(held) for held in each_passage(self._collection, where)]
+            return [to_node(held) for held in self._collection.each(where)]
         if where is None:
             return [to_node(held) for held in self._collection.get(node_ids)]
         if not node_ids:
             return []
         both = All([FieldIn(Field.ID, node_ids), where])
-        return [to_node(held) for held in each_passage(self._collection, both)]
+        return [to_node(held) for held in self._collection.each(both)]
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None

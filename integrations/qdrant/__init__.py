@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .flaws import Finding as Finding
     from .flaws import Flaw as Flaw
     from .info import CollectionInfo as CollectionInfo
+    from .input_errors import StoreInputError as StoreInputError
     from .passages import Hit as Hit
     from .passages import Passage as Passage
     from .passages import Record as Record
@@ -107,6 +108,7 @@ _HOME = {
     "Skipped": "walking",
     "SparseVector": "sparse",
     "Store": "store",
+    "StoreInputError": "input_errors",
     "Unreadable": "walking",
     "check_collection": "checking",
     "connect": "connecting",

@@ -7,11 +7,12 @@ empty page must not end a whole run, and must not be found by every search eithe
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from decant.embedders import Role, Vectors
 
+from .items import check_series, checked_item
 from .passages import Record, record_point
 from .points import is_uuid
 from .removal import Remover
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 512
+_CALL = "add()"
+_RECORDS = "give records: add([Record(text=...), ...])"
 
 
 def add(
     target: Target,
-    records: Sequence[Record],
+    records: Iterable[Record],
     vectors: Vectors | NDArray[np.float32] | None,
     remover: Remover,
     note: Callable[[], None],
@@ -37,6 +40,10 @@ def add(
 
     ``note`` is called before anything is stored.
     """
+    check_series(records, _CALL, Record, _RECORDS)
+    records = [
+        checked_item(record, Record, place, _CALL, _RECORDS) for place, record in enumerate(records)
+    ]
     ids = [str(uuid.uuid4()) if record.id is None else record.id for record in records]
     given = None
     if vectors is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from decant.embedders import StoreError
+from .input_errors import StoreInputError
 
 DEFAULT_PORT = 6333
 """Where qdrant-client goes if an address names no port, for https too."""
@@ -66,7 +66,7 @@ def read_address(text: str) -> Address:
     """Return what an address says.
 
     Raises:
-        StoreError: It is none of a Qdrant server, or holds what would not be sent: a user, a
+        StoreInputError: It is none of a Qdrant server, or holds what would not be sent: a user, a
             password or a query.
     """
     # A password may hold any character, so all before the last @ may be one.
@@ -85,13 +85,13 @@ def read_address(text: str) -> Address:
     if port == 0:
         raise _no_address(shown, "ports are 1 to 65535")
     if parts.username is not None or parts.password is not None:
-        raise StoreError(
+        raise StoreInputError(
             f"the address {shown} names a user or a password, which a Qdrant server does not read "
             "and messages would show; give the server's key as api_key=, or, if a proxy asks for "
             "the password, a QdrantClient with headers={'authorization': 'Basic …'}"
         )
     if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise StoreError(
+        raise StoreInputError(
             f"the address {shown} goes on after its path, with what is never sent; leave that out, "
             "and give a key as api_key="
         )
@@ -116,21 +116,21 @@ def check_folder(folder: str | Path) -> None:
     :class:`Path` that does not begin with ``http:``.
 
     Raises:
-        StoreError: It looks like one, is empty or holds a null character; the message says what
-            to write.
+        StoreInputError: It looks like one, is empty or holds a null character; the message says
+            what to write.
     """
     text = str(folder)
     if not text.strip():
-        raise StoreError(f"{text!r} names no folder and no server; write . for this folder")
+        raise StoreInputError(f"{text!r} names no folder and no server; write . for this folder")
     if "\0" in text:
-        raise StoreError(f"{text!r} holds a null character, which no folder's name does")
+        raise StoreInputError(f"{text!r} holds a null character, which no folder's name does")
     if text == ":memory:":
-        raise StoreError(
+        raise StoreInputError(
             "there is no store at ':memory:'; use a temporary folder, or hand over "
             "QdrantClient(':memory:') for a test"
         )
     if text.lower().startswith(("http:", "https:")):
-        raise StoreError(
+        raise StoreInputError(
             f"{text.partition(':')[0]}: starts an address only with two slashes behind it, as in "
             "http://localhost:6333; write ./ before it for a folder"
         )
@@ -146,7 +146,9 @@ def check_folder(folder: str | Path) -> None:
         host = f"[{host}]"
     scheme = "https" if port == "443" else "http"
     meant = f"{scheme}://{host or 'localhost'}:{port or DEFAULT_PORT}"
-    raise StoreError(f"{first!r} looks like an address; write {meant}, or ./{first} for a folder")
+    raise StoreInputError(
+        f"{first!r} looks like an address; write {meant}, or ./{first} for a folder"
+    )
 
 
 def _is_host(text: str) -> bool:
@@ -164,5 +166,5 @@ def without_secrets(text: str) -> str:
     return _URL.sub(r"\1\2", text)
 
 
-def _no_address(shown: str, why: str) -> StoreError:
-    return StoreError(f"{shown!r} is no address of a Qdrant server: {why}")
+def _no_address(shown: str, why: str) -> StoreInputError:
+    return StoreInputError(f"{shown!r} is no address of a Qdrant server: {why}")

@@ -16,7 +16,7 @@ from .card import Card
 from .conditions import All, Field, FieldIn
 from .filling import Filling, read_fillings
 from .locking import lock_of
-from .points import DOCUMENTS, OWN_KINDS, PASSAGES, DocumentKey, Kind, passages, record_id
+from .points import DOCUMENTS, PASSAGES, DocumentKey, Kind, is_own, passages, record_id
 from .removal import Remover
 from .store import Fetch, Store, check_name, each
 
@@ -180,4 +180,4 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
 
 def _count_ids(store: Store, name: str, ids: Sequence[str]) -> int:
     found = store.retrieve(name, list(dict.fromkeys(ids)), Fetch(fields=("kind",)))
-    return sum(point.payload["kind"] not in OWN_KINDS for point in found)
+    return sum(not is_own(point) for point in found)

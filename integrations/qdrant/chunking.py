@@ -1,13 +1,15 @@
 """Cut documents into chunks that an encoder can take whole.
 
 Sizes are counted in the encoder's own tokens. A chunk is a slice of the document, to the letter:
-only white space at its ends is left between two chunks. The cutting itself is done by
-semantic-text-splitter, which prefers the ends of paragraphs, then of sentences, then of words; in
-Markdown the ends of sections come first, so that a heading stays with the text below it.
+only white space at its ends is left between two chunks, and what base64 stands in the text for a
+picture or another file (``data:image/png;base64,…``), which is no text. The cutting itself is done
+by semantic-text-splitter, which prefers the ends of paragraphs, then of sentences, then of words;
+in Markdown the ends of sections come first, so that a heading stays with the text below it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +37,18 @@ _PART = 100_000
 _PART_ENDS = ("\n# ", "\n## ", "\n#", "\n\n", "\n")
 
 
+# Shorter data are left where they are: an icon makes a chunk or two. What opens an image without a
+# name, and what closes one or a quoted address, would be chunks without a word.
+_BASE64 = ";base64,"
+_DATA_URI = re.compile(
+    r"""(?:!\[\]\()?data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,[\w+/=%-]{1024,}[)"'>\]]*""",
+    re.ASCII,
+)
+# English has 4 to 5 characters a token; tables padded with blanks, which are no tokens, some 40.
+_CHARACTERS_PER_TOKEN = 64
+_LEAST_CHARACTERS = 1_024
+
+
 class Syntax(StrEnum):
     """How a text is written, which decides where it is best cut."""
 
@@ -59,6 +73,10 @@ class Chunking:
     Args:
         max_tokens: The longest chunk, in tokens of text; less where the encoder has less room.
         overlap: Tokens of the end of a chunk that the next one may start with.
+        max_characters: The longest chunk, in characters, for texts of which many are one token:
+            some tokenizers take a word of any length for one unknown token. By default 64 for each
+            token, and 1,024 at least, which ordinary text never reaches. Chunks that are cut by it
+            do not overlap.
 
     Raises:
         TextError: A number is out of range.
@@ -66,6 +84,7 @@ class Chunking:
 
     max_tokens: int = 256
     overlap: int = 0
+    max_characters: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -74,6 +93,10 @@ class Chunking:
             raise TextError(
                 f"overlap must be from 0 to max_tokens - 1 = {self.max_tokens - 1}, "
                 f"got {self.overlap}"
+            )
+        if self.max_characters is not None and self.max_characters < 1:
+            raise TextError(
+                f"a chunk has at least 1 character, got max_characters={self.max_characters}"
             )
 
 
@@ -100,6 +123,9 @@ class Chunker:
         room = encoder.room(Role.PASSAGE)
         self.max_tokens = min(chunking.max_tokens, room)
         self.overlap = chunking.overlap
+        self.max_characters = chunking.max_characters or max(
+            _LEAST_CHARACTERS, _CHARACTERS_PER_TOKEN * self.max_tokens
+        )
         if self.overlap >= self.max_tokens:
             raise TextError(
                 f"chunks cannot overlap by {self.overlap} tokens: {encoder.recipe.base} has room "
@@ -113,18 +139,33 @@ class Chunker:
         The first line of a chunk of Markdown keeps its indentation, which says how deep in a list
         or in code it is.
         """
+        return [
+            Chunk(start=start + at, text=piece)
+            for start, part in without_data(text)
+            for at, piece in self._pieces(part, syntax)
+            if piece.strip()
+        ]
+
+    def _pieces(self, text: str, syntax: Syntax) -> Iterator[tuple[int, str]]:
+        for start, piece in self._by_tokens(text, syntax):
+            if len(piece) <= self.max_characters:
+                yield start, piece
+                continue
+            for at, part in _by_characters(piece, self.max_characters):
+                # Again, because the end of a word that was one unknown token may be many.
+                for inner, short in self._plain.chunk_indices(part):
+                    yield start + at + inner, short
+
+    def _by_tokens(self, text: str, syntax: Syntax) -> Iterator[tuple[int, str]]:
         match syntax:
             case Syntax.PLAIN:
-                pieces = self._plain.chunk_indices(text)
+                yield from self._plain.chunk_indices(text)
             case Syntax.MARKDOWN:
-                pieces = [
-                    (start + at, piece)
-                    for start, part in _parts(text)
-                    for at, piece in self._markdown.chunk_indices(part)
-                ]
+                for start, part in _parts(text):
+                    for at, piece in self._markdown.chunk_indices(part):
+                        yield start + at, piece
             case _:
                 assert_never(syntax)
-        return [Chunk(start=start, text=piece) for start, piece in pieces if piece.strip()]
 
     @cached_property
     def _plain(self) -> TextSplitter:
@@ -137,6 +178,32 @@ class Chunker:
         return MarkdownSplitter.from_huggingface_tokenizer(
             self._tokenizer, self.max_tokens, self.overlap
         )
+
+
+def has_data(text: str) -> bool:
+    """Return whether a text holds data in base64 that is left out of its chunks."""
+    return _BASE64 in text and _DATA_URI.search(text) is not None
+
+
+def without_data(text: str) -> Iterator[tuple[int, str]]:
+    """Yield what stands around data in base64, with its places; all of a text without."""
+    start = 0
+    if _BASE64 in text:
+        for found in _DATA_URI.finditer(text):
+            yield start, text[start : found.start()]
+            start = found.end()
+    yield start, text[start:]
+
+
+def _by_characters(text: str, most: int) -> Iterator[tuple[int, str]]:
+    """Yield pieces of at most so many characters, cut behind white space where there is some."""
+    start = 0
+    while len(text) - start > most:
+        middle, end = start + most // 2, start + most
+        cut = max(text.rfind(mark, middle, end) + 1 for mark in ("\n", " ")) or end
+        yield start, text[start:cut]
+        start = cut
+    yield start, text[start:]
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:

@@ -82,6 +82,7 @@ class Collection(AsyncMethods):
         If its recipe has a lexicon, texts get a dense and a sparse vector, from one pass.
 
         Raises:
+            TypeError: As :meth:`open`.
             StoreError: There is one of this name, or the name is not allowed.
             RecipeError: States shall be kept, and the encoder has none.
         """
@@ -92,6 +93,7 @@ class Collection(AsyncMethods):
         """Open a collection with the encoder that filled it.
 
         Raises:
+            TypeError: ``store`` is no store, such as a folder, or ``encoder`` no encoder.
             CollectionMismatch: Another recipe filled it; the message names both.
             StoreError: There is none of this name; the message names those that are.
         """
@@ -111,6 +113,14 @@ class Collection(AsyncMethods):
         One that is there keeps its own settings, and is refused where it lacks states asked for.
         """
         return cls(opened_or_created(store, name, encoder, settings))
+
+    def __repr__(self) -> str:
+        """Return the name, the store and the model; nothing is asked of the store."""
+        recipe = self.encoder.recipe
+        return (
+            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
+            f"recipe {recipe.digest()!r})"
+        )
 
     @property
     def name(self) -> str:
@@ -165,6 +175,7 @@ class Collection(AsyncMethods):
                 That a finite vector is the right one is not seen.
 
         Raises:
+            TypeError: ``documents`` is one, or a folder's name, or holds something else.
             TextError: A document comes twice, or a folder holds no readable text.
             StoreError: The store failed, the encoder gave a vector that is not finite, or another
                 process deletes what is written, again and again.
@@ -186,6 +197,7 @@ class Collection(AsyncMethods):
                 (:class:`Record`).
 
         Raises:
+            TypeError: ``records`` is one, or holds something else than records.
             StoreError: A vector is not finite or not of the collection's width, or sparse ones
                 are not wanted here; then nothing is stored.
         """
@@ -276,7 +288,8 @@ class Collection(AsyncMethods):
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.
 
-        Chunks of a document come back when the document is next indexed.
+        Chunks of a document come back when the document is next indexed. A point that another
+        program wrote into the collection is deleted by its id, if that is a UUID.
 
         Raises:
             StoreError: ``ids`` is one string, or holds something else than strings.

@@ -2,7 +2,8 @@
 
 A condition is a plain value. :func:`translate` turns it into an engine's own filter through a
 :class:`Dialect`, so both engines get the same tree by construction. A ``models.Filter`` of
-qdrant-client may stand wherever a condition may; the dialect takes it as it is.
+qdrant-client may stand wherever a condition may; the dialect takes it as it is. So may a mapping
+of metadata entries to the values that all of them must equal.
 """
 
 from __future__ import annotations
@@ -11,29 +12,36 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from decant.embedders import StoreError
 
+from .bounds import Numbers, Times, as_moment, read_bounds
+from .client_filters import is_empty, nesting
 from .numeric import EXACT_INTEGERS, Branch, Interval, branched, intervals
+from .plain_values import Scalar, Value, plain
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
-Scalar: TypeAlias = str | int | float | bool
 Key: TypeAlias = str | tuple[str, ...]
 """The name of a metadata entry, to the letter; a tuple of names goes down into nested objects."""
 
 
 class Field(StrEnum):
-    """What every stored passage carries beside its metadata and can be searched by."""
+    """What every stored passage carries beside its metadata and can be searched by.
+
+    All are strings but START, which is a whole number and 0 for records.
+    """
 
     SOURCE = "source"
     ROOT = "root"
     ID = "id"
     KIND = "kind"
     TEXT_SHA256 = "text_sha256"
+    START = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +53,18 @@ class Equals:
     off (ten below 1e-6 and above 1e30), because stores round floats, and servers also those that
     are asked for. Integers are compared exactly; one of 2**53 or more finds integers only, since
     floats of that size stand for several integers each.
+
+    A ``datetime`` finds the same moment, whatever offset it was stored with (UTC without one), to
+    the microsecond. A date, a UUID, a path and a scalar of numpy find what metadata hold of them,
+    see :class:`Record`.
     """
 
     key: Key
-    value: Scalar
+    value: Value
 
     def __post_init__(self) -> None:
         _check_key(self.key)
-        _check_scalar(self.value)
+        object.__setattr__(self, "value", _comparable(self.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +76,43 @@ class AnyOf:
     """
 
     key: Key
-    values: Sequence[Scalar]
+    values: Sequence[Value]
 
     def __post_init__(self) -> None:
         _check_key(self.key)
-        object.__setattr__(self, "values", _several(self.values, "AnyOf"))
-        for value in self.values:
-            _check_scalar(value)
+        values = tuple(map(_comparable, _several(self.values, "AnyOf")))
+        object.__setattr__(self, "values", values)
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The entry is a number within the bounds; at least one bound is given."""
+    """The entry is a number, or a date or time, within the bounds; at least one bound is given.
+
+    Bounds that are a ``date`` or ``datetime`` compare with strings in ISO 8601 form, as metadata
+    hold dates, as moments: one without an offset is UTC, and a ``date`` is the whole day in UTC.
+    Large collections want an index of the type DATETIME for it.
+    """
 
     key: Key
     _: KW_ONLY
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
+    gt: float | date | None = None
+    gte: float | date | None = None
+    lt: float | date | None = None
+    lte: float | date | None = None
 
     def __post_init__(self) -> None:
         _check_key(self.key)
-        bounds = [bound for bound in (self.gt, self.gte, self.lt, self.lte) if bound is not None]
-        if not bounds:
-            raise StoreError(f"Range({self.key!r}) has no bound; give gt, gte, lt or lte")
-        if not all(math.isfinite(bound) for bound in bounds):
-            raise StoreError(f"{self} has a bound that is not finite; leave that bound out")
+        self.bounds  # noqa: B018  (it refuses what is none)
+
+    @property
+    def bounds(self) -> Numbers | Times:
+        """The bounds as engines take them.
+
+        Raises:
+            StoreError: They are not numbers alone, or dates alone; not when this object is there.
+        """
+        given = {"gt": self.gt, "gte": self.gte, "lt": self.lt, "lte": self.lte}
+        return read_bounds(given, f"Range({self.key!r})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +130,14 @@ class FieldIn:
     """One of our own fields, such as the source, holds one of these values."""
 
     field: Field
-    values: Sequence[str]
+    values: Sequence[str] | Sequence[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _several(self.values, "FieldIn"))
+        kind, named = (int, "whole numbers") if self.field is Field.START else (str, "strings")
         for value in self.values:
-            if not isinstance(value, str):
-                raise StoreError(f"FieldIn({self.field!r}) holds {value!r}; its values are strings")
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise StoreError(f"FieldIn({self.field!r}) holds {value!r}; its values are {named}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +179,9 @@ class Not:
 
 
 Condition: TypeAlias = Equals | AnyOf | Range | Exists | FieldIn | All | Either | Not
-Where: TypeAlias = "Condition | models.Filter"
+Where: TypeAlias = "Condition | models.Filter | Mapping[str, Value]"
+"""A condition; or a filter of qdrant-client; or metadata entries, by their names to the letter, all
+of which equal these values (:class:`Equals`), where no entries are no condition."""
 
 # Each level is two of a message, of which gRPC reads 100, and each number of AnyOf needs some.
 _MOST_NESTED = 30
@@ -175,8 +200,12 @@ class Dialect(Protocol[FilterT]):
         """The value at ``path`` is one of these."""
         ...
 
-    def within(self, path: str, bounds: Range) -> FilterT:
-        """The number at ``path`` is within the bounds; the key of ``bounds`` is not looked at."""
+    def within(self, path: str, bounds: Numbers) -> FilterT:
+        """The number at ``path`` is within the bounds."""
+        ...
+
+    def during(self, path: str, bounds: Times) -> FilterT:
+        """The string at ``path`` is a time within the bounds."""
         ...
 
     def empty(self, path: str) -> FilterT:
@@ -202,7 +231,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
     """Return ``where`` as a filter of the dialect's engine.
 
     Raises:
-        StoreError: The engine has no such condition.
+        StoreError: The engine has no such condition, or it is nested too deep.
     """
     match where:
         case Equals(key, value):
@@ -210,18 +239,22 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
         case AnyOf(key, values):
             return _any_of(path_of(key), values, dialect)
         case Range(key):
-            return dialect.within(path_of(key), where)
+            return _ranged(path_of(key), where.bounds, dialect)
         case Exists(key):
             return dialect.join(must_not=[dialect.empty(path_of(key))])
         case FieldIn(field, values):
-            return dialect.any_of(str(field), list(values))
+            return dialect.any_of(str(field), [*values])
         case All(parts):
             return dialect.join(must=[translate(part, dialect) for part in parts])
         case Either(parts):
             return dialect.join(should=[translate(part, dialect) for part in parts])
         case Not(part):
             return dialect.join(must_not=[translate(part, dialect)])
+        case Mapping():
+            parts = [Equals(key, value) for key, value in where.items()]
+            return dialect.join(must=[translate(part, dialect) for part in parts])
         case _:
+            _check_nesting(where)
             return dialect.native(where)
 
 
@@ -234,27 +267,11 @@ def is_vacuous(where: Where) -> bool:
             return all(is_vacuous(part) for part in parts)
         case Either(parts):
             return any(is_vacuous(part) for part in parts)
+        case Mapping():
+            return not where
         case _:
-            return _is_empty_filter(where)
-
-
-def _is_empty_filter(given: object) -> bool:
-    """Look into a ``models.Filter`` by its attributes; their other conditions have content."""
-    if type(given).__name__ != "Filter":
-        return False
-    must, should, must_not = (
-        _as_list(getattr(given, name)) for name in ("must", "should", "must_not")
-    )
-    if must_not or getattr(given, "min_should") is not None:  # noqa: B009
-        return False
-    demands_one = bool(should) and not any(_is_empty_filter(part) for part in should)
-    return not demands_one and all(_is_empty_filter(part) for part in must)
-
-
-def _as_list(given: object) -> list[object]:
-    if given is None:
-        return []
-    return given if isinstance(given, list) else [given]
+            _check_nesting(where)
+            return is_empty(where)
 
 
 def path_of(key: Key) -> str:
@@ -271,23 +288,33 @@ def _quoted(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
-def _equals(path: str, value: Scalar, dialect: Dialect[FilterT]) -> FilterT:
+def _equals(path: str, value: Value, dialect: Dialect[FilterT]) -> FilterT:
     if isinstance(value, bool | str):
         return dialect.equals(path, value)
     return _any_of(path, [value], dialect)
 
 
-def _any_of(path: str, values: Sequence[Scalar], dialect: Dialect[FilterT]) -> FilterT:
+def _any_of(path: str, values: Sequence[Value], dialect: Dialect[FilterT]) -> FilterT:
     words = [value for value in values if isinstance(value, str)]
     flags = [value for value in values if isinstance(value, bool)]
-    numbers = [value for value in values if not isinstance(value, str | bool)]
+    numbers = [
+        value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    moments = [as_moment(value) for value in values if isinstance(value, datetime)]
     large = [int(number) for number in numbers if _is_large(number)]
     parts = [dialect.any_of(path, found) for found in (words, large) if found]
     parts += [dialect.equals(path, flag) for flag in dict.fromkeys(flags)]
+    parts += [dialect.during(path, Times(gte=one, lte=one)) for one in dict.fromkeys(moments)]
     # Not a match of integers, which an index of floats does not serve, nor strict mode with it.
     near = [span for number in numbers if not _is_large(number) for span in intervals(number)]
     parts += [_within(path, part, dialect) for part in branched(list(dict.fromkeys(near)))]
     return parts[0] if len(parts) == 1 else dialect.join(should=parts)
+
+
+def _ranged(path: str, bounds: Numbers | Times, dialect: Dialect[FilterT]) -> FilterT:
+    return (
+        dialect.during(path, bounds) if isinstance(bounds, Times) else dialect.within(path, bounds)
+    )
 
 
 def _is_large(number: float) -> bool:
@@ -300,8 +327,8 @@ def _within(path: str, part: Interval | Branch, dialect: Dialect[FilterT]) -> Fi
         around = _within(path, part.around, dialect)
         return dialect.join(must=[around, dialect.join(should=inner)])
     if part.open:
-        return dialect.within(path, Range("value", gt=part.low, lt=part.high))
-    return dialect.within(path, Range("value", gte=part.low, lte=part.high))
+        return dialect.within(path, Numbers(gt=part.low, lt=part.high))
+    return dialect.within(path, Numbers(gte=part.low, lte=part.high))
 
 
 Item = TypeVar("Item")
@@ -334,7 +361,7 @@ def _nesting(where: Where) -> int:
         case Not(part):
             return 1 + _nesting(part)
         case _:
-            return 0
+            return nesting(where, most=_MOST_NESTED + 1)
 
 
 def _brief(value: object) -> str:
@@ -354,10 +381,17 @@ def _check_key(key: object) -> None:
         )
 
 
-def _check_scalar(value: object) -> None:
-    if not isinstance(value, str | int | float):
-        raise StoreError(f"a filter compares strings, numbers and booleans, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StoreError(f"a filter cannot compare with {value!r}")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise StoreError(f"a filter compares integers of 64 bits, got {value}")
+def _comparable(value: object) -> Scalar | datetime:
+    """Return what a value is compared as: JSON, but for a moment, which has several forms."""
+    if isinstance(value, datetime) and value == value:  # noqa: PLR0124  (not pandas' missing time)
+        return value
+    found = plain(value)
+    if not isinstance(found, str | int | float):
+        raise StoreError(
+            f"a filter compares strings, numbers, booleans, dates, UUIDs and paths, not {value!r}"
+        )
+    if isinstance(found, float) and not math.isfinite(found):
+        raise StoreError(f"a filter cannot compare with {found!r}")
+    if isinstance(found, int) and not -(2**63) <= found < 2**63:
+        raise StoreError(f"a filter compares integers of 64 bits, got {found}")
+    return found

@@ -33,6 +33,7 @@ class Document:
         source: Its name within its root: a path, an address, a key.
         text: To the letter; "" is a document without chunks.
         metadata: JSON values that every chunk gets, to filter by; nested 30 levels deep at most.
+            Dates, UUIDs, paths and scalars of numpy become JSON as in a :class:`Record`.
         root: The set that it belongs to. When a set is indexed again, documents that it no longer
             has are removed; None: this one is never removed that way.
 
@@ -84,6 +85,10 @@ class Documents:
         self._path = path
         self._root = root
         self._walk = Walk()
+
+    def __repr__(self) -> str:
+        """Return the class and the path; nothing is read."""
+        return f"Documents({str(self._path)!r}, root={self._root!r})"
 
     @property
     def root(self) -> str:
@@ -210,11 +215,13 @@ def _read(path: Path) -> str | None:
             data = head + file.read()
     except FileNotFoundError:
         return None
-    coding = "utf-16" if is_utf16 else "utf-8-sig"
+    # A mark of UTF-8 is no part of the text; that of UTF-16 says in which order its bytes come.
+    coding, name = ("utf-16", "UTF-16") if is_utf16 else ("utf-8-sig", "UTF-8")
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:
+        # The decoder counts from behind the mark.
+        at = error.start + len(data) - len(error.object)
         raise TextError(
-            f"byte {data[error.start]:#04x} at position {error.start} is not {coding[:6].upper()}; "
-            "save the file as UTF-8"
+            f"byte {data[at]:#04x} at position {at} is not {name}; save the file as UTF-8"
         ) from error

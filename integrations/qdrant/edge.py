@@ -227,6 +227,10 @@ class EdgeStore:
             self._closed = True
             _give_back(self._shards, self.place, self._process)
 
+    def __repr__(self) -> str:
+        """Return the class and the folder."""
+        return f"EdgeStore({self.place!r})"
+
     def __enter__(self) -> Self:
         """Return the store itself."""
         return self

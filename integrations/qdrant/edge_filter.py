@@ -14,7 +14,7 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
-from .conditions import Range
+from .bounds import Numbers, Times
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -34,10 +34,14 @@ class EdgeDialect:
         """The value at ``path`` is one of these."""
         return edge.FieldCondition(path, match=edge.MatchAny(values))
 
-    def within(self, path: str, bounds: Range) -> EdgeCondition:
+    def within(self, path: str, bounds: Numbers) -> EdgeCondition:
         """The number at ``path`` is within the bounds."""
         span = edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
         return edge.FieldCondition(path, range=span)
+
+    def during(self, path: str, bounds: Times) -> EdgeCondition:
+        """The string at ``path`` is a time within the bounds."""
+        return edge.FieldCondition(path, range=_times(bounds))
 
     def empty(self, path: str) -> EdgeCondition:
         """There is nothing at ``path``."""
@@ -156,6 +160,10 @@ def _value(value: str | int | bool) -> edge.MatchValue:
 def _range(given: Any) -> edge.RangeFloat | edge.RangeDateTime:
     if type(given).__name__ == "Range":
         return edge.RangeFloat(gte=given.gte, gt=given.gt, lte=given.lte, lt=given.lt)
+    return _times(given)
+
+
+def _times(given: Any) -> edge.RangeDateTime:
     bounds = (given.gte, given.gt, given.lte, given.lt)
     gte, gt, lte, lt = (None if bound is None else bound.isoformat() for bound in bounds)
     return edge.RangeDateTime(gte=gte, gt=gt, lte=lte, lt=lt)

@@ -18,6 +18,7 @@ from pathlib import Path
 from decant.embedders import StoreError
 
 from .card import Card
+from .input_errors import StoreInputError
 from .store import absent, check_name, present
 
 _CARD = "collection.json"
@@ -38,7 +39,7 @@ class EdgeHome:
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
-            raise StoreError(f"{folder} is a file; give the folder that holds the index")
+            raise StoreInputError(f"{folder} is a file; give the folder that holds the index")
         # A later change of the working directory must not lead elsewhere.
         self.folder = folder.absolute()
 

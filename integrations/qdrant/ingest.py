@@ -17,6 +17,7 @@ from .chunking import Chunking
 from .conditions import All, Field, FieldIn
 from .documents import Document, Documents, NothingReadable
 from .filling import FillingNotes
+from .items import check_series, checked_item
 from .locking import Claims, CollectionLock
 from .pipeline import Pipeline
 from .plan import Planner
@@ -28,6 +29,8 @@ from .target import Target
 from .walking import Skipped, Unreadable
 from .writer import Destination, Writer
 
+_CALL = "index()"
+_DOCUMENTS = "give index(read_documents(folder)), or index([Document(source=..., text=...)])"
 _GROUP = 64
 _GROUP_CHARACTERS = 4_000_000
 _ATTEMPTS = 5
@@ -66,6 +69,7 @@ class Hands:
 
 def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Hands) -> IndexReport:
     """Make the collection hold exactly these documents' chunks; see :meth:`Collection.index`."""
+    check_series(documents, _CALL, Document, _DOCUMENTS)
     with hands.lock.indexing, hands.lock.claims() as claims:
         return _Run(target, ways, hands, claims).index(_Census(documents))
 
@@ -197,7 +201,8 @@ class _Census:
     def _read(self) -> Iterator[Document]:
         """Read the documents; whether a folder may hold none depends on what is stored of it."""
         try:
-            yield from self._documents
+            for place, document in enumerate(self._documents):
+                yield checked_item(document, Document, place, _CALL, _DOCUMENTS)
         except NothingReadable as error:
             if not isinstance(self._documents, Documents):
                 raise  # others that come behind this folder would be left out in silence

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from decant.embedders import Encoder, StoreError
 
 from .card import Card
+from .input_errors import AbsentError
 from .settings import CollectionSettings
-from .store import AbsentError, Store, check_name
+from .store import Store, check_name
 from .target import Target
 
 
@@ -14,7 +17,7 @@ def created(
     store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
 ) -> Target:
     """Make an empty collection; see :meth:`Collection.create`."""
-    check_name(name)
+    _check(store, name, encoder)
     settings = settings or CollectionSettings()
     card = Card.of(encoder, states=settings.states)
     store.create(name, card, settings)
@@ -23,7 +26,7 @@ def created(
 
 def opened(store: Store, name: str, encoder: Encoder) -> Target:
     """Open a collection; see :meth:`Collection.open`."""
-    check_name(name)
+    _check(store, name, encoder)
     card = store.card(name)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
     return _target(store, name, encoder, card)
@@ -49,6 +52,32 @@ def opened_or_created(
             "them; make another, or drop this one and index again"
         )
     return target
+
+
+def _check(store: object, name: str, encoder: object) -> None:
+    """Refuse what is no store, no name or no encoder.
+
+    Raises:
+        TypeError: A folder, an address or a client stands where the store should, or a bundle's
+            path where the encoder should; the message says how to open it.
+        StoreError: The name cannot be one.
+    """
+    if isinstance(store, str | PurePath) or not hasattr(store, "card"):
+        raise TypeError(
+            f"a collection lies in a store, and this is {_shown(store)}; give what connect() "
+            "returns for a folder, an address or a client: connect('./index')"
+        )
+    check_name(name)
+    if not (hasattr(encoder, "recipe") and hasattr(encoder, "encode")):
+        raise TypeError(
+            f"a collection is opened with the encoder that fills it, and this is {_shown(encoder)}"
+            "; give what load() of decant.embedders returns for a bundle: load('./minilm')"
+        )
+
+
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    return f"the {kind} {str(value)!r}" if isinstance(value, str | PurePath) else f"a {kind}"
 
 
 def _target(store: Store, name: str, encoder: Encoder, card: Card) -> Target:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from decant.embedders import StoreError, TextError
 
-from .points import Kind, check_text, checked_metadata, record_id, sha256
+from .points import Kind, check_text, checked_metadata, is_uuid, record_id, sha256
 from .rows import Row
 from .store import Json, Payload, Point, Scored
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_FIELDS = frozenset({"id", "text", "source", "root", "start", "metadata"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,9 @@ class Record:
             holds nothing but white space, has no vector unless one is given: the record is found
             by id and by filters, is counted and deleted, and comes in no search.
         id: Any string; the record of the same id is replaced. None draws a new one.
-        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back.
+        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back. Dates
+            and times become strings in ISO 8601 form with the offset that they have, UUIDs
+            strings, paths strings with "/", and scalars of numpy plain values.
         source: Where it comes from, for people and for filters.
 
     Raises:
@@ -78,6 +83,7 @@ class Passage:
         root: The folder or set that the document belongs to; None without.
         start: Where in the document it starts, in characters; 0 for records.
         metadata: The record's or the document's.
+        is_chunk: Whether it was cut from a document, so that ``start`` says where.
         vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked
             for, and for a record whose text is blank.
     """
@@ -88,6 +94,7 @@ class Passage:
     root: str | None
     start: int
     metadata: dict[str, Json]
+    is_chunk: bool = False
     vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
@@ -107,14 +114,14 @@ def passage(point: Point) -> Passage:
     """Read a stored chunk or record.
 
     Raises:
-        StoreError: It is neither, which says that the engine's files are damaged.
+        StoreError: It is neither, so another program wrote it, or the engine's files are damaged.
     """
     held = point.payload
-    if "id" not in held:
+    if not held.keys() >= _FIELDS:
         raise StoreError(
             f"the point {point.id} was found as a passage and holds none, only "
-            f"{', '.join(sorted(held)) or 'nothing'}: the engine's files are damaged; restore the "
-            "collection from a copy, or make it again"
+            f"{', '.join(sorted(held)) or 'nothing'}: another program wrote it, or the engine's "
+            f"files are damaged; {_way_out(point.id)}, or restore the collection from a copy"
         )
     return Passage(
         id=str(held["id"]),
@@ -123,8 +130,15 @@ def passage(point: Point) -> Passage:
         root=str(held["root"]) or None,
         start=_int(held["start"]),
         metadata=_dict(held["metadata"]),
+        is_chunk=held.get("kind") == Kind.CHUNK,
         vector=point.dense,
     )
+
+
+def _way_out(identity: str) -> str:
+    if is_uuid(identity):
+        return f"take it out with collection.delete([{identity!r}])"
+    return f"take the point {identity} out with the program that wrote it"
 
 
 def hit(found: Scored) -> Hit:
@@ -137,6 +151,7 @@ def hit(found: Scored) -> Hit:
         root=held.root,
         start=held.start,
         metadata=held.metadata,
+        is_chunk=held.is_chunk,
         vector=held.vector,
         score=found.score,
     )

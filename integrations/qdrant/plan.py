@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from .chunking import Chunker, Chunking, Syntax, syntax_of
+from .chunking import Chunker, Chunking, Syntax, has_data, syntax_of
 from .conditions import All, Field, FieldIn
 from .documents import Document
 from .flaws import find_flaw, is_usable
@@ -145,9 +145,13 @@ class Planner:
             "overlap": self._chunker.overlap,
             "recipe": self._recipe,
         }
-        # Only where it is not plain, so that what older versions indexed as such is unchanged.
+        # Only where it may matter, so that what older versions indexed as such is unchanged.
         if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
             parts["syntax"] = syntax.value
+        if len(document.text) > self._chunker.max_characters:
+            parts["max_characters"] = self._chunker.max_characters
+        if has_data(document.text):
+            parts["data"] = "left out"
         return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
     def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, _Stored]:

@@ -23,6 +23,7 @@ import numpy as np
 from decant.embedders import StoreError, TextError
 
 from .conditions import All, Field, FieldIn, Where
+from .plain_values import plain
 from .store import Fetch, Json, Payload, Point
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ NOTES = FieldIn(Field.KIND, (Kind.NOTE,))
 OWN_KINDS = (Kind.DOCUMENT, Kind.NOTE)
 """What is no passage, and is neither given to a user nor deleted by one."""
 
+_PASSAGE_KINDS = (Kind.CHUNK, Kind.RECORD)
+
 MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks", "checksum"))
 """What to read of a marker."""
 
@@ -71,6 +74,19 @@ MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks", "checksum"
 def passages(where: Where | None) -> Where:
     """Return the condition that keeps markers out."""
     return PASSAGES if where is None else All([PASSAGES, where])
+
+
+def is_passage(point: Point) -> bool:
+    """Return whether a point, read with its ``kind``, is a chunk or a record.
+
+    What other programs wrote into a collection has no ``kind`` of ours.
+    """
+    return point.payload.get("kind") in _PASSAGE_KINDS
+
+
+def is_own(point: Point) -> bool:
+    """Return whether a point, read with its ``kind``, is one of :data:`OWN_KINDS`."""
+    return point.payload.get("kind") in OWN_KINDS
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -220,10 +236,11 @@ def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, J
     """Return a copy of ``metadata`` if every engine can hold it and give it back.
 
     Floats come back from an engine as they went or one unit in the last place off (below 1e-6 and
-    above 1e30 some units), everything else to the letter.
+    above 1e30 some units), everything else to the letter. A date, a UUID, a path or a scalar of
+    numpy is stored as the JSON that stands for it (``plain_values.py``).
 
     Raises:
-        StoreError: A key is not a string; a value is not JSON: NaN, a date, a lone surrogate, an
+        StoreError: A key is not a string; a value is not JSON: NaN, bytes, a lone surrogate, an
             integer beyond 64 bits; or values are nested more than :data:`MOST_NESTED` levels
             deep. The message holds the owner and the keys that lead to it.
     """
@@ -289,11 +306,19 @@ def _copied(value: object, path: _Path) -> Json:
                 return _copied_object(value, path)
             return [_copied(item, (*path, index)) for index, item in enumerate(value)]
         case _:
-            raise _unfit(
-                f"a {type(value).__name__} is not JSON; give strings, numbers, booleans, None, "
-                "lists and dicts, and dates as ISO strings",
-                path,
-            )
+            return _copied(_replaced(value, path), path)
+
+
+def _replaced(value: object, path: _Path) -> str | int | float:
+    """Return the JSON scalar that stands for what is not JSON itself."""
+    stands = plain(value)
+    if stands is value or not isinstance(stands, str | int | float):
+        raise _unfit(
+            f"a {type(value).__name__} is not JSON; give strings, numbers, booleans, None, dates, "
+            "UUIDs, paths, lists and dicts",
+            path,
+        )
+    return stands
 
 
 def _copied_text(text: str, path: _Path) -> str:

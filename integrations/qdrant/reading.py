@@ -10,7 +10,7 @@ import numpy as np
 from decant.embedders import StoreError
 
 from .passages import Passage, passage
-from .points import OWN_KINDS, checked_ids, record_id
+from .points import checked_ids, is_passage, record_id
 from .store import Fetch
 from .target import Target
 
@@ -23,7 +23,7 @@ def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passa
     ids = checked_ids(ids)
     wanted = [record_id(identity) for identity in dict.fromkeys(ids)]
     points = target.store.retrieve(target.name, wanted, Fetch(dense=with_vectors))
-    held = [passage(point) for point in points if point.payload["kind"] not in OWN_KINDS]
+    held = [passage(point) for point in points if is_passage(point)]
     known = {item.id: item for item in held}
     return [known[identity] for identity in ids if identity in known]
 

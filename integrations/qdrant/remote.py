@@ -297,6 +297,10 @@ class RemoteStore:
         """Close the connection; a second call does nothing."""
         self._server.close()
 
+    def __repr__(self) -> str:
+        """Return the class and the address, without credentials."""
+        return f"RemoteStore({self.place!r})"
+
     def __enter__(self) -> Self:
         """Return the store itself."""
         return self

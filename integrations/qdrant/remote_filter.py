@@ -12,7 +12,8 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from .conditions import Field, Range
+from .bounds import Numbers, Times
+from .conditions import Field
 from .points import record_id
 from .remote_limits import UNLIMITED
 
@@ -39,9 +40,14 @@ class RemoteDialect:
         parts = [_any_of(path, values[start : start + self._values]) for start in starts]
         return self.join(should=parts)
 
-    def within(self, path: str, bounds: Range) -> models.Condition:
+    def within(self, path: str, bounds: Numbers) -> models.Condition:
         """The number at ``path`` is within the bounds."""
         span = models.Range(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
+        return models.FieldCondition(key=path, range=span)
+
+    def during(self, path: str, bounds: Times) -> models.Condition:
+        """The string at ``path`` is a time within the bounds."""
+        span = models.DatetimeRange(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
         return models.FieldCondition(key=path, range=span)
 
     def empty(self, path: str) -> models.Condition:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import assert_never
+from operator import index
+from typing import SupportsIndex, assert_never
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .store import Fetch
 from .target import Target
 
 _OWNER = ("the query",)
+_MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Window:
         with_vectors: Whether the hits hold their dense vectors.
 
     Raises:
-        StoreError: ``limit`` is below 1 or ``offset`` below 0.
+        StoreError: ``limit`` is below 1 or ``offset`` below 0, or they are no numbers that an
+            engine can read.
     """
 
     limit: int
@@ -40,11 +43,27 @@ class Window:
     with_vectors: bool
 
     def __post_init__(self) -> None:
+        for name in ("limit", "offset"):
+            object.__setattr__(self, name, _whole(getattr(self, name), name))
         if self.limit < 1 or self.offset < 0:
             raise StoreError(
                 f"limit must be at least 1 and offset at least 0, got limit={self.limit}, "
                 f"offset={self.offset}"
             )
+
+
+def _whole(number: object, name: str) -> int:
+    """Return a number of points.
+
+    Raises:
+        StoreError: It is no integer, or too large for the engines.
+    """
+    if not isinstance(number, SupportsIndex):
+        raise StoreError(f"{name} is a whole number, got {number!r}")
+    whole = index(number)
+    if whole > _MOST:
+        raise StoreError(f"{name}={whole} is more than can be asked for, which is {_MOST}")
+    return whole
 
 
 def asked(target: Target, query: str, mode: SearchMode | None) -> Query | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from decant.embedders import StoreError
 
+from .input_errors import AbsentError, StoreInputError
 from .point_size import cut_points
 from .sparse import SparseVector
 
@@ -289,17 +290,16 @@ def check_name(name: str) -> None:
     """Refuse a collection name that some engine or file system would not take.
 
     Raises:
-        StoreError: The name is empty, too long, or holds other characters.
+        StoreInputError: The name is empty, too long, or holds other characters.
+        TypeError: It is no string.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a collection is a string, got a {type(name).__name__}")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
-        raise StoreError(
+        raise StoreInputError(
             f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
             "and do not start with '-' or '.'"
         )
-
-
-class AbsentError(StoreError):
-    """There is no collection of this name."""
 
 
 def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:

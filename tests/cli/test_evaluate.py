@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -219,3 +220,59 @@ def test_a_missing_package_is_named_with_its_pip_line(
     ran = decant.without("scipy", "evaluate", glove, "--words", files["wordsim"])
     assert ran.code == Exit.ENVIRONMENT
     assert "pip install 'decant[evaluation]'" in ran.err
+
+
+@pytest.fixture
+def two_precisions(tiny_bundle: Path, tmp_path: Path) -> Path:
+    from decant.export import convert
+
+    bundle = tmp_path / "two@home"
+    shutil.copytree(tiny_bundle, bundle)
+    convert(bundle, "fp16")
+    return bundle
+
+
+def test_precisions_of_one_bundle_stand_side_by_side(
+    decant: Decant, two_precisions: Path, files: dict[str, Path]
+) -> None:
+    one, other = f"{two_precisions}@fp32", f"{two_precisions}@fp16"
+    ran = decant("evaluate", one, other, "--sts", files["sts"], "--json", "out.json")
+    assert ran.code == Exit.OK, ran.err
+    assert "two@home@fp32" in ran.out
+    assert "two@home@fp16" in ran.out
+    scores = json.loads(Path("out.json").read_text())
+    assert [one["name"] for one in scores["systems"]] == ["two@home@fp32", "two@home@fp16"]
+
+
+def test_a_precision_for_all_bundles_gives_way_to_that_of_one(
+    decant: Decant, two_precisions: Path, tiny_bundle: Path, files: dict[str, Path]
+) -> None:
+    words = ("--sts", files["sts"], "--precision", "fp16", "--resamples", 20)
+    ran = decant("evaluate", two_precisions, f"{tiny_bundle}@fp32", *words)
+    assert ran.code == Exit.OK, ran.err
+    ran = decant("evaluate", tiny_bundle, *words)
+    assert ran.code == Exit.INPUT
+    assert "fp16" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("{bundle}@int8", "int8"),
+        ("{bundle}@fp33", "'fp33' in"),
+        ("{glove}@int8", "so it has no graph in int8"),
+        ("{bundle}/nowhere@int8", "is no bundle, no sentence-transformers folder"),
+    ],
+)
+def test_a_precision_that_is_not_there_is_wrong_usage(
+    decant: Decant,
+    tiny_bundle: Path,
+    glove: Path,
+    files: dict[str, Path],
+    system: str,
+    message: str,
+) -> None:
+    system = system.format(bundle=tiny_bundle, glove=glove)
+    ran = decant("evaluate", system, "--sts", files["sts"])
+    assert ran.code == Exit.INPUT
+    assert message in " ".join(ran.err.replace("│", " ").split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
@@ -73,3 +74,31 @@ def test_a_text_that_cannot_be_embedded_leaves_no_collection_and_no_lock(
         )
     with connect(tmp_path / "index") as store:
         assert store.names() == []
+
+
+def test_metadatas_may_be_none_for_some_texts_and_come_from_a_generator(
+    collection: Collection,
+) -> None:
+    trees = DecantVectorStore(collection)
+    metadatas: Any = (held for held in ({"page": 1}, None))
+    ids = trees.add_texts(["one text", "two texts"], metadatas, ids=iter(["a", "b"]))
+    assert ids == ["a", "b"]
+    assert [held.metadata for held in trees.get_by_ids(ids)] == [{"page": 1}, {}]
+
+
+@pytest.mark.parametrize(
+    ("metadatas", "message"),
+    [
+        ([{}, "page 2"], "text 1 has a str as its metadata; give a dict, or None"),
+        ([{}, ["page"]], "text 1 has a list as its metadata"),
+        ({"page": 1}, "metadatas takes one for each text, got one dict"),
+        ("ab", "metadatas takes one for each text, got one str"),
+    ],
+)
+def test_metadatas_that_are_none_are_named(
+    collection: Collection, metadatas: Any, message: str
+) -> None:
+    trees = DecantVectorStore(collection)
+    with pytest.raises(TypeError, match=message):
+        trees.add_texts(["one text", "two texts"], metadatas)
+    assert trees.get_by_ids(["a"]) == []

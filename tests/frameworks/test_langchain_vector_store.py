@@ -267,7 +267,7 @@ def test_a_collection_filled_by_index_is_searched_with_its_source(collection: Co
     collection.index([SourceDocument(source="woods.txt", text=TREES[0], metadata={"page": 3})])
     (document,) = DecantVectorStore(collection).similarity_search("oak")
     assert document.page_content == TREES[0]
-    assert document.metadata == {"page": 3, "source": "woods.txt"}
+    assert document.metadata == {"page": 3, "source": "woods.txt", "start_index": 0}
 
 
 def test_stored_vectors_are_those_of_the_encoder(

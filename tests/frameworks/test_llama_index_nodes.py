@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import PurePosixPath
+from uuid import UUID
 
+import numpy as np
 import pytest
 from llama_index.core.schema import (
     BaseNode,
@@ -21,7 +24,8 @@ from pydantic import AnyUrl
 
 from decant.embedders import StoreError
 from decant.integrations.llama_index import DecantVectorStore
-from decant.integrations.qdrant import Collection, Record
+from decant.integrations.llama_index.nodes import to_node, to_record
+from decant.integrations.qdrant import Collection, Passage, Record
 from decant.integrations.qdrant import Document as SourceDocument
 
 FULL = TextNode(
@@ -132,3 +136,40 @@ def test_our_own_metadata_key_is_refused(collection: Collection) -> None:
 def test_metadata_that_are_not_json_are_refused(collection: Collection) -> None:
     with pytest.raises(StoreError, match="metadata"):
         DecantVectorStore(collection).add([TextNode(text="a", metadata={"day": object()})])
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (datetime(2024, 1, 31, 12, tzinfo=UTC), "2024-01-31T12:00:00+00:00"),
+        (date(2024, 1, 31), "2024-01-31"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (PurePosixPath("a/b"), "a/b"),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+    ],
+)
+def test_values_of_python_in_metadata_are_stored_as_json_once(
+    value: object, stored: object
+) -> None:
+    node = TextNode(id_="n", text="x", metadata={"v": value})
+    related = RelatedNodeInfo(node_id="d", metadata={"v": value})
+    node.relationships = {NodeRelationship.SOURCE: related, NodeRelationship.CHILD: [related]}
+    record = to_record(node)
+    assert record.metadata["v"] == stored
+    assert str(record.metadata).count(repr(stored)) == 1, record.metadata
+    assert node.metadata == related.metadata == {"v": value}, "the caller's node was changed"
+    passage = Passage(
+        id="n", text="x", source="d", root=None, start=0, metadata=dict(record.metadata)
+    )
+    back = to_node(passage)
+    assert back.metadata == {"v": stored}
+    assert back.source_node is not None
+    assert back.source_node.metadata == {"v": stored}
+
+
+def test_metadata_of_a_related_node_that_are_not_json_are_named() -> None:
+    node = TextNode(id_="n", text="x")
+    node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id="d", metadata={"v": {1}})
+    with pytest.raises(StoreError, match=r"node 'd', related to 'n', .*\['v'\]: a set is not JSON"):
+        to_record(node)

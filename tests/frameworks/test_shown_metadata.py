@@ -15,7 +15,7 @@ from llama_index.core.vector_stores.types import FilterCondition, MetadataFilter
 from decant.embedders import StoreError
 from decant.integrations.langchain import DecantVectorStore as LangChainStore
 from decant.integrations.llama_index import DecantVectorStore as LlamaIndexStore
-from decant.integrations.qdrant import Collection, Equals, Record
+from decant.integrations.qdrant import Chunking, Collection, Equals, Record
 from decant.integrations.qdrant import Document as SourceDocument
 
 from .trees import where
@@ -87,7 +87,8 @@ def test_an_empty_source_of_its_own_gives_way_to_the_passages_source(
     collection.index([SourceDocument(source="a.md", text="oak", metadata={"source": nothing})])
     (document,) = LangChainStore(collection).similarity_search("oak", filter={"source": "a.md"})
     (node,) = LlamaIndexStore(collection).get_nodes(filters=where("source", "a.md"))
-    assert document.metadata == node.metadata == {"source": "a.md"}
+    assert document.metadata == {"source": "a.md", "start_index": 0}
+    assert node.metadata == {"source": "a.md"}
 
 
 def test_an_empty_text_as_source_is_a_source_of_its_own(collection: Collection) -> None:
@@ -273,3 +274,32 @@ def test_an_empty_mapping_is_no_filter_and_deletes_nothing(teams: Collection) ->
     assert teams.count() == len(TEAMS)
     store.delete(["none"], filter={})
     assert teams.count() == len(TEAMS) - 1
+
+
+def test_langchain_shows_where_in_its_document_a_chunk_starts_and_filters_by_it(
+    collection: Collection,
+) -> None:
+    text = "oak trees grow slowly. " * 3
+    collection.index([SourceDocument(source="a", text=text)], chunking=Chunking(max_tokens=8))
+    collection.index([SourceDocument(source="b", text="birch", metadata={"start_index": 7})])
+    collection.index([SourceDocument(source="c", text="pine", metadata={"start_index": None})])
+    collection.add([Record(id="r", text="a record"), Record(id="s", text="of a", source="a")])
+    store = LangChainStore(collection)
+    everything = store.similarity_search("trees", k=20)
+    starts = [document.metadata.get("start_index") for document in everything]
+    assert starts.count(None) == 2
+    assert {0, 7} < set(starts)
+    for document in everything:
+        if (start := document.metadata.get("start_index")) is None:
+            continue
+        if document.metadata["source"] == "a":
+            assert text[start:].startswith(document.page_content)
+        for value in (start, float(start)):
+            found = store.similarity_search("trees", k=20, filter={"start_index": value})
+            assert [one.metadata["start_index"] for one in found] == [start] * starts.count(start)
+    for nothing in (0.5, True, "0", 1_000):
+        assert store.similarity_search("trees", k=20, filter={"start_index": nothing}) == []
+    store.delete(filter={"start_index": 0, "source": "a"})
+    left = store.similarity_search("trees", k=20, filter={"source": "a"})
+    assert 0 not in [document.metadata.get("start_index") for document in left]
+    assert len(store.get_by_ids(["r", "s"])) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from importlib import resources
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from decant.embedders import HashEncoder, Prompt, Role, TextError
-from decant.integrations.qdrant import Chunking
+from decant.integrations.qdrant import Chunking, Collection, Document, Store
 from decant.integrations.qdrant.chunking import Chunker, Syntax, syntax_of
 
 HANDBOOK = """# Handbook
@@ -207,3 +210,74 @@ class _WithTokenizer(HashEncoder):
     @property
     def tokenizer(self) -> Tokenizer:
         return self._real
+
+
+PICTURE = base64.b64encode(bytes(range(256)) * 240).decode()  # 80 KB
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"# Islands\n\nAnholt.\n\n![map](data:image/png;base64,{PICTURE})\n\nBornholm.\n",
+            ["# Islands\n\nAnholt.\n\n![map](", "Bornholm."],
+        ),
+        (f"Anholt. ![](data:image/png;base64,{PICTURE}) Bornholm.", ["Anholt.", "Bornholm."]),
+        (f'<img src="data:image/svg+xml;charset=utf-8;base64,{PICTURE}">', ['<img src="']),
+        (f"data:;base64,{PICTURE}", []),
+        (f"See data:image/gif;base64,{PICTURE[:400]}", None),
+        (f"Of base64: {PICTURE[:400]}", None),
+    ],
+    ids=["named", "nameless", "html", "alone", "icon", "bare"],
+)
+@pytest.mark.parametrize("syntax", Syntax)
+def test_data_in_base64_are_left_out_and_all_text_stays(
+    text: str, expected: list[str] | None, syntax: Syntax
+) -> None:
+    chunks = Chunker(HashEncoder(8), Chunking()).cut(text, syntax)
+    assert all(text[one.start : one.start + len(one.text)] == one.text for one in chunks)
+    if expected is None:
+        assert "".join("".join(one.text.split()) for one in chunks) == "".join(text.split())
+    else:
+        assert [one.text for one in chunks] == expected
+
+
+@pytest.mark.parametrize("syntax", Syntax)
+@pytest.mark.parametrize("most", [None, 5_000])
+def test_no_chunk_is_longer_than_so_many_characters(syntax: Syntax, most: int | None) -> None:
+    unknown = Tokenizer(WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    unknown.pre_tokenizer = Whitespace()
+    encoder = HashEncoder(8)
+    chunker = Chunker(encoder, Chunking(max_characters=most))
+    chunker._tokenizer = unknown  # takes a word of any length for one token
+    text = "a few words " + "x" * 200_000 + " and more " + " y" * 9_000 + "\n\nthe end"
+    chunks = chunker.cut(text, syntax)
+    assert max(len(one.text) for one in chunks) == (most or 64 * 256)
+    assert all(text[one.start : one.start + len(one.text)] == one.text for one in chunks)
+    assert "".join("".join(one.text.split()) for one in chunks) == "".join(text.split())
+
+
+def test_ordinary_text_never_reaches_the_limit_of_characters() -> None:
+    text = "\n".join(f"        {'deep':>40} = {number:>60}" for number in range(400))
+    assert Chunker(HashEncoder(8), Chunking()).cut(text) == Chunker(
+        HashEncoder(8), Chunking(max_characters=10**9)
+    ).cut(text)
+
+
+def test_a_limit_of_no_characters_is_refused() -> None:
+    with pytest.raises(TextError, match="at least 1 character, got max_characters=0"):
+        Chunking(max_characters=0)
+
+
+def test_a_document_is_cut_anew_when_the_limit_of_characters_changes(store: Store) -> None:
+    docs = Collection.create(store, "docs", HashEncoder(8))
+    documents = [
+        Document(source="short", text="one text"),
+        Document(source="long", text="several words " * 50),
+    ]
+    assert docs.index(documents).added == 2
+    again = docs.index(documents, chunking=Chunking(max_characters=100))
+    assert (again.unchanged, again.changed) == (1, 1)
+    assert max(len(passage.text) for passage in docs.each()) <= 100
+    assert docs.index(documents, chunking=Chunking(max_characters=100)).unchanged == 2
+    assert docs.check().is_sound

@@ -109,7 +109,7 @@ def test_conditions_and_filters_of_the_client_combine(years: Collection) -> None
     assert {hit.id for hit in years.search("x", where=either)} == {"1", "3", "5", "7", "9", "4"}
 
 
-@pytest.mark.parametrize("where", ["year = 1", {"year": 1}, 3])
+@pytest.mark.parametrize("where", ["year = 1", [Equals("year", 1)], 3])
 def test_what_is_no_filter_is_refused(years: Collection, where: object) -> None:
     with pytest.raises(StoreError, match="a filter is a condition of decant or a"):
         years.search("x", where=where)  # type: ignore[arg-type]
@@ -140,3 +140,38 @@ def test_a_condition_that_edge_lacks_is_refused_by_name(edge_years: Collection) 
 )
 def test_filters_without_any_condition_are_recognised(where: object, vacuous: bool) -> None:
     assert is_vacuous(where) is vacuous  # type: ignore[arg-type]
+
+
+def nested(levels: int) -> models.Filter:
+    where = models.Filter(must=[field("metadata.year", range=models.Range(gte=2008))])
+    for _ in range(levels - 1):
+        where = models.Filter(must=[where])
+    return where
+
+
+def test_a_filter_of_the_client_may_be_nested_as_deep_as_a_condition(years: Collection) -> None:
+    assert years.count(nested(30)) == 2
+    assert len(years.search("the year", where=nested(30))) == 2
+
+
+@pytest.mark.parametrize("levels", [40, 300, 5_000])
+def test_a_filter_of_the_client_that_is_nested_deeper_is_refused(
+    years: Collection, levels: int
+) -> None:
+    where = nested(levels)
+    with pytest.raises(StoreError, match="nested 30 levels deep, this one is deeper"):
+        years.count(where)
+    with pytest.raises(StoreError, match="nested 30 levels deep"):
+        years.search("the year", where=where)
+    with pytest.raises(StoreError, match="nested 30 levels deep"):
+        years.delete_where(where)
+    with pytest.raises(StoreError, match="nested 30 levels deep"):
+        All([where])
+    assert years.count() == 10
+
+
+def test_a_filter_of_the_client_that_holds_itself_is_refused(years: Collection) -> None:
+    where = models.Filter(must=[])
+    where.must = [where]
+    with pytest.raises(StoreError, match="nested 30 levels deep"):
+        years.count(where)

@@ -173,3 +173,20 @@ def test_a_document_keeps_its_own_copy_of_the_metadata() -> None:
     document = Document(source="s", text="t", metadata=metadata)  # type: ignore[arg-type]
     metadata["tags"].append("b")
     assert document.metadata == {"tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"caf\xe9", "byte 0xe9 at position 3 is not UTF-8; save the file as UTF-8"),
+        (b"\xef\xbb\xbfcaf\xe9", "byte 0xe9 at position 6 is not UTF-8; save the file as UTF-8"),
+        (b"\xff\xfea\0\x00\xd8", "byte 0x00 at position 4 is not UTF-16; save the file as UTF-8"),
+    ],
+)
+def test_the_byte_that_is_no_text_is_named_with_its_place_in_the_file(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    write(tmp_path, a=b"text", b=data)
+    documents = read_documents(tmp_path)
+    assert [item.source for item in documents] == ["a"]
+    assert [bad.reason for bad in documents.unreadable] == [message]

@@ -116,7 +116,7 @@ def test_metadata_that_hold_themselves_are_refused() -> None:
         pytest.param(2**20_000, "an integer of 20001 bits", id="huge"),
         ({1, 2}, "a set is not JSON"),
         (b"x", "a bytes is not JSON"),
-        (datetime.date(2020, 1, 1), "a date is not JSON.*ISO strings"),
+        (datetime.time(12), "a time is not JSON"),
         ("a\ud800", "not valid Unicode: a lone surrogate at 1"),
     ],
 )

@@ -1,0 +1,54 @@
+"""Say what to do in the words of the command line, where an error says it in those of Python.
+
+The libraries beneath are used from both. Their errors name the call that helps, or the call and the
+option; people at a terminal need the command. What is not known here stays as it was said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_NAME = r"'(?P<name>[^']*)'"
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"pass --{found['name'].replace('_', '-')} {found['value']}"
+
+
+_HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    # What is said in both ways stands with its option or command in brackets.
+    (r"\w+=True \((?P<option>--[\w-]+)\)", r"\g<option>"),
+    (r"\w+\([^()]*\) \((?P<command>decant [^()]*)\)", r"`\g<command>`"),
+    # A call, "or" the command.
+    (r"(?:\w+\.)?\w+\([^()]*\),? or (?P<command>(?:run )?`decant |--\w)", r"\g<command>"),
+    (r"Make it with Collection\.create\b", "Make it with `decant index`"),
+    (
+        r"open it with Collection\.open, or delete it with store\.drop\(name\)",
+        "`decant drop` deletes it",
+    ),
+    (
+        rf"(?:delete|drop) (?:it|the collection) with store\.drop\({_NAME}\) and index again",
+        r"delete it with `decant drop \g<name>` and index again",
+    ),
+    (
+        rf"take it out with collection\.delete\(\[{_NAME}\]\)",
+        r"take it out with `decant delete --id \g<name>`",
+    ),
+    (r"give the server's key as api_key=", "give the server's key as --api-key"),
+    (r",? or pass uncertified=True", ""),
+    (r"pass (?P<name>[a-z_]+)='?(?P<value>[\w.-]+)'?", _option),
+]
+
+
+def in_commands(message: str) -> str:
+    """Return a message whose advice is commands and options.
+
+    >>> in_commands("there is no collection 'a' in ./index. Make it with Collection.create")
+    "there is no collection 'a' in ./index. Make it with `decant index`"
+    >>> in_commands("pass attention='causal' if it is one")
+    'pass --attention causal if it is one'
+    """
+    for pattern, said in _HINTS:
+        message = re.sub(pattern, said, message)
+    return message

@@ -1,0 +1,46 @@
+"""Refuse what is no series of records or documents before its letters are taken for some.
+
+A string is a series of strings, and a folder's name is what people have at hand where documents
+are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def check_series(items: object, call: str, kind: type[object], advice: str) -> None:
+    """Refuse what cannot be a series of items of a kind.
+
+    Args:
+        items: What was given; it is not read.
+        call: Who takes them, for the message.
+        kind: Of the items.
+        advice: What to write instead.
+
+    Raises:
+        TypeError: ``items`` is one item, a string, bytes, a mapping, or no iterable at all.
+    """
+    if isinstance(items, kind | str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise TypeError(f"{call} takes several, got {_named(items)}; {advice}")
+
+
+def checked_item(item: object, kind: type[T], place: int, call: str, advice: str) -> T:
+    """Return an item of a series if it is of its kind.
+
+    Raises:
+        TypeError: It is not; the message holds its place, from 0.
+    """
+    if not isinstance(item, kind):
+        raise TypeError(f"{call} got {_named(item)} at {place}; {advice}")
+    return item
+
+
+def _named(value: object) -> str:
+    kind = f"a {type(value).__name__}"
+    if not isinstance(value, str):
+        return kind
+    return f"the string {value if len(value) <= 60 else f'{value[:57]}...'!r}"

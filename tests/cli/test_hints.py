@@ -1,0 +1,93 @@
+"""What the command line says to do is a command, whatever the library's error says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import Decant
+from decant.cli.exits import Exit
+from decant.cli.hints import in_commands
+from decant.embedders import HashEncoder, StoreError
+from decant.integrations.qdrant import Collection, Passage, connect
+from decant.integrations.qdrant.passages import passage
+from decant.integrations.qdrant.store import Point, absent, present
+
+PYTHON = re.compile(
+    r"Collection\.|store\.|collection\.[a-z_]+\(|\w+\([^)]*[=\[]|=True|api_key=|Choices"
+)
+FOREIGN = "0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e"
+
+
+def lost_points(folder: Path) -> object:
+    with connect(folder) as store:
+        Collection.create(store, "docs", HashEncoder(8))
+    for path in (folder / "docs" / "shard").glob("segments/*/*"):
+        if path.is_file():
+            path.unlink()
+    with connect(folder) as store:
+        return store.card("docs")
+
+
+def lost_card(folder: Path) -> object:
+    with connect(folder) as store:
+        Collection.create(store, "docs", HashEncoder(8))
+    (folder / "docs" / "collection.json").unlink()
+    with connect(folder) as store:
+        return store.card("docs")
+
+
+def no_states(folder: Path) -> object:
+    with connect(folder) as store:
+        return Collection.create(store, "docs", HashEncoder(8)).states(["a"])
+
+
+def foreign(_folder: Path) -> Passage:
+    return passage(Point(id=FOREIGN, payload={}))
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (lost_points, "`decant drop docs`"),
+        (lost_card, "`decant drop docs`"),
+        (no_states, "make it with `decant index --states`"),
+        (foreign, f"`decant delete --id {FOREIGN}`"),
+    ],
+)
+def test_an_error_of_a_collection_names_the_command(
+    tmp_path: Path, cause: Callable[[Path], object], said: str
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        cause(tmp_path / "index")
+    shown = in_commands(str(caught.value))
+    assert said in shown
+    assert not PYTHON.search(shown), shown
+    assert PYTHON.search(str(caught.value)), "there was nothing to say otherwise"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (str(absent("a", "b", [])), "it holds no collection yet. Make it with `decant index`"),
+        (str(present("a", "b")), "already exists in b; `decant drop` deletes it"),
+        ("or cut it all the same with any_dim=True (--any-dim)", "with --any-dim"),
+        ("pass attention='causal' or so", "pass --attention causal or so"),
+        ("pass max_tokens=512 or less, got 9", "pass --max-tokens 512 or less, got 9"),
+        ("use another, or pass uncertified=True", "use another"),
+        ("Calibration.of(vectors, recipe=…), or run `decant calibrate`", "run `decant calibrate`"),
+        ("set Choices(query='{text}') or --query-prompt", "set --query-prompt"),
+        ("nothing to change (here)", "nothing to change (here)"),
+    ],
+)
+def test_advice_is_said_in_commands(message: str, shown: str) -> None:
+    assert in_commands(message).endswith(shown)
+
+
+def test_a_collection_that_is_not_there_is_made_by_a_command(decant: Decant) -> None:
+    ran = decant("check", "--collection", "none")
+    assert ran.code == Exit.INPUT
+    assert "Make it with `decant index`" in ran.err
