@@ -48,7 +48,8 @@ def drop(
 
 def _held(store: Store, name: str) -> str:
     from decant.integrations.qdrant import summarize
-    from decant.integrations.qdrant.store import AbsentError, check_name
+    from decant.integrations.qdrant.input_errors import AbsentError
+    from decant.integrations.qdrant.store import check_name
 
     check_name(name)
     try:

@@ -93,7 +93,7 @@ class Original:
                 first = self._contract.first_position
                 counted = np.array([[one != self._contract.uncounted_id for one in ids]])
                 ranks = np.cumsum(counted, axis=1) * counted  # 0 for what is not counted
-                return (ranks + first - 1).astype(kind)
+                return np.asarray(ranks + first - 1, kind)
             case Feed.TYPES:
                 return np.zeros((1, len(ids)), kind)
             case Feed.PAST:

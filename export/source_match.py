@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16, which safetensors asks it for
 import numpy as np
@@ -212,7 +213,7 @@ class _Stored:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[safe_open]:
+def _opened(file: Path) -> Iterator[Any]:
     try:
         with safe_open(file, framework="numpy") as tensors:
             yield tensors
