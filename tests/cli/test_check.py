@@ -54,5 +54,5 @@ def test_an_ordinary_run_says_what_it_noticed(
 
 def test_checking_what_is_not_there_is_an_error(decant: Decant, tmp_path: Path) -> None:
     ran = decant("check", "--store", tmp_path / "nowhere")
-    assert ran.code == Exit.ENVIRONMENT
+    assert ran.code == Exit.INPUT
     assert "no collection 'docs'" in ran.err

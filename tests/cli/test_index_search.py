@@ -239,11 +239,9 @@ def test_another_models_collection_is_refused_and_both_are_named(
     assert "tiny-bert" in ran.err
 
 
-def test_a_collection_that_is_not_there_is_a_store_error(
-    indexed: Decant, tiny_bundle: Path
-) -> None:
+def test_a_collection_that_is_not_there_is_wrong_input(indexed: Decant, tiny_bundle: Path) -> None:
     ran = indexed("search", tiny_bundle, "x", "--collection", "nope")
-    assert ran.code == Exit.ENVIRONMENT
+    assert ran.code == Exit.INPUT
     assert "'nope'" in ran.err
     assert "'docs'" in ran.err
 

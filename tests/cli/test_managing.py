@@ -141,7 +141,7 @@ class TestDelete:
 
     def test_a_collection_that_is_not_there_is_named(self, filled: Decant) -> None:
         ran = filled("delete", "--source", "a.md", "--collection", "nope", "--yes")
-        assert ran.code == Exit.ENVIRONMENT
+        assert ran.code == Exit.INPUT
         assert "it holds 'docs', 'empty'" in ran.err
 
 
@@ -166,7 +166,7 @@ class TestDrop:
 
     def test_one_that_is_not_there_is_an_error(self, filled: Decant) -> None:
         ran = filled("drop", "nope", "--yes")
-        assert ran.code == Exit.ENVIRONMENT
+        assert ran.code == Exit.INPUT
         assert "no collection 'nope'" in ran.err
 
 
