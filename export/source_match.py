@@ -68,9 +68,10 @@ def check_token_table(model: onnx_ir.Model, path: Path, folder: Path, tokenizer:
         BundleError: The rows differ.
     """
     found = _token_table(model)
-    if found is None or found.shape is None or not isinstance(found.shape[0], int):
+    rows = None if found is None or found.shape is None else found.shape[0]
+    if not isinstance(rows, int):
         return
-    rows, said = found.shape[0], embedded(folder)
+    said = embedded(folder)
     if said is not None and said != rows:
         raise BundleError(
             f"{path} has embeddings for {rows} tokens and {folder / 'config.json'} says {said} "
@@ -176,8 +177,9 @@ class _Stored:
         self._samples: dict[Shape, list[_Tensor]] = {}
         for file in sorted(folder.glob("*.safetensors")):
             with _opened(file) as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
-                    part = tensors.get_slice(name)
+                names: list[str] = tensors.keys()  # type: ignore[no-untyped-call]
+                for name in names:
+                    part = tensors.get_slice(name)  # type: ignore[no-untyped-call]
                     shape = tuple(part.get_shape())
                     if len(shape) == _RANK and min(shape) > 1 and part.get_dtype() in _STORED:
                         self._places[shape].append((file, name))
@@ -203,7 +205,7 @@ class _Stored:
             self._samples[shape] = []
             for file, name in self._places.get(shape, ()):
                 with _opened(file) as tensors:
-                    part = tensors.get_slice(name)
+                    part = tensors.get_slice(name)  # type: ignore[no-untyped-call]
                     exact = _STORED[part.get_dtype()]
                     whole = [part[row : row + 1] for row in _spread(shape[0], _ROWS)]
                     picked = np.concatenate(whole)[:, _spread(shape[1], _COLUMNS)]

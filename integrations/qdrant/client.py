@@ -38,7 +38,7 @@ class AttemptLimit:
 
     def on_request(self, request: httpx.Request) -> None:
         """Bound the steps of a request."""
-        steps = dict.fromkeys(("read", "write", "pool"), self.seconds)
+        steps = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
         steps["connect"] = min(self.seconds, _CONNECT)
         ends = time.monotonic() + self.seconds
         request.extensions = {**request.extensions, "timeout": steps, _ENDS: ends}

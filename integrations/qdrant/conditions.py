@@ -243,7 +243,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
         case Exists(key):
             return dialect.join(must_not=[dialect.empty(path_of(key))])
         case FieldIn(field, values):
-            return dialect.any_of(str(field), [*values])
+            return dialect.any_of(str(field), list(values))
         case All(parts):
             return dialect.join(must=[translate(part, dialect) for part in parts])
         case Either(parts):

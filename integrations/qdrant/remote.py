@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from qdrant_client import models
 
@@ -179,7 +179,7 @@ class RemoteStore:
         """Return up to ``limit`` points that match, in the order of their ids."""
         points: list[Point] = []
 
-        def send(limits: Limits) -> tuple[list[models.Record], models.ExtendedPointId | None]:
+        def send(limits: Limits) -> tuple[list[models.Record], Any]:
             request = partial(
                 self._client.scroll,
                 name,

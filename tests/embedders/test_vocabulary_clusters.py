@@ -31,7 +31,9 @@ def inertia(rows: NDArray[np.float32], centres: NDArray[np.float32]) -> float:
 
 def test_centres_are_about_as_good_as_those_of_whole_k_means(rows: NDArray[np.float32]) -> None:
     centres = found(rows)
-    best = KMeans(12, n_init=5, random_state=1).fit(rows).inertia_
+    best = min(
+        inertia(rows, KMeans(12, random_state=seed).fit(rows).cluster_centers_) for seed in range(5)
+    )
     assert best <= inertia(rows, centres) < 1.06 * best
     assert inertia(rows, rows[:12]) > 1.2 * best
     assert np.array_equal(found(rows), centres)

@@ -134,7 +134,9 @@ def test_the_metadata_name_the_recipe(mteb: Any) -> None:
 
 def test_what_changes_scores_beside_the_recipe_stands_in_the_experiment(mteb: Any) -> None:
     class Eight(HashEncoder):
-        precision = Precision.INT8
+        @property
+        def precision(self) -> Precision:
+            return Precision.INT8
 
     meta = MtebEncoder(
         Eight(dim=8), untyped=Role.PASSAGE, unembeddable=Unembeddable.ZERO

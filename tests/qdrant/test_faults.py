@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import httpx
@@ -35,16 +36,23 @@ class CallError(grpc.RpcError, grpc.Call):  # type: ignore[misc]
     def details(self) -> str:
         return self._parts[1]
 
-    def trailing_metadata(self) -> list[tuple[str, str]]:
+    def trailing_metadata(self) -> Any:
         return [(key.replace("_", "-"), value) for key, value in self._parts[2].items()]
 
-    def initial_metadata(self) -> None: ...
+    def initial_metadata(self) -> Any:
+        return []
+
     def is_active(self) -> bool:
         return False
 
-    def time_remaining(self) -> None: ...
-    def cancel(self) -> None: ...
-    def add_callback(self, callback: object) -> None: ...
+    def time_remaining(self) -> Any:
+        return None
+
+    def cancel(self) -> Any:
+        return False
+
+    def add_callback(self, callback: object) -> Any:
+        return False
 
 
 def over_rest(status: int, said: str, *, kind: str = "json", **headers: str) -> UnexpectedResponse:

@@ -21,7 +21,7 @@ class GrpcRoot(wire.QdrantServicer):
     """Answers over gRPC as Qdrant does; the count comes after these errors."""
 
     def __init__(self) -> None:
-        self.keys: list[str | None] = []
+        self.keys: list[str | bytes | None] = []
         self.errors: list[tuple[grpc.StatusCode, str]] = []
         self.is_hanging = False
         self.released = Event()
@@ -49,7 +49,8 @@ class GrpcCollections(wire.CollectionsServicer):
         if self._root.errors:
             code, said = self._root.errors.pop(0)
             if said.startswith("retry-after"):
-                context.set_trailing_metadata((tuple(said.split("=")),))
+                name, _, value = said.partition("=")
+                context.set_trailing_metadata(((name, value),))
             context.abort(code, said)
 
 

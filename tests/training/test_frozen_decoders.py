@@ -124,7 +124,9 @@ def test_the_decoder_of_llm2vec_gen_drops_nothing(family: str, tmp_path: Path) -
 def test_a_frozen_decoder_costs_no_weights_until_adapters_are_merged(llama: Path) -> None:
     objective = adapted(llama)
     alone = sum(value.numel() for value in objective.model.parameters())
-    head = objective.language.get_output_embeddings().weight
+    embeddings = objective.language.get_output_embeddings()
+    assert embeddings is not None
+    head = embeddings.weight
     shared = sum(value.numel() for value in objective.parameters())
     assert shared == alone + head.numel()
     before = {name: value.clone() for name, value in objective.language.named_parameters()}
