@@ -19,7 +19,7 @@ def _option(found: re.Match[str]) -> str:
 _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     # What is said in both ways stands with its option or command in brackets.
     (r"\w+=True \((?P<option>--[\w-]+)\)", r"\g<option>"),
-    (r"\w+\([^()]*\) \((?P<command>decant [^()]*)\)", r"`\g<command>`"),
+    (r"(?:\w+\.)?\w+\([^()]*\) \(`?(?P<command>decant [^()`]*)`?\)", r"`\g<command>`"),
     # A call, "or" the command.
     (r"(?:\w+\.)?\w+\([^()]*\),? or (?P<command>(?:run )?`decant |--\w)", r"\g<command>"),
     (r"Make it with Collection\.create\b", "Make it with `decant index`"),

@@ -13,8 +13,6 @@ from rich import box
 from rich.table import Table as Shown
 from rich.text import Text
 
-from decant.embedders import to_json, write_atomically
-
 from .progress import Step, bar, steps
 from .quiet import silenced
 from .standing_tables import show_standing
@@ -91,6 +89,8 @@ def carry_out(run: Run, *, as_json: bool) -> None:
     standing = None
     if run.tasks:
         standing = _standing(run, results)
+        from decant.embedders import to_json, write_atomically
+
         write_atomically(measured, to_json(standing))
     if as_json:
         numbers = {

@@ -177,9 +177,9 @@ class _Stored:
         self._samples: dict[Shape, list[_Tensor]] = {}
         for file in sorted(folder.glob("*.safetensors")):
             with _opened(file) as tensors:
-                names: list[str] = tensors.keys()  # type: ignore[no-untyped-call]
+                names: list[str] = tensors.keys()
                 for name in names:
-                    part = tensors.get_slice(name)  # type: ignore[no-untyped-call]
+                    part = tensors.get_slice(name)
                     shape = tuple(part.get_shape())
                     if len(shape) == _RANK and min(shape) > 1 and part.get_dtype() in _STORED:
                         self._places[shape].append((file, name))
@@ -205,7 +205,7 @@ class _Stored:
             self._samples[shape] = []
             for file, name in self._places.get(shape, ()):
                 with _opened(file) as tensors:
-                    part = tensors.get_slice(name)  # type: ignore[no-untyped-call]
+                    part = tensors.get_slice(name)
                     exact = _STORED[part.get_dtype()]
                     whole = [part[row : row + 1] for row in _spread(shape[0], _ROWS)]
                     picked = np.concatenate(whole)[:, _spread(shape[1], _COLUMNS)]

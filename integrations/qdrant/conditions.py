@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from decant.embedders import StoreError
 
@@ -243,7 +243,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
         case Exists(key):
             return dialect.join(must_not=[dialect.empty(path_of(key))])
         case FieldIn(field, values):
-            return dialect.any_of(str(field), list(values))
+            return dialect.any_of(str(field), cast("list[str] | list[int]", [*values]))
         case All(parts):
             return dialect.join(must=[translate(part, dialect) for part in parts])
         case Either(parts):
