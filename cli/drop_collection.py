@@ -47,14 +47,11 @@ def drop(
 
 
 def _held(store: Store, name: str) -> str:
-    from decant.integrations.qdrant import summarize
-    from decant.integrations.qdrant.input_errors import AbsentError
-    from decant.integrations.qdrant.store import check_name
+    from decant.integrations.qdrant import StoreInputError, summarize
 
-    check_name(name)
     try:
         found = summarize(store, name)
-    except AbsentError:
+    except StoreInputError:
         raise
     except StoreError as error:
         return f"what it holds cannot be read ({error})"

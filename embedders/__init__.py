@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .finding import Diagnosis as Diagnosis
     from .finding import Finding as Finding
     from .finding import Health as Health
+    from .forking import renew_after_fork as renew_after_fork
     from .fresh_folders import folder_beside as folder_beside
     from .fresh_folders import fresh_folder as fresh_folder
     from .fresh_folders import full_disk_told as full_disk_told
@@ -286,6 +287,7 @@ _SHARED = {
     "read_safetensors": "weights",
     "read_states": "torch_states",
     "read_tuning": "tuning",
+    "renew_after_fork": "forking",
     "sentence_prompts": "sentence_bundle",
     "to_json": "jsonio",
     "uncounted_id": "positions",

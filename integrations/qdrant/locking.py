@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
-from decant.embedders.forking import renew_after_fork
+from decant.embedders import renew_after_fork
 
 from .points import DocumentKey
 from .store import Store
