@@ -9,7 +9,7 @@ Invariant: the frozen model gives what the language model gave before the encode
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -45,7 +45,7 @@ def unshare(frozen: PreTrainedModel, backbone: nn.Module) -> PreTrainedModel:
         id(weight)
         for layer in backbone.modules()
         if isinstance(layer, layers)
-        for weight in cast("nn.Module", layer.get_base_layer()).parameters()
+        for weight in cast("Any", layer).get_base_layer().parameters()
     }
     return deepcopy(frozen, _kept(one for one in frozen.parameters() if id(one) not in changed))
 
