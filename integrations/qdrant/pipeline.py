@@ -11,7 +11,7 @@ thread that waits for its answer sends no other one. ``settle`` waits until such
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from threading import Condition, Event, Thread
 from types import TracebackType
@@ -217,7 +217,7 @@ class Pipeline:
             raise self._error
 
 
-_LEFT: dict[tuple[str, str, str], list[Thread]] = {}
+_LEFT: dict[tuple[str, Hashable, str], list[Thread]] = {}
 
 
 def settle(store: Store, name: str) -> None:
@@ -229,7 +229,7 @@ def settle(store: Store, name: str) -> None:
     _await_left(_key(store, name))
 
 
-def _await_left(key: tuple[str, str, str]) -> None:
+def _await_left(key: tuple[str, Hashable, str]) -> None:
     _join(_LEFT.get(key, []))
     _LEFT.pop(key, None)  # not before: Ctrl-C may end the waiting too
 
@@ -239,8 +239,8 @@ def _join(threads: list[Thread]) -> None:
         thread.join()
 
 
-def _key(store: Store, name: str) -> tuple[str, str, str]:
-    return store.engine.value, store.place, name
+def _key(store: Store, name: str) -> tuple[str, Hashable, str]:
+    return store.engine.value, store.identity, name
 
 
 class _Embedder:

@@ -99,10 +99,13 @@ class Remover:
         with self._lock.changing(None):
             for page in each(store, name, DOCUMENTS, _OWNER):
                 self.reopen([DocumentKey.of(point.payload) for point in page])
-            for where in (passages(None), DOCUMENTS, NOTES):
+            for where in (passages(None), DOCUMENTS):
                 for page in each(store, name, where, Fetch(fields=())):
                     store.delete(name, [point.id for point in page])
-            self._lock.noted.clear()
+            with self._lock.noting:
+                for page in each(store, name, NOTES, Fetch(fields=())):
+                    store.delete(name, [point.id for point in page])
+                self._lock.noted.clear()
 
     @contextmanager
     def replacing(self, ids: Sequence[str]) -> Iterator[None]:

@@ -92,9 +92,9 @@ class Writer:
 
     def flush(self) -> None:
         """Write what is gathered."""
-        if any(step.embedded for step in self._steps):
-            self._to.embedded()
         with self._to.guard:
+            if any(step.embedded for step in self._steps):
+                self._to.embedded()  # within, so that nobody empties the collection in between
             self._write([step for step in self._steps if not step.plan.claim.is_stale])
             # A plan that has become stale in between is met by its last step.
             ended = [step.plan for step in self._steps if step.is_last]

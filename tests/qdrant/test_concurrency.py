@@ -22,6 +22,7 @@ from decant.integrations.qdrant import (
     Store,
 )
 from decant.integrations.qdrant.locking import CollectionLock, lock_of
+from decant.integrations.qdrant.points import Kind
 from decant.integrations.qdrant.target import Target
 from stores import Between
 from threads import in_thread, wait_until
@@ -304,3 +305,20 @@ class TestPointsThatVanish:
         slow.index(documents("one", 3, year=3), chunking=SMALL)
         assert slow.check().is_sound
         assert {str(passage.metadata["year"]) for passage in slow.each()} == {"3"}
+
+
+def test_nobody_empties_a_collection_between_its_note_and_the_vectors_it_is_of(
+    slow: Collection,
+) -> None:
+    emptied: list[threading.Thread] = []
+
+    def empty(points: list[Point]) -> None:
+        if points[0].payload["kind"] == Kind.NOTE:
+            emptied.append(in_thread(slow.clear))
+            wait_until(lambda: lock(slow).writing.waiting == 1)
+
+    noting = through(Between(slow.store, "upsert", empty))
+    noting.index(documents("one", 3), chunking=SMALL)
+    emptied[0].join()
+    slow.index(documents("one", 3), chunking=SMALL)
+    assert [one.precision for one in slow.info().filled_by] == ["fp32"]
