@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from time import monotonic
 
@@ -93,6 +94,9 @@ def test_a_signal_ends_it_while_a_read_hangs(server: FaultServer, collection: Co
 
     def strike() -> None:
         server.hanging.wait()
+        # A signal that comes just before the read begins is seen when that ends; nothing tells
+        # from outside that it has begun.
+        time.sleep(0.5)
         signal.pthread_kill(main, signal.SIGINT)
 
     striker = threading.Thread(target=strike)
