@@ -187,7 +187,11 @@ class EdgeStore:
         request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query(request)
-        return [Scored(point=from_edge(item), score=bounded(query, item.score)) for item in found]
+        scores = bounded(query, (item.score for item in found))
+        return [
+            Scored(point=from_edge(item), score=score)
+            for item, score in zip(found, scores, strict=True)
+        ]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""

@@ -7,6 +7,7 @@ point's score is the sum, over the rankings that hold it, of ``1 / (60 + rank)``
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -72,13 +73,15 @@ def prefetched(limit: int, offset: int) -> int:
     return max(4 * limit, limit + offset)
 
 
-def bounded(query: Query, score: float) -> float:
-    """Return the score of a hit, of a dense query within [-1, 1] as cosines are.
+def bounded(query: Query, scores: Iterable[float]) -> list[float]:
+    """Return the scores of hits, of a dense query within [-1, 1] as cosines are.
 
     Engines round, and give 1.0000001 for a vector and itself.
 
     >>> from numpy import ones
-    >>> bounded(ones(2), 1.0000001)
-    1.0
+    >>> bounded(ones(2), [1.0000001, 0.5])
+    [1.0, 0.5]
     """
-    return score if isinstance(query, Fused | SparseVector) else max(-1.0, min(1.0, score))
+    if isinstance(query, Fused | SparseVector):
+        return list(scores)
+    return [max(-1.0, min(1.0, score)) for score in scores]

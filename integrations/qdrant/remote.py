@@ -240,7 +240,11 @@ class RemoteStore:
 
         while offset < end:
             size, points = self._requests.adapting(name, send)
-            part = [Scored(point=from_record(it), score=bounded(query, it.score)) for it in points]
+            scores = bounded(query, (item.score for item in points))
+            part = [
+                Scored(point=from_record(item), score=score)
+                for item, score in zip(points, scores, strict=True)
+            ]
             if size == limit:
                 return part
             for item in part:

@@ -52,15 +52,16 @@ class Window:
             )
 
 
-def _whole(number: object, name: str) -> int:
+def _whole(number: SupportsIndex, name: str) -> int:
     """Return a number of points.
 
     Raises:
         StoreError: It is no integer, or too large for the engines.
     """
-    if not isinstance(number, SupportsIndex):
-        raise StoreError(f"{name} is a whole number, got {number!r}")
-    whole = index(number)
+    try:
+        whole = index(number)
+    except TypeError:
+        raise StoreError(f"{name} is a whole number, got {number!r}") from None
     if whole > _MOST:
         raise StoreError(f"{name}={whole} is more than can be asked for, which is {_MOST}")
     return whole
