@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.machine import circumstances
-from decant.embedders import Choices, OnnxEncoder, Output, Role, load, to_json
+from decant.embedders import Choices, OnnxEncoder, Output, Role, load
+from decant.embedders.json_records import to_json
 from decant.evaluation import read_sts
 from decant.export import export
 

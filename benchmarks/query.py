@@ -23,15 +23,8 @@ from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import worst_cosine
 from bench.report import Figure, Result, Target
-from decant.embedders import (
-    Bundle,
-    Encoder,
-    ParityError,
-    Precision,
-    Role,
-    available_cores,
-    load,
-)
+from decant.embedders import Bundle, Encoder, ParityError, Precision, Role, load
+from decant.embedders.onnx import available_cores
 
 WANTED = 10.0  # percent
 Embed = Callable[[str], NDArray[np.float32]]

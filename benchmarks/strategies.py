@@ -34,10 +34,10 @@ from decant.embedders import (
     Role,
     Vectors,
     load,
-    peak_memory_mb,
     strategies,
-    to_json,
 )
+from decant.embedders.json_records import to_json
+from decant.embedders.onnx import peak_memory_mb
 from decant.evaluation import (
     Analogies,
     Bootstrap,

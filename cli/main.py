@@ -9,28 +9,28 @@ from typing import Annotated
 
 import typer
 
-from .calibrate_bundle import calibrate
-from .check_collection import check
-from .convert_bundle import convert
-from .delete_documents import delete
-from .doctor import doctor
-from .drop_collection import drop
-from .embed_texts import embed
-from .evaluate_encoder import evaluate
-from .exits import CODES, guarded
-from .explain_vector import explain_vector
-from .export_model import export
-from .index_folder import index
-from .inspect_bundle import inspect
-from .list_collections import list_collections
-from .list_strategies import strategies
-from .quickstart import quickstart
-from .quiet import DEBUG
-from .seal_graph import seal
-from .search_collection import search
-from .train_model import train
-from .tune_bundle import tune
-from .verify_bundle import verify
+from .commands.calibrate import calibrate
+from .commands.collections.check import check
+from .commands.collections.delete import delete
+from .commands.collections.drop import drop
+from .commands.collections.index import index
+from .commands.collections.list import list_collections
+from .commands.collections.search import search
+from .commands.convert import convert
+from .commands.doctor import doctor
+from .commands.embed import embed
+from .commands.evaluate import evaluate
+from .commands.explain_vector import explain_vector
+from .commands.export import export
+from .commands.inspect import inspect
+from .commands.quickstart import quickstart
+from .commands.seal import seal
+from .commands.strategies import strategies
+from .commands.training.train import train
+from .commands.tune import tune
+from .commands.verify import verify
+from .exit_codes import CODES, guarded
+from .output.quiet import DEBUG
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,

@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from decant.embedders import fresh_folder
+from decant.embedders.bundle import fresh_folder
 
 _END = "<|endoftext|>"
 _SIZES = {

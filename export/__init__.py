@@ -6,35 +6,29 @@ no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .exporting import export as export
-    from .precisions import convert as convert
-    from .sealing import seal as seal
-    from .verifying import verify as verify
-
-_HOME = {"convert": "precisions", "export": "exporting", "seal": "sealing", "verify": "verifying"}
+from decant.embedders.errors import need
+from decant.embedders.lazy_names import LazyNames
 
 _PACKAGES = {
-    "convert": ("onnx", "onnx_ir"),
-    "export": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"),
-    "seal": ("onnx", "onnx_ir"),
-    "verify": (),
+    "converter": ("onnx", "onnx_ir"),
+    "exporter": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"),
+    "sealer": ("onnx", "onnx_ir"),
+    "verifier": (),
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+
+def _check(module: str) -> None:
+    for package in _PACKAGES[module]:
+        need(package, extra="export")
+
+
+_names = LazyNames(__name__, __file__, check=_check)
+__all__ = _names.names  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    return _names.load(name)
 
-    from decant.embedders import need
 
-    for package in _PACKAGES[name]:
-        need(package, extra="export")
-    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+def __dir__() -> list[str]:
+    return _names.names

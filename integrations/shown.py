@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from decant.embedders import StoreError
 
 from .qdrant import All, AnyOf, Condition, Either, Equals, Exists, Field, FieldIn, Not, Passage
-from .qdrant.conditions import Key
-from .qdrant.plain_values import Value
+from .qdrant.stores.filters import Key
+from .qdrant.stores.plain_values import Value
 
 NOTHING: Condition = FieldIn(Field.KIND, ["nothing"])
 """The condition that no passage meets."""

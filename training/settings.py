@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from decant.embedders import overlaid
+from decant.embedders.json_records import overlaid
 
 from .errors import TrainingError
 

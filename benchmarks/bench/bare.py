@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from decant.embedders.onnx_session import SLOW_ON_CPU
+from decant.embedders.onnx.session import SLOW_ON_CPU
 
 CPU = "CPUExecutionProvider"
 _AROUND = {"If", "Loop", "Scan"}  # the nodes inside them are timed, too

@@ -11,7 +11,8 @@ from functools import partial
 
 import torch
 
-from decant.embedders import RecipeError, pad
+from decant.embedders import RecipeError
+from decant.embedders.tokens import pad
 
 from .chip import memory_in_use, release
 from .corpus import Corpus

@@ -14,7 +14,7 @@ from pathlib import Path
 from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
-from decant.cli.standard_library import read_docstrings
+from decant.cli.input.standard_library import read_docstrings
 from decant.embedders import TextError
 
 LONGEST = 256

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from decant.embedders import Precision, Runtime, provider_name
+from decant.embedders import Precision, Runtime
+from decant.embedders.onnx import provider_name
 
 from .matches import MIXED
 from .options import Common, common, parser, positive, read_runtime

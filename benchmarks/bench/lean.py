@@ -17,11 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decant.embedders import Certificate, Precision, TorchEncoder, fresh_folder, pad, pad_id
-from decant.export.bundling import graph_name, write_certificate, write_manifest
-from decant.export.making import trace_graphs
-from decant.export.probes import longest_probe, probe_rows, probe_texts
-from decant.export.reference import PYTORCH, Reference
+from decant.embedders import Certificate, Precision, TorchEncoder
+from decant.embedders.bundle import fresh_folder
+from decant.embedders.sources import pad_id
+from decant.embedders.tokens import pad
+from decant.export.bundle_writer import graph_name, write_certificate, write_manifest
+from decant.export.certify.probes import longest_probe, probe_rows, probe_texts
+from decant.export.certify.reference import PYTORCH, Reference
+from decant.export.graph_maker import trace_graphs
 
 
 def lean_bundle(

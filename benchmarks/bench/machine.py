@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from decant.embedders import available_cores, processor
+from decant.embedders.onnx import available_cores, processor
 
 _PACKAGES = (
     "decant",

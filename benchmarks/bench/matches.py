@@ -16,15 +16,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import (
-    OnnxEncoder,
-    Precision,
-    Role,
-    Runtime,
-    TextTokenizer,
-    Tokens,
-    load,
-)
+from decant.embedders import OnnxEncoder, Precision, Role, Runtime, load
+from decant.embedders.tokens import TextTokenizer, Tokens
 
 from .corpus import Corpus
 from .flops import Arithmetic

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from decant.embedders import Choices, Precision, find_source, need
+from decant.embedders import Choices, Precision, find_source
+from decant.embedders.errors import need
 from decant.export import export
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from decant.embedders import DecantError, Runtime, need
+from decant.embedders import DecantError, Runtime
+from decant.embedders.errors import need
 
 from .minilm import bundle, model_folder
 from .report import Result, save, show

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-from decant.embedders import ParityError, ProviderError, Tokens
+from decant.embedders import ParityError, ProviderError
+from decant.embedders.tokens import Tokens
 
 _LEAST_COSINE = 0.999
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from decant.embedders import need
+from decant.embedders.errors import need
 
 _COLLECTION = "benchmark"
 

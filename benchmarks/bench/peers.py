@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel
 
-from decant.embedders import need
+from decant.embedders.errors import need
 
 Embed: TypeAlias = Callable[[Sequence[str], int], NDArray[np.float32]]
 """Maps texts and a batch size to vectors, shape (N, D)."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 
-from decant.embedders import OnnxEncoder, Role, TextTokenizer, Tokens
+from decant.embedders import OnnxEncoder, Role
+from decant.embedders.tokens import TextTokenizer, Tokens
 
 from .corpus import LONGEST, Corpus, Cutter, chance
 

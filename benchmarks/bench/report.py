@@ -10,7 +10,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from decant.embedders import to_json
+from decant.embedders.json_records import to_json
 
 from .machine import Circumstances
 from .rounds import Contender, Lap, Spread, speed_up

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from decant.embedders import available_cores
+from decant.embedders.onnx import available_cores
 
 from .decoder import borrow_tokenizer, save_modules
 

@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from decant.embedders import Tokens
+from decant.embedders.tokens import Tokens
 
 from .matches import QUERY, QUERY_TOKENS
 from .peers import Embed

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from decant.embedders import Bundle, BundleError, Entry, Precision, TokenBatch, placement
+from decant.embedders import Bundle, BundleError, Entry, Precision
+from decant.embedders.onnx import placement
+from decant.embedders.tokens import TokenBatch
 from decant.export import verify
 
 from . import minilm

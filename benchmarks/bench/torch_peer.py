@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from decant.embedders import Attention, Pooling, Recipe, RecipeError, Tokens, pad
+from decant.embedders import Attention, Pooling, Recipe, RecipeError
+from decant.embedders.tokens import Tokens, pad
 
 from .packed import Packed, Way, implementation
 from .peers import Embed

@@ -19,7 +19,7 @@ from ..qdrant import All, Collection, Field, Passage, Record, Store
 from ..shown import ShownField, ShownMetadata, with_source, with_start
 
 if TYPE_CHECKING:
-    from ..qdrant.conditions import Where
+    from ..qdrant.stores.filters import Where
 
 Filter: TypeAlias = "Where"
 """A condition, a ``models.Filter``, or entries as documents show them, all to be equal to these.

@@ -20,7 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from ..qdrant import All, Condition, Either, Field, Not, Range
-from ..qdrant.conditions import Key
+from ..qdrant.stores.filters import Key
 from ..shown import NOTHING, ShownField, ShownMetadata
 from .nodes import NODE
 

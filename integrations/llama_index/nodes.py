@@ -30,7 +30,7 @@ from llama_index.core.schema import (
 from decant.embedders import StoreError, TextError
 
 from ..qdrant import Passage, Record
-from ..qdrant.points import checked_metadata
+from ..qdrant.points.payloads import checked_metadata
 from ..shown import with_source
 
 _REST = "_node"

@@ -32,7 +32,7 @@ from .nodes import to_node, to_records
 from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
-    from ..qdrant.conditions import Where
+    from ..qdrant.stores.filters import Where
 
 _PREFETCH = 20
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from decant.embedders import StoreError
 
-from .card import Card
-from .conditions import All, Field, FieldIn
-from .filling import Filling, read_fillings
-from .locking import lock_of
-from .points import DOCUMENTS, PASSAGES, DocumentKey, Kind, is_own, passages, record_id
-from .removal import Remover
-from .store import Fetch, Store, check_name, each
+from .indexing.delete import Remover
+from .points.locks import lock_of
+from .points.payloads import DOCUMENTS, PASSAGES, is_own, passages
+from .points.provenance import Filling, read_fillings
+from .stores.collection_metadata import Card
+from .stores.filters import All, Field, FieldIn
+from .stores.point_ids import DocumentKey, Kind, record_id
+from .stores.protocol import Fetch, Store, check_name, each
 
 _KEY = Fetch(fields=("root", "source"))
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))

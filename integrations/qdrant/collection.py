@@ -1,9 +1,9 @@
 """A collection: a store, a name, and the one encoder whose vectors it holds.
 
 Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
-work of indexing is in ``ingest.py``, of searching in ``searching.py``, of deleting in
-``removal.py``. Invariant: every vector in a collection was made as its recipe says, or given by a
-caller who vouches for it.
+work of indexing is in ``indexing/index.py``, of searching in ``search.py``, of deleting in
+``indexing/delete.py``. Invariant: every vector in a collection was made as its recipe says, or
+given by a caller who vouches for it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ import numpy as np
 
 from decant.embedders import Encoder, Vectors
 
-from .adding import add
-from .aio import AsyncMethods
-from .checking import CheckReport, check_collection
-from .chunking import Chunking
-from .conditions import Where
-from .documents import Document
-from .filling import FillingNotes
+from .async_methods import AsyncMethods
+from .indexing.add import add
+from .indexing.check import CheckReport, check_collection
+from .indexing.chunking import Chunking
+from .indexing.delete import Remover
+from .indexing.documents import Document
+from .indexing.index import Hands, Ways, ingest
+from .indexing.report import IndexProgress, IndexReport
 from .info import CollectionInfo
-from .ingest import Hands, Ways, ingest
-from .locking import lock_of
-from .opening import created, opened, opened_or_created
-from .passages import Hit, Passage, Record, passage
-from .points import checked_ids, checked_vectors, passages, record_id
-from .queries import SearchMode
-from .reading import got, stored_states
-from .removal import Remover
-from .report import IndexProgress, IndexReport
-from .searching import Window, asked, found
-from .settings import CollectionSettings, Indexed
-from .store import Fetch, OptimizeProgress, Store, each
-from .target import Target
+from .open import created, opened, opened_or_created
+from .points.handle import Target
+from .points.locks import lock_of
+from .points.passages import Hit, Passage, Record, passage
+from .points.payloads import checked_ids, checked_vectors, passages
+from .points.provenance import FillingNotes
+from .read import got, stored_states
+from .search import Window, asked, found
+from .stores.collection_settings import CollectionSettings, Indexed
+from .stores.filters import Where
+from .stores.point_ids import record_id
+from .stores.protocol import Fetch, OptimizeProgress, Store, each
+from .stores.queries import SearchMode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

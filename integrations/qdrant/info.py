@@ -7,10 +7,10 @@ from typing import Self
 
 from decant.embedders import Recipe
 
-from .filling import Filling, read_fillings
-from .points import DOCUMENTS, PASSAGES
-from .store import Engine
-from .target import Target
+from .points.handle import Target
+from .points.payloads import DOCUMENTS, PASSAGES
+from .points.provenance import Filling, read_fillings
+from .stores.protocol import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

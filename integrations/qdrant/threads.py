@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from threading import Condition, Event, Thread
 from typing import ParamSpec, TypeVar
 
-from .stopping import stoppable
+from .stores.stop import stoppable
 
 _THREADS = 32
 _GRACE = 1.0  # seconds that the end of the process waits for calls that nobody waits for

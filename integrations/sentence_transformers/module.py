@@ -15,18 +15,14 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from decant.embedders import (
-    OnnxEncoder,
-    RecipeError,
-    Runtime,
-    checked,
-    sentence_prompts,
-)
+from decant.embedders import OnnxEncoder, RecipeError, Runtime
 from decant.embedders import load as load_encoder
+from decant.embedders.bundle import sentence_prompts
+from decant.embedders.tokens import checked
 
-from .asking import asked
+from .encode_requests import asked
 from .results import numbered_by_batch, run
-from .saving import copy_bundle
+from .save_bundle import copy_bundle
 
 _SETTINGS = ("provider", "precision", "runtime", "dim", "any_dim", "uncertified")
 _BACKENDS = ("torch", "onnx")  # the default, and what this is

@@ -39,8 +39,8 @@ from decant.embedders import (
     Recipe,
     RecipeError,
     Role,
-    Tokens,
 )
+from decant.embedders.tokens import Tokens
 from decant.export import verify
 from tiny_shapes import TINY
 

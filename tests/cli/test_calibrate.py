@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from decant.embedders import Role, load
 
 TEXTS = [f"a text about the number {number} " * (1 + number % 3) for number in range(40)]

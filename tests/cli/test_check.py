@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from decant.integrations.qdrant import Fetch, Field, FieldIn, connect
-from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.stores.protocol import each
 
 
 def lose_chunks(index: Path, source: str) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.embedders import Diagnosis, Finding, Health, diagnose
-from decant.embedders.doctor_sessions import _broken, _provider
-from decant.embedders.shared_libraries import missing_libraries, needed_libraries
+from decant.cli.exit_codes import Exit
+from decant.embedders.doctor import Diagnosis, Finding, Health, diagnose
+from decant.embedders.doctor.sessions import _broken, _provider
+from decant.embedders.doctor.shared_libraries import missing_libraries, needed_libraries
 from repository import EXTRAS
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -133,7 +133,7 @@ def test_every_extra_of_ours_is_looked_at_or_left_out_on_purpose() -> None:
 def test_an_incomplete_extra_is_a_note_with_the_pip_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from decant.embedders import doctor
+    from decant.embedders.doctor import diagnosis as doctor
 
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else "99")
     (found,) = [item for item in doctor._extras() if item.name == "export"]
@@ -153,7 +153,7 @@ def test_an_incomplete_extra_is_a_note_with_the_pip_line(
 def test_what_is_too_old_is_named_with_the_pip_line(
     name: str, finding: str, health: Health, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decant.embedders import doctor
+    from decant.embedders.doctor import diagnosis as doctor
 
     monkeypatch.setattr(doctor, "_version", lambda other: "0.9" if other == name else "99")
     looked = (*doctor._base(), *doctor._runtimes(), *doctor._extras())

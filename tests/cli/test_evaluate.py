@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 
 WORDS = {
     "sun": (1.0, 0.1, 0.0),

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from command_line import Decant
-from decant.cli.exits import Exit, code_of, guarded
+from decant.cli.exit_codes import Exit, code_of, guarded
 from decant.embedders import (
     BundleError,
     CollectionMismatch,

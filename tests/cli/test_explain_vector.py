@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from decant.export import export
 from models import COMPRESS, WIDTH, save_compressing, save_language_model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.cli.held_out import held_out_task
+from decant.cli.input.held_out import held_out_task
 from decant.embedders import Role, Vectors
 from decant.training import Field, read_table
 
@@ -63,7 +63,7 @@ def test_each_query_is_asked_with_the_instruction_of_its_row(
     # Rows are put back in the order of the queries.
     alone = spy.encode(["three"], role=Role.QUERY, instruction=queries["three"]).dense
     if instructed:
-        from decant.cli.held_out import _Instructed
+        from decant.cli.input.held_out import _Instructed
 
         found = _Instructed(spy, task.instructions).encode(  # type: ignore[arg-type]
             ["one", "two", "three"], role=Role.QUERY

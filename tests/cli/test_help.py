@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import CODES, Exit
+from decant.cli.exit_codes import CODES, Exit
 from decant.cli.main import _COMMANDS
 from fresh_process import loaded_by_import
 from repository import PROJECT

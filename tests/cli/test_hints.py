@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.cli.hints import in_commands
+from decant.cli.exit_codes import Exit
+from decant.cli.output.hints import in_commands
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import Collection, Passage, connect
-from decant.integrations.qdrant.passages import passage
-from decant.integrations.qdrant.store import Point, absent, present
+from decant.integrations.qdrant.points.passages import passage
+from decant.integrations.qdrant.stores.protocol import Point, absent, present
 
 PYTHON = re.compile(
     r"Collection\.|store\.|collection\.[a-z_]+\(|\w+\([^)]*[=\[]|=True|api_key=|Choices"

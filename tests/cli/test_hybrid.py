@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.cli.searched_retrieval import SearchedRetrieval
+from decant.cli.exit_codes import Exit
+from decant.cli.input.retrieval_searcher import SearchedRetrieval
 from decant.embedders import HashEncoder
 from decant.evaluation import Bootstrap, EvaluationError, Retrieval, RetrievalSet
 from decant.export import export

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.cli.search_collection import mixture
+from decant.cli.commands.collections.search import mixture
+from decant.cli.exit_codes import Exit
 from decant.embedders import HashEncoder, load
 from decant.integrations.qdrant import Collection, Filling, Record, connect
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from command_line import Decant
-from decant.cli.confirming import confirm
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
+from decant.cli.input.confirm import confirm
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Document, Record, connect
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 
 # {b}: a bundle, {m}: its model's folder, {t}: a file of texts, {p}: of pairs, {g}: of word vectors,
 # {n}: where nothing is, {d}: an empty folder.

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.cli.quickstart import MODEL, tour
-from decant.cli.standard_library import ROOT, read_docstrings
+from decant.cli.commands.quickstart import MODEL, tour
+from decant.cli.exit_codes import Exit
+from decant.cli.input.standard_library import ROOT, read_docstrings
 from decant.embedders import HashEncoder, Source, TextError, find_source
 from decant.integrations.qdrant import Collection, connect
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, toy
 
 LEAKS = """

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.cli.quiet import silenced
-from decant.cli.terminal import printable
-from decant.cli.views import floored
+from decant.cli.exit_codes import Exit
+from decant.cli.output.quiet import silenced
+from decant.cli.output.terminal import printable
+from decant.cli.output.views import floored
 
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -45,8 +45,8 @@ def test_silence_ends_when_an_error_passes(capfd: pytest.CaptureFixture[str]) ->
 def test_messages_during_silence_still_reach_a_real_stderr() -> None:
     script = (
         "import os, sys\n"
-        "from decant.cli.quiet import silenced\n"
-        "from decant.cli.terminal import say\n"
+        "from decant.cli.output.quiet import silenced\n"
+        "from decant.cli.output.terminal import say\n"
         "with silenced():\n"
         "    os.write(2, b'noise')\n"
         "    say('certifying')\n"

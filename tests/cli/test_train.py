@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant, Ran
-from decant.cli.exits import Exit
-from decant.cli.train_model import train as application
-from decant.cli.train_options import RunOptions
+from decant.cli.commands.training.train import train as application
+from decant.cli.exit_codes import Exit
+from decant.cli.options.train import RunOptions
 from decant.embedders import Attention, find_source, load, resolve
 from decant.training import Loop, Lora, MntpSettings, Plan
 from models import save_language_model, write_json

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from decant.embedders import Role, load
 from decant.training import Row, read_table
 from models import save_language_model

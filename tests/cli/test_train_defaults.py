@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from models import save_language_model
 
 WORDS = ("cat", "hat", "whale", "winter", "heat", "end", "white", "then")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.exits import Exit
+from decant.cli.exit_codes import Exit
 from decant.embedders import Bundle
 
 TEXTS = ["the hat", "in a hat", "what is in the hat"]

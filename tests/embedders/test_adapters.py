@@ -20,12 +20,12 @@ from decant.embedders import (
     Pooling,
     RecipeError,
     Role,
-    Session,
     TorchEncoder,
     find_source,
-    pad,
 )
-from decant.embedders.tokens import Tokens
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import export
 from models import save_model, save_sentence_transformer, write_json
 

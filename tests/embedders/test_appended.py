@@ -32,13 +32,13 @@ from decant.embedders import (
     RecipeError,
     Role,
     Span,
-    TextTokenizer,
     TorchEncoder,
     find_source,
     resolve,
     span_vectors,
 )
-from decant.embedders.torch_states import folded, read_states
+from decant.embedders.pytorch.appended_states import folded, read_states
+from decant.embedders.tokens import TextTokenizer
 from models import COMPRESS, LONGEST, save_compressing, tokenizer
 
 TEXTS = ["the wind", "a", "what the wind wants", "the"]

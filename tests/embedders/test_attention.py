@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from decant.embedders import Attention, Choices, Pooling, RecipeError, TorchEncoder
-from decant.embedders.torch_model import PooledModel
+from decant.embedders.pytorch.model import PooledModel
 from models import DECODERS, ENCODERS, WINDOW, save_embedding_gemma, save_sentence_transformer
 
 LENGTH = 20

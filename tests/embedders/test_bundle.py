@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import (
-    Bundle,
-    BundleError,
-    ParityError,
-    ProviderError,
-    Role,
-    load,
-    provider_name,
-)
-from decant.embedders.bundle import write_atomically
-from decant.embedders.fresh_folders import fresh_folder
-from decant.embedders.onnx_session import _wanted
+from decant.embedders import Bundle, BundleError, ParityError, ProviderError, Role, load
+from decant.embedders.bundle import fresh_folder
+from decant.embedders.files import write_atomically
+from decant.embedders.onnx import provider_name
+from decant.embedders.onnx.session import _wanted
 from models import tokenizer
 
 

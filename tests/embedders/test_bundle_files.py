@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import Bundle, BundleError, Role, load
-from decant.embedders.bundle_files import hashed
+from decant.embedders.bundle.file_list import hashed
 
 TEXTS = [f"what wind number {number} wants" for number in range(300)]
 

@@ -20,11 +20,11 @@ from decant.embedders import (
     Precision,
     Recipe,
     Role,
-    file_hash,
     load,
 )
-from decant.embedders.onnx_file import read_onnx_file, unlike
-from decant.embedders.preference import preferred
+from decant.embedders.bundle.onnx_file import read_onnx_file, unlike
+from decant.embedders.files import file_hash
+from decant.embedders.onnx.choose_precision import preferred
 
 CPU = "CPUExecutionProvider"
 Change = Callable[[Any], object]

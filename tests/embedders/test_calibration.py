@@ -23,9 +23,9 @@ from decant.embedders import (
     TextError,
     calibrate,
     load,
-    read_calibrations,
 )
-from decant.embedders import calibrator as calibrating
+from decant.embedders.onnx import calibrator as calibrating
+from decant.embedders.onnx import read_calibrations
 from models import WIDTH
 
 TEXTS = [f"text number {number} " * (number % 7 + 1) for number in range(60)]

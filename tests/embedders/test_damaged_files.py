@@ -25,21 +25,20 @@ from decant.embedders import (
     Role,
     TextError,
     TorchEncoder,
-    file_hash,
     find_source,
     load,
-    load_tokenizer,
-    read_calibrations,
-    read_tuning,
     resolve,
 )
-from decant.embedders.adapters import check_not_adapter
-from decant.embedders.backbone import load_backbone
-from decant.embedders.calibration import CALIBRATION, keep_calibration
-from decant.embedders.kinds import Attention
-from decant.embedders.recipe_file import RECIPE_FILE, read_choices, write_recipe
-from decant.embedders.strategy import read_strategy
-from decant.embedders.tuning import TUNING, Tuned, keep
+from decant.embedders.files import file_hash
+from decant.embedders.onnx import read_calibrations, read_tuning
+from decant.embedders.onnx.calibration_file import CALIBRATION, keep_calibration
+from decant.embedders.onnx.tuning_file import TUNING, Tuned, keep
+from decant.embedders.pytorch.backbone import load_backbone
+from decant.embedders.recipe.enums import Attention
+from decant.embedders.sources.adapter_chain import check_not_adapter
+from decant.embedders.sources.recipe_file import RECIPE_FILE, read_choices, write_recipe
+from decant.embedders.sources.strategy import read_strategy
+from decant.embedders.tokens import load_tokenizer
 from models import save_model, write_json
 
 RAW = {

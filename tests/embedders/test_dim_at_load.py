@@ -27,7 +27,7 @@ from decant.embedders import (
     load,
     resolve,
 )
-from decant.embedders.cutting import cut, cut_recipe
+from decant.embedders.encoding.truncate import cut, cut_recipe
 from decant.export import export
 from decant.integrations.qdrant import Collection, connect
 from models import WIDTH, save_model

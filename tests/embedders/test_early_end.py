@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from decant.embedders import Attention, Choices, LayerMix, PooledModel, Pooling, Role, TorchEncoder
+from decant.embedders import Attention, Choices, LayerMix, Pooling, Role, TorchEncoder
+from decant.embedders.pytorch import PooledModel
 from models import DECODERS, ENCODERS, save_language_model, save_model
 
 IDS = torch.tensor([[1, 30, 41, 17, 52], [0, 0, 1, 77, 90]])

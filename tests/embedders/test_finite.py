@@ -10,11 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from decant.embedders import ParityError, Role, TokenBatch, TorchEncoder, Vectors
-from decant.embedders.batching import Batching
-from decant.embedders.finite import check_finite
-from decant.embedders.pipeline import BatchEncoder, Runner
-from decant.embedders.sparse_vectors import SparseVectors
+from decant.embedders import ParityError, Role, TorchEncoder, Vectors
+from decant.embedders.encoding.batch_encoder import BatchEncoder, Runner
+from decant.embedders.encoding.finite import check_finite
+from decant.embedders.encoding.sparse_vectors import SparseVectors
+from decant.embedders.tokens import TokenBatch
+from decant.embedders.tokens.batching import Batching
 
 TEXTS = [f"text {number}" for number in range(1500)]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import BundleError, fresh_folder
+from decant.embedders import BundleError
+from decant.embedders.bundle import fresh_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
 

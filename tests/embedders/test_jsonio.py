@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decant.embedders import BundleError
-from decant.embedders.jsonio import decode, encode, read, to_json
+from decant.embedders.json_records import decode, encode, read, to_json
 
 
 class Colour(StrEnum):

@@ -19,16 +19,16 @@ from decant.embedders import (
     Pooling,
     RecipeError,
     Role,
-    Session,
     Source,
     Span,
     TorchEncoder,
     find_source,
-    pad,
     resolve,
 )
-from decant.embedders.latent_attention import load_latent_attention
-from decant.embedders.tokens import Tokens
+from decant.embedders.onnx import Session
+from decant.embedders.pytorch.latent_attention import load_latent_attention
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import export
 from models import LONGEST, WIDTH, save_nv_embed
 

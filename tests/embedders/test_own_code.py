@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import RecipeError, find_source, load_tokenizer, resolve
-from decant.embedders.backbone import load_backbone
-from decant.embedders.kinds import Attention
+from decant.embedders import RecipeError, find_source, resolve
+from decant.embedders.pytorch.backbone import load_backbone
+from decant.embedders.recipe.enums import Attention
+from decant.embedders.tokens import load_tokenizer
 from models import save_model, write_json
 
 CODE = """

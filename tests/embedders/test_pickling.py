@@ -24,9 +24,9 @@ from decant.embedders import (
     Runtime,
     TorchEncoder,
     load,
-    read_manifest,
-    to_json,
 )
+from decant.embedders.bundle import read_manifest
+from decant.embedders.json_records import to_json
 from decant.integrations.langchain import DecantEmbeddings
 from decant.integrations.llama_index import DecantEmbedding
 

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from decant.embedders import Pooling
-from decant.embedders.pooling import pool, token_weights
+from decant.embedders.pytorch.pooling import pool, token_weights
 
 WIDTH = 3
 

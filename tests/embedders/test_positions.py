@@ -11,8 +11,8 @@ import torch
 from transformers.models.bert.modeling_bert import BertEmbeddings
 
 from decant.embedders import Attention, Choices, Pooling, RecipeError, TorchEncoder
-from decant.embedders.positions import longest_text
-from decant.export.tracing import trace
+from decant.embedders.sources.positions import longest_text
+from decant.export.trace.tracing import trace
 from models import DECODERS, ENCODERS, LONGEST, save_sentence_transformer, write_json
 
 LONGROPE = {

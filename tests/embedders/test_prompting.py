@@ -28,9 +28,9 @@ from decant.embedders import (
     in_context_query,
     resolve,
 )
-from decant.embedders.batching import Batching, pad
-from decant.embedders.tokens import TextTokenizer
-from decant.embedders.words import content_words
+from decant.embedders.tokens.batching import Batching, pad
+from decant.embedders.tokens.content_words import content_words
+from decant.embedders.tokens.tokenizer import TextTokenizer
 from models import SPECIALS, save_language_model, tokenizer
 from naive_strategies import quoted
 
@@ -278,7 +278,7 @@ def test_values_out_of_range_are_refused(wrong: object, message: str) -> None:
 
 
 def test_the_registry_knows_how_models_take_instructions() -> None:
-    from decant.embedders.choices import registered
+    from decant.embedders.sources.choices import registered
 
     found = registered("Qwen/Qwen3-Embedding-0.6B")
     assert found.instruction == "Instruct: {instruction}\nQuery:{text}"

@@ -17,14 +17,14 @@ from decant.embedders import (
     Role,
     Source,
     Span,
-    TextTokenizer,
     TorchEncoder,
     resolve,
 )
+from decant.embedders.tokens import TextTokenizer
 from models import save_model, tokenizer, write_json
 
 MODELS: dict[str, str] = json.loads(
-    files("decant.embedders").joinpath("registry.json").read_text(encoding="utf-8")
+    files("decant.embedders.sources").joinpath("registry.json").read_text(encoding="utf-8")
 )["models"]
 TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
@@ -144,7 +144,7 @@ def test_embedding_gemma_without_its_modules_is_refused_instead_of_losing_its_he
 
 def _ending_model(model: str) -> bool:
     family = json.loads(
-        files("decant.embedders").joinpath("registry.json").read_text(encoding="utf-8")
+        files("decant.embedders.sources").joinpath("registry.json").read_text(encoding="utf-8")
     )["families"][MODELS[model]]
     return "eos" in family
 

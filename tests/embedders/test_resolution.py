@@ -18,9 +18,9 @@ from decant.embedders import (
     RecipeError,
     find_source,
     resolve,
-    write_recipe,
 )
-from decant.embedders.choices import registered
+from decant.embedders.sources import write_recipe
+from decant.embedders.sources.choices import registered
 from folders import folder_with, source
 from models import save_model, save_sentence_transformer, write_json
 from recipes import recipes

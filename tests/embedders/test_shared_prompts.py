@@ -13,17 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decant.embedders import (
-    DENSE,
-    TOKENS,
-    Session,
-    SharedPrompts,
-    TokenBatch,
-    Tokens,
-    pad,
-    shared_prompts,
-)
-from decant.embedders.batching import Batching
+from decant.embedders import SharedPrompts
+from decant.embedders.encoding import DENSE, TOKENS
+from decant.embedders.onnx import Session, prompt_cache
+from decant.embedders.tokens import TokenBatch, Tokens, pad
+from decant.embedders.tokens.batching import Batching
 
 PROMPT = tuple(range(10, 20))
 
@@ -127,7 +121,7 @@ def test_eight_prompts_are_kept_and_the_oldest_goes() -> None:
 
 
 def test_what_is_kept_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_prompts, "_KEPT_BYTES", 3 * 4 * 11)
+    monkeypatch.setattr(prompt_cache, "_KEPT_BYTES", 3 * 4 * 11)
     session, shared = prompts()
     long = tuple(range(100, 160))  # alone beyond the bound, and kept nevertheless
     first, second, third = ((number, *PROMPT) for number in (1, 2, 3))

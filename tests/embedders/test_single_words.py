@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 
 from decant.embedders import Choices, Pooling, Role, TorchEncoder, resolve, strategies
-from decant.embedders.words import wants_space
+from decant.embedders.tokens.content_words import wants_space
 from folders import source
 from models import save_model, save_sentence_transformer, tokenizer, write_json
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from decant.embedders import Bundle, Precision, Session, Tokens, pad
+from decant.embedders import Bundle, Precision
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
 from decant.export import export
 from models import LONGEST
 

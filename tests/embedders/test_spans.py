@@ -65,7 +65,7 @@ def test_a_word_has_the_mean_of_its_tokens_in_the_sentence(
 
 @pytest.mark.parametrize("pooling", [p for p in Pooling if p is not Pooling.FIRST])
 def test_parts_pool_as_the_recipe_does(folder: Path, pooling: Pooling) -> None:
-    from decant.embedders.pooling import pool
+    from decant.embedders.pytorch.pooling import pool
 
     choices = Choices(pooling=pooling, normalize=False)
     with TorchEncoder.from_pretrained(

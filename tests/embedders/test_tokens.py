@@ -21,9 +21,10 @@ from decant.embedders import (
     Span,
     TextError,
 )
-from decant.embedders.batching import Batching, bucket, pad, token_batches
-from decant.embedders.golden_texts import GOLDEN_TEXTS
-from decant.embedders.tokens import TextTokenizer, Tokens
+from decant.embedders.tokens.batching import Batching, bucket, pad, token_batches
+from decant.embedders.tokens.golden_texts import GOLDEN_TEXTS
+from decant.embedders.tokens.rows import Tokens
+from decant.embedders.tokens.tokenizer import TextTokenizer
 from models import SPECIALS, tokenizer
 
 PAD, BOS, EOS = (SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>"))

@@ -11,27 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.cli.tune_bundle import described
+from decant.cli.commands.tune import described
 from decant.embedders import (
     Bundle,
     BundleError,
     ProviderError,
     Role,
     Runtime,
-    Session,
     TextError,
-    TokenBatch,
-    Tuned,
-    Tuning,
     load,
-    read_tuning,
-    to_json,
     tune,
-    tuner,
 )
-from decant.embedders.machine import machine_name
-from decant.embedders.runtime import CPU, Settled
-from decant.embedders.tuner import made_texts
+from decant.embedders.json_records import to_json
+from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
+from decant.embedders.onnx.machine import machine_name
+from decant.embedders.onnx.options import CPU, Settled
+from decant.embedders.onnx.tuner import made_texts
+from decant.embedders.tokens import TokenBatch
 
 TEXTS = [f"text number {number} " * (number % 7 + 1) for number in range(150)]
 
@@ -54,7 +50,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, rates: dict[tuple[int, int], float])
     def rate(_: object, settings: Settled, __: int) -> float:
         return rates.get((settings.workers, settings.token_budget), 100.0)
 
-    monkeypatch.setattr("decant.embedders.tuner._Bench._rate", rate)
+    monkeypatch.setattr("decant.embedders.onnx.tuner._Bench._rate", rate)
 
 
 @pytest.mark.usefixtures("four_cores")

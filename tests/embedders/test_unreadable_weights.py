@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from command_line import Decant
-from decant.cli.exits import Exit
-from decant.embedders import RecipeError, TorchEncoder, find_source, load_model, resolve
+from decant.cli.exit_codes import Exit
+from decant.embedders import RecipeError, TorchEncoder, find_source, resolve
+from decant.embedders.pytorch import load_model
 from models import save_embedding_gemma
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from decant.embedders import Lexicon, RecipeError, TorchEncoder, find_source, resolve
-from decant.embedders.vocabulary_clusters import cluster_centres
+from decant.embedders.pytorch.vocabulary_clusters import cluster_centres
 from models import save_language_model
 
 LENS = Lexicon(clusters=12, passes=3)

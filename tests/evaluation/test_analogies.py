@@ -175,7 +175,7 @@ def test_categories_weigh_alike_and_can_be_looked_at_one_by_one() -> None:
 
 
 def test_small_blocks_give_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from decant.evaluation import analogies
+    from decant.evaluation.tasks import analogies
 
     task = Analogies(
         name="made", categories=(all_questions("one", pairs_of(6)),), solvers=(Solver.MUL,)

@@ -21,7 +21,7 @@ from decant.evaluation import (
     Variation,
     read_anchors,
 )
-from decant.evaluation.anchor_words import word_place
+from decant.evaluation.tasks.anchor_words import word_place
 from models import save_language_model
 from naive_strategies import Naive
 

@@ -21,7 +21,7 @@ from decant.evaluation import (
     made_variations,
     read_anchors,
 )
-from decant.evaluation.variations import jumbled
+from decant.evaluation.tasks.variations import jumbled
 
 from .written import Partial, Written
 

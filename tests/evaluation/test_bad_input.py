@@ -48,7 +48,7 @@ from decant.evaluation import (
     score_system,
     side_by_side,
 )
-from decant.evaluation.statistics import spearman
+from decant.evaluation.scores.statistics import spearman
 
 from .written import Partial, Written
 

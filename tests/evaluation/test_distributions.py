@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from decant.embedders import HashEncoder
-from decant.evaluation import EvaluationError, Separation, Spread, all_pairs, distributions
-from decant.evaluation.distributions import auroc_statistic, cohens_d_statistic
+from decant.evaluation import EvaluationError, Separation, Spread, all_pairs
+from decant.evaluation.tasks import cosine_spread
+from decant.evaluation.tasks.cosine_spread import auroc_statistic, cohens_d_statistic
 
 from .written import Partial, Written
 
@@ -26,7 +27,7 @@ def cosines(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_the_spread_is_that_of_every_pair_however_many_blocks_there_are(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributions, "_BLOCK", 16)
+    monkeypatch.setattr(cosine_spread, "_BLOCK", 16)
     rows = np.random.default_rng(count).normal(size=(count, 5)).astype(np.float32) * 3
     found = all_pairs(rows)
     each = cosines(rows)

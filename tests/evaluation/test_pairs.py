@@ -20,7 +20,7 @@ from decant.evaluation import (
     best_f1,
     read_labelled_pairs,
 )
-from decant.evaluation.pairs import average_precision_statistic
+from decant.evaluation.tasks.pair_classification import average_precision_statistic
 
 from .written import Partial
 

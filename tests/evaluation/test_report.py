@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.embedders import HashEncoder, to_json
+from decant.embedders import HashEncoder
+from decant.embedders.json_records import to_json
 from decant.evaluation import (
     Bootstrap,
     Embedder,

@@ -24,8 +24,8 @@ from decant.evaluation import (
     compare,
     read_beir,
 )
-from decant.evaluation.ranking import nearest
-from decant.evaluation.retrieval import ranked
+from decant.evaluation.scores.exact_search import nearest
+from decant.evaluation.tasks.retrieval import ranked
 
 from .written import Partial, Written
 

@@ -10,7 +10,7 @@ import pytest
 
 from decant.embedders import HashEncoder
 from decant.evaluation import Bootstrap, EvaluationError, Retrieval, RetrievalSet, compare
-from decant.evaluation.retrieval import ranked
+from decant.evaluation.tasks.retrieval import ranked
 
 FEW = Bootstrap(resamples=20)
 WORDS = ["red", "blue", "green", "cat", "dog", "sea"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from decant.evaluation import Bootstrap, EvaluationError
-from decant.evaluation.statistics import (
+from decant.evaluation.scores.statistics import (
     BOOTSTRAP,
     interval,
     kendall,

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from decant.cli.standing_tables import show_standing
+from decant.cli.output.comparison_tables import show_standing
 from decant.embedders import HashEncoder
 from decant.evaluation import (
     Anchor,

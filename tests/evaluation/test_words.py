@@ -24,7 +24,7 @@ from decant.evaluation import (
     word_format,
     word_similarity_task,
 )
-from decant.evaluation.statistics import kendall, spearman
+from decant.evaluation.scores.statistics import kendall, spearman
 
 from .written import Partial, Written
 

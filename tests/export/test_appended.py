@@ -17,13 +17,11 @@ from decant.embedders import (
     Output,
     Precision,
     Role,
-    Session,
-    TokenBatch,
     TorchEncoder,
     load,
-    pad,
-    provider_name,
 )
+from decant.embedders.onnx import Session, provider_name
+from decant.embedders.tokens import TokenBatch, pad
 from decant.export import export
 from models import save_compressing, save_embedding_gemma
 

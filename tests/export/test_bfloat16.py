@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from decant.export.bfloat16 import widen_bfloat16
+from decant.export.passes.widen_bfloat16 import widen_bfloat16
 
 PYTORCH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Add": torch.add,

@@ -13,12 +13,14 @@ import onnxruntime
 import pytest
 import torch
 
-from decant.embedders import Choices, Pooling, Session, Tokens, TorchEncoder, pad
-from decant.export.biased import fuse_biases
-from decant.export.making import in_half
-from decant.export.plain_graph import plain_graph
-from decant.export.tracing import trace
-from decant.export.unflattening import unflatten
+from decant.embedders import Choices, Pooling, TorchEncoder
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
+from decant.export.graph_maker import in_half
+from decant.export.passes.fuse_bias import fuse_biases
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import unflatten
+from decant.export.trace.tracing import trace
 from models import save_model
 
 CPU = ["CPUExecutionProvider"]

@@ -24,17 +24,17 @@ from decant.embedders import (
     ParityError,
     Pooling,
     Precision,
-    Session,
-    TokenBatch,
     TorchEncoder,
     load,
 )
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import TokenBatch
 from decant.export import export, verify
-from decant.export.certifying import Graph, Subject, certify
-from decant.export.probes import probe_rows, probe_texts
-from decant.export.reference import Reference
-from decant.export.tracing import trace
-from decant.export.weights_check import Fingerprints, weights_check
+from decant.export.certify.checks import Graph, Subject, certify
+from decant.export.certify.probes import probe_rows, probe_texts
+from decant.export.certify.reference import Reference
+from decant.export.certify.weight_checks import Fingerprints, weights_check
+from decant.export.trace.tracing import trace
 from fresh_process import modules_loaded_by
 from models import LONGEST
 
@@ -256,7 +256,7 @@ def test_rounding_that_passes_in_fp16_fails_in_fp32(subject: Subject) -> None:
 def test_an_export_that_fails_leaves_nothing(
     tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decant.export import making
+    from decant.export import graph_maker as making
 
     bad = Check(name="weights", cases=1, worst_cosine=-1.0, passed=False, finding="w differs")
     monkeypatch.setattr(making, "weights_check", lambda source, path: bad)

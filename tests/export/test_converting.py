@@ -11,15 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.embedders import (
-    Bundle,
-    BundleError,
-    Precision,
-    Role,
-    load,
-    read_manifest,
-    to_json,
-)
+from decant.embedders import Bundle, BundleError, Precision, Role, load
+from decant.embedders.bundle import read_manifest
+from decant.embedders.json_records import to_json
 from decant.export import convert, verify
 
 TEXTS = ["the hat", "in a hat"]
@@ -89,7 +83,7 @@ def test_a_full_disk_is_told_and_leaves_the_bundle_as_it_was(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = {path: path.read_bytes() for path in bundle.rglob("*.*")}
-    monkeypatch.setattr("decant.export.precisions.save_graph", full)
+    monkeypatch.setattr("decant.export.converter.save_graph", full)
     with pytest.raises(BundleError, match=r"the disk is full: .* was not converted to int8"):
         convert(bundle, "int8")
     assert {path: path.read_bytes() for path in bundle.rglob("*.*")} == before

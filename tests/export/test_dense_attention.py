@@ -10,10 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from decant.embedders import Attention, Choices, Pooling, Session, Tokens, TorchEncoder, pad
-from decant.export.dense_attention import DENSE_TYPES, dense
-from decant.export.making import in_half
-from decant.export.tracing import trace
+from decant.embedders import Attention, Choices, Pooling, TorchEncoder
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
+from decant.export.graph_maker import in_half
+from decant.export.trace.multi_head_attention import DENSE_TYPES, dense
+from decant.export.trace.tracing import trace
 from models import save_model
 
 SAID = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)

@@ -10,12 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import Bundle, ParityError, Precision
-from decant.export import convert, early_refusal, moments
-from decant.export.certifier import Certifier
-from decant.export.early_refusal import refuse_hopeless
-from decant.export.linears import constant, linears
-from decant.export.plain_graph import plain_graph
-from decant.export.reference import Reference
+from decant.export import convert
+from decant.export.certify.certifier import Certifier
+from decant.export.certify.reference import Reference
+from decant.export.graph.layers import constant, linears
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.quantize import early_refusal, hessians
+from decant.export.quantize.early_refusal import refuse_hopeless
 
 
 @pytest.fixture
@@ -86,9 +87,9 @@ def test_a_refused_conversion_has_not_rounded_the_wide_layers(
     """Moments that are asked for are those of layers that are rounded."""
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     widths: list[int] = []
-    mean = moments._Sum.mean
+    mean = hessians._Sum.mean
 
-    def told(self: moments._Sum) -> NDArray[np.float64]:
+    def told(self: hessians._Sum) -> NDArray[np.float64]:
         found = mean(self)
         widths.append(len(found))
         return found
@@ -96,7 +97,7 @@ def test_a_refused_conversion_has_not_rounded_the_wide_layers(
     def nothing_alike(first: NDArray[np.float32], _: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.zeros(len(first))
 
-    monkeypatch.setattr(moments._Sum, "mean", told)
+    monkeypatch.setattr(hessians._Sum, "mean", told)
     monkeypatch.setattr(early_refusal, "cosines_of", nothing_alike)
     with pytest.raises(ParityError, match="was not converted to w4: rounding to w4") as caught:
         convert(bundle, "w4")

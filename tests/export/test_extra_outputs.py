@@ -10,19 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from decant.embedders import (
-    Appended,
-    Attention,
-    Lexicon,
-    Pooling,
-    Precision,
-    Recipe,
-    Span,
-    TokenBatch,
-    Tokens,
-)
-from decant.export.extra_outputs import Extras, extra_checks
-from decant.export.reference import Reference
+from decant.embedders import Appended, Attention, Lexicon, Pooling, Precision, Recipe, Span
+from decant.embedders.tokens import TokenBatch, Tokens
+from decant.export.certify.output_checks import Extras, extra_checks
+from decant.export.certify.reference import Reference
 
 RECIPE = Recipe(
     base="fake",

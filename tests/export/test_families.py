@@ -17,15 +17,15 @@ from decant.embedders import (
     Pooling,
     Recipe,
     Role,
-    Session,
     Span,
     TorchEncoder,
     load,
-    pad,
 )
-from decant.embedders.tokens import Tokens
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import export
-from decant.export.tracing import trace
+from decant.export.trace.tracing import trace
 from models import (
     DECODERS,
     ENCODERS,

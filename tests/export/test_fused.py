@@ -14,18 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from decant.embedders import (
-    Attention,
-    Choices,
-    Pooling,
-    Session,
-    Span,
-    Tokens,
-    TorchEncoder,
-    pad,
-)
-from decant.export.fused import FUSED_TYPES, fusable, right_padding_order
-from decant.export.tracing import trace
+from decant.embedders import Attention, Choices, Pooling, Span, TorchEncoder
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
+from decant.export.trace.group_query_attention import FUSED_TYPES, fusable, right_padding_order
+from decant.export.trace.tracing import trace
 from models import config, save_model
 
 # Soft caps and windows; test_families.py certifies the rest, and the slow tests repeat them here.
@@ -107,7 +100,7 @@ def test_bidirectional_attention_is_not_taken_for_causal(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_operator_goes_on_from_earlier_keys_for_one_row_only(rows: int) -> None:
-    """Should this fail, ``shared_prompt.py`` needs no plain operators any more."""
+    """Should this fail, ``prompt_cache_attention.py`` needs no plain operators any more."""
     made = onnx.parser.parse_model(
         """
         <ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>

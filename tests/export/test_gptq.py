@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decant.embedders import Bundle, Precision, Role, pad
-from decant.export import moments as moments_module
-from decant.export.gptq import Rounding
-from decant.export.linears import linears
-from decant.export.moments import mean_moments
-from decant.export.observing import observed
-from decant.export.plain_graph import plain_graph
-from decant.export.weight_only import block_of, rounded_blocks, to_weight_only
+from decant.embedders import Bundle, Precision, Role
+from decant.embedders.tokens import pad
+from decant.export.graph.layers import linears
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.quantize import hessians as moments_module
+from decant.export.quantize.capture import observed
+from decant.export.quantize.gptq import Rounding
+from decant.export.quantize.hessians import mean_moments
+from decant.export.quantize.weight_only import block_of, rounded_blocks, to_weight_only
 
 Float = NDArray[np.float64]
 

@@ -8,20 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.embedders import (
-    Bundle,
-    ParityError,
-    Precision,
-    Role,
-    Runtime,
-    Session,
-    installed_providers,
-    load,
-    pad,
-    placement,
-    provider_name,
-)
-from decant.embedders.tokens import Tokens
+from decant.embedders import Bundle, ParityError, Precision, Role, Runtime, load
+from decant.embedders.onnx import Session, installed_providers, placement, provider_name
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import export, verify
 from models import save_sentence_transformer
 

@@ -27,14 +27,14 @@ from onnx.helper import (
 
 from decant.embedders import Bundle, BundleError, Precision, Role, TextError
 from decant.export import convert
-from decant.export.int8 import to_int8
-from decant.export.linears import linears
-from decant.export.observing import observed
-from decant.export.plain_graph import plain_graph
-from decant.export.probes import _PLAIN, _SENTENCE
-from decant.export.range_texts import _PARAGRAPHS, _SHORT
-from decant.export.ranges import Range, measure_ranges
-from decant.export.state_scales import MOST_NOISE, Way, chosen_scale
+from decant.export.certify.probes import _PLAIN, _SENTENCE
+from decant.export.graph.layers import linears
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.quantize.activation_ranges import Range, measure_ranges
+from decant.export.quantize.activation_scales import MOST_NOISE, Way, chosen_scale
+from decant.export.quantize.calibration_texts import _PARAGRAPHS, _SHORT
+from decant.export.quantize.capture import observed
+from decant.export.quantize.int8 import to_int8
 
 TOKENS, INPUTS, OUTPUTS = 300, 48, 32
 FLOAT = onnx.TensorProto.FLOAT

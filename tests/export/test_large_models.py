@@ -28,7 +28,7 @@ MOST_ON_DISK = 1.3
 _EXPORT = """
 import json, resource, sys
 import torch, transformers
-import decant.export.making
+import decant.export.graph_maker
 from decant.embedders import Choices, Pooling
 from decant.export import export
 def resident():

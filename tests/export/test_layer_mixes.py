@@ -20,8 +20,8 @@ from decant.embedders import (
     load,
     resolve,
 )
-from decant.embedders.batching import pad
-from decant.embedders.tokens import TextTokenizer
+from decant.embedders.tokens.batching import pad
+from decant.embedders.tokens.tokenizer import TextTokenizer
 from decant.export import export, seal
 from models import save_model
 

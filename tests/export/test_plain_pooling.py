@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from decant.embedders import Activation, Attention, Pooling, Recipe
-from decant.embedders.pooling import pool
-from decant.export.dense_head import Layer
-from decant.export.plain_pooling import plain_vector
+from decant.embedders.pytorch.pooling import pool
+from decant.export.onnx_import.dense_weights import Layer
+from decant.export.onnx_import.numpy_pooling import plain_vector
 
 FUNCTIONS = {
     Activation.IDENTITY: torch.nn.Identity(),

@@ -23,12 +23,12 @@ from decant.embedders import (
     ParityError,
     Precision,
     Role,
-    TaskScore,
     load,
-    to_json,
 )
+from decant.embedders.bundle import TaskScore
+from decant.embedders.json_records import to_json
 from decant.export import convert, export, verify
-from decant.export.weight_only import rounded_blocks
+from decant.export.quantize.weight_only import rounded_blocks
 from fresh_process import modules_loaded_by
 from models import save_sentence_transformer
 

@@ -15,20 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decant.embedders import (
-    Choices,
-    LayerMix,
-    Pooling,
-    Session,
-    Span,
-    TokenBatch,
-    Tokens,
-    TorchEncoder,
-    pad,
-)
-from decant.export.plain_graph import plain_graph
-from decant.export.pruning import prune_unread
-from decant.export.tracing import trace
+from decant.embedders import Choices, LayerMix, Pooling, Span, TorchEncoder
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import TokenBatch, Tokens, pad
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.slice_pooled_token import prune_unread
+from decant.export.trace.tracing import trace
 from models import DECODERS, ENCODERS, save_model
 
 CPU = ["CPUExecutionProvider"]

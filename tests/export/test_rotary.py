@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 
 from decant.embedders import Choices, Pooling, TorchEncoder
-from decant.export.rotary import fuse_rotary
-from decant.export.tracing import trace
+from decant.export.passes.fuse_rotary import fuse_rotary
+from decant.export.trace.tracing import trace
 from models import save_model
 
 # Queries and keys (B, T, H, d) with H = 2 and d = 4, turned by angles of halves (B, T, 2).

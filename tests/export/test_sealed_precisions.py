@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import Choices, Pooling, Precision, Role, load
-from decant.export import convert, seal, state_scales
+from decant.export import convert, seal
+from decant.export.quantize import activation_scales
 from foreign_graphs import TOKENS_SEE_ALL, scripted, toy
 from models import WIDTH, save_sentence_transformer
 
@@ -64,7 +65,7 @@ def test_a_graph_of_any_opset_becomes_smaller(sealed: Path, precision: str) -> N
 def test_scales_by_token_are_computed_at_any_opset(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_scales, "MOST_NOISE", 0)
+    monkeypatch.setattr(activation_scales, "MOST_NOISE", 0)
     assert convert(sealed, "int8").failed == ()
     graph = onnx.load(sealed / "onnx" / "model_int8.onnx").graph
     assert Counter(node.op_type for node in graph.node)["ReduceMin"] == 2

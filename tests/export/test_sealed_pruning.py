@@ -11,10 +11,12 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from decant.embedders import Choices, Pooling, Session, Tokens, TorchEncoder, pad
+from decant.embedders import Choices, Pooling, TorchEncoder
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
 from decant.export import seal
-from decant.export.axis_names import name_axes
-from decant.export.pruning import SUM
+from decant.export.passes.name_axes import name_axes
+from decant.export.passes.slice_pooled_token import SUM
 from foreign_graphs import TOKENS_SEE_ALL, scripted, toy, traced
 from models import LONGEST, WIDTH, save_sentence_transformer
 

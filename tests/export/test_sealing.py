@@ -19,13 +19,13 @@ from decant.embedders import (
     Pooling,
     Precision,
     Role,
-    Session,
     Span,
     TorchEncoder,
     load,
-    pad,
 )
-from decant.embedders.tokens import Tokens
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import convert, seal
 from foreign_graphs import HIDDEN, IDS, MASK, TOKENS_SEE_ALL, toy, traced
 from fresh_process import modules_loaded_by

@@ -24,7 +24,7 @@ from decant.embedders import (
     Span,
 )
 from decant.export import seal
-from decant.export.foreign import precision_of
+from decant.export.onnx_import.contract import precision_of
 from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, table, toy
 from models import WIDTH, save_nv_embed, write_json
 

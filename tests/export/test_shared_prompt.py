@@ -12,9 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import (
-    DENSE,
-    PRESENT,
-    PROMPT,
     Attention,
     Choices,
     Lexicon,
@@ -22,19 +19,20 @@ from decant.embedders import (
     ParityError,
     Pooling,
     Role,
-    Session,
     SharedPrompts,
     Span,
-    Tokens,
     TorchEncoder,
     Weighting,
     load,
-    pad,
 )
-from decant.export import export, shared_prompt
-from decant.export.fused import FUSED_TYPES
-from decant.export.shared_prompt import shareable
-from decant.export.tracing import trace
+from decant.embedders.encoding import DENSE, PRESENT, PROMPT
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import Tokens, pad
+from decant.export import export
+from decant.export.trace import prompt_cache_attention
+from decant.export.trace.group_query_attention import FUSED_TYPES
+from decant.export.trace.prompt_cache_attention import shareable
+from decant.export.trace.tracing import trace
 from models import LONGEST, save_language_model, save_model
 
 PROMPT_TEXT = "Instruct: find the passage that answers.\nQuery: {text}"
@@ -209,7 +207,7 @@ def test_an_encoder_computes_the_prompt_once(
 def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_prompt, "_LOWEST", 0.0)  # so texts see what comes after
+    monkeypatch.setattr(prompt_cache_attention, "_LOWEST", 0.0)  # so texts see what comes after
     said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT, query=PROMPT_TEXT)
     with pytest.raises(ParityError, match="shared prompt") as raised:
         export(bundle / "model", tmp_path / "bundle", choices=said)

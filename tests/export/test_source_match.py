@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from decant.embedders import Bundle, BundleError, RecipeError, Role, TextError, load
-from decant.embedders.source import find_source
+from decant.embedders.sources.find import find_source
 from decant.export import export, seal
 from foreign_graphs import TOKENS_SEE_ALL, scripted, table, toy
 from models import WIDTH, save_sentence_transformer, tokenizer, write_json

@@ -22,16 +22,18 @@ from decant.embedders import (
     SparseVectors,
     TorchEncoder,
     load,
-    pad,
     strategies,
 )
+from decant.embedders.tokens import pad
 from decant.export import export
 from models import save_language_model
 from naive_strategies import COT, EXAMPLE, KNOWLEDGE, ONE_WORD, Naive
 
 TEXTS = ["a", "the ferry leaves at seven", 'what is "the wind"?', "the of", "what the wind " * 9]
 GOLDEN = Path(__file__).with_name("golden_strategies.json")
-META = json.loads(files("decant.embedders").joinpath("meta_eol.json").read_text(encoding="utf-8"))
+META = json.loads(
+    files("decant.embedders.sources").joinpath("meta_eol.json").read_text(encoding="utf-8")
+)
 
 Way = Callable[[Naive, str], object]
 DENSE: dict[str, Way] = {

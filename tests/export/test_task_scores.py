@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import Bundle, BundleError, Encoder, Precision, Role, read_manifest, to_json
+from decant.embedders import Bundle, BundleError, Encoder, Precision, Role
+from decant.embedders.bundle import read_manifest
+from decant.embedders.json_records import to_json
 from decant.export import convert, verify
 
 TEXTS = ["the hat", "in a hat", "what is in the hat"]

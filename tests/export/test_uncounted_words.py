@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from decant.embedders import REFERENCE, OnnxEncoder, Role, load
+from decant.embedders import OnnxEncoder, Role, load
+from decant.embedders.bundle import REFERENCE
 from decant.export import export, seal
-from decant.export.reference import Reference
+from decant.export.certify.reference import Reference
 from foreign_graphs import traced
 from models import save_sentence_transformer, write_json
 

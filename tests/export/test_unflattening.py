@@ -13,13 +13,15 @@ import onnxruntime
 import pytest
 import torch
 
-from decant.embedders import Choices, Pooling, Precision, Session, TorchEncoder, load, pad
-from decant.embedders.tokens import Tokens
+from decant.embedders import Choices, Pooling, Precision, TorchEncoder, load
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import pad
+from decant.embedders.tokens.rows import Tokens
 from decant.export import export
-from decant.export.making import in_half
-from decant.export.plain_graph import plain_graph
-from decant.export.tracing import trace
-from decant.export.unflattening import unflatten
+from decant.export.graph_maker import in_half
+from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import unflatten
+from decant.export.trace.tracing import trace
 from models import save_model
 
 CPU = ["CPUExecutionProvider"]

@@ -13,7 +13,7 @@ from decant.integrations.langchain import DecantVectorStore as LangChainStore
 from decant.integrations.llama_index import DecantEmbedding
 from decant.integrations.llama_index import DecantVectorStore as LlamaIndexStore
 from decant.integrations.qdrant import Collection, RemoteStore, connect, read_documents
-from decant.integrations.qdrant.server import Server
+from decant.integrations.qdrant.server.capabilities import Server
 
 MODEL = "'hash', recipe 'b083e2758b6c22da'"
 

@@ -25,7 +25,7 @@ from decant.embedders import (
 )
 from decant.export import convert, export
 from decant.integrations.sentence_transformers import BundleModule
-from decant.integrations.sentence_transformers.asking import asked
+from decant.integrations.sentence_transformers.encode_requests import asked
 from models import LONGEST, WIDTH, save_sentence_transformer, tokenizer
 from sentence_models import TEXTS, alike, expected, opened, same, save_tokenizer_settings
 

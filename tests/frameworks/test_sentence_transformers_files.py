@@ -21,7 +21,7 @@ from decant.embedders import (
     find_source,
     load,
 )
-from decant.embedders.tuning import TUNING
+from decant.embedders.onnx.tuning_file import TUNING
 from decant.export import convert
 from decant.integrations.sentence_transformers import BundleModule
 from models import write_json

@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Document, connect
-from decant.integrations.qdrant.locking import lock_of
+from decant.integrations.qdrant.points.locks import lock_of
 
 STORE = connect(QdrantClient(":memory:"))
 DOCS = Collection.create(STORE, "docs", HashEncoder(16))

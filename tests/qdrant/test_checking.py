@@ -26,8 +26,8 @@ from decant.integrations.qdrant import (
     Store,
     check_collection,
 )
-from decant.integrations.qdrant.points import DocumentKey
-from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.stores.point_ids import DocumentKey
+from decant.integrations.qdrant.stores.protocol import each
 from threads import in_thread
 
 SMALL = Chunking(max_tokens=8)

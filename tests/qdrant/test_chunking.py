@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from decant.embedders import HashEncoder, Prompt, Role, TextError
 from decant.integrations.qdrant import Chunking, Collection, Document, Store
-from decant.integrations.qdrant.chunking import Chunker, Syntax, syntax_of
+from decant.integrations.qdrant.indexing.chunking import Chunker, Syntax, syntax_of
 
 HANDBOOK = """# Handbook
 

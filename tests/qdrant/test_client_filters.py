@@ -17,7 +17,7 @@ from decant.integrations.qdrant import (
     Range,
     Record,
 )
-from decant.integrations.qdrant.conditions import is_vacuous
+from decant.integrations.qdrant.stores.filters import is_vacuous
 
 
 def field(key: str, **condition: object) -> models.FieldCondition:

@@ -21,9 +21,9 @@ from decant.integrations.qdrant import (
     Record,
     Store,
 )
-from decant.integrations.qdrant.locking import CollectionLock, lock_of
-from decant.integrations.qdrant.points import Kind
-from decant.integrations.qdrant.target import Target
+from decant.integrations.qdrant.points.handle import Target
+from decant.integrations.qdrant.points.locks import CollectionLock, lock_of
+from decant.integrations.qdrant.stores.point_ids import Kind
 from stores import Between
 from threads import in_thread, wait_until
 

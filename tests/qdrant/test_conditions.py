@@ -26,8 +26,8 @@ from decant.integrations.qdrant import (
     Record,
     connect,
 )
-from decant.integrations.qdrant.bounds import Numbers
-from decant.integrations.qdrant.conditions import path_of
+from decant.integrations.qdrant.stores.filters import path_of
+from decant.integrations.qdrant.stores.range_bounds import Numbers
 
 # Each key holds values of one type, as in any sane collection: local mode takes 1, 1.0 and True
 # for the same, the server's engine does not.

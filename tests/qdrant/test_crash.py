@@ -24,8 +24,8 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.store import each
-from decant.integrations.qdrant.target import Target
+from decant.integrations.qdrant.points.handle import Target
+from decant.integrations.qdrant.stores.protocol import each
 
 ENCODER = HashEncoder(16, sparse=True)
 SMALL = Chunking(max_tokens=8)
@@ -162,7 +162,7 @@ def test_a_store_that_breaks_at_any_write_loses_nothing(
     make: Callable[[], Store], monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
     # Small batches, so that few documents need many writes.
-    monkeypatch.setattr("decant.integrations.qdrant.writer._DOCUMENTS", 8)
+    monkeypatch.setattr("decant.integrations.qdrant.indexing.writer._DOCUMENTS", 8)
     old, new = undisturbed(make, OLD), undisturbed(make, NEW)
     for at in range(1, 100):
         with make() as store:

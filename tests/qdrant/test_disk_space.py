@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from decant.embedders import HashEncoder, StoreError
-from decant.integrations.qdrant import Collection, Document, Indexed, Record, connect, disk_space
-from decant.integrations.qdrant.disk_space import MARGIN, check_room, free_bytes
-from decant.integrations.qdrant.settings import FieldType
+from decant.integrations.qdrant import Collection, Document, Indexed, Record, connect
+from decant.integrations.qdrant.edge import disk_space
+from decant.integrations.qdrant.edge.disk_space import MARGIN, check_room, free_bytes
+from decant.integrations.qdrant.stores.collection_settings import FieldType
 
 ENCODER = HashEncoder(16)
 

@@ -21,7 +21,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.points import record_id
+from decant.integrations.qdrant.stores.point_ids import record_id
 
 HOLD = """
 import sys

@@ -18,11 +18,11 @@ from decant.integrations.qdrant import (
     Record,
     connect,
 )
-from decant.integrations.qdrant.edge_copy import copy_sparsely
-from decant.integrations.qdrant.edge_errors import EngineErrors
-from decant.integrations.qdrant.edge_lock import shard_lock
-from decant.integrations.qdrant.points import record_id
-from decant.integrations.qdrant.store import Json, Payload
+from decant.integrations.qdrant.edge.errors import EngineErrors
+from decant.integrations.qdrant.edge.private_copy import copy_sparsely
+from decant.integrations.qdrant.edge.shard_lock import shard_lock
+from decant.integrations.qdrant.stores.point_ids import record_id
+from decant.integrations.qdrant.stores.protocol import Json, Payload
 
 ENCODER = HashEncoder(16)
 SHARD = Path("docs", "shard")

@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from decant.embedders import HashEncoder, StoreError
-from decant.integrations.qdrant import Collection, Equals, Record, connect, edge_shards
-from decant.integrations.qdrant.edge_copy import allocated_bytes, copy_sparsely, is_writable
-from decant.integrations.qdrant.edge_lock import shard_lock
+from decant.integrations.qdrant import Collection, Equals, Record, connect
+from decant.integrations.qdrant.edge import shards
+from decant.integrations.qdrant.edge.private_copy import (
+    allocated_bytes,
+    copy_sparsely,
+    is_writable,
+)
+from decant.integrations.qdrant.edge.shard_lock import shard_lock
 
 ENCODER = HashEncoder(16)
 
@@ -37,7 +42,7 @@ def frozen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     if os.access(folder, os.W_OK):  # the tests run as root, who may write everywhere
-        monkeypatch.setattr(edge_shards, "is_writable", lambda shard: folder not in shard.parents)
+        monkeypatch.setattr(shards, "is_writable", lambda shard: folder not in shard.parents)
     yield folder
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -14,7 +14,7 @@ import pytest
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import Collection, Field, FieldIn, Record, connect
-from decant.integrations.qdrant.edge_lock import shard_lock
+from decant.integrations.qdrant.edge.shard_lock import shard_lock
 
 ENCODER = HashEncoder(16)
 

@@ -13,7 +13,7 @@ import pytest
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Document, Record, connect
-from decant.integrations.qdrant.edge_turns import Turns
+from decant.integrations.qdrant.edge.turns import Turns
 
 SECONDS = 20  # until a thread that hangs fails a test
 
@@ -103,7 +103,7 @@ def test_one_who_is_interrupted_while_waiting_leaves_the_line(
     turns = Turns()
     with turns.reading():
         with monkeypatch.context() as patch:
-            patch.setattr("decant.integrations.qdrant.edge_turns.Lock", Interrupted)
+            patch.setattr("decant.integrations.qdrant.edge.turns.Lock", Interrupted)
             with pytest.raises(KeyboardInterrupt), turns.writing():
                 pass
         crowd = Crowd(turns)

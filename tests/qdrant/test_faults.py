@@ -13,7 +13,12 @@ import pytest
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from decant.integrations.qdrant.faults import EXCEPTIONS, FaultKind, fault_of, retry_after
+from decant.integrations.qdrant.server.faults import (
+    EXCEPTIONS,
+    FaultKind,
+    fault_of,
+    retry_after,
+)
 
 CAPACITY = (
     "Rate limiting exceeded: Read rate limit exceeded, request larger than rate limiter capacity, "

@@ -15,10 +15,10 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import Equals, RemoteStore, Store, connect
-from decant.integrations.qdrant.addresses import read_address
-from decant.integrations.qdrant.client import Access
-from decant.integrations.qdrant.retry import Backoff
-from decant.integrations.qdrant.server import Server, reach
+from decant.integrations.qdrant.server.addresses import read_address
+from decant.integrations.qdrant.server.capabilities import Server, reach
+from decant.integrations.qdrant.server.client import Access
+from decant.integrations.qdrant.server.retry import Backoff
 from fault_server import PEM, Answer, FaultServer, Hang, refused, running
 
 NO_KEY = Answer(

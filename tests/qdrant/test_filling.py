@@ -17,9 +17,9 @@ from decant.integrations.qdrant import (
     SearchMode,
     Store,
 )
-from decant.integrations.qdrant.points import NOTES
-from decant.integrations.qdrant.store import each
-from decant.integrations.qdrant.target import Target
+from decant.integrations.qdrant.points.handle import Target
+from decant.integrations.qdrant.points.payloads import NOTES
+from decant.integrations.qdrant.stores.protocol import each
 from stores import Between
 
 FP32 = Filling("fp32", "HashEncoder")

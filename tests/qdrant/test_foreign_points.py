@@ -8,7 +8,7 @@ from qdrant_client import QdrantClient, models
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import Collection, Record, connect
-from decant.integrations.qdrant.store import Point
+from decant.integrations.qdrant.stores.protocol import Point
 
 FOREIGN = "0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e"
 

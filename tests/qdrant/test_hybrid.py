@@ -35,7 +35,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.points import PASSAGES
+from decant.integrations.qdrant.points.payloads import PASSAGES
 
 SMALL = Chunking(max_tokens=8)
 BLANK = " "  # it can be embedded, and no word of it weighs anything

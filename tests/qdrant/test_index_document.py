@@ -18,7 +18,7 @@ from decant.integrations.qdrant import (
     IndexReport,
     Store,
 )
-from decant.integrations.qdrant.chunking import Syntax
+from decant.integrations.qdrant.indexing.chunking import Syntax
 
 SMALL = Chunking(max_tokens=8)
 
@@ -161,7 +161,9 @@ It has early potatoes.
         self, docs: Collection, embedded: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as older:
-            older.setattr("decant.integrations.qdrant.plan.syntax_of", lambda _: Syntax.PLAIN)
+            older.setattr(
+                "decant.integrations.qdrant.indexing.plan.syntax_of", lambda _: Syntax.PLAIN
+            )
             docs.index([self.guide("guide.md"), self.guide("guide.txt")], chunking=self.CUT)
         before = stored(docs, "guide.md")
         assert before[1].endswith("## Bornholm"), "else there is nothing to mend"

@@ -104,7 +104,7 @@ class TestFolders:
     ) -> None:
         documents = read_documents(folder)
         docs.index(documents)
-        from decant.integrations.qdrant.documents import Documents
+        from decant.integrations.qdrant.indexing.documents import Documents
 
         class Barred(Documents):
             """As if ``sub`` could not be listed; this test may run as root, who may list all."""

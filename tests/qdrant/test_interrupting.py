@@ -12,8 +12,8 @@ import pytest
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Card, Collection, Document, connect
-from decant.integrations.qdrant.pipeline import settle
-from decant.integrations.qdrant.report import IndexReport
+from decant.integrations.qdrant.indexing.pipeline import settle
+from decant.integrations.qdrant.indexing.report import IndexReport
 from fault_server import FaultServer, Hang, running
 
 WRITING = "PUT /collections/docs/points"

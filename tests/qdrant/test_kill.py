@@ -24,7 +24,7 @@ from decant.integrations.qdrant import (
     connect,
     read_documents,
 )
-from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.stores.protocol import each
 
 SMALL = Chunking(max_tokens=8)
 SECONDS_A_TEXT = 0.002

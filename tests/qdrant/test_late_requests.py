@@ -12,7 +12,7 @@ import pytest
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Chunking, Collection, Document, Point, Store
-from decant.integrations.qdrant.target import Target
+from decant.integrations.qdrant.points.handle import Target
 
 SMALL = Chunking(max_tokens=8)
 

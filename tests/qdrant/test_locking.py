@@ -17,9 +17,9 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Document, Store, connect
-from decant.integrations.qdrant.endpoint import endpoint
-from decant.integrations.qdrant.locking import CollectionLock, FairLock, lock_of
-from decant.integrations.qdrant.points import DocumentKey
+from decant.integrations.qdrant.points.locks import CollectionLock, FairLock, lock_of
+from decant.integrations.qdrant.server.endpoint import endpoint
+from decant.integrations.qdrant.stores.point_ids import DocumentKey
 from qdrant_double import QdrantDouble
 from threads import in_thread, wait_until
 
@@ -134,7 +134,7 @@ class TestFairLock:
             def release(self) -> None:
                 """Let through a thread that does not come any more."""
 
-        monkeypatch.setattr("decant.integrations.qdrant.locking.Lock", Gate)
+        monkeypatch.setattr("decant.integrations.qdrant.points.locks.Lock", Gate)
         with pytest.raises(KeyboardInterrupt), lock:
             pass
         monkeypatch.undo()

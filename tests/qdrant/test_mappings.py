@@ -9,7 +9,7 @@ import pytest
 
 from decant.embedders import Role, StoreError
 from decant.integrations.qdrant import All, Collection, Either, Equals, Not, Range, Record
-from decant.integrations.qdrant.conditions import is_vacuous
+from decant.integrations.qdrant.stores.filters import is_vacuous
 
 
 def test_a_mapping_is_a_condition_everywhere(years: Collection) -> None:

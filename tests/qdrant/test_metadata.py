@@ -28,7 +28,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.points import MOST_NESTED, checked_metadata
+from decant.integrations.qdrant.points.payloads import MOST_NESTED, checked_metadata
 
 KEYS = ["", "a", "a.b", "a[0]", "[]", "it's", '"', "\\", " ", "a\nb", "\0", "größe", "x" * 4_000]
 

@@ -24,8 +24,8 @@ from decant.integrations.qdrant import (
     Record,
     connect,
 )
-from decant.integrations.qdrant.conditions import Where
-from decant.integrations.qdrant.numeric import Branch, Interval, branched, intervals
+from decant.integrations.qdrant.stores.filters import Where
+from decant.integrations.qdrant.stores.number_ranges import Branch, Interval, branched, intervals
 
 KEYS = {"plain": None, "whole": FieldType.INTEGER, "float": FieldType.FLOAT}
 SMALL = [0, 0.0, -0.0, 1, 1.0, True, False, 9, 9.0, -9, -9.0, 2005, 2005.0, "9", "1", "True"]

@@ -12,15 +12,14 @@ from hypothesis import given
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import Collection
-from decant.integrations.qdrant.points import (
-    DocumentKey,
+from decant.integrations.qdrant.points.payloads import (
     Marker,
     State,
     checked_ids,
     checked_metadata,
     checked_vectors,
-    record_id,
 )
+from decant.integrations.qdrant.stores.point_ids import DocumentKey, record_id
 
 
 def test_ids_are_the_same_for_ever() -> None:

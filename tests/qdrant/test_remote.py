@@ -29,8 +29,8 @@ from decant.integrations.qdrant import (
     RemoteStore,
     connect,
 )
-from decant.integrations.qdrant.retry import Backoff
-from decant.integrations.qdrant.server import Server
+from decant.integrations.qdrant.server.capabilities import Server
+from decant.integrations.qdrant.server.retry import Backoff
 
 INFO: dict[str, Any] = {
     "status": "green", "optimizer_status": "ok", "segments_count": 1, "points_count": 0,

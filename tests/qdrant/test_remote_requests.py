@@ -26,10 +26,10 @@ from decant.integrations.qdrant import (
     SparseVector,
     Store,
 )
-from decant.integrations.qdrant.point_size import PointSizes
-from decant.integrations.qdrant.remote_optimizing import Patience
-from decant.integrations.qdrant.remote_points import check_size, to_struct
-from decant.integrations.qdrant.server import Server
+from decant.integrations.qdrant.server.capabilities import Server
+from decant.integrations.qdrant.server.optimize import Patience
+from decant.integrations.qdrant.server.points import check_size, to_struct
+from decant.integrations.qdrant.stores.point_size import PointSizes
 from qdrant_double import Fault, Progress, QdrantDouble, reached
 
 ENCODER = HashEncoder(8)
@@ -129,7 +129,7 @@ class TestSizes:
             check_size(wide, 20_000)
 
     def test_over_grpc_nothing_is_too_large(self) -> None:
-        from decant.integrations.qdrant.remote_requests import Requests
+        from decant.integrations.qdrant.server.requests import Requests
 
         client = QdrantClient(":memory:")
         assert Requests(Server(client)).largest is None

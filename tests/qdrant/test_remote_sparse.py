@@ -30,8 +30,8 @@ from decant.integrations.qdrant import (
     RemoteStore,
     SparseVector,
 )
-from decant.integrations.qdrant.retry import Backoff
-from decant.integrations.qdrant.server import Server
+from decant.integrations.qdrant.server.capabilities import Server
+from decant.integrations.qdrant.server.retry import Backoff
 from qdrant_double import QdrantDouble
 
 ID = "00000000-0000-0000-0000-000000000001"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from decant.embedders import StoreError
-from decant.integrations.qdrant.retry import Backoff, ask
-from decant.integrations.qdrant.stopping import Stopped, stoppable
+from decant.integrations.qdrant.server.retry import Backoff, ask
+from decant.integrations.qdrant.stores.stop import Stopped, stoppable
 
 
 class Clock:

@@ -28,7 +28,7 @@ from decant.integrations.qdrant import (
     Range,
     Store,
 )
-from decant.integrations.qdrant.store import each
+from decant.integrations.qdrant.stores.protocol import each
 from live_server import LIVE, connect_live
 from qdrant_double import QdrantDouble, reached
 

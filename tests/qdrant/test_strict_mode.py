@@ -34,7 +34,7 @@ from decant.integrations.qdrant import (
     RemoteStore,
     SparseVector,
 )
-from decant.integrations.qdrant.remote_limits import Limits
+from decant.integrations.qdrant.server.limits import Limits
 from qdrant_double import QdrantDouble, reached
 
 LIMITS: dict[str, Any] = {

@@ -17,7 +17,7 @@ import pytest
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Card, Collection, Document, Store, connect, run_in_thread
-from decant.integrations.qdrant.stopping import Stopped, check_stopped
+from decant.integrations.qdrant.stores.stop import Stopped, check_stopped
 from fault_server import FaultServer, Hang, running
 
 

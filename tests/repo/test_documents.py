@@ -56,7 +56,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_block_of_the_readme_runs(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decant.embedders.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(README):
         if block.reason is not None:

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from decant.embedders import Appended, Attention, Dense, Pooling, Prompt, Recipe, Span
-from decant.embedders.recipe_file import write_recipe
+from decant.embedders.sources.recipe_file import write_recipe
 from model_families import DECODERS, ENCODERS, FAMILIES, LONGEST, TYPES, WIDTH, WINDOW
 
 __all__ = [

@@ -49,7 +49,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.distribution_alignment import alignment_loss
+from decant.training.objectives.autoregembed_align import alignment_loss
 
 numbers = st.floats(-30, 0)
 

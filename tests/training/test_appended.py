@@ -35,8 +35,8 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.losses import kept_apart
-from decant.training.soft_prompts import end_token
+from decant.training.objectives.losses import kept_apart
+from decant.training.objectives.soft_prompts import end_token
 
 
 @pytest.mark.parametrize(("said", "end"), [(0, 0), ([0, 2], 0), (2, 2)])

@@ -29,8 +29,8 @@ from decant.training import (
     open_base,
     read_table,
 )
-from decant.training.contrastive import names_of, no_negatives
-from decant.training.losses import info_nce
+from decant.training.objectives.contrastive import names_of, no_negatives
+from decant.training.objectives.losses import info_nce
 
 PLAIN = ContrastiveSettings()
 ROWS = [

@@ -24,7 +24,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.recomputing import recompute
+from decant.training.models.gradient_checkpointing import recompute
 from models import save_language_model
 
 LORA = Lora(rank=2, dropout=0.0)

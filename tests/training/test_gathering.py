@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from decant.training import Contrastive, ContrastiveSettings, Row, open_base
-from decant.training.gathering import gathered
+from decant.training.objectives.gather_negatives import gathered
 
 # A query that comes twice, in both halves, and a positive that is another's query.
 ROWS = [

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from decant.embedders import load_tokenizer
+from decant.embedders.tokens import load_tokenizer
 from decant.training import (
     Answer,
     Field,

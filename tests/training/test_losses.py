@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from decant.training.losses import (
+from decant.training.objectives.losses import (
     cosent,
     flops,
     improved_info_nce,

@@ -24,8 +24,8 @@ from decant.training import (
     mine,
     read_table,
 )
-from decant.training.mining import chosen
-from decant.training.table import text_hash
+from decant.training.data.mine_negatives import chosen
+from decant.training.data.table import text_hash
 
 NEEDS = (Field.QUERY, Field.POSITIVE)
 WORDS = ("ferry", "island", "bread", "yeast", "whale", "winter", "bridge", "harbour", "oven")

@@ -24,7 +24,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.recomputing import freeze_mode, recompute
+from decant.training.models.gradient_checkpointing import freeze_mode, recompute
 from models import save_language_model
 
 LOOP = Loop(batch_size=4, max_steps=2, learning_rate=1e-2)

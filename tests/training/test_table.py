@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decant.training import Columns, DataError, Field, Table, describe, read_table, split
-from decant.training.order import TaskOrder
+from decant.training.loop.batch_sampler import TaskOrder
 
 PAIR = (Field.QUERY, Field.POSITIVE)
 

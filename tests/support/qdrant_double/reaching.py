@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from qdrant_client import QdrantClient
 
 from decant.integrations.qdrant import RemoteStore
-from decant.integrations.qdrant.remote_optimizing import Patience
-from decant.integrations.qdrant.retry import Backoff
-from decant.integrations.qdrant.server import Server
+from decant.integrations.qdrant.server.capabilities import Server
+from decant.integrations.qdrant.server.optimize import Patience
+from decant.integrations.qdrant.server.retry import Backoff
 
 from .server import QdrantDouble
 

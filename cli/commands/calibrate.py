@@ -1,0 +1,64 @@
+"""``decant calibrate``: measure the ranges that int8 and uint8 vectors of a bundle need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..input.text_lines import texts_of
+from ..options.shared import AnyDim, AsJson, BundlePath, CutDim, PrecisionName, Provider
+from ..output.progress import bar
+from ..output.quiet import silenced
+from ..output.terminal import say, show_json
+
+
+def calibrate(
+    bundle: BundlePath,
+    *,
+    texts: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False,
+            help="Texts such as you will embed, one a line; the first 100,000 are used.",
+        ),
+    ],
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Measure the range of each dimension, for vectors in int8 and uint8.
+
+    Embeds texts as passages and writes the smallest and largest value of each
+    dimension to the bundle, where `decant embed --quantize` and Python take
+    them. Values outside are clipped later, so take texts such as you will embed,
+    some thousand. Each --dim has ranges of its own. Binary vectors need none.
+
+    Examples:
+      decant calibrate minilm --texts passages.txt
+      decant calibrate qwen3 --texts passages.txt --dim 256
+    """
+    with (
+        silenced(),
+        texts_of(texts) as lines,
+        bar("calibrating", total=None, unit="texts") as shown,
+    ):
+        from decant.embedders import calibrate as run
+
+        def told() -> Iterator[str]:
+            for number, text in enumerate(lines):
+                shown.tell(number)
+                yield text
+
+        found = run(
+            bundle, told(), provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        )
+    if as_json:
+        facts = {"bundle": str(bundle), "texts": found.texts, "dim": found.dim}
+        show_json({**facts, "digest": found.digest})
+        return
+    say(f"{bundle} has the ranges of {found.dim} values, from {found.texts:,} texts")

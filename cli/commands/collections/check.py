@@ -1,0 +1,70 @@
+"""``decant check``: whether a collection still holds what was written into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from ...exit_codes import Exit
+from ...input.open import open_store
+from ...options.shared import ApiKey, AsJson, CollectionName, StorePlace
+from ...output.terminal import printable, say, show, show_json
+from ...output.views import show_facts
+
+if TYPE_CHECKING:
+    from decant.integrations.qdrant import CheckReport
+
+
+def check(
+    *,
+    store: StorePlace = "./index",
+    collection: CollectionName = "docs",
+    findings: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many findings to list; all are counted.")
+    ] = 20,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a whole collection and compare it with what was written; change nothing.
+
+    Documents must have all their chunks and no others, texts must be those that
+    were stored, and every passage needs a vector. No bundle is needed. Exits with
+    1 if something is wrong; `decant index … --verify` puts it right.
+
+    Examples:
+      decant check
+      decant check --store http://localhost:6333 --collection notes --json
+    """
+    from decant.integrations.qdrant import check_collection
+
+    with open_store(store, api_key) as opened:
+        report = check_collection(opened, collection, most_findings=findings)
+    if as_json:
+        show_json({"store": store, "collection": collection, "report": report})
+    else:
+        _show(report)
+    if not report.is_sound:
+        raise typer.Exit(Exit.FINDING)
+
+
+def _show(report: CheckReport) -> None:
+    show_facts(
+        {
+            "holds": _counts(report, ("documents", "chunks", "records")),
+            "documents": _counts(report, ("interrupted", "replaced")),
+            "chunks": _counts(report, ("missing", "surplus", "orphaned")),
+            "passages": _counts(report, ("altered", "unsearchable")),
+        }
+    )
+    for finding in report.findings:
+        show(Text(printable(str(finding))))
+    if report.is_sound:
+        say("nothing is wrong")
+    else:
+        say("index the documents again with --verify, which repairs what is wrong with them")
+
+
+def _counts(report: CheckReport, names: tuple[str, ...]) -> str:
+    return " · ".join(f"{getattr(report, name):,} {name}" for name in names)

@@ -1,0 +1,164 @@
+"""``decant index``: a folder of documents becomes searchable."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import TextError
+
+from ...exit_codes import Exit
+from ...input.open import open_encoder, open_store
+from ...options.shared import (
+    AnyDim,
+    ApiKey,
+    AsJson,
+    BundlePath,
+    CollectionName,
+    CutDim,
+    PrecisionName,
+    Provider,
+    StorePlace,
+)
+from ...output.places import counted, place_of
+from ...output.progress import bar
+from ...output.terminal import printable, say, show_json, show_line
+from ...output.views import show_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from decant.integrations.qdrant import Chunking, Collection, Document, IndexReport
+
+
+def index(
+    bundle: BundlePath,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Documents: a folder with all below, or one file."),
+    ],
+    *,
+    store: StorePlace = "./index",
+    collection: CollectionName = "docs",
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The set that the documents belong to; by default the path of the folder. A "
+            "renamed folder goes on under its old path.",
+        ),
+    ] = None,
+    max_tokens_per_chunk: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The longest chunk, in the model's tokens.")
+    ] = 256,
+    overlap: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Tokens that a chunk repeats of the last one.")
+    ] = 0,
+    states: Annotated[
+        bool,
+        typer.Option(
+            "--states",
+            help="Keep what models with appended tokens read, for `decant explain-vector`.",
+        ),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read all that is stored of the documents, and repair what is wrong."
+        ),
+    ] = False,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make documents searchable, or bring their index up to date.
+
+    Unchanged documents cost next to nothing, vanished ones leave the index, and
+    an interrupted run is completed by the next one. Passed over are indexes and
+    bundles in the folder, hidden files, virtual environments and what tools keep.
+    Exits with 1 if a file could not be read; all others are indexed.
+
+    Examples:
+      decant index minilm ./notes
+      decant index minilm ./renamed --root /home/me/notes
+      decant index minilm ./notes --store http://localhost:6333 --collection notes
+    """
+    from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
+
+    chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
+    _check_exists(folder, root)
+    documents = read_documents(folder, root=root)
+    with (
+        open_store(store, api_key) as opened,
+        open_encoder(
+            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        ) as encoder,
+    ):
+        say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
+        settings = CollectionSettings(states=states)
+        target = Collection.open_or_create(opened, collection, encoder, settings=settings)
+        report, seconds = index_into(
+            target, documents, total=documents.count(), chunking=chunking, verify=verify
+        )
+        place, info = place_of(opened), target.info()
+    if as_json:
+        show_json(
+            {
+                "store": place,
+                "collection": collection,
+                "root": documents.root,
+                "documents": info.documents,
+                "passages": info.passages,
+                "precision": encoder.precision,
+                "provider": encoder.provider,
+                "seconds": round(seconds, 3),
+                "report": report,
+            }
+        )
+    else:
+        show_report(report, seconds=seconds)
+        show_line(
+            f"collection {collection!r} in {printable(place)} holds "
+            f"{counted(info.documents, 'document')}, {counted(info.passages, 'passage')}"
+        )
+    if report.unreadable:
+        raise typer.Exit(Exit.FINDING)
+
+
+def _check_exists(folder: Path, root: str | None) -> None:
+    """Refuse a folder that is not there, and say how what was indexed of it leaves or goes on."""
+    path = folder.expanduser()
+    if os.path.lexists(path):
+        return
+    held = shlex.quote(root or str(path.resolve()))
+    raise TextError(
+        f"{folder} does not exist; give a folder of text files, or one file. If it was indexed and "
+        f"is gone, `decant delete --root {held}` takes its documents out; if it was renamed, index "
+        f"the new folder with --root {held}"
+    )
+
+
+def index_into(
+    collection: Collection,
+    documents: Iterable[Document],
+    *,
+    total: int,
+    chunking: Chunking | None = None,
+    verify: bool = False,
+) -> tuple[IndexReport, float]:
+    """Index while showing how far it is; return the report and the seconds it took."""
+    with bar("indexing", total=total, unit="documents") as shown:
+
+        def tell(report: IndexReport) -> None:
+            rate = report.embedded / max(shown.seconds, 1e-9)
+            shown.tell(report.documents, f"{report.embedded:,} chunks, {rate:.0f}/s")
+
+        report = collection.index(documents, chunking=chunking, progress=tell, verify=verify)
+        return report, shown.seconds

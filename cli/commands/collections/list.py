@@ -1,0 +1,95 @@
+"""``decant list``: which collections a store holds, and what is in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from decant.embedders import StoreError
+
+from ...exit_codes import Exit
+from ...input.open import open_store
+from ...options.shared import ApiKey, AsJson, StorePlace
+from ...output.places import counted, place_of
+from ...output.terminal import say, show_json
+from ...output.views import show_facts
+
+if TYPE_CHECKING:
+    from decant.integrations.qdrant import CollectionSummary
+
+_MOST_ROOTS = 20
+
+
+def list_collections(
+    *, store: StorePlace = "./index", api_key: ApiKey = None, as_json: AsJson = False
+) -> None:
+    """List the collections of a store: models, documents, and where these are from.
+
+    Needs no bundle. A root is what one folder gave, under its path or the name
+    that `decant index --root` gave it. Exits with 1 if a collection cannot be
+    opened; the others are listed.
+
+    Examples:
+      decant list
+      decant list --store http://localhost:6333 --json
+    """
+    from decant.integrations.qdrant import summarize
+
+    found: list[CollectionSummary] = []
+    broken: dict[str, str] = {}
+    with open_store(store, api_key) as opened:
+        place = place_of(opened)
+        for name in opened.names():
+            try:
+                found.append(summarize(opened, name))
+            except StoreError as error:
+                broken[name] = str(error)
+    if as_json:
+        failed = [{"name": name, "error": reason} for name, reason in broken.items()]
+        show_json({"store": place, "collections": [*map(_plain, found), *failed]})
+    else:
+        for one in found:
+            _show(one)
+        for name, reason in broken.items():
+            show_facts({"collection": name, "error": reason})
+        if not found and not broken:
+            say(f"{place} holds no collections")
+    if broken:
+        raise typer.Exit(Exit.FINDING)
+
+
+def _show(one: CollectionSummary) -> None:
+    kinds = "dense and sparse" if one.card.sparse else "dense"
+    records = f", {counted(one.records, 'record')} among them" if one.records else ""
+    show_facts(
+        {
+            "collection": one.name,
+            "model": f"{one.card.recipe.base}, recipe {one.card.recipe.digest()}",
+            "vectors": f"{one.card.dim} wide, {kinds}",
+            "filled by": ", ".join(map(str, one.filled_by)) or "not noted",
+            "holds": f"{counted(one.held.documents, 'document')}, "
+            f"{counted(one.held.passages, 'passage')}{records}",
+        }
+    )
+    for root in one.roots[:_MOST_ROOTS]:
+        name = "(no root)" if root.root is None else root.root
+        show_facts({"  root": f"{name}: {counted(root.documents, 'document')}"})
+    if (more := len(one.roots) - _MOST_ROOTS) > 0:
+        show_facts({"  …": f"and {more} more roots; --json lists all"})
+
+
+def _plain(one: CollectionSummary) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "model": one.card.recipe.base,
+        "digest": one.card.recipe.digest(),
+        "dim": one.card.dim,
+        "sparse": one.card.sparse,
+        "states": one.card.states is not None,
+        "filled_by": one.filled_by,
+        "documents": one.held.documents,
+        "passages": one.held.passages,
+        "records": one.records,
+        "roots": one.roots,
+    }

@@ -1,0 +1,59 @@
+"""``decant convert``: add the graph of another precision to a bundle."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decant.embedders import Certificate
+
+from ..input.text_lines import texts_of
+from ..options.shared import AsJson, BundlePath
+from ..output.progress import steps
+from ..output.quiet import silenced
+from ..output.terminal import say, show_json
+from ..output.views import show_certificate
+
+
+def convert(
+    bundle: BundlePath,
+    precision: Annotated[str, typer.Argument(metavar="PRECISION", help="fp16, int8, w8 or w4.")],
+    *,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False,
+            help="For int8: texts such as you will embed, one a line; ours if there is none.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Add the graph of another precision to a bundle, without PyTorch.
+
+    int8 is the fast one on CPUs. How large a model's states become is measured
+    on texts; where yours are of a special kind, give some of them. w8 and w4
+    keep states in float32 and weights in 8 or 4 bits. fp16 is for GPUs. The new
+    graph is certified on the CPU; if it loses too much, the bundle stays as it
+    was.
+
+    Examples:
+      decant convert minilm int8
+      decant convert minilm int8 --texts passages.txt
+    """
+    reading = nullcontext() if texts is None else texts_of(texts)
+    with silenced(), reading as given, steps() as step:
+        step("reading the bundle")
+        from decant.export import convert as run
+
+        certificate = run(bundle, precision, texts=given, step=step)
+    (entry,) = (item for item in certificate.entries[-1:])
+    if as_json:
+        show_json({"bundle": str(bundle), "passed": entry.passed, "entry": entry})
+    else:
+        show_certificate(
+            Certificate(format=certificate.format, digest=certificate.digest, entries=(entry,))
+        )
+        say(f"{bundle} has a graph in {precision}")

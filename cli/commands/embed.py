@@ -1,0 +1,187 @@
+"""``decant embed``: texts to vectors, in bounded memory."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import Role
+
+from ..input.open import open_encoder
+from ..input.text_lines import Line, read_lines
+from ..options.shared import AnyDim, BundlePath, CutDim, PrecisionName, Provider
+from ..output.progress import Bar, bar
+from ..output.terminal import say
+from ..output.views import duration
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from decant.embedders import OnnxEncoder, Vectors
+
+    from .vector_files import Rows, VectorWriter
+
+    Finish = Callable[[NDArray[np.float32]], Rows]
+    Stream = Callable[..., Iterator[Vectors]]
+
+_STANDARD = "-"
+
+
+def embed(
+    bundle: BundlePath,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts, one a line; - is standard input.")
+    ] = _STANDARD,
+    *,
+    role: Annotated[
+        Role, typer.Option(metavar="ROLE", help="query or passage; it selects the prompt.")
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="vectors.npy: one row a text, float32 if not quantised. vectors.jsonl, or - for "
+            "standard output: one JSON object a text.",
+        ),
+    ] = _STANDARD,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
+        ),
+    ] = False,
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
+    ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The task, for queries of models that take one."),
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="int8, uint8 (after `decant calibrate`) or binary."),
+    ] = None,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    dim: CutDim = None,
+    any_dim: AnyDim = False,
+) -> None:
+    """Turn texts into vectors, one text a line.
+
+    Lines are embedded to the letter. Input of any length is read and written in
+    blocks, and a file named by --output appears whole or not at all.
+
+    Examples:
+      decant embed minilm titles.txt --role passage --output titles.npy
+      echo "who approves a PEP?" | decant embed minilm --role query
+      decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
+      decant embed minilm titles.txt --role passage --quantize binary -o bits.npy
+    """
+    _check(file, output)
+    # JSON lines on the same screen as a bar would tear both.
+    hidden = output == _STANDARD and sys.stdout.isatty()
+    with (
+        _input(file) as given,
+        open_encoder(
+            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+        ) as encoder,
+    ):
+        finish = _finish(encoder, quantize)
+        nothing = encoder.encode([], role=role, instruction=instruction).dense
+        with (
+            _writer(output, finish(nothing)) as writer,
+            bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
+        ):
+            lines = read_lines(given, jsonl=jsonl, skip_empty=skip_empty)
+            stream = partial(encoder.stream, role=role, instruction=instruction)
+            done = _embed(lines, stream, finish, writer, shown)
+    kind = "" if quantize is None else f" as {quantize}"
+    say(f"{done:,} texts, {encoder.dim} wide{kind}, in {duration(shown.seconds)}")
+
+
+def _check(file: str, output: str) -> None:
+    """Refuse what cannot work before a model is loaded."""
+    if file != _STANDARD and not Path(file).exists():
+        raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
+    if output == _STANDARD:
+        return
+    if Path(output).suffix not in (".npy", ".jsonl"):
+        raise typer.BadParameter(f"{output} ends neither with .npy nor .jsonl", param_hint="-o")
+    if not Path(output).absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder of {output} does not exist", param_hint="-o")
+
+
+def _finish(encoder: OnnxEncoder, quantize: str | None) -> Finish:
+    """Return what makes rows of a file out of vectors."""
+    return (lambda vectors: vectors) if quantize is None else encoder.quantizer(quantize).quantize
+
+
+def _embed(
+    lines: Iterator[Line],
+    stream: Stream,
+    finish: Finish,
+    writer: VectorWriter,
+    shown: Bar,
+) -> int:
+    done = 0
+
+    def tell(finished: int) -> None:
+        nonlocal done
+        done += finished
+        shown.tell(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
+
+    underway: deque[Line] = deque()
+
+    def texts() -> Iterator[str]:
+        for line in lines:
+            underway.append(line)
+            yield line.text
+
+    for block in stream(texts(), progress=tell):
+        writer.write([underway.popleft() for _ in range(len(block))], finish(block.dense))
+    writer.finish()
+    return done
+
+
+@contextmanager
+def _input(file: str) -> Iterator[IO[bytes]]:
+    if file == _STANDARD:
+        if sys.stdin.isatty():
+            say("reading texts from the keyboard, one a line; Ctrl-D ends them")
+        yield sys.stdin.buffer
+        return
+    with Path(file).open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _writer(output: str, rows: Rows) -> Iterator[VectorWriter]:
+    """Give what writes rows of the width and type that an array without rows has."""
+    from .vector_files import JsonlWriter, NpyWriter, appearing
+
+    if output == _STANDARD:
+        yield JsonlWriter(sys.stdout.buffer)
+        return
+    with appearing(Path(output)) as stream:
+        if output.endswith(".jsonl"):
+            yield JsonlWriter(stream)
+        else:
+            yield NpyWriter(stream, rows.shape[1], dtype=rows.dtype)
+
+
+def _count(file: str) -> int | None:
+    """Count the lines of a file; of standard input nobody knows."""
+    if file == _STANDARD or not Path(file).is_file():
+        return None
+    with Path(file).open("rb") as stream:
+        return sum(1 for _ in stream)

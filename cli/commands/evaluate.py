@@ -1,0 +1,149 @@
+"""``decant evaluate``: bundles and their peers side by side on the user's own tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..input.evaluation_tasks import Given, tasks_of
+from ..input.systems import Place, kind_of, opened, system_names
+from ..options.shared import PrecisionName, Provider
+from ..output.comparison_tables import show_standing
+from ..output.progress import steps
+from ..output.quiet import silenced
+from ..output.terminal import say
+
+if TYPE_CHECKING:
+    from decant.evaluation import Standing, SystemResult
+
+
+def evaluate(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SYSTEM...",
+            help="Bundles, sentence-transformers folders, or files of word vectors. BUNDLE@int8 is "
+            "the graph of a bundle in that precision.",
+        ),
+    ],
+    *,
+    sts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Lines of score, sentence, sentence; tabs between."),
+    ] = None,
+    retrieval: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="A retrieval set as BEIR has it.")
+    ] = None,
+    words: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Lines of word, word, score.")
+    ] = None,
+    analogies: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Google's questions, or a folder of BATS."),
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Lines of 0 or 1, text, text.")
+    ] = None,
+    anchors: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Lines of sentence, variation, varied sentence."),
+    ] = None,
+    make_variations: Annotated[
+        bool,
+        typer.Option(
+            "--make-variations",
+            help="Vary the sentences of --anchors by rule, too; they may stand alone on lines.",
+        ),
+    ] = False,
+    hybrid: Annotated[
+        bool,
+        typer.Option(
+            "--hybrid",
+            help="Search --retrieval in a Qdrant index: dense, sparse, and both. For bundles that "
+            "give sparse vectors.",
+        ),
+    ] = False,
+    geometry: Annotated[
+        bool,
+        typer.Option(
+            "--geometry",
+            help="Measure how the vectors of the sentences, documents, words and texts given fill "
+            "the space.",
+        ),
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write all numbers as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a report with plots.")
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of the bootstrap behind the intervals.")
+    ] = 1000,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Compare encoders on STS, retrieval, words, analogies, pairs and anchors.
+
+    Every option for data may be given several times. Numbers come with 95 %
+    bootstrap intervals; each later system is tested against the first over the
+    cases that both cover. Unknown words of word vectors lower the coverage.
+
+    --make-variations denies English statements, shuffles their words, and ends
+    them with an exclamation or a question mark. --geometry is measured over the
+    distinct sentences of --sts, documents of --retrieval (as passages), words of
+    --words and texts of --pairs, each set for itself.
+
+    Examples:
+      decant evaluate minilm --sts sts-dev.tsv --retrieval cranfield
+      decant evaluate minilm@fp32 minilm@int8 --sts sts-dev.tsv
+      decant evaluate minilm glove.txt --words wordsim.txt --html report.html
+      decant evaluate splade --retrieval cranfield --hybrid
+      decant evaluate minilm --anchors sentences.txt --make-variations
+    """
+    from decant.evaluation import Bootstrap, score_system, side_by_side
+
+    given = Given(
+        sts=sts or [],
+        retrieval=retrieval or [],
+        words=words or [],
+        analogies=analogies or [],
+        pairs=pairs or [],
+        anchors=anchors or [],
+        make_variations=make_variations,
+        hybrid=hybrid,
+        geometry=geometry,
+    )
+    for file in (json, html):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
+    places = [Place.parse(system) for system in systems]
+    names, kinds = system_names(places), [kind_of(place) for place in places]
+    tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
+    results: list[SystemResult] = []
+    with steps(keep=False) as step:
+        for place, name, kind in zip(places, names, kinds, strict=True):
+            step(f"opening {name}")
+            opening = opened(place, kind, provider=provider, precision=precision)
+            with silenced(), opening as embedder:
+                results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
+        step("comparing")
+        standing = side_by_side(results)
+    show_standing(standing)
+    if json is not None:
+        _write_json(standing, json)
+    if html is not None:
+        from decant.evaluation import write_html
+
+        write_html(html, results, standing, agreement_task=given.agreement_task)
+        say(f"wrote {html}")
+
+
+def _write_json(standing: Standing, file: Path) -> None:
+    from decant.embedders.files import write_atomically
+    from decant.embedders.json_records import to_json
+
+    write_atomically(file, to_json(standing))
+    say(f"wrote {file}")

@@ -1,0 +1,169 @@
+"""``decant export``: a model becomes a certified ONNX bundle.
+
+The command has many parameters because typer reads every option from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import Choices, LayerMix, Precision
+from decant.embedders.errors import need
+
+from ..options.recipe import (
+    AttentionOption,
+    Dim,
+    Eos,
+    MaxTokens,
+    Name,
+    Normalize,
+    PassagePrompt,
+    PoolingOption,
+    QueryPrompt,
+    Replace,
+    Revision,
+    SpanOption,
+    Target,
+)
+from ..options.shared import AsJson
+from ..output.progress import steps
+from ..output.quiet import no_more_download_bars
+from ..output.terminal import say, show_json
+from ..output.views import show_certificate
+
+if TYPE_CHECKING:
+    from decant.embedders import Certificate, Source
+
+_ADDED = [member for member in Precision if member is not Precision.FP32]
+_NEEDED = ("torch", "transformers", "onnxscript", "optimum")
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A model's folder, or a hub id such as BAAI/bge-m3."),
+    ],
+    target: Target,
+    *,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A way to pool: see `decant strategies`; or a .json."),
+    ] = None,
+    pooling: PoolingOption = None,
+    attention: AttentionOption = None,
+    query_prompt: QueryPrompt = None,
+    passage_prompt: PassagePrompt = None,
+    eos: Eos = None,
+    span: SpanOption = None,
+    layer: Annotated[
+        int | None, typer.Option(metavar="N", help="Whose states are pooled; -1 is the last.")
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Average them: all, first+last, last4, or indices such as -1,-2."
+        ),
+    ] = None,
+    dim: Dim = None,
+    max_tokens: MaxTokens = None,
+    normalize: Normalize = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Give token states, too: late interaction, chunks.")
+    ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            "--instruction-template",
+            metavar="TEMPLATE",
+            help="For tasks at call time: 'Instruct: {instruction}\\nQuery: {text}'.",
+        ),
+    ] = None,
+    name: Name = None,
+    revision: Revision = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="LoRA to merge, in order; may be repeated."),
+    ] = None,
+    precision: Annotated[
+        list[Precision] | None,
+        typer.Option(metavar="NAME", help=f"Add a graph: {', '.join(_ADDED)}. May be repeated."),
+    ] = None,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a model into a certified ONNX bundle.
+
+    Pooling, prompts and lengths come from the model's own files and from our
+    registry; what you say here wins over both. TARGET appears whole or not at
+    all, and only if the graph agrees with PyTorch.
+
+    Examples:
+      decant export sentence-transformers/all-MiniLM-L6-v2 minilm
+      decant export Qwen/Qwen3-Embedding-0.6B qwen3 --dim 512
+      decant export BAAI/bge-small-en-v1.5 bge --precision int8 --precision fp16
+      decant export ./my-llama one-word --strategy prompt-eol
+      decant export ./my-llama mine --pooling last --query-prompt "Query: {text}"
+    """
+    choices = Choices(
+        attention=attention,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        layer=layer,
+        mix=None if layers is None else LayerMix.parse(layers),
+        query=query_prompt,
+        passage=passage_prompt,
+        eos=eos,
+        span=span,
+        dim=dim,
+        normalize=normalize,
+        tokens=tokens or None,
+        instruction=instruction,
+    )
+    from decant.embedders import find_source
+
+    source = find_source(model, revision=revision, name=name, adapters=adapter or ())
+    certificate = export_source(
+        source,
+        target,
+        choices=choices,
+        strategy=strategy,
+        precisions=precision or (),
+        replace=replace,
+    )
+    if as_json:
+        show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
+    else:
+        show_certificate(certificate)
+        say(f"wrote {target}, recipe {certificate.digest}")
+
+
+def export_source(
+    source: Source,
+    target: Path,
+    *,
+    choices: Choices | None = None,
+    strategy: str | None = None,
+    precisions: Iterable[Precision] = (),
+    replace: bool,
+) -> Certificate:
+    """Export while showing each step; see :func:`decant.export.export`."""
+    no_more_download_bars()
+    with steps() as step:
+        step("starting PyTorch")
+        for module in _NEEDED:
+            need(module, extra="export")
+        from decant.export import export as run
+
+        return run(
+            source,
+            target,
+            choices=choices,
+            strategy=strategy,
+            precisions=precisions,
+            replace=replace,
+            step=step,
+        )

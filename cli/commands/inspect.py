@@ -1,0 +1,183 @@
+"""``decant inspect``: what is in a bundle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from decant.embedders import Certificate, MissingExtra, Precision, Role
+
+from ..options.shared import AsJson, BundlePath
+from ..output.quiet import silenced
+from ..output.terminal import show, show_json
+from ..output.views import floored, show_facts
+from .tune import described
+
+if TYPE_CHECKING:
+    from decant.embedders import Bundle, Lexicon, Recipe
+    from decant.embedders.onnx import Calibrations
+
+
+def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
+    """Show what is in a bundle: recipe, files, graphs, certificate.
+
+    Every file's hash is checked on the way.
+
+    Examples:
+      decant inspect minilm
+      decant inspect minilm --json | jq .manifest.recipe
+    """
+    from decant.embedders import Bundle
+    from decant.embedders.onnx import read_calibrations, read_tuning
+
+    opened = Bundle.open(bundle)
+    tuning = read_tuning(opened)
+    calibrations = read_calibrations(opened)
+    certificate = opened.certificate()
+    graphs = {name: _interface(opened, name) for name in sorted(opened.manifest.graphs)}
+    if as_json:
+        show_json(
+            {
+                "bundle": str(bundle),
+                "manifest": opened.manifest,
+                "graphs": graphs,
+                "bytes": _sizes(opened),
+                "certificate": certificate,
+                "passed": certificate.passed,
+                "tuning": tuning,
+                "calibrations": _ranges(calibrations),
+            }
+        )
+        return
+    manifest = opened.manifest
+    show_facts(
+        {
+            "bundle": str(bundle),
+            "made by": f"{manifest.made_by}, format {manifest.format}",
+            **_recipe(manifest.recipe),
+            "digest": manifest.digest,
+            "vectors": f"{manifest.dim} wide, "
+            f"{'unit length' if manifest.recipe.normalize else 'not normalised'}",
+            **{f"graph {name}": _interface_line(found) for name, found in graphs.items()},
+        }
+    )
+    show(_files(opened))
+    _show_summary(certificate)
+    show_facts(
+        {
+            f"tuned {precision}, {entry.provider}": described(entry)
+            for precision, file in opened.manifest.graphs.items()
+            for entry in tuning.entries
+            if entry.sha256 == opened.manifest.files[file]
+        }
+        | {
+            f"ranges of {found['dim']} values": f"from {found['texts']:,} texts, recipe "
+            f"{found['digest']}"
+            for found in _ranges(calibrations)
+        }
+    )
+
+
+def _ranges(calibrations: Calibrations) -> list[dict[str, str | int]]:
+    """Return what was calibrated, without the ranges themselves."""
+    return [
+        {"dim": len(entry.low), "texts": entry.texts, "digest": entry.digest, "date": entry.date}
+        for entry in calibrations.entries
+    ]
+
+
+def _recipe(recipe: Recipe) -> dict[str, str]:
+    facts = {
+        "model": recipe.base,
+        "revision": recipe.revision or "unknown",
+        "pooling": f"{recipe.pooling}, span {recipe.span}, {_layers(recipe)}",
+        "attention": recipe.attention,
+        "input": f"up to {recipe.max_tokens:,} tokens",
+        "end": recipe.eos or "as the tokenizer does it",
+    }
+    facts |= {
+        f"{role} prompt": json.dumps(recipe.prompt(role).template, ensure_ascii=False)
+        for role in Role
+    }
+    for number, prompt in enumerate(recipe.further, start=2):
+        facts[f"prompt {number}"] = json.dumps(prompt.template, ensure_ascii=False)
+    if recipe.instruction is not None:
+        facts["instructions"] = json.dumps(recipe.instruction, ensure_ascii=False)
+    if recipe.prepending is not None:
+        facts["slot"] = (
+            f"overwritten in layers {recipe.prepending.start} to {recipe.prepending.stop - 1}"
+        )
+    if recipe.contrast is not None:
+        facts["contrast"] = (
+            f"with prompt 2 in layer {recipe.contrast.layer}, strength {recipe.contrast.strength}"
+        )
+    if recipe.lexicon is not None:
+        facts["sparse vectors"] = _lexicon(recipe.lexicon)
+    if recipe.appended is not None:
+        tokens = json.dumps(recipe.appended.tokens, ensure_ascii=False)
+        facts["appended"] = f"{tokens}, of which the last {recipe.appended.read} are read"
+    if recipe.head:
+        widths = [recipe.head[0].inputs, *(layer.outputs for layer in recipe.head)]
+        facts["head"] = " → ".join(map(str, widths))
+    return facts
+
+
+def _lexicon(lexicon: Lexicon) -> str:
+    over = "tokens" if lexicon.clusters is None else f"{lexicon.clusters:,} clusters of tokens"
+    words = ", of the text's own words" if lexicon.words else ""
+    return f"the {lexicon.top} heaviest {over}{words}, weighed by the {lexicon.weighting} token"
+
+
+def _layers(recipe: Recipe) -> str:
+    if recipe.mix is None:
+        return f"layer {recipe.layer}"
+    named = ", ".join(map(str, recipe.mix.layers)) or "all"
+    weights = f", weights {list(recipe.mix.weights)}" if recipe.mix.weights else ""
+    return f"average of layers {named}{', each of unit length' if recipe.mix.unit else ''}{weights}"
+
+
+def _interface(bundle: Bundle, precision: str) -> dict[str, list[str] | str]:
+    """Return the names of a graph's inputs and outputs, or why they are not known."""
+    try:
+        from decant.embedders.onnx import Session, provider_name
+
+        with silenced():
+            session = Session(bundle.graph(Precision(precision)), provider_name("cpu"))
+    except MissingExtra as error:
+        return {"unknown": str(error)}
+    return {"inputs": session.inputs, "outputs": session.outputs}
+
+
+def _interface_line(interface: dict[str, list[str] | str]) -> str:
+    if "unknown" in interface:
+        return str(interface["unknown"])
+    return f"{', '.join(interface['inputs'])} → {', '.join(interface['outputs'])}"
+
+
+def _sizes(bundle: Bundle) -> dict[str, int]:
+    return {name: (bundle.folder / name).stat().st_size for name in bundle.manifest.files}
+
+
+def _files(bundle: Bundle) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", no_wrap=True)
+    for name, size in _sizes(bundle).items():
+        table.add_row(name, f"{size:,}", bundle.manifest.files[name][:16])
+    return table
+
+
+def _show_summary(certificate: Certificate) -> None:
+    show_facts(
+        {
+            f"certificate {entry.precision}": f"{'passed' if entry.passed else 'FAILED'} on "
+            f"{entry.provider}, worst cosine {floored(entry.worst_cosine)}, {entry.date[:10]}"
+            + ("" if entry.passed else f": {entry.failures}")
+            for entry in certificate.entries
+        }
+        or {"certificate": "none; make one with: decant verify"}
+    )

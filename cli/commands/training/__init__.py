@@ -1,0 +1,1 @@
+"""``decant train`` and its kinds."""

@@ -1,0 +1,146 @@
+"""``decant train compress | align | gen``: methods that append trained tokens to every text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from decant.embedders import Choices
+
+from ...options.train import RunOptions, ready
+from .training_run import begin
+
+if TYPE_CHECKING:
+    from decant.embedders import Encoder
+    from decant.training import GenSettings, Plan
+
+
+def compress(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE", help="Contexts, what to do with them (instruction), and outputs."
+        ),
+    ],
+) -> None:
+    """Compress texts into states that a frozen copy of the model can say (AutoRegEmbed, stage 1).
+
+    The vector is the mean of the states of a few appended tokens. All weights
+    learn, as in the paper, unless --lora is given; rate, warm-up and cosine
+    are those of the authors' script.
+
+    Examples:
+      decant train compress --base my-llama --pairs contexts.jsonl --out compressed
+    """
+    ready()
+    from decant.training import (
+        Compression,
+        CompressionSettings,
+        Loop,
+        Plan,
+        Schedule,
+        frozen_decoder,
+        open_compression,
+    )
+
+    # run_information_compress.sh of the authors' code; its 32 rows are 8 on each of 4 GPUs.
+    loop = Loop(batch_size=32, learning_rate=1e-5, warmup=0.05, schedule=Schedule.COSINE)
+    plan = run.plan(Plan(objective=CompressionSettings(), loop=loop))
+    opened = open_compression(
+        run.base,
+        plan.objective,
+        choices=run.chosen(Choices()),
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    begin(run, Compression(opened, plan.objective, frozen_decoder(run.base)), pairs, plan.loop)
+
+
+def align(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Queries, positives and negatives.")
+    ],
+    decoder: Annotated[
+        str, typer.Option(metavar="MODEL", help="The language model that stage 1 was made from.")
+    ],
+) -> None:
+    """Bring near what a query makes probable (AutoRegEmbed, stage 2).
+
+    Rate, epochs, warm-up and cosine are those of the authors' script, which
+    has 32 rows on each of four GPUs.
+
+    Examples:
+      decant train align --base compressed --decoder my-llama --pairs nli.jsonl --out autoregembed
+    """
+    ready()
+    from decant.training import (
+        AlignmentSettings,
+        DistributionAlignment,
+        Loop,
+        Plan,
+        Schedule,
+        frozen_decoder,
+        open_base,
+    )
+
+    # run_condition_distribution_alignment.sh of the authors' code.
+    loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05, schedule=Schedule.COSINE)
+    plan = run.plan(Plan(objective=AlignmentSettings(), loop=loop))
+    opened = open_base(run.base, choices=run.chosen(Choices()), lora=plan.lora, seed=plan.loop.seed)
+    begin(
+        run,
+        DistributionAlignment(opened, plan.objective, frozen_decoder(decoder)),
+        pairs,
+        plan.loop,
+    )
+
+
+def gen(
+    *,
+    run: RunOptions,
+    pairs: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Questions with the model's own answers.")
+    ],
+    teacher: Annotated[
+        Path, typer.Option(metavar="BUNDLE", help="Encodes the answers: `decant export` made it.")
+    ],
+) -> None:
+    """Learn the vector of the answer, which a frozen model would give (LLM2Vec-Gen).
+
+    New tokens and two layers learn; the language model does not change. The
+    answers are its own: decant train generate writes them.
+
+    Examples:
+      decant train gen --base my-llama --teacher llm2vec --pairs answers.jsonl --out gen
+    """
+    ready()
+    from decant.embedders import load
+    from decant.training import GenSettings, Loop, Plan
+
+    # conf/training of the authors' code: a linear schedule, and a warm-up of 100 of 5,000 steps.
+    loop = Loop(batch_size=32, learning_rate=3e-4, warmup=0.02)
+    plan = run.plan(Plan(objective=GenSettings(), loop=loop))
+    with load(teacher) as encoder:
+        _gen(run, plan, pairs, encoder, run.chosen(Choices()))
+
+
+def _gen(
+    run: RunOptions, plan: Plan[GenSettings], pairs: list[Path], teacher: Encoder, choices: Choices
+) -> None:
+    from decant.training import Gen, open_gen
+
+    opened = open_gen(
+        run.base,
+        plan.objective,
+        teacher,
+        choices=choices,
+        lora=plan.lora,
+        seed=plan.loop.seed,
+    )
+    begin(run, Gen(opened, plan.objective, teacher), pairs, plan.loop)

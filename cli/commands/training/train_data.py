@@ -1,0 +1,237 @@
+"""Commands of ``decant train`` that make data instead of a model: negatives, answers, queries."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+
+import typer
+
+from decant.embedders.errors import need
+
+from ...input.open import open_encoder
+from ...options.shared import AsJson, PrecisionName, Provider
+from ...output.progress import bar
+from ...output.quiet import no_more_download_bars, silenced
+from ...output.terminal import say, show_json
+from ...output.views import show_facts
+from .negative_searcher import searcher_of
+
+if TYPE_CHECKING:
+    from decant.training import Columns, Generated, Mined
+
+Named = TypeVar("Named", bound=StrEnum)
+
+ColumnsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAMES",
+        help="'query=question,positive=answer', or 'score,query,positive' without a header.",
+    ),
+]
+Made: TypeAlias = Annotated[
+    Path, typer.Option(metavar="FILE", help="JSON lines; the file is made.")
+]
+
+
+def mine(
+    *,
+    bundle: Annotated[
+        Path, typer.Option(metavar="BUNDLE", help="What searches: a folder of `decant export`.")
+    ],
+    pairs: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+    ],
+    out: Made,
+    negatives: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Negatives of a row, at most.")
+    ] = 4,
+    share: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Nearer than so much of the positive's score: left."),
+    ] = 0.95,
+    skip: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Pass over so many of the best.")
+    ] = 0,
+    depth: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How far down a ranking is read.")
+    ] = 100,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Further passages to find negatives among."),
+    ] = None,
+    columns: ColumnsOption = None,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find hard negatives for pairs: near a query, and no answer to it.
+
+    Searches all positives, and the passages of --corpus, by each query. A hit
+    becomes a negative if its cosine is at most --share of that of the positive
+    (NV-Retriever's threshold).
+
+    Examples:
+      decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
+      decant train contrastive --base my-minilm --pairs mined.jsonl --out tuned
+    """
+    from decant.training import Field, Mining, read_table
+    from decant.training import mine as run
+
+    mining = Mining(count=negatives, share=share, skip=skip, depth=depth)
+    _refuse_existing(out)  # before anything is embedded
+    table = read_table(pairs, columns=_columns(columns), needs=(Field.QUERY, Field.POSITIVE))
+    done = 0
+    with (
+        open_encoder(bundle, provider=provider, precision=precision) as encoder,
+        searcher_of(table, corpus or [], encoder) as searcher,
+        bar("searching", total=len(table), unit="rows", steady=True) as shown,
+        silenced(),
+    ):
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            shown.tell(done)
+
+        mined = run(table, searcher, out, mining, progress=tell)
+    if as_json:
+        show_json({"file": str(out), "mined": mined, "without": mined.without})
+        return
+    show_facts(_facts(mined))
+    say(f"wrote {out}; next: decant train contrastive --pairs {out} …")
+
+
+def generate(
+    *,
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="A causal language model: folder, or hub id.")
+    ],
+    texts: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
+    ],
+    out: Made,
+    written: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="COLUMN",
+            help="What the answers are: response, beside the texts as queries; or query, beside "
+            "the texts as positives.",
+        ),
+    ] = "response",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROMPT",
+            help="What is asked, with {text} in it, in place of the model's chat template.",
+        ),
+    ] = None,
+    chat: Annotated[
+        bool | None,
+        typer.Option("--chat/--no-chat", help="Put --template into the chat template, or nothing."),
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample/--greedy", help="Draw, or take the likeliest.")
+    ] = True,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The longest answer.")
+    ] = 500,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The longest prompt; texts are cut to it.")
+    ] = 1024,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Texts at a time.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of what is drawn.")] = 0,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32; bf16 and fp16 are for GPUs.")
+    ] = "fp32",
+    columns: ColumnsOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a language model answer texts, or ask questions about them.
+
+    An interrupted run goes on when the same command is given again. Texts to
+    which the model says nothing are counted and left out.
+
+    Examples:
+      decant train generate --model qwen --texts faq.tsv --out answers.jsonl
+      decant train generate --model qwen --texts a.tsv --as query --out b.jsonl
+          --chat --template "Ask a question that this answers: {text}"
+    """
+    no_more_download_bars()
+    for module in ("torch", "transformers"):
+        need(module, extra="training")
+    from decant.training import Generating, Mixed, Speaker, Written, read_table
+    from decant.training import generate as run
+
+    generating = Generating(
+        template=template,
+        chat=chat,
+        max_tokens=max_tokens,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        sample=sample,
+        seed=seed,
+        written=_member(Written, written, "--as"),
+    )
+    kind = _member(Mixed, precision, "--precision")
+    _refuse_existing(out)  # before a model is loaded
+    table = read_table(texts, columns=_columns(columns))
+    with silenced():
+        speaker = Speaker.open(model, precision=kind)
+    done = 0
+    with bar("asking", total=len(table), unit="texts", steady=True) as shown, silenced():
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            shown.tell(done)
+
+        generated = run(speaker, table, out, generating, progress=tell)
+    if as_json:
+        show_json({"file": str(out), "generated": generated})
+        return
+    show_facts(_counts(generated))
+    say(f"wrote {out}")
+
+
+def _member(kind: type[Named], name: str, option: str) -> Named:
+    try:
+        return kind(name)
+    except ValueError as error:
+        names = ", ".join(kind)
+        raise typer.BadParameter(f"{name!r} is none of {names}", param_hint=option) from error
+
+
+def _counts(generated: Generated) -> dict[str, str]:
+    return {
+        "rows": f"{generated.rows:,}",
+        "left out": f"{generated.empty:,} to which the model said nothing",
+        "cut": f"{generated.cut:,} texts were longer than a prompt may be",
+    }
+
+
+def _refuse_existing(out: Path) -> None:
+    from decant.training import TrainingError
+
+    if out.exists():
+        raise TrainingError(f"{out} exists; choose another name or delete it")
+
+
+def _facts(mined: Mined) -> dict[str, str]:
+    return {
+        "rows": f"{mined.rows:,}",
+        "negatives": ", ".join(
+            f"{count} each for {rows:,}" for count, rows in mined.negatives.items() if count
+        ),
+        "without any": f"{mined.without:,}",
+    }
+
+
+def _columns(said: str | None) -> Columns | None:
+    from decant.training import Columns
+
+    return None if said is None else Columns.parse(said)

@@ -1,0 +1,190 @@
+"""A run of ``decant train``: what is shown of the data, the bar, and what it was good for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table as Shown
+from rich.text import Text
+
+from ...output.comparison_tables import show_standing
+from ...output.progress import Step, bar, steps
+from ...output.quiet import silenced
+from ...output.terminal import messages, say, show_json
+from ...output.views import show_facts
+
+if TYPE_CHECKING:
+    from decant.embedders import TorchEncoder
+    from decant.evaluation import Standing, SystemResult, Task
+    from decant.training import DataReport, Look, Loop, Objective, Report, Table
+
+    from ...options.train import RunOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is trained on what, and measured on what.
+
+    Args:
+        objective: The method.
+        table: Rows to learn from.
+        target: The model's folder.
+        loop: Steps and rates.
+        tasks: Before and after are measured on these; none: nothing is.
+    """
+
+    objective: Objective
+    table: Table
+    target: Path
+    loop: Loop
+    tasks: Sequence[Task]
+
+
+def begin(options: RunOptions, objective: Objective, files: Sequence[Path], loop: Loop) -> None:
+    """Read what an objective learns from, and carry the run out as the options say."""
+    run = Run(
+        objective=objective,
+        table=options.table(files, objective.needs),
+        target=options.out,
+        loop=loop,
+        tasks=options.tasks(),
+    )
+    carry_out(run, as_json=options.json)
+
+
+def carry_out(run: Run, *, as_json: bool) -> None:
+    """Describe the data, measure, train, measure again, and show what changed.
+
+    A run that has left its model and was interrupted while that was measured is measured.
+    """
+    from decant.training import check_run, describe, finish_run, train
+
+    report = finish_run(run.objective, run.table, run.target, run.loop)
+    if not _first_process():
+        if report is None:
+            with silenced():
+                train(run.objective, run.table, run.target, run.loop)
+        return
+    measured = run.target / "training" / "standing.json"
+    if report is None or not run.tasks or measured.exists():
+        report = None
+        check_run(run.objective, run.table, run.target, run.loop)
+    found = describe(run.table, run.objective.lengths, seed=run.loop.seed)
+    show_data(found)
+    results: list[SystemResult] = []
+    if run.tasks:
+        with steps(keep=False) as step, silenced(), run.objective.resting() as encoder:
+            results.append(_scored("before", encoder, run.tasks, step))
+    if report is None:
+        with _watched(run) as look, silenced():
+            report = train(run.objective, run.table, run.target, run.loop, look=look)
+    else:
+        say(f"{run.target} is trained; it is measured now")
+    standing = None
+    if run.tasks:
+        standing = _standing(run, results)
+        from decant.embedders.files import write_atomically
+        from decant.embedders.json_records import to_json
+
+        write_atomically(measured, to_json(standing))
+    if as_json:
+        numbers = {
+            name: getattr(report, name)
+            for name in ("steps", "loss", "trained", "frozen", "peak_mb")
+        }
+        shown = {"model": str(run.target), "data": found, "run": numbers, "standing": standing}
+        show_json(shown)
+        return
+    if standing is not None:
+        show_standing(standing)
+    show_facts(_facts(report))
+    say(f"wrote {run.target}; next: decant export {run.target} BUNDLE")
+
+
+def _first_process() -> bool:
+    """Tell whether this process measures and speaks; torchrun numbers those that it starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _standing(run: Run, results: list[SystemResult]) -> Standing:
+    from decant.embedders import TorchEncoder
+    from decant.evaluation import side_by_side
+
+    with steps(keep=False) as step, silenced():
+        encoder = TorchEncoder.from_pretrained(run.target)
+        results.append(_scored("after", encoder, run.tasks, step))
+        step("comparing")
+        return side_by_side(results)
+
+
+def _scored(name: str, encoder: TorchEncoder, tasks: Sequence[Task], step: Step) -> SystemResult:
+    from decant.evaluation import score_system
+
+    return score_system(name, encoder, tasks, told=step)
+
+
+@contextmanager
+def _watched(run: Run) -> Iterator[Look]:
+    """Give what a run tells: a bar, and a line for every measurement."""
+    from decant.training import Look
+
+    with bar("training", total=None, unit="steps", steady=True) as progress:
+
+        def watch(step: int, total: int, values: Mapping[str, float]) -> None:
+            if "loss" in values:
+                progress.tell(step, f"of {total}, loss {values['loss']:.4f}")
+                if not messages().is_terminal:
+                    say(f"step {step} of {total}: loss {values['loss']:.4f}")
+            else:
+                said = ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items())
+                say(f"step {step}: {said}")
+
+        yield Look(watcher=watch, scorer=_scorer(run.tasks) if run.tasks else None)
+
+
+def _scorer(tasks: Sequence[Task]) -> Callable[[TorchEncoder], dict[str, float]]:
+    """Return a function from an encoder to the first measure of each task."""
+
+    def score(encoder: TorchEncoder) -> dict[str, float]:
+        found = {}
+        for task in tasks:
+            first = next(iter(task.score(encoder))).score
+            found[f"{first.name}, {first.metric}"] = first.value
+        return found
+
+    return score
+
+
+def _facts(report: Report) -> dict[str, str]:
+    memory = "" if report.peak_mb is None else f"{report.peak_mb:,} MB at most"
+    return {
+        "model": str(report.folder),
+        "steps": f"{report.steps:,}, last loss {report.loss:.4f}",
+        "weights": f"{report.trained:,} trained, {report.frozen:,} frozen",
+        "memory": memory or "not known on this system",
+    }
+
+
+def show_data(report: DataReport) -> None:
+    """Print what the data are, on stderr, before any step."""
+    facts = f"{report.rows:,} rows in {report.groups:,} groups"
+    if report.repeated:
+        facts += f"; {report.repeated:,} repeated ones left out"
+    say(facts)
+    if len(report.tasks) > 1:
+        say("tasks: " + ", ".join(f"{name or '-'} {size:,}" for name, size in report.tasks.items()))
+    if report.scores:
+        say("scores: " + ", ".join(f"{name}: {size:g}" for name, size in report.scores.items()))
+    table = Shown(box=box.SIMPLE_HEAD)
+    for name in ("text", "median", "95 %", "longest", "cut"):
+        table.add_column(name, justify="left" if name == "text" else "right")
+    for kind, one in report.lengths.items():
+        cells = (f"{one.median:,}", f"{one.most:,}", f"{one.longest:,}", f"{one.cut:.1%}")
+        table.add_row(Text(kind), *cells)
+    messages().print(table)

@@ -1,0 +1,85 @@
+"""``decant tune``: find the fastest settings for a bundle on this machine."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from ..input.text_lines import texts_of
+from ..options.shared import AsJson, BundlePath, PrecisionName, Provider
+from ..output.progress import steps
+from ..output.quiet import silenced
+from ..output.terminal import say, show, show_json
+
+if TYPE_CHECKING:
+    from decant.embedders.onnx import Tuned, TuningReport
+
+
+def tune(
+    bundle: BundlePath,
+    *,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False,
+            help="Texts such as you will embed, one a line; made up if there is none.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Find the fastest settings for a bundle on this machine, and keep them in it.
+
+    Tries ways to divide the cores between batches, then batch sizes, on texts
+    such as you will embed. What wins clearly over the defaults is written to
+    the bundle and taken from then on by whatever loads it on this machine.
+    Vectors stay the same. Let the machine do nothing else meanwhile.
+
+    Examples:
+      decant tune minilm
+      decant tune minilm --texts passages.txt --precision int8
+    """
+    reading = nullcontext() if texts is None else texts_of(texts)
+    with silenced(), reading as given, steps(keep=False) as step:
+        step("reading the bundle")
+        from decant.embedders import tune as run
+
+        report = run(bundle, provider=provider, precision=precision, texts=given, step=step)
+    if as_json:
+        show_json({"bundle": str(bundle), "report": report})
+        return
+    show(_trials(report))
+    say(f"{bundle} in {report.precision} keeps {described(report.kept)}")
+
+
+def described(entry: Tuned) -> str:
+    """Return what was kept, and what it is worth, in a line."""
+    match entry.over_default:
+        case None:
+            gain = "where the defaults do not run"
+        case 1:
+            gain = "the defaults"
+        case over:
+            gain = f"{over:.2f} x the defaults"
+    return (
+        f"{entry.settled()}: {entry.tokens_per_second:,.0f} tokens/s, {gain} "
+        f"({entry.machine}; {entry.workload})"
+    )
+
+
+def _trials(report: TuningReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("workers", "threads", "tokens a batch", "tokens/s"):
+        table.add_column(name, justify="right")
+    table.add_column("", overflow="fold")
+    for trial in report.trials:
+        tried = trial.settings
+        numbers = (tried.workers, tried.threads, tried.token_budget, trial.tokens_per_second)
+        table.add_row(*(f"{number:,.0f}" for number in numbers), trial.failure)
+    return table

@@ -1,0 +1,1 @@
+"""Read what a command is given: texts, tasks, bundles, collections."""

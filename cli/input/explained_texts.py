@@ -1,0 +1,97 @@
+"""What ``decant explain-vector`` explains: texts, or passages of a collection, and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..output.quiet import no_more_download_bars
+from .open import open_encoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from decant.embedders import Encoder, Role
+    from decant.integrations.qdrant import Collection, Passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explained:
+    """One text, and where it is from.
+
+    Args:
+        text: To the letter.
+        states: float32, shape (n, d').
+        passage: What is stored of it; None for a text of the command line.
+        score: How well it fits a query; None where there is none.
+    """
+
+    text: str
+    states: NDArray[np.float32]
+    passage: Passage | None = None
+    score: float | None = None
+
+
+@contextmanager
+def open_model(model: Path) -> Iterator[Encoder]:
+    """Open a bundle, or else a model folder with PyTorch."""
+    if (model / "decant.json").is_file():
+        with open_encoder(model) as bundle:
+            yield bundle
+        return
+    no_more_download_bars()  # before Transformers is imported, which it speaks to
+    from decant.embedders import TorchEncoder
+
+    with TorchEncoder.from_pretrained(model) as encoder:
+        yield encoder
+
+
+def of_texts(encoder: Encoder, texts: Sequence[str], role: Role) -> list[Explained]:
+    """Encode texts.
+
+    Raises:
+        RecipeError: The model appends no tokens, so that there is nothing to read back.
+    """
+    from decant.embedders import Output
+
+    states = encoder.encode(texts, role=role, outputs=[Output.STATES]).states
+    assert states is not None
+    return [Explained(text=text, states=row) for text, row in zip(texts, states, strict=True)]
+
+
+def of_ids(collection: Collection, ids: Sequence[str]) -> list[Explained]:
+    """Return the passages of these ids that there are."""
+    return _of_passages(collection, collection.get(ids))
+
+
+def of_source(collection: Collection, source: str, limit: int) -> list[Explained]:
+    """Return the first passages of a document, as they follow each other in it."""
+    from decant.integrations.qdrant import Field, FieldIn
+
+    held = sorted(collection.each(FieldIn(Field.SOURCE, [source])), key=lambda one: one.start)
+    return _of_passages(collection, list(islice(held, limit)))
+
+
+def of_query(collection: Collection, query: str, limit: int) -> list[Explained]:
+    """Return the passages that fit a query best."""
+    return _of_passages(collection, collection.search(query, limit=limit))
+
+
+def _of_passages(collection: Collection, passages: Sequence[Passage]) -> list[Explained]:
+    from decant.integrations.qdrant import Hit
+
+    states = collection.states(passages)
+    return [
+        Explained(
+            text=passage.text,
+            states=row,
+            passage=passage,
+            score=passage.score if isinstance(passage, Hit) else None,
+        )
+        for passage, row in zip(passages, states, strict=True)
+    ]

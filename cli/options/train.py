@@ -1,0 +1,185 @@
+"""Options that the methods of ``decant train`` share, and what they make of them.
+
+Typer reads options from a function's parameters. A command takes these as one, ``run``, and
+:func:`sharing` puts their parameters in its place.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
+
+import typer
+
+from decant.embedders import Choices
+from decant.embedders.errors import need
+
+from ..input.evaluation_tasks import Given, tasks_of
+from ..output.quiet import no_more_download_bars
+from .recipe import AttentionOption, PassagePrompt, QueryPrompt
+
+if TYPE_CHECKING:
+    from decant.evaluation import Task
+    from decant.training import Field, Plan, Table
+
+Settings = TypeVar("Settings")
+
+_NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every method is told."""
+
+    base: Annotated[str, typer.Option(metavar="MODEL", help="The model's folder, or a hub id.")]
+    out: Annotated[
+        Path, typer.Option(metavar="TARGET", help="The trained model's folder, which is made.")
+    ]
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="'query=question,positive=answer', or 'score,query,positive' without a header.",
+        ),
+    ] = None
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML with tables objective, loop and lora; options win over it."
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rows of one step.")
+    ] = None
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How often every row is seen.")
+    ] = None
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="End after so many steps.")
+    ] = None
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest.")] = None
+    lora: Annotated[
+        int | None,
+        typer.Option(metavar="RANK", min=1, help="Train low-rank additions of it alone."),
+    ] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None
+    attention: AttentionOption = None
+    query_prompt: QueryPrompt = None
+    passage_prompt: PassagePrompt = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Cut texts to so many while training; the model keeps its own limit.",
+        ),
+    ] = None
+    sts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Measure on it, as decant evaluate does."),
+    ] = None
+    retrieval: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Measure on it, too.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
+
+    def plan(self, start: Plan[Settings]) -> Plan[Settings]:
+        """Return what an option says, else the file, else where the method starts."""
+        from decant.training import Lora, read_plan
+
+        plan = start if self.settings is None else read_plan(self.settings, start)
+        loop, lora = plan.loop, plan.lora
+        if self.lora is not None:
+            lora = replace(lora or Lora(), rank=self.lora, alpha=2 * self.lora)
+        rate = self.learning_rate
+        return replace(
+            plan,
+            lora=lora,
+            loop=replace(
+                loop,
+                batch_size=self.batch_size or loop.batch_size,
+                epochs=self.epochs or loop.epochs,
+                max_steps=self.max_steps or loop.max_steps,
+                learning_rate=loop.learning_rate if rate is None else rate,
+                seed=loop.seed if self.seed is None else self.seed,
+            ),
+        )
+
+    def table(self, files: Sequence[Path], needs: tuple[Field, ...]) -> Table:
+        """Read and check the data."""
+        from decant.training import Columns, read_table
+
+        columns = None if self.columns is None else Columns.parse(self.columns)
+        return read_table(files, columns=columns, needs=needs)
+
+    def tasks(self) -> list[Task]:
+        """Return what the model is measured on before and after, if anything."""
+        if not self.sts and not self.retrieval:
+            return []
+        from decant.evaluation import Bootstrap
+
+        given = Given(
+            sts=self.sts or [],
+            retrieval=self.retrieval or [],
+            words=[],
+            analogies=[],
+            pairs=[],
+            anchors=[],
+            make_variations=False,
+            hybrid=False,
+            geometry=False,
+        )
+        return list(tasks_of(given, Bootstrap())[0])
+
+    def chosen(self, choices: Choices) -> Choices:
+        """Return what the user says of the base model, over what a method chooses."""
+        said = Choices(
+            attention=self.attention,
+            query=self.query_prompt,
+            passage=self.passage_prompt,
+            max_tokens=self.max_tokens,
+        )
+        return said.over(choices)
+
+
+def ready() -> None:
+    """See that what training needs is installed, before anything else is done."""
+    no_more_download_bars()
+    for module in _NEEDED:
+        need(module, extra="training")
+
+
+def sharing(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command whose parameter ``run`` is replaced by those of :class:`RunOptions`."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if item.default is MISSING else item.default,
+            annotation=hints[item.name],
+        )
+        for item in fields(RunOptions)
+    ]
+    own_hints = get_type_hints(command, include_extras=True)
+    own = [
+        one.replace(annotation=own_hints[name])
+        for name, one in inspect.signature(command).parameters.items()
+        if name != "run"
+    ]
+    names = {one.name for one in shared}
+
+    @wraps(command)
+    def run(**given: object) -> None:
+        options = {name: given.pop(name) for name in names}
+        command(run=RunOptions(**options), **given)  # type: ignore[arg-type]
+
+    required = [one for one in shared if one.default is inspect.Parameter.empty]
+    optional = [one for one in shared if one.default is not inspect.Parameter.empty]
+    run.__signature__ = inspect.Signature([*required, *own, *optional])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*required, *own, *optional]}
+    return run

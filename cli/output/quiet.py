@@ -1,0 +1,104 @@
+"""Keep the libraries beneath us from talking over our output; ours is what the user asked for.
+
+With ``--debug`` (``DECANT_DEBUG=1``) nothing is kept back.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+from decant.embedders.errors import need
+
+from .terminal import say
+
+DEBUG = "DECANT_DEBUG"
+# Read by the libraries when they are imported, which is after this.
+_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error"}
+
+
+def debugging() -> bool:
+    """Return whether the user asked for everything."""
+    return os.environ.get(DEBUG, "") not in ("", "0")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings and logs of libraries; decant's own warnings become messages."""
+    if debugging():
+        logging.basicConfig(level=logging.INFO)
+        yield
+        return
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    ours, nobody = _Ours(logging.WARNING), logging.NullHandler()
+    logging.getLogger("decant").addHandler(ours)
+    # With a handler at the root, Python's last resort does not write to stderr.
+    logging.getLogger().addHandler(nobody)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("decant").removeHandler(ours)
+        logging.getLogger().removeHandler(nobody)
+
+
+def no_more_download_bars() -> None:
+    """Turn off the bars of huggingface_hub, once nothing is left to download.
+
+    Transformers asks it, when it is imported, whether to draw bars of its own over ours.
+    """
+    if not debugging():
+        need("huggingface_hub.utils", extra="export").disable_progress_bars()
+
+
+class _Ours(logging.Handler):
+    """Shows a record of decant as a message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), label="warning", style="yellow")
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Swallow what native code writes to stdout and stderr; ``sys.stderr`` itself goes on.
+
+    ONNX Runtime's CUDA build writes about missing libraries to both, which would end up between
+    the lines of JSON. What it means is raised as an error anyway.
+    """
+    if debugging():
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    python_stderr = sys.stderr
+    try:
+        if _is_descriptor(python_stderr, 2):
+            sys.stderr = os.fdopen(os.dup(saved[2]), "w", buffering=1, errors="replace")
+        sink = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in saved:
+            os.dup2(sink, descriptor)
+        os.close(sink)
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for descriptor, original in saved.items():
+            os.dup2(original, descriptor)
+            os.close(original)
+        if sys.stderr is not python_stderr:
+            sys.stderr.close()
+            sys.stderr = python_stderr
+
+
+def _is_descriptor(stream: object, number: int) -> bool:
+    try:
+        return isinstance(stream, io.IOBase) and stream.fileno() == number
+    except OSError:  # a stream in memory
+        return False

@@ -1,0 +1,72 @@
+"""Where the command line writes: results to stdout, everything else to stderr.
+
+Texts of users are never read as markup, and cannot send control codes to the terminal.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from functools import cache
+
+import typer
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from decant.embedders.json_records import to_json
+
+
+class _Results(Console):
+    """Leaves a reader that went away to our exit codes; rich would end with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+@cache
+def results() -> Console:
+    """Return the console on stdout."""
+    return _Results(highlight=False)
+
+
+@cache
+def messages() -> Console:
+    """Return the console on stderr, which progress and errors share."""
+    return Console(stderr=True, highlight=False)
+
+
+def show(what: RenderableType) -> None:
+    """Print a result."""
+    results().print(what, markup=False)
+
+
+def show_line(text: str) -> None:
+    """Print a line that may be copied: it is never broken."""
+    results().print(Text(text), soft_wrap=True)
+
+
+def show_json(value: object) -> None:
+    """Print one JSON document, and nothing else, on stdout.
+
+    Args:
+        value: A dict, list or dataclass, as :func:`decant.embedders.to_json` takes it.
+    """
+    typer.echo(to_json(value).encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
+
+
+def say(text: str, *, label: str = "", style: str = "") -> None:
+    """Print a message, after a label in a style; lines stay whole where no one sees them."""
+    line = Text.assemble((f"{label}: ", style), printable(text)) if label else Text(printable(text))
+    messages().print(line, soft_wrap=not messages().is_terminal)
+
+
+def tolerate_any_text() -> None:
+    """Show characters that the terminal's encoding lacks as ``?`` instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything replaced that could steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

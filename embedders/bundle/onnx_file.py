@@ -1,0 +1,177 @@
+"""What an ONNX file says of itself, read from its bytes: operators, weights' types, other files.
+
+No package that runs a graph tells this, and ``onnx`` is not among what encoding needs, so the few
+fields are read from the file as protobuf writes them
+(https://protobuf.dev/programming-guides/encoding; numbers of fields from ``onnx.proto``). Weights
+are passed over and not read, so that it takes milliseconds whatever the size.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import assert_never
+
+from ..errors import BundleError
+from .certificate import Precision
+from .file_list import Identity
+
+INTEGER_OPERATORS = frozenset(
+    {
+        "ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
+        "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearMatMul", "QuantizeLinear",
+    }
+)  # fmt: skip
+"""Operators that multiply, or make, states in integers."""
+BLOCK_OPERATORS = frozenset({"GatherBlockQuantized", "MatMulNBits"})
+"""Operators whose weights are integers in blocks."""
+_FLOAT16, _BFLOAT16, _UINT4, _INT4 = 10, 16, 21, 22  # TensorProto.DataType
+
+# What stands inside what, by number of field. A value is the kind of the message in that field.
+_MODEL, _GRAPH, _FUNCTION, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _ENTRY = range(8)
+_INSIDE: dict[int, dict[int, int]] = {
+    _MODEL: {7: _GRAPH, 25: _FUNCTION},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
+    _TENSOR: {13: _ENTRY},
+    _SPARSE: {1: _TENSOR, 2: _TENSOR},
+    _ENTRY: {},
+}
+_OPERATOR = 4  # of a node
+_DATA_TYPE = 2  # of a tensor
+_KEY, _VALUE = 1, 2  # of an entry
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LONGEST_VARINT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxFile:
+    """What one file says.
+
+    Args:
+        operators: Names of the operators of all nodes, inner graphs' included.
+        weight_types: The types of its tensors, as ``TensorProto.DataType`` numbers them.
+        external: Files that hold weights, as they are named in it: relative to its folder.
+    """
+
+    operators: frozenset[str]
+    weight_types: frozenset[int]
+    external: frozenset[str]
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Read what an ONNX file says of itself.
+
+    Raises:
+        BundleError: It is empty or no ONNX.
+    """
+    try:
+        return _read(path, Identity.of(path.stat()))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=16)  # a bundle's graphs are asked for what they are and what they read
+def _read(path: Path, _: Identity) -> OnnxFile:
+    seen = _Seen()
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            seen.read(data, _MODEL, 0, len(data))
+    except (ValueError, IndexError, RecursionError) as error:
+        raise BundleError(f"{path} is no ONNX file ({error}); export the bundle again") from error
+    return OnnxFile(
+        operators=frozenset(seen.operators),
+        weight_types=frozenset(seen.weight_types),
+        external=frozenset(seen.external),
+    )
+
+
+def unlike(file: OnnxFile, precision: Precision) -> str:
+    """Say what a graph has or lacks that one of a precision would not; nothing if it may be one."""
+    integers = sorted(file.operators & INTEGER_OPERATORS)
+    blocks = sorted(file.operators & (BLOCK_OPERATORS | {"DequantizeLinear"}))
+    match precision:
+        case Precision.FP32:
+            return f"has {(integers + blocks)[0]}" if integers or blocks else ""
+        case Precision.FP16:
+            return "" if _FLOAT16 in file.weight_types else "has no weights in float16"
+        case Precision.BF16:
+            return "" if _BFLOAT16 in file.weight_types else "has no weights in bfloat16"
+        case Precision.INT8:
+            return "" if integers else "has no operator for integers"
+        case Precision.W8 | Precision.W4:
+            held = blocks or file.weight_types & {_UINT4, _INT4}
+            return "" if held else "has no weights in integers"
+        case _:
+            assert_never(precision)
+
+
+class _Seen:
+    """Collects while it walks through a file."""
+
+    def __init__(self) -> None:
+        self.operators: set[str] = set()
+        self.weight_types: set[int] = set()
+        self.external: set[str] = set()
+
+    def read(self, data: mmap.mmap, kind: int, start: int, end: int) -> None:
+        """Read one message, ``data[start:end]``."""
+        inside = _INSIDE[kind]
+        key = value = ""
+        for field, wire, begin, stop in _fields(data, start, end):
+            if wire == _BYTES and field in inside:
+                self.read(data, inside[field], begin, stop)
+            elif kind == _NODE and field == _OPERATOR and wire == _BYTES:
+                self.operators.add(data[begin:stop].decode("utf-8"))
+            elif kind == _TENSOR and field == _DATA_TYPE and wire == _VARINT:
+                self.weight_types.add(begin)
+            elif kind == _ENTRY and field == _KEY and wire == _BYTES:
+                key = data[begin:stop].decode("utf-8")
+            elif kind == _ENTRY and field == _VALUE and wire == _BYTES:
+                value = data[begin:stop].decode("utf-8")
+        if kind == _ENTRY and key == "location":
+            self.external.add(value)
+
+
+def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, wire type, begin and end of each field; a number's value in place of begin."""
+    place = start
+    while place < end:
+        tag, place = _varint(data, place, end)
+        field, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, place = _varint(data, place, end)
+            yield field, wire, value, place
+            continue
+        if wire == _BYTES:
+            length, place = _varint(data, place, end)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"byte {place} begins no field")
+        if length > end - place:
+            raise ValueError(f"a field at byte {place} is longer than what holds it")
+        yield field, wire, place, place + length
+        place += length
+
+
+def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    """Return the number at ``place``, and where it ends."""
+    value = 0
+    for shift in range(_LONGEST_VARINT):
+        if place >= end:
+            raise ValueError(f"it is cut off at byte {place}")
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte < 0x80:
+            return value, place
+    raise ValueError(f"byte {place} ends no number")

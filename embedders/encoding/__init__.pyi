@@ -1,0 +1,10 @@
+from .outputs import DENSE as DENSE
+from .outputs import PRESENT as PRESENT
+from .outputs import PROMPT as PROMPT
+from .outputs import PROMPT_ROWS as PROMPT_ROWS
+from .outputs import SPARSE as SPARSE
+from .outputs import STATES as STATES
+from .outputs import TOKENS as TOKENS
+from .quantize import Codes as Codes
+from .spans import TokenEncoder as TokenEncoder
+from .spans import gives_parts as gives_parts

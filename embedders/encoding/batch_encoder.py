@@ -1,0 +1,268 @@
+"""From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
+
+Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
+torch) is handed in. Invariant: the result does not depend on blocks, batches or workers, and
+holds finite numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..enum_fields import settle
+from ..errors import ProviderError, RecipeError
+from ..forks import leave_behind, renew_after_fork
+from ..recipe.prompt import Role
+from ..recipe.recipe import Recipe
+from ..tokens.batching import Batching
+from ..tokens.rows import TokenBatch
+from ..tokens.texts import blocks, checked
+from ..tokens.tokenizer import TextTokenizer
+from .finite import check_finite
+from .outputs import batch_vectors, joined, output_names, restored
+from .protocol import Output, Progress, Vectors, check_outputs
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+RunBatch = Callable[[TokenBatch, Sequence[str]], Sequence[NDArray[np.generic]]]
+"""Maps a batch and names of outputs to their values; called from worker threads."""
+
+_BLOCK = 1024
+_FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
+_UNDERWAY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What runs batches, and how work is cut for it.
+
+    Args:
+        run: Runs one of many batches; safe in ``workers`` threads at a time.
+        run_alone: Runs the only batch of a call, with every core that there is.
+        batching: How texts become batches.
+        workers: Batches that run at the same time.
+        dim: Width D of the vectors.
+        read_shape: Number n and width d' of the states of appended tokens, if there are any.
+    """
+
+    run: RunBatch
+    run_alone: RunBatch
+    batching: Batching
+    workers: int
+    dim: int
+    read_shape: tuple[int, int] | None = None
+
+
+class BatchEncoder:
+    """The part of an encoder that does not depend on what runs its batches.
+
+    Args:
+        tokenizer: Tokenises as its recipe says.
+        runner: What runs batches.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
+        self._tokenizer = tokenizer
+        self._runner = runner
+        self._pool = self._workers()
+        self._closed = False
+        renew_after_fork(self)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        return self._tokenizer.recipe
+
+    @property
+    def dim(self) -> int:
+        """The width D of the vectors."""
+        return self._runner.dim
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bare tokenizer; see :class:`decant.embedders.Encoder`."""
+        return self._tokenizer.bare
+
+    @property
+    def text_tokenizer(self) -> TextTokenizer:
+        """Tokenises as the recipe says."""
+        return self._tokenizer
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside prompt and special tokens."""
+        return self._tokenizer.room(role)
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
+        parts = list(self._blocks(checked(texts), _Request(role, instruction, outputs), progress))
+        return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._runner.read_shape)
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
+    ) -> Iterator[Vectors]:
+        """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
+        yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
+
+    def __copy__(self) -> Self:
+        """Return the encoder itself, which is safe to share."""
+        return self
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
+        """Return the encoder itself, which is safe to share."""
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled; encoders of a bundle, which can be opened again, do better.
+
+        Raises:
+            TypeError: Says what to send instead.
+        """
+        raise TypeError(
+            f"this {type(self).__name__} of {self.recipe.base} cannot be pickled, because its "
+            "model is open in this process; load the model in the other process, or export it: an "
+            "encoder that load() opened from a bundle can be pickled"
+        )
+
+    def renew(self) -> None:
+        """Make the workers anew; called in a forked child, which has none of its parent's."""
+        leave_behind(self._pool)
+        self._pool = self._workers()
+        if self._closed:
+            self._pool.shutdown()
+
+    def _workers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._runner.workers, thread_name_prefix="decant")
+
+    def close(self) -> None:
+        """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
+        self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        """Return the encoder itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the encoder."""
+        self.close()
+
+    def _blocks(
+        self, texts: Iterable[str], request: _Request, progress: Progress | None
+    ) -> Iterator[Vectors]:
+        """Yield finished blocks in order, while the next one is tokenised and under way."""
+        pool = self._pool
+        self._check_open(pool)
+        check_outputs(self.recipe, request.outputs)
+        underway: deque[_Block] = deque()
+        started, read = False, 0
+        try:
+            for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
+                self._check_open(pool)
+                rows = self._tokenizer(
+                    block, role=request.role, instruction=request.instruction, first=read
+                )
+                first, read = read, read + len(block)
+                batching = self._runner.batching
+                whole = Output.TOKENS in request.outputs
+                groups = batching.batches(rows, whole=whole)
+                if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
+                    batch = batching.stack([rows[index] for index in groups[0]])
+                    alone = restored([request.vectors(self._runner.run_alone, batch)], groups)
+                    yield check_finite(alone, first=first, by=self.recipe.base)
+                    if progress is not None:
+                        progress(len(block))
+                    return
+                started = True
+                batches = [
+                    pool.submit(
+                        request.vectors,
+                        self._runner.run,
+                        batching.stack([rows[index] for index in group]),
+                    )
+                    for group in groups
+                ]
+                underway.append(_Block(groups=groups, batches=batches, first=first))
+                if len(underway) == _UNDERWAY:
+                    yield self._finished(underway[0], progress)
+                    underway.popleft()
+                    self._check_open(pool)
+            while underway:
+                self._check_open(pool)  # what was not run then never is
+                yield self._finished(underway[0], progress)
+                underway.popleft()
+        finally:
+            # In a forked child the batches are its parent's: nothing runs them, nor may be asked.
+            for block_underway in underway if pool is self._pool else ():
+                for batch_underway in block_underway.batches:
+                    batch_underway.cancel()
+
+    def _finished(self, block: _Block, progress: Progress | None) -> Vectors:
+        return check_finite(block.wait(progress), first=block.first, by=self.recipe.base)
+
+    def _check_open(self, pool: ThreadPoolExecutor) -> None:
+        if pool is not self._pool:
+            raise ProviderError(
+                "these vectors were begun before this process was forked, and what computes them "
+                "is in its parent; encode the texts in the child from the start"
+            )
+        if self._closed:
+            raise ProviderError(
+                f"this encoder of {self.recipe.base} is closed and runs nothing any more; encode "
+                "before close(), or inside its with block, or load it again"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a call of ``encode`` asks for."""
+
+    role: Role
+    instruction: str | None
+    outputs: Collection[Output]
+
+    def __post_init__(self) -> None:
+        settle(self, {"role": Role}, (), error=RecipeError)
+
+    def vectors(self, run: RunBatch, batch: TokenBatch) -> Vectors:
+        return batch_vectors(batch, run(batch, output_names(self.outputs)), self.outputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """One block's groups of text indices, the future vectors of each, and its first text."""
+
+    groups: list[list[int]]
+    batches: list[Future[Vectors]]
+    first: int
+
+    def wait(self, progress: Progress | None) -> Vectors:
+        if progress is not None:
+            sizes = {
+                batch: len(group) for batch, group in zip(self.batches, self.groups, strict=True)
+            }
+            for done in as_completed(self.batches):
+                done.result()
+                progress(sizes[done])
+        return restored([batch.result() for batch in self.batches], self.groups)

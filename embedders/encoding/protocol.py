@@ -1,0 +1,164 @@
+"""What an encoder is: the protocol that the whole project speaks, and the vectors it gives.
+
+The implementations are ``OnnxEncoder``, ``TorchEncoder`` and ``HashEncoder``; one contract test
+class holds for all three. Nothing here imports more than numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import RecipeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from ..recipe.prompt import Role
+    from ..recipe.recipe import Recipe
+    from .sparse_vectors import SparseVectors
+
+Progress = Callable[[int], object]
+"""Called with the number of texts that were finished since the last call."""
+
+
+class Output(StrEnum):
+    """What an encoder can give beside dense vectors, from the same pass."""
+
+    SPARSE = "sparse"
+    STATES = "states"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vectors:
+    """What one pass over some texts gave, row i for text i.
+
+    Args:
+        dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
+        sparse: N vectors over the recipe's lexicon; None unless asked for.
+        states: float32, shape ``(N, n, d')``: the states of the appended tokens that are read, in
+            their order, as a frozen language model decodes them; None unless asked for.
+        tokens: N arrays, float32, each of shape ``(T, d)``: the state of every token of the text
+            as the model sees it, prompt and special tokens included, in their order and not
+            normalised; None unless asked for. They are large: ask for them in small portions.
+    """
+
+    dense: NDArray[np.float32]
+    sparse: SparseVectors | None = None
+    states: NDArray[np.float32] | None = None
+    tokens: tuple[NDArray[np.float32], ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors as one recipe says."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """The width D of the dense vectors."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bare tokenizer, without prompt, padding or truncation: for counting and cutting.
+
+        It is shared and must not be changed.
+        """
+        ...
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside the prompt and the special tokens."""
+        ...
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """Return one vector per text, in the order given.
+
+        Safe to call from several threads. A text's vector does not depend on its neighbours.
+
+        Args:
+            texts: Any number of non-empty strings in an order, which are embedded exactly as they
+                are; zero texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at
+                the end.
+            role: Whether these are queries or passages; selects the prompt.
+            instruction: The task, for models that take one, in place of the recipe's own.
+            outputs: What is wanted beside dense vectors.
+            progress: Told the number of newly finished texts, from the calling thread.
+
+        Raises:
+            TextError: A text is empty or not a string (the message holds its index), or ``texts``
+                is a mapping, a set, or something else that does not give texts in an order.
+            RecipeError: The recipe has no such output, or takes no instruction.
+            ParityError: A vector holds NaN or infinity; the message holds its text's index.
+        """
+        ...
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role,
+        instruction: str | None = None,
+        outputs: Collection[Output] = (),
+        progress: Progress | None = None,
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of ``texts`` in order, in blocks, holding only a few blocks in memory.
+
+        ``texts`` may be endless. Reading it runs ahead of the yielded vectors by a bounded number
+        of texts, in the calling thread.
+
+        Args:
+            texts: As in :meth:`encode`.
+            role: As in :meth:`encode`.
+            instruction: As in :meth:`encode`.
+            outputs: As in :meth:`encode`.
+            progress: As in :meth:`encode`; told while a block is under way.
+
+        Raises:
+            TextError: As :meth:`encode`, when the text's block is reached.
+            RecipeError: As :meth:`encode`.
+            ParityError: As :meth:`encode`.
+        """
+        ...
+
+
+def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
+    """Refuse outputs that a recipe does not have.
+
+    Raises:
+        RecipeError: Says which, and how to get it.
+    """
+    if Output.SPARSE in outputs and recipe.lexicon is None:
+        raise RecipeError(
+            f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
+            "(strategy 'splade' or 'promptreps')"
+        )
+    if Output.STATES in outputs and recipe.appended is None:
+        raise RecipeError(
+            f"{recipe.base} has no states to read: its recipe appends no tokens. Models trained "
+            "by AutoRegEmbed or LLM2Vec-Gen do"
+        )
+    if Output.TOKENS in outputs and not recipe.tokens:
+        raise RecipeError(
+            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
+            "tokens=True (--tokens)"
+        )

@@ -1,0 +1,16 @@
+from .calibration_file import CALIBRATION as CALIBRATION
+from .calibration_file import Calibrations as Calibrations
+from .calibration_file import read_calibrations as read_calibrations
+from .machine import peak_memory_mb as peak_memory_mb
+from .machine import processor as processor
+from .options import available_cores as available_cores
+from .session import Session as Session
+from .session import candidates as candidates
+from .session import installed_providers as installed_providers
+from .session import placement as placement
+from .session import provider_name as provider_name
+from .tuner import TuningReport as TuningReport
+from .tuning_file import TUNING as TUNING
+from .tuning_file import Tuned as Tuned
+from .tuning_file import Tuning as Tuning
+from .tuning_file import read_tuning as read_tuning

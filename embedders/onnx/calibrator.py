@@ -1,0 +1,55 @@
+"""Measure the range of each dimension of a bundle's vectors, and keep it in the bundle.
+
+What is measured is ``quantization.Calibration``; how it is kept, ``calibration_file.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from ..bundle.bundle import Bundle
+from ..encoding.quantize import Calibration
+from ..recipe.prompt import Role
+from ..tokens.texts import checked
+from .calibration_file import keep_calibration
+from .encoder import load
+
+MOST_TEXTS = 100_000
+
+
+def calibrate(
+    bundle: str | Path,
+    texts: Iterable[str],
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    dim: int | None = None,
+    any_dim: bool = False,
+) -> Calibration:
+    """Find the ranges of a bundle's vectors; ``encoder.quantizer`` takes them from then on.
+
+    Values outside are clipped later, so the texts should be such as will be embedded; some
+    thousand will do. They are embedded as passages, and their vectors are not kept.
+
+    Args:
+        bundle: The bundle's folder; ``calibration.json`` is written there.
+        texts: At least two, of which the first 100,000 are used.
+        provider: As for :func:`load`.
+        precision: As for :func:`load`.
+        dim: As for :func:`load`; each width has its own ranges.
+        any_dim: As for :func:`load`.
+
+    Raises:
+        QuantizationError: There are fewer than two texts, or a dimension is the same for all.
+        TextError: A text is empty or not a string.
+        DecantError: As for :func:`load`.
+    """
+    opened = load(bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim)
+    with opened as encoder:
+        given = islice(checked(texts), MOST_TEXTS)
+        blocks = (block.dense for block in encoder.stream(given, role=Role.PASSAGE))
+        found = Calibration.of_blocks(blocks, recipe=encoder.recipe)
+    keep_calibration(Bundle.unchecked(bundle), found)
+    return found

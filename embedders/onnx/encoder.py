@@ -1,0 +1,305 @@
+"""The production encoder: a certified bundle on an execution provider, without torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.bundle import Bundle
+from ..bundle.certificate import Precision
+from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
+from ..encoding.quantize import Calibration, Quantization, Quantizer
+from ..encoding.truncate import cut, cut_recipe
+from ..errors import BundleError, ProviderError
+from ..recipe.recipe import Recipe
+from ..tokens.batching import Batching
+from ..tokens.rows import TokenBatch
+from .calibration_file import calibration_of
+from .choose_precision import preferred
+from .options import CPU, Runtime, Settled
+from .prompt_cache import SharedPrompts
+from .session import Session, candidates, provider_name
+from .tuning_file import tuned
+
+_log = logging.getLogger("decant")
+
+# Measured (EXPERIMENTS.md): on CPUs, attention is faster where nothing is padded, and batches of so
+# few tokens keep the matrix products busy.
+_EVEN_FROM = 64
+
+
+class OnnxEncoder(BatchEncoder):
+    """Runs a bundle with ONNX Runtime; made by :func:`load`.
+
+    On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
+    the session for the former opens when it is first needed, and only if the graph's files are
+    still those that were checked when the bundle was loaded: vectors of two models never mix. A
+    forked child goes on with sessions and workers of its own. A copy is the encoder itself; pickled
+    (spawned pools, Ray, Spark), it opens the bundle again with its settings, and only if the same
+    graph and recipe lie there.
+
+    Args:
+        bundle: Checked files.
+        session: One of its graphs, open.
+        precision: Which graph that is.
+        runtime: How hard to use the machine.
+        recipe: The bundle's, or the same with a smaller ``dim``, to which vectors are then cut;
+            None: the bundle's.
+
+    Attributes:
+        precision: Which graph runs.
+        provider: ONNX Runtime's name of what runs it.
+        runtime: The settings in use: the caller's, tuned ones, or those assumed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Session,
+        *,
+        precision: Precision,
+        runtime: Settled,
+        recipe: Recipe | None = None,
+    ) -> None:
+        self._bundle = bundle
+        self._recipe = recipe or bundle.manifest.recipe
+        self._alone = session
+        self._prompts = SharedPrompts(session)
+        self._many: Session | None = None
+        self._opening = Lock()
+        self.precision = precision
+        self.provider = session.provider
+        self.runtime = runtime
+        runner = Runner(
+            run=self._run,
+            run_alone=self._run_alone,
+            batching=batching(bundle, session, runtime.token_budget),
+            workers=runtime.workers,
+            dim=self._recipe.dim or bundle.manifest.dim,
+            read_shape=session.read_shape,
+        )
+        super().__init__(bundle.tokenizer(), runner)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The files that it runs."""
+        return self._bundle
+
+    @property
+    def recipe(self) -> Recipe:
+        """What decides the vectors, the width to which they are cut included."""
+        return self._recipe
+
+    def quantizer(self, kind: str, *, calibration: Calibration | None = None) -> Quantizer:
+        """Return what turns this encoder's vectors into integers or bits.
+
+        Args:
+            kind: ``int8``, ``uint8`` or ``binary``.
+            calibration: The ranges for the first two; None takes those in the bundle.
+
+        Raises:
+            QuantizationError: The kind is unknown, the calibration is of another recipe, or the
+                bundle has none for this one.
+            BundleError: The bundle's ``calibration.json`` is damaged or of a newer format.
+        """
+        wanted = Quantization.named(kind)
+        if wanted is Quantization.BINARY:
+            return Quantizer(kind=wanted)
+        if calibration is None:
+            return Quantizer(kind=wanted, calibration=calibration_of(self._bundle, self._recipe))
+        calibration.require(self._recipe)
+        return Quantizer(kind=wanted, calibration=calibration)
+
+    def __repr__(self) -> str:
+        return (
+            f"OnnxEncoder({self.recipe.base!r}, {self.precision}, {self.provider}, dim={self.dim})"
+        )
+
+    def renew(self) -> None:
+        """Make workers and locks anew; called in a forked child."""
+        super().renew()
+        self._opening = Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what another process needs to open the same graph with equal settings."""
+        runtime, manifest = self.runtime, self._bundle.manifest
+        identity = (self.recipe.digest(), manifest.files[manifest.graphs[self.precision]])
+        settings = {
+            "provider": self.provider,
+            "precision": str(self.precision),
+            "dim": self.dim,
+            "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
+            "uncertified": True,
+            "runtime": Runtime(
+                device=runtime.device,
+                workers=runtime.workers,
+                threads=runtime.threads,
+                token_budget=runtime.token_budget,
+            ),
+        }
+        return _open_again, (self._bundle.folder.absolute(), identity, settings)
+
+    def _run(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        with self._opening:
+            if self._many is None:
+                self._many = self._open_many()
+        return self._cut(self._many.outputs_of(self._prompts.begun(batch, names), names))
+
+    def _run_alone(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        return self._cut(self._alone.outputs_of(self._prompts.begun(batch, names), names))
+
+    def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """Cut the dense vectors, which come first."""
+        if self.dim == self._bundle.manifest.dim:
+            return values
+        dense = np.asarray(values[0], np.float32)
+        return [cut(dense, dim=self.dim, normalize=self._recipe.normalize), *values[1:]]
+
+    def _open_many(self) -> Session:
+        """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
+        if self.provider != CPU or self.runtime.threads == self.runtime.lone_threads:
+            return self._alone
+        return self._alone.twin(threads=self.runtime.threads)
+
+
+def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
+    """Return how texts become batches for an open graph of a bundle.
+
+    On CPUs attention is fastest where nothing is padded; elsewhere few shapes are better, each of
+    which has its buffers and engines.
+    """
+    return Batching(
+        token_budget=token_budget,
+        pad_id=bundle.manifest.pad_id,
+        even_from=_EVEN_FROM if session.provider == CPU else None,
+        few_widths=session.provider != CPU,
+        longest=bundle.manifest.recipe.max_tokens,
+        rows=1 + len(bundle.manifest.recipe.further),
+        once=session.takes_prompts,
+    )
+
+
+def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    runtime: Runtime | None = None,
+    dim: int | None = None,
+    any_dim: bool = False,
+    uncertified: bool = False,
+) -> OnnxEncoder:
+    """Open a bundle for encoding. Needs no network and no torch.
+
+    Args:
+        path: A folder that :func:`decant.export.export` or ``decant export`` made.
+        provider: ``cpu``, ``cuda``, ``tensorrt`` … or a full name; ``auto`` takes the best one
+            that really opens, and ``encoder.provider`` says which.
+        precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
+            provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
+            ``encoder.precision`` says which.
+        runtime: How hard to use the machine; None takes what ``decant tune`` found for this graph
+            and machine, else what suits provider and cores.
+        dim: Keep only this many leading values of each vector and normalise again, for models that
+            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe, and so its
+            digest, says it. None, or the bundle's own width, keeps all.
+        any_dim: Cut also a model that was not trained for it, or shorter than it was.
+        uncertified: Run even what has no certificate on this provider, or failed it.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
+            decides vectors has no hash in it, or is none of its own; or its graph does not give
+            what the recipe says.
+        ProviderError: The provider is unknown, not installed, or does not start.
+        ParityError: The graph is not certified on this provider, or failed.
+        RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
+    """
+    bundle = Bundle.open(path)
+    recipe, width = bundle.manifest.recipe, bundle.manifest.dim
+    if dim is not None:
+        recipe = cut_recipe(recipe, width=width, dim=dim, any_dim=any_dim)
+    names = candidates() if provider == "auto" else [provider_name(provider)]
+    for name in names:
+        chosen = preferred(bundle, precision, name)
+        settled = _settled(bundle, chosen, name, runtime or Runtime())
+        try:
+            session = Session(
+                bundle.graph(chosen),
+                name,
+                device=settled.device,
+                threads=settled.lone_threads,
+                files=bundle.graph_files(chosen),
+            )
+        except ProviderError as error:
+            if name == names[-1]:
+                raise
+            _log.warning("%s; trying the next provider", error)
+            continue
+        if not uncertified:
+            bundle.require_certified(chosen, name)
+        _check_graph(bundle, session, chosen)
+        _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
+        return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
+    raise ProviderError("the installed onnxruntime has no provider that decant knows")
+
+
+def _open_again(
+    folder: Path, identity: tuple[str, str], settings: Mapping[str, Any]
+) -> OnnxEncoder:
+    """Open what an encoder was pickled from.
+
+    Args:
+        folder: The bundle.
+        identity: The recipe's digest and the graph's SHA-256.
+        settings: Of :func:`load`.
+
+    Raises:
+        BundleError: Another model lies there by now, or as :func:`load`.
+    """
+    encoder = load(folder, **settings)
+    manifest = encoder.bundle.manifest
+    found = (encoder.recipe.digest(), manifest.files[manifest.graphs[encoder.precision]])
+    if found != identity:
+        encoder.close()
+        raise BundleError(
+            f"{folder} holds recipe {found[0]} with the graph {found[1][:12]}, and the encoder "
+            f"that was pickled ran recipe {identity[0]} with the graph {identity[1][:12]}; its "
+            "vectors would be others. Pickle it anew, or put the bundle back"
+        )
+    return encoder
+
+
+def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None:
+    """Refuse a graph that takes or gives something else than its recipe says."""
+    manifest, path = bundle.manifest, bundle.graph(precision)
+    recipe = manifest.recipe
+    wanted = [
+        DENSE,
+        *(SPARSE if recipe.lexicon is not None else ()),
+        *([STATES] if recipe.appended is not None else []),
+        *([TOKENS] if recipe.tokens else []),
+    ]
+    if lacking := [name for name in wanted if name not in session.shapes]:
+        raise BundleError(f"{path} gives no {lacking[0]}, which its recipe has; export it again")
+    known = TokenBatch.__dataclass_fields__
+    if strange := [name for name in session.inputs if name not in known]:
+        raise BundleError(f"{path} takes {strange[0]!r}, which decant has not; export it again")
+    width = session.shapes[DENSE][-1] if session.shapes[DENSE] else None
+    if isinstance(width, int) and width != manifest.dim:
+        raise BundleError(
+            f"{path} gives vectors of {width} values, decant.json says {manifest.dim}; export the "
+            "bundle again"
+        )
+
+
+def _settled(bundle: Bundle, precision: Precision, provider: str, runtime: Runtime) -> Settled:
+    """What the user said; where that is nothing, what was tuned; else what is assumed."""
+    found = tuned(bundle, precision, provider, device=runtime.device) if runtime.open else None
+    return found or runtime.settled(provider)

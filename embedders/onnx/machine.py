@@ -1,0 +1,61 @@
+"""What a machine is called, so that figures measured on one are not believed on another."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from .options import CPU, available_cores
+
+_PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
+
+
+def processor() -> str:
+    """Return the processor's name, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return f"{value.strip()}, {platform.machine()}"
+    return platform.processor() or platform.machine()
+
+
+def machine_name(provider: str, *, device: int = 0) -> str:
+    """Return what a provider's speed depends on: processor and usable cores, or the GPU's name.
+
+    Args:
+        provider: ONNX Runtime's full name.
+        device: Which GPU. Where it cannot be named (no ``nvidia-smi``), the processor stands for
+            it.
+    """
+    if provider != CPU and (gpu := _gpu(device)):
+        return gpu
+    return f"{processor()}, {available_cores()} cores"
+
+
+def peak_memory_mb() -> int | None:
+    """Return the most memory this process held, in 2**20 bytes; None where the system hides it."""
+    # Not ru_maxrss: a child starts with its parent's.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = status.read_text(encoding="ascii").splitlines()
+    held = next(line for line in lines if line.startswith("VmHWM"))
+    return round(int(held.split()[1]) / 1024)
+
+
+def _gpu(device: int) -> str:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ""
+    asked = [tool, "--query-gpu=name", "--format=csv,noheader", f"--id={device}"]
+    try:
+        found = subprocess.run(  # noqa: S603 - a fixed command
+            asked, capture_output=True, text=True, check=True, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()

@@ -1,0 +1,310 @@
+"""The one place that speaks to ONNX Runtime: providers, sessions, running a batch.
+
+You get the execution provider that you asked for, or :class:`ProviderError`. CUDA keeps the CPU
+provider behind it for shape arithmetic, as ONNX Runtime requires, and TensorRT both; which nodes
+landed where is what :func:`placement` tells. A forked child opens its graphs anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.file_list import CheckedFile, check_not_replaced
+from ..encoding.outputs import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
+from ..errors import ProviderError, need
+from ..forks import end_without_destructors, leave_behind, renew_after_fork
+from .options import CPU, available_cores
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from ..tokens.rows import TokenBatch
+else:
+    onnxruntime = need("onnxruntime", extra="cpu")
+
+_NAMES = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+# Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
+_AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
+_CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
+# Measured (EXPERIMENTS.md): the fused kernels take longer than what they fuse, that of
+# SkipLayerNormalization three times as long, that of BiasGelu a fifth longer.
+SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
+"""Fusions that are left out on the CPU."""
+
+
+class Session:
+    """An open graph on one provider; safe to run from several threads.
+
+    In a forked child it opens the file anew when it is first run there, on the CPU: what the parent
+    opened waits for threads that a child does not have. On a GPU the child is refused, because CUDA
+    cannot be used on both sides of a fork.
+
+    Args:
+        path: The ONNX file.
+        provider: ONNX Runtime's full name, for example ``CPUExecutionProvider``.
+        device: Which GPU.
+        threads: Cores that one run uses on the CPU; None is all that there are.
+        files: The file and its weights as they were checked; none: they were not.
+
+    Attributes:
+        inputs: Names of what a batch must bring.
+        outputs: Names of what it gives.
+        shapes: The shape of each output; a size that is free is a name.
+        takes_prompts: Whether texts can go on from a prompt's states.
+
+    Raises:
+        ProviderError: The provider is not installed, cannot start, or is not what would run.
+        BundleError: The files are not those any more that were checked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        provider: str,
+        *,
+        device: int = 0,
+        threads: int | None = None,
+        files: Sequence[CheckedFile] = (),
+    ) -> None:
+        self._path = path.absolute()
+        self.provider = provider
+        self.files = tuple(files)
+        self._device = device
+        self._threads = threads or available_cores()
+        self._opening = Lock()
+        session = self._open()
+        self._session: onnxruntime.InferenceSession | None = session
+        self.inputs = [item.name for item in session.get_inputs()]
+        self.shapes: dict[str, Sequence[int | str | None]] = {
+            item.name: item.shape for item in session.get_outputs()
+        }
+        self.outputs = list(self.shapes)
+        optional = [item.name for item in session.get_overridable_initializers()]
+        self.takes_prompts = provider == CPU and PROMPT in optional
+        renew_after_fork(self)
+
+    @property
+    def read_shape(self) -> tuple[int, int] | None:
+        """Number and width of the states of appended tokens; None: the graph gives none."""
+        if STATES not in self.shapes:
+            return None
+        _, count, width = self.shapes[STATES]
+        assert isinstance(count, int)
+        assert isinstance(width, int)
+        return count, width
+
+    def twin(self, *, threads: int) -> Session:
+        """Open the same graph once more, with other threads.
+
+        Raises:
+            ProviderError: It does not open.
+            BundleError: The files are not those any more that were checked.
+        """
+        return Session(self._path, self.provider, threads=threads, files=self.files)
+
+    def renew(self) -> None:
+        """Open the graph anew when it is next run; called in a forked child."""
+        leave_behind(self._session)
+        end_without_destructors()
+        self._session = None
+        self._opening = Lock()
+
+    def _running(self) -> onnxruntime.InferenceSession:
+        session = self._session
+        if session is not None:
+            return session
+        with self._opening:
+            if self._session is None:
+                if self.provider in _CUDA_FAMILY:
+                    raise ProviderError(
+                        f"{self._path} was opened on {self.provider} before this process was "
+                        "forked, and CUDA cannot be used on both sides of a fork; load the bundle "
+                        "in the child alone, or start children by 'spawn'"
+                    )
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        check_not_replaced(self.files)  # what is gone is better told by us
+        session = _open(self._path, self.provider, self._device, self._threads)
+        check_not_replaced(self.files)
+        return session
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""
+        return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
+
+    def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        """Return the named outputs for a batch; ``present_states`` are those of its first row."""
+        session = self._running()
+        feeds = {name: getattr(batch, name) for name in self.inputs}
+        if batch.prompt_states is not None:
+            feeds[PROMPT] = batch.prompt_states
+        if PRESENT in names:
+            feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
+        if self.provider not in _CUDA_FAMILY:
+            return [np.asarray(value) for value in session.run(names, feeds)]
+        # Outputs are allocated on the device by the provider and copied once: what is not asked
+        # for, token states above all, never travels.
+        binding = session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name in names:
+            binding.bind_output(name, "cuda", self._device)
+        session.run_with_iobinding(binding)
+        return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
+
+    def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
+        """Return other outputs of the graph for a batch, float32; for measuring a graph."""
+        return [np.asarray(value, np.float32) for value in self.outputs_of(batch, names)]
+
+
+def provider_name(name: str) -> str:
+    """Return ONNX Runtime's name for ``cpu``, ``cuda``, ``tensorrt``, … or a full name.
+
+    Raises:
+        ProviderError: No provider has this name.
+
+    >>> provider_name("cuda")
+    'CUDAExecutionProvider'
+    """
+    if name.lower() in _NAMES:
+        return _NAMES[name.lower()]
+    known = {full.lower(): full for full in (*_NAMES.values(), *onnxruntime.get_all_providers())}
+    if name.lower() in known:
+        return str(known[name.lower()])
+    raise ProviderError(f"no provider is called {name!r}; known are auto, {', '.join(_NAMES)}")
+
+
+def installed_providers() -> list[str]:
+    """Return the full names of the providers that the installed ONNX Runtime was built with."""
+    return list(onnxruntime.get_available_providers())
+
+
+def candidates() -> list[str]:
+    """Return the installed providers that ``auto`` tries, best first; the CPU is the last."""
+    installed = installed_providers()
+    return [_NAMES[short] for short in _AUTO if _NAMES[short] in installed]
+
+
+def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter[str]]:
+    """Run ``batch`` once and return, for each provider, how many nodes of which operator it ran.
+
+    Read from ONNX Runtime's own profile, so it is what happened and not what was asked for.
+
+    Raises:
+        ProviderError: The provider does not open the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = _open(path, provider, 0, 1, profile=Path(folder) / "profile")
+        session.run(None, {item.name: getattr(batch, item.name) for item in session.get_inputs()})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    found: dict[str, Counter[str]] = {}
+    for event in events:
+        arguments = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in arguments:
+            name = str(arguments["provider"])
+            found.setdefault(name, Counter())[str(arguments.get("op_name"))] += 1
+    return found
+
+
+def _open(
+    path: Path, provider: str, device: int, threads: int, *, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    installed = installed_providers()
+    if provider not in installed:
+        raise ProviderError(_not_installed(provider, installed))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised, not written to the terminal
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    wanted = _wanted(provider, path, device)
+    # Where CUDA does not load, the package prints a banner; what matters is raised below.
+    with contextlib.redirect_stdout(io.StringIO()):
+        if provider in _CUDA_FAMILY:
+            # Finds the CUDA libraries of the nvidia-* wheels or of torch.
+            onnxruntime.preload_dlls()
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path),
+                options,
+                providers=wanted,
+                disabled_optimizers=SLOW_ON_CPU if provider == CPU else None,
+            )
+        except Exception as error:  # its errors share no base of their own
+            reason = str(error).strip().partition("\n")[0]
+            version = onnxruntime.__version__
+            raise ProviderError(
+                f"{provider} does not open {path} (onnxruntime {version}): {reason}"
+            ) from error
+    running = session.get_providers()
+    if running[0] != provider:
+        raise ProviderError(
+            f"asked for {provider}, the session runs on {running[0]}; its libraries did not load. "
+            "Run `decant doctor`, or pass provider='cpu'"
+        )
+    session.disable_fallback()
+    return session
+
+
+def _wanted(provider: str, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
+    """Return the providers of a session with their options: the one asked for, and what backs it.
+
+    TensorRT does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA does, and
+    runs what TensorRT leaves; without it that would be the CPU.
+    """
+    names = [provider, CPU]
+    if provider == _NAMES["tensorrt"]:
+        names.insert(1, _NAMES["cuda"])
+    return [(name, _options(name, path, device)) for name in dict.fromkeys(names)]
+
+
+def _options(provider: str, path: Path, device: int) -> dict[str, str]:
+    if provider == _NAMES["cuda"]:
+        # Grow the arena by what is asked for, not by powers of two: shapes vary with every batch.
+        return {"device_id": str(device), "arena_extend_strategy": "kSameAsRequested"}
+    if provider == _NAMES["tensorrt"]:
+        return {
+            "device_id": str(device),
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": str(path.parent / "tensorrt"),
+        }
+    return {}
+
+
+def _not_installed(provider: str, installed: list[str]) -> str:
+    advice = {
+        _NAMES["cuda"]: "pip uninstall onnxruntime; pip install 'decant[gpu]'",
+        _NAMES["tensorrt"]: "pip uninstall onnxruntime; pip install 'decant[gpu]' tensorrt",
+        _NAMES["dml"]: "pip uninstall onnxruntime; pip install onnxruntime-directml",
+        _NAMES["openvino"]: "pip uninstall onnxruntime; pip install onnxruntime-openvino",
+    }.get(provider, "a build of onnxruntime that has it")
+    return (
+        f"{provider} is not installed (onnxruntime {onnxruntime.__version__} has "
+        f"{', '.join(installed)}); install: {advice}, or pass provider='cpu'"
+    )

@@ -1,0 +1,253 @@
+"""Measure which settings encode fastest on this machine, and keep them in the bundle.
+
+First the cores are divided between workers, then the token budget is varied; in the end the best
+of both meets the assumed settings in alternating rounds, and is kept only if it wins clearly.
+Settings change when a vector is there, never the vector.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.bundle import Bundle
+from ..bundle.certificate import Precision
+from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..errors import ProviderError, TextError
+from ..recipe.prompt import Role
+from ..tokens.rows import TokenBatch
+from ..tokens.texts import checked
+from .choose_precision import preferred
+from .encoder import batching
+from .machine import machine_name
+from .options import CPU, Runtime, Settled, available_cores
+from .prompt_cache import SharedPrompts
+from .session import Session, candidates, provider_name
+from .tuning_file import Tuned, keep
+
+_ON_CPU = (128, 256, 512, 1024, 2048, 4096)
+_ON_GPU = (2048, 4096, 8192, 16_384, 32_768, 65_536)
+_GPU_WORKERS = (1, 2, 3, 4)
+_TRIAL_SECONDS = 1.5
+_ROUNDS = 3
+_LAST_ROUNDS = 7
+_CLEARLY = 1.03  # less is noise on most machines
+_TEXTS = 2048
+_LENGTHS = (16, 256)  # tokens of the texts that are made up, if they fit
+_SEED = 0
+_WORDS = ("harbour", "quiet", "winter", "boats", "covered", "gulls", "watch", "water", "rise")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Settings, and how fast they were.
+
+    Args:
+        settings: What was tried.
+        tokens_per_second: Median; 0 where it did not run.
+        failure: Why it did not run, for example a lack of GPU memory.
+    """
+
+    settings: Settled
+    tokens_per_second: float
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningReport:
+    """What :func:`tune` tried, in order, and what it kept."""
+
+    precision: Precision
+    trials: tuple[Trial, ...]
+    kept: Tuned
+
+
+def tune(
+    bundle: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    texts: Iterable[str] | None = None,
+    step: Callable[[str], object] | None = None,
+) -> TuningReport:
+    """Find the fastest settings for a bundle on this machine; :func:`load` takes them from then on.
+
+    Args:
+        bundle: The bundle's folder; ``tuning.json`` is written there.
+        provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
+        precision: Which graph; ``auto`` is the one that :func:`load` would take.
+        texts: Such as will be encoded, of which the first 2,048 are used; None makes up texts of
+            16 to 256 tokens.
+        step: Told what is being done.
+
+    Returns:
+        The trials and what was kept: the assumed settings, unless others were 3 % faster.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, or lacks the precision.
+        ProviderError: The provider is not installed or does not start.
+        TextError: A text is empty, or there is none.
+    """
+    opened = Bundle.open(bundle)
+    name = candidates()[0] if provider == "auto" else provider_name(provider)
+    chosen = preferred(opened, precision, name)
+    bench = _Bench(opened, opened.graph(chosen), name, texts)
+    tell = step or (lambda _: None)
+    trials: list[Trial] = []
+    assumed = Runtime().settled(name)
+
+    def try_all(settings: Sequence[Settled]) -> Settled:
+        found = [bench.trial(item, tell) for item in settings]
+        trials.extend(found)
+        return max(found, key=lambda trial: trial.tokens_per_second).settings
+
+    best = try_all(_splits(assumed, name))
+    budgets = _ON_CPU if name == CPU else _ON_GPU
+    best = try_all([replace(best, token_budget=budget) for budget in budgets])
+    if all(trial.failure for trial in trials):
+        raise ProviderError(f"{bundle} does not run on {name}: {trials[0].failure}")
+    tell("comparing the best with the defaults")
+    kept, rate, over = _decided(bench, trials, assumed, best)
+    entry = Tuned(
+        sha256=opened.manifest.files[opened.manifest.graphs[chosen]],
+        provider=name,
+        machine=machine_name(name),
+        workers=kept.workers,
+        threads=kept.threads,
+        token_budget=kept.token_budget,
+        tokens_per_second=round(rate, 1),
+        over_default=over,
+        workload=bench.workload,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    keep(opened, entry)
+    return TuningReport(precision=chosen, trials=tuple(trials), kept=entry)
+
+
+def _decided(
+    bench: _Bench, trials: Sequence[Trial], assumed: Settled, best: Settled
+) -> tuple[Settled, float, float | None]:
+    """Return what is kept, its tokens per second, and these over those of the assumed settings."""
+    if any(trial.failure for trial in trials if trial.settings == assumed):
+        rates = [trial.tokens_per_second for trial in trials if trial.settings == best]
+        return best, max(rates), None
+    default, rate = bench.duel(assumed, best)
+    over = rate / default
+    return (best, rate, round(over, 3)) if over >= _CLEARLY else (assumed, default, 1.0)
+
+
+def _splits(assumed: Settled, provider: str) -> list[Settled]:
+    """Ways to divide the cores: all workers with one thread, half with two, … one with all."""
+    if provider != CPU:
+        return [replace(assumed, workers=workers) for workers in _GPU_WORKERS]
+    cores = available_cores()
+    counts = [cores]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
+    return [replace(assumed, workers=count, threads=cores // count) for count in counts]
+
+
+class _Bench:
+    """Times settings on one graph; one session is open at a time, two in the end."""
+
+    def __init__(
+        self, bundle: Bundle, graph: Path, provider: str, texts: Iterable[str] | None
+    ) -> None:
+        self._bundle = bundle
+        self._graph = graph
+        self._provider = provider
+        self._sessions: dict[int, Session] = {}
+        tokenizer = bundle.tokenizer()
+        room = tokenizer.room(Role.PASSAGE)
+        given = made_texts(_TEXTS, longest=room) if texts is None else checked(texts)
+        self._texts = list(islice(cycle(islice(given, _TEXTS)), _TEXTS))
+        if not self._texts:
+            raise TextError("there is no text to tune with; pass some, or None to make them up")
+        self._tokenizer = tokenizer
+        self._lengths = [row.width for row in tokenizer(self._texts, role=Role.PASSAGE)]
+        kind = "made-up texts" if texts is None else "texts"
+        self.workload = f"{kind} of {min(self._lengths)} to {max(self._lengths)} tokens"
+
+    def trial(self, settings: Settled, tell: Callable[[str], object]) -> Trial:
+        """Return the median speed of some rounds."""
+        tell(f"trying {settings}")
+        self._keep_only(settings.threads)
+        try:
+            count = self._fitting(settings)
+            rate = statistics.median(self._rate(settings, count) for _ in range(_ROUNDS))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base of their own
+            # One batch may be too large for a GPU; the others are still worth knowing.
+            reason = str(error).strip().partition("\n")[0]
+            return Trial(settings=settings, tokens_per_second=0.0, failure=reason)
+        return Trial(settings=settings, tokens_per_second=rate)
+
+    def duel(self, first: Settled, second: Settled) -> tuple[float, float]:
+        """Return both median speeds over alternating rounds on the same texts."""
+        self._keep_only(first.threads, second.threads)
+        count = min(self._fitting(first), self._fitting(second))
+        laps = [(self._rate(first, count), self._rate(second, count)) for _ in range(_LAST_ROUNDS)]
+        return statistics.median(a for a, _ in laps), statistics.median(b for _, b in laps)
+
+    def _fitting(self, settings: Settled) -> int:
+        """Warm up, and return how many texts keep these settings busy for a trial."""
+        count = min(64, len(self._texts))
+        while True:
+            begun = time.perf_counter()
+            self._encode(settings, count)
+            taken = time.perf_counter() - begun
+            if taken >= _TRIAL_SECONDS / 2 or count == len(self._texts):
+                return count
+            count = min(len(self._texts), 2 * count)
+
+    def _rate(self, settings: Settled, count: int) -> float:
+        begun = time.perf_counter()
+        self._encode(settings, count)
+        return sum(self._lengths[:count]) / (time.perf_counter() - begun)
+
+    def _encode(self, settings: Settled, count: int) -> None:
+        session = self._session(settings.threads)
+        prompts = SharedPrompts(session)
+
+        def run(batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+            return session.outputs_of(prompts.begun(batch, names), names)
+
+        runner = Runner(
+            run=run,
+            run_alone=run,
+            batching=batching(self._bundle, session, settings.token_budget),
+            workers=settings.workers,
+            dim=self._bundle.manifest.dim,
+        )
+        with BatchEncoder(self._tokenizer, runner) as encoder:
+            for _ in encoder.stream(self._texts[:count], role=Role.PASSAGE):
+                pass
+
+    def _session(self, threads: int) -> Session:
+        if threads not in self._sessions:
+            self._sessions[threads] = Session(self._graph, self._provider, threads=threads)
+        return self._sessions[threads]
+
+    def _keep_only(self, *threads: int) -> None:
+        for number in [count for count in self._sessions if count not in threads]:
+            del self._sessions[number]
+
+
+def made_texts(count: int, *, longest: int) -> list[str]:
+    """Return texts of seeded words, of lengths drawn evenly between 16 and 256 tokens.
+
+    Args:
+        count: How many.
+        longest: Tokens that fit; the lengths stop there. A word is at least a token.
+    """
+    drawn = random.Random(_SEED)  # noqa: S311 - not for secrets
+    low, high = (min(limit, longest) for limit in _LENGTHS)
+    return [" ".join(drawn.choices(_WORDS, k=drawn.randint(low, high))) for _ in range(count)]

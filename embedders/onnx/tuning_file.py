@@ -1,0 +1,124 @@
+"""``tuning.json``: how fast a bundle's graphs ran on a machine, and with which settings.
+
+Settings are believed only for the graph, provider and machine that they were measured on, so a
+bundle that travels is none the worse. The measuring is in ``tuner``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import json_records
+from ..bundle.bundle import Bundle, read_record
+from ..bundle.certificate import Precision
+from ..errors import BundleError
+from ..files import write_atomically
+from .machine import machine_name
+from .options import Settled
+
+TUNING = "tuning.json"
+_FORMAT = 1
+_MOST = {"workers": 4096, "threads": 4096, "token_budget": 2**27}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The fastest settings found for one graph on one machine.
+
+    Args:
+        sha256: The graph's hash.
+        provider: ONNX Runtime's name of what ran it.
+        machine: See :func:`decant.embedders.onnx.machine.machine_name`.
+        workers: Batches that run at the same time.
+        threads: Cores that one batch uses on the CPU.
+        token_budget: Most tokens in a batch.
+        tokens_per_second: Median over the last rounds.
+        over_default: The same, divided by that of the settings that are assumed otherwise; None
+            where those do not run, for example for want of GPU memory.
+        workload: What was encoded, for people.
+        date: When, as ISO 8601 in UTC.
+
+    Raises:
+        BundleError: A setting is one that no machine runs with.
+    """
+
+    sha256: str
+    provider: str
+    machine: str
+    workers: int
+    threads: int
+    token_budget: int
+    tokens_per_second: float
+    over_default: float | None
+    workload: str
+    date: str
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            if not 1 <= (value := getattr(self, name)) <= most:
+                raise BundleError(
+                    f"{name} {value} is not from 1 to {most}; delete the file, or tune again"
+                )
+
+    def settled(self, device: int = 0) -> Settled:
+        """Return the settings, for one GPU."""
+        return Settled(
+            device=device,
+            workers=self.workers,
+            threads=self.threads,
+            token_budget=self.token_budget,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """The whole file; at most one entry for each graph, provider and machine."""
+
+    format: int = _FORMAT
+    entries: tuple[Tuned, ...] = ()
+
+    def entry(self, sha256: str, provider: str, machine: str) -> Tuned | None:
+        """Return what was found for a graph on a machine, or None."""
+        for entry in self.entries:
+            if (entry.sha256, entry.provider, entry.machine) == (sha256, provider, machine):
+                return entry
+        return None
+
+    def with_entry(self, new: Tuned) -> Tuning:
+        """Return a tuning in which ``new`` replaces its predecessor."""
+        same = self.entry(new.sha256, new.provider, new.machine)
+        return Tuning(entries=(*(entry for entry in self.entries if entry is not same), new))
+
+
+def read_tuning(bundle: Bundle) -> Tuning:
+    """Return a bundle's tuning; an empty one where it was never tuned.
+
+    Raises:
+        BundleError: The file is damaged or of a newer format.
+    """
+    path = bundle.folder / TUNING
+    if not path.exists():
+        return Tuning()
+    return read_record(Tuning, path, newest=_FORMAT)
+
+
+def keep(bundle: Bundle, entry: Tuned) -> None:
+    """Write an entry into ``tuning.json``; those of graphs that are gone go, too."""
+    tuning = read_tuning(bundle).with_entry(entry)
+    there = set(bundle.manifest.files.values())
+    kept = Tuning(entries=tuple(item for item in tuning.entries if item.sha256 in there))
+    write_atomically(bundle.folder / TUNING, json_records.to_json(kept))
+
+
+def tuned(bundle: Bundle, precision: Precision, provider: str, *, device: int) -> Settled | None:
+    """Return the settings that were found for a graph on this machine, or None.
+
+    Raises:
+        BundleError: ``tuning.json`` is damaged.
+    """
+    tuning = read_tuning(bundle)
+    if not tuning.entries:
+        return None
+    sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
+    entry = tuning.entry(sha256, provider, machine_name(provider, device=device))
+    return None if entry is None else entry.settled(device)

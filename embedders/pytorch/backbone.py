@@ -1,0 +1,166 @@
+"""Load the Transformers model of a folder, in float32 and without remote code.
+
+Where a folder names code of its own, Transformers asks on the terminal whether to run it unless it
+is told; it is always told no.
+
+Of an encoder with a decoder (T5: sentence-t5, GTR; T5Gemma) the encoder is taken.
+NV-Embed's folders name their own classes; what these hold is a plain Mistral beside a latent
+attention, and it is loaded as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForTextEncoding,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    T5GemmaConfig,
+    T5GemmaEncoderModel,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+)
+
+from .. import json_records
+from ..errors import RecipeError
+from ..recipe.enums import Attention
+from ..sources.config_files import settings
+from ..sources.weight_files import check_weights, readable
+from ..tokens.load import NO_CODE
+from .attention_mask import apply_attention
+
+# What Transformers raises of files that hold other types than it takes; it checks few itself.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    StrictDataclassError,
+)
+
+_Loader: TypeAlias = type[
+    AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM | AutoModelForTextEncoding
+]
+
+
+def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
+    """Load a folder's base model, in evaluation mode.
+
+    Args:
+        folder: A Transformers or sentence-transformers folder.
+        attention: What the recipe says; the model's masks are set to it.
+
+    Raises:
+        RecipeError: The folder does not load, or lacks weights.
+    """
+
+    def kind(config: PretrainedConfig) -> _Loader:
+        if isinstance(config, T5GemmaConfig):
+            config.is_encoder_decoder = False  # its encoder's class wants that said
+            return AutoModelForTextEncoding
+        if not config.is_encoder_decoder:
+            return AutoModel
+        if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
+            raise RecipeError(
+                f"{folder} holds a {config.model_type} model, an encoder with a decoder, of which "
+                "Transformers has no class for the encoder alone; T5's kin have one"
+            )
+        return AutoModelForTextEncoding
+
+    model = _load(folder, attention, kind)
+    if isinstance(model, T5GemmaEncoderModel):
+        return cast("PreTrainedModel", model.encoder)  # whose configuration is not the whole's
+    return model
+
+
+def load_language_model(
+    folder: Path, attention: Attention
+) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Load a folder's base model with its language-model head, in evaluation mode.
+
+    Args:
+        folder: A Transformers folder; its weights hold the head, or tie it to the embeddings.
+        attention: What the recipe says. Bidirectional models whose kind has a masked language
+            model are loaded as that, all others as causal ones.
+
+    Returns:
+        The base model, and the whole that it is a part of.
+
+    Raises:
+        RecipeError: The folder does not load, or lacks weights of model or head.
+    """
+
+    def kind(config: PretrainedConfig) -> _Loader:
+        known = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+        masked = known and attention is Attention.BIDIRECTIONAL
+        return AutoModelForMaskedLM if masked else AutoModelForCausalLM
+
+    whole = _load(folder, attention, kind)
+    return cast("PreTrainedModel", whole.base_model), whole
+
+
+def _load(
+    folder: Path, attention: Attention, kind: Callable[[PretrainedConfig], _Loader]
+) -> PreTrainedModel:
+    check_weights(folder)
+    try:
+        config, renamed = _config(folder)
+        apply_attention(config, attention)
+        with readable(folder):
+            loaded = kind(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                key_mapping=renamed,
+            )
+    except RecipeError:
+        raise
+    except _DAMAGED as error:
+        raise RecipeError(
+            f"{folder} does not load as a Transformers model{_own_code(folder)}: {error}"
+        ) from error
+    model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
+    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
+        raise RecipeError(
+            f"{folder} has no weights for {missing[0]!r} and {len(missing) - 1} more; they would "
+            "be random. Is the file complete, and of this architecture?"
+        )
+    return cast("PreTrainedModel", model.eval())
+
+
+def _own_code(folder: Path) -> str:
+    """Say that a folder names code of its own, if it does."""
+    named = settings(folder / "config.json", required=False).get("auto_map")
+    return f" (its config.json names code of its own, and {NO_CODE})" if named else ""
+
+
+def _config(folder: Path) -> tuple[PretrainedConfig, dict[str, str] | None]:
+    """Return the configuration, and how tensors are renamed if they are."""
+    said = json_records.read_json(folder / "config.json", error=RecipeError)
+    if not isinstance(said, Mapping) or said.get("model_type") != "nvembed":
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return cast("PretrainedConfig", config), None
+    inner = said.get("text_config")
+    if not isinstance(inner, Mapping):
+        raise RecipeError(f"{folder / 'config.json'}: an nvembed model lacks its text_config")
+    plain = {name: value for name, value in inner.items() if name != "model_type"}
+    # NV-Embed's own mask hides padding and nothing else, whatever window the file names.
+    mistral = MistralConfig.from_dict({**plain, "sliding_window": None})
+    return mistral, {r"^embedding_model\.": ""}

@@ -1,0 +1,113 @@
+"""The reference encoder: a model folder in PyTorch, float32. For parity, export and training.
+
+It shares tokenising and pooling rules with the production encoder, and no graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..bundle.certificate import Precision
+from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..encoding.outputs import DENSE
+from ..recipe.recipe import Recipe
+from ..sources.choices import Choices
+from ..sources.find import Source, find_source
+from ..sources.resolver import pad_id, resolve
+from ..sources.strategy import Strategy
+from ..tokens.batching import Batching
+from ..tokens.load import load_text_tokenizer
+from ..tokens.rows import TokenBatch
+from ..tokens.tokenizer import TextTokenizer
+from .load import load_model
+from .model import PooledModel
+from .vocabulary_clusters import Tell
+
+_TOKEN_BUDGET = 4096
+
+
+class TorchEncoder(BatchEncoder):
+    """Runs a model folder with PyTorch.
+
+    Args:
+        model: The pooled model; it is moved nowhere and not changed.
+        tokenizer: Tokenises as the model's recipe says.
+        pad_id: Fills padded positions.
+    """
+
+    def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
+        self.model = model
+        runner = Runner(
+            run=self.outputs_of,
+            run_alone=self.outputs_of,
+            batching=Batching(
+                token_budget=_TOKEN_BUDGET, pad_id=pad_id, rows=1 + len(tokenizer.recipe.further)
+            ),
+            workers=1,  # torch uses all cores within one batch
+            dim=model.dim,
+            read_shape=model.read_shape,
+        )
+        super().__init__(tokenizer, runner)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path | Source,
+        *,
+        choices: Choices | None = None,
+        strategy: str | Strategy | None = None,
+    ) -> TorchEncoder:
+        """Load a folder or hub model.
+
+        Args:
+            model: A folder, a hub id, or files already found.
+            choices: What the user says about the recipe.
+            strategy: A name of :func:`strategies`, a JSON file's, or one.
+
+        Raises:
+            RecipeError: The model is not there, its recipe is incomplete, or weights do not fit.
+        """
+        source = model if isinstance(model, Source) else find_source(model)
+        return cls.from_source(source, resolve(source, choices, strategy=strategy))
+
+    @classmethod
+    def from_source(
+        cls, source: Source, recipe: Recipe, *, tell: Tell | None = None
+    ) -> TorchEncoder:
+        """Load files as a recipe says.
+
+        Args:
+            source: The files.
+            recipe: What the model's vectors are made by.
+            tell: Told of what may take minutes.
+
+        Raises:
+            RecipeError: The files do not fit the recipe.
+        """
+        tokenizer = load_text_tokenizer(source.folder, recipe)
+        pooled = load_model(source.folder, recipe, adapters=source.adapters, tell=tell)
+        return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
+
+    @property
+    def precision(self) -> Precision:
+        """Single: models are loaded in no other."""
+        return Precision.FP32
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Return float32 vectors of shape (B, D) for one batch."""
+        return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
+
+    def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
+        """Return the named outputs for one batch; names are those of the graph."""
+        device = next(self.model.parameters()).device
+        inputs = {name: getattr(batch, name) for name in self.model.inputs}
+        with torch.inference_mode():
+            values = self.model.named(
+                **{name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+            )
+        return [values[name].cpu().numpy() for name in names]

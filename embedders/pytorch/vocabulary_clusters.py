@@ -1,0 +1,124 @@
+"""Cluster the rows of a language-model head, once for a model, and keep the centres beside it.
+
+LENS (arXiv 2501.09749, section 3) merges the head's rows by k-means. Here that is scikit-learn's
+mini-batch k-means from one initialisation, rows drawn at random, in as many passes over all rows as
+the recipe says: k-means++ alone takes longer than the passes, at thousands of clusters. Recipes
+without passes, of before there were any, are clustered as they were then.
+The centres are kept in the model's folder as ``decant_clusters_….npy``; the name ends in a hash
+over rows and settings, so that other weights never find them. A bundle needs no such file: its
+graph holds the centres.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RecipeError, need
+from ..recipe.sparse_head import Lexicon
+
+Tell = Callable[[str], object]
+"""Told in a few words what is being done."""
+
+_SEED = 0
+_BATCH = 4096
+_log = logging.getLogger("decant")
+
+
+def cluster_centres(
+    rows: NDArray[np.float32], lexicon: Lexicon, *, folder: Path | None = None, tell: Tell | None
+) -> NDArray[np.float32]:
+    """Return the centres of k-means over rows.
+
+    Args:
+        rows: Float32, shape (V, d).
+        lexicon: Says how many clusters, and how often the rows are gone through.
+        folder: Where centres are looked for and kept; None: nowhere.
+        tell: Told each pass, and where the centres are kept; the log ``decant`` is told the same.
+
+    Returns:
+        Float32, shape (clusters, d); the same for the same rows and lexicon.
+
+    Raises:
+        RecipeError: There are fewer rows than clusters.
+        MissingExtra: scikit-learn is not installed.
+    """
+    clusters = lexicon.clusters
+    assert clusters is not None
+    if clusters > len(rows):
+        raise RecipeError(f"{clusters} clusters of {len(rows)} tokens; ask for fewer")
+    kept = None if folder is None else folder / f"decant_clusters_{_fingerprint(rows, lexicon)}.npy"
+    if kept is not None and (found := _read(kept, (clusters, rows.shape[1]))) is not None:
+        return found
+
+    def say(words: str) -> None:
+        _log.info(words)
+        if tell is not None:
+            tell(words)
+
+    what = f"clustering {len(rows):,} tokens into {clusters:,}"
+    if lexicon.passes is None:
+        say(f"{what}, as before there were passes; this may take long")
+        centres = _as_before(rows, clusters)
+    else:
+        centres = _centres(rows, clusters, lexicon.passes, lambda words: say(f"{what}: {words}"))
+    if kept is not None:
+        _keep(kept, centres, say)
+    return centres
+
+
+def _centres(
+    rows: NDArray[np.float32], clusters: int, passes: int, say: Callable[[str], None]
+) -> NDArray[np.float32]:
+    cluster = need("sklearn.cluster", extra="evaluation")
+    draw = np.random.default_rng(_SEED)
+    first = rows[draw.permutation(len(rows))[:clusters]]
+    model = cluster.MiniBatchKMeans(
+        clusters, init=first, n_init=1, random_state=_SEED, batch_size=_BATCH
+    )
+    for number in range(passes):
+        say(f"pass {number + 1} of {passes}")
+        order = draw.permutation(len(rows))
+        for begin in range(0, len(order), _BATCH):
+            model.partial_fit(rows[order[begin : begin + _BATCH]])
+    return np.asarray(model.cluster_centers_, np.float32)
+
+
+def _as_before(rows: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
+    cluster = need("sklearn.cluster", extra="evaluation")
+    found = cluster.MiniBatchKMeans(clusters, random_state=_SEED, n_init=3, batch_size=_BATCH)
+    return np.asarray(found.fit(rows).cluster_centers_, np.float32)
+
+
+def _fingerprint(rows: NDArray[np.float32], lexicon: Lexicon) -> str:
+    digest = hashlib.sha256(f"{rows.shape} {lexicon.clusters} {lexicon.passes}".encode())
+    digest.update(np.ascontiguousarray(rows).data)
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Return kept centres; None where there are none, or where the file is damaged."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return cast("NDArray[np.float32]", found) if found.shape == shape else None
+
+
+def _keep(path: Path, centres: NDArray[np.float32], say: Callable[[str], None]) -> None:
+    """Write centres whole or not at all; a folder that cannot be written to costs time alone."""
+    try:
+        with NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
+            np.save(file, centres)
+        Path(file.name).replace(path)
+    except OSError as error:
+        say(f"the clusters cannot be kept in {path.parent} and will be made again: {error}")
+        return
+    say(f"kept the clusters in {path}")

@@ -1,0 +1,1 @@
+"""What decides a vector: the recipe, its prompts and its choices, as data alone."""

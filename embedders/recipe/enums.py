@@ -1,0 +1,62 @@
+"""What the fields of a recipe choose between: the enumerations, and which field holds which.
+
+What a member means is said here; it is carried out elsewhere (``pytorch/attention_mask.py``,
+``tokens/tokenizer.py``, ``pytorch/pooling.py``, ``pytorch/load.py``).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from .prompt import Wording
+
+
+class Attention(StrEnum):
+    """Which tokens a token may see."""
+
+    CAUSAL = "causal"
+    BIDIRECTIONAL = "bidirectional"
+
+
+class Span(StrEnum):
+    """Which tokens count when pooling.
+
+    ALL: every token that is not padding. TEXT: the text itself and what follows it, without the
+    prompt before it (GritLM, NV-Embed, LLM2Vec; sentence-transformers' ``include_prompt: false``).
+    COPY: the second copy of the text and what follows it (Echo). CONTENT: the text's own tokens,
+    without prompt, BOS or EOS ("Revisiting Word Embeddings in the LLM Era", arXiv 2402.11094); a
+    text that gives no token counts as a whole. TAIL: the last of the appended tokens
+    (:class:`Appended`).
+    """
+
+    ALL = "all"
+    TEXT = "text"
+    COPY = "copy"
+    CONTENT = "content"
+    TAIL = "tail"
+
+
+class Pooling(StrEnum):
+    """How the counted tokens combine into one vector; formulas: ``pytorch/pooling.py``."""
+
+    MEAN = "mean"
+    MEAN_SQRT = "mean_sqrt"
+    WEIGHTED_MEAN = "weighted_mean"
+    FIRST = "first"
+    LAST = "last"
+    MAX = "max"
+
+
+class Activation(StrEnum):
+    """The function after a dense layer of the head."""
+
+    IDENTITY = "identity"
+    TANH = "tanh"
+    RELU = "relu"
+    GELU = "gelu"
+
+
+KINDS = {"attention": Attention, "pooling": Pooling, "span": Span, "wording": Wording}
+"""Fields of a recipe, and of choices, that hold members of an enumeration."""
+INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "smallest_dim", "max_text_tokens")
+"""Fields that hold an integer."""

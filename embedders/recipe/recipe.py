@@ -1,0 +1,283 @@
+"""What decides a vector: the :class:`Recipe`, its choices, its JSON and its digest.
+
+Here are only values. How a recipe is found for a model is in ``sources/resolver.py``; how it is
+carried out, in ``tokens/tokenizer.py`` and the encoders. Devices, batches, precisions and paths are
+not part of it. Invariant: two encoders with equal digests give the same vectors up to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from .. import json_records
+from ..enum_fields import member, settle
+from ..errors import RecipeError
+from .appended_tokens import Appended
+from .enums import INTEGERS, KINDS, Activation, Attention, Pooling, Span
+from .layer_hooks import Contrast, Prepending
+from .layer_mix import LayerMix
+from .prompt import Prompt, Role, Wording
+from .sparse_head import Lexicon
+
+_INSTRUCTION = "{instruction}"
+_TEXT = "{text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """One linear layer after pooling, ``activation(W x + b)``.
+
+    The weights lie in the model's folder, under ``path``; they are not part of the recipe's JSON
+    but of its ``revision``.
+    """
+
+    path: str
+    inputs: int
+    outputs: int
+    bias: bool = True
+    activation: Activation = Activation.IDENTITY
+
+    def __post_init__(self) -> None:
+        kinds = {"activation": Activation}
+        settle(self, kinds, ("inputs", "outputs"), error=RecipeError)
+        if self.inputs < 1 or self.outputs < 1:
+            raise RecipeError(f"a dense layer needs widths of at least 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides a vector.
+
+    Args:
+        base: The model's name, for people: a hub id or a folder's name.
+        revision: Which weights: a hub commit, or ``sha256:…`` of a local folder's files; of a graph
+            made by others (``seal``), a hash over that and the graph.
+        attention: Causal or bidirectional, as the model was trained.
+        layer: Which hidden states are pooled, as an index into Transformers' ``hidden_states``;
+            -1 is the last layer after the final norm, 0 the token embeddings.
+        mix: Several layers instead, pooled one by one and averaged; None reads ``layer``.
+        query: Prompt for :attr:`Role.QUERY`.
+        passage: Prompt for :attr:`Role.PASSAGE`.
+        eos: The token that every input ends with, appended where the tokenizer does not do it;
+            None leaves the end to the tokenizer.
+        latent_heads: Heads of a learned latent attention between the states and their pooling
+            (NV-Embed, ``pytorch/latent_attention.py``), whose weights lie in the model's folder;
+            None: states are pooled as they are.
+        span: Which tokens count.
+        pooling: How they combine.
+        head: Linear layers after pooling, in order.
+        dim: Keep only this many leading dimensions (Matryoshka, arXiv 2205.13147), before
+            normalising; None keeps all.
+        normalize: Whether vectors get unit length.
+        max_tokens: The longest input in tokens, prompt and special tokens included.
+        max_text_tokens: The longest text in tokens, without what stands around it (LLM2Vec's
+            ``doc_max_length``); None: as many as ``max_tokens`` leaves.
+        wording: How a text enters its prompt.
+        ensemble: Further prompts for either role; the vectors under all prompts are averaged,
+            before head and normalisation (MetaEOL, arXiv 2402.18458).
+        prepending: Overwrites the prompts' slot between layers.
+        contrast: Subtracts what an auxiliary prompt says.
+        lexicon: The sparse vector that comes with the dense one; None: there is none.
+        tokens: Whether the graph can give every token's state, for late interaction and late
+            chunking.
+        appended: Trained tokens that end every input, of which :attr:`Span.TAIL` counts the last.
+        open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
+            the tokenizer would append stands after it (PromptEOL and its kin).
+        instruction: The query prompt with ``{instruction}`` in place of the task, for models that
+            take one with each call; None: the model does not.
+        smallest_dim: The smallest width to which the model was trained to be cut; None: not
+            trained for that. It decides no vector, only what :func:`decant.embedders.load` may
+            cut, and is not part of the digest.
+
+    >>> Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8).normalize
+    True
+    """
+
+    base: str
+    attention: Attention
+    pooling: Pooling
+    max_tokens: int
+    revision: str | None = None
+    layer: int = -1
+    query: Prompt = field(default_factory=Prompt)
+    passage: Prompt = field(default_factory=Prompt)
+    eos: str | None = None
+    span: Span = Span.ALL
+    head: tuple[Dense, ...] = ()
+    dim: int | None = None
+    normalize: bool = True
+    latent_heads: int | None = None
+    mix: LayerMix | None = None
+    wording: Wording = Wording.VERBATIM
+    ensemble: tuple[Prompt, ...] = ()
+    prepending: Prepending | None = None
+    contrast: Contrast | None = None
+    lexicon: Lexicon | None = None
+    tokens: bool = False
+    instruction: str | None = None
+    open_end: bool = False
+    appended: Appended | None = None
+    smallest_dim: int | None = None
+    max_text_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, KINDS, INTEGERS, error=RecipeError)
+        if not self.base:
+            raise RecipeError("base must name the model, got ''")
+        if self.max_tokens < 1:
+            raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
+        for name in ("dim", "latent_heads", "smallest_dim", "max_text_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"{name} must be positive or None, got {value}")
+        if self.mix is not None and (self.layer != -1 or self.latent_heads is not None):
+            other = f"layer={self.layer}" if self.layer != -1 else "a latent attention"
+            raise RecipeError(
+                f"a mix of layers {list(self.mix.layers)} and {other} exclude each other; say one"
+            )
+        if self.eos == "":
+            raise RecipeError("eos must be a token or None, got ''")
+        if self.pooling is Pooling.FIRST and self.attention is Attention.CAUSAL:
+            raise RecipeError(
+                "pooling 'first' on a causal model gives every text the same vector, because the "
+                "first token sees nothing after it; use 'last' or 'mean'"
+            )
+        self._check_prompts()
+        self._check_appended()
+        for before, after in zip(self.head, self.head[1:], strict=False):
+            if before.outputs != after.inputs:
+                raise RecipeError(
+                    f"the head does not chain: {before.path} gives {before.outputs} values, "
+                    f"{after.path} takes {after.inputs}"
+                )
+
+    def prompt(self, role: Role) -> Prompt:
+        """Return the prompt for ``role``.
+
+        Raises:
+            RecipeError: There is no such role.
+        """
+        query = member(Role, role, error=RecipeError) is Role.QUERY
+        return self.query if query else self.passage
+
+    @property
+    def further(self) -> tuple[Prompt, ...]:
+        """The prompts beside that of the role; a text is one row of a batch for each, and one."""
+        return self.ensemble if self.contrast is None else (self.contrast.prompt,)
+
+    def instructed(self, instruction: str) -> Prompt:
+        """Return the query prompt for another task.
+
+        Raises:
+            RecipeError: The model takes no instruction, or this one is empty.
+        """
+        if self.instruction is None:
+            raise RecipeError(
+                f"{self.base} takes no instruction: its recipe has no template for one. Encode "
+                "without, or export it with one (--instruction-template), as its model card says"
+            )
+        if not instruction.strip():
+            raise RecipeError("an instruction must say something, got white space")
+        before, _, after = self.instruction.partition(_INSTRUCTION)
+        between, _, suffix = after.partition(_TEXT)
+        return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
+
+    def _check_appended(self) -> None:
+        if (self.span is Span.TAIL) != (self.appended is not None):
+            raise RecipeError(
+                f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
+                f"appended={self.appended}. A model that appends tokens was trained to be read at "
+                "them: leave out the strategy or span that reads others"
+            )
+        if self.appended is not None:
+            _check_appended_tokens(self.appended, self)
+
+    def _check_prompts(self) -> None:
+        """Refuse combinations of prompts that mean nothing."""
+        given = (self.query, self.passage, *self.further)
+        if self.ensemble and self.contrast is not None:
+            raise RecipeError("an ensemble of prompts and a contrast exclude each other; say one")
+        if self.further and (self.lexicon is not None or self.tokens):
+            raise RecipeError(
+                "sparse vectors and token states belong to one prompt, and this recipe has several"
+            )
+        if self.tokens and self.mix is not None:
+            raise RecipeError("token states are those of one layer; leave the mix or tokens out")
+        if self.span is Span.COPY and any(prompt.again is None for prompt in given):
+            raise RecipeError("span 'copy' wants {text} twice in every prompt, as Echo has it")
+        slots = [prompt.lead is not None for prompt in given]
+        if any(slots) != (self.prepending is not None) or (any(slots) and not all(slots)):
+            raise RecipeError(
+                "token prepending and {slot} go together: each prompt has it, or none"
+            )
+        causal = self.attention is Attention.CAUSAL
+        if not causal and (self.prepending is not None or self.contrast is not None):
+            raise RecipeError(
+                "token prepending and contrasts are for causal models: elsewhere every token sees "
+                "the whole text anyway"
+            )
+        if self.instruction is not None and (any(slots) or self.span is Span.COPY):
+            raise RecipeError("an instruction's template has neither a slot nor a second copy")
+        if self.instruction is not None and (
+            self.instruction.count(_INSTRUCTION) != 1
+            or self.instruction.count(_TEXT) != 1
+            or self.instruction.index(_TEXT) < self.instruction.index(_INSTRUCTION)
+        ):
+            raise RecipeError(
+                f"an instruction's template holds {_INSTRUCTION} and then {_TEXT}, once each; got "
+                f"{self.instruction!r}"
+            )
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.
+
+        Fields that hold their default do not enter, so a later decant that adds a field keeps the
+        digests of recipes that do not use it; nor do ``smallest_dim``, ``tokens`` and
+        ``instruction``, which say what a model can do and change no vector by themselves.
+        """
+        bare = replace(self, smallest_dim=None, tokens=False, instruction=None)
+        deciding = json_records.encode(bare, defaults=False)
+        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Return the recipe as readable JSON text."""
+        return json_records.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            RecipeError: The text is not JSON, or a key is unknown, missing or of another type.
+        """
+        data = json_records.parse(text, where="the recipe", error=RecipeError)
+        return json_records.decode(cls, data, where="recipe", error=RecipeError)
+
+
+def _check_appended_tokens(appended: Appended, recipe: Recipe) -> None:
+    """Refuse a recipe in which appended tokens mean nothing.
+
+    Raises:
+        RecipeError: Says which part of it.
+    """
+    if appended.decoded > len(recipe.head):
+        raise RecipeError(
+            f"decoded={appended.decoded} of the head's layers, and the head has {len(recipe.head)}"
+        )
+    prompts = (recipe.query, recipe.passage)
+    beside = {
+        "several prompts for one text": bool(recipe.further),
+        "token prepending": recipe.prepending is not None,
+        "a second copy of the text": any(prompt.again is not None for prompt in prompts),
+        "a lexicon": recipe.lexicon is not None,
+        "a mix of layers": recipe.mix is not None,
+    }
+    if named := [name for name, is_there in beside.items() if is_there]:
+        raise RecipeError(
+            f"appended tokens were trained to hold the whole text, so {named[0]} beside them "
+            "means nothing; leave one of the two out"
+        )

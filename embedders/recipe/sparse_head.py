@@ -1,0 +1,57 @@
+"""What a recipe says of sparse vectors over a vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..enum_fields import settle
+from ..errors import RecipeError
+
+
+class Weighting(StrEnum):
+    """Which tokens' logits weigh a word; the weight is ``log(1 + max(0, logit))``.
+
+    MAX: the largest over the counted tokens (SPLADE v2, arXiv 2109.10086, section 3.1).
+    LAST: the last counted token's (PromptReps, arXiv 2404.18424, section 3).
+    """
+
+    MAX = "max"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicon:
+    """A sparse vector from the model's language-model head, in the same pass as the dense one.
+
+    Args:
+        weighting: Which tokens' logits count.
+        top: At most so many entries of a vector, the heaviest.
+        words: Weigh only tokens of the text's own words, as PromptReps does: lower-cased, without
+            stop words and punctuation. A text without such words keeps its ten heaviest tokens.
+        clusters: Merge the head's rows into so many by k-means (LENS, arXiv 2501.09749, section
+            3); dimensions are clusters then, not tokens. None: dimensions are token ids.
+        passes: How often k-means goes through the rows (``pytorch/vocabulary_clusters.py``). None:
+        there
+            are no clusters, or they are those of a recipe from before there were passes.
+    """
+
+    weighting: Weighting = Weighting.MAX
+    top: int = 256
+    words: bool = False
+    clusters: int | None = None
+    passes: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"weighting": Weighting}, ("top", "clusters", "passes"), error=RecipeError)
+        if self.top < 1:
+            raise RecipeError(f"top must be at least 1, got {self.top}")
+        if self.clusters is not None and self.clusters < 2:
+            raise RecipeError(f"clusters must be at least 2 or None, got {self.clusters}")
+        if self.passes is not None and (self.clusters is None or self.passes < 1):
+            raise RecipeError(
+                f"passes are at least 1, and of clusters; got passes={self.passes} and "
+                f"clusters={self.clusters}"
+            )
+        if self.words and self.clusters is not None:
+            raise RecipeError("words are tokens, and clusters are not; choose one of them")

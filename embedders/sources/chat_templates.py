@@ -1,0 +1,99 @@
+"""Conversations as a model was trained on them: its chat template, rendered by Transformers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from .. import json_records
+from ..errors import RecipeError, need
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+# Templates of Llama 3 write a day into the system's turn; it is the one they fall back on, so that
+# a prompt does not depend on when it was made.
+_DAY = "26 Jul 2024"
+
+
+def chat_template(folder: Path, tokenizer: Tokenizer) -> PreTrainedTokenizerFast | None:
+    """Return what writes conversations, if the folder has a template for them.
+
+    Transformers' own choice of a class may build another tokenizer of the same files; this one
+    only fills in the template.
+
+    Raises:
+        RecipeError: ``tokenizer_config.json`` is damaged.
+        MissingExtra: There is a template, and transformers is not installed.
+    """
+    path = folder / "tokenizer_config.json"
+    held = json_records.read_object(path, error=RecipeError) if path.exists() else {}
+    template = held.get("chat_template")
+    alone = folder / "chat_template.jinja"
+    if alone.exists():
+        template = alone.read_text(encoding="utf-8")
+    if isinstance(template, list):  # several by name, as Transformers 4 wrote them
+        listed = [one for one in template if isinstance(one, dict)]
+        template = next(
+            (one.get("template") for one in listed if one.get("name") == "default"), None
+        )
+    if not isinstance(template, str):
+        return None
+    special = {
+        name: value.get("content") if isinstance(value, dict) else value
+        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+        if (value := held.get(name)) is not None
+    }
+    made = need("transformers", extra="export").PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, chat_template=template, **special
+    )
+    return cast("PreTrainedTokenizerFast", made)
+
+
+def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None = None) -> str:
+    """Return a conversation in which the model speaks next; special tokens are written out.
+
+    Args:
+        chat: What :func:`chat_template` gave.
+        user: The user's turn.
+        system: What stands above it; where the template refuses or drops such a turn, it begins
+            the user's.
+
+    Raises:
+        RecipeError: The template is damaged, or refuses a user's turn.
+    """
+    turns = [{"role": "user", "content": user}]
+    if system is None:
+        return _rendered(chat, turns)
+    with suppress(RecipeError):
+        found = _rendered(chat, [{"role": "system", "content": system}, *turns])
+        if system in found:
+            return found
+    return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
+
+
+def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str:
+    refused = need("jinja2", extra="export").TemplateError
+    try:
+        # enable_thinking: Qwen3 answers at once; others do not read it.
+        found = chat.apply_chat_template(
+            turns,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            date_string=_DAY,
+        )
+    except refused as error:
+        raise RecipeError(f"the model's chat template cannot be used: {error}") from error
+    return cast("str", found)
+
+
+def without_start(rendered: str, tokenizer: Tokenizer) -> str:
+    """Return a conversation without the token that the tokenizer puts first by itself."""
+    given = tokenizer.encode("")
+    for token, special in zip(given.tokens, given.special_tokens_mask, strict=True):
+        if special and rendered.startswith(token):
+            return rendered.removeprefix(token)
+    return rendered

@@ -1,0 +1,131 @@
+"""The parts of a recipe that someone chose, all optional, and how choices stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Self
+
+from .. import json_records
+from ..enum_fields import settle
+from ..errors import RecipeError
+from ..recipe.appended_tokens import Appended
+from ..recipe.enums import INTEGERS, KINDS, Attention, Pooling, Span
+from ..recipe.layer_hooks import Contrast, Prepending
+from ..recipe.layer_mix import LayerMix
+from ..recipe.prompt import Prompt, Wording
+from ..recipe.recipe import Dense, Recipe
+from ..recipe.sparse_head import Lexicon
+from .architectures import unsaid_attention
+
+if TYPE_CHECKING:
+    from .find import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What one source says about a recipe; None is no say. Fields as in :class:`Recipe`.
+
+    Prompts are templates here (``"query: {text}"``), as people write them; members of enumerations
+    may be given by their names (``pooling="last"``).
+
+    Raises:
+        RecipeError: No member has such a name, or a number is not an integer.
+
+    >>> Choices(pooling=Pooling.LAST).over(Choices(pooling=Pooling.MEAN, max_tokens=9)).max_tokens
+    9
+    """
+
+    attention: Attention | None = None
+    pooling: Pooling | None = None
+    max_tokens: int | None = None
+    layer: int | None = None
+    query: str | None = None
+    passage: str | None = None
+    eos: str | None = None
+    span: Span | None = None
+    head: tuple[Dense, ...] | None = None
+    dim: int | None = None
+    normalize: bool | None = None
+    latent_heads: int | None = None
+    mix: LayerMix | None = None
+    wording: Wording | None = None
+    ensemble: tuple[Prompt, ...] | None = None
+    prepending: Prepending | None = None
+    contrast: Contrast | None = None
+    lexicon: Lexicon | None = None
+    tokens: bool | None = None
+    instruction: str | None = None
+    open_end: bool | None = None
+    appended: Appended | None = None
+    smallest_dim: int | None = None
+    max_text_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, KINDS, INTEGERS, error=RecipeError)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return choices that say all of a recipe but its name and revision."""
+        prompts = {"query": recipe.query.template, "passage": recipe.passage.template}
+        held = {item.name: getattr(recipe, item.name) for item in fields(cls)}
+        return cls(**{**held, **prompts})
+
+    def over(self, other: Choices) -> Choices:
+        """Return these choices, with those of ``other`` where there is none here."""
+        own = {
+            item.name: value
+            for item in fields(self)
+            if (value := getattr(self, item.name)) is not None
+        }
+        return replace(other, **own)
+
+    def recipe(self, source: Source) -> Recipe:
+        """Make the recipe for a model; what is still open takes the recipe's default.
+
+        Raises:
+            RecipeError: Attention, pooling or length were said by nobody.
+        """
+        if self.pooling is None:
+            raise RecipeError(
+                f"nothing says how {source.base} is pooled: no row of the registry does, and its "
+                "folder has no modules.json with a pooling. Pooling is never guessed; pass "
+                "pooling (for example 'last' or 'mean'), as its model card says"
+            )
+        if self.attention is None:
+            raise RecipeError(unsaid_attention(source.folder, source.base))
+        if self.max_tokens is None:
+            raise RecipeError(
+                f"nothing says how long inputs of {source.base} may be; pass max_tokens"
+            )
+        given = {
+            item.name: value
+            for item in fields(self)
+            if item.name not in ("query", "passage")
+            and (value := getattr(self, item.name)) is not None
+        }
+        return Recipe(
+            base=source.base,
+            revision=source.revision,
+            query=Prompt() if self.query is None else Prompt.parse(self.query),
+            passage=Prompt() if self.passage is None else Prompt.parse(self.passage),
+            **given,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Registry:
+    families: dict[str, Choices]
+    models: dict[str, str]
+
+
+def registered(base: str) -> Choices:
+    """Return what our registry of known models says about a hub id; no say if it is not there.
+
+    The rows are ``registry.json``, stated from each model's reference code.
+    """
+    from importlib.resources import as_file, files
+
+    with as_file(files("decant.embedders.sources").joinpath("registry.json")) as path:
+        registry = json_records.read(_Registry, path, error=RecipeError)
+    family = registry.models.get(base)
+    return Choices() if family is None else registry.families[family]

@@ -1,0 +1,178 @@
+"""Find a model's folders, by path or on the hub, and name exactly which weights they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import json_records
+from ..errors import RecipeError, need
+from ..files import file_hash
+from .adapter_chain import check_chain, check_not_adapter
+from .config_files import settings
+
+_BUNDLE = "decant.json"
+_DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
+_WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A model's files.
+
+    Args:
+        folder: Where they lie.
+        base: The model's name: the hub id, or the folder's.
+        revision: The hub commit, or ``sha256:`` and 16 digits over the files that decide vectors.
+        adapters: Folders of LoRA adapters in peft's format, merged into the weights in this order.
+    """
+
+    folder: Path
+    base: str
+    revision: str
+    adapters: tuple[Path, ...] = ()
+
+
+def find_source(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    name: str | None = None,
+    adapters: Sequence[str | Path] = (),
+) -> Source:
+    """Return the files of ``model``; a folder here comes before a hub id of the same name.
+
+    Args:
+        model: A folder with ``config.json``, or a hub id such as ``Qwen/Qwen3-Embedding-0.6B``.
+        revision: A hub branch, tag or commit; None is the hub's default. Not for folders.
+        name: What to call a folder's model; None is the folder's own name. Not for the hub,
+            but for a model with adapters: None is the name of the last one.
+        adapters: Folders or hub ids of LoRA adapters, in the order of their training (LLM2Vec:
+            MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
+
+    Raises:
+        RecipeError: There is no such folder or hub model, it cannot be reached, it is an
+            adapter alone or a bundle, or an adapter was trained on another that is not passed.
+        MissingExtra: It is a hub id and huggingface_hub is not installed.
+    """
+    if not adapters:
+        return _find_model(model, revision=revision, name=name)
+    base = _find_model(model, revision=revision, name=None, adapters=adapters)
+    added = [
+        _find(adapter, "adapter_config.json", revision=None, name=None) for adapter in adapters
+    ]
+    check_chain(str(model), added[0].folder, [str(adapter) for adapter in adapters])
+    revisions = "\0".join(part.revision for part in (base, *added))
+    return Source(
+        folder=base.folder,
+        base=name or added[-1].base,
+        revision=f"sha256:{hashlib.sha256(revisions.encode()).hexdigest()[:16]}",
+        adapters=tuple(part.folder for part in added),
+    )
+
+
+def _find_model(
+    model: str | Path,
+    *,
+    revision: str | None,
+    name: str | None,
+    adapters: Sequence[str | Path] = (),
+) -> Source:
+    more = [str(adapter) for adapter in adapters]
+    check_not_adapter(Path(model), str(model), adapters=more)
+    _check_not_static(Path(model), str(model))
+    found = _find(model, "config.json", revision=revision, name=name)
+    check_not_adapter(found.folder, str(model), adapters=more)
+    _check_not_static(found.folder, str(model))
+    if (found.folder / _BUNDLE).is_file():
+        raise RecipeError(
+            f"{model} is a bundle, which has a graph and no model to export or train; open it with "
+            "load(), or give the model that it was made from"
+        )
+    return found
+
+
+def _check_not_static(folder: Path, model: str) -> None:
+    """Refuse a table of vectors: sentence-transformers' StaticEmbedding, model2vec's folders.
+
+    Raises:
+        RecipeError: It is one; says what to do.
+    """
+    modules, config = folder / "modules.json", folder / "config.json"
+    listed = json_records.read_json(modules, error=RecipeError) if modules.is_file() else ()
+    entries = listed if isinstance(listed, list) else ()
+    kinds = [str(one.get("type")) for one in entries if isinstance(one, dict)]
+    named = settings(config).get("model_type") if config.is_file() else None
+    if named == "model2vec" or any(kind.endswith("StaticEmbedding") for kind in kinds):
+        raise RecipeError(
+            f"{model} holds static embeddings: a vector for each token and no Transformer, which "
+            "decant does not export. Run it with sentence-transformers or model2vec, or export a "
+            "Transformer: `decant export MODEL TARGET`, with `--strategy static` where its token "
+            "table alone is wanted"
+        )
+
+
+def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:
+    """Find a folder that holds the file ``mark``, or a hub model."""
+    folder = Path(model)
+    if (folder / mark).is_file():
+        if revision is not None:
+            raise RecipeError(f"{model} is a folder; revision {revision!r} is only for the hub")
+        base = name or folder.absolute().name or folder.resolve().name
+        return Source(folder=folder, base=base, revision=content_hash(folder))
+    if folder.exists():
+        kind = "model" if mark == "config.json" else "LoRA adapter (peft)"
+        raise RecipeError(_not_a_folder(folder, mark, kind))
+    if name is not None:
+        raise RecipeError(f"{model} is not a folder here; name={name!r} is only for folders")
+    return _download(str(model), revision)
+
+
+def _not_a_folder(path: Path, mark: str, kind: str) -> str:
+    """Say what lies at ``path``, where the folder of a model or adapter is wanted."""
+    wanted = f"the folder of a Transformers or sentence-transformers {kind}"
+    gguf = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    if gguf:
+        return (
+            f"{gguf[0]} is a GGUF file, for llama.cpp, and decant reads safetensors; give the "
+            "folder of the model that it was made from, or write one with Transformers: "
+            "from_pretrained(folder, gguf_file=…), then save_pretrained"
+        )
+    if path.is_dir():
+        return f"{path} exists but holds no {mark}; give {wanted}"
+    if path.suffix == ".onnx":
+        return (
+            f"{path} is a graph, and {wanted} is wanted; a graph of others becomes a bundle by "
+            f"`decant seal {path} MODEL TARGET`"
+        )
+    parent = path.absolute().parent
+    if (parent / mark).is_file():
+        return f"{path} is a file of {parent}; give that folder"
+    return f"{path} is a file; give {wanted}"
+
+
+def _download(name: str, revision: str | None) -> Source:
+    hub = need("huggingface_hub", extra="export")
+    try:
+        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=_WANTED))
+    except Exception as error:  # the hub client raises many kinds, none of them ours
+        reason = str(error).strip().partition("\n")[0]
+        raise RecipeError(
+            f"there is no folder {name!r} here, and the hub did not give a model of that name "
+            f"({type(error).__name__}: {reason}); check the spelling or the connection"
+        ) from error
+    if not any(folder.glob("*.safetensors")):
+        hub.snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, "*.bin"])
+    return Source(folder=folder, base=name, revision=folder.name)
+
+
+def content_hash(folder: Path) -> str:
+    """Return ``sha256:`` and 16 digits over weights, config and tokenizer, sub-folders included."""
+    digest = hashlib.sha256()
+    files = {path for pattern in _DECIDING for path in folder.rglob(pattern) if path.is_file()}
+    for path in sorted(files):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(bytes.fromhex(file_hash(path)))
+    return f"sha256:{digest.hexdigest()[:16]}"

@@ -1,0 +1,123 @@
+"""A named way to a vector: a :class:`Strategy`, from our table, from a file, or from the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import json_records
+from ..errors import RecipeError
+from ..recipe.enums import Attention
+from .choices import Choices
+
+if TYPE_CHECKING:
+    from .find import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What strategies are fitted to.
+
+    Args:
+        layers: The model's.
+        vocabulary: How many tokens it knows.
+        converse: Writes a conversation up to the model's answer, from what the system and the user
+            say, by the model's chat template; None: it has none.
+    """
+
+    layers: int
+    vocabulary: int
+    converse: Callable[[str, str], str] | None = None
+
+    def scaled(self, layer: int) -> int:
+        """Return the layer that is as deep here as ``layer`` is among 32, at least 1."""
+        return max(1, round(layer * self.layers / 32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """A named way to a vector.
+
+    Args:
+        name: What it is called.
+        purpose: What it is for, in a line.
+        source: The paper, and where in it.
+        choose: Makes the choices for a model; what the user says wins over them.
+        causal: Whether it is for causal models only.
+        passes: What it costs: passes through the model for each text.
+        adds: What it costs: tokens beside the text's own.
+        head: Whether it needs the model's language-model head.
+        chat: Whether it asks in a conversation, where the model has a chat template.
+        words: Whether it is for single words, which then begin as they do inside a text: behind a
+            space where the vocabulary makes a difference of that, and nothing else is before them.
+
+    >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
+    >>> mine.choose(Shape(layers=4, vocabulary=100)).layer
+    -2
+    """
+
+    name: str
+    purpose: str
+    choose: Callable[[Shape], Choices]
+    source: str = ""
+    causal: bool = False
+    passes: str = "1"
+    adds: str = "none"
+    head: bool = False
+    chat: bool = False
+    words: bool = False
+
+    @property
+    def needs(self) -> str:
+        """What it needs of a model, for people."""
+        kind = "a causal model" if self.causal else "any model"
+        return f"{kind} with its language-model head" if self.head else kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    name: str
+    purpose: str
+    choices: Choices
+    source: str = ""
+    causal: bool = False
+    passes: str = "1"
+    adds: str = "none"
+    words: bool = False
+
+
+def read_strategy(path: Path) -> Strategy:
+    """Read a strategy of the user's own.
+
+    The file holds ``name``, ``purpose`` and ``choices`` (fields of :class:`Choices`), and may hold
+    ``source``, ``causal``, ``passes``, ``adds`` and ``words``.
+
+    Raises:
+        RecipeError: The file is missing, no JSON, or has an unknown key or a value of another type.
+    """
+    found = json_records.read(_Written, path, error=RecipeError)
+    return Strategy(
+        name=found.name,
+        purpose=found.purpose,
+        choose=lambda _: found.choices,
+        source=found.source,
+        causal=found.causal,
+        passes=found.passes,
+        adds=found.adds,
+        words=found.words,
+    )
+
+
+def check_strategy(strategy: Strategy, attention: Attention | None, source: Source) -> None:
+    """Refuse a strategy that the model does not suit.
+
+    Raises:
+        RecipeError: It is for causal models and this is none.
+    """
+    if strategy.causal and attention is Attention.BIDIRECTIONAL:
+        raise RecipeError(
+            f"strategy {strategy.name!r} is for causal models, and {source.base} is bidirectional; "
+            "choose another (decant strategies), or pass attention='causal' if it is one"
+        )

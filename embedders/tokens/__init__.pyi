@@ -1,0 +1,9 @@
+from .batching import pad as pad
+from .load import embedded as embedded
+from .load import load_text_tokenizer as load_text_tokenizer
+from .load import load_tokenizer as load_tokenizer
+from .load import read_tokenizer as read_tokenizer
+from .rows import TokenBatch as TokenBatch
+from .rows import Tokens as Tokens
+from .texts import checked as checked
+from .tokenizer import TextTokenizer as TextTokenizer

@@ -1,0 +1,65 @@
+"""Texts as token ids: one text with its marks, and a padded batch of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """One text as token ids.
+
+    Args:
+        ids: The ids under the role's prompt.
+        counted: The first token of the span.
+        end: The token after the span's last; None: the span reaches to the end.
+        others: The same text under the recipe's further prompts.
+        words: Ids of the text's own words, for a :class:`Lexicon` that asks for them.
+        prompt: How many tokens stand before the text's first; 0 if the span begins among them.
+    """
+
+    ids: tuple[int, ...]
+    counted: int
+    end: int | None = None
+    others: tuple[Tokens, ...] = ()
+    words: tuple[int, ...] = ()
+    prompt: int = 0
+
+    @property
+    def rows(self) -> tuple[Tokens, ...]:
+        """The rows that this text takes in a batch: one for each prompt."""
+        return (self, *self.others)
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(len(row.ids) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenBatch:
+    """B texts, padded to one length; names are those of the graph's inputs.
+
+    A text takes P rows that follow each other, one for each prompt of its recipe; P is 1 unless
+    the recipe says otherwise. The first three arrays are int64 of shape (B * P, T).
+
+    Args:
+        input_ids: Token ids.
+        attention_mask: 1 where there is a token.
+        pooling_mask: 1 where a token is in the span.
+        word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1;
+            None where no lexicon asks for them.
+        prompt: The first columns that hold a prompt, the same in every row; each row goes on.
+        prompt_states: Of a prompt that stands before all columns, float32 (L, 2, H, p, d); None:
+            there is none.
+    """
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    pooling_mask: NDArray[np.int64]
+    word_ids: NDArray[np.int64] | None = None
+    prompt: int = 0
+    prompt_states: NDArray[np.float32] | None = None

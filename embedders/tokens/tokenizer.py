@@ -1,0 +1,287 @@
+"""Turn texts into token ids, and mark which tokens count.
+
+Everything prompt-related ends here: after this module there are only arrays.
+A prompt and its text are tokenised as one string, as the models were trained; then only the text
+is cut, so that prompt, special tokens, EOS and what is appended always survive.
+Invariant: ``pooling_mask <= attention_mask``, element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from tokenizers import Tokenizer
+
+from ..errors import RecipeError
+from ..forks import watch_forks
+from ..recipe.enums import Span
+from ..recipe.prompt import Prompt, Role
+from ..recipe.recipe import Recipe
+from .checks import Unembedded, check_counted
+from .content_words import content_words
+from .golden_texts import GOLDEN_TEXTS
+from .prompt_layout import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
+from .rows import Tokens
+from .tokenizers_errors import encode_prompt, encode_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+_GOLDEN_LIMIT = 64
+
+
+class TextTokenizer:
+    """Tokenises texts as one recipe says.
+
+    Args:
+        tokenizer: The model's tokenizer; it is copied, and its own truncation and padding are
+            dropped (all-MiniLM-L6-v2 ships with both set to 128).
+        recipe: Gives prompts, EOS, span and length.
+        embedded: How many tokens the model has embeddings for; None: for all of the tokenizer's.
+
+    Raises:
+        RecipeError: EOS or an appended token is not in the vocabulary, or a prompt leaves no room
+            for text, or holds a token that has no embedding.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, recipe: Recipe, *, embedded: int | None = None
+    ) -> None:
+        watch_forks()
+        self.bare = Tokenizer.from_str(tokenizer.to_str())
+        self.bare.no_truncation()
+        self.bare.no_padding()
+        self.recipe = recipe
+        self._ending = _end_ids(self.bare, recipe)
+        prompts = {recipe.query, recipe.passage, *recipe.further}
+        self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
+        slot = None if recipe.prepending is None else recipe.prepending.slot
+        self._unembedded = Unembedded.of(self.bare, embedded, slot)
+        self._words = recipe.lexicon is not None and recipe.lexicon.words
+        self._others = {prompt: self._count_others(prompt) for prompt in prompts}
+
+    def room(self, role: Role) -> int:
+        """Return how many tokens of text fit beside prompt and special tokens."""
+        prompts = (self.recipe.prompt(role), *self.recipe.further)
+        limit = self.recipe.max_tokens
+        room = min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
+        longest = self.recipe.max_text_tokens
+        return room if longest is None else min(room, longest)
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role,
+        max_tokens: int | None = None,
+        instruction: str | None = None,
+        first: int = 0,
+    ) -> list[Tokens]:
+        """Tokenise ``texts``.
+
+        Args:
+            texts: The texts.
+            role: Selects the prompt.
+            max_tokens: Each row is cut to so many; None is the recipe's limit.
+            instruction: The task, in place of the one in the query prompt.
+            first: The caller's number of the first text, for messages.
+
+        Raises:
+            RecipeError: The model takes no instruction, or this one leaves no room for text.
+            TextError: A text gives no token that counts, or one that the model has no embedding
+                for, or the tokenizer fails on it; the message holds its index.
+        """
+        prompt = self.recipe.prompt(role)
+        if instruction is not None:
+            prompt = self._instructed(instruction, role)
+        limit = max_tokens or self.recipe.max_tokens
+        rows = self._tokenised(texts, prompt, limit, first=first)
+        check_counted(rows, texts, first=first)
+        if self._unembedded is not None:
+            self._unembedded.check(rows, first=first)
+        return rows
+
+    def _tokenised(
+        self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int = 0
+    ) -> list[Tokens]:
+        worded = [self.recipe.wording.of(text) for text in texts]
+        prompts = (prompt, *self.recipe.further)
+        rows, *further = (self._rows(worded, one, limit, first=first) for one in prompts)
+        if further:
+            others = zip(*further, strict=True)
+            rows = [replace(row, others=more) for row, more in zip(rows, others, strict=True)]
+        if self._words:
+            found = [self._word_ids(text, first + index) for index, text in enumerate(texts)]
+            rows = [replace(row, words=words) for row, words in zip(rows, found, strict=True)]
+        return rows
+
+    def places(self, text: str, parts: Sequence[Place], *, role: Role) -> list[Place]:
+        """Return which tokens of a text's uncut row hold parts of it.
+
+        Args:
+            text: The text.
+            parts: First character and the one after the last, of each part.
+            role: Selects the prompt.
+
+        Returns:
+            First token and the one after the last, for each part; equal where no token holds any
+            of its characters.
+        """
+        prompt = self.recipe.prompt(role)
+        string, ((start, _), *_) = built(prompt, text, self._marks)
+        encoding = self._encoder(prompt).encode(string)
+        return [text_tokens(encoding, start + begin, start + end) for begin, end in parts]
+
+    def golden(self) -> list[tuple[Role, str, tuple[int, ...]]]:
+        """Return role, text and ids of every golden text, cut to 64 tokens or the recipe's limit.
+
+        Roles with the same prompt give the same ids and are listed both.
+        """
+        found: list[tuple[Role, str, tuple[int, ...]]] = []
+        for role in Role:
+            prompt = self.recipe.prompt(role)
+            enough = self._others[prompt] + prompt.copies * _GOLDEN_LIMIT
+            limit = min(self.recipe.max_tokens, enough)
+            rows = self._tokenised(GOLDEN_TEXTS, prompt, limit)  # unchecked: one may have no token
+            found += [(role, text, row.ids) for text, row in zip(GOLDEN_TEXTS, rows, strict=True)]
+        return found
+
+    def _instructed(self, instruction: str, role: Role) -> Prompt:
+        if role != Role.QUERY:  # a name is fine, too
+            raise RecipeError(
+                "an instruction is for queries; where both sides have a task (similarity, "
+                "clustering), encode both as queries"
+            )
+        prompt = self.recipe.instructed(instruction)
+        self._count_others(prompt)
+        return prompt
+
+    def _encoder(self, prompt: Prompt) -> Tokenizer:
+        if self._marks is None or not marked(prompt):
+            return self.bare
+        return self._marks.tokenizer
+
+    def _rows(
+        self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int
+    ) -> list[Tokens]:
+        strings = [built(prompt, text, self._marks) for text in texts]
+        written = [string for string, _ in strings]
+        encodings = encode_texts(self._encoder(prompt), written, first=first)
+        return [
+            self._row(encoding, copies, limit)
+            for encoding, (_, copies) in zip(encodings, strings, strict=True)
+        ]
+
+    def _row(self, encoding: Encoding, copies: list[Place], limit: int) -> Tokens:
+        """Drop tokens beyond ``limit`` from the ends of the copies, as many from each."""
+        ids, places = self._found(encoding, copies)
+        surplus = len(ids) + len(self._ending) - limit
+        share = -(-surplus // len(places))
+        longest = self.recipe.max_text_tokens
+        # Beyond the recipe's limit a caller wants the whole text, to count its tokens.
+        if longest is not None and limit <= self.recipe.max_tokens:
+            share = max(share, places[0][1] - places[0][0] - longest)
+        if share > 0:
+            for number in reversed(range(len(places))):
+                start, stop = places[number]
+                end = max(start, stop - share)
+                ids = ids[:end] + ids[stop:]
+                later = [(a - stop + end, b - stop + end) for a, b in places[number + 1 :]]
+                places = [*places[:number], (start, end), *later]
+        ids = [*ids, *self._ending]
+        counted, until = self._span(places, copies, len(ids))
+        before = places[0][0]
+        read = self.recipe.span is not Span.ALL and counted < before
+        return Tokens(ids=tuple(ids), counted=counted, end=until, prompt=0 if read else before)
+
+    def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
+        places = [text_tokens(encoding, *copy) for copy in copies]
+        ids: list[int] = encoding.ids
+        if self._marks is not None:
+            prepending = self.recipe.prepending
+            slot = None if prepending is None else prepending.slot
+            ids, places = without_marks(self._marks, encoding, places, slot=slot)
+        if self.recipe.open_end:
+            ids = ids[: len(ids) - closing_tokens(encoding)]
+        return ids, places
+
+    def _span(self, places: list[Place], copies: list[Place], count: int) -> tuple[int, int | None]:
+        """Return the first of ``count`` tokens that counts and the one after the last.
+
+        None is the end.
+        """
+        match self.recipe.span:
+            case Span.ALL:
+                return 0, None
+            case Span.TEXT:
+                return (places[0][0] if copies[0][0] > 0 else 0), None
+            case Span.COPY:
+                return places[-1][0], None
+            case Span.CONTENT:
+                start, stop = places[0]
+                return (start, stop) if start < stop else (0, None)
+            case Span.TAIL:
+                assert self.recipe.appended is not None
+                return count - self.recipe.appended.read, None
+            case _:
+                assert_never(self.recipe.span)
+
+    def _word_ids(self, text: str, index: int) -> tuple[int, ...]:
+        words = content_words(text)
+        encodings = encode_texts(self.bare, words, first=index, special=False)
+        return tuple(sorted({one for encoding in encodings for one in encoding.ids}))
+
+    def _count_others(self, prompt: Prompt) -> int:
+        """Return how many tokens a prompt and special tokens take.
+
+        Raises:
+            RecipeError: They leave no room for text, or one has no embedding.
+        """
+        string, copies = built(prompt, "a", self._marks)
+        ids, places = self._found(encode_prompt(self._encoder(prompt), string), copies)
+        if self._unembedded is not None:
+            self._unembedded.check_prompt(prompt.template, [*ids, *self._ending])
+        text = sum(stop - start for start, stop in places)
+        others = len(ids) - text + len(self._ending)
+        if others + prompt.copies > self.recipe.max_tokens:
+            raise RecipeError(
+                f"the prompt {prompt.template[:60]!r} and special tokens take {others} of "
+                f"max_tokens={self.recipe.max_tokens} and leave no room for text; raise max_tokens"
+            )
+        return others
+
+
+def _end_ids(tokenizer: Tokenizer, recipe: Recipe) -> tuple[int, ...]:
+    """Return the ids that follow what the tokenizer itself puts at the end.
+
+    Raises:
+        RecipeError: The vocabulary lacks one of the tokens.
+    """
+    eos: tuple[int, ...] = ()
+    if recipe.eos is not None and not recipe.open_end:
+        last = tokenizer.token_to_id(recipe.eos)
+        if last is None:
+            raise RecipeError(
+                f"the recipe ends every text with {recipe.eos!r}, which this tokenizer "
+                "does not know; correct the recipe's eos"
+            )
+        # transformers >= 5 no longer appends EOS for e5-mistral and its kin: their
+        # tokenizer.json adds <s> alone, so the recipe decides, not the tokenizer's settings.
+        if tokenizer.encode("a").ids[-1:] != [last]:
+            eos = (last,)
+    return (*eos, *_appended_ids(tokenizer, recipe))
+
+
+def _appended_ids(tokenizer: Tokenizer, recipe: Recipe) -> tuple[int, ...]:
+    found: list[int] = []
+    for token in () if recipe.appended is None else recipe.appended.tokens:
+        one = tokenizer.token_to_id(token)
+        if one is None:
+            raise RecipeError(
+                f"the recipe appends {token!r}, which this tokenizer does not know; add it to the "
+                "tokenizer with the id that its trained embedding has, or correct the recipe"
+            )
+        found.append(one)
+    return tuple(found)

@@ -1,0 +1,78 @@
+"""Call the tokenizers package so that what fails inside it is an error of ours.
+
+It is Rust: what it gives up on is a bare ``Exception``, or a panic, which is no ``Exception`` at
+all, so that callers do not catch it. A regular expression in ``tokenizer.json`` that backtracks
+without end is such a case: the panic comes after some tenths of a second for each text, and what
+Rust writes to stderr then cannot be kept from it. And its threads do not outlive a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import DecantError, RecipeError, TextError
+from ..forks import forked
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_SHOWN = 40
+_PANIC = "PanicException"  # of pyo3, which gives no way to import it
+
+
+@contextmanager
+def rust_errors(error: type[DecantError], told: str) -> Iterator[None]:
+    """Turn what the tokenizers package raises, panics included, into an error.
+
+    Args:
+        error: Its class.
+        told: What happened; the reason is put behind it.
+    """
+    try:
+        yield
+    except Exception as cause:
+        raise error(f"{told}: {cause}") from cause
+    except BaseException as cause:
+        if type(cause).__name__ != _PANIC:
+            raise
+        raise error(f"{told}: {cause}") from cause
+
+
+def encode_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], *, first: int, special: bool = True
+) -> list[Encoding]:
+    """Tokenise texts together; in a forked child one after the other.
+
+    Args:
+        tokenizer: The tokenizer.
+        texts: The texts.
+        first: The caller's number of the first, for messages.
+        special: Whether special tokens are added.
+
+    Raises:
+        TextError: The tokenizer fails on a text; the message holds its index.
+    """
+    if not forked():
+        try:
+            with rust_errors(TextError, "the tokenizer fails"):
+                return tokenizer.encode_batch(list(texts), add_special_tokens=special)
+        except TextError:
+            if not texts:
+                raise  # below, each is tried alone, so that the right one is named
+    found = []
+    for index, text in enumerate(texts, start=first):
+        with rust_errors(TextError, f"the tokenizer fails on text {index}, {text[:_SHOWN]!r}"):
+            found.append(tokenizer.encode(text, add_special_tokens=special))
+    return found
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> Encoding:
+    """Tokenise a prompt.
+
+    Raises:
+        RecipeError: The tokenizer fails on it.
+    """
+    with rust_errors(RecipeError, f"the tokenizer fails on the prompt {prompt[:_SHOWN]!r}"):
+        return tokenizer.encode(prompt)

@@ -1,0 +1,1 @@
+"""What can be evaluated: encoders, word vectors, models of other libraries."""

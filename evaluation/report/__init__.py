@@ -1,0 +1,1 @@
+"""Compare systems, in tables, pictures and pages."""

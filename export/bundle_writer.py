@@ -1,0 +1,142 @@
+"""Write the files of a bundle that say what is in it, and add a graph to one that is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from decant.embedders import Bundle, BundleError, Certificate, Precision
+from decant.embedders.bundle import (
+    BUNDLE_FORMAT,
+    Golden,
+    Manifest,
+    read_manifest,
+    write_sentence_files,
+)
+from decant.embedders.files import decant_version, file_hash, write_atomically
+from decant.embedders.json_records import to_json
+from decant.embedders.tokens import TextTokenizer
+
+Step = Callable[[str], object]
+"""Told the name of each step as it begins."""
+
+GRAPH = "onnx/model.onnx"
+_OURS = ("decant.json", "certificate.json")
+
+
+def graph_name(precision: Precision) -> str:
+    """Return where a bundle keeps the graph of a precision.
+
+    >>> graph_name(Precision.INT8)
+    'onnx/model_int8.onnx'
+    """
+    return GRAPH if precision is Precision.FP32 else f"onnx/model_{precision}.onnx"
+
+
+def write_manifest(
+    folder: Path,
+    tokenizer: TextTokenizer,
+    *,
+    dim: int,
+    pad_id: int,
+    graphs: dict[Precision, str],
+) -> Manifest:
+    """Write ``decant.json`` for the files that lie in ``folder`` now, and return it.
+
+    Those that sentence-transformers reads are written first.
+
+    Args:
+        folder: The bundle in the making; every file in it is hashed.
+        tokenizer: Holds the recipe, and gives the golden ids.
+        dim: Width D of the vectors.
+        pad_id: Fills padded positions.
+        graphs: For each precision, the graph's path in the bundle.
+    """
+    write_sentence_files(folder, tokenizer.recipe)
+    manifest = Manifest(
+        format=BUNDLE_FORMAT,
+        made_by=f"decant {decant_version()}",
+        recipe=tokenizer.recipe,
+        digest=tokenizer.recipe.digest(),
+        dim=dim,
+        pad_id=pad_id,
+        graphs={str(precision): name for precision, name in graphs.items()},
+        files={
+            name: file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and (name := path.relative_to(folder).as_posix()) not in _OURS
+        },
+        golden=tuple(
+            Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden()
+        ),
+    )
+    (folder / "decant.json").write_text(to_json(manifest), encoding="utf-8")
+    return manifest
+
+
+def write_certificate(folder: Path, certificate: Certificate) -> None:
+    """Write ``certificate.json``."""
+    (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+
+
+def check_same_bundle(bundle: Bundle) -> None:
+    """Refuse to write into a bundle that another has replaced since it was opened.
+
+    Raises:
+        BundleError: Its manifest is another by now, or gone.
+    """
+    if read_manifest(bundle.folder) != bundle.manifest:
+        raise BundleError(
+            f"{bundle.folder} was replaced or changed while this ran, and nothing was written into "
+            "it; run it again"
+        )
+
+
+def without_graph(bundle: Bundle, precision: Precision) -> Bundle:
+    """Take a precision out of a bundle's manifest, if it is there; its file stays where it is."""
+    manifest = bundle.manifest
+    if precision not in manifest.graphs:
+        return bundle
+    path = manifest.graphs[precision]
+    return _rewritten(
+        bundle,
+        graphs={name: file for name, file in manifest.graphs.items() if name != precision},
+        files={name: sha for name, sha in manifest.files.items() if not name.startswith(path)},
+    )
+
+
+def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Certificate) -> None:
+    """Move a graph and its weights into a bundle that others may be reading.
+
+    A crash at any moment leaves a bundle that opens: what the manifest names is there and is what
+    it says, and it is written last.
+
+    Args:
+        bundle: The manifest does not name ``precision``; see :func:`without_graph`.
+        precision: What is added.
+        made: A folder on the same disk that holds the new files as they lie in a bundle.
+        certificate: The bundle's, with the new entry.
+    """
+    file = graph_name(precision)
+    home = (bundle.folder / file).parent
+    for old in home.glob(f"{Path(file).name}*"):
+        old.unlink()
+    for new in sorted((made / file).parent.iterdir()):
+        new.replace(home / new.name)
+    write_atomically(bundle.folder / "certificate.json", to_json(certificate))
+    # Bundles of older versions have no files for sentence-transformers.
+    further = write_sentence_files(bundle.folder, bundle.manifest.recipe)
+    paths = [*sorted(home.glob(f"{Path(file).name}*")), *(bundle.folder / name for name in further)]
+    added = {path.relative_to(bundle.folder).as_posix(): file_hash(path) for path in paths}
+    _rewritten(
+        bundle,
+        graphs={**bundle.manifest.graphs, str(precision): file},
+        files={**bundle.manifest.files, **added},
+    )
+
+
+def _rewritten(bundle: Bundle, *, graphs: dict[str, str], files: dict[str, str]) -> Bundle:
+    manifest = replace(bundle.manifest, graphs=graphs, files=files)
+    write_atomically(bundle.folder / "decant.json", to_json(manifest))
+    return replace(bundle, manifest=manifest)

@@ -1,0 +1,1 @@
+"""Measure a graph against PyTorch, and write down what was found."""

@@ -1,0 +1,90 @@
+"""Open a bundle's graph on a provider and certify it against the bundle's reference."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from decant.embedders import Check, Entry, Precision
+from decant.embedders.files import file_hash
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import TextTokenizer
+
+from ..bundle_writer import Step
+from .checks import Graph, Subject, certify
+from .output_checks import extra_checks
+from .probes import probe_rows
+from .prompt_cache_checks import prompt_checks
+from .reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a graph runs: ONNX Runtime's name of the provider, and which GPU."""
+
+    provider: str
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certifier:
+    """What every graph of a bundle is measured with.
+
+    Args:
+        folder: The bundle.
+        tokenizer: Turns the probe texts into rows.
+        reference: Their vectors.
+        pad_id: Fills padded positions.
+        tell: Told each group of probes as it begins.
+    """
+
+    folder: Path
+    tokenizer: TextTokenizer
+    reference: Reference
+    pad_id: int
+    tell: Step = lambda _: None
+
+    def entry(
+        self, precision: Precision, file: str, place: Place, *, known: Sequence[Check] = ()
+    ) -> Entry:
+        """Measure one graph; failing is recorded, not raised.
+
+        Args:
+            precision: Sets the gates.
+            file: The graph's path in the bundle.
+            place: Where it runs.
+            known: Checks that were made elsewhere.
+
+        Raises:
+            ProviderError: The provider is not installed, or does not open the graph.
+        """
+        # Graphs of onnx_ir refer to themselves: what is left of them goes before weights come.
+        gc.collect()
+        path = self.folder / file
+        session = Session(path, place.provider, device=place.device)
+        rows = probe_rows(self.tokenizer, self.reference.texts)
+        subject = Subject(
+            run=session.run,
+            rows=rows,
+            reference=self.reference,
+            pooling=self.tokenizer.recipe.pooling,
+            precision=precision,
+            pad_id=self.pad_id,
+            tell=self.tell,
+        )
+        graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
+        extra = extra_checks(
+            session.outputs_of,
+            rows,
+            self.reference.extras,
+            precision=precision,
+            pad_id=self.pad_id,
+        )
+        behind = prompt_checks(
+            session, self.tokenizer, self.reference, precision=precision, pad_id=self.pad_id
+        )
+        entry = certify(subject, graph, known=[*known, *extra, *behind])
+        said = {**entry.environment, "reference": self.reference.origin}
+        return replace(entry, environment=said)

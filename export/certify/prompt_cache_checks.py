@@ -1,0 +1,107 @@
+"""Compare texts that go on from their prompt's states with texts that are run whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decant.embedders import Check, Precision, RecipeError, Role, SharedPrompts
+from decant.embedders.encoding import DENSE
+from decant.embedders.onnx import Session
+from decant.embedders.tokens import TextTokenizer, TokenBatch, Tokens, pad
+
+from .checks import cosines_of, least
+from .output_checks import extra_checks
+from .probes import probe_rows
+from .reference import Reference
+
+_GROUP = 8
+_NAME = "shared prompt"
+_INSTRUCTED = 24  # texts
+_INSTRUCTION = "retrieve what answers the question"
+
+
+def prompt_checks(
+    session: Session,
+    tokenizer: TextTokenizer,
+    reference: Reference,
+    *,
+    precision: Precision,
+    pad_id: int,
+) -> list[Check]:
+    """Run every text alone and in groups behind its prompt; no check where nothing is shared.
+
+    The vectors of the recipe's own prompts, and what is given beside them, are compared with
+    PyTorch's. Instructions that come with a call are not in the reference: what the graph gives
+    behind them is compared with what it gives for the whole rows.
+
+    Args:
+        session: The graph.
+        tokenizer: Turns texts into rows.
+        reference: The probe texts, and PyTorch's vectors.
+        precision: Sets the gates.
+        pad_id: Fills padded positions.
+    """
+    if not session.takes_prompts:
+        return []
+    prompts = SharedPrompts(session)
+    rows = probe_rows(tokenizer, reference.texts)
+    found = _compared(session, prompts, rows, reference.vectors, pad_id)
+    if asked := _instructed(tokenizer, reference.texts[:_INSTRUCTED]):
+        whole = np.concatenate([session.run(pad([row], pad_id=pad_id)) for row in asked])
+        found = np.concatenate([found, _compared(session, prompts, asked, whole, pad_id)])
+    if not len(found):
+        return []
+    told = "texts that go on from their prompt's states get other vectors"
+    extra = extra_checks(
+        lambda batch, names: session.outputs_of(prompts.begun(batch, names), names),
+        rows,
+        reference.extras,
+        precision=precision,
+        pad_id=pad_id,
+    )
+    named = [replace(check, name=f"{check.name}, {_NAME}") for check in extra]
+    return [least(precision, _NAME, found, told), *named]
+
+
+def _instructed(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
+    """Return rows under an instruction; none where none is taken, or it leaves no room for text."""
+    if tokenizer.recipe.instruction is None:
+        return []
+    try:
+        return tokenizer(texts, role=Role.QUERY, instruction=_INSTRUCTION)
+    except RecipeError:
+        return []
+
+
+def _compared(
+    session: Session,
+    prompts: SharedPrompts,
+    rows: Sequence[Tokens],
+    expected: NDArray[np.float32],
+    pad_id: int,
+) -> NDArray[np.float64]:
+    """Return the cosine of every vector that was found behind a prompt."""
+    found: list[NDArray[np.float64]] = [np.zeros(0)]
+    for batch, numbers in _batches(rows, pad_id):
+        rest = prompts.begun(batch, [DENSE])
+        if rest is not batch:
+            found.append(cosines_of(session.run(rest), expected[numbers]))
+    return np.concatenate(found)
+
+
+def _batches(rows: Sequence[Tokens], pad_id: int) -> Iterator[tuple[TokenBatch, list[int]]]:
+    """Yield groups of similar length and one prompt, then each row alone."""
+    order = sorted(range(len(rows)), key=lambda number: (_prompt(rows[number]), rows[number].width))
+    for start in range(0, len(rows), _GROUP):
+        numbers = order[start : start + _GROUP]
+        yield pad([rows[number] for number in numbers], pad_id=pad_id), numbers
+    for number, row in enumerate(rows):
+        yield pad([row], pad_id=pad_id), [number]
+
+
+def _prompt(row: Tokens) -> tuple[int, ...]:
+    return row.ids[: row.prompt]

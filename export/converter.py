@@ -1,0 +1,137 @@
+"""Make the graphs of further precisions from a bundle's float32 graph; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import assert_never
+
+from decant.embedders import Bundle, BundleError, Certificate, ParityError, Precision, RecipeError
+from decant.embedders.bundle import folder_beside, full_disk_told
+from decant.embedders.onnx import provider_name
+
+from .bundle_writer import Step, add_graph, check_same_bundle, graph_name, without_graph
+from .certify.certifier import Certifier, Place
+from .certify.reference import Reference
+from .graph.external_data import save_graph
+from .passes.plain_graph import plain_graph
+from .quantize.activation_ranges import measure_ranges
+from .quantize.calibration_texts import range_rows
+from .quantize.early_refusal import refuse_hopeless
+from .quantize.fp16 import to_half
+from .quantize.hessians import mean_moments
+from .quantize.int8 import to_int8
+from .quantize.weight_only import to_weight_only
+
+
+def convert(
+    bundle: str | Path,
+    precision: Precision | str,
+    *,
+    texts: Iterable[str] | None = None,
+    step: Step | None = None,
+) -> Certificate:
+    """Add the graph of another precision to a bundle, and certify it on the CPU.
+
+    Args:
+        bundle: The bundle's folder. A crash leaves one that opens, with the new graph or without.
+        precision: ``int8``, ``w8``, ``w4`` or ``fp16`` (products in fp16, the rest in float32).
+            One that is there already is made anew.
+        texts: Such as will be embedded, of which the first 512 show how large states become, for
+            int8; None takes texts of our own, in several languages.
+        step: Told what is being done.
+
+    Returns:
+        The bundle's certificate, with the new entry.
+
+    Raises:
+        BundleError: The bundle is damaged or has no float32 graph, the precision is unknown, the
+            disk is full, or another replaced the bundle meanwhile.
+        ParityError: The new graph misses a gate; the bundle is as it was.
+        TextError: A text is empty, or there is none.
+    """
+    if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
+        raise BundleError(
+            f"a bundle cannot be converted to {precision!r}, only to fp16, int8, w8 or w4; "
+            "fp32 is what it is made of, and bf16 is traced from the model: "
+            "decant export MODEL TARGET --precision bf16"
+        )
+    wanted = Precision(precision)
+    if texts is not None and wanted is not Precision.INT8:
+        raise BundleError(f"texts show ranges for int8; {wanted} has none, leave them out")
+    tell = step or (lambda _: None)
+    opened = Bundle.open(bundle)
+    plain, file = opened.graph(Precision.FP32), graph_name(wanted)
+    making = folder_beside(opened.folder)
+    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as made:
+        certifier = Certifier(
+            folder=made,
+            tokenizer=opened.tokenizer(),
+            reference=Reference.read(opened.folder / "reference.npz"),
+            pad_id=opened.manifest.pad_id,
+            tell=tell,
+        )
+        tell(f"making the {wanted} graph")
+        (made / file).parent.mkdir()
+        try:
+            make_graph(wanted, plain, made / file, certifier, texts=texts)
+        except ParityError as error:
+            raise ParityError(f"{bundle} was not converted to {wanted}: {error}") from error
+        tell(f"certifying {wanted} on the CPU")
+        entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
+        if not entry.passed:
+            raise ParityError(f"{bundle} was not converted to {wanted}: {entry.failures}")
+        check_same_bundle(opened)
+        certificate = opened.certificate().with_entry(entry)
+        add_graph(without_graph(opened, wanted), wanted, made, certificate)
+    return certificate
+
+
+def make_graph(
+    precision: Precision,
+    source: Path,
+    target: Path,
+    certifier: Certifier,
+    *,
+    texts: Iterable[str] | None = None,
+) -> None:
+    """Write the graph of one precision.
+
+    Args:
+        precision: Any but FP32 and BF16.
+        source: The float32 graph.
+        target: The file to write.
+        certifier: Its tokenizer reads the texts that show how large states become.
+        texts: These texts for int8, None for ours; float16 takes the certifier's.
+
+    Raises:
+        RecipeError: The graph has no linear layers that we know.
+        ParityError: It is seen while a w4 graph is made that it will miss its gates.
+    """
+    match precision:
+        case Precision.INT8:
+            model = plain_graph(source)
+            rows = range_rows(certifier.tokenizer, texts)
+            count = to_int8(model, measure_ranges(source, rows, pad_id=certifier.pad_id))
+        case Precision.W8:
+            model = plain_graph(source)
+            count = to_weight_only(model, bits=8)
+        case Precision.W4:
+            model = plain_graph(source)
+            rows = range_rows(certifier.tokenizer, None)
+            moments = mean_moments(source, rows, pad_id=certifier.pad_id)
+
+            def look(rounded: str) -> None:
+                refuse_hopeless(model, precision, target.parent, certifier, rounded=rounded)
+
+            count = to_weight_only(model, bits=4, moments=moments, before_wider=look)
+        case Precision.FP16:
+            model = plain_graph(source)
+            count = to_half(model, source, certifier)
+        case Precision.FP32 | Precision.BF16:
+            raise BundleError(f"{precision} is traced from the model, not made from a graph")
+        case _:
+            assert_never(precision)
+    if count == 0:
+        raise RecipeError(f"{source.name} has no product with a constant matrix to make smaller")
+    save_graph(model, target)

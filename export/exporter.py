@@ -1,0 +1,179 @@
+"""From a model to a bundle: trace, certify, and only then put the folder in its place."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import transformers
+from numpy.typing import NDArray
+from optimum.utils.save_utils import maybe_save_preprocessors
+
+from decant.embedders import (
+    Attention,
+    BundleError,
+    Certificate,
+    Choices,
+    ParityError,
+    Pooling,
+    Precision,
+    Recipe,
+    Source,
+    Strategy,
+    TorchEncoder,
+    find_source,
+    resolve,
+)
+from decant.embedders.bundle import fresh_folder
+from decant.embedders.sources import pad_id
+from decant.embedders.tokens import pad
+
+from .bundle_writer import Step, graph_name, write_certificate, write_manifest
+from .certify.certifier import Certifier
+from .certify.output_checks import Extras
+from .certify.probes import longest_probe, probe_rows, probe_texts
+from .certify.reference import Reference
+from .certify.weight_checks import Fingerprints
+from .graph_maker import Making, trace_graphs
+
+_EXPLAINED_ROWS = 8
+
+
+def export(  # noqa: PLR0913 - each is a decision of its own
+    model: str | Path | Source,
+    target: str | Path,
+    *,
+    choices: Choices | None = None,
+    strategy: str | Strategy | None = None,
+    precisions: Iterable[Precision | str] = (),
+    replace: bool = False,
+    step: Step | None = None,
+) -> Certificate:
+    """Turn a model into a certified ONNX bundle.
+
+    Args:
+        model: A Transformers or sentence-transformers folder, a hub id, or files already found.
+        target: The bundle's folder; it appears whole or not at all.
+        choices: What you say about the recipe; it wins over registry and model files.
+        strategy: A way to pool by name (``decant strategies``), a JSON file's, or one of your own;
+            it wins over registry and model files.
+        precisions: Graphs to make beside the float32 one, for example ``["int8"]``.
+        replace: Whether a bundle at ``target`` may go.
+        step: Told what is being done.
+
+    Returns:
+        The certificate, which is in the bundle too; it passed. A bf16 graph has no entry, because
+        the CPU provider does not run it: :func:`verify` it where it shall run.
+
+    Raises:
+        RecipeError: The model is not there, its recipe is incomplete, or it cannot be traced.
+        BundleError: ``target`` is in the way, a precision is unknown, or the disk is full.
+        ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
+    """
+    tell = step or (lambda _: None)
+    wanted = (Precision.FP32, *_beside(precisions))
+    with fresh_folder(Path(target), replace=replace) as folder:
+        source = model if isinstance(model, Source) else find_source(model)
+        recipe = resolve(source, choices, strategy=strategy)
+        making, dim = _trace(source, recipe, folder, wanted, tell)
+        # Modules refer to each other, so that the model is freed only by a collection.
+        gc.collect()
+        tokenizer = making.certifier.tokenizer
+        certificate = Certificate(format=1, digest=tokenizer.recipe.digest())
+        for precision in wanted:
+            try:
+                entry = making.entry(precision)
+            except ParityError as error:
+                told = f"{source.base} was not exported to {target}: {precision}: {error}"
+                raise ParityError(told) from error
+            certificate = certificate if entry is None else certificate.with_entry(entry)
+            if certificate.failed:
+                break
+        if certificate.failed:
+            (bad,) = certificate.failed
+            failures = f"{bad.precision}: {bad.failures}"
+            raise ParityError(f"{source.base} was not exported to {target}: {failures}")
+        write_manifest(
+            folder,
+            tokenizer,
+            dim=dim,
+            pad_id=making.certifier.pad_id,
+            graphs={precision: graph_name(precision) for precision in wanted},
+        )
+        write_certificate(folder, certificate)
+    return certificate
+
+
+def _trace(
+    source: Source, recipe: Recipe, folder: Path, wanted: Sequence[Precision], tell: Step
+) -> tuple[Making, int]:
+    """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
+    tell(f"loading {source.base}")
+    with TorchEncoder.from_source(source, recipe, tell=tell) as encoder:
+        trace_graphs(encoder.model, folder, wanted, tell)
+        _save_preprocessors(source, folder, encoder)
+        heads: int = encoder.model.backbone.config.num_attention_heads
+        longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
+        uncounted = encoder.model.uncounted_id
+        texts = probe_texts(encoder.text_tokenizer, longest=longest, uncounted_id=uncounted)
+        reference = _reference(encoder, texts, tell)
+        reference.save(folder / "reference.npz")
+        certifier = Certifier(
+            folder=folder,
+            tokenizer=encoder.text_tokenizer,
+            reference=reference,
+            pad_id=pad_id(source.folder),
+            tell=tell,
+        )
+        return Making(certifier, Fingerprints.of(encoder.model), tell), encoder.dim
+
+
+def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
+    """Return the precisions beside float32, each once, in the order of the enumeration."""
+    # A single name is an iterable of letters.
+    names = [precisions] if isinstance(precisions, str) else precisions
+    asked = {str(precision) for precision in names}
+    if unknown := sorted(asked - set(Precision)):
+        raise BundleError(
+            f"no precision is called {unknown[0]!r}; known are {', '.join(Precision)}"
+        )
+    return [member for member in Precision if member in asked and member is not Precision.FP32]
+
+
+def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> None:
+    """Write config and tokenizer; ``tokenizer.json`` is the tokenizer that was used, untouched."""
+    encoder.model.backbone.config.save_pretrained(folder)
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        maybe_save_preprocessors(source.folder, folder, trust_remote_code=False)
+    finally:
+        transformers.logging.set_verbosity(before)
+    if (source.folder / "tokenizer.json").exists():
+        shutil.copyfile(source.folder / "tokenizer.json", folder / "tokenizer.json")
+    else:
+        encoder.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _reference(encoder: TorchEncoder, texts: list[str], tell: Step) -> Reference:
+    """Run every probe alone and unpadded in PyTorch."""
+    rows = probe_rows(encoder.text_tokenizer, texts)
+    longest = max(row.width for row in rows)
+    tell(f"computing reference vectors: {len(rows)} probes of up to {longest:,} tokens")
+    batches = [pad([row], pad_id=0) for row in rows]
+    vectors = np.concatenate([encoder.run(batch) for batch in batches])
+    others: dict[Pooling, NDArray[np.float32]] = {}
+    causal = encoder.recipe.attention is Attention.CAUSAL
+    for pooling in Pooling:
+        pointless = causal and pooling is Pooling.FIRST  # a recipe cannot even say it
+        if pooling is not encoder.recipe.pooling and not pointless:
+            swapped = encoder.model.pooled_by(pooling)
+            twin = TorchEncoder(swapped, encoder.text_tokenizer, pad_id=0)
+            parts = [twin.run(batch) for batch in batches[:_EXPLAINED_ROWS]]
+            others[pooling] = np.concatenate(parts)
+            twin.close()
+    extras = Extras.of(encoder.outputs_of, rows, encoder.recipe)
+    return Reference(texts=texts, vectors=vectors, others=others, extras=extras)

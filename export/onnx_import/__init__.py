@@ -1,0 +1,1 @@
+"""Make graphs of other tools into graphs of ours."""

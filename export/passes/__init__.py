@@ -1,0 +1,1 @@
+"""Changes of a finished graph that keep what it computes."""

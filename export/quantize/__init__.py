@@ -1,0 +1,1 @@
+"""Graphs of fewer bits: int8, weights alone, float16."""

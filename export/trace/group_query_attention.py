@@ -1,0 +1,166 @@
+"""Causal attention as one operator, ``com.microsoft::GroupQueryAttention``.
+
+The operator never holds masks or repeated keys and values, and skips what a token may not see. It
+reads right-padded rows only, so rows are first rolled to the right side of the contract's two; the
+pooled vector does not depend on where a row stands.
+Specification: ONNX Runtime's ContribOperators, GroupQueryAttention: ``seqlens_k`` is the number of
+keys less one; ``local_window_size`` counts the token itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from decant.embedders import Attention
+from decant.embedders.encoding import TOKENS
+from decant.embedders.pytorch import PooledModel
+
+from .attention_impl import attending
+
+_NAME = "decant_grouped"
+# Each is certified in the tests. Others trace as plain operators.
+FUSED_TYPES = {
+    "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm",
+    "glm4", "gpt2", "gpt_neox", "granite", "hunyuan_v1_dense", "llama", "mistral",
+    "modernbert-decoder", "nemotron", "olmo", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2",
+    "qwen3", "seed_oss", "smollm3", "stablelm", "starcoder2",
+}  # fmt: skip
+_WIDTH_STEP = 8
+
+
+def fusable(model: PooledModel) -> bool:
+    """Tell whether the model's attention can be traced as one operator."""
+    config = model.backbone.config
+    causal = model.recipe.attention is Attention.CAUSAL
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    # The operator takes no other widths ("head_size must be a multiple of 8").
+    return causal and config.model_type in FUSED_TYPES and width % _WIDTH_STEP == 0
+
+
+@contextlib.contextmanager
+def fused_attention(model: PooledModel) -> Iterator[nn.Module]:
+    """Give a module that is traced with one operator for each layer's attention.
+
+    Args:
+        model: One that is :func:`fusable`. Its attention implementation changes meanwhile.
+    """
+    with attending(model, _NAME, _attend):
+        yield RightPadded(model)
+
+
+class RightPadded(nn.Module):
+    """A model that sees every row begin in the first column.
+
+    Args:
+        model: Takes the same inputs.
+    """
+
+    def __init__(self, model: PooledModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        pooling_mask: Tensor | None = None,
+        word_ids: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Return float32 vectors of shape (B, D) and what else there is; see PooledModel."""
+        order = right_padding_order(attention_mask)
+        rolled = [
+            None if values is None else values.gather(1, order)
+            for values in (input_ids, attention_mask, pooling_mask)
+        ]
+        found: Tensor | tuple[Tensor, ...] = self.model(*rolled, word_ids)
+        if isinstance(found, Tensor) or TOKENS not in self.model.outputs:
+            return found
+        *others, states = found
+        back = original_order(attention_mask).unsqueeze(-1).expand_as(states)
+        return (*others, states.gather(1, back))
+
+
+def right_padding_order(mask: Tensor) -> Tensor:
+    """Return the columns that put each row's padding at its end, int64, shape (B, T).
+
+    Args:
+        mask: int64, shape (B, T); 1 where there is a token.
+    """
+    columns, before = _columns(mask)
+    moved = columns + before
+    # A remainder by a symbolic size does not translate to ONNX.
+    width = columns[:, -1:] + 1
+    return torch.where(moved >= width, moved - width, moved)
+
+
+def original_order(mask: Tensor) -> Tensor:
+    """Return the columns that undo :func:`right_padding_order`, int64, shape (B, T)."""
+    columns, before = _columns(mask)
+    moved = columns - before
+    return torch.where(moved < 0, moved + columns[:, -1:] + 1, moved)
+
+
+def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of columns, (B, T), and how many precede the first token, (B, 1)."""
+    columns = torch.ones_like(mask).cumsum(1) - 1
+    return columns, (mask.cumsum(1) == 0).sum(1, keepdim=True)
+
+
+def grouped_inputs(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the operator's inputs for states (B, heads, T, width) and a padding mask (B, T)."""
+    rows, _, tokens, _ = query.shape
+    flat = [part.transpose(1, 2).reshape(rows, tokens, -1) for part in (query, key, value)]
+    last_key = mask.sum(1).to(torch.int32) - 1  # (B,)
+    columns = torch.ones_like(mask[0]).sum().to(torch.int32)  # the scalar T
+    return (*flat, None, None, last_key, columns)
+
+
+def grouped_attributes(
+    query: Tensor,
+    key: Tensor,
+    *,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> dict[str, int | float]:
+    """Return the operator's attributes; None is what it takes for nothing said."""
+    return {
+        "num_heads": query.shape[1],
+        "kv_num_heads": key.shape[1],
+        "scale": float(query.shape[3] ** -0.5 if scaling is None else scaling),
+        "local_window_size": -1 if window is None else window,
+        "softcap": softcap or 0.0,
+    }
+
+
+def _attend(  # noqa: PLR0913 - Transformers calls it
+    _module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Emit the operator for states of shape (B, heads, T, width); return (B, T, heads, width)."""
+    rows, heads, tokens, width = query.shape
+    states: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::GroupQueryAttention",
+        grouped_inputs(query, key, value, attention_mask),
+        attrs=dict(
+            grouped_attributes(query, key, scaling=scaling, window=sliding_window, softcap=softcap)
+        ),
+        dtype=query.dtype,
+        shape=(rows, tokens, heads * width),
+        version=1,
+    )
+    return states.reshape(rows, tokens, heads, width), None

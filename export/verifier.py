@@ -1,0 +1,171 @@
+"""Certify a bundle anew, on another machine or provider, from its own reference; without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from decant.embedders import (
+    Bundle,
+    BundleError,
+    Certificate,
+    Check,
+    Encoder,
+    Entry,
+    ParityError,
+    Precision,
+    Runtime,
+    load,
+)
+from decant.embedders.bundle import REFERENCE, TaskScore
+from decant.embedders.files import write_atomically
+from decant.embedders.json_records import to_json
+from decant.embedders.onnx import candidates, provider_name
+
+from .bundle_writer import Step, check_same_bundle
+from .certify.certifier import Certifier, Place
+from .certify.reference import Reference
+
+Scores = Callable[[Encoder], Mapping[str, float]]
+"""Scores an encoder: name of task and metric, and a value of which more is better."""
+
+
+def verify(
+    bundle: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    device: int = 0,
+    scores: Scores | None = None,
+    step: Step | None = None,
+) -> Certificate:
+    """Measure a bundle's graphs on a provider and write the result into its certificate.
+
+    Unlike :func:`decant.embedders.load` it does not refuse a graph whose hash is wrong, but records
+    that as a failed check named ``files``.
+
+    Args:
+        bundle: The bundle's folder.
+        provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
+        precision: Which graph; ``auto`` is every one in the bundle, but bf16 on the CPU provider,
+            which cannot run it.
+        device: Which GPU.
+        scores: Tasks whose scores are stated in each entry beside those of the float32 graph on
+            the same provider; :mod:`decant.evaluation` has some. What an entry stated before stays
+            where this is None and the graph is the same.
+        step: Told what is being done.
+
+    Returns:
+        The whole certificate; ``passed`` tells whether all of it is good.
+
+    Raises:
+        BundleError: The bundle is missing, incomplete, or of a newer format; or ``scores`` are
+            asked for and it has no float32 graph to compare with, or a file was altered; or it was
+            replaced meanwhile.
+        ParityError: A score is no number.
+        ProviderError: The provider is not installed or does not start.
+    """
+    opened = Bundle.unchecked(bundle)
+    name = candidates()[0] if provider == "auto" else provider_name(provider)
+    certificate = _stored(opened)
+    files = _files_check(opened)
+    tell = step or (lambda _: None)
+    certifier = Certifier(
+        folder=opened.folder,
+        tokenizer=opened.tokenizer(),
+        reference=Reference.read(opened.folder / REFERENCE),
+        pad_id=opened.manifest.pad_id,
+        tell=tell,
+    )
+    place = Place(provider=name, device=device)
+    stated = _Stated(opened, place, scores)
+    for wanted in _wanted(opened, precision, name):
+        file = opened.manifest.graphs[wanted]
+        tell(f"certifying {wanted} on {name}")
+        entry = certifier.entry(wanted, file, place, known=[files])
+        before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
+        certificate = certificate.with_entry(stated.beside(entry, before))
+    check_same_bundle(opened)
+    write_atomically(opened.folder / "certificate.json", to_json(certificate))
+    return certificate
+
+
+class _Stated:
+    """Adds task scores to entries; the float32 graph is scored once."""
+
+    def __init__(self, bundle: Bundle, place: Place, scores: Scores | None) -> None:
+        self._bundle = bundle
+        self._place = place
+        self._scores = scores
+        self._exact: Mapping[str, float] | None = None
+        if scores is not None:
+            bundle.graph(Precision.FP32)
+
+    def beside(self, entry: Entry, before: Entry | None) -> Entry:
+        if self._scores is None:
+            return replace(entry, tasks=before.tasks if before is not None else ())
+        if self._exact is None:
+            self._exact = self._run(Precision.FP32, self._scores)
+        exact = self._exact
+        single = entry.precision is Precision.FP32
+        found = exact if single else self._run(entry.precision, self._scores)
+        tasks = (TaskScore(name=name, value=found[name], exact=exact[name]) for name in exact)
+        return replace(entry, tasks=tuple(tasks))
+
+    def _run(self, precision: Precision, scores: Scores) -> Mapping[str, float]:
+        with load(
+            self._bundle.folder,
+            provider=self._place.provider,
+            precision=precision,
+            runtime=Runtime(device=self._place.device),
+            uncertified=True,
+        ) as encoder:
+            found = scores(encoder)
+        if bad := [name for name, value in found.items() if not math.isfinite(value)]:
+            raise ParityError(
+                f"the {precision} graph scores {found[bad[0]]} on {bad[0]}, which is no number; "
+                "nothing was written"
+            )
+        return found
+
+
+def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
+    if precision == "auto":
+        there = [member for member in Precision if member in bundle.manifest.graphs]
+        # ONNX Runtime's CPU provider has no bfloat16 products.
+        on_cpu = provider == provider_name("cpu")
+        return [member for member in there if not (on_cpu and member is Precision.BF16)]
+    if precision not in list(Precision):
+        raise BundleError(f"no precision is called {precision!r}; known are {', '.join(Precision)}")
+    return [Precision(precision)]
+
+
+def _stored(bundle: Bundle) -> Certificate:
+    """The bundle's certificate; an empty one where it was lost."""
+    empty = Certificate(format=1, digest=bundle.manifest.digest)
+    if not (bundle.folder / "certificate.json").exists():
+        return empty
+    stored = bundle.certificate()
+    return stored if stored.digest == bundle.manifest.digest else empty
+
+
+def _files_check(bundle: Bundle) -> Check:
+    try:
+        checked = replace(bundle, checked=bundle.check_files())
+        for precision in [one for one in Precision if one in bundle.manifest.graphs]:
+            checked.graph_files(precision)
+        if REFERENCE not in checked.checked:
+            raise BundleError(f"decant.json holds no hash of {REFERENCE}; export the bundle again")
+    except BundleError as error:
+        finding = str(error)
+    else:
+        finding = ""
+    return Check(
+        name="files",
+        cases=len(bundle.manifest.files),
+        worst_cosine=-1.0 if finding else 1.0,
+        passed=not finding,
+        finding=finding,
+    )

@@ -1,0 +1,2 @@
+from .embeddings import DecantEmbeddings as DecantEmbeddings
+from .vector_store import DecantVectorStore as DecantVectorStore

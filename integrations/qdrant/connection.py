@@ -1,0 +1,84 @@
+"""Find the store that a place names: a folder for Edge, an address or a client for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from decant.embedders import StoreError
+
+from .edge.store import EdgeStore
+from .server.addresses import check_folder, is_address, read_address
+from .stores.protocol import Store
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+
+def connect(
+    where: str | Path | QdrantClient,
+    *,
+    api_key: str | None = None,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    grpc_port: int | None = None,
+    ca: str | Path | None = None,
+) -> Store:
+    """Return the store at ``where``; close it when done, or use it in a ``with`` block.
+
+    Whether a server is there, and takes the key, is asked at once.
+
+    Args:
+        where: A folder, which Qdrant Edge keeps in this process; or the address of a Qdrant
+            server, ``http://…`` or ``https://…``, where no port means 6333; or a client of one,
+            built as you like it, which stays yours to close. A text that looks like an address
+            without its ``http://`` is refused; ``./localhost:6333`` is a folder.
+        api_key: For an address that asks for one.
+        timeout: For a server: after how many seconds a request is given up for good, with all its
+            repetitions and the pauses between them; 120 by default, at least 1. One attempt is
+            given 0.45 of it (a client that is handed over has its own timeout for that), so a
+            server that takes a request and never answers is asked twice. What needs several
+            requests, as indexing does, may take longer in all.
+        attempts: For a server: how often a request is sent at most, if its fault may pass; 7 by
+            default, with pauses that grow to some 30 seconds in all.
+        grpc_port: For an address: where the server speaks gRPC, 6334 as a rule; all requests then
+            go there.
+        ca: For an address: a PEM file with the only authorities whose certificates are trusted.
+
+    Raises:
+        StoreError: The folder is a file, or looks like an address; or there is no server, or too
+            old a one, or it refuses the key; or an option is given for what does not take it.
+        TypeError: ``where`` is something else.
+    """
+    api_key = api_key or None  # of an empty environment variable
+    names_server = isinstance(where, str) and is_address(where)
+    if not names_server:
+        options = {"an API key": api_key, "grpc_port": grpc_port, "ca": ca}
+        _refuse(options, where, only="an http(s) address")
+    if isinstance(where, str | Path) and not names_server:
+        _refuse({"timeout": timeout, "attempts": attempts}, where, only="a server")
+        check_folder(where)
+        return EdgeStore(where)
+    # These load qdrant-client, which a folder does not need.
+    from .server.capabilities import reach, through
+    from .server.client import Access
+    from .server.retry import Backoff
+    from .server.store import RemoteStore
+
+    if not isinstance(where, str):
+        return RemoteStore(through(where, timeout=timeout, attempts=attempts))
+    access = Access(
+        address=read_address(where),
+        api_key=api_key,
+        grpc_port=grpc_port,
+        ca=None if ca is None else Path(ca),
+    )
+    return RemoteStore(reach(access, Backoff.within(timeout, attempts=attempts)))
+
+
+def _refuse(options: Mapping[str, object], where: object, *, only: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            given = repr(where) if isinstance(where, str | Path) else f"a {type(where).__name__}"
+            raise StoreError(f"{name} goes with {only} only, not with {given}")

@@ -1,0 +1,168 @@
+"""How Edge collections lie in a folder: each a sub-folder with a card and a shard.
+
+One is built under a hidden name and renamed when complete, so a half-made collection never shows,
+and of two creators one wins. Deleting begins by renaming too. Where one of card and shard was lost,
+what is left can be deleted, and nothing else. Nothing here opens a shard.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from decant.embedders import StoreError
+
+from ..stores.collection_metadata import Card
+from ..stores.input_errors import StoreInputError
+from ..stores.protocol import absent, check_name, present
+
+_CARD = "collection.json"
+_SHARD = "shard"
+_SEGMENT = "segments/*/version.info"  # the engine writes it last, and passes over those without
+_STALE = 3_600.0  # seconds after which a hidden folder is what a crash left
+
+
+class EdgeHome:
+    """A folder of collections.
+
+    Args:
+        folder: Where they lie; made when the first collection is.
+
+    Raises:
+        StoreError: ``folder`` is a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise StoreInputError(f"{folder} is a file; give the folder that holds the index")
+        # A later change of the working directory must not lead elsewhere.
+        self.folder = folder.absolute()
+
+    def names(self) -> list[str]:
+        """Return the names of the collections, sorted."""
+        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CARD}"))
+
+    def shard(self, name: str) -> Path:
+        """Return the folder of a collection's shard.
+
+        Raises:
+            StoreError: There is no such collection, or its shard is lost: the engine would make
+                an empty one.
+        """
+        self.card(name)
+        path = self.folder / name / _SHARD
+        if next(path.glob(_SEGMENT), None) is None:
+            raise StoreError(
+                f"the points of the collection {name!r} in {self.folder} are lost: there is no "
+                f"whole segment in {path}; restore that folder from a copy, or delete the "
+                f"collection with store.drop({name!r}) (`decant drop {name}`) and index again"
+            )
+        return path
+
+    def remains(self, name: str) -> Path:
+        """Return where the shard of a collection lies, or lay: it may be lost, or its card.
+
+        Raises:
+            StoreError: There is no such collection, or decant did not make what has its name.
+        """
+        check_name(name)
+        home = self.folder / name
+        if not home.exists():
+            raise absent(name, str(self.folder), self.names())
+        if not (home / _CARD).exists() and not self._has_shard(name):
+            raise self._occupied(name)
+        return home / _SHARD
+
+    def card(self, name: str) -> Card:
+        """Return what a collection says about itself.
+
+        Raises:
+            StoreError: There is no such collection, or its card is damaged.
+        """
+        check_name(name)
+        path = self.folder / name / _CARD
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            if path.parent.exists():
+                raise self._occupied(name) from error
+            raise absent(name, str(self.folder), self.names()) from error
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{path} is damaged ({error}); make the collection again") from error
+        return Card.from_json(text, where=f"collection {name!r} in {self.folder}")
+
+    def make(self, name: str, card: Card, build: Callable[[Path], None]) -> None:
+        """Make a collection, entirely or not at all.
+
+        Args:
+            name: Its name.
+            card: Its card.
+            build: Fills the folder of its shard, which is empty.
+
+        Raises:
+            StoreError: The name is taken.
+        """
+        check_name(name)
+        home = self.folder / name
+        if home.exists():
+            raise self._occupied(name)
+        self._sweep()
+        building = self._hidden(name)
+        try:
+            (building / _SHARD).mkdir(parents=True)
+            build(building / _SHARD)
+            _write_durably(building / _CARD, card.to_json())
+            try:
+                building.rename(home)
+            except OSError as error:
+                if home.exists():
+                    raise self._occupied(name) from error
+                raise
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Delete a collection's folder."""
+        doomed = self._hidden(name)
+        (self.folder / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _has_shard(self, name: str) -> bool:
+        return any((self.folder / name / _SHARD / part).exists() for part in ("segments", "wal"))
+
+    def _hidden(self, name: str) -> Path:
+        return self.folder / f".{name}.{uuid.uuid4().hex}.part"
+
+    def _sweep(self) -> None:
+        """Delete what creators and deleters that were killed have left."""
+        for path in self.folder.glob(".*.part"):
+            # One that is gone by now was renamed or deleted by another creator or deleter.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STALE:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _occupied(self, name: str) -> StoreError:
+        home = self.folder / name
+        if (home / _CARD).exists():
+            return present(name, str(self.folder))
+        if self._has_shard(name):
+            return StoreError(
+                f"the card of the collection {name!r} in {self.folder} is lost, its points are "
+                f"there; restore {home / _CARD} from a copy, or delete the collection with "
+                f"store.drop({name!r}) (`decant drop {name}`) and index again"
+            )
+        return StoreError(
+            f"{home} holds no {_CARD}, so it was not made by decant; choose another name or folder"
+        )
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

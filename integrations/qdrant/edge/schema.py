@@ -1,0 +1,66 @@
+"""How a collection is laid out in Qdrant Edge: its vectors, its graph, its indexed fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qdrant_edge as edge
+
+from ..stores.collection_metadata import Card
+from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, Indexed
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES
+
+_FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
+_SCHEMA = {
+    FieldType.KEYWORD: edge.PayloadSchemaType.Keyword,
+    FieldType.INTEGER: edge.PayloadSchemaType.Integer,
+    FieldType.FLOAT: edge.PayloadSchemaType.Float,
+    FieldType.BOOL: edge.PayloadSchemaType.Bool,
+    FieldType.DATETIME: edge.PayloadSchemaType.Datetime,
+    FieldType.TEXT: edge.PayloadSchemaType.Text,
+}
+
+
+def index_field(entry: Indexed) -> edge.UpdateOperation:
+    """Return the operation that indexes a metadata entry."""
+    return _index(entry.path, entry.type)
+
+
+def build_shard(path: Path, *, card: Card, settings: CollectionSettings) -> None:
+    """Make an empty shard in a folder, flush it and close it."""
+    config = edge.EdgeConfig(
+        vectors=_dense_params(card),
+        # No IDF modifier: the weights are the model's, which has learned what is rare.
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
+        hnsw_config=edge.HnswIndexConfig(
+            m=settings.hnsw_m,
+            ef_construct=settings.hnsw_ef_construct,
+            full_scan_threshold=_FULL_SCAN_KB,
+        ),
+    )
+    shard = edge.EdgeShard.create(str(path), config)
+    fields = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
+    fields |= {item.path: item.type for item in settings.indexed}
+    for field, kind in fields.items():
+        shard.update(_index(field, kind))
+    shard.flush()
+    shard.close()
+
+
+def _index(path: str, kind: FieldType) -> edge.UpdateOperation:
+    return edge.UpdateOperation.create_field_index(path, _SCHEMA[kind])
+
+
+def _dense_params(card: Card) -> dict[str, edge.EdgeVectorParams]:
+    params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
+    if card.states is not None:
+        params[STATES] = edge.EdgeVectorParams(
+            size=card.states,
+            distance=edge.Distance.Dot,  # Cosine would store them normalised
+            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
+            hnsw_config=edge.HnswIndexConfig(
+                m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB
+            ),
+            memory=edge.Memory.Cold,
+        )
+    return params

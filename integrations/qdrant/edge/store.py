@@ -1,0 +1,332 @@
+"""Qdrant Edge as a store: Qdrant's own engine inside this process, over one folder.
+
+How collections lie in the folder is in ``folder.py``, what is open in ``shards.py``. One
+process at a time may have a collection open; the stores of a process share it. Edge holds Python's
+lock in every call, which makes calls safe from several threads; the calls are kept short for the
+sake of other threads.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Self
+
+import qdrant_edge as edge
+
+from decant.embedders import StoreError
+
+from ..stores.collection_metadata import Card
+from ..stores.collection_settings import CollectionSettings, Indexed
+from ..stores.filters import Where, translate
+from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, batches, slices
+from ..stores.queries import Query, bounded
+from .disk_space import check_room
+from .errors import EngineErrors, is_missing_point
+from .filters import EdgeDialect
+from .folder import EdgeHome
+from .points import fields_of, from_edge, to_edge, to_request, vectors_of
+from .private_copy import allocated_bytes, refuse_write
+from .schema import build_shard, index_field
+from .shards import OpenShard, no_fork, open_shard, release_shard, remove_shard
+
+_BATCH = 256
+_DIALECT = EdgeDialect()
+
+
+class EdgeStore:
+    """Collections in a folder; see :class:`Store`.
+
+    It belongs to the process that connected it: in a forked child every method refuses, and closing
+    does nothing. A collection that may not be written to is searched in a private copy. Before
+    anything is written the disk is looked at, since the engine cannot report a full one.
+
+    Args:
+        folder: Where they lie; made when the first collection is.
+
+    Raises:
+        StoreError: ``folder`` is a file.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        given = Path(folder).expanduser()
+        self._home = EdgeHome(given)
+        self._place = str(given)
+        self._shards: dict[str, OpenShard] = {}
+        self._lock = RLock()
+        self._closed = False
+        self._process = os.getpid()
+        weakref.finalize(self, _give_back, self._shards, self._place, self._process)
+
+    @property
+    def engine(self) -> Engine:
+        """Edge."""
+        return Engine.EDGE
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return self._place
+
+    @property
+    def identity(self) -> Hashable:
+        """The folder, with links followed."""
+        return str(self._home.folder.resolve())
+
+    def names(self) -> list[str]:
+        """Return the names of the collections in the folder, sorted."""
+        self._check()
+        return self._home.names()
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection."""
+        what = f"making the collection {name!r}"
+        self._check()
+        with self._lock, EngineErrors(what, self.place), no_fork():
+            check_room(self._home.folder, what)
+            self._home.make(name, card, partial(build_shard, card=card, settings=settings))
+            self._forget_replaced(name)
+
+    def card(self, name: str) -> Card:
+        """Open the collection and return what it says about itself."""
+        what = f"opening the collection {name!r}"
+        self._check()
+        advice = (
+            "; if its files are damaged, restore them from a copy, or delete the collection with "
+            f"store.drop({name!r}) (`decant drop {name}`) and index again"
+        )
+        with EngineErrors(what, self.place, advice):
+            with self._lock:
+                self._forget_replaced(name)
+                self._shard(name, what)
+            return self._home.card(name)
+
+    def drop(self, name: str) -> None:
+        """Delete the collection with its folder; refused while another process has it open.
+
+        It need not be one that can be opened. Other stores of this process lose it.
+        """
+        what = f"deleting the collection {name!r}"
+        self._check()
+        with self._lock, EngineErrors(what, self.place):
+            folder = self._home.remains(name)
+            remove_shard(folder, partial(self._home.remove, name), what, self.place)
+            self._shards.pop(name, None)
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Index a metadata entry, of points that are there and that come."""
+        with self._writing(name, f"indexing {entry.path!r} in {name!r}") as shard:
+            shard.update(index_field(entry))
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order, replacing those of the same id."""
+        for part in batches(points, _BATCH):
+            operation = edge.UpdateOperation.upsert_points([to_edge(point) for point in part])
+            with self._writing(name, f"writing to {name!r}") as shard:
+                shard.update(operation)
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        missing: list[str] = []
+        for part in slices(points, _BATCH):
+            with self._writing(name, f"writing to {name!r}") as shard:
+                missing += [point.id for point in part if not _set_payload(shard, point)]
+        return missing
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; ids that are not there are ignored."""
+        for part in slices(ids, _BATCH):
+            with self._writing(name, f"deleting from {name!r}") as shard:
+                shard.update(edge.UpdateOperation.delete_points(list(part)))
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+        """Return the points of these ids that exist."""
+        found: list[Point] = []
+        for part in slices(ids, _BATCH):
+            with self._reading(name, f"reading from {name!r}") as shard:
+                records = shard.retrieve(list(part), fields_of(fetch), vectors_of(fetch))
+            found += [from_edge(record) for record in records]
+        return found
+
+    def scroll(
+        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
+    ) -> Page:
+        """Return up to ``limit`` points that match, in the order of their ids."""
+        request = edge.ScrollRequest(
+            offset=after,
+            limit=limit,
+            filter=self._filter(where),
+            with_payload=fields_of(fetch),
+            with_vector=vectors_of(fetch),
+        )
+        with self._reading(name, f"reading from {name!r}") as shard:
+            records, following = shard.scroll(request)
+        return Page(
+            points=[from_edge(record) for record in records],
+            after=None if following is None else str(following),
+        )
+
+    def query(
+        self,
+        name: str,
+        query: Query,
+        fetch: Fetch,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[Scored]:
+        """Return the points that fit the query best, best first."""
+        chosen = None if where is None else self._filter(where)
+        request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
+        with self._reading(name, f"searching {name!r}") as shard:
+            found = shard.query(request)
+        scores = bounded(query, (item.score for item in found))
+        return [
+            Scored(point=from_edge(item), score=score)
+            for item, score in zip(found, scores, strict=True)
+        ]
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points match."""
+        request = edge.CountRequest(exact=True, filter=self._filter(where))
+        with self._reading(name, f"counting in {name!r}") as shard:
+            return shard.count(request)
+
+    def flush(self, name: str) -> None:
+        """Write everything out to the disk."""
+        what = f"flushing {name!r}"
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            with shard.turns.writing():
+                shard.engine.flush()
+
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
+        """Build the vector index and drop what was deleted.
+
+        Nothing else in this process runs meanwhile, because Edge keeps Python's lock. It needs as
+        much room on the disk as the collection takes, for what it writes anew.
+        """
+        what = f"optimizing {name!r}"
+        self._check()
+        with EngineErrors(what, self.place):
+            needed = allocated_bytes(self._home.shard(name))
+        with self._writing(name, what, needed=needed) as shard:
+            shard.optimize()
+
+    def close(self) -> None:
+        """Flush and close what no other store of this process has open; again does nothing.
+
+        In a forked child it does nothing at all: the files are the parent's.
+        """
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            self._closed = True
+            _give_back(self._shards, self.place, self._process)
+
+    def __repr__(self) -> str:
+        """Return the class and the folder."""
+        return f"EdgeStore({self.place!r})"
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    @contextmanager
+    def _reading(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            with shard.turns.reading():
+                yield shard.engine
+
+    @contextmanager
+    def _writing(self, name: str, what: str, *, needed: int = 0) -> Iterator[edge.EdgeShard]:
+        with EngineErrors(what, self.place):
+            shard = self._shard(name, what)
+            if shard.copy is not None:
+                raise refuse_write(what, self.place)
+            check_room(shard.folder, what, needed=needed)
+            with shard.turns.writing():
+                yield shard.engine
+
+    def _check(self) -> None:
+        if self._process != (process := os.getpid()):
+            raise StoreError(
+                f"the store {self.place} was connected in process {self._process}, and this is "
+                f"process {process}, which was forked from it; call connect() after the fork, in "
+                "the process that uses the store"
+            )
+        if self._closed:
+            raise StoreError(f"the store {self.place} is closed; connect again")
+
+    def _shard(self, name: str, what: str) -> OpenShard:
+        self._check()
+        shard = self._shards.get(name)
+        if shard is not None and not shard.is_closed:
+            return shard
+        with self._lock:
+            self._check()
+            shard = self._shards.get(name)
+            if shard is not None and shard.is_dropped:
+                raise StoreError(
+                    f"the collection {name!r} in {self.place} was dropped by another store of this "
+                    "process; if it was made anew, open it with Collection.open"
+                )
+            if shard is None or shard.is_closed:
+                shard = open_shard(self._home.shard(name), what, self.place)
+                self._shards[name] = shard
+            return shard
+
+    def _forget_replaced(self, name: str) -> None:
+        """Close what is open under this name if the folder holds another shard by now, or none."""
+        shard = self._shards.get(name)
+        if shard is not None and not shard.is_current(self._home.folder / name / "shard"):
+            del self._shards[name]
+            release_shard(shard)
+
+    def _filter(self, where: Where) -> edge.Filter:
+        with EngineErrors("reading the filter", self.place):
+            return _DIALECT.join(must=[translate(where, _DIALECT)])
+
+
+def _set_payload(shard: edge.EdgeShard, point: Point) -> bool:
+    """Replace fields of one point, and return whether it is there."""
+    try:
+        shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+    except Exception as error:
+        if not is_missing_point(error):
+            raise
+        return False
+    return True
+
+
+def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
+    """Empty a store's register of shards, unless it was inherited; raise the first error."""
+    if process != os.getpid():
+        return
+    failed: StoreError | None = None
+    while shards:
+        name, shard = shards.popitem()
+        try:
+            with EngineErrors(f"closing {name!r}", place):
+                release_shard(shard)
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed

@@ -1,0 +1,1 @@
+"""From documents to stored chunks, and only what changed."""

@@ -1,0 +1,76 @@
+"""Store records as they are: embed their texts, once each, and write them in batches.
+
+A blank text, which holds nothing but white space, is stored without a vector: an empty file or an
+empty page must not end a whole run, and must not be found by every search either.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from decant.embedders import Role, Vectors
+
+from ..points.handle import Target
+from ..points.passages import Record, record_point
+from ..points.vectors import Row, given_rows, made_rows
+from ..stores.point_ids import is_uuid
+from ..stores.protocol import slices
+from .delete import Remover
+from .items import check_series, checked_item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BATCH = 512
+_CALL = "add()"
+_RECORDS = "give records: add([Record(text=...), ...])"
+
+
+def add(
+    target: Target,
+    records: Iterable[Record],
+    vectors: Vectors | NDArray[np.float32] | None,
+    remover: Remover,
+    note: Callable[[], None],
+) -> list[str]:
+    """Store records and return their ids; see :meth:`Collection.add`.
+
+    ``note`` is called before anything is stored.
+    """
+    check_series(records, _CALL, Record, _RECORDS)
+    records = [
+        checked_item(record, Record, place, _CALL, _RECORDS) for place, record in enumerate(records)
+    ]
+    ids = [str(uuid.uuid4()) if record.id is None else record.id for record in records]
+    given = None
+    if vectors is not None:
+        given = given_rows(target, vectors, [f"record {identity!r}" for identity in ids])
+    last = {identity: index for index, identity in enumerate(ids)}
+    for part in slices(list(last.values()), _BATCH):
+        rows: list[Row | None]
+        if given is None:
+            rows = _embed(target, [records[index].text for index in part])
+        else:
+            rows = [given[index] for index in part]
+        points = [
+            record_point(records[index], ids[index], row)
+            for index, row in zip(part, rows, strict=True)
+        ]
+        note()
+        # Chunks may have these ids, if they are UUIDs: all others are hashed.
+        with remover.replacing([ids[index] for index in part if is_uuid(ids[index])]):
+            target.store.upsert(target.name, points)
+    return ids
+
+
+def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
+    unique = [text for text in dict.fromkeys(texts) if text.strip()]
+    if not unique:
+        return [None] * len(texts)
+    vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)
+    rows = made_rows(target, vectors, [f"the text {text[:40]!r}" for text in unique])
+    row = dict(zip(unique, rows, strict=True))
+    return [row.get(text) for text in texts]

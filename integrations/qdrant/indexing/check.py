@@ -1,0 +1,229 @@
+"""Compare what a collection holds with what its markers promise; nothing is changed here.
+
+Everything is read in pages, so memory does not grow with the collection. What looks wrong is looked
+at again while the collection's lock is held, so that writers of this process cause no finding, and
+documents that one of their runs has under way are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..points.flaws import Finding, Flaw, find_flaw
+from ..points.locks import CollectionLock, lock_of
+from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
+from ..stores.filters import All, Field, FieldIn, Where
+from ..stores.point_ids import DocumentKey, Kind
+from ..stores.protocol import Fetch, Point, Store, each
+
+_PAGE = 256
+_RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
+_OWNER = Fetch(fields=("root", "source"))
+_PLACE = Fetch(fields=("id", "root", "source", "chunk", "start"))
+_CONTENT = Fetch(
+    fields=("id", "root", "source", "chunk", "start", "text", "text_sha256"), dense=True
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a collection holds, and what of it is wrong.
+
+    Args:
+        documents: How many documents have a marker.
+        chunks: How many chunks of theirs there are.
+        records: How many records there are.
+        missing: Chunks that markers promise and that are not there.
+        surplus: Chunks beyond those that markers promise.
+        replaced: Documents with the right number of chunks, some of which are others.
+        interrupted: Documents whose marker is open; indexing them again completes them.
+        orphaned: Chunks of documents without a marker.
+        altered: Chunks and records whose text has another hash than was stored with it.
+        unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
+            zeros alone.
+        findings: The first of these, one by one.
+    """
+
+    documents: int
+    chunks: int
+    records: int
+    missing: int = 0
+    surplus: int = 0
+    replaced: int = 0
+    interrupted: int = 0
+    orphaned: int = 0
+    altered: int = 0
+    unsearchable: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+def check_collection(store: Store, name: str, *, most_findings: int = 100) -> CheckReport:
+    """Read a whole collection and report what is wrong; this needs no encoder.
+
+    See :meth:`Collection.check`.
+
+    Raises:
+        StoreError: There is no such collection, or the store failed.
+    """
+    checker = Checker(store, name, lock_of(store, name, store.card(name).mark))
+    counts: Counter[Flaw] = Counter()
+    findings: list[Finding] = []
+    for finding in checker.everything():
+        counts[finding.flaw] += _weight(finding)
+        if len(findings) < max(most_findings, 1):
+            findings.append(finding)
+    return CheckReport(
+        documents=checker.documents_seen,
+        chunks=checker.chunks_seen,
+        records=checker.records_seen,
+        missing=counts[Flaw.MISSING],
+        surplus=counts[Flaw.SURPLUS],
+        replaced=counts[Flaw.REPLACED],
+        interrupted=counts[Flaw.INTERRUPTED],
+        orphaned=counts[Flaw.ORPHANED],
+        altered=counts[Flaw.ALTERED],
+        unsearchable=counts[Flaw.UNSEARCHABLE],
+        findings=tuple(findings),
+    )
+
+
+def _weight(finding: Finding) -> int:
+    """Return how much a finding counts in a report: chunks where chunks are counted, else 1."""
+    match finding.flaw:
+        case Flaw.MISSING | Flaw.SURPLUS:
+            return abs(finding.expected - finding.found)
+        case Flaw.ORPHANED:
+            return finding.found
+        case _:
+            return 1
+
+
+class Checker:
+    """Finds what is wrong in one collection.
+
+    Args:
+        store: What holds it.
+        name: The collection.
+        lock: The collection's.
+    """
+
+    def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
+        self._store = store
+        self._name = name
+        self._lock = lock
+        self.documents_seen = 0
+        self.chunks_seen = 0
+        self.records_seen = 0
+
+    def everything(self) -> Iterator[Finding]:
+        """Yield all that is wrong, texts and vectors included."""
+        for page in each(self._store, self._name, DOCUMENTS, MARKER, page=_PAGE):
+            yield from self._documents([Marker.read(point.payload) for point in page], _CONTENT)
+        for page in each(self._store, self._name, _RECORDS, _CONTENT, page=_PAGE):
+            self.records_seen += len(page)
+            yield from _flaws(page)
+        if self._store.count(self._name, CHUNKS) != self.chunks_seen:
+            yield from self.orphans(CHUNKS)
+
+    def damaged(self, where: Where) -> Iterator[Finding]:
+        """Yield the closed documents that match and whose chunks are not those written."""
+        for page in each(self._store, self._name, All([DOCUMENTS, where]), MARKER, page=_PAGE):
+            markers = [Marker.read(point.payload) for point in page]
+            closed = [marker for marker in markers if marker.state is State.DONE]
+            yield from self._documents(closed, _PLACE)
+
+    def orphans(self, where: Where) -> Iterator[Finding]:
+        """Yield what chunks match and have no marker, a finding for each document and page."""
+        for page in each(self._store, self._name, where, _OWNER):
+            if suspects := self._ownerless(page):
+                with self._lock.writing:
+                    there = self._store.retrieve(self._name, [p.id for p in suspects], _OWNER)
+                    suspects = self._ownerless(there)
+            found = Counter(DocumentKey.of(point.payload) for point in suspects)
+            for key, chunks in sorted(found.items()):
+                yield _finding(Flaw.ORPHANED, key, found=chunks)
+
+    def _ownerless(self, chunks: Sequence[Point]) -> list[Point]:
+        owners = {DocumentKey.of(point.payload): point for point in chunks}
+        ids = [key.marker_id for key in owners]
+        marked = {point.id for point in self._store.retrieve(self._name, ids, Fetch(fields=()))}
+        return [point for point in chunks if DocumentKey.of(point.payload).marker_id not in marked]
+
+    def _documents(self, markers: Sequence[Marker], fetch: Fetch) -> Iterator[Finding]:
+        if not markers:
+            return
+        self.documents_seen += len(markers)
+        sums: dict[DocumentKey, ChunkSum] = {marker.key: ChunkSum() for marker in markers}
+        for page in self._chunks(markers, fetch):
+            own = [point for point in page if DocumentKey.of(point.payload) in sums]
+            for point in own:
+                sums[DocumentKey.of(point.payload)].add(point.payload)
+            self.chunks_seen += len(own)
+            if fetch is _CONTENT:
+                yield from _flaws(own)
+        suspects = [marker for marker in markers if _compare(marker, sums[marker.key])]
+        if suspects:
+            with self._lock.writing:
+                findings = self._again(suspects)
+            yield from findings
+
+    def _again(self, suspects: Sequence[Marker]) -> list[Finding]:
+        """Look at documents again while nobody in this process writes."""
+        ids = [marker.key.marker_id for marker in suspects]
+        held = self._store.retrieve(self._name, ids, MARKER)
+        markers = [Marker.read(point.payload) for point in held]
+        markers = [marker for marker in markers if not self._lock.is_claimed(marker.key)]
+        sums: dict[DocumentKey, ChunkSum] = {marker.key: ChunkSum() for marker in markers}
+        for page in self._chunks(markers, _PLACE) if markers else ():
+            for point in page:
+                if (found := sums.get(DocumentKey.of(point.payload))) is not None:
+                    found.add(point.payload)
+        compared = (_compare(marker, sums[marker.key]) for marker in sorted(markers, key=_key))
+        return [finding for finding in compared if finding is not None]
+
+    def _chunks(self, markers: Sequence[Marker], fetch: Fetch) -> Iterator[list[Point]]:
+        sources = sorted({marker.key.source for marker in markers})
+        roots = sorted({marker.key.root for marker in markers})
+        where = All([CHUNKS, FieldIn(Field.SOURCE, sources), FieldIn(Field.ROOT, roots)])
+        return each(self._store, self._name, where, fetch, page=_PAGE)
+
+
+def _key(marker: Marker) -> DocumentKey:
+    return marker.key
+
+
+def _compare(marker: Marker, found: ChunkSum) -> Finding | None:
+    """Return how a document's chunks differ from what its marker promises."""
+    if marker.state is not State.DONE:
+        return _finding(Flaw.INTERRUPTED, marker.key, found=found.chunks)
+    if found.chunks != marker.chunks:
+        flaw = Flaw.MISSING if found.chunks < marker.chunks else Flaw.SURPLUS
+        return _finding(flaw, marker.key, expected=marker.chunks, found=found.chunks)
+    if marker.checksum not in (found.checksum, ""):  # none in markers of an older decant
+        return _finding(Flaw.REPLACED, marker.key, expected=marker.chunks, found=found.chunks)
+    return None
+
+
+def _finding(flaw: Flaw, key: DocumentKey, *, expected: int = 0, found: int = 0) -> Finding:
+    return Finding(
+        flaw=flaw, root=key.root or None, source=key.source, expected=expected, found=found
+    )
+
+
+def _flaws(points: Sequence[Point]) -> Iterator[Finding]:
+    for point in points:
+        if (flaw := find_flaw(point)) is not None:
+            key = DocumentKey.of(point.payload)
+            yield Finding(
+                flaw=flaw,
+                root=key.root or None,
+                source=key.source,
+                id=str(point.payload["id"]),
+            )

@@ -1,0 +1,153 @@
+"""Take points out of a collection without ever leaving a marker that promises too much.
+
+Order is everything here: a document's marker is reopened before its first chunk goes, and goes
+itself after the last. So a crash at any step leaves a document that the next indexing completes.
+The collection's lock is held for a group of points at a time, never for a whole deletion; only
+:meth:`Remover.everything` holds it throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from decant.embedders import StoreError
+
+from ..points.locks import CollectionLock
+from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
+from ..stores.filters import All, Field, FieldIn, Where, is_vacuous
+from ..stores.point_ids import DocumentKey, Kind
+from ..stores.protocol import Fetch, Point, Store, each, slices
+
+_OWNER = Fetch(fields=("kind", "root", "source"))
+_GROUP = 64
+_IDS = 512
+
+
+class Remover:
+    """Takes points out of one collection.
+
+    Args:
+        store: What holds it.
+        name: The collection.
+        lock: The collection's; ``writing`` is held while chunks of documents go, because a marker
+            must not be closed over a chunk that another thread has just deleted. Records go
+            without it.
+    """
+
+    def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
+        self._store = store
+        self._name = name
+        self._lock = lock
+
+    def ids(self, ids: Sequence[str]) -> int:
+        """Delete the points with these ids but for our own; return how many there were.
+
+        What another program wrote goes, too: nothing else here could take it out.
+        """
+        removed = 0
+        for part in slices(list(dict.fromkeys(ids)), _IDS):
+            found = self._store.retrieve(self._name, part, _OWNER)
+            removed += self._passages([point for point in found if not is_own(point)])
+        return removed
+
+    def matching(self, where: Where) -> int:
+        """Delete the chunks and records that match; return how many there were.
+
+        Raises:
+            StoreError: The condition is empty.
+        """
+        if is_vacuous(where):
+            raise StoreError(
+                "this filter holds no condition, so it would delete everything; if that is meant, "
+                "use clear()"
+            )
+        pages = each(self._store, self._name, passages(where), _OWNER)
+        return sum(self._passages(page) for page in pages)
+
+    def source(self, source: str, root: str | None) -> int:
+        """Delete what came from a source, in one root or wherever; return how many passages."""
+        named = FieldIn(Field.SOURCE, [source])
+        scope = named if root is None else All([named, FieldIn(Field.ROOT, [root])])
+        pages = each(self._store, self._name, All([DOCUMENTS, scope]), _OWNER)
+        keys = [DocumentKey.of(point.payload) for page in pages for point in page]
+        return self.documents(keys) + self.matching(scope)
+
+    def documents(self, keys: Sequence[DocumentKey]) -> int:
+        """Delete documents with their chunks; return how many chunks there were."""
+        removed = 0
+        for group in slices(keys, _GROUP):
+            with self._lock.changing(group):
+                self.reopen(group)
+                removed += self._chunks(set(group))
+                self._store.delete(self._name, [key.marker_id for key in group])
+        return removed
+
+    def everything(self) -> None:
+        """Delete all that the collection holds."""
+        store, name = self._store, self._name
+        with self._lock.changing(None):
+            for page in each(store, name, DOCUMENTS, _OWNER):
+                self.reopen([DocumentKey.of(point.payload) for point in page])
+            for where in (passages(None), DOCUMENTS):
+                for page in each(store, name, where, Fetch(fields=())):
+                    store.delete(name, [point.id for point in page])
+            with self._lock.noting:
+                for page in each(store, name, NOTES, Fetch(fields=())):
+                    store.delete(name, [point.id for point in page])
+                self._lock.noted.clear()
+
+    @contextmanager
+    def replacing(self, ids: Sequence[str]) -> Iterator[None]:
+        """Reopen the documents of those points that are chunks, and keep others off meanwhile.
+
+        Args:
+            ids: Of points that are replaced by records within the block.
+
+        Raises:
+            StoreError: A point is one of decant's own.
+        """
+        held = self._store.retrieve(self._name, ids, _OWNER)
+        for point in held:
+            if is_own(point):
+                raise StoreError(f"the id {point.id!r} belongs to decant itself; choose another")
+        owners = _owners(held)
+        if not owners:  # records do not wait
+            yield
+            return
+        with self._lock.changing(owners):
+            self.reopen(owners)
+            yield
+
+    def reopen(self, keys: Iterable[DocumentKey]) -> None:
+        """Open the closed markers of documents whose chunks change, while the lock is held."""
+        ids = [key.marker_id for key in keys]
+        held = [Marker.read(p.payload) for p in self._store.retrieve(self._name, ids, MARKER)]
+        done = [marker for marker in held if marker.state is State.DONE]
+        opened = [Marker(key=marker.key, state=State.CHANGING) for marker in done]
+        self._store.upsert(self._name, [marker.point() for marker in opened])
+
+    def _passages(self, points: Sequence[Point]) -> int:
+        ids = [point.id for point in points]
+        if owners := _owners(points):
+            with self._lock.changing(owners):
+                self.reopen(owners)
+                self._store.delete(self._name, ids)
+        else:
+            self._store.delete(self._name, ids)
+        return len(ids)
+
+    def _chunks(self, keys: set[DocumentKey]) -> int:
+        removed = 0
+        where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        for page in each(self._store, self._name, where, _OWNER):
+            # The same source may lie in several roots, of which only some go.
+            ids = [point.id for point in page if DocumentKey.of(point.payload) in keys]
+            self._store.delete(self._name, ids)
+            removed += len(ids)
+        return removed
+
+
+def _owners(points: Iterable[Point]) -> list[DocumentKey]:
+    chunks = (point for point in points if point.payload.get("kind") == Kind.CHUNK)
+    return sorted({DocumentKey.of(point.payload) for point in chunks})

@@ -1,0 +1,340 @@
+"""Carry out plans: embed in one thread, write in another, while the caller makes the next plans.
+
+Chunks of many small documents are embedded together, so that batches are full. Steps stay in
+order from end to end, which is all that crash safety asks of this module: a document's opening is
+written before its chunks, its closing after them. Every queue is bounded, so memory is too.
+
+After Ctrl-C the caller does not wait for a request under way, which nobody can interrupt; the
+thread that waits for its answer sends no other one. ``settle`` waits until such threads have ended.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from threading import Condition, Event, Thread
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from decant.embedders import Role
+
+from ..points.handle import Target
+from ..points.vectors import Row, made_rows
+from ..stores.protocol import Engine, Point, Store, slices
+from ..stores.stop import Stopped, check_stopped, stoppable
+from .plan import Plan
+from .report import IndexReport, Tally
+from .writer import Step, Writer
+
+_STEP = 64  # points a step
+_QUEUED = 64  # steps between two threads
+_HELD = 8_192  # points that may wait behind one text that is being embedded
+_RECENT = 4_096  # texts whose vectors are remembered, for repetitions
+_TICK = 0.1  # seconds between two reports of progress while the caller waits
+_GRACE = 1.0  # seconds that Ctrl-C waits for a request under way
+_BATCH_GRACE = 5.0  # and for the batch that is being embedded
+
+T = TypeVar("T")
+
+
+class _Line(Generic[T]):
+    """A bounded queue between two threads that can be stopped from any thread."""
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._changed = Condition()
+        self._stopped = False
+
+    def put(self, item: T, tick: Callable[[], object] | None = None) -> None:
+        while not self._offer(item, None if tick is None else _TICK):
+            if tick is not None:
+                tick()
+
+    def _offer(self, item: T, timeout: float | None) -> bool:
+        with self._changed:
+            is_free = self._changed.wait_for(
+                lambda: self._stopped or len(self._items) < _QUEUED, timeout
+            )
+            if self._stopped:
+                raise Stopped
+            if is_free:
+                self._items.append(item)
+                self._changed.notify_all()
+            return is_free
+
+    def get(self) -> T:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._items)
+            if self._stopped:
+                raise Stopped
+            self._changed.notify_all()
+            return self._items.popleft()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        if self._stopped:
+            raise Stopped
+
+
+@dataclass(slots=True)
+class _Text:
+    """A text on its way to its vectors; repetitions of it share this."""
+
+    text: str
+    owner: str
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A step whose points do not all have vectors yet."""
+
+    step: Step
+    texts: dict[int, _Text]
+    new: list[_Text]
+
+    def is_ready(self) -> bool:
+        return all(text.row is not None for text in self.texts.values())
+
+    def finished(self) -> Step:
+        points = list(self.step.points)
+        for index, text in self.texts.items():
+            assert text.row is not None
+            points[index] = text.row.on(points[index])
+        return replace(self.step, points=points, embedded=len(self.new))
+
+
+class Pipeline:
+    """Embeds and writes plans in the background; use it in a ``with`` block.
+
+    Leaving the block gives up what :meth:`finish` has not waited for, and waits until both threads
+    have ended; not so when it is left by Ctrl-C, which a server without an answer must not hold
+    up. An error of a background thread is raised from :meth:`put` or :meth:`finish`.
+
+    Args:
+        target: The collection; its encoder gives the vectors, from one background thread.
+        writer: Takes the steps, from the other.
+        tally: Told what is embedded as soon as it is.
+        tick: Called now and then, from the caller's thread, while that waits.
+    """
+
+    def __init__(
+        self, target: Target, writer: Writer, tally: Tally, tick: Callable[[], object]
+    ) -> None:
+        self._writer = writer
+        self._tick = tick
+        self._key = _key(target.store, target.name)
+        self._is_remote = target.store.engine is Engine.REMOTE
+        self._stop = Event()
+        self._error: BaseException | None = None
+        self._to_embed: _Line[Step | None] = _Line()
+        self._to_write: _Line[Step | None] = _Line()
+        embedder = _Embedder(target, tally, self._to_embed, self._to_write)
+        self._threads = [
+            Thread(target=self._guarded, args=(work,), name=f"decant-{name}", daemon=True)
+            for name, work in (("embed", embedder.run), ("write", self._write))
+        ]
+
+    def put(self, plan: Plan) -> None:
+        """Hand over a plan; waits while too much is under way."""
+        check_stopped()
+        try:
+            for step in _steps(plan):
+                self._to_embed.put(step, self._ticked)
+        except Stopped:
+            self._raise()
+            raise
+
+    def finish(self) -> None:
+        """Wait until all plans are carried out."""
+        try:
+            self._to_embed.put(None, self._ticked)
+        except Stopped:
+            self._raise()
+            raise
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_TICK)
+                self._ticked()
+        self._raise()
+
+    def __enter__(self) -> Self:
+        """Start the threads, when those of an earlier run that was interrupted have ended."""
+        _await_left(self._key)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give up what is not finished, and wait for the threads to end."""
+        self._halt()
+        if error is None or isinstance(error, Exception):
+            _join(self._threads)
+            return
+        _LEFT[self._key] = _LEFT.get(self._key, []) + self._threads
+        embedding, writing = self._threads
+        # An engine in this process always answers, and is closed next.
+        writing.join(_GRACE if self._is_remote else None)
+        embedding.join(_BATCH_GRACE)
+
+    def _ticked(self) -> None:
+        check_stopped()  # by whoever runs the caller's thread
+        self._tick()
+
+    def _write(self) -> None:
+        while (step := self._to_write.get()) is not None:
+            self._writer.take(step)
+        self._writer.flush()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            with stoppable(self._stop):
+                work()
+        except Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
+            self._error = self._error or error
+            self._halt()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self._to_embed.stop()
+        self._to_write.stop()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            _join(self._threads)
+            raise self._error
+
+
+_LEFT: dict[tuple[str, Hashable, str], list[Thread]] = {}
+
+
+def settle(store: Store, name: str) -> None:
+    """Wait until what an interrupted run left behind in this process writes no more.
+
+    It waits for one request at most, and so no longer than one attempt's timeout. Other writers
+    need not call it: what is left behind holds the collection's lock while its request is sent.
+    """
+    _await_left(_key(store, name))
+
+
+def _await_left(key: tuple[str, Hashable, str]) -> None:
+    _join(_LEFT.get(key, []))
+    _LEFT.pop(key, None)  # not before: Ctrl-C may end the waiting too
+
+
+def _join(threads: list[Thread]) -> None:
+    for thread in threads:
+        thread.join()
+
+
+def _key(store: Store, name: str) -> tuple[str, Hashable, str]:
+    return store.engine.value, store.identity, name
+
+
+class _Embedder:
+    """Gives every point its vectors, in one thread and one pass."""
+
+    def __init__(
+        self,
+        target: Target,
+        tally: Tally,
+        source: _Line[Step | None],
+        sink: _Line[Step | None],
+    ) -> None:
+        self._target = target
+        self._tally = tally
+        self._source = source
+        self._sink = sink
+        self._ended = False
+        self._held = 0
+        self._steps: deque[_Waiting] = deque()
+        self._asked: deque[_Text] = deque()
+        self._recent: OrderedDict[str, _Text] = OrderedDict()
+
+    def run(self) -> None:
+        """Work until the source ends, then end the sink."""
+        while not self._ended:
+            blocks = self._target.encoder.stream(
+                self._texts(),
+                role=Role.PASSAGE,
+                outputs=self._target.outputs,
+                progress=self._count,
+            )
+            for block in blocks:
+                texts = [self._asked.popleft() for _ in range(len(block))]
+                owners = [text.owner for text in texts]
+                rows = made_rows(self._target, block, owners)
+                for text, row in zip(texts, rows, strict=True):
+                    text.row = row
+                self._pass_on()
+        assert not self._steps, "the encoder gave fewer vectors than it was given texts"
+        self._sink.put(None)
+
+    def _count(self, embedded: int) -> None:
+        self._tally.add(IndexReport(embedded=embedded))
+        self._sink.check()  # so that a run given up ends with the batch, not with the block
+
+    def _texts(self) -> Iterator[str]:
+        """Yield texts to embed; ends early when too much waits, so that the encoder catches up."""
+        while self._held < _HELD:
+            step = self._source.get()
+            if step is None:
+                self._ended = True
+                return
+            waiting = self._waiting(step)
+            self._asked.extend(waiting.new)
+            self._steps.append(waiting)
+            self._held += len(step.points)
+            self._pass_on()
+            for text in waiting.new:
+                yield text.text
+
+    def _waiting(self, step: Step) -> _Waiting:
+        waiting = _Waiting(step, {}, [])
+        for index, point in enumerate(step.points):
+            if point.dense is not None:
+                continue
+            digest = str(point.payload["text_sha256"])
+            if (text := self._recent.get(digest)) is None:
+                text = _text(point)
+                waiting.new.append(text)
+                self._recent[digest] = text
+            waiting.texts[index] = text
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        return waiting
+
+    def _pass_on(self) -> None:
+        while self._steps and self._steps[0].is_ready():
+            waiting = self._steps.popleft()
+            self._held -= len(waiting.step.points)
+            self._sink.put(waiting.finished())
+
+
+def _text(point: Point) -> _Text:
+    payload = point.payload
+    owner = f"chunk {payload['chunk']} of document {payload['source']!r}"
+    return _Text(str(payload["text"]), owner)
+
+
+def _steps(plan: Plan) -> Iterator[Step]:
+    parts = list(slices(plan.fresh, _STEP)) or [()]
+    for index, part in enumerate(parts):
+        yield Step(
+            plan=plan,
+            is_first=index == 0,
+            points=list(part),
+            is_last=index == len(parts) - 1,
+        )

@@ -1,0 +1,304 @@
+"""Decide what must happen to each document: nothing, or which points come, move and go.
+
+Plans are made for groups of documents, because a lookup costs a round trip. Nothing is written
+here. Invariant: carrying out a plan whose claim is not stale makes the document's chunks exactly
+those of its text, whatever an interrupted run left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from ..points.flaws import find_flaw, is_usable
+from ..points.handle import Target
+from ..points.locks import Claim, Claims
+from ..points.payloads import CHUNKS, MARKER, ChunkSum, Marker, State, sha256
+from ..points.vectors import Row
+from ..stores.filters import All, Field, FieldIn
+from ..stores.point_ids import DocumentKey, Kind
+from ..stores.protocol import Fetch, Json, Payload, Point, each, slices
+from .chunking import Chunker, Chunking, Syntax, has_data, syntax_of
+from .documents import Document
+
+_MOVABLE = ("chunk", "start", "metadata")
+_PLACED = Fetch(fields=("root", "source", *_MOVABLE))
+_CONTENT = Fetch(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
+_LOOKUP = 256
+# Twice float64's spacing: engines give some numbers back one unit in the last place off.
+_SPACING = 2.0**-51
+_PAGE, _HEAVY_PAGE = 1_000, 256  # chunks a page, without and with vectors
+
+_Stored: TypeAlias = "dict[str, Payload | None]"  # None: damaged, so written anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What must happen to one document, in this order.
+
+    Args:
+        document: The document itself, to plan again if the claim gets stale.
+        claim: Stale once somebody else has changed what the plan was made from.
+        opening: Its marker while chunks come and go.
+        fresh: Chunks to store; those without vector must be embedded.
+        kept: How many chunks stay where they are, with their vectors.
+        moved: Of those, the payload fields to replace.
+        gone: Point ids of the chunks to delete.
+        closing: Its marker when all of this is done.
+        repairs: Whether its marker said that all of this was done already.
+    """
+
+    document: Document
+    claim: Claim
+    opening: Marker
+    fresh: tuple[Point, ...]
+    kept: int
+    moved: tuple[Point, ...]
+    gone: tuple[str, ...]
+    closing: Marker
+    repairs: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the document was never stored completely."""
+        return self.opening.state is State.NEW
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the chunks stored are those wanted already."""
+        return not (self.fresh or self.moved or self.gone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """The plans for a group of documents, and how many of them need none."""
+
+    plans: list[Plan] = field(default_factory=list)
+    unchanged: int = 0
+
+
+class Planner:
+    """Plans for one collection.
+
+    Args:
+        target: The collection; its encoder only counts tokens here, nothing is embedded.
+        chunking: How to cut.
+        claims: Of the run that the plans are for.
+        verify: Whether to compare what is stored also of documents whose markers say that they
+            are done, texts and vectors included.
+    """
+
+    def __init__(
+        self, target: Target, chunking: Chunking, claims: Claims, *, verify: bool = False
+    ) -> None:
+        self._store = target.store
+        self._name = target.name
+        self._claims = claims
+        self._verify = verify
+        self._chunker = Chunker(target.encoder, chunking)
+        self._recipe = target.encoder.recipe.digest()
+        self._has_states = target.states is not None
+        self._vectors = Fetch(
+            fields=("text_sha256",), dense=True, sparse=target.sparse, states=self._has_states
+        )
+
+    def plan(self, documents: Sequence[Document]) -> Plans:
+        """Return what must happen to these documents, each of which has another key.
+
+        They stay claimed until their plans are carried out; those that need none are released.
+        """
+        given = {document.key: document for document in documents}
+        claims = self._claims.take(given.keys())
+        ids = [key.marker_id for key in given]
+        found = self._store.retrieve(self._name, ids, MARKER)
+        markers = {marker.key: marker for marker in (Marker.read(p.payload) for p in found)}
+        digests = {key: self._digest(document) for key, document in given.items()}
+        changed = [
+            key
+            for key, digest in digests.items()
+            if self._verify or not _is_done(markers.get(key), digest)
+        ]
+        # Without a marker there are no chunks either, unless something was lost.
+        stored = self._stored([key for key in changed if self._verify or key in markers])
+        plans = [
+            self._compare(given[key], digests[key], markers.get(key), stored.get(key, {}))
+            for key in changed
+        ]
+        plans = [
+            replace(plan, claim=claims[plan.closing.key])
+            for plan in plans
+            if not _is_settled(markers.get(plan.closing.key), plan)
+        ]
+        planned = {plan.closing.key for plan in plans}
+        self._claims.release([key for key in claims if key not in planned])
+        return Plans(plans=self._with_known_vectors(plans), unchanged=len(documents) - len(plans))
+
+    def _digest(self, document: Document) -> str:
+        parts = {
+            "text": document.text_sha256,
+            "metadata": document.metadata,
+            "max_tokens": self._chunker.max_tokens,
+            "overlap": self._chunker.overlap,
+            "recipe": self._recipe,
+        }
+        # Only where it may matter, so that what older versions indexed as such is unchanged.
+        if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
+            parts["syntax"] = syntax.value
+        if len(document.text) > self._chunker.max_characters:
+            parts["max_characters"] = self._chunker.max_characters
+        if has_data(document.text):
+            parts["data"] = "left out"
+        return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+    def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, _Stored]:
+        """Return per document the chunks that are stored, by id, without their texts."""
+        stored: dict[DocumentKey, _Stored] = {key: {} for key in keys}
+        if not keys:
+            return stored
+        where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        fetch, size = _PLACED, _PAGE
+        if self._verify:
+            fetch, size = replace(_CONTENT, states=self._has_states), _HEAVY_PAGE
+        for page in each(self._store, self._name, where, fetch, page=size):
+            for point in page:
+                # The same source may lie in several roots.
+                if (chunks := stored.get(DocumentKey.of(point.payload))) is not None:
+                    placed = {name: point.payload[name] for name in _MOVABLE}
+                    is_sound = not self._verify or self._is_sound(point)
+                    chunks[point.id] = placed if is_sound else None
+        return stored
+
+    def _is_sound(self, point: Point) -> bool:
+        if self._has_states and point.states is None:
+            return False
+        return find_flaw(point) is None and point.payload["id"] == point.id
+
+    def _compare(
+        self, document: Document, digest: str, marker: Marker | None, stored: _Stored
+    ) -> Plan:
+        wanted = {point.id: point for point in self._points(document)}
+        sums = ChunkSum()
+        for point in wanted.values():
+            sums.add(point.payload)
+        moved = [
+            Point(id=id_, payload={name: point.payload[name] for name in _MOVABLE})
+            for id_, point in wanted.items()
+            if stored.get(id_) is not None
+        ]
+        state = State.NEW if marker is None or marker.state is State.NEW else State.CHANGING
+        closing = Marker(
+            key=document.key,
+            state=State.DONE,
+            digest=digest,
+            chunks=sums.chunks,
+            checksum=sums.checksum,
+        )
+        return Plan(
+            document=document,
+            claim=Claim(),
+            opening=Marker(key=document.key, state=state),
+            fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
+            kept=len(moved),
+            moved=tuple(point for point in moved if not _is_same(point.payload, stored[point.id])),
+            gone=tuple(id_ for id_ in stored if id_ not in wanted),
+            closing=closing,
+            repairs=_is_done(marker, digest),
+        )
+
+    def _points(self, document: Document) -> Iterable[Point]:
+        seen: Counter[str] = Counter()
+        metadata = dict(document.metadata)
+        chunks = self._chunker.cut(document.text, syntax_of(document.source))
+        for index, chunk in enumerate(chunks):
+            digest = sha256(chunk.text)
+            identity = document.key.chunk_id(digest, seen[digest])
+            seen[digest] += 1
+            payload: Payload = {
+                "kind": Kind.CHUNK.value,
+                "id": identity,
+                "root": document.key.root,
+                "source": document.key.source,
+                "chunk": index,
+                "start": chunk.start,
+                "text": chunk.text,
+                "text_sha256": digest,
+                "metadata": metadata,
+            }
+            yield Point(id=identity, payload=payload)
+
+    def _with_known_vectors(self, plans: list[Plan]) -> list[Plan]:
+        """Fill in the vectors of texts that some chunk of the collection has already.
+
+        So a renamed file or a moved folder embeds nothing.
+        """
+        texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
+        known: dict[str, Row] = {}
+        for part in slices(sorted(texts), _LOOKUP):
+            known |= self._known(part)
+        if not known:
+            return plans
+        return [
+            replace(plan, fresh=tuple(_with_vectors(point, known) for point in plan.fresh))
+            for plan in plans
+        ]
+
+    def _known(self, texts: Sequence[str]) -> dict[str, Row]:
+        # One page, though a text that is everywhere may crowd out others: those are embedded
+        # again, which costs time and is never wrong.
+        where = All([CHUNKS, FieldIn(Field.TEXT_SHA256, texts)])
+        page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
+        # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
+        return {
+            str(point.payload["text_sha256"]): Row(
+                dense=point.dense, sparse=point.sparse, states=point.states
+            )
+            for point in page.points
+            if is_usable(point.dense)
+        }
+
+
+def _with_vectors(point: Point, known: Mapping[str, Row]) -> Point:
+    row = known.get(str(point.payload["text_sha256"]))
+    return point if row is None else row.on(point)
+
+
+def _is_done(marker: Marker | None, digest: str) -> bool:
+    return marker is not None and marker.state is State.DONE and marker.digest == digest
+
+
+def _is_settled(marker: Marker | None, plan: Plan) -> bool:
+    """Return whether nothing is to be done, nor to be put right in the marker."""
+    if marker is None or not (plan.repairs and plan.is_empty):
+        return False
+    known = (plan.closing.checksum, "")  # none in markers of an older decant
+    return marker.chunks == plan.closing.chunks and marker.checksum in known
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _is_same(wanted: Json, stored: Json) -> bool:
+    """Return whether a stored JSON value is the one wanted, up to how engines read floats."""
+    # As JSON, because Python takes 1, 1.0 and True for the same.
+    return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)
+
+
+def _is_near(wanted: Json, stored: Json) -> bool:
+    match wanted, stored:
+        case dict(), dict():
+            pairs = wanted.items()
+            return wanted.keys() == stored.keys() and all(
+                _is_near(value, stored[key]) for key, value in pairs
+            )
+        case list(), list():
+            return len(wanted) == len(stored) and all(map(_is_near, wanted, stored))
+        case float(), float():
+            return math.isclose(wanted, stored, rel_tol=_SPACING)
+        case _:
+            return type(wanted) is type(stored) and wanted == stored

@@ -1,0 +1,91 @@
+"""Make and open collections: what they say of themselves must fit the encoder at hand."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from decant.embedders import Encoder, StoreError
+
+from .points.handle import Target
+from .stores.collection_metadata import Card
+from .stores.collection_settings import CollectionSettings
+from .stores.input_errors import AbsentError
+from .stores.protocol import Store, check_name
+
+
+def created(
+    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+) -> Target:
+    """Make an empty collection; see :meth:`Collection.create`."""
+    _check(store, name, encoder)
+    settings = settings or CollectionSettings()
+    card = Card.of(encoder, states=settings.states)
+    store.create(name, card, settings)
+    return _target(store, name, encoder, card)
+
+
+def opened(store: Store, name: str, encoder: Encoder) -> Target:
+    """Open a collection; see :meth:`Collection.open`."""
+    _check(store, name, encoder)
+    card = store.card(name)
+    card.check(encoder, where=f"collection {name!r} in {store.place}")
+    return _target(store, name, encoder, card)
+
+
+def opened_or_created(
+    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+) -> Target:
+    """Open a collection or make it; see :meth:`Collection.open_or_create`."""
+    try:
+        target = opened(store, name, encoder)
+    except AbsentError:
+        try:
+            return created(store, name, encoder, settings)
+        except StoreError as error:
+            try:
+                target = opened(store, name, encoder)  # another creator may have been faster
+            except AbsentError:
+                raise error from error.__cause__
+    if settings is not None and settings.states and target.states is None:
+        raise StoreError(
+            f"the collection {name!r} in {store.place} was made without states and cannot get "
+            "them; make another, or drop this one and index again"
+        )
+    return target
+
+
+def _check(store: object, name: str, encoder: object) -> None:
+    """Refuse what is no store, no name or no encoder.
+
+    Raises:
+        TypeError: A folder, an address or a client stands where the store should, or a bundle's
+            path where the encoder should; the message says how to open it.
+        StoreError: The name cannot be one.
+    """
+    if isinstance(store, str | PurePath) or not hasattr(store, "card"):
+        raise TypeError(
+            f"a collection lies in a store, and this is {_shown(store)}; give what connect() "
+            "returns for a folder, an address or a client: connect('./index')"
+        )
+    check_name(name)
+    if not (hasattr(encoder, "recipe") and hasattr(encoder, "encode")):
+        raise TypeError(
+            f"a collection is opened with the encoder that fills it, and this is {_shown(encoder)}"
+            "; give what load() of decant.embedders returns for a bundle: load('./minilm')"
+        )
+
+
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    return f"the {kind} {str(value)!r}" if isinstance(value, str | PurePath) else f"a {kind}"
+
+
+def _target(store: Store, name: str, encoder: Encoder, card: Card) -> Target:
+    return Target(
+        store=store,
+        name=name,
+        mark=card.mark,
+        encoder=encoder,
+        sparse=card.sparse,
+        states=card.states,
+    )

@@ -1,0 +1,177 @@
+"""What goes into a collection one by one, and what comes out: records, passages, hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from decant.embedders import StoreError, TextError
+
+from ..stores.point_ids import Kind, is_uuid, record_id
+from ..stores.protocol import Json, Payload, Point, Scored
+from .payloads import check_text, checked_metadata, sha256
+from .vectors import Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+_FIELDS = frozenset({"id", "text", "source", "root", "start", "metadata"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One text to store as it is, without chunking.
+
+    Args:
+        text: What lies beyond the encoder's room is stored, but not embedded. A blank one, which
+            holds nothing but white space, has no vector unless one is given: the record is found
+            by id and by filters, is counted and deleted, and comes in no search.
+        id: Any string; the record of the same id is replaced. None draws a new one.
+        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back. Dates
+            and times become strings in ISO 8601 form with the offset that they have, UUIDs
+            strings, paths strings with "/", and scalars of numpy plain values.
+        source: Where it comes from, for people and for filters.
+
+    Raises:
+        TextError: A string is not valid Unicode, or the id is empty.
+        StoreError: ``metadata`` holds something else than JSON, or is nested too deep.
+    """
+
+    text: str
+    id: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        owner = "a record" if self.id is None else f"record {self.id!r}"
+        check_text(self.text, owner=f"the text of {owner}")
+        check_text(self.source, owner=f"the source of {owner}")
+        if self.id is not None:
+            check_text(self.id, owner="the id of a record")
+            if not self.id:
+                raise TextError("the id of a record is empty; give None to have one drawn")
+        object.__setattr__(self, "metadata", checked_metadata(self.metadata, owner=owner))
+
+
+def record_point(record: Record, identity: str, row: Row | None) -> Point:
+    """Return the record as it is stored under ``identity``; None as ``row`` is without vectors."""
+    payload: Payload = {
+        "kind": Kind.RECORD.value,
+        "id": identity,
+        "root": "",
+        "source": record.source,
+        "chunk": 0,
+        "start": 0,
+        "text": record.text,
+        "text_sha256": sha256(record.text),
+        "metadata": dict(record.metadata),
+    }
+    point = Point(id=record_id(identity), payload=payload)
+    return point if row is None else row.on(point)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A stored text: a record, or a chunk of a document.
+
+    Args:
+        id: The record's own id, or the chunk's.
+        text: To the letter.
+        source: What it comes from.
+        root: The folder or set that the document belongs to; None without.
+        start: Where in the document it starts, in characters; 0 for records.
+        metadata: The record's or the document's.
+        is_chunk: Whether it was cut from a document, so that ``start`` says where.
+        vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked
+            for, and for a record whose text is blank.
+    """
+
+    id: str
+    text: str
+    source: str
+    root: str | None
+    start: int
+    metadata: dict[str, Json]
+    is_chunk: bool = False
+    vector: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Passage):
+    """A passage that a search found.
+
+    Args:
+        score: Higher is nearer. Cosine similarity with the query, from -1 to 1, in a search by
+            dense vectors; for the others see :class:`SearchMode`.
+    """
+
+    score: float
+
+
+def passage(point: Point) -> Passage:
+    """Read a stored chunk or record.
+
+    Raises:
+        StoreError: It is neither, so another program wrote it, or the engine's files are damaged.
+    """
+    held = _fields(point)
+    return Passage(
+        id=str(held["id"]),
+        text=str(held["text"]),
+        source=str(held["source"]),
+        root=str(held["root"]) or None,
+        start=_int(held["start"]),
+        metadata=_dict(held["metadata"]),
+        is_chunk=held.get("kind") == Kind.CHUNK,
+        vector=point.dense,
+    )
+
+
+def hit(found: Scored) -> Hit:
+    """Read a chunk or record that a query found.
+
+    Raises:
+        StoreError: As :func:`passage`.
+    """
+    # As passage() does, written out: a search reads every hit, and one object is enough for it.
+    held = _fields(found.point)
+    return Hit(
+        id=str(held["id"]),
+        text=str(held["text"]),
+        source=str(held["source"]),
+        root=str(held["root"]) or None,
+        start=_int(held["start"]),
+        metadata=_dict(held["metadata"]),
+        is_chunk=held.get("kind") == Kind.CHUNK,
+        vector=found.point.dense,
+        score=found.score,
+    )
+
+
+def _fields(point: Point) -> Payload:
+    if point.payload.keys() >= _FIELDS:
+        return point.payload
+    raise StoreError(
+        f"the point {point.id} was found as a passage and holds none, only "
+        f"{', '.join(sorted(point.payload)) or 'nothing'}: another program wrote it, or the "
+        f"engine's files are damaged; {_way_out(point.id)}, or restore the collection from a copy"
+    )
+
+
+def _way_out(identity: str) -> str:
+    if is_uuid(identity):
+        return f"take it out with collection.delete([{identity!r}])"
+    return f"take the point {identity} out with the program that wrote it"
+
+
+def _int(value: Json) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _dict(value: Json) -> dict[str, Json]:
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,142 @@
+"""The vectors of texts on their way to a store: checked, and each dense one beside its others.
+
+Invariant: in a collection with sparse vectors, a text that the encoder embedded has one unless it
+weighs nothing; a text whose vectors a caller gave has one if the caller gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from decant.embedders import SparseVectors, StoreError, Vectors
+
+from ..stores.protocol import Point
+from ..stores.sparse_vector import SparseVector
+from .handle import Target
+from .payloads import checked_vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Row:
+    """The vectors of one text.
+
+    Args:
+        dense: float32, shape ``(D,)``.
+        sparse: None where the text weighs nothing, or the collection has no sparse vectors.
+        states: float32, shape ``(n, d')``; None where none are kept, or none were given.
+    """
+
+    dense: NDArray[np.float32]
+    sparse: SparseVector | None = None
+    states: NDArray[np.float32] | None = None
+
+    def on(self, point: Point) -> Point:
+        """Return a point with these vectors."""
+        return replace(point, dense=self.dense, sparse=self.sparse, states=self.states)
+
+
+def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
+    """Return what the collection's encoder gave for N texts, row by row.
+
+    Args:
+        target: The collection; the encoder was asked for ``target.outputs``.
+        vectors: Of N texts.
+        owners: N names for messages.
+
+    Raises:
+        StoreError: A vector cannot be stored, or the sparse ones are missing.
+    """
+    if target.sparse and vectors.sparse is None:
+        raise StoreError(
+            f"the encoder of {target.encoder.recipe.base} gave no sparse vectors although it was "
+            "asked for them and its recipe has a lexicon; its encode() must obey `outputs`"
+        )
+    if target.states is not None and vectors.states is None:
+        raise StoreError(
+            f"the encoder of {target.encoder.recipe.base} gave no states although it was asked for "
+            "them; its encode() must obey `outputs`"
+        )
+    return _rows(target, vectors, owners)
+
+
+def given_rows(
+    target: Target, vectors: Vectors | NDArray[np.float32], owners: Sequence[str]
+) -> list[Row]:
+    """Return what a caller gave for N texts, row by row; all but dense vectors may be missing.
+
+    Raises:
+        StoreError: A vector cannot be stored, or sparse ones or states come to a collection
+            without.
+    """
+    if not isinstance(vectors, Vectors):
+        vectors = Vectors(dense=vectors)
+    if vectors.sparse is not None and not target.sparse:
+        raise StoreError(
+            f"sparse vectors were given, and the collection {target.name!r} holds dense ones "
+            "alone; give vectors.dense, or make a collection with an encoder whose recipe has a "
+            "lexicon"
+        )
+    if vectors.states is not None and target.states is None:
+        raise StoreError(
+            f"states were given, and the collection {target.name!r} keeps none; leave them out, or "
+            "make a collection with CollectionSettings(states=True)"
+        )
+    return _rows(target, vectors, owners)
+
+
+def _rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
+    dense = checked_vectors(vectors.dense, target.encoder.dim, owners)
+    sparse: list[SparseVector | None] = [None] * len(owners)
+    if vectors.sparse is not None and target.sparse:
+        sparse = _sparse_rows(vectors.sparse, owners)
+    states: Sequence[NDArray[np.float32] | None] = [None] * len(owners)
+    if vectors.states is not None and target.states is not None:
+        states = list(_checked_states(target, vectors.states, owners))
+    return [
+        Row(dense=one, sparse=other, states=more)
+        for one, other, more in zip(dense, sparse, states, strict=True)
+    ]
+
+
+def _checked_states(
+    target: Target, states: NDArray[np.float32], owners: Sequence[str]
+) -> NDArray[np.float32]:
+    appended = target.encoder.recipe.appended
+    assert appended is not None
+    expected = (len(owners), appended.read, target.states)
+    if states.shape != expected:
+        raise StoreError(f"expected states of shape {expected}, got {states.shape}")
+    finite = np.isfinite(states).all(axis=(1, 2))
+    if not finite.all():
+        raise StoreError(
+            f"the states of {owners[int(finite.argmin())]} are not finite; check the encoder on it"
+        )
+    return np.asarray(states, np.float32)
+
+
+def _sparse_rows(vectors: SparseVectors, owners: Sequence[str]) -> list[SparseVector | None]:
+    if len(vectors) != len(owners):
+        raise StoreError(f"expected {len(owners)} sparse vectors, got {len(vectors)}")
+    return [sparse_row(vectors, row, owner) for row, owner in enumerate(owners)]
+
+
+def sparse_row(vectors: SparseVectors, row: int, owner: str) -> SparseVector | None:
+    """Return one sparse vector; None if it has no entries.
+
+    Raises:
+        StoreError: It cannot be stored or searched with; the message names the owner.
+    """
+    indices, values = vectors[row]
+    if not len(indices):
+        return None
+    try:
+        return SparseVector(indices=indices, values=values)
+    except StoreError as error:
+        raise StoreError(f"{owner}: {error}") from error

@@ -1,0 +1,170 @@
+"""Read the address of a Qdrant server, and tell an address from the name of a folder.
+
+Invariant: nothing secret that stands in an address comes out of here, neither in a value nor in a
+message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..stores.input_errors import StoreInputError
+
+DEFAULT_PORT = 6333
+"""Where qdrant-client goes if an address names no port, for https too."""
+
+_DRIVE = re.compile(r"[A-Za-z]:")  # of Windows
+_HOST_AND_PORT = re.compile(r"[^\s:]*:\d{1,5}|\[[^\]]*\](:\d{1,5})?")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?")
+_BLANK = re.compile(r"[\s\x00-\x1f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: A name or an IP address; one of version 6 in brackets.
+        port: Where the address names none, that is 6333.
+        path: What a proxy puts before the server's own paths, with a slash first; or "".
+        names_port: Whether the address names a port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    names_port: bool = True
+
+    @property
+    def url(self) -> str:
+        """The address with its port, without a slash at the end."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether requests are encrypted."""
+        return self.scheme == "https"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether requests stay on this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+def read_address(text: str) -> Address:
+    """Return what an address says.
+
+    Raises:
+        StoreInputError: It is none of a Qdrant server, or holds what would not be sent: a user, a
+            password or a query.
+    """
+    # A password may hold any character, so all before the last @ may be one.
+    shown = without_secrets(re.sub(r"(?<=://).*@", "", text, flags=re.DOTALL))
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        why = "what stands before the host cannot be read" if "@" in text else str(error)
+        raise _no_address(shown, why) from None
+    if parts.scheme not in {"http", "https"}:
+        why = "it starts with http:// or https:// (for gRPC too; give its port as grpc_port=)"
+        raise _no_address(shown, why)
+    if not host or _BLANK.search(text):
+        raise _no_address(shown, "a host follows http(s)://, and nothing in it is blank")
+    if port == 0:
+        raise _no_address(shown, "ports are 1 to 65535")
+    if parts.username is not None or parts.password is not None:
+        raise StoreInputError(
+            f"the address {shown} names a user or a password, which a Qdrant server does not read "
+            "and messages would show; give the server's key as api_key=, or, if a proxy asks for "
+            "the password, a QdrantClient with headers={'authorization': 'Basic …'}"
+        )
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise StoreInputError(
+            f"the address {shown} goes on after its path, with what is never sent; leave that out, "
+            "and give a key as api_key="
+        )
+    return Address(
+        scheme=parts.scheme,
+        host=f"[{host}]" if ":" in host else host,
+        port=port or DEFAULT_PORT,
+        path=parts.path.rstrip("/"),
+        names_port=port is not None,
+    )
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text names a server, rightly or wrongly, and not a folder."""
+    return "://" in text
+
+
+def check_folder(folder: str | Path) -> None:
+    r"""Refuse the name of a folder that looks like an address.
+
+    ``./localhost:6333``, ``/srv/localhost:6333`` and ``C:\index`` are folders, and so is every
+    :class:`Path` that does not begin with ``http:``.
+
+    Raises:
+        StoreInputError: It looks like one, is empty or holds a null character; the message says
+            what to write.
+    """
+    text = str(folder)
+    if not text.strip():
+        raise StoreInputError(f"{text!r} names no folder and no server; write . for this folder")
+    if "\0" in text:
+        raise StoreInputError(f"{text!r} holds a null character, which no folder's name does")
+    if text == ":memory:":
+        raise StoreInputError(
+            "there is no store at ':memory:'; use a temporary folder, or hand over "
+            "QdrantClient(':memory:') for a test"
+        )
+    if text.lower().startswith(("http:", "https:")):
+        raise StoreInputError(
+            f"{text.partition(':')[0]}: starts an address only with two slashes behind it, as in "
+            "http://localhost:6333; write ./ before it for a folder"
+        )
+    if isinstance(folder, Path):
+        return
+    first = re.split(r"[/\\]", text.strip(), maxsplit=1)[0].rpartition("@")[2]
+    if _DRIVE.match(first[:2]) or not _is_host(first):
+        return
+    host, _, port = first.rpartition(":") if _HOST_AND_PORT.fullmatch(first) else (first, "", "")
+    if first.startswith("[") and first.endswith("]"):
+        host, port = first, ""
+    elif ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    scheme = "https" if port == "443" else "http"
+    meant = f"{scheme}://{host or 'localhost'}:{port or DEFAULT_PORT}"
+    raise StoreInputError(
+        f"{first!r} looks like an address; write {meant}, or ./{first} for a folder"
+    )
+
+
+def _is_host(text: str) -> bool:
+    if text.lower() == "localhost" or _HOST_AND_PORT.fullmatch(text):
+        return True
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def without_secrets(text: str) -> str:
+    """Return an address, or a message with addresses in it, without users and queries."""
+    return _URL.sub(r"\1\2", text)
+
+
+def _no_address(shown: str, why: str) -> StoreInputError:
+    return StoreInputError(f"{shown!r} is no address of a Qdrant server: {why}")

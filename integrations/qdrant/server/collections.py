@@ -1,0 +1,216 @@
+"""The collections of a server: which there are, made, opened, indexed and deleted.
+
+What decant knows of a collection stands in its metadata: its card, and which payload indexes it
+should have. Invariant: a collection without a card there is never written to or deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from qdrant_client import models
+
+from decant.embedders import StoreError
+
+from ..stores.collection_metadata import Card
+from ..stores.collection_settings import CollectionSettings, FieldType, Indexed
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, absent, present
+from .limits import Limits
+from .payload_indexes import is_not_allowed, make_together, missing_indexes, too_many
+from .refusals import NOT_FOUND, Refusal
+from .requests import Requests
+
+_CARD, _INDEXES = "decant", "decant_indexes"
+_TOGETHER = 8  # requests
+
+
+class RemoteCatalog:
+    """The collections of one server.
+
+    Args:
+        requests: Sends them, and is told the limits of what is opened.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self._client = requests.client
+        self._ask = requests.ask
+
+    def names(self) -> list[str]:
+        """Return the names of those that decant made, and the aliases of these, sorted."""
+        listed = self._listed()
+        if self._requests.is_local or not listed:
+            made = {name for name in listed if self._is_ours(name)}
+        else:
+            with ThreadPoolExecutor(min(_TOGETHER, len(listed)), "decant-names") as pool:
+                ours = pool.map(self._is_ours, listed)
+                made = {name for name, is_ours in zip(listed, ours, strict=True) if is_ours}
+        if not made:
+            return []
+        return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection with its card and its indexes."""
+        if self._has(name):
+            raise self._present(name)
+        indexes = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
+        indexes |= {item.path: item.type for item in settings.indexed}
+        request = partial(
+            self._client.create_collection,
+            name,
+            vectors_config=_dense_params(card),
+            # No IDF modifier: the weights are the model's, which has learned what is rare.
+            sparse_vectors_config={SPARSE: models.SparseVectorParams()} if card.sparse else None,
+            hnsw_config=models.HnswConfigDiff(
+                m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
+            ),
+            metadata={
+                _CARD: card.to_json(),
+                _INDEXES: {path: kind.value for path, kind in indexes.items()},
+            },
+        )
+        try:
+            self._ask(f"making the collection {name!r}", request)
+        except StoreError:
+            # If an answer got lost, the next attempt was told that it exists: with our mark.
+            if not self._has(name):
+                raise
+        info = self._info(name)
+        if self._read_card(name, info).mark != card.mark:
+            raise self._present(name)
+        try:
+            self._complete(name, info)
+        except StoreError as error:
+            if not is_not_allowed(error):
+                raise  # the next to open it makes them
+            self._delete(name)
+            raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
+
+    def card(self, name: str) -> Card:
+        """Return a collection's card, and complete its indexes as far as the server lets us."""
+        info = self._existing(name)
+        card = self._read_card(name, info)
+        try:
+            self._complete(name, info)
+        except StoreError as error:
+            if not is_not_allowed(error):
+                raise
+        return card
+
+    def drop(self, name: str) -> None:
+        """Delete a collection."""
+        self._card_text(name, self._existing(name))
+        # A server says False for an alias, and where a lost answer's request has deleted it.
+        if self._delete(name) or not self._has(name):
+            return
+        if (real := self._aliases().get(name)) is not None:
+            raise StoreError(
+                f"{name!r} is an alias of the collection {real!r} at {self._requests.place}, and "
+                f"nothing was deleted; drop {real!r} if that is meant, or delete the alias with a "
+                "client of the server"
+            )
+        raise StoreError(
+            f"the collection {name!r} at {self._requests.place} was not deleted, and the server "
+            "did not say why; look at its log"
+        )
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Make an index, then note it: a note that cannot be kept would stand for ever."""
+        info = self._info(name)
+        try:
+            self._index(name, entry.path, entry.type)
+        except StoreError as error:
+            if Refusal.of(error).has_too_many_indexes:
+                raise too_many(error) from error
+            raise
+        indexes = {**(info.config.metadata or {})[_INDEXES], entry.path: entry.type.value}
+        noted = partial(self._client.update_collection, name, metadata={_INDEXES: indexes})
+        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
+
+    def _complete(self, name: str, info: models.CollectionInfo) -> None:
+        if self._requests.is_local:
+            return  # it has no payload indexes, and warns of every attempt
+        noted = (info.config.metadata or {})[_INDEXES]
+        missing = missing_indexes(noted, info.payload_schema)
+        make_together(missing, partial(self._index, name))
+
+    def _index(self, name: str, path: str, kind: FieldType) -> None:
+        if self._requests.is_local:
+            return
+        schema = models.PayloadSchemaType(kind.value)
+        request = partial(self._client.create_payload_index, name, path, field_schema=schema)
+        self._ask(f"indexing {path!r} in {name!r}", request)
+
+    def _info(self, name: str) -> models.CollectionInfo:
+        info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
+        self._requests.remember(name, Limits.of(info.config.strict_mode_config))
+        return info
+
+    def _existing(self, name: str) -> models.CollectionInfo:
+        if not self._has(name):
+            raise absent(name, self._requests.place, self._listed())
+        return self._info(name)
+
+    def _read_card(self, name: str, info: models.CollectionInfo) -> Card:
+        where = f"collection {name!r} at {self._requests.place}"
+        return Card.from_json(self._card_text(name, info), where=where)
+
+    def _card_text(self, name: str, info: models.CollectionInfo) -> str:
+        if _CARD not in (metadata := info.config.metadata or {}):
+            raise StoreError(
+                f"the collection {name!r} at {self._requests.place} has no card in its metadata, "
+                "so it was not made by decant; choose another name"
+            )
+        return str(metadata[_CARD])
+
+    def _is_ours(self, name: str) -> bool:
+        request = partial(self._client.get_collection, name)
+        try:
+            info = self._ask(f"looking at {name!r}", request)
+        except StoreError as error:
+            if Refusal.of(error).status != NOT_FOUND:
+                raise
+            return False  # deleted since they were listed
+        return _CARD in (info.config.metadata or {})
+
+    def _delete(self, name: str) -> bool:
+        deleted = self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
+        self._requests.remember(name, None)
+        return deleted
+
+    def _has(self, name: str) -> bool:
+        return self._ask(f"looking for {name!r}", partial(self._client.collection_exists, name))
+
+    def _listed(self) -> Sequence[str]:
+        found = self._ask("listing the collections", self._client.get_collections)
+        return sorted(item.name for item in found.collections)
+
+    def _aliases(self) -> dict[str, str]:
+        found = self._ask("listing the aliases", self._client.get_aliases)
+        return {item.alias_name: item.collection_name for item in found.aliases}
+
+    def _present(self, name: str) -> StoreError:
+        if (real := self._aliases().get(name)) is None:
+            return present(name, self._requests.place)
+        return StoreError(
+            f"a collection {name!r} already exists in {self._requests.place}, as an alias of "
+            f"{real!r}; open it with Collection.open, or delete the alias with a client of the "
+            "server"
+        )
+
+
+def _dense_params(card: Card) -> dict[str, models.VectorParams]:
+    params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
+    if card.states is not None:
+        params[STATES] = models.VectorParams(
+            size=card.states,
+            distance=models.Distance.DOT,  # COSINE would store them normalised
+            multivector_config=models.MultiVectorConfig(
+                comparator=models.MultiVectorComparator.MAX_SIM
+            ),
+            hnsw_config=models.HnswConfigDiff(m=0),
+            on_disk=True,
+        )
+    return params

@@ -1,0 +1,81 @@
+"""Filters in the words of qdrant-client.
+
+Passages are found by their ids through the ids of their points, which are computed from these
+(:func:`record_id`): that needs no payload index, which strict mode asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qdrant_client import models
+
+from decant.embedders import StoreError
+
+from ..stores.filters import Field
+from ..stores.point_ids import record_id
+from ..stores.range_bounds import Numbers, Times
+from .limits import UNLIMITED
+
+
+class RemoteDialect:
+    """Writes filters for a server; see :class:`Dialect`.
+
+    Args:
+        values: How many values one condition may have; longer ones become several.
+    """
+
+    def __init__(self, *, values: int = UNLIMITED) -> None:
+        self._values = values
+
+    def equals(self, path: str, value: str | int | bool) -> models.Condition:  # noqa: FBT001
+        """The value at ``path`` is this one."""
+        return models.FieldCondition(key=path, match=models.MatchValue(value=value))
+
+    def any_of(self, path: str, values: list[str] | list[int]) -> models.Condition:
+        """The value at ``path`` is one of these."""
+        if len(values) <= self._values:
+            return _any_of(path, values)
+        starts = range(0, len(values), self._values)
+        parts = [_any_of(path, values[start : start + self._values]) for start in starts]
+        return self.join(should=parts)
+
+    def within(self, path: str, bounds: Numbers) -> models.Condition:
+        """The number at ``path`` is within the bounds."""
+        span = models.Range(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
+        return models.FieldCondition(key=path, range=span)
+
+    def during(self, path: str, bounds: Times) -> models.Condition:
+        """The string at ``path`` is a time within the bounds."""
+        span = models.DatetimeRange(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
+        return models.FieldCondition(key=path, range=span)
+
+    def empty(self, path: str) -> models.Condition:
+        """There is nothing at ``path``."""
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
+
+    def join(
+        self,
+        *,
+        must: Sequence[models.Condition] = (),
+        should: Sequence[models.Condition] = (),
+        must_not: Sequence[models.Condition] = (),
+    ) -> models.Filter:
+        """All of ``must``, one of ``should`` where there are any, none of ``must_not``."""
+        return models.Filter(
+            must=list(must) or None, should=list(should) or None, must_not=list(must_not) or None
+        )
+
+    def native(self, where: models.Filter) -> models.Condition:
+        """Take a filter as it is."""
+        if not isinstance(where, models.Filter):
+            raise StoreError(
+                f"a filter is a condition of decant or a qdrant_client.models.Filter, not {where!r}"
+            )
+        return where
+
+
+def _any_of(path: str, values: list[str] | list[int]) -> models.Condition:
+    if path == Field.ID:
+        return models.HasIdCondition(has_id=[record_id(str(value)) for value in values])
+    return models.FieldCondition(key=path, match=models.MatchAny(any=values))

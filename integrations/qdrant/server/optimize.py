@@ -1,0 +1,88 @@
+"""Wait until a server has built a collection's vector index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from qdrant_client import models
+
+from decant.embedders import StoreError
+
+from ..stores.protocol import OptimizeProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for a server's optimizers.
+
+    Args:
+        seconds: At most.
+        interval: Seconds between two looks.
+        sleep: What waits.
+        clock: What tells the seconds.
+    """
+
+    seconds: float = 3_600.0
+    interval: float = 0.5
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+def wait_until_green(
+    look: Callable[[], models.CollectionInfo],
+    wake: Callable[[], object],
+    patience: Patience,
+    *,
+    what: str,
+    progress: OptimizeProgress | None,
+) -> None:
+    """Return when the optimizers have nothing left to do.
+
+    Args:
+        look: Asks the server for the collection.
+        wake: Starts optimizers that wait, as they do after the server was started again.
+        patience: How long.
+        what: The collection, for messages.
+        progress: Told at every look how many vectors are indexed, and how many points there are.
+
+    Raises:
+        StoreError: The optimizers failed, or are not done in time; the message has the status.
+    """
+    began = patience.clock()
+    is_awake = False
+    while True:
+        info = look()
+        indexed, points = info.indexed_vectors_count or 0, info.points_count or 0
+        if progress is not None:
+            progress(indexed, points)
+        if not isinstance(info.optimizer_status, models.OptimizersStatusOneOf):
+            raise StoreError(
+                f"the server cannot build the index of {what}: {info.optimizer_status.error}; "
+                "what is stored is safe; see the server's log"
+            )
+        match info.status:
+            case models.CollectionStatus.GREEN:
+                return
+            case models.CollectionStatus.RED:
+                raise StoreError(
+                    f"{what} has the status red: an operation failed on the server; see its log, "
+                    "and start it again"
+                )
+            case models.CollectionStatus.GREY:
+                if not is_awake:
+                    wake()
+                    is_awake = True
+            case models.CollectionStatus.YELLOW:
+                pass
+            case _:
+                assert_never(info.status)
+        if patience.clock() - began >= patience.seconds:
+            raise StoreError(
+                f"{what} still has the status {info.status.value} after {patience.seconds:.0f} s: "
+                f"{indexed} vectors of {points} points are indexed; the server goes on by itself, "
+                "so ask again later"
+            )
+        patience.sleep(patience.interval)

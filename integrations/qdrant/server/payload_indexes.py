@@ -1,0 +1,86 @@
+"""The payload indexes of a collection on a server: which are missing, and how they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from decant.embedders import StoreError
+
+from ..stores.collection_settings import FieldType
+from .refusals import FORBIDDEN, Refusal
+
+_TOGETHER = 8  # requests
+
+
+def missing_indexes(noted: Mapping[str, object], schema: Iterable[str]) -> dict[str, FieldType]:
+    """Return those of the indexes noted that the server does not show.
+
+    A server shows ``metadata."größe"`` without the quotes, so that paths are compared by the names
+    on them.
+
+    >>> missing_indexes({'metadata."größe"': "keyword", "source": "keyword"}, ["metadata.größe"])
+    {'source': <FieldType.KEYWORD: 'keyword'>}
+    """
+    shown = {names_of(path) for path in schema}
+    return {path: FieldType(str(k)) for path, k in noted.items() if names_of(path) not in shown}
+
+
+def names_of(path: str) -> tuple[str, ...]:
+    """Return the names on a path into the payload.
+
+    >>> names_of('metadata."a.b".c')
+    ('metadata', 'a.b', 'c')
+    """
+    return tuple(name.strip('"') for name in re.findall(r'"[^"]*"|[^."]+', path))
+
+
+def make_together(indexes: Mapping[str, FieldType], make: Callable[[str, FieldType], None]) -> None:
+    """Make several indexes at a time: each takes a server milliseconds, and a cluster much more.
+
+    Raises:
+        StoreError: One of them failed; all were tried.
+    """
+    if not indexes:
+        return
+    with ThreadPoolExecutor(min(_TOGETHER, len(indexes)), "decant-index") as pool:
+        made = [pool.submit(make, path, kind) for path, kind in indexes.items()]
+    for each in made:
+        each.result()
+
+
+def is_not_allowed(error: StoreError) -> bool:
+    """Return whether a server refuses an index for good: to this key, or to everybody."""
+    refusal = Refusal.of(error)
+    return refusal.status == FORBIDDEN or refusal.has_too_many_indexes
+
+
+def without_index(error: StoreError) -> StoreError:
+    """Return what to say of a filter that strict mode refuses because an index is missing."""
+    wanted = Refusal.of(error).missing_index
+    if wanted is None:
+        return error
+    path, types = wanted
+    names = names_of(path)
+    key: object = names[1] if len(names) == 2 else names[1:]
+    if names[0] != "metadata":
+        advice = "ask for another condition"
+    else:
+        kind = next((FieldType(name) for name in types if name in set(FieldType)), None)
+        given = f", type=FieldType.{kind.name}" if kind not in (None, FieldType.KEYWORD) else ""
+        entry = f"Indexed(key={key!r}{given})"
+        advice = (
+            f"index it with collection.add_index({entry}), or when the collection is made with "
+            f"CollectionSettings(indexed=({entry},))"
+        )
+    said = f"the server's strict mode takes no filter on {path!r}, which has no payload index"
+    return StoreError(f"{str(error).split(' was refused:')[0]} was refused: {said}; {advice}")
+
+
+def too_many(error: StoreError) -> StoreError:
+    """Return what to say of an index that strict mode refuses because there are enough."""
+    return StoreError(
+        f"{error}. decant itself indexes source, root, kind and text_sha256; raise "
+        "max_payload_index_count in the collection's strict mode, or delete an index"
+    )

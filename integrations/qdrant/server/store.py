@@ -1,0 +1,351 @@
+"""A Qdrant server as a store, through qdrant-client.
+
+Reads go with the server's default consistency. What a write has returned from is on every replica
+that still answers reads: the server takes one that missed it out of service before it answers. A
+majority, asked for by name, would have to hear every replica, so one node away would end all reads.
+
+Requests are as large as the server takes (``limits.py``): pages, batches and lists of a
+collection shrink when it names its limit. Invariant: what a method has returned from is applied on
+the server, and so survives the end of its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from qdrant_client import models
+
+from decant.embedders import StoreError
+
+from ..stores.collection_metadata import Card
+from ..stores.collection_settings import CollectionSettings, Indexed
+from ..stores.filters import Where, translate
+from ..stores.protocol import (
+    Engine,
+    Fetch,
+    OptimizeProgress,
+    Page,
+    Point,
+    Scored,
+    batches,
+    check_name,
+)
+from ..stores.queries import Fused, Query, bounded
+from .capabilities import Server
+from .collections import RemoteCatalog
+from .filters import RemoteDialect
+from .limits import Limits
+from .optimize import Patience, wait_until_green
+from .points import (
+    check_size,
+    fields_of,
+    from_record,
+    to_search,
+    to_struct,
+    vectors_of,
+)
+from .requests import Requests
+from .set_payload import set_together
+
+_PAGE = 1_000
+_NOTHING = Fetch(fields=())
+
+
+class RemoteStore:
+    """Collections on a server; see :class:`Store`.
+
+    A collection opens by an alias as by its name, and all work goes to the collection behind.
+
+    Args:
+        server: The connection; :meth:`close` closes it.
+        patience: How long :meth:`optimize` waits.
+    """
+
+    def __init__(self, server: Server, *, patience: Patience | None = None) -> None:
+        self._server = server
+        self._client = server.client
+        self._patience = patience or Patience()
+        self._requests = Requests(server)
+        self._ask = self._requests.ask
+        self._catalog = RemoteCatalog(self._requests)
+
+    @property
+    def engine(self) -> Engine:
+        """A server."""
+        return Engine.REMOTE
+
+    @property
+    def place(self) -> str:
+        """The address."""
+        return self._server.place
+
+    @property
+    def identity(self) -> Hashable:
+        """The address without credentials; of the client's local mode, the client itself."""
+        return self._server.identity
+
+    def names(self) -> list[str]:
+        """Return the names of decant's collections on the server and their aliases, sorted.
+
+        A server lists names alone, so each collection there costs one request, eight at a time.
+        """
+        return self._catalog.names()
+
+    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+        """Make an empty collection with its card and its payload indexes.
+
+        Where the server's strict mode does not allow so many indexes, nothing is left.
+        """
+        check_name(name)
+        self._catalog.create(name, card, settings)
+
+    def card(self, name: str) -> Card:
+        """Return what the collection says about itself, and complete its payload indexes.
+
+        They are missing where a creator was interrupted. With a key that may only read, or where
+        the server allows no more, the collection opens without them: filters are slower then.
+        """
+        check_name(name)
+        return self._catalog.card(name)
+
+    def drop(self, name: str) -> None:
+        """Delete the collection with all it holds, though its card be damaged.
+
+        An alias is refused, and so is what decant did not make.
+        """
+        check_name(name)
+        self._catalog.drop(name)
+
+    def add_index(self, name: str, entry: Indexed) -> None:
+        """Index a metadata entry, of points that are there and that come."""
+        self._catalog.add_index(name, entry)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order, replacing those of the same id.
+
+        Raises:
+            StoreError: A point alone is larger than a request may be; then none is stored.
+        """
+
+        def send(part: Sequence[Point]) -> object:
+            structs = [to_struct(point) for point in part]
+            return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
+
+        for batch in self._batches(name, points):
+            for _ in self._requests.in_parts(name, batch, _writes, send):
+                pass
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        send = partial(set_together, self._requests, name)
+        gone: list[str] = []
+        for batch in self._batches(name, points):
+            for missing in self._requests.in_parts(name, batch, _writes, send):
+                gone += missing
+        return list(dict.fromkeys(gone))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; ids that are not there are ignored."""
+
+        def send(part: Sequence[str]) -> object:
+            chosen = models.PointIdsList(points=list(part))
+            return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+
+        for _ in self._requests.in_parts(name, ids, _ids, send):
+            pass
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+        """Return the points of these ids that exist."""
+
+        def send(part: Sequence[str]) -> list[models.Record]:
+            request = partial(
+                self._client.retrieve,
+                name,
+                list(part),
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
+            )
+            return self._ask(f"reading from {name!r}", request)
+
+        records = self._requests.in_parts(name, ids, _ids, send)
+        return [from_record(record) for part in records for record in part]
+
+    def scroll(
+        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
+    ) -> Page:
+        """Return up to ``limit`` points that match, in the order of their ids."""
+        points: list[Point] = []
+
+        def send(limits: Limits) -> tuple[list[models.Record], Any]:
+            request = partial(
+                self._client.scroll,
+                name,
+                scroll_filter=_filter(where, limits),
+                limit=min(limit - len(points), limits.page),
+                offset=after,
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
+            )
+            return self._ask(f"reading from {name!r}", request)
+
+        while True:
+            records, following = self._requests.adapting(name, send)
+            points += map(from_record, records)
+            after = None if following is None else str(following)
+            if after is None or len(points) >= limit:
+                return Page(points=points, after=after)
+
+    def query(
+        self,
+        name: str,
+        query: Query,
+        fetch: Fetch,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[Scored]:
+        """Return the points that fit the query best, best first.
+
+        Where the server limits what one request asks for, a longer list is asked for in pages,
+        which may repeat or lose points of equal score, and rankings that are fused are no longer
+        than that limit.
+
+        Raises:
+            StoreError: What is fused would have to be longer than the server allows.
+        """
+        end = offset + limit
+        found: dict[str, Scored] = {}
+
+        def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
+            size = self._window(query, end - offset, offset, limits)
+            chosen = None if where is None else _filter(where, limits)
+            search = to_search(query, limit=size, offset=offset, chosen=chosen, deepest=limits.page)
+            request = partial(
+                self._client.query_points,
+                name,
+                query=search.query,
+                using=search.using,
+                prefetch=search.prefetch,
+                query_filter=search.filter,
+                limit=size,
+                offset=offset,
+                with_payload=fields_of(fetch),
+                with_vectors=vectors_of(fetch),
+            )
+            return size, self._ask(f"searching {name!r}", request).points
+
+        while offset < end:
+            size, points = self._requests.adapting(name, send)
+            scores = bounded(query, (item.score for item in points))
+            part = [
+                Scored(point=from_record(item), score=score)
+                for item, score in zip(points, scores, strict=True)
+            ]
+            if size == limit:
+                return part
+            for item in part:
+                found.setdefault(item.point.id, item)
+            offset += size
+            if len(part) < size:
+                break
+        return list(found.values())
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points match.
+
+        Where the server refuses to count exactly, their ids are read, page by page.
+        """
+
+        def send(limits: Limits) -> int | None:
+            if not limits.exact:
+                return None
+            chosen = _filter(where, limits)
+            request = partial(self._client.count, name, count_filter=chosen, exact=True)
+            return self._ask(f"counting in {name!r}", request).count
+
+        if (counted := self._requests.adapting(name, send)) is not None:
+            return counted
+        total, after = 0, None
+        while True:
+            page = self.scroll(name, where, _NOTHING, limit=_PAGE, after=after)
+            total += len(page.points)
+            after = page.after
+            if after is None:
+                return total
+
+    def flush(self, name: str) -> None:
+        """Do nothing: what a server has acknowledged is in its log; see :meth:`Store.flush`."""
+
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:
+        """Wait until the server has built the vector index, an hour at most."""
+        if self._server.is_local:
+            return  # it compares with all
+        what = f"the collection {name!r} at {self.place}"
+        look = partial(self._client.get_collection, name)
+        # Optimizers that wait start at any change of their settings, even at none.
+        none = models.OptimizersConfigDiff()
+        wake = partial(self._client.update_collection, name, optimizers_config=none)
+        wait_until_green(
+            lambda: self._ask(f"looking at {name!r}", look),
+            lambda: self._ask(f"waking the optimizers of {name!r}", wake),
+            self._patience,
+            what=what,
+            progress=progress,
+        )
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        self._server.close()
+
+    def __repr__(self) -> str:
+        """Return the class and the address, without credentials."""
+        return f"RemoteStore({self.place!r})"
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
+        """Cut points for their requests, before the first of them is sent."""
+        parts = list(batches(points, self._requests.limits(name).writes))
+        if (largest := self._requests.largest) is not None:
+            for part in parts:
+                if len(part) == 1:  # only alone is one larger than what is cut for
+                    check_size(part[0], largest)
+        return parts
+
+    def _window(self, query: Query, limit: int, offset: int, limits: Limits) -> int:
+        """Return how many points one request may ask for."""
+        if isinstance(query, Fused) and limit + offset > limits.page:
+            raise StoreError(
+                f"searching at {self.place} by both kinds of vectors needs rankings of "
+                f"{limit + offset}, and the server's strict mode allows "
+                f"max_query_limit={limits.page}; ask for fewer, or search by one kind"
+            )
+        return min(limit, limits.page)
+
+
+def _filter(where: Where, limits: Limits) -> models.Filter:
+    dialect = RemoteDialect(values=limits.values)
+    return dialect.join(must=[translate(where, dialect)])
+
+
+def _writes(limits: Limits) -> int:
+    return limits.writes
+
+
+def _ids(limits: Limits) -> int:
+    return limits.ids

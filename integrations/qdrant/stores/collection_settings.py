@@ -1,0 +1,66 @@
+"""How a collection is laid out in its engine: what is decided when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from decant.embedders import StoreError
+
+from .filters import Key, path_of
+
+LEAST_EF = 4  # Qdrant refuses fewer candidates
+
+
+class FieldType(StrEnum):
+    """The type of a metadata entry that gets an index."""
+
+    KEYWORD = "keyword"
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOL = "bool"
+    DATETIME = "datetime"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """A metadata entry that gets a payload index, which makes filters on it fast.
+
+    Args:
+        key: The entry's name, as in a condition.
+        type: What it holds.
+    """
+
+    key: Key
+    type: FieldType = FieldType.KEYWORD
+
+    @property
+    def path(self) -> str:
+        """Where the entry lies in the payload."""
+        return path_of(self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSettings:
+    """How a new collection is laid out.
+
+    Args:
+        indexed: Metadata entries to index, beside our own fields.
+        hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
+        hnsw_ef_construct: Candidates looked at while building it.
+        states: Whether to keep the states of appended tokens beside each vector, so that it can be
+            read back (:meth:`Collection.states`); for encoders whose recipe appends tokens.
+    """
+
+    indexed: tuple[Indexed, ...] = ()
+    hnsw_m: int = 16
+    hnsw_ef_construct: int = 100
+    states: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hnsw_m < 0 or self.hnsw_ef_construct < LEAST_EF:
+            raise StoreError(
+                f"hnsw_m must be at least 0 and hnsw_ef_construct at least {LEAST_EF}, got "
+                f"{self.hnsw_m} and {self.hnsw_ef_construct}"
+            )

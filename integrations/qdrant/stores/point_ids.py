@@ -1,0 +1,73 @@
+"""Ids of points, computed wherever a text has an owner, so that writing twice is writing once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .protocol import Payload
+
+# Drawn once; a change would orphan every collection in the world.
+_NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
+
+
+class Kind(StrEnum):
+    """What a point stands for."""
+
+    CHUNK = "chunk"
+    RECORD = "record"
+    DOCUMENT = "document"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DocumentKey:
+    """What identifies a document: its root, "" for none, and its source."""
+
+    root: str
+    source: str
+
+    @property
+    def marker_id(self) -> str:
+        """The id of its marker."""
+        return _uuid5(Kind.DOCUMENT, self.root, self.source)
+
+    def chunk_id(self, text_sha256: str, occurrence: int) -> str:
+        """Return the id of its chunk with this text, the n-th of that text, from 0."""
+        return _uuid5(Kind.CHUNK, self.root, self.source, text_sha256, str(occurrence))
+
+    @classmethod
+    def of(cls, payload: Payload) -> DocumentKey:
+        """Return the document that a stored chunk or marker belongs to."""
+        return cls(root=str(payload["root"]), source=str(payload["source"]))
+
+
+def record_id(identity: str) -> str:
+    """Return the point id of a record: a UUID stays itself, other strings are hashed.
+
+    >>> record_id("0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e")
+    '0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e'
+    """
+    if is_uuid(identity):
+        return identity
+    return _uuid5(Kind.RECORD, identity)
+
+
+def note_id(*parts: str) -> str:
+    """Return the point id of a note that says this."""
+    return _uuid5(Kind.NOTE, *parts)
+
+
+def is_uuid(identity: str) -> bool:
+    """Return whether a string is a UUID in canonical form."""
+    try:
+        return str(uuid.UUID(identity)) == identity
+    except ValueError:
+        return False
+
+
+def _uuid5(*parts: str) -> str:
+    # JSON, so that no two lists of parts can run into the same text.
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))

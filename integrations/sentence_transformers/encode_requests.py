@@ -1,0 +1,88 @@
+"""What sentence-transformers asks for, in decant's words: a role, and texts without its prompt.
+
+It hands over a task (``encode_query``, ``encode_document``; none from ``encode``) and the text of a
+prompt, whether that was named, given or a default. The encoder adds the recipe's own prompt, so it
+is recognised here and never added. Invariant: a prompt is neither lost nor doubled in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from decant.embedders import Recipe, RecipeError, Role, Span
+from decant.embedders.bundle import prompt_text
+
+_TASKS = {"query": Role.QUERY, "document": Role.PASSAGE}
+_METHODS = {Role.QUERY: "encode_query", Role.PASSAGE: "encode_document"}
+
+
+def asked(
+    recipe: Recipe, texts: Sequence[str], *, task: str | None, prompt: str | None
+) -> tuple[Role, list[str]]:
+    """Return the role, and the texts to encode under it.
+
+    Without a task, the query's prompt means queries, and everything else passages.
+
+    Args:
+        recipe: Has the prompts.
+        texts: As they were given.
+        task: ``query``, ``document`` or None.
+        prompt: The recipe's own; None: whichever the role has; another text is put before the
+            texts if the role has none.
+
+    Raises:
+        RecipeError: The role has another prompt than the one asked for, a prompt would not be left
+            out of the pooling, or texts that nobody called queries or documents begin with a
+            prompt.
+
+    >>> from decant.embedders import Attention, Pooling, Prompt
+    >>> recipe = Recipe(
+    ...     base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8,
+    ...     query=Prompt(prefix="query: "),
+    ... )
+    >>> asked(recipe, ["a"], task=None, prompt="query: ")
+    (<Role.QUERY: 'query'>, ['a'])
+    >>> asked(recipe, ["a"], task=None, prompt="title: ")
+    (<Role.PASSAGE: 'passage'>, ['title: a'])
+    """
+    own = {role: prompt_text(recipe.prompt(role)) for role in Role}
+    role = _role(own, task, prompt)
+    if prompt is None or prompt == own[role]:
+        if task is None and own[role]:
+            _check_bare(recipe, texts)
+        return role, list(texts)
+    if own[role]:
+        raise RecipeError(
+            f"{recipe.base} reads {role} texts behind its own prompt, {own[role]!r}, and was asked "
+            f"for {prompt!r} instead; leave prompt and prompts out (of a model made with modules=, "
+            "say prompts=module.prompts). Where the model takes a task, pass it as instruction="
+        )
+    if recipe.span not in (Span.ALL, Span.TAIL):
+        raise RecipeError(
+            f"{recipe.base} pools {recipe.span} tokens, and would take the prompt {prompt!r} for "
+            "text; make it the recipe's (--query-prompt, --passage-prompt of decant export)"
+        )
+    return role, [prompt + text for text in texts]
+
+
+def _role(own: dict[Role, str], task: str | None, prompt: str | None) -> Role:
+    if task is None:
+        query = prompt == own[Role.QUERY] != own[Role.PASSAGE]
+        return Role.QUERY if query else Role.PASSAGE
+    if task not in _TASKS:
+        raise RecipeError(f"a bundle knows the tasks {', '.join(_TASKS)}, got {task!r}")
+    return _TASKS[task]
+
+
+def _check_bare(recipe: Recipe, texts: Sequence[str]) -> None:
+    """Refuse texts that begin with a prompt, as ``encode`` is given them for other models."""
+    prefixes = tuple(
+        prefix for role in Role if (prefix := recipe.prompt(role).prefix) and prefix.strip()
+    )
+    for text in texts:
+        if text.startswith(prefixes):
+            methods = " or ".join(_METHODS.values())
+            raise RecipeError(
+                f"{text[:60]!r} begins with a prompt of {recipe.base}, which would stand there "
+                f"twice: decant adds it. Hand over texts alone, and say by {methods} what they are"
+            )

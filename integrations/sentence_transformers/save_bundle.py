@@ -1,0 +1,35 @@
+"""Copy a bundle into a folder that sentence-transformers saves a model to."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from decant.embedders import Bundle
+from decant.embedders.bundle import CERTIFICATE, MANIFEST, SENTENCE_FILES
+from decant.embedders.files import write_atomically
+from decant.embedders.json_records import to_json
+from decant.embedders.onnx import CALIBRATION, TUNING
+
+_BESIDE = (CERTIFICATE, CALIBRATION, TUNING)
+
+
+def copy_bundle(bundle: Bundle, target: Path) -> None:
+    """Write a bundle's files to ``target``, which may be its own folder.
+
+    sentence-transformers writes :data:`SENTENCE_FILES` itself, with what its user changed (prompts,
+    modules behind ours), so the copy has no hashes of them.
+
+    Args:
+        bundle: The files to copy.
+        target: A folder that exists.
+    """
+    manifest = bundle.manifest
+    files = {name: sha for name, sha in manifest.files.items() if name not in SENTENCE_FILES}
+    if target.resolve() != bundle.folder.resolve():
+        beside = [name for name in _BESIDE if (bundle.folder / name).is_file()]
+        for name in (*files, *beside):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.folder / name, target / name)
+    write_atomically(target / MANIFEST, to_json(replace(manifest, files=files)))

@@ -1,0 +1,192 @@
+"""Data that a language model writes: answers to texts, or queries for passages.
+
+Answers to questions are what LLM2Vec-Gen learns from (arXiv 2603.10913, section 3.1: the model's
+own); queries for passages make pairs of a corpus. While a run is under way, its answers lie in
+``<target>.partial``, batch by batch. Invariant: the same model, texts and settings give the same
+file on the same machine, whether the run was interrupted or not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never, cast
+
+import numpy as np
+
+from decant.embedders import Progress
+from decant.embedders.json_records import to_json
+
+from ..errors import TrainingError
+from .generation_settings import Answer, Generating, Written
+from .new_file import appearing, refuse_existing
+from .table import Table
+
+if TYPE_CHECKING:
+    from .text_generator import Speaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """What a run wrote.
+
+    Args:
+        rows: Texts with an answer, which are in the file.
+        empty: Texts to which the model said nothing; they are not.
+        cut: Texts whose end was not asked.
+    """
+
+    rows: int
+    empty: int
+    cut: int
+
+
+def generate(
+    speaker: Speaker,
+    table: Table,
+    target: Path,
+    generating: Generating,
+    *,
+    progress: Progress | None = None,
+) -> Generated:
+    """Let a model answer every text, and write JSON lines that :func:`read_table` reads.
+
+    A run that was interrupted goes on with its first unfinished batch when it is started again
+    with the same model, texts and settings.
+
+    Args:
+        speaker: The model.
+        table: Its queries are the texts.
+        target: A file that is made; ``<target>.partial`` holds the run until then.
+        generating: How the model is asked.
+        progress: Told the number of newly finished texts, and at once of those done before.
+
+    Raises:
+        TrainingError: ``target`` exists, a begun run is another, a prompt does not fit, or every
+            answer is empty.
+    """
+    refuse_existing(target)
+    speaker.prompt(table[0].query, generating)  # refuses what cannot be asked, before any file
+    partial = target.with_name(f"{target.name}.partial")
+    size = generating.batch_size
+    done = _resumed(partial, _about(speaker, table, generating), len(table), size)
+    if progress is not None and done:
+        progress(done)
+    with partial.open("ab") as file:
+        for begin in range(done, len(table), size):
+            texts = [row.query for row in table[begin : begin + size]]
+            answers = speaker.answer(texts, generating, seed=_seed(generating.seed, begin // size))
+            # One write: what is interrupted within it is cut off when the run goes on.
+            file.write("".join(f"{_json(answer)}\n" for answer in answers).encode())
+            file.flush()
+            if progress is not None:
+                progress(len(texts))
+    return _finished(partial, target, generating.written)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _About:
+    """What makes a run the same one."""
+
+    model: str
+    revision: str
+    precision: str
+    settings: Generating
+    texts: int
+    data: str
+
+
+def _about(speaker: Speaker, table: Table, generating: Generating) -> _About:
+    return _About(
+        model=speaker.source.base,
+        revision=speaker.source.revision,
+        precision=speaker.precision.value,
+        settings=generating,
+        texts=len(table),
+        data=table.digest(),
+    )
+
+
+def _seed(seed: int, batch: int) -> int:
+    # Not their sum: batch 1 of seed 0 must not be batch 0 of seed 1.
+    return int(np.random.SeedSequence([seed, batch]).generate_state(1)[0])
+
+
+def _json(value: object) -> str:
+    return json.dumps(json.loads(to_json(value)), ensure_ascii=False)
+
+
+def _resumed(partial: Path, about: _About, texts: int, size: int) -> int:
+    """Begin a run's file, or cut one to its whole batches; return how many texts are done."""
+    first = _json(about)
+    begun = partial.read_bytes() if partial.exists() else b""
+    head, newline, rest = begun.partition(b"\n")
+    if not newline:
+        partial.write_text(f"{first}\n", encoding="utf-8")
+        return 0
+    held, asked = _object(head, partial), json.loads(first)
+    if other := [name for name in asked if held.get(name) != asked[name]]:
+        raise TrainingError(
+            f"{partial} holds a run that was begun with other {', '.join(other)}; delete the file "
+            "to begin anew, or say the same as then to go on"
+        )
+    lines = rest.split(b"\n")[:-1]
+    kept = len(lines) if len(lines) == texts else len(lines) // size * size
+    whole = b"".join(line + b"\n" for line in (head, *lines[:kept]))
+    if whole != begun:
+        with appearing(partial) as file:
+            file.write(whole)
+    return kept
+
+
+def _finished(partial: Path, target: Path, written: Written) -> Generated:
+    rows = empty = cut = 0
+    with appearing(target) as file:
+        for answer in _answers(partial):
+            cut += answer.cut
+            if not answer.response:
+                empty += 1
+                continue
+            rows += 1
+            line = json.dumps(_row(answer, written), ensure_ascii=False)
+            file.write(line.encode() + b"\n")
+        if not rows:
+            partial.unlink()
+            raise TrainingError(
+                f"the model said nothing to any of {empty} texts; give a template that asks, or "
+                "another model"
+            )
+    partial.unlink()
+    return Generated(rows=rows, empty=empty, cut=cut)
+
+
+def _answers(partial: Path) -> Iterator[Answer]:
+    with partial.open("rb") as file:
+        next(file)
+        for line in file:
+            held = _object(line, partial)
+            yield Answer(
+                query=str(held["query"]), response=str(held["response"]), cut=held["cut"] is True
+            )
+
+
+def _row(answer: Answer, written: Written) -> dict[str, str]:
+    match written:
+        case Written.RESPONSE:
+            return {"query": answer.query, "response": answer.response}
+        case Written.QUERY:
+            return {"query": answer.response, "positive": answer.query}
+        case _:
+            assert_never(written)
+
+
+def _object(line: bytes, partial: Path) -> dict[str, object]:
+    try:
+        found: object = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise TrainingError(f"{partial} is no run of decant; delete it, or choose another name")
+    return cast("dict[str, object]", found)

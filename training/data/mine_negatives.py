@@ -1,0 +1,206 @@
+"""Hard negatives for pairs: passages that are near a query, and not so near that they answer it.
+
+A candidate is kept if its score is at most a share of the positive's own: TopK-PercPos of
+NV-Retriever (Moreira et al., arXiv 2407.15831, section 4), there 95 %. Who searches is not said
+here. Invariant: the same rows, rankings and settings give the same file, which appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from decant.embedders import Progress
+
+from ..errors import DataError, TrainingError
+from .new_file import appearing, refuse_existing
+from .row import Field, Row
+from .table import Table, text_hash
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """What a search found for one row.
+
+    Args:
+        positive: The score of the row's query with its own positive.
+        candidates: Texts with their scores, best first; the positive may be among them.
+    """
+
+    positive: float
+    candidates: Sequence[tuple[str, float]]
+
+
+class Searcher(Protocol):
+    """Finds passages that are near to queries."""
+
+    def search(self, rows: Sequence[Row], *, limit: int) -> Iterable[Ranking]:
+        """Return a ranking of at most ``limit`` passages for each row, by the row's query.
+
+        All scores are of one kind, that of the positive too: higher is nearer, as cosines are.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mining:
+    """Which candidates become negatives.
+
+    Args:
+        count: How many of a row, at most.
+        share: Of the positive's score, above which a candidate counts as an answer, too.
+        skip: So many of the best candidates are passed over, not counting those that can be no
+            negatives: positives of the query, the query itself, negatives that the row has.
+        depth: How far down a ranking is read.
+    """
+
+    count: int = 4
+    share: float = 0.95
+    skip: int = 0
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise TrainingError(f"share lies between 0 and 1, 1 included, got {self.share}")
+        if self.count < 1 or self.skip < 0:
+            raise TrainingError(
+                f"count must be at least 1 and skip at least 0, got {self.count} and {self.skip}"
+            )
+        if self.depth < self.count + self.skip:
+            raise TrainingError(
+                f"depth must be at least count + skip = {self.count + self.skip}, got {self.depth}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mined:
+    """What mining found.
+
+    Args:
+        rows: How many were written, which are all.
+        negatives: Of each number of negatives, how many rows got it.
+    """
+
+    rows: int
+    negatives: Mapping[int, int]
+
+    @property
+    def without(self) -> int:
+        """Rows for which no candidate was far enough from the positive."""
+        return self.negatives.get(0, 0)
+
+
+def mine(
+    table: Table,
+    searcher: Searcher,
+    target: Path,
+    mining: Mining,
+    *,
+    progress: Progress | None = None,
+) -> Mined:
+    """Write every row with hard negatives, as JSON lines that :func:`read_table` reads.
+
+    A row keeps what it has; mined negatives stand behind its own. Rows without any are written,
+    too: their negatives are those of the batch.
+
+    Args:
+        table: Rows with positives.
+        searcher: Ranks passages for them.
+        target: A file that is made.
+        mining: Which candidates are taken.
+        progress: Told the number of newly finished rows.
+
+    Raises:
+        TrainingError: ``target`` exists.
+        DataError: A row has no positive, answers of negatives, or a score that is no number.
+    """
+    refuse_existing(target)
+    answers, fields = _answers(table)
+    counts: Counter[int] = Counter()
+    with appearing(target) as file:
+        for begin in range(0, len(table), _BATCH):
+            rows = list(table[begin : begin + _BATCH])
+            found = searcher.search(rows, limit=mining.depth)
+            for row, ranking in zip(rows, found, strict=True):
+                negatives = chosen(row, ranking, mining, answers=answers[text_hash(row.query)])
+                counts[len(negatives)] += 1
+                line = _line(row, negatives, fields)
+                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            if progress is not None:
+                progress(len(rows))
+    return Mined(rows=len(table), negatives=dict(sorted(counts.items())))
+
+
+def chosen(
+    row: Row, ranking: Ranking, mining: Mining, *, answers: frozenset[int] | set[int]
+) -> list[str]:
+    """Return the negatives that one row gets, nearest first.
+
+    Args:
+        row: With what it has already.
+        ranking: Of its query.
+        mining: Which candidates are taken.
+        answers: :func:`text_hash` of all positives of the query's text.
+
+    Raises:
+        DataError: The score of the positive or a candidate is NaN.
+    """
+    # Of a negative score a share is more than all of it: nothing above the positive is taken.
+    highest = min(mining.share * ranking.positive, ranking.positive)
+    seen = {row.query, row.positive, *row.negatives}
+    found: list[str] = []
+    passed = 0
+    for text, score in ranking.candidates:
+        if score != score or highest != highest:  # noqa: PLR0124 - NaN differs from itself
+            raise DataError(f"{row.place}: the search gave a score that is no number")
+        if text in seen or text_hash(text) in answers:
+            continue
+        seen.add(text)
+        passed += 1
+        if passed > mining.skip and score <= highest:
+            found.append(text)
+        if len(found) == mining.count:
+            break
+    return found
+
+
+def _answers(table: Table) -> tuple[dict[int, set[int]], list[Field]]:
+    """Return the positives of each query by hash, and which optional fields some row has."""
+    answers: dict[int, set[int]] = {}
+    held: set[Field] = set()
+    for row in table:
+        if row.positive is None:
+            raise DataError(f"{row.place}: there is no positive, to which negatives are compared")
+        if row.negative_answers:
+            raise DataError(
+                f"{row.place}: the negatives have answers, and mined ones would have none; mine "
+                "first, and let them be answered then"
+            )
+        answers.setdefault(text_hash(row.query), set()).add(text_hash(row.positive))
+        held.update(field for field in _CARRIED if _value(row, field) is not None)
+    return answers, [field for field in _CARRIED if field in held]
+
+
+_CARRIED = (Field.SCORE, Field.INSTRUCTION, Field.TASK, Field.GROUP)
+
+
+def _value(row: Row, field: Field) -> str | float | None:
+    value: str | float | None = getattr(row, field)
+    return None if value == "" else value
+
+
+def _line(row: Row, negatives: Sequence[str], fields: Sequence[Field]) -> dict[str, object]:
+    # All lines have the same keys: the first says which columns there are.
+    return {
+        Field.QUERY.value: row.query,
+        Field.POSITIVE.value: row.positive,
+        Field.NEGATIVES.value: [*row.negatives, *negatives],
+        **{field.value: _value(row, field) for field in fields},
+    }

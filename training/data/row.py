@@ -1,0 +1,228 @@
+"""One row of training data, and how the columns of a file become its fields.
+
+Nothing is read here. Invariant: a row that was made is usable: its texts are not blank, its score
+is a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self, cast
+
+from ..errors import DataError
+
+_SKIPPED = "-"
+
+
+class Field(StrEnum):
+    """What a column holds."""
+
+    QUERY = "query"
+    POSITIVE = "positive"
+    NEGATIVES = "negatives"
+    NEGATIVE_ANSWERS = "negative_answers"
+    SCORE = "score"
+    INSTRUCTION = "instruction"
+    TASK = "task"
+    GROUP = "group"
+
+
+# What the field's data sets call them; sentence-transformers' names among them.
+_ALSO = {
+    Field.QUERY: ("query", "anchor", "question", "text", "sentence", "sentence1", "context"),
+    Field.POSITIVE: (
+        "positive", "passage", "document", "answer", "response", "output", "sentence2",
+    ),
+    Field.NEGATIVES: ("negatives", "negative", "hard_negative", "hard_negatives"),
+    Field.NEGATIVE_ANSWERS: ("negative_answers", "negative_answer"),
+    Field.SCORE: ("score", "similarity"),
+    Field.INSTRUCTION: ("instruction",),
+    Field.TASK: ("task",),
+    Field.GROUP: ("group",),
+}  # fmt: skip
+_SEVERAL = (Field.NEGATIVES, Field.NEGATIVE_ANSWERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One example.
+
+    Args:
+        query: A text: the only one, the first of a pair, or what is asked.
+        positive: What belongs to it: a passage, a paraphrase, an answer.
+        negatives: Texts that do not, and are hard to tell from those that do.
+        negative_answers: What answers each of the negatives, where they are questions.
+        score: How alike query and positive are, on any scale.
+        instruction: The task of this query, for models that take one.
+        task: Rows of one task share their batches.
+        group: Rows of one group stand on the same side of a split.
+        place: File and line, for messages.
+    """
+
+    query: str
+    positive: str | None = None
+    negatives: tuple[str, ...] = ()
+    negative_answers: tuple[str, ...] = ()
+    score: float | None = None
+    instruction: str | None = None
+    task: str = ""
+    group: str | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which column is which field.
+
+    Args:
+        names: For each field, the column's name; of negatives and their answers, there may be
+            several.
+        order: The columns of a file without a header line, in order; ``-`` is read past.
+
+    >>> Columns.parse("score,query,positive").order
+    ('score', 'query', 'positive')
+    >>> Columns.parse("query=question").names
+    {<Field.QUERY: 'query'>: ('question',)}
+    """
+
+    names: Mapping[Field, tuple[str, ...]]
+    order: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``field=column,…`` (for files that name their columns) or ``field,field,…``.
+
+        Raises:
+            DataError: A field is unknown, both ways are mixed, or a field is named twice.
+        """
+        parts = [part.strip() for part in text.split(",")]
+        pairs = [part.partition("=") for part in parts]
+        named = [bool(equals) for _, equals, _ in pairs]
+        if any(named) and not all(named):
+            raise DataError(
+                f"columns {text!r} mix two ways; say 'query=question,positive=answer' for files "
+                "that name their columns, or 'score,query,positive' for files that do not"
+            )
+        fields = [None if name == _SKIPPED else _field(name) for name, _, _ in pairs]
+        known = [field for field in fields if field is not None]
+        for field in known:
+            if known.count(field) > 1 and field not in _SEVERAL:
+                raise DataError(f"columns {text!r} name {field} twice")
+        if not all(named):
+            return cls(names={field: (field.value,) for field in known}, order=tuple(parts))
+        names: dict[Field, tuple[str, ...]] = {}
+        for field, (_, _, column) in zip(known, pairs, strict=True):
+            names[field] = (*names.get(field, ()), column)
+        return cls(names=names)
+
+    @classmethod
+    def found(cls, header: Sequence[str], *, where: str) -> Self:
+        """Recognise the columns of a file by the names that data sets commonly use.
+
+        Raises:
+            DataError: Two columns could be the same field.
+        """
+        names: dict[Field, tuple[str, ...]] = {}
+        for field, also in _ALSO.items():
+            plain = tuple(name for name in header if name.lower() in also)
+            if field in _SEVERAL:
+                plain = _negatives(header, field)
+            elif len(plain) > 1:
+                raise DataError(
+                    f"{where}: the columns {', '.join(plain)} could all be the {field}; say which "
+                    f"one is (columns '{field}={plain[0]}')"
+                )
+            if plain:
+                names[field] = plain
+        return cls(names=names)
+
+    def row(self, values: Mapping[str, object], *, place: str) -> Row:
+        """Make the row of one line.
+
+        Raises:
+            DataError: A text is blank or no text, a score no finite number.
+        """
+        texts = {
+            field: _text(values[name], field, place)
+            for field, (name, *_) in self.names.items()
+            if field not in (*_SEVERAL, Field.SCORE) and values.get(name) is not None
+        }
+        if Field.QUERY not in texts:
+            said = ", ".join(self.names.get(Field.QUERY, ("query",)))
+            raise DataError(f"{place}: there is no {said}; every row needs one")
+        score = None
+        if (column := self.names.get(Field.SCORE)) and values.get(column[0]) is not None:
+            score = _number(values[column[0]], place)
+        negatives, answers = (
+            tuple(
+                text
+                for name in self.names.get(field, ())
+                for text in _texts(values.get(name), field, place)
+            )
+            for field in _SEVERAL
+        )
+        if answers and len(answers) != len(negatives):
+            raise DataError(
+                f"{place}: {len(negatives)} negatives and {len(answers)} answers of negatives; "
+                "give one answer for each negative, or leave them out"
+            )
+        return Row(
+            query=texts[Field.QUERY],
+            positive=texts.get(Field.POSITIVE),
+            negatives=negatives,
+            negative_answers=answers,
+            score=score,
+            instruction=texts.get(Field.INSTRUCTION),
+            task=texts.get(Field.TASK, ""),
+            group=texts.get(Field.GROUP),
+            place=place,
+        )
+
+
+def _field(name: str) -> Field:
+    try:
+        return Field(name.strip())
+    except ValueError as error:
+        raise DataError(f"{name!r} is no field; there are {', '.join(Field)}") from error
+
+
+def _text(value: object, field: Field, place: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{place}: the {field} should be a text, found {value!r}")
+    if not value.strip():
+        raise DataError(f"{place}: the {field} is empty; fill it in or delete the line")
+    return value
+
+
+def _negatives(header: Sequence[str], field: Field) -> tuple[str, ...]:
+    """Return the columns of negatives, or of their answers if both are there.
+
+    Answers alone are negatives: passages that answer another question.
+    """
+    named = [name for name in header if name.lower().startswith("negative")]
+    answers = [name for name in named if name.lower() in _ALSO[Field.NEGATIVE_ANSWERS]]
+    if len(answers) == len(named):
+        answers = []
+    if field is Field.NEGATIVE_ANSWERS:
+        return tuple(answers)
+    return tuple(name for name in named if name not in answers)
+
+
+def _texts(value: object, field: Field, place: str) -> list[str]:
+    if value is None or value == "":
+        return []
+    parts = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [_text(part, field, place) for part in parts]
+
+
+def _number(value: object, place: str) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise DataError(f"{place}: the score should be a finite number, found {value!r}")
+    return number

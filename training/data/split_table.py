@@ -1,0 +1,51 @@
+"""Hold out a part of a table, so that what is measured was not trained on.
+
+Invariant: no group stands on both sides. Where data name no groups, a row's positive is one, so
+that no passage is on both sides; else its query.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError
+from .table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The two sides of a table."""
+
+    train: Table
+    held_out: Table
+
+
+def split(table: Table, *, share: float, seed: int) -> Split:
+    """Hold out whole groups, drawn at random, until ``share`` of the rows are held out.
+
+    Args:
+        table: All rows.
+        share: Between 0 and 1, both excluded.
+        seed: Of the draw; the same seed gives the same split.
+
+    Raises:
+        DataError: The share is out of range, or there are too few groups for two sides.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"the share to hold out lies between 0 and 1, got {share}")
+    groups, sizes = np.unique(table.groups, return_counts=True)
+    if len(groups) < 2:
+        raise DataError(
+            "all rows are of one group, so that none can be held out; give rows of other groups, "
+            "or hold out nothing"
+        )
+    order = np.random.default_rng(seed).permutation(len(groups))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    # At least one group on either side.
+    count = min(max(int(np.searchsorted(before, share * len(table))), 1), len(groups) - 1)
+    held = np.isin(table.groups, groups[order[:count]])
+    return Split(
+        train=table.subset(np.flatnonzero(~held)), held_out=table.subset(np.flatnonzero(held))
+    )

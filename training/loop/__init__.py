@@ -1,0 +1,1 @@
+"""Run a training: batches, steps, checkpoints, curves."""

@@ -1,0 +1,48 @@
+"""The order in which rows are seen: shuffled, and every batch of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from ..data.table import Table
+
+
+class TaskOrder(Sampler[int]):
+    """Rows in full batches of one task each, anew for every epoch.
+
+    Batches of all tasks are shuffled together, so that tasks come as often as they have rows.
+    What is left of a task's rows when no full batch remains is not seen in that epoch.
+
+    Args:
+        table: The rows.
+        batch_size: Rows that follow each other and are of one task.
+        seed: With the epoch's number it decides the order.
+    """
+
+    def __init__(self, table: Table, *, batch_size: int, seed: int) -> None:
+        self._tasks = table.tasks
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of another epoch; the data loader calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        sizes = np.unique(self._tasks, return_counts=True)[1]
+        return int((sizes // self._batch_size).sum()) * self._batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng([self._seed, self._epoch])
+        batches: list[NDArray[np.int64]] = []
+        for task in np.unique(self._tasks):
+            rows = random.permutation(np.flatnonzero(self._tasks == task))
+            full = len(rows) // self._batch_size
+            batches += list(rows[: full * self._batch_size].reshape(full, -1))
+        for number in random.permutation(len(batches)):
+            yield from batches[number].tolist()

@@ -1,0 +1,261 @@
+"""Transformers' Trainer as decant uses it: what is saved, what is logged, when it stops.
+
+Invariant: a run that goes on from a checkpoint takes the steps that it would have taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from ..data.row import Row
+from ..data.table import Table
+from ..errors import TrainingError
+from ..models.gradient_checkpointing import recompute
+from ..objectives.objective import Inputs, Objective
+from ..settings import Loop, Mixed
+from .batch_sampler import TaskOrder
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState
+
+    from decant.embedders import TorchEncoder
+
+Scorer = Callable[["TorchEncoder"], Mapping[str, float]]
+"""Measures an encoder: named values, higher is better."""
+Watcher = Callable[[int, int, Mapping[str, float]], None]
+"""Is told of every line of the log: steps done, steps in all, and its values."""
+
+LOG = "log.jsonl"
+_WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Whom a run tells what it does, and who measures it meanwhile.
+
+    Args:
+        scorer: Called every ``score_every`` steps on the model as it is then.
+        watcher: Called with every line of the log.
+    """
+
+    scorer: Scorer | None = None
+    watcher: Watcher | None = None
+
+
+class _Rows(Dataset[Row]):
+    """A table as torch wants it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Row:
+        return self._table[index]
+
+
+class Runner(Trainer):
+    """The Trainer, with what this module's head says."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        table: Table,
+        order: TaskOrder,
+        loop: Loop,
+        look: Look,
+        folder: Path,
+    ) -> None:
+        set_seed(loop.seed)
+        self._order = order
+        self._parts: dict[str, list[Tensor]] = {}
+        super().__init__(
+            model=objective,
+            args=_arguments(loop, folder / "checkpoints"),
+            data_collator=lambda rows: {"batch": objective.collate(rows)},
+            train_dataset=_Rows(table),
+            callbacks=[_Log(objective, loop, look, folder)],
+        )
+        self.remove_callback(PrinterCallback)
+        # Both names of the same thing: losses are means of a batch.
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = False
+        if loop.recompute:
+            recompute(objective)
+
+    def _get_train_sampler(self, train_dataset: object = None) -> TaskOrder:
+        del train_dataset
+        return self._order
+
+    def compute_loss(  # type: ignore[override]  # tensors may be nested; the Trainer moves them so
+        self,
+        model: nn.Module,
+        inputs: dict[str, Inputs],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002 - the Trainer's signature
+        num_items_in_batch: object = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Return the objective's loss, and keep its parts for the log."""
+        del num_items_in_batch
+        found = cast("dict[str, Tensor]", model(**inputs))
+        for name, value in found.items():
+            if name != "loss":
+                self._parts.setdefault(name, []).append(value.detach())
+        return (found["loss"], found) if return_outputs else found["loss"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the parts since the last line."""
+        if "loss" in logs:
+            means = {name: float(torch.stack(held).mean()) for name, held in self._parts.items()}
+            self._parts = {}
+            logs = {**logs, **means}
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
+        del state_dict
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(_trained(cast("nn.Module", self.model)), folder / _WEIGHTS)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        held = _trained(model or cast("nn.Module", self.model))
+        stored = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
+        if {name: value.shape for name, value in held.items()} != {
+            name: value.shape for name, value in stored.items()
+        }:
+            raise TrainingError(
+                f"{resume_from_checkpoint} holds a run of another model or method; delete the "
+                "folder to begin anew"
+            )
+        with torch.no_grad():
+            for name, value in held.items():
+                value.copy_(stored[name])
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of the last line of the log; NaN before the first."""
+        history = [line["loss"] for line in self.state.log_history if "loss" in line]
+        return float(history[-1]) if history else math.nan
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that learn, each once, however many names it has."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=loop.batch_size,
+        gradient_accumulation_steps=loop.accumulate,
+        num_train_epochs=loop.epochs,
+        max_steps=loop.max_steps or -1,
+        learning_rate=loop.learning_rate,
+        warmup_steps=loop.warmup,
+        lr_scheduler_type=loop.schedule.value,
+        weight_decay=loop.weight_decay,
+        max_grad_norm=loop.max_grad_norm,
+        bf16=loop.precision is Mixed.BF16,
+        fp16=loop.precision is Mixed.FP16,
+        logging_strategy="steps",
+        logging_steps=loop.log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        save_strategy="no" if loop.save_every is None else "steps",
+        save_steps=loop.save_every or 1,
+        save_total_limit=2,
+        seed=loop.seed,
+        data_seed=loop.seed,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        label_names=[],
+        # Said outright, or several processes on CPUs would each train alone.
+        use_cpu=not torch.accelerator.is_available(),
+        report_to="none",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+    )
+
+
+class _Log(TrainerCallback):
+    """Writes the log, asks the scorer, and ends a run whose loss is no number."""
+
+    def __init__(self, objective: Objective, loop: Loop, look: Look, folder: Path) -> None:
+        self._objective, self._loop, self._look = objective, loop, look
+        self._file = folder / LOG
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Drop the lines after the checkpoint from which the run goes on."""
+        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        kept = [line for line in lines if _step(line) <= state.global_step]
+        if state.is_world_process_zero:
+            self._file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Write one line."""
+        if logs is None or "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"the loss is {logs['loss']} at step {state.global_step}; lower learning_rate, "
+                "raise temperature, or train in bf16 or fp32 instead of fp16"
+            )
+        self._write(state, logs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Measure, where it is time."""
+        every, scorer = self._loop.score_every, self._look.scorer
+        if scorer is None or every is None or state.global_step % every:
+            return
+        if state.is_world_process_zero:
+            with self._objective.resting() as encoder:
+                self._write(state, scorer(encoder))
+
+    def _write(self, state: TrainerState, values: Mapping[str, float]) -> None:
+        if not state.is_world_process_zero:
+            return
+        line = {"step": state.global_step, **values}
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._look.watcher is not None:
+            self._look.watcher(state.global_step, state.max_steps, values)
+
+
+def _step(line: str) -> float:
+    """Return the step of a line of the log; a line whose writing was cut short is of none."""
+    try:
+        step: int = json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+    return step

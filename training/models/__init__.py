@@ -1,0 +1,1 @@
+"""Models that learn, and how they are saved."""

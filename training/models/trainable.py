@@ -1,0 +1,332 @@
+"""The model that is trained: opened from a folder, able to learn, and written as a folder again.
+
+Texts reach it through the tokenising of its recipe, prompts included, so that it learns on what it
+will see. Invariant: what :meth:`Base.write` leaves is opened by every command of decant, and gives
+the vectors that the trained model gave.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from decant.embedders import (
+    Choices,
+    Recipe,
+    RecipeError,
+    Role,
+    Source,
+    TorchEncoder,
+    find_source,
+    resolve,
+)
+from decant.embedders.errors import need
+from decant.embedders.pytorch import PooledModel, load_model
+from decant.embedders.sources import pad_id, write_recipe
+from decant.embedders.tokens import TextTokenizer, Tokens, load_text_tokenizer, load_tokenizer, pad
+
+from ..errors import TrainingError
+from ..settings import Lora
+from .st_files import write_sentence_files
+
+if TYPE_CHECKING:
+    from peft import LoraModel, TrainableTokensModel
+    from tokenizers import Tokenizer
+
+Batch = dict[str, Tensor]
+"""What a model takes: int64 tensors by the names of :class:`TokenBatch`."""
+
+_ENDLESS = 2**31
+# BERT's kin compute it beside the states; our vectors do not read it, so nothing would train it.
+_UNREAD = "pooler"
+# What a tokenizer consists of, in any of Transformers' formats.
+_TOKENIZER_FILES = (
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "sentencepiece.bpe.model",
+    "special_tokens_map.json", "spiece.model", "tokenizer.json", "tokenizer.model",
+    "tokenizer_config.json", "vocab.json", "vocab.txt",
+)  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Base:
+    """A pooled model that can learn, with its tokenizer.
+
+    Args:
+        source: Where it came from.
+        model: Its parameters are trained unless they are frozen.
+        tokenizer: As the recipe says.
+        pad_id: Fills padded positions.
+        adapters: Low-rank additions, if these are trained alone.
+        lora: Of these additions.
+        dropout: What it was set to; None: it is as the model's files say.
+        vocabulary: The tokenizer with tokens that the source has not; None: it is the source's.
+        max_tokens: Texts are cut to so many tokens while the model learns from them; None: to as
+            many as the recipe says. What is written keeps the recipe's.
+    """
+
+    source: Source
+    model: PooledModel
+    tokenizer: TextTokenizer
+    pad_id: int
+    adapters: LoraModel | TrainableTokensModel | None = None
+    lora: Lora | None = None
+    dropout: float | None = None
+    vocabulary: Tokenizer | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            # It refuses a length that its prompts fill.
+            TextTokenizer(self.tokenizer.bare, self.training_recipe)
+
+    @property
+    def training_recipe(self) -> Recipe:
+        """The model's recipe with the length to which texts are cut while it learns."""
+        recipe = self.model.recipe
+        return replace(recipe, max_tokens=self.max_tokens or recipe.max_tokens)
+
+    def tokens(
+        self, texts: Sequence[str], *, role: Role, instructions: Sequence[str | None] | None = None
+    ) -> Batch:
+        """Tokenise texts, each with its own instruction if there are any; on the CPU."""
+        if instructions is None or not any(instructions):
+            rows = self.tokenizer(texts, role=role, max_tokens=self.max_tokens)
+        else:
+            rows = [
+                self.tokenizer(
+                    [text],
+                    role=role,
+                    max_tokens=self.max_tokens,
+                    instruction=instruction,
+                    first=number,
+                )[0]
+                for number, (text, instruction) in enumerate(zip(texts, instructions, strict=True))
+            ]
+        return self.stacked(rows)
+
+    def stacked(self, rows: Sequence[Tokens]) -> Batch:
+        """Return rows as one batch, padded on the right."""
+        batch = pad(rows, pad_id=self.pad_id)
+        return {name: torch.from_numpy(getattr(batch, name)) for name in self.model.inputs}
+
+    def length(self, text: str, role: Role) -> tuple[int, int]:
+        """Return how many tokens a text has with its prompt, and how many of them are read."""
+        whole = self.tokenizer([text], role=role, max_tokens=_ENDLESS)[0].width
+        recipe = self.training_recipe
+        if recipe.max_text_tokens is None:
+            return whole, min(whole, recipe.max_tokens)
+        return whole, min(self.tokenizer([text], role=role)[0].width, recipe.max_tokens)
+
+    def vectors(self, batch: Batch, *, chunk: int | None = None) -> Tensor:
+        """Return vectors of shape (B, D), with gradients.
+
+        Args:
+            batch: What :meth:`tokens` gave.
+            chunk: Texts at a time. Their states are forgotten and computed anew in the backward
+                pass, which is GradCache (Gao et al., arXiv 2101.06983): a batch of any size costs
+                the memory of one chunk, gradients are the same, dropout included. None keeps all.
+        """
+        rows = 1 + len(self.model.recipe.further)
+        count = len(batch["input_ids"]) // rows
+        if chunk is None or count <= chunk:
+            return _dense(self.model(**batch))
+        parts = []
+        for begin in range(0, count, chunk):
+            part = {
+                name: values[begin * rows : (begin + chunk) * rows]
+                for name, values in batch.items()
+            }
+            longest = int(part["attention_mask"].sum(1).max())
+            cut = {name: values[:, :longest] for name, values in part.items()}
+            parts.append(checkpoint(self._dense_of, cut, use_reentrant=False))
+        return torch.cat(cast("list[Tensor]", parts))
+
+    def _dense_of(self, batch: Batch) -> Tensor:
+        return _dense(self.model(**batch))
+
+    @contextmanager
+    def resting(self) -> Iterator[TorchEncoder]:
+        """Give an encoder of the model as it is now, without dropout; training goes on after it."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            yield TorchEncoder(self.model, self.tokenizer, pad_id=self.pad_id)
+        finally:
+            self.model.train(training)
+
+    def learnt_widths(self, widths: Sequence[int]) -> None:
+        """Note in the recipe that vectors may be cut, down to the smallest of ``widths``."""
+        self.model.recipe = replace(self.model.recipe, smallest_dim=min(widths))
+
+    def merge(self) -> None:
+        """Add the adapters to the weights, for good."""
+        if self.adapters is not None:
+            self.adapters.merge_and_unload()
+            self.adapters = None
+
+    def write(self, folder: Path) -> None:
+        """Write weights, tokenizer and recipe into an empty folder; adapters are merged for good.
+
+        The folder is sentence-transformers' as well, where its files can say what the recipe says.
+        """
+        self.merge()
+        backbone, recipe = self.model.backbone, self.model.recipe
+        backbone.save_pretrained(folder)
+        copy_tokenizer(self.source.folder, folder)
+        if self.vocabulary is not None:
+            self.vocabulary.save(str(folder / "tokenizer.json"))
+        write_recipe(folder, recipe)
+        linears = [module for module in self.model.head if isinstance(module, nn.Linear)]
+        write_sentence_files(folder, recipe, linears)
+
+
+def open_base(
+    model: str | Path | Source,
+    *,
+    choices: Choices | None = None,
+    lora: Lora | None = None,
+    dropout: float | None = None,
+    seed: int = 0,
+) -> Base:
+    """Open a model for training: float32, on the CPU; the loop moves it.
+
+    Args:
+        model: A folder, a hub id, or files already found.
+        choices: What the user says about the recipe, as in an export; but ``max_tokens`` cuts the
+            texts of this training, see :func:`training_length`.
+        lora: Train adapters alone; None trains every weight.
+        dropout: Set all of the model's dropout, attention's included; None leaves it.
+        seed: Of new weights.
+
+    Raises:
+        RecipeError: As for an export.
+        TrainingError: The model has parts that are not trained here.
+        MissingExtra: Adapters are asked for and peft is not installed.
+    """
+    source = model if isinstance(model, Source) else find_source(model)
+    said, limit = training_length(source, choices)
+    recipe = resolve(source, said)
+    if recipe.latent_heads is not None or recipe.lexicon is not None:
+        part = "latent attention" if recipe.lexicon is None else "sparse head"
+        raise TrainingError(
+            f"{source.base} has a {part}, which this method does not train (sparse heads: "
+            "decant train sparse)"
+        )
+    tokenizer = load_text_tokenizer(source.folder, recipe)
+    pooled = load_model(source.folder, longer(recipe, limit), adapters=source.adapters, fold=False)
+    pooled.recipe = recipe
+    return learning(
+        Base(
+            source=source,
+            model=pooled,
+            tokenizer=tokenizer,
+            pad_id=pad_id(source.folder),
+            max_tokens=limit,
+        ),
+        lora=lora,
+        dropout=dropout,
+        seed=seed,
+    )
+
+
+def training_length(
+    source: Source, choices: Choices | None, *, strategy: str | None = None
+) -> tuple[Choices, int | None]:
+    """Part the length to which training cuts its texts from what is said of the recipe.
+
+    The recipe keeps the model's own length, so that training on short texts does not shorten what
+    the model reads ever after; an export can say another one.
+
+    Args:
+        source: The model's files.
+        choices: What the user says.
+        strategy: As for :func:`resolve`.
+
+    Returns:
+        The choices without their length, and the length; None: as the recipe says. Where nothing
+        but ``choices`` says a length, it is the recipe's, too.
+    """
+    said = choices or Choices()
+    if said.max_tokens is None:
+        return said, None
+    others = replace(said, max_tokens=None)
+    try:
+        resolve(source, others, strategy=strategy)
+    except RecipeError:
+        return said, None  # nothing else says a length; what else is amiss, resolving says again
+    return others, said.max_tokens
+
+
+def longer(recipe: Recipe, limit: int | None) -> Recipe:
+    """Return the recipe with the longer of both lengths, for which a model is loaded."""
+    return replace(recipe, max_tokens=max(recipe.max_tokens, limit or 0))
+
+
+def learning(base: Base, *, lora: Lora | None, dropout: float | None, seed: int) -> Base:
+    """Let a base learn: all of its weights, or adapters alone; arguments as :func:`open_base`."""
+    if dropout is not None:
+        set_dropout(base.model.backbone, dropout)
+        base.dropout = dropout
+    if lora is None:
+        base.model.requires_grad_(requires_grad=True)
+        unread = getattr(base.model.backbone, _UNREAD, None)
+        if isinstance(unread, nn.Module):
+            unread.requires_grad_(requires_grad=False)
+    else:
+        torch.manual_seed(seed)
+        base.adapters = add_adapters(base.model.backbone, lora)
+        base.lora = lora
+    return base
+
+
+def add_adapters(backbone: nn.Module, lora: Lora) -> LoraModel:
+    """Put low-rank additions beside every linear layer of a backbone; only they can learn."""
+    peft = need("peft", extra="training")
+    settings = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        exclude_modules=[f"{_UNREAD}.dense"] if hasattr(backbone, _UNREAD) else None,
+    )
+    return cast("LoraModel", peft.LoraModel(backbone, settings, "default"))
+
+
+def set_dropout(backbone: nn.Module, share: float) -> None:
+    """Set every dropout of a backbone, in modules and in the attention that is a function."""
+    if not 0 <= share < 1:
+        raise TrainingError(f"dropout lies between 0 and 1, got {share}")
+    found = False
+    for module in backbone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p, found = share, True
+        # Llama and its kin hand this number to the attention function; BERT keeps modules.
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            setattr(module, "attention_dropout", share)  # noqa: B010 - no attribute that types know
+            found = True
+    if not found:
+        raise TrainingError("this model has no dropout to set; two passes would give equal vectors")
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy what makes a folder's tokenizer, and always a ``tokenizer.json``."""
+    for name in _TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+    if not (target / "tokenizer.json").exists():
+        load_tokenizer(source).save(str(target / "tokenizer.json"))
+    length = source / "sentence_bert_config.json"
+    if length.exists():
+        shutil.copyfile(length, target / length.name)
+
+
+def _dense(given: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return given if isinstance(given, Tensor) else given[0]

@@ -1,0 +1,205 @@
+"""Contrastive tuning on pairs, with in-batch and hard negatives.
+
+The losses are in ``losses.py``. Texts of a batch that are equal are never negatives of each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from pathlib import Path
+from typing import ClassVar, assert_never, cast
+
+import torch
+from torch import Tensor
+
+from decant.embedders import Role
+
+from ..data.row import Field, Row
+from ..errors import TrainingError
+from ..models.trainable import Base, Batch
+from .gather_negatives import gathered
+from .losses import improved_info_nce, info_nce, matryoshka, spread_out
+from .objective import Inputs, Objective
+
+
+class Loss(StrEnum):
+    """Which loss of queries and passages."""
+
+    INFO_NCE = "info_nce"
+    IMPROVED = "improved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastiveSettings:
+    """How pairs are told apart.
+
+    Args:
+        loss: ``improved`` is that of Qwen3-Embedding (arXiv 2506.05176).
+        temperature: Of the cosines; 0.02 to 0.05 is common, Qwen3 takes 0.01.
+        margin: Of the false-negative mask of ``improved``, as a cosine.
+        both_ways: Whether passages look for their query, too; halves of the loss each.
+        symmetric: Whether both texts are of one kind (paraphrases): both get the query's prompt.
+        widths: Also learn to be cut to these widths (Matryoshka); none: the whole vector alone.
+        spread: Weight of the spread-out regulariser on the passages.
+        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+    """
+
+    loss: Loss = Loss.INFO_NCE
+    temperature: float = 0.05
+    margin: float = 0.1
+    both_ways: bool = False
+    symmetric: bool = False
+    widths: tuple[int, ...] = ()
+    spread: float = 0.0
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise TrainingError(f"temperature must be positive, got {self.temperature}")
+        if self.margin < 0 or self.spread < 0:
+            raise TrainingError("margin and spread must not be negative")
+        if self.chunk is not None and self.chunk < 1:
+            raise TrainingError(f"chunk must be at least 1, got {self.chunk}")
+        if any(width < 1 for width in self.widths):
+            raise TrainingError(f"widths must be positive, got {list(self.widths)}")
+        if self.both_ways and self.loss is Loss.IMPROVED:
+            raise TrainingError("the improved loss has both directions in it; leave both_ways out")
+
+
+class Contrastive(Objective):
+    """Queries near their positives, and far from everything else in the batch.
+
+    Args:
+        base: The model.
+        settings: How.
+
+    Raises:
+        TrainingError: A width exceeds the model's.
+    """
+
+    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+
+    def __init__(self, base: Base, settings: ContrastiveSettings) -> None:
+        super().__init__(base, settings)
+        self.settings = settings
+        if any(width > base.model.dim for width in settings.widths):
+            raise TrainingError(
+                f"widths {list(settings.widths)} exceed the model's {base.model.dim} dimensions"
+            )
+
+    def takes_instructions(self) -> bool:
+        """Tell whether the model has a template for them."""
+        return self.model.recipe.instruction is not None
+
+    def collate(self, rows: Sequence[Row]) -> Inputs:
+        """Tokenise a batch; passages are the positives in order, then all negatives."""
+        return collated_pairs(self.base, rows, symmetric=self.settings.symmetric)
+
+    def forward(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return the loss and its parts."""
+        queries = self.base.vectors(cast("Batch", batch["queries"]), chunk=self.settings.chunk)
+        passages = self.base.vectors(cast("Batch", batch["passages"]), chunk=self.settings.chunk)
+        asked = cast("Tensor", batch["query_names"])
+        named = cast("Tensor", batch["passage_names"])
+        # Own positives, those of other processes, own negatives.
+        count = len(queries)
+        passages = torch.cat([gathered(passages[:count]), passages[count:]])
+        named = torch.cat([gathered(named[:count]), named[count:]])
+        equal = no_negatives(asked, named, gathered(asked))
+        parts = {"contrast": self.contrast(queries, passages, equal)}
+        if self.settings.spread:
+            parts["spread"] = self.settings.spread * spread_out(passages[:count])
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+    def contrast(self, queries: Tensor, passages: Tensor, equal: Tensor) -> Tensor:
+        """Return the contrastive loss at all widths: (B, D), (P, D) and bool (B, P)."""
+
+        def loss(asked: Tensor, found: Tensor) -> Tensor:
+            return self._loss(asked, found, equal)
+
+        if not self.settings.widths:
+            return loss(queries, passages)
+        widths = sorted({*self.settings.widths, self.model.dim})
+        return matryoshka(loss, queries, passages, widths=widths)
+
+    def _loss(self, queries: Tensor, passages: Tensor, equal: Tensor) -> Tensor:
+        settings, count = self.settings, len(queries)
+        temperature = settings.temperature
+        match settings.loss:
+            case Loss.IMPROVED:
+                return improved_info_nce(
+                    queries,
+                    passages,
+                    temperature=temperature,
+                    margin=settings.margin,
+                    excluded=equal,
+                )
+            case Loss.INFO_NCE:
+                forth = info_nce(queries, passages, temperature=temperature, excluded=equal)
+                if not settings.both_ways:
+                    return forth
+                back = info_nce(
+                    passages[:count], queries, temperature=temperature, excluded=equal[:, :count].T
+                )
+                return (forth + back) / 2
+            case _:
+                assert_never(settings.loss)
+
+    def write(self, folder: Path) -> None:
+        """Write the model as a folder; it says the smallest width that it learnt."""
+        if self.settings.widths:
+            self.base.learnt_widths(self.settings.widths)
+        self.base.write(folder)
+
+
+def collated_pairs(base: Base, rows: Sequence[Row], *, symmetric: bool) -> Inputs:
+    """Tokenise pairs with their negatives.
+
+    Args:
+        base: Tokenises them.
+        rows: Each with a positive.
+        symmetric: Whether passages get the query's prompt, too.
+
+    Returns:
+        ``queries`` and ``passages``, the positives in order and then all negatives, and the names
+        of both, see :func:`names_of`.
+    """
+    queries = [row.query for row in rows]
+    positives = [row.positive or row.query for row in rows]
+    passages = [*positives, *(text for row in rows for text in row.negatives)]
+    role = Role.QUERY if symmetric else Role.PASSAGE
+    asked = base.tokens(queries, role=Role.QUERY, instructions=[row.instruction for row in rows])
+    return {
+        "queries": cast("Inputs", asked),
+        "passages": cast("Inputs", base.tokens(passages, role=role)),
+        "query_names": names_of(queries),
+        "passage_names": names_of(passages),
+    }
+
+
+def no_negatives(asked: Tensor, named: Tensor, owners: Tensor) -> Tensor:
+    """Tell which passages are no negatives of which query, because texts are equal.
+
+    Args:
+        asked: int64 (B,), names of the queries' texts.
+        named: int64 (P,), names of the passages' texts, the queries' positives first.
+        owners: int64 (Q,), Q >= B, the query of each of the first Q passages.
+
+    Returns:
+        bool (B, P): the passage is the query's own positive (or its text), the query's own text,
+        or the positive of a query of the same text.
+    """
+    positives = named[: len(asked)]
+    equal = (named[None, :] == positives[:, None]) | (named[None, :] == asked[:, None])
+    theirs = torch.zeros_like(equal)
+    theirs[:, : len(owners)] = owners[None, :] == asked[:, None]
+    return equal | theirs
+
+
+def names_of(texts: Sequence[str]) -> Tensor:
+    """Return a 63-bit hash of each text, int64: equal texts have equal names."""
+    digests = (blake2b(text.encode(errors="surrogatepass"), digest_size=8) for text in texts)
+    return torch.tensor([int.from_bytes(one.digest(), "little") >> 1 for one in digests])

@@ -1,0 +1,84 @@
+"""Tuning on pairs with scores: their cosines shall be ordered as the scores are (CoSENT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from decant.embedders import Role
+
+from ..data.row import Field, Row
+from ..errors import DataError, TrainingError
+from ..models.trainable import Base, Batch
+from .losses import cosent
+from .objective import Inputs, Objective
+
+if TYPE_CHECKING:
+    from ..data.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradedSettings:
+    """How scores are learnt.
+
+    Args:
+        temperature: Of the cosines.
+        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+    """
+
+    temperature: float = 0.05
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise TrainingError(f"temperature must be positive, got {self.temperature}")
+
+
+class Graded(Objective):
+    """Pairs of higher score get higher cosines than pairs of lower score in the same batch.
+
+    Both texts are encoded as queries, as STS does.
+
+    Args:
+        base: The model.
+        settings: How.
+    """
+
+    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE, Field.SCORE)
+
+    def __init__(self, base: Base, settings: GradedSettings) -> None:
+        super().__init__(base, settings)
+        self.settings = settings
+
+    def check(self, table: Table) -> None:
+        """Refuse scores that are all equal."""
+        if len(np.unique(table.scores)) < 2:
+            raise DataError(
+                f"{', '.join(map(str, table.paths))}: all scores are {table.scores[0]}, so that no "
+                "pair should be nearer than another; give pairs of several grades"
+            )
+
+    def collate(self, rows: Sequence[Row]) -> Inputs:
+        """Tokenise both sides of a batch."""
+        first = self.base.tokens([row.query for row in rows], role=Role.QUERY)
+        second = self.base.tokens([row.positive or "" for row in rows], role=Role.QUERY)
+        return {
+            "first": cast("Inputs", first),
+            "second": cast("Inputs", second),
+            "scores": torch.tensor([row.score or 0.0 for row in rows], dtype=torch.float32),
+        }
+
+    def forward(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return the loss."""
+        chunk = self.settings.chunk
+        first = self.base.vectors(cast("Batch", batch["first"]), chunk=chunk)
+        second = self.base.vectors(cast("Batch", batch["second"]), chunk=chunk)
+        near = functional.cosine_similarity(first.float(), second.float(), dim=-1)
+        scores = cast("Tensor", batch["scores"])
+        return {"loss": cosent(near, scores, temperature=self.settings.temperature)}

@@ -1,0 +1,130 @@
+"""Learning from another encoder: its vectors, or how it ranks.
+
+The teacher encodes each batch as it is made, so any :class:`Encoder` will do, a certified graph on
+onnxruntime too. Its texts are the student's, each under its own prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, assert_never, cast
+
+import torch
+from torch import Tensor
+
+from decant.embedders import Encoder, Role
+
+from ..data.row import Field, Row
+from ..errors import TrainingError
+from ..models.trainable import Base, Batch
+from .losses import cosines, score_divergence, vector_distance
+from .objective import Inputs, Objective
+
+
+class Lesson(StrEnum):
+    """What is taken over.
+
+    VECTORS: every text's direction; widths must be equal. SCORES: how the teacher spreads its
+    belief over the passages of a batch, for each query; widths may differ.
+    """
+
+    VECTORS = "vectors"
+    SCORES = "scores"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationSettings:
+    """How a teacher is followed.
+
+    Args:
+        lesson: What is taken over.
+        temperature: Of the cosines, for scores.
+        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+    """
+
+    lesson: Lesson = Lesson.VECTORS
+    temperature: float = 0.05
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise TrainingError(f"temperature must be positive, got {self.temperature}")
+
+
+class Distillation(Objective):
+    """A student that gives what its teacher gives.
+
+    Args:
+        base: The student.
+        settings: How.
+        teacher: The other encoder; it is not changed.
+
+    Raises:
+        TrainingError: Vectors are to be taken over and their widths differ.
+    """
+
+    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY,)
+
+    def __init__(self, base: Base, settings: DistillationSettings, teacher: Encoder) -> None:
+        super().__init__(base, settings)
+        self.settings = settings
+        self.teacher = teacher
+        if settings.lesson is Lesson.VECTORS and teacher.dim != base.model.dim:
+            raise TrainingError(
+                f"the teacher's vectors have {teacher.dim} dimensions, the student's "
+                f"{base.model.dim}; take lesson = 'scores', or a teacher of the student's width"
+            )
+
+    def beside(self) -> dict[str, str]:
+        """Return the digest of the teacher's recipe."""
+        return {"teacher": self.teacher.recipe.digest()}
+
+    def collate(self, rows: Sequence[Row]) -> Inputs:
+        """Tokenise a batch for the student, and let the teacher encode it."""
+        queries = [row.query for row in rows]
+        passages = [row.positive for row in rows if row.positive is not None]
+        passages += [text for row in rows for text in row.negatives]
+        found: Inputs = {
+            "queries": cast("Inputs", self.base.tokens(queries, role=Role.QUERY)),
+            "taught_queries": self._taught(queries, Role.QUERY),
+        }
+        if passages:
+            found["passages"] = cast("Inputs", self.base.tokens(passages, role=Role.PASSAGE))
+            found["taught_passages"] = self._taught(passages, Role.PASSAGE)
+        return found
+
+    def _taught(self, texts: Sequence[str], role: Role) -> Tensor:
+        vectors = torch.from_numpy(self.teacher.encode(texts, role=role).dense)
+        if not torch.isfinite(vectors).all():
+            raise TrainingError("the teacher gave vectors that are no numbers; check its bundle")
+        return vectors
+
+    def forward(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return the loss."""
+        chunk = self.settings.chunk
+        queries = self.base.vectors(cast("Batch", batch["queries"]), chunk=chunk)
+        taught = cast("Tensor", batch["taught_queries"])
+        passages = None
+        if "passages" in batch:
+            passages = self.base.vectors(cast("Batch", batch["passages"]), chunk=chunk)
+        others = cast("Tensor", batch.get("taught_passages"))
+        match self.settings.lesson:
+            case Lesson.VECTORS:
+                if passages is not None:
+                    queries, taught = torch.cat([queries, passages]), torch.cat([taught, others])
+                return {"loss": vector_distance(queries, taught)}
+            case Lesson.SCORES:
+                # Without passages, queries are compared with each other.
+                given = queries if passages is None else passages
+                wanted = taught if passages is None else others
+                return {
+                    "loss": score_divergence(
+                        cosines(queries, given),
+                        cosines(taught, wanted),
+                        temperature=self.settings.temperature,
+                    )
+                }
+            case _:
+                assert_never(self.settings.lesson)

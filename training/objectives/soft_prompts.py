@@ -1,0 +1,84 @@
+"""What a frozen language model thinks of a text after states that stand in for its prompt.
+
+The states take the first places of the input; the last of them predicts the text's first token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import TrainingError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+
+def target_tokens(
+    texts: Sequence[str], tokenizer: Tokenizer, *, end: int, most: int
+) -> tuple[Tensor, Tensor]:
+    """Tokenise what shall be predicted: each text, and the token that ends it.
+
+    Args:
+        texts: B texts; what is longer than ``most`` tokens is cut, and then has no end.
+        tokenizer: Without special tokens of its own.
+        end: The token that ends a text.
+        most: Tokens of a text, its end included.
+
+    Returns:
+        Ids and mask, int64 (B, L), padded on the right.
+    """
+    rows = [
+        [*encoding.ids, end][:most]
+        for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [end] * (longest - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    return ids, mask
+
+
+def log_probabilities(
+    language: PreTrainedModel, states: Tensor, ids: Tensor, mask: Tensor, *, words: int
+) -> Tensor:
+    """Return ``log p(y_j | states, y_<j)`` for each token of each text, float32 (B, L).
+
+    Args:
+        language: The model; gradients flow through it to the states.
+        states: (B, n, d).
+        ids: int64 (B, L).
+        mask: int64 (B, L); where it is 0 the result is 0.
+        words: Tokens that count as words; those behind them are appended ones.
+    """
+    count = states.shape[1]
+    embedded: Tensor = language.get_input_embeddings()(ids)
+    inputs = torch.cat([states.to(embedded.dtype), embedded], dim=1)  # (B, n + L, d)
+    seen = torch.cat([mask.new_ones(states.shape[:2]), mask], dim=1)
+    logits: Tensor = language(inputs_embeds=inputs, attention_mask=seen, use_cache=False).logits
+    given = logits[:, count - 1 : -1, :words].float()  # (B, L, V)
+    chosen = functional.log_softmax(given, dim=-1).gather(2, ids.unsqueeze(2)).squeeze(2)
+    return chosen * mask
+
+
+def end_token(language: PreTrainedModel) -> int:
+    """Return the token that a language model ends with.
+
+    Raises:
+        TrainingError: Its configuration names none.
+    """
+    named = (language.generation_config, language.config)
+    said = [getattr(part, "eos_token_id", None) for part in named]
+    found = next((one for one in said if one not in (None, [])), None)
+    if isinstance(found, list):
+        found = found[0]
+    if not isinstance(found, int):
+        raise TrainingError(
+            "the language model's config.json names no eos_token_id, so that no text would end; "
+            "add it"
+        )
+    return found

@@ -1,0 +1,118 @@
+"""Contrastive tuning of sparse vectors, with a price on their length.
+
+The scores of SPLADE (Formal et al., arXiv 2109.10086): the dot product of all weights, in-batch and
+hard negatives, and the FLOPS regulariser on either side. With ``dense``, the loss of the dense
+vectors is added, as PromptReps trains both (arXiv 2404.18424).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..data.row import Field, Row
+from ..errors import TrainingError
+from ..models.language_model import LanguageBase
+from ..models.trainable import Batch
+from .contrastive import collated_pairs, no_negatives
+from .losses import flops, info_nce
+from .objective import Inputs, Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseSettings:
+    """How sparse vectors are told apart.
+
+    Args:
+        query_flops: Weight of the FLOPS regulariser on queries; SPLADE takes 3e-4.
+        passage_flops: On passages; SPLADE takes 1e-4.
+        dense: Weight of the dense vectors' loss.
+        temperature: Of the dense vectors' cosines.
+    """
+
+    query_flops: float = 3e-4
+    passage_flops: float = 1e-4
+    dense: float = 0.0
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.query_flops, self.passage_flops, self.dense) < 0:
+            raise TrainingError("weights must not be negative")
+        if self.temperature <= 0:
+            raise TrainingError(f"temperature must be positive, got {self.temperature}")
+
+
+class SparseContrastive(Objective):
+    """Sparse queries near their positives, and few weights.
+
+    Args:
+        language: A model opened with a lexicon, for example by ``strategy="splade"``.
+        settings: How.
+
+    Raises:
+        TrainingError: It has no lexicon.
+    """
+
+    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+
+    def __init__(self, language: LanguageBase, settings: SparseSettings) -> None:
+        super().__init__(language.base, settings)
+        self.language = language
+        self.settings = settings
+        if self.model.lexical is None:
+            raise TrainingError(
+                f"{language.base.source.base} is opened without a lexicon, so it has no sparse "
+                "vectors; open it with one (strategy 'splade')"
+            )
+
+    def takes_instructions(self) -> bool:
+        """Tell whether the model has a template for them."""
+        return self.model.recipe.instruction is not None
+
+    def collate(self, rows: Sequence[Row]) -> Inputs:
+        """Tokenise a batch; passages are the positives in order, then all negatives."""
+        return collated_pairs(self.base, rows, symmetric=False)
+
+    def forward(self, batch: Inputs) -> dict[str, Tensor]:
+        """Return the loss, its parts, and how many weights queries and passages have."""
+        settings = self.settings
+        asked, named = cast("Tensor", batch["query_names"]), cast("Tensor", batch["passage_names"])
+        queries, dense_queries = self._both(cast("Batch", batch["queries"]))
+        passages, dense_passages = self._both(cast("Batch", batch["passages"]))
+        equal = no_negatives(asked, named, asked)
+        own = torch.zeros_like(equal).fill_diagonal_(fill_value=True)
+        scores = (queries @ passages.T).masked_fill(equal & ~own, float("-inf"))
+        targets = torch.arange(len(queries), device=queries.device)
+        parts = {
+            "contrast": functional.cross_entropy(scores, targets),
+            "query_flops": settings.query_flops * flops(queries),
+            "passage_flops": settings.passage_flops * flops(passages),
+        }
+        if settings.dense:
+            parts["dense"] = settings.dense * info_nce(
+                dense_queries, dense_passages, temperature=settings.temperature, excluded=equal
+            )
+        counts = {
+            "query_weights": (queries > 0).float().sum(1).mean(),
+            "passage_weights": (passages > 0).float().sum(1).mean(),
+        }
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts, **counts}
+
+    def _both(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return all sparse weights, (B, V), and dense vectors, (B, D)."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        counted = batch.get("pooling_mask", mask)
+        states, last = self.model.states(ids, mask)
+        assert self.model.lexical is not None
+        dense: Tensor = self.model.pooled(states, counted)
+        return self.model.lexical.weights(last, counted), dense
+
+    def write(self, folder: Path) -> None:
+        """Write the language model, head included, with a recipe that has the lexicon."""
+        self.language.write(folder)
