@@ -29,7 +29,7 @@ from decant.integrations.qdrant import (
     SearchMode,
     Store,
 )
-from decant.integrations.qdrant.stores.protocol import batches
+from decant.integrations.qdrant.stores.point_size import batches
 from models import save_compressing
 
 KEPT = CollectionSettings(states=True)

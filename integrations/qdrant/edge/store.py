@@ -25,7 +25,8 @@ from decant.embedders import StoreError
 from ..stores.collection_metadata import Card
 from ..stores.collection_settings import CollectionSettings, Indexed
 from ..stores.filters import Where, translate
-from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, batches, slices
+from ..stores.point_size import batches
+from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, slices
 from ..stores.queries import Query, bounded
 from .disk_space import check_room
 from .errors import EngineErrors, is_missing_point

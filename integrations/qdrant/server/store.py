@@ -23,16 +23,8 @@ from decant.embedders import StoreError
 from ..stores.collection_metadata import Card
 from ..stores.collection_settings import CollectionSettings, Indexed
 from ..stores.filters import Where, translate
-from ..stores.protocol import (
-    Engine,
-    Fetch,
-    OptimizeProgress,
-    Page,
-    Point,
-    Scored,
-    batches,
-    check_name,
-)
+from ..stores.point_size import batches
+from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, check_name
 from ..stores.queries import Fused, Query, bounded
 from .capabilities import Server
 from .collections import RemoteCatalog

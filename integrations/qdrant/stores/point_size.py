@@ -6,7 +6,7 @@ Invariant: never less than the JSON that qdrant-client writes, and not much more
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ _SPARSE_ENTRY = _NUMBER + 11  # and the index, of up to ten digits
 _CHARACTER = 6  # a control character as \u0007; no other takes more in UTF-8
 _AROUND = 6  # quotes, a colon and a comma
 _SHORT = 4_096  # characters; longer texts are measured, which takes a microsecond for each thousand
+_REQUEST_BYTES = 16 * 2**20  # a server takes twice that
 _POINT = 200  # braces, names of vectors, the id, the operation
 
 
@@ -71,3 +72,12 @@ def cut_points(points: Sequence[Point], *, most: int, largest: int) -> list[Sequ
     if start < len(points):
         parts.append(points[start:])
     return parts
+
+
+def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
+    """Cut points into stretches of at most ``size`` that are not too large together.
+
+    Servers refuse requests beyond 32 MiB. All that a point holds is counted, by a bound that is
+    never too small; one point alone always makes a stretch.
+    """
+    yield from cut_points(points, most=size, largest=_REQUEST_BYTES)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 from decant.embedders import StoreError
 
 from .input_errors import AbsentError, StoreInputError
-from .point_size import cut_points
 from .sparse_vector import SparseVector
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ KEYWORDS = ("source", "root", "kind", "text_sha256")
 
 OptimizeProgress: TypeAlias = Callable[[int, int], object]
 """Told how many vectors are in the index, and how many points there are."""
-
-_REQUEST_BYTES = 16 * 2**20  # a server takes twice that
 
 
 class Engine(StrEnum):
@@ -275,15 +272,6 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into stretches of ``size``; the last may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
-    """Cut points into stretches of at most ``size`` that are not too large together.
-
-    Servers refuse requests beyond 32 MiB. All that a point holds is counted, by a bound that is
-    never too small; one point alone always makes a stretch.
-    """
-    yield from cut_points(points, most=size, largest=_REQUEST_BYTES)
 
 
 def check_name(name: str) -> None:
