@@ -18,7 +18,7 @@ from bench.options import Common, Stage, carry_out, common, parser, positive, re
 from bench.peers import Peer, batch_seconds, fastembed, sentence_transformers, worst_cosine
 from bench.report import Amount, Result, Section, Target, lowest_speed_up, section
 from bench.rounds import Contender, interleave
-from decant.embedders import OnnxEncoder, ParityError, Role, Runtime, load
+from decant.embedders import ExecutionOptions, OnnxEncoder, ParityError, Role, load
 
 PEERS = ("sentence-transformers", "fastembed")
 WANTED = {"sentence-transformers": 1.4, "fastembed": 3.0}
@@ -44,7 +44,7 @@ class Options:
     tokens: int
     lengths: tuple[int, ...]
     peers: tuple[str, ...]
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[ExecutionOptions, ...]
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 def measure(options: Options, stage: Stage) -> Result:
     """Compare vectors, then speed."""
-    runtimes = (Runtime(), *options.runtimes)
+    runtimes = (ExecutionOptions(), *options.runtimes)
     encoders = [load(stage.bundle, provider="cpu", runtime=runtime) for runtime in runtimes]
     ours = encoders[0]
     corpus = load_corpus(options.common.data)
@@ -134,12 +134,12 @@ def _peer(name: str, stage: Stage) -> Peer:
     return sentence_transformers(stage.model)
 
 
-def _contender(encoder: OnnxEncoder, runtime: Runtime, texts: Sequence[str]) -> Contender:
+def _contender(encoder: OnnxEncoder, runtime: ExecutionOptions, texts: Sequence[str]) -> Contender:
     """Return decant; with its default settings it bears no numbers in its name."""
     used = runtime.settled(encoder.provider)
     label = f"decant {used.workers}x{used.threads}x{used.token_budget}"
     return Contender(
-        name="decant" if runtime == Runtime() else label,
+        name="decant" if runtime == ExecutionOptions() else label,
         settings=(
             f"workers={used.workers}, threads={used.threads}, token_budget={used.token_budget}"
         ),

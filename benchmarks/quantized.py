@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.report import Figure, Result
-from decant.embedders import Encoder, Quantizer, Role, Vectors, calibrate, load
+from decant.embedders import Encoder, Quantizer, Role, Vectors, calibrate_vectors, load
 from decant.evaluation import Bootstrap, Retrieval, Task, read_beir, read_sts, sts_task
 
 _TRAIN = "sts/stsb_en.train.tsv"
@@ -85,7 +85,7 @@ def measure(options: Options, stage: Stage) -> Result:
     texts = list(dict.fromkeys([*train.first, *train.second]))
     chosen = random.Random(seed).sample(texts, min(options.texts, len(texts)))  # noqa: S311
     stage.tick(f"calibrating on {len(chosen):,} sentences")
-    calibrate(stage.bundle, chosen, provider="cpu", precision="fp32")
+    calibrate_vectors(stage.bundle, chosen, provider="cpu", precision="fp32")
     bootstrap = Bootstrap(seed=seed)
     tasks: dict[str, Task] = {
         "STS-B dev": replace(sts_task([data / _STS]), bootstrap=bootstrap),

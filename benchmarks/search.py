@@ -23,13 +23,13 @@ from decant.integrations.qdrant import (
     CollectionSettings,
     Equals,
     FieldType,
-    Indexed,
+    PayloadIndex,
     Record,
     connect,
 )
 
 WANTED = 15.0  # milliseconds
-LAYOUT = CollectionSettings(indexed=(Indexed(key="indexed", type=FieldType.BOOL),))
+LAYOUT = CollectionSettings(indexed=(PayloadIndex(key="indexed", type=FieldType.BOOL),))
 _WORDS = 10  # of a chunk make a query
 _BATCH = 2_000
 _INDEXED = Equals("indexed", True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .commands.calibrate import calibrate
+from .commands.calibrate_vectors import calibrate_vectors
 from .commands.collections.check import check
 from .commands.collections.delete import delete
 from .commands.collections.drop import drop
@@ -22,9 +22,9 @@ from .commands.embed import embed
 from .commands.evaluate import evaluate
 from .commands.explain_vector import explain_vector
 from .commands.export import export
+from .commands.import_onnx import import_onnx
 from .commands.inspect import inspect
 from .commands.quickstart import quickstart
-from .commands.seal import seal
 from .commands.strategies import strategies
 from .commands.training.train import train
 from .commands.tune import tune
@@ -36,11 +36,11 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
     "strategies": strategies,
     "export": export,
-    "seal": seal,
+    "import-onnx": import_onnx,
     "convert": convert,
     "verify": verify,
     "tune": tune,
-    "calibrate": calibrate,
+    "calibrate-vectors": calibrate_vectors,
     "inspect": inspect,
     "doctor": doctor,
     "embed": embed,
@@ -65,6 +65,9 @@ app = typer.Typer(
 )
 for _name, _command in _COMMANDS.items():
     app.command(_name)(guarded(_command))
+# The names of 0.1 before its first release, for one version more.
+app.command("seal", hidden=True)(guarded(import_onnx))
+app.command("calibrate", hidden=True)(guarded(calibrate_vectors))
 app.add_typer(train)
 
 

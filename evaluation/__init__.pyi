@@ -8,12 +8,12 @@ from .models.word_vectors import WordFormat as WordFormat
 from .models.word_vectors import WordVectors as WordVectors
 from .models.word_vectors import read_word_vectors as read_word_vectors
 from .models.word_vectors import word_format as word_format
-from .report.compare import Standing as Standing
+from .report.compare import ComparisonReport as ComparisonReport
+from .report.compare import Pairwise as Pairwise
 from .report.compare import SystemResult as SystemResult
-from .report.compare import Versus as Versus
+from .report.compare import compare_systems as compare_systems
 from .report.compare import score_system as score_system
 from .report.compare import shared_agreement as shared_agreement
-from .report.compare import side_by_side as side_by_side
 from .report.html import html_page as html_page
 from .report.html import write_html as write_html
 from .scores.measurement import Comparison as Comparison

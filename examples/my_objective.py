@@ -24,11 +24,11 @@ from decant.embedders import Choices, Pooling, Role, TorchEncoder
 from decant.training import (
     Base,
     Batch,
-    Field,
+    Column,
     Inputs,
-    Loop,
     Objective,
-    Row,
+    TrainingExample,
+    TrainingSettings,
     open_base,
     read_table,
     train,
@@ -45,13 +45,13 @@ class MarginSettings:
 class Margin(Objective):
     """Each query is nearer to its own answer than to the next one of its batch."""
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
 
     def __init__(self, base: Base, settings: MarginSettings) -> None:
         super().__init__(base, settings)
         self.settings = settings
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise both sides, each under its own prompt."""
         queries = self.base.tokens([row.query for row in rows], role=Role.QUERY)
         passages = self.base.tokens([row.positive or "" for row in rows], role=Role.PASSAGE)
@@ -96,7 +96,7 @@ def main() -> None:
 
         base = open_base(model, choices=Choices(pooling=Pooling.MEAN))
         table = read_table([pairs], needs=Margin.needs)
-        loop = Loop(batch_size=16, epochs=5, learning_rate=1e-3, log_every=5)
+        loop = TrainingSettings(batch_size=16, epochs=5, learning_rate=1e-3, log_every=5)
         report = train(Margin(base, MarginSettings()), table, tuned, loop)
         print(f"{report.steps} steps, last loss {report.loss:.3f}")
         for line in (tuned / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines():

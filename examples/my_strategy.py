@@ -14,11 +14,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModel
 
-from decant.embedders import Choices, LayerMix, Pooling, Role, Shape, Strategy, load
+from decant.embedders import Choices, LayerMix, ModelSize, Pooling, Role, Strategy, load
 from decant.export import export
 
 
-def last_two(shape: Shape) -> Choices:
+def last_two(shape: ModelSize) -> Choices:
     """Choose for a model of any depth."""
     title = 'Passage: "{text}"\nA good title for this passage is "'
     return Choices(

@@ -35,14 +35,13 @@ from decant.training import (
     CompressionSettings,
     Contrastive,
     ContrastiveSettings,
+    CoSENT,
+    CoSENTSettings,
     Distillation,
     DistillationSettings,
     DistributionAlignment,
-    Gen,
-    GenSettings,
-    Graded,
-    GradedSettings,
-    Loop,
+    LLM2VecGen,
+    LLM2VecGenSettings,
     Lora,
     Mntp,
     MntpSettings,
@@ -50,6 +49,7 @@ from decant.training import (
     SimCSE,
     SparseContrastive,
     SparseSettings,
+    TrainingSettings,
     frozen_decoder,
     open_base,
     open_compression,
@@ -85,9 +85,9 @@ def _compression(model: Path) -> Objective:
 
 
 def _gen(model: Path) -> Objective:
-    settings, teacher = GenSettings(answer_tokens=_TOKENS), HashEncoder(dim=512)
+    settings, teacher = LLM2VecGenSettings(answer_tokens=_TOKENS), HashEncoder(dim=512)
     opened = open_gen(model, settings, teacher, choices=Choices(max_tokens=_TOKENS))
-    return Gen(opened, settings, teacher)
+    return LLM2VecGen(opened, settings, teacher)
 
 
 def _simcse(model: Path) -> Objective:
@@ -102,7 +102,7 @@ def _alignment(model: Path) -> Objective:
 
 
 def _graded(model: Path, *, chunk: int | None = None) -> Objective:
-    return Graded(open_base(model, choices=_MEAN), GradedSettings(chunk=chunk))
+    return CoSENT(open_base(model, choices=_MEAN), CoSENTSettings(chunk=chunk))
 
 
 def _distillation(model: Path, *, chunk: int | None = None) -> Objective:
@@ -193,7 +193,9 @@ def _run(name: str, folder: Path, environment: dict[str, str]) -> dict[str, int]
 def _measure(name: str, folder: Path) -> None:
     case = _CASES[name]
     objective = case.make(folder / "model")
-    loop = Loop(batch_size=_ROWS, max_steps=2, recompute=case.recompute, save_every=None)
+    loop = TrainingSettings(
+        batch_size=_ROWS, max_steps=2, recompute=case.recompute, save_every=None
+    )
     table = read_table([folder / f"{case.rows}.jsonl"])
     report = train(objective, table, _left_by(name, folder / "model"), loop)
     print(json.dumps({"peak_mb": report.peak_mb, "trained": report.trained}))

@@ -12,7 +12,7 @@ from decant.embedders.lazy_names import LazyNames
 _PACKAGES = {
     "converter": ("onnx", "onnx_ir"),
     "exporter": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"),
-    "sealer": ("onnx", "onnx_ir"),
+    "importer": ("onnx", "onnx_ir"),
     "verifier": (),
 }
 

@@ -1,4 +1,4 @@
 from .converter import convert as convert
 from .exporter import export as export
-from .sealer import seal as seal
+from .importer import import_onnx as import_onnx
 from .verifier import verify as verify

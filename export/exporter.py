@@ -17,14 +17,14 @@ from decant.embedders import (
     BundleError,
     Certificate,
     Choices,
+    ModelFiles,
     ParityError,
     Pooling,
     Precision,
     Recipe,
-    Source,
     Strategy,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.bundle import fresh_folder
@@ -43,7 +43,7 @@ _EXPLAINED_ROWS = 8
 
 
 def export(  # noqa: PLR0913 - each is a decision of its own
-    model: str | Path | Source,
+    model: str | Path | ModelFiles,
     target: str | Path,
     *,
     choices: Choices | None = None,
@@ -76,7 +76,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     tell = step or (lambda _: None)
     wanted = (Precision.FP32, *_beside(precisions))
     with fresh_folder(Path(target), replace=replace) as folder:
-        source = model if isinstance(model, Source) else find_source(model)
+        source = model if isinstance(model, ModelFiles) else find_model(model)
         recipe = resolve(source, choices, strategy=strategy)
         making, dim = _trace(source, recipe, folder, wanted, tell)
         # Modules refer to each other, so that the model is freed only by a collection.
@@ -108,7 +108,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
 
 
 def _trace(
-    source: Source, recipe: Recipe, folder: Path, wanted: Sequence[Precision], tell: Step
+    source: ModelFiles, recipe: Recipe, folder: Path, wanted: Sequence[Precision], tell: Step
 ) -> tuple[Making, int]:
     """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
     tell(f"loading {source.base}")
@@ -143,7 +143,7 @@ def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
     return [member for member in Precision if member in asked and member is not Precision.FP32]
 
 
-def _save_preprocessors(source: Source, folder: Path, encoder: TorchEncoder) -> None:
+def _save_preprocessors(source: ModelFiles, folder: Path, encoder: TorchEncoder) -> None:
     """Write config and tokenizer; ``tokenizer.json`` is the tokenizer that was used, untouched."""
     encoder.model.backbone.config.save_pretrained(folder)
     before = transformers.logging.get_verbosity()

@@ -15,7 +15,7 @@ from typing import assert_never
 import torch
 from torch import nn
 
-from decant.embedders import Entry, Precision
+from decant.embedders import CertificateEntry, Precision
 from decant.embedders.onnx import provider_name
 from decant.embedders.pytorch import PooledModel
 
@@ -70,7 +70,7 @@ class Making:
     source: Fingerprints
     tell: Step
 
-    def entry(self, precision: Precision) -> Entry | None:
+    def entry(self, precision: Precision) -> CertificateEntry | None:
         """Make the graph if it was not traced; return its entry, None where no CPU runs it."""
         folder, file = self.certifier.folder, graph_name(precision)
         match precision:
@@ -90,7 +90,7 @@ class Making:
             case _:
                 assert_never(precision)
 
-    def _fp16(self, file: str) -> Entry:
+    def _fp16(self, file: str) -> CertificateEntry:
         """All in float16 where that passes; else the products alone (``quantize/fp16.py``)."""
         path = self.certifier.folder / file
         self.tell("certifying fp16 on the CPU")

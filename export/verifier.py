@@ -11,12 +11,12 @@ from decant.embedders import (
     Bundle,
     BundleError,
     Certificate,
-    Check,
+    CertificateCheck,
+    CertificateEntry,
     Encoder,
-    Entry,
+    ExecutionOptions,
     ParityError,
     Precision,
-    Runtime,
     load,
 )
 from decant.embedders.bundle import REFERENCE, TaskScore
@@ -103,7 +103,7 @@ class _Stated:
         if scores is not None:
             bundle.graph(Precision.FP32)
 
-    def beside(self, entry: Entry, before: Entry | None) -> Entry:
+    def beside(self, entry: CertificateEntry, before: CertificateEntry | None) -> CertificateEntry:
         if self._scores is None:
             return replace(entry, tasks=before.tasks if before is not None else ())
         if self._exact is None:
@@ -119,7 +119,7 @@ class _Stated:
             self._bundle.folder,
             provider=self._place.provider,
             precision=precision,
-            runtime=Runtime(device=self._place.device),
+            runtime=ExecutionOptions(device=self._place.device),
             uncertified=True,
         ) as encoder:
             found = scores(encoder)
@@ -151,7 +151,7 @@ def _stored(bundle: Bundle) -> Certificate:
     return stored if stored.digest == bundle.manifest.digest else empty
 
 
-def _files_check(bundle: Bundle) -> Check:
+def _files_check(bundle: Bundle) -> CertificateCheck:
     try:
         checked = replace(bundle, checked=bundle.check_files())
         for precision in [one for one in Precision if one in bundle.manifest.graphs]:
@@ -162,7 +162,7 @@ def _files_check(bundle: Bundle) -> Check:
         finding = str(error)
     else:
         finding = ""
-    return Check(
+    return CertificateCheck(
         name="files",
         cases=len(bundle.manifest.files),
         worst_cosine=-1.0 if finding else 1.0,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from decant.embedders import StoreError
 
-from .qdrant import All, AnyOf, Condition, Either, Equals, Exists, Field, FieldIn, Not, Passage
+from .qdrant import And, Condition, Equals, Exists, Field, FieldIn, In, Not, Or, Passage
 from .qdrant.stores.filters import Key
 from .qdrant.stores.plain_values import Value
 
@@ -46,7 +46,7 @@ class ShownField:
             return FieldIn(self.field, words) if words else None
         numbers = [value for value in values if isinstance(value, int | float)]
         whole = [int(value) for value in numbers if not isinstance(value, bool) and value % 1 == 0]
-        return All([_CHUNK, FieldIn(Field.START, whole)]) if whole else None
+        return And([_CHUNK, FieldIn(Field.START, whole)]) if whole else None
 
     def exists(self) -> Condition:
         """Return the condition that the field is shown at all."""
@@ -77,7 +77,7 @@ class ShownMetadata:
             return NOTHING
         one = values[0] if len(values) == 1 else None
         found = _in_either_form(
-            key, lambda form: AnyOf(form, values) if one is None else Equals(form, one)
+            key, lambda form: In(form, values) if one is None else Equals(form, one)
         )
         return self._or_field(key, found, lambda shown: shown.any_of(values))
 
@@ -104,7 +104,7 @@ class ShownMetadata:
         if (shown := self.fields.get(key)) is None or (stated := part(shown)) is None:
             return found
         hidden = [Exists(key)] if shown.unless is None else [Exists(key), Exists(shown.unless)]
-        return Either([found, All([*map(Not, hidden), stated])])
+        return Or([found, And([*map(Not, hidden), stated])])
 
 
 def with_source(passage: Passage, metadata: Mapping[str, object]) -> dict[str, object]:
@@ -137,4 +137,4 @@ def _in_either_form(key: str, state: Callable[[Key], Condition]) -> Condition:
     names = tuple(key.split("."))
     if len(names) == 1 or not all(names):
         return state(key)
-    return Either([state(key), state(names)])
+    return Or([state(key), state(names)])

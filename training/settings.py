@@ -28,7 +28,7 @@ class Schedule(StrEnum):
     CONSTANT = "constant_with_warmup"
 
 
-class Mixed(StrEnum):
+class MixedPrecision(StrEnum):
     """In what precision products are computed; weights and losses stay float32."""
 
     FP32 = "fp32"
@@ -37,7 +37,7 @@ class Mixed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loop:
+class TrainingSettings:
     """The loop around any objective.
 
     Args:
@@ -69,7 +69,7 @@ class Loop:
     schedule: Schedule = Schedule.LINEAR
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    precision: Mixed = Mixed.FP32
+    precision: MixedPrecision = MixedPrecision.FP32
     recompute: bool = False
     log_every: int = 10
     save_every: int | None = 500
@@ -120,7 +120,7 @@ class Plan(Generic[Settings]):
     """A run as a TOML file states it: ``[objective]``, ``[loop]`` and, for adapters, ``[lora]``."""
 
     objective: Settings
-    loop: Loop
+    loop: TrainingSettings
     lora: Lora | None = None
 
 

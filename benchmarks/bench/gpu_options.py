@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from decant.embedders import Precision, Runtime
+from decant.embedders import ExecutionOptions, Precision
 from decant.embedders.onnx import provider_name
 
 from .matches import MIXED
@@ -53,7 +53,7 @@ class Options:
     precisions: tuple[Precision, ...]
     dtypes: tuple[str, ...]
     ways: tuple[Way, ...] | None
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[ExecutionOptions, ...]
     tokens: int | None
     seconds: float
     layers: int | None

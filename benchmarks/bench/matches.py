@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import OnnxEncoder, Precision, Role, Runtime, load
+from decant.embedders import ExecutionOptions, OnnxEncoder, Precision, Role, load
 from decant.embedders.tokens import TextTokenizer, Tokens
 
 from .corpus import Corpus
@@ -100,7 +100,11 @@ class Ours:
 
 
 def open_ours(
-    subject: Subject, rows: Rows, provider: str, runtimes: Sequence[Runtime], stack: ExitStack
+    subject: Subject,
+    rows: Rows,
+    provider: str,
+    runtimes: Sequence[ExecutionOptions],
+    stack: ExitStack,
 ) -> list[Ours]:
     """Load every graph as users do; the first also with other runtimes.
 
@@ -133,7 +137,7 @@ def open_ours(
     return found
 
 
-def _label(runtime: Runtime) -> str:
+def _label(runtime: ExecutionOptions) -> str:
     return f"{runtime.workers}x{runtime.threads}x{runtime.token_budget}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from decant.embedders import Choices, Precision, find_source
+from decant.embedders import Choices, Precision, find_model
 from decant.embedders.errors import need
 from decant.export import export
 
@@ -43,7 +43,7 @@ def bundle(
         tokens: Whether its graph gives token states too.
         tick: Told what is being done.
     """
-    source = find_source(model_folder(), name=NAME) if model is None else find_source(model)
+    source = find_model(model_folder(), name=NAME) if model is None else find_model(model)
     target = work / "bundle"
     choices = Choices(max_tokens=max_tokens, tokens=tokens or None)
     export(source, target, choices=choices, precisions=precisions, step=tick)

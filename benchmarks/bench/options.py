@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from decant.embedders import DecantError, Runtime
+from decant.embedders import DecantError, ExecutionOptions
 from decant.embedders.errors import need
 
 from .minilm import bundle, model_folder
@@ -101,13 +101,13 @@ def positive(text: str) -> int:
     return number
 
 
-def read_runtime(text: str) -> Runtime:
+def read_runtime(text: str) -> ExecutionOptions:
     """Read ``2x1x512`` as two workers of one thread with batches of 512 tokens, for argparse."""
     parts = text.split("x")
     if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
         raise argparse.ArgumentTypeError(f"expected WORKERSxTHREADSxTOKENS, got {text!r}")
     workers, threads, budget = map(int, parts)
-    return Runtime(workers=workers, threads=threads, token_budget=budget)
+    return ExecutionOptions(workers=workers, threads=threads, token_budget=budget)
 
 
 def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from decant.embedders import Bundle, BundleError, Entry, Precision
+from decant.embedders import Bundle, BundleError, CertificateEntry, Precision
 from decant.embedders.onnx import placement
 from decant.embedders.tokens import TokenBatch
 from decant.export import verify
@@ -71,7 +71,7 @@ class Subject:
     model: Path
     bundle: Bundle
     arithmetic: Arithmetic
-    entries: Mapping[Precision, Entry]
+    entries: Mapping[Precision, CertificateEntry]
 
 
 def make_subject(request: Request, folder: Path, *, tick: Tick) -> Subject:
@@ -102,7 +102,7 @@ def make_subject(request: Request, folder: Path, *, tick: Tick) -> Subject:
     )
 
 
-def verdict(entry: Entry) -> str:
+def verdict(entry: CertificateEntry) -> str:
     """Return a certificate's worst cosine and outcome, for a table."""
     return f"{entry.worst_cosine:.6f} {'passed' if entry.passed else 'FAILED'}"
 
@@ -178,7 +178,7 @@ def _seeded(request: Request, folder: Path, tick: Tick) -> tuple[str, Path, Path
     return shape.name, model, bundle
 
 
-def _entry(folder: Path, precision: Precision, provider: str, tick: Tick) -> Entry:
+def _entry(folder: Path, precision: Precision, provider: str, tick: Tick) -> CertificateEntry:
     """Return the certificate's entry on the provider; certify where there is none."""
     bundle = Bundle.unchecked(folder)
     sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]

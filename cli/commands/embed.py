@@ -69,7 +69,9 @@ def embed(
     ] = None,
     quantize: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="int8, uint8 (after `decant calibrate`) or binary."),
+        typer.Option(
+            metavar="KIND", help="int8, uint8 (after `decant calibrate-vectors`) or binary."
+        ),
     ] = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",

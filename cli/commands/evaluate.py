@@ -16,7 +16,7 @@ from ..output.quiet import silenced
 from ..output.terminal import say
 
 if TYPE_CHECKING:
-    from decant.evaluation import Standing, SystemResult
+    from decant.evaluation import ComparisonReport, SystemResult
 
 
 def evaluate(
@@ -103,7 +103,7 @@ def evaluate(
       decant evaluate splade --retrieval cranfield --hybrid
       decant evaluate minilm --anchors sentences.txt --make-variations
     """
-    from decant.evaluation import Bootstrap, score_system, side_by_side
+    from decant.evaluation import Bootstrap, compare_systems, score_system
 
     given = Given(
         sts=sts or [],
@@ -130,7 +130,7 @@ def evaluate(
             with silenced(), opening as embedder:
                 results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
         step("comparing")
-        standing = side_by_side(results)
+        standing = compare_systems(results)
     show_standing(standing)
     if json is not None:
         _write_json(standing, json)
@@ -141,7 +141,7 @@ def evaluate(
         say(f"wrote {html}")
 
 
-def _write_json(standing: Standing, file: Path) -> None:
+def _write_json(standing: ComparisonReport, file: Path) -> None:
     from decant.embedders.files import write_atomically
     from decant.embedders.json_records import to_json
 

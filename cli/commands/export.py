@@ -36,7 +36,7 @@ from ..output.terminal import say, show_json
 from ..output.views import show_certificate
 
 if TYPE_CHECKING:
-    from decant.embedders import Certificate, Source
+    from decant.embedders import Certificate, ModelFiles
 
 _ADDED = [member for member in Precision if member is not Precision.FP32]
 _NEEDED = ("torch", "transformers", "onnxscript", "optimum")
@@ -123,9 +123,9 @@ def export(
         tokens=tokens or None,
         instruction=instruction,
     )
-    from decant.embedders import find_source
+    from decant.embedders import find_model
 
-    source = find_source(model, revision=revision, name=name, adapters=adapter or ())
+    source = find_model(model, revision=revision, name=name, adapters=adapter or ())
     certificate = export_source(
         source,
         target,
@@ -142,7 +142,7 @@ def export(
 
 
 def export_source(
-    source: Source,
+    source: ModelFiles,
     target: Path,
     *,
     choices: Choices | None = None,

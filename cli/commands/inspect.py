@@ -17,7 +17,7 @@ from ..output.views import floored, show_facts
 from .tune import described
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, Lexicon, Recipe
+    from decant.embedders import Bundle, Recipe, SparseHead
     from decant.embedders.onnx import Calibrations
 
 
@@ -125,7 +125,7 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
     return facts
 
 
-def _lexicon(lexicon: Lexicon) -> str:
+def _lexicon(lexicon: SparseHead) -> str:
     over = "tokens" if lexicon.clusters is None else f"{lexicon.clusters:,} clusters of tokens"
     words = ", of the text's own words" if lexicon.words else ""
     return f"the {lexicon.top} heaviest {over}{words}, weighed by the {lexicon.weighting} token"

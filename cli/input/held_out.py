@@ -13,7 +13,7 @@ from decant.embedders import Role, Vectors
 if TYPE_CHECKING:
     from decant.embedders import Encoder
     from decant.evaluation import Embedder, Measurement, Retrieval
-    from decant.training import Table
+    from decant.training import TrainingDataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class _Instructed:
         return Vectors(dense=dense)
 
 
-def held_out_task(table: Table) -> HeldOut:
+def held_out_task(table: TrainingDataset) -> HeldOut:
     """Return the search of held-out pairs: passages are positives and hard negatives.
 
     Queries of the same text are one; of several instructions it gets the first.

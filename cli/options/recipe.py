@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from decant.embedders import Attention, Pooling, Span
+from decant.embedders import Attention, PooledTokens, Pooling
 
 Target: TypeAlias = Annotated[
     Path, typer.Argument(metavar="TARGET", help="The bundle's folder, which is made.")
@@ -30,7 +30,7 @@ Eos: TypeAlias = Annotated[
     str | None, typer.Option(metavar="TOKEN", help="The token that every input ends with.")
 ]
 SpanOption: TypeAlias = Annotated[
-    Span | None,
+    PooledTokens | None,
     typer.Option(metavar="NAME", help="Which tokens count: all, or text without prompt."),
 ]
 Dim: TypeAlias = Annotated[

@@ -24,7 +24,7 @@ from .recipe import AttentionOption, PassagePrompt, QueryPrompt
 
 if TYPE_CHECKING:
     from decant.evaluation import Task
-    from decant.training import Field, Plan, Table
+    from decant.training import Column, Plan, TrainingDataset
 
 Settings = TypeVar("Settings")
 
@@ -109,7 +109,7 @@ class RunOptions:
             ),
         )
 
-    def table(self, files: Sequence[Path], needs: tuple[Field, ...]) -> Table:
+    def table(self, files: Sequence[Path], needs: tuple[Column, ...]) -> TrainingDataset:
         """Read and check the data."""
         from decant.training import Columns, read_table
 

@@ -9,10 +9,10 @@ from .terminal import printable, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from decant.evaluation import Score, Standing, Versus
+    from decant.evaluation import ComparisonReport, Pairwise, Score
 
 
-def show_standing(standing: Standing) -> None:
+def show_standing(standing: ComparisonReport) -> None:
     """Print the tables of all tasks."""
     from rich.text import Text
 
@@ -52,7 +52,7 @@ def _table(task: str, systems: list[str]) -> Table:
     return table
 
 
-def _cell(score: Score, versus: Versus | None) -> str:
+def _cell(score: Score, versus: Pairwise | None) -> str:
     """Return value, interval, cases, what is not covered, and the difference from the first."""
     shown = score.unit.shown
     lines = [

@@ -13,7 +13,7 @@ from rich.text import Text
 from .terminal import printable, results, show
 
 if TYPE_CHECKING:
-    from decant.embedders import Certificate, Entry
+    from decant.embedders import Certificate, CertificateEntry
     from decant.integrations.qdrant import Hit, IndexReport
 
 _PASSAGE_LINES = 3
@@ -50,7 +50,7 @@ def show_certificate(certificate: Certificate) -> None:
         )
 
 
-def _checks(entry: Entry) -> Table:
+def _checks(entry: CertificateEntry) -> Table:
     verdict = Text("passed", "bold green") if entry.passed else Text("FAILED", "bold red")
     title = Text.assemble(f"certificate of {entry.precision} on {entry.provider}: ", verdict)
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)

@@ -21,7 +21,7 @@ from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..tokens.load import load_text_tokenizer
 from ..tokens.tokenizer import TextTokenizer
-from .certificate import CERTIFICATE_FORMAT, Certificate, Entry, Precision
+from .certificate import CERTIFICATE_FORMAT, Certificate, CertificateEntry, Precision
 from .file_list import CheckedFile, beside, check_name, check_not_replaced, hashed
 from .onnx_file import read_onnx_file, unlike
 
@@ -195,7 +195,7 @@ class Bundle:
         """
         return read_record(Certificate, self.folder / CERTIFICATE, newest=CERTIFICATE_FORMAT)
 
-    def entry(self, precision: Precision, provider: str) -> Entry | None:
+    def entry(self, precision: Precision, provider: str) -> CertificateEntry | None:
         """Return what the certificate holds of a graph on a provider; None: nothing that counts.
 
         An entry counts for the graph with its hash, under the precision's own gates, and only if
@@ -303,8 +303,8 @@ def _no_bundle(path: Path) -> str:
         return f"{path} has no decant.json, so it is not a bundle; make one: decant export {made}"
     if path.suffix == ".onnx":
         return (
-            f"{path} is a graph, and a bundle is a folder; make one of it: decant seal {path} "
-            "MODEL TARGET"
+            f"{path} is a graph, and a bundle is a folder; make one of it: "
+            f"decant import-onnx {path} MODEL TARGET"
         )
     return f"{path} is a file, and a bundle is a folder; make one with: decant export MODEL TARGET"
 

@@ -72,7 +72,7 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class CertificateCheck:
     """One condition that was tried.
 
     Args:
@@ -117,7 +117,7 @@ class TaskScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CertificateEntry:
     """What was measured of one graph on one execution provider.
 
     Args:
@@ -149,7 +149,7 @@ class Entry:
     batch_invariance: float
     not_finite: int
     longest: int
-    checks: tuple[Check, ...]
+    checks: tuple[CertificateCheck, ...]
     environment: dict[str, str]
     date: str
     tasks: tuple[TaskScore, ...] = ()
@@ -165,7 +165,7 @@ class Entry:
 
         What is wrong with several is said once, with the worst of their cosines.
         """
-        reasons: dict[str, list[Check]] = {}
+        reasons: dict[str, list[CertificateCheck]] = {}
         for check in self.checks:
             if not check.passed:
                 reasons.setdefault(check.reason, []).append(check)
@@ -204,7 +204,7 @@ class Entry:
         return found
 
 
-def _told(reason: str, checks: Sequence[Check]) -> str:
+def _told(reason: str, checks: Sequence[CertificateCheck]) -> str:
     """Return one sentence for all checks that failed for one reason."""
     more = len(checks) - 1
     names = checks[0].name + (f" and {more} more check{'s' * (more > 1)}" if more else "")
@@ -226,7 +226,7 @@ class Certificate:
 
     format: int
     digest: str
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[CertificateEntry, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -234,13 +234,13 @@ class Certificate:
         return bool(self.entries) and all(entry.passed for entry in self.entries)
 
     @property
-    def failed(self) -> tuple[Entry, ...]:
+    def failed(self) -> tuple[CertificateEntry, ...]:
         """The entries that missed a gate."""
         return tuple(entry for entry in self.entries if not entry.passed)
 
     def entry(
         self, *, sha256: str, provider: str, precision: Precision | None = None
-    ) -> Entry | None:
+    ) -> CertificateEntry | None:
         """Return the entry for a graph's hash on a provider, or None; of several, one that failed.
 
         Args:
@@ -257,7 +257,7 @@ class Certificate:
         ]
         return next((entry for entry in found if not entry.passed), found[0] if found else None)
 
-    def with_entry(self, entry: Entry) -> Certificate:
+    def with_entry(self, entry: CertificateEntry) -> Certificate:
         """Return a certificate in which ``entry`` replaces its predecessor."""
         same = (entry.file, entry.provider, entry.precision)
         kept = (item for item in self.entries if (item.file, item.provider, item.precision) != same)
@@ -265,7 +265,7 @@ class Certificate:
 
     def require(
         self, *, sha256: str, provider: str, bundle: str, precision: Precision | None = None
-    ) -> Entry:
+    ) -> CertificateEntry:
         """Return the passed entry for a graph on a provider.
 
         Args:

@@ -28,7 +28,7 @@ from ..forks import renew_after_fork
 from ..recipe.enums import Attention, Pooling
 from ..recipe.prompt import Prompt, Role
 from ..recipe.recipe import Recipe
-from ..recipe.sparse_head import Lexicon
+from ..recipe.sparse_head import SparseHead
 from ..tokens.texts import blocks, checked
 from .outputs import joined
 from .protocol import Output, Progress, Vectors, check_outputs
@@ -77,7 +77,7 @@ class HashEncoder:
             query=query or Prompt(),
             passage=passage or Prompt(),
             dim=dim,
-            lexicon=Lexicon(top=max_tokens) if sparse else None,
+            lexicon=SparseHead(top=max_tokens) if sparse else None,
             tokens=tokens,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))

@@ -34,7 +34,7 @@ _OFFSET = 128  # of int8 from uint8
 class Quantization(StrEnum):
     """What a vector's values become.
 
-    INT8 and UINT8 take a byte each and need a :class:`Calibration`. BINARY takes a bit each, the
+    INT8 and UINT8 take a byte each and need a :class:`VectorRanges`. BINARY takes a bit each, the
     first dimension in the highest bit, and is what sentence-transformers calls ``ubinary``.
     """
 
@@ -53,7 +53,7 @@ class Quantization(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
+class VectorRanges:
     """The range of each dimension over some vectors of one recipe.
 
     Args:
@@ -168,13 +168,14 @@ class Quantizer:
     """
 
     kind: Quantization
-    calibration: Calibration | None = None
+    calibration: VectorRanges | None = None
 
     def __post_init__(self) -> None:
         if self.calibration is None and self.kind is not Quantization.BINARY:
             raise QuantizationError(
-                f"{self.kind} needs the range of each dimension; pass calibration="
-                "Calibration.of(vectors, recipe=…), or run `decant calibrate` on the bundle"
+                f"{self.kind} needs the range of each dimension; pass "
+                "calibration=VectorRanges.of(vectors, recipe=…), or run `decant calibrate-vectors` "
+                "on the bundle"
             )
 
     def quantize(self, vectors: NDArray[np.float32]) -> Codes:

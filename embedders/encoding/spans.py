@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import RecipeError, TextError
 from ..recipe.enums import Pooling
-from ..recipe.prompt import Role, Wording
+from ..recipe.prompt import Role, TextFormat
 from ..recipe.recipe import Recipe
 from ..tokens.prompt_layout import Place
 from ..tokens.tokenizer import TextTokenizer
@@ -130,7 +130,7 @@ def _hindrance(recipe: Recipe) -> str:
         return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
     if recipe.appended is not None:
         return f"{recipe.base} reads its vectors from appended tokens, which belong to no part"
-    if recipe.wording is not Wording.VERBATIM:
+    if recipe.wording is not TextFormat.VERBATIM:
         return f"parts are places in a text as it is, and the recipe of {recipe.base} rewords texts"
     return ""
 

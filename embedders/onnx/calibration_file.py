@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import json_records
 from ..bundle.bundle import Bundle, read_record
-from ..encoding.quantize import Calibration
+from ..encoding.quantize import VectorRanges
 from ..errors import BundleError, QuantizationError
 from ..files import write_atomically
 from ..recipe.recipe import Recipe
@@ -25,7 +25,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """One :class:`Calibration` as JSON holds it.
+    """One :class:`VectorRanges` as JSON holds it.
 
     Args:
         digest: The recipe's.
@@ -62,7 +62,7 @@ def read_calibrations(bundle: Bundle) -> Calibrations:
     return read_record(Calibrations, path, newest=_FORMAT)
 
 
-def keep_calibration(bundle: Bundle, new: Calibration) -> None:
+def keep_calibration(bundle: Bundle, new: VectorRanges) -> None:
     """Write a calibration into ``calibration.json``; entries that are not the bundle's go."""
     entry = Ranges(
         digest=new.digest,
@@ -76,7 +76,7 @@ def keep_calibration(bundle: Bundle, new: Calibration) -> None:
     write_atomically(bundle.folder / CALIBRATION, json_records.to_json(kept))
 
 
-def calibration_of(bundle: Bundle, recipe: Recipe) -> Calibration:
+def calibration_of(bundle: Bundle, recipe: Recipe) -> VectorRanges:
     """Return a bundle's calibration for its own recipe, or for one that is cut.
 
     Raises:
@@ -87,7 +87,7 @@ def calibration_of(bundle: Bundle, recipe: Recipe) -> Calibration:
     entries = read_calibrations(bundle).entries
     width = recipe.dim or bundle.manifest.dim
     cut = "" if width == bundle.manifest.dim else f" --dim {width}"
-    command = f"run: decant calibrate {bundle.folder} --texts FILE{cut}"
+    command = f"run: decant calibrate-vectors {bundle.folder} --texts FILE{cut}"
     for entry in entries:
         if entry.digest != recipe.digest():
             continue
@@ -106,10 +106,10 @@ def calibration_of(bundle: Bundle, recipe: Recipe) -> Calibration:
     raise QuantizationError(f"{bundle.folder} was never calibrated; {command}")
 
 
-def _calibration(entry: Ranges) -> Calibration:
+def _calibration(entry: Ranges) -> VectorRanges:
     with np.errstate(over="ignore"):  # what is no float32 becomes infinity, and is refused
         low, high = (np.array(values, np.float32) for values in (entry.low, entry.high))
-    return Calibration(low=low, high=high, texts=entry.texts, digest=entry.digest)
+    return VectorRanges(low=low, high=high, texts=entry.texts, digest=entry.digest)
 
 
 def _of_bundle(entry: Ranges, bundle: Bundle) -> bool:

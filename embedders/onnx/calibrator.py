@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..bundle.bundle import Bundle
-from ..encoding.quantize import Calibration
+from ..encoding.quantize import VectorRanges
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
 from .calibration_file import keep_calibration
@@ -19,7 +19,7 @@ from .encoder import load
 MOST_TEXTS = 100_000
 
 
-def calibrate(
+def calibrate_vectors(
     bundle: str | Path,
     texts: Iterable[str],
     *,
@@ -27,7 +27,7 @@ def calibrate(
     precision: str = "auto",
     dim: int | None = None,
     any_dim: bool = False,
-) -> Calibration:
+) -> VectorRanges:
     """Find the ranges of a bundle's vectors; ``encoder.quantizer`` takes them from then on.
 
     Values outside are clipped later, so the texts should be such as will be embedded; some
@@ -50,6 +50,6 @@ def calibrate(
     with opened as encoder:
         given = islice(checked(texts), MOST_TEXTS)
         blocks = (block.dense for block in encoder.stream(given, role=Role.PASSAGE))
-        found = Calibration.of_blocks(blocks, recipe=encoder.recipe)
+        found = VectorRanges.of_blocks(blocks, recipe=encoder.recipe)
     keep_calibration(Bundle.unchecked(bundle), found)
     return found

@@ -6,7 +6,7 @@ Nothing is opened here.
 from __future__ import annotations
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Entry, Precision
+from ..bundle.certificate import CertificateEntry, Precision
 from ..errors import BundleError
 from .options import CPU
 
@@ -68,7 +68,7 @@ def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
     return exact if exact in there else there[0]
 
 
-def loses_little(entry: Entry) -> bool:
+def loses_little(entry: CertificateEntry) -> bool:
     """Tell whether a graph is near enough to float32 to be taken without being asked for.
 
     Mean cosine to the reference at least 0.995, at least 0.9 of the ten nearest probe texts the

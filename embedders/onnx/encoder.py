@@ -15,7 +15,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..encoding.batch_encoder import BatchEncoder, Runner
 from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
-from ..encoding.quantize import Calibration, Quantization, Quantizer
+from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut, cut_recipe
 from ..errors import BundleError, ProviderError
 from ..recipe.recipe import Recipe
@@ -23,7 +23,7 @@ from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
 from .choose_precision import preferred
-from .options import CPU, Runtime, Settled
+from .options import CPU, ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
 from .session import Session, candidates, provider_name
 from .tuning_file import tuned
@@ -97,7 +97,7 @@ class OnnxEncoder(BatchEncoder):
         """What decides the vectors, the width to which they are cut included."""
         return self._recipe
 
-    def quantizer(self, kind: str, *, calibration: Calibration | None = None) -> Quantizer:
+    def quantizer(self, kind: str, *, calibration: VectorRanges | None = None) -> Quantizer:
         """Return what turns this encoder's vectors into integers or bits.
 
         Args:
@@ -137,7 +137,7 @@ class OnnxEncoder(BatchEncoder):
             "dim": self.dim,
             "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
             "uncertified": True,
-            "runtime": Runtime(
+            "runtime": ExecutionOptions(
                 device=runtime.device,
                 workers=runtime.workers,
                 threads=runtime.threads,
@@ -191,7 +191,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     *,
     provider: str = "auto",
     precision: str = "auto",
-    runtime: Runtime | None = None,
+    runtime: ExecutionOptions | None = None,
     dim: int | None = None,
     any_dim: bool = False,
     uncertified: bool = False,
@@ -228,7 +228,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
         chosen = preferred(bundle, precision, name)
-        settled = _settled(bundle, chosen, name, runtime or Runtime())
+        settled = _settled(bundle, chosen, name, runtime or ExecutionOptions())
         try:
             session = Session(
                 bundle.graph(chosen),
@@ -299,7 +299,9 @@ def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None
         )
 
 
-def _settled(bundle: Bundle, precision: Precision, provider: str, runtime: Runtime) -> Settled:
+def _settled(
+    bundle: Bundle, precision: Precision, provider: str, runtime: ExecutionOptions
+) -> Settled:
     """What the user said; where that is nothing, what was tuned; else what is assumed."""
     found = tuned(bundle, precision, provider, device=runtime.device) if runtime.open else None
     return found or runtime.settled(provider)

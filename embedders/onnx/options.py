@@ -17,7 +17,7 @@ _GPU_TOKEN_BUDGET = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class ExecutionOptions:
     """How hard to use the machine; None leaves it to us. Changes speed, never the result.
 
     Args:
@@ -56,7 +56,7 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A :class:`Runtime` without open questions; the fields are the same."""
+    """A :class:`ExecutionOptions` without open questions; the fields are the same."""
 
     device: int
     workers: int

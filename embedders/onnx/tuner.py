@@ -29,7 +29,7 @@ from ..tokens.texts import checked
 from .choose_precision import preferred
 from .encoder import batching
 from .machine import machine_name
-from .options import CPU, Runtime, Settled, available_cores
+from .options import CPU, ExecutionOptions, Settled, available_cores
 from .prompt_cache import SharedPrompts
 from .session import Session, candidates, provider_name
 from .tuning_file import Tuned, keep
@@ -103,7 +103,7 @@ def tune(
     bench = _Bench(opened, opened.graph(chosen), name, texts)
     tell = step or (lambda _: None)
     trials: list[Trial] = []
-    assumed = Runtime().settled(name)
+    assumed = ExecutionOptions().settled(name)
 
     def try_all(settings: Sequence[Settled]) -> Settled:
         found = [bench.trial(item, tell) for item in settings]

@@ -17,7 +17,7 @@ from ..encoding.batch_encoder import BatchEncoder, Runner
 from ..encoding.outputs import DENSE
 from ..recipe.recipe import Recipe
 from ..sources.choices import Choices
-from ..sources.find import Source, find_source
+from ..sources.find import ModelFiles, find_model
 from ..sources.resolver import pad_id, resolve
 from ..sources.strategy import Strategy
 from ..tokens.batching import Batching
@@ -57,7 +57,7 @@ class TorchEncoder(BatchEncoder):
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path | Source,
+        model: str | Path | ModelFiles,
         *,
         choices: Choices | None = None,
         strategy: str | Strategy | None = None,
@@ -72,12 +72,12 @@ class TorchEncoder(BatchEncoder):
         Raises:
             RecipeError: The model is not there, its recipe is incomplete, or weights do not fit.
         """
-        source = model if isinstance(model, Source) else find_source(model)
+        source = model if isinstance(model, ModelFiles) else find_model(model)
         return cls.from_source(source, resolve(source, choices, strategy=strategy))
 
     @classmethod
     def from_source(
-        cls, source: Source, recipe: Recipe, *, tell: Tell | None = None
+        cls, source: ModelFiles, recipe: Recipe, *, tell: Tell | None = None
     ) -> TorchEncoder:
         """Load files as a recipe says.
 

@@ -20,7 +20,7 @@ from transformers import GenerationConfig
 
 from ..errors import ExplanationError, RecipeError
 from ..recipe.enums import Attention
-from ..sources.find import find_source
+from ..sources.find import find_model
 from ..tokens.load import load_tokenizer
 from .attention_mask import check_attention
 from .backbone import load_language_model
@@ -83,7 +83,7 @@ class Explainer:
             RecipeError: It is not there, no causal language model, or lacks its head.
         """
         # Naming a folder's weights, as find_source does, would read all of them once more.
-        found = Path(folder) if Path(folder).is_dir() else find_source(folder).folder
+        found = Path(folder) if Path(folder).is_dir() else find_model(folder).folder
         try:
             backbone, whole = load_language_model(found, Attention.CAUSAL)
             check_attention(backbone, Attention.CAUSAL)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..recipe.enums import Pooling
-from ..recipe.layer_hooks import Contrast, Prepending
+from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
 from .pooling import token_weights
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def decoder_layers(backbone: PreTrainedModel) -> nn.ModuleList:
 
 
 def check_interventions(
-    backbone: PreTrainedModel, prepending: Prepending | None, contrast: Contrast | None
+    backbone: PreTrainedModel,
+    prepending: TokenPrepending | None,
+    contrast: ContrastivePrompting | None,
 ) -> None:
     """Refuse interventions for which the model has no place.
 
@@ -123,7 +125,7 @@ def add_slot(backbone: PreTrainedModel, slot: int) -> None:
 
 @contextmanager
 def prepended(
-    backbone: PreTrainedModel, plan: Prepending, input_ids: Tensor, mask: Tensor
+    backbone: PreTrainedModel, plan: TokenPrepending, input_ids: Tensor, mask: Tensor
 ) -> Iterator[None]:
     """Overwrite the slot with the last token's state before each layer of the plan.
 
@@ -147,7 +149,7 @@ def prepended(
 
 @contextmanager
 def contrasted(
-    backbone: PreTrainedModel, plan: Contrast, mask: Tensor, auxiliary: Tensor
+    backbone: PreTrainedModel, plan: ContrastivePrompting, mask: Tensor, auxiliary: Tensor
 ) -> Iterator[None]:
     """Subtract the auxiliary prompt's heads at the last token.
 

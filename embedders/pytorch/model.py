@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
 from ..errors import RecipeError
-from ..recipe.enums import Pooling, Span
+from ..recipe.enums import PooledTokens, Pooling
 from ..recipe.recipe import Recipe
 from ..sources.positions import first_position, uncounted_id
 from .appended_states import decoded_states, folded, read_states
@@ -93,7 +93,7 @@ class PooledModel(nn.Module):
         self.early: tuple[nn.ModuleList] | None = None  # a tuple, so that it is no part of this one
         self.uncounted_id = uncounted_id(backbone.config.model_type, padding)
         self.inputs = ["input_ids", "attention_mask"]
-        if recipe.span is not Span.ALL:
+        if recipe.span is not PooledTokens.ALL:
             self.inputs.append("pooling_mask")
         if recipe.lexicon is not None and recipe.lexicon.words:
             self.inputs.append("word_ids")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..recipe.enums import Pooling
-from ..recipe.sparse_head import Lexicon, Weighting
+from ..recipe.sparse_head import SparseHead, SparsePooling
 from .pooling import token_weights
 from .vocabulary_clusters import Tell, cluster_centres
 
@@ -39,7 +39,7 @@ class LexicalHead(nn.Module):
 
     def __init__(
         self,
-        lexicon: Lexicon,
+        lexicon: SparseHead,
         before: nn.Module,
         rows: Tensor,
         bias: Tensor | None,
@@ -87,12 +87,12 @@ class LexicalHead(nn.Module):
     def _logits(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the largest or the last logit of each column, shape (B, V)."""
         match self.lexicon.weighting:
-            case Weighting.LAST:
+            case SparsePooling.LAST:
                 weights = token_weights(mask, Pooling.LAST)
                 kept = states.masked_fill(mask.unsqueeze(-1) == 0, 0.0)
                 last = torch.einsum("bt,btd->bd", weights, kept)
                 return nn.functional.linear(last, self.rows, self.bias)
-            case Weighting.MAX:
+            case SparsePooling.MAX:
                 absent = mask.unsqueeze(-1) == 0
                 lowest = torch.finfo(states.dtype).min
                 parts = []
@@ -117,7 +117,7 @@ class LexicalHead(nn.Module):
 
 def lexical_head(
     model: PreTrainedModel,
-    lexicon: Lexicon,
+    lexicon: SparseHead,
     *,
     folder: Path | None = None,
     tell: Tell | None = None,

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError, need
-from ..recipe.sparse_head import Lexicon
+from ..recipe.sparse_head import SparseHead
 
 Tell = Callable[[str], object]
 """Told in a few words what is being done."""
@@ -33,7 +33,7 @@ _log = logging.getLogger("decant")
 
 
 def cluster_centres(
-    rows: NDArray[np.float32], lexicon: Lexicon, *, folder: Path | None = None, tell: Tell | None
+    rows: NDArray[np.float32], lexicon: SparseHead, *, folder: Path | None = None, tell: Tell | None
 ) -> NDArray[np.float32]:
     """Return the centres of k-means over rows.
 
@@ -97,7 +97,7 @@ def _as_before(rows: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     return np.asarray(found.fit(rows).cluster_centers_, np.float32)
 
 
-def _fingerprint(rows: NDArray[np.float32], lexicon: Lexicon) -> str:
+def _fingerprint(rows: NDArray[np.float32], lexicon: SparseHead) -> str:
     digest = hashlib.sha256(f"{rows.shape} {lexicon.clusters} {lexicon.passes}".encode())
     digest.update(np.ascontiguousarray(rows).data)
     return digest.hexdigest()[:16]

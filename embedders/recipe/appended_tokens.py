@@ -12,7 +12,7 @@ from ..errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class AppendedTokens:
     """Tokens that stand after everything else of every input; truncation never takes them.
 
     Args:
@@ -21,7 +21,7 @@ class Appended:
         decoded: How many of the head's layers, applied to each state that is read, give what a
             frozen language model decodes: none in AutoRegEmbed, the first in LLM2Vec-Gen.
 
-    >>> Appended(tokens=("<EMBED0>", "<EMBED1>"), read=2).decoded
+    >>> AppendedTokens(tokens=("<EMBED0>", "<EMBED1>"), read=2).decoded
     0
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .prompt import Wording
+from .prompt import TextFormat
 
 
 class Attention(StrEnum):
@@ -18,7 +18,7 @@ class Attention(StrEnum):
     BIDIRECTIONAL = "bidirectional"
 
 
-class Span(StrEnum):
+class PooledTokens(StrEnum):
     """Which tokens count when pooling.
 
     ALL: every token that is not padding. TEXT: the text itself and what follows it, without the
@@ -56,7 +56,7 @@ class Activation(StrEnum):
     GELU = "gelu"
 
 
-KINDS = {"attention": Attention, "pooling": Pooling, "span": Span, "wording": Wording}
+KINDS = {"attention": Attention, "pooling": Pooling, "span": PooledTokens, "wording": TextFormat}
 """Fields of a recipe, and of choices, that hold members of an enumeration."""
 INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "smallest_dim", "max_text_tokens")
 """Fields that hold an integer."""

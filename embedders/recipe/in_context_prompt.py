@@ -15,14 +15,14 @@ from .prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class InContextExample:
     """A query, and a passage that answers it."""
 
     query: str
     response: str
 
 
-def in_context_query(task: str, examples: Sequence[Example]) -> str:
+def in_context_query(task: str, examples: Sequence[InContextExample]) -> str:
     """Return the query template of BGE-EN-ICL, for ``Choices(query=…)``.
 
     Args:
@@ -32,7 +32,7 @@ def in_context_query(task: str, examples: Sequence[Example]) -> str:
     Raises:
         RecipeError: A text holds ``{text}`` or ``{slot}``, which have a meaning in templates.
 
-    >>> print(in_context_query("Find the answer.", [Example("1 + 1?", "Two.")]))
+    >>> print(in_context_query("Find the answer.", [InContextExample("1 + 1?", "Two.")]))
     <instruct>Find the answer.
     <query>1 + 1?
     <response>Two.

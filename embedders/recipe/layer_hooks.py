@@ -12,7 +12,7 @@ from .prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepending:
+class TokenPrepending:
     """Token Prepending (arXiv 2412.11556, section 3): later tokens reach earlier ones.
 
     Before each layer from ``start`` to ``stop - 1``, the state at the prompt's slot is overwritten
@@ -39,7 +39,7 @@ class Prepending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast:
+class ContrastivePrompting:
     """Contrastive Prompting (arXiv 2505.12831, section 4): what an auxiliary prompt says goes.
 
     In one layer, what the attention heads give at the last token, A, becomes

@@ -20,14 +20,14 @@ class Role(StrEnum):
     PASSAGE = "passage"
 
 
-class Wording(StrEnum):
+class TextFormat(StrEnum):
     """How a text enters its prompt.
 
     VERBATIM: to the letter. QUOTED: as the prompts of the PromptEOL line want a sentence between
     double quotes (arXiv 2307.16645, its code): a text that ends in none of ``. ? " '`` gets a full
     stop, double quotes become single ones, and a question mark at the end a full stop.
 
-    >>> Wording.QUOTED.of('Who said "no"?')
+    >>> TextFormat.QUOTED.of('Who said "no"?')
     "Who said 'no'."
     """
 
@@ -36,7 +36,7 @@ class Wording(StrEnum):
 
     def of(self, text: str) -> str:
         """Return the text as it is tokenised."""
-        if self is Wording.VERBATIM:
+        if self is TextFormat.VERBATIM:
             return text
         ended = text if text.endswith(_ENDS) else f"{text}."
         single = ended.replace('"', "'")

@@ -15,12 +15,12 @@ from typing import Self
 from .. import json_records
 from ..enum_fields import member, settle
 from ..errors import RecipeError
-from .appended_tokens import Appended
-from .enums import INTEGERS, KINDS, Activation, Attention, Pooling, Span
-from .layer_hooks import Contrast, Prepending
+from .appended_tokens import AppendedTokens
+from .enums import INTEGERS, KINDS, Activation, Attention, PooledTokens, Pooling
+from .layer_hooks import ContrastivePrompting, TokenPrepending
 from .layer_mix import LayerMix
-from .prompt import Prompt, Role, Wording
-from .sparse_head import Lexicon
+from .prompt import Prompt, Role, TextFormat
+from .sparse_head import SparseHead
 
 _INSTRUCTION = "{instruction}"
 _TEXT = "{text}"
@@ -83,7 +83,8 @@ class Recipe:
         lexicon: The sparse vector that comes with the dense one; None: there is none.
         tokens: Whether the graph can give every token's state, for late interaction and late
             chunking.
-        appended: Trained tokens that end every input, of which :attr:`Span.TAIL` counts the last.
+        appended: Trained tokens that end every input, of which :attr:`PooledTokens.TAIL` counts the
+            last.
         open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
             the tokenizer would append stands after it (PromptEOL and its kin).
         instruction: The query prompt with ``{instruction}`` in place of the task, for models that
@@ -105,21 +106,21 @@ class Recipe:
     query: Prompt = field(default_factory=Prompt)
     passage: Prompt = field(default_factory=Prompt)
     eos: str | None = None
-    span: Span = Span.ALL
+    span: PooledTokens = PooledTokens.ALL
     head: tuple[Dense, ...] = ()
     dim: int | None = None
     normalize: bool = True
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: Wording = Wording.VERBATIM
+    wording: TextFormat = TextFormat.VERBATIM
     ensemble: tuple[Prompt, ...] = ()
-    prepending: Prepending | None = None
-    contrast: Contrast | None = None
-    lexicon: Lexicon | None = None
+    prepending: TokenPrepending | None = None
+    contrast: ContrastivePrompting | None = None
+    lexicon: SparseHead | None = None
     tokens: bool = False
     instruction: str | None = None
     open_end: bool = False
-    appended: Appended | None = None
+    appended: AppendedTokens | None = None
     smallest_dim: int | None = None
     max_text_tokens: int | None = None
 
@@ -186,7 +187,7 @@ class Recipe:
         return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
 
     def _check_appended(self) -> None:
-        if (self.span is Span.TAIL) != (self.appended is not None):
+        if (self.span is PooledTokens.TAIL) != (self.appended is not None):
             raise RecipeError(
                 f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
                 f"appended={self.appended}. A model that appends tokens was trained to be read at "
@@ -206,7 +207,7 @@ class Recipe:
             )
         if self.tokens and self.mix is not None:
             raise RecipeError("token states are those of one layer; leave the mix or tokens out")
-        if self.span is Span.COPY and any(prompt.again is None for prompt in given):
+        if self.span is PooledTokens.COPY and any(prompt.again is None for prompt in given):
             raise RecipeError("span 'copy' wants {text} twice in every prompt, as Echo has it")
         slots = [prompt.lead is not None for prompt in given]
         if any(slots) != (self.prepending is not None) or (any(slots) and not all(slots)):
@@ -219,7 +220,7 @@ class Recipe:
                 "token prepending and contrasts are for causal models: elsewhere every token sees "
                 "the whole text anyway"
             )
-        if self.instruction is not None and (any(slots) or self.span is Span.COPY):
+        if self.instruction is not None and (any(slots) or self.span is PooledTokens.COPY):
             raise RecipeError("an instruction's template has neither a slot nor a second copy")
         if self.instruction is not None and (
             self.instruction.count(_INSTRUCTION) != 1
@@ -258,7 +259,7 @@ class Recipe:
         return json_records.decode(cls, data, where="recipe", error=RecipeError)
 
 
-def _check_appended_tokens(appended: Appended, recipe: Recipe) -> None:
+def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
     """Refuse a recipe in which appended tokens mean nothing.
 
     Raises:

@@ -9,7 +9,7 @@ from ..enum_fields import settle
 from ..errors import RecipeError
 
 
-class Weighting(StrEnum):
+class SparsePooling(StrEnum):
     """Which tokens' logits weigh a word; the weight is ``log(1 + max(0, logit))``.
 
     MAX: the largest over the counted tokens (SPLADE v2, arXiv 2109.10086, section 3.1).
@@ -21,7 +21,7 @@ class Weighting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lexicon:
+class SparseHead:
     """A sparse vector from the model's language-model head, in the same pass as the dense one.
 
     Args:
@@ -36,14 +36,14 @@ class Lexicon:
             are no clusters, or they are those of a recipe from before there were passes.
     """
 
-    weighting: Weighting = Weighting.MAX
+    weighting: SparsePooling = SparsePooling.MAX
     top: int = 256
     words: bool = False
     clusters: int | None = None
     passes: int | None = None
 
     def __post_init__(self) -> None:
-        settle(self, {"weighting": Weighting}, ("top", "clusters", "passes"), error=RecipeError)
+        settle(self, {"weighting": SparsePooling}, ("top", "clusters", "passes"), error=RecipeError)
         if self.top < 1:
             raise RecipeError(f"top must be at least 1, got {self.top}")
         if self.clusters is not None and self.clusters < 2:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Self
 from .. import json_records
 from ..enum_fields import settle
 from ..errors import RecipeError
-from ..recipe.appended_tokens import Appended
-from ..recipe.enums import INTEGERS, KINDS, Attention, Pooling, Span
-from ..recipe.layer_hooks import Contrast, Prepending
+from ..recipe.appended_tokens import AppendedTokens
+from ..recipe.enums import INTEGERS, KINDS, Attention, PooledTokens, Pooling
+from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
 from ..recipe.layer_mix import LayerMix
-from ..recipe.prompt import Prompt, Wording
+from ..recipe.prompt import Prompt, TextFormat
 from ..recipe.recipe import Dense, Recipe
-from ..recipe.sparse_head import Lexicon
+from ..recipe.sparse_head import SparseHead
 from .architectures import unsaid_attention
 
 if TYPE_CHECKING:
-    from .find import Source
+    from .find import ModelFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +42,21 @@ class Choices:
     query: str | None = None
     passage: str | None = None
     eos: str | None = None
-    span: Span | None = None
+    span: PooledTokens | None = None
     head: tuple[Dense, ...] | None = None
     dim: int | None = None
     normalize: bool | None = None
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: Wording | None = None
+    wording: TextFormat | None = None
     ensemble: tuple[Prompt, ...] | None = None
-    prepending: Prepending | None = None
-    contrast: Contrast | None = None
-    lexicon: Lexicon | None = None
+    prepending: TokenPrepending | None = None
+    contrast: ContrastivePrompting | None = None
+    lexicon: SparseHead | None = None
     tokens: bool | None = None
     instruction: str | None = None
     open_end: bool | None = None
-    appended: Appended | None = None
+    appended: AppendedTokens | None = None
     smallest_dim: int | None = None
     max_text_tokens: int | None = None
 
@@ -79,7 +79,7 @@ class Choices:
         }
         return replace(other, **own)
 
-    def recipe(self, source: Source) -> Recipe:
+    def recipe(self, source: ModelFiles) -> Recipe:
         """Make the recipe for a model; what is still open takes the recipe's default.
 
         Raises:

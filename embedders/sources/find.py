@@ -19,7 +19,7 @@ _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelFiles:
     """A model's files.
 
     Args:
@@ -35,13 +35,13 @@ class Source:
     adapters: tuple[Path, ...] = ()
 
 
-def find_source(
+def find_model(
     model: str | Path,
     *,
     revision: str | None = None,
     name: str | None = None,
     adapters: Sequence[str | Path] = (),
-) -> Source:
+) -> ModelFiles:
     """Return the files of ``model``; a folder here comes before a hub id of the same name.
 
     Args:
@@ -65,7 +65,7 @@ def find_source(
     ]
     check_chain(str(model), added[0].folder, [str(adapter) for adapter in adapters])
     revisions = "\0".join(part.revision for part in (base, *added))
-    return Source(
+    return ModelFiles(
         folder=base.folder,
         base=name or added[-1].base,
         revision=f"sha256:{hashlib.sha256(revisions.encode()).hexdigest()[:16]}",
@@ -79,7 +79,7 @@ def _find_model(
     revision: str | None,
     name: str | None,
     adapters: Sequence[str | Path] = (),
-) -> Source:
+) -> ModelFiles:
     more = [str(adapter) for adapter in adapters]
     check_not_adapter(Path(model), str(model), adapters=more)
     _check_not_static(Path(model), str(model))
@@ -114,14 +114,14 @@ def _check_not_static(folder: Path, model: str) -> None:
         )
 
 
-def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> Source:
+def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> ModelFiles:
     """Find a folder that holds the file ``mark``, or a hub model."""
     folder = Path(model)
     if (folder / mark).is_file():
         if revision is not None:
             raise RecipeError(f"{model} is a folder; revision {revision!r} is only for the hub")
         base = name or folder.absolute().name or folder.resolve().name
-        return Source(folder=folder, base=base, revision=content_hash(folder))
+        return ModelFiles(folder=folder, base=base, revision=content_hash(folder))
     if folder.exists():
         kind = "model" if mark == "config.json" else "LoRA adapter (peft)"
         raise RecipeError(_not_a_folder(folder, mark, kind))
@@ -145,7 +145,7 @@ def _not_a_folder(path: Path, mark: str, kind: str) -> str:
     if path.suffix == ".onnx":
         return (
             f"{path} is a graph, and {wanted} is wanted; a graph of others becomes a bundle by "
-            f"`decant seal {path} MODEL TARGET`"
+            f"`decant import-onnx {path} MODEL TARGET`"
         )
     parent = path.absolute().parent
     if (parent / mark).is_file():
@@ -153,7 +153,7 @@ def _not_a_folder(path: Path, mark: str, kind: str) -> str:
     return f"{path} is a file; give {wanted}"
 
 
-def _download(name: str, revision: str | None) -> Source:
+def _download(name: str, revision: str | None) -> ModelFiles:
     hub = need("huggingface_hub", extra="export")
     try:
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=_WANTED))
@@ -165,7 +165,7 @@ def _download(name: str, revision: str | None) -> Source:
         ) from error
     if not any(folder.glob("*.safetensors")):
         hub.snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, "*.bin"])
-    return Source(folder=folder, base=name, revision=folder.name)
+    return ModelFiles(folder=folder, base=name, revision=folder.name)
 
 
 def content_hash(folder: Path) -> str:

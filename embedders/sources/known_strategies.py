@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import RecipeError
-from ..recipe.enums import Pooling, Span
-from ..recipe.layer_hooks import Contrast, Prepending
+from ..recipe.enums import PooledTokens, Pooling
+from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
 from ..recipe.layer_mix import LayerMix
-from ..recipe.prompt import Prompt, Wording
-from ..recipe.sparse_head import Lexicon, Weighting
+from ..recipe.prompt import Prompt, TextFormat
+from ..recipe.sparse_head import SparseHead, SparsePooling
 from .choices import Choices
-from .strategy import Shape, Strategy, read_strategy
+from .strategy import ModelSize, Strategy, read_strategy
 
 _ONE_WORD = 'his sentence : "{text}" means in one word:"'
 _PROMPT_EOL = f"T{_ONE_WORD}"
@@ -81,7 +81,7 @@ def _mixed(name: str, layers: str, purpose: str, source: str) -> Strategy:
         name=name,
         purpose=purpose,
         source=source,
-        choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, mix=mix),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, span=PooledTokens.CONTENT, mix=mix),
         words=True,
     )
 
@@ -91,10 +91,10 @@ def _quoted(template: str, *, layer: int = -1) -> Choices:
     return Choices(
         query=template,
         passage=template,
-        wording=Wording.QUOTED,
+        wording=TextFormat.QUOTED,
         open_end=True,
         pooling=Pooling.LAST,
-        span=Span.ALL,
+        span=PooledTokens.ALL,
         layer=layer,
     )
 
@@ -103,7 +103,7 @@ def _prompted(
     name: str,
     purpose: str,
     source: str,
-    choose: Callable[[Shape], Choices],
+    choose: Callable[[ModelSize], Choices],
     *,
     passes: str = "1",
     adds: str = "a prompt",
@@ -119,19 +119,19 @@ def _prompted(
     )
 
 
-def _prepending(shape: Shape) -> Choices:
-    plan = Prepending(start=1, stop=max(2, shape.scaled(7)), slot=shape.vocabulary)
+def _prepending(shape: ModelSize) -> Choices:
+    plan = TokenPrepending(start=1, stop=max(2, shape.scaled(7)), slot=shape.vocabulary)
     layer = shape.scaled(27) if shape.layers > 1 else -1
     return Choices(prepending=plan).over(_quoted(_SLOTTED, layer=layer))
 
 
-def _contrast(shape: Shape) -> Choices:
+def _contrast(shape: ModelSize) -> Choices:
     layer = min(shape.scaled(4), shape.layers - 1)
-    plan = Contrast(prompt=Prompt.parse(_IRRELEVANT), layer=layer, strength=0.5)
+    plan = ContrastivePrompting(prompt=Prompt.parse(_IRRELEVANT), layer=layer, strength=0.5)
     return Choices(contrast=plan).over(_quoted(_PROMPT_EOL, layer=shape.scaled(27)))
 
 
-def _meta_eol(_: Shape) -> Choices:
+def _meta_eol(_: ModelSize) -> Choices:
     first, *others = (Prompt.parse(template) for template in _meta_templates())
     return Choices(ensemble=tuple(others)).over(_quoted(first.template))
 
@@ -142,10 +142,10 @@ def _meta_templates() -> list[str]:
 
 
 def _echo(pooling: Pooling) -> Choices:
-    return Choices(query=_ECHO, passage=_ECHO, span=Span.COPY, pooling=pooling)
+    return Choices(query=_ECHO, passage=_ECHO, span=PooledTokens.COPY, pooling=pooling)
 
 
-def _promptreps(shape: Shape) -> Choices:
+def _promptreps(shape: ModelSize) -> Choices:
     def prompt(kind: str) -> str:
         asked = _REPS.replace("{kind}", kind).replace("{lower}", kind.lower())
         if shape.converse is None:
@@ -158,13 +158,13 @@ def _promptreps(shape: Shape) -> Choices:
         passage=passage,
         open_end=True,
         pooling=Pooling.LAST,
-        lexicon=Lexicon(weighting=Weighting.LAST, top=128, words=True),
+        lexicon=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
     )
 
 
-def _lens(shape: Shape) -> Choices:
+def _lens(shape: ModelSize) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
-    lexicon = Lexicon(weighting=Weighting.MAX, clusters=clusters, passes=5)
+    lexicon = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
     return Choices(pooling=Pooling.MEAN, lexicon=lexicon)
 
 
@@ -186,20 +186,20 @@ _PLAIN = (
         name="text-mean",
         purpose="the average without the prompt before the text",
         source="GritLM, arXiv 2402.09906, section 2",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.TEXT),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, span=PooledTokens.TEXT),
     ),
     Strategy(
         name="content-mean",
         purpose="the average of the text's own tokens, without BOS and EOS; for words",
         source="arXiv 2402.11094, section 3",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, span=PooledTokens.CONTENT),
         words=True,
     ),
     Strategy(
         name="penultimate",
         purpose="as content-mean, of the layer before the last",
         source="arXiv 1810.04805, section 5.3",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, layer=-2),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, span=PooledTokens.CONTENT, layer=-2),
         words=True,
     ),
     _mixed("first-last", "first+last", "layers 1 and N, averaged", "arXiv 2011.05864, section 4"),
@@ -209,7 +209,7 @@ _PLAIN = (
         name="static",
         purpose="token embeddings alone: the model's own word2vec",
         source="arXiv 2402.11094, section 3",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, span=Span.CONTENT, layer=0),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, span=PooledTokens.CONTENT, layer=0),
         passes="0",
         words=True,
     ),
@@ -299,7 +299,7 @@ _SPARSE = (
         name="splade",
         purpose="a dense and a sparse vector over the vocabulary, from all tokens",
         source="SPLADE v2, arXiv 2109.10086, section 3.1",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, lexicon=Lexicon()),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, lexicon=SparseHead()),
         head=True,
     ),
     Strategy(

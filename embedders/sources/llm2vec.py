@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .. import json_records
 from ..errors import RecipeError
-from ..recipe.enums import Attention, Pooling, Span
+from ..recipe.enums import Attention, PooledTokens, Pooling
 from .architectures import llm2vec_class
 from .choices import Choices
 from .config_files import LLM2VEC_CONFIG, part, settings
@@ -77,12 +77,12 @@ def llm2vec_choices(folder: Path, adapters: Sequence[Path] = ()) -> Choices | No
     before, after = _around(folder, adapters, said.pooling_mode)
     # Its mask counts as many tokens from the row's end as the text has: without a prompt before
     # the text that leaves BOS out, too.
-    own = Span.TEXT if before else Span.CONTENT
+    own = PooledTokens.TEXT if before else PooledTokens.CONTENT
     skipped = said.skip_instruction and said.pooling_mode in _AVERAGES
     return Choices(
         attention=Attention.BIDIRECTIONAL,
         pooling=_POOLINGS[said.pooling_mode],
-        span=own if skipped else Span.ALL,
+        span=own if skipped else PooledTokens.ALL,
         query=f"{before}{{text}}{after}",
         passage=f"{before}{{text}}{after}",
         instruction=f"{before}{{instruction}}: {{text}}{after}",

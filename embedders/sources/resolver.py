@@ -21,14 +21,14 @@ from .architectures import said_attention
 from .chat_templates import chat_template, conversation, without_start
 from .choices import Choices, registered
 from .config_files import Object, count, part, settings
-from .find import Source
+from .find import ModelFiles
 from .known_strategies import find_strategy
 from .llm2vec import llm2vec_choices
 from .positions import longest_text
 from .recipe_file import RECIPE_FILE, read_choices
 from .st_modules import sentence_modules
 from .st_settings import check_lower_case, check_query, said_prompts, said_width
-from .strategy import Shape, Strategy, check_strategy
+from .strategy import ModelSize, Strategy, check_strategy
 
 # Transformers reads all as the first: names of GPT-2 and BLOOM, of GPT-Neo, of MPT and DistilBERT.
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -38,7 +38,7 @@ _LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
 def resolve(
-    source: Source, choices: Choices | None = None, *, strategy: str | Strategy | None = None
+    source: ModelFiles, choices: Choices | None = None, *, strategy: str | Strategy | None = None
 ) -> Recipe:
     """Return the recipe of a model.
 
@@ -73,7 +73,7 @@ def resolve(
     return said.recipe(source)
 
 
-def _shape(folder: Path) -> Shape:
+def _shape(folder: Path) -> ModelSize:
     """Return what strategies are fitted to.
 
     Raises:
@@ -85,7 +85,7 @@ def _shape(folder: Path) -> Shape:
     words = count(config.get("vocab_size"))
     if layers is None or words is None:
         raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
-    return Shape(layers=layers, vocabulary=words)
+    return ModelSize(layers=layers, vocabulary=words)
 
 
 def _behind_space(folder: Path) -> Choices:
@@ -104,7 +104,7 @@ def _conversing(folder: Path) -> Callable[[str, str], str] | None:
     return lambda system, user: without_start(conversation(chat, user, system=system), tokenizer)
 
 
-def source_choices(source: Source) -> Choices:
+def source_choices(source: ModelFiles) -> Choices:
     """Return what the files of a model and of its adapters say.
 
     Of a folder that sentence-transformers and LLM2Vec both describe, the former says all but the

@@ -12,7 +12,7 @@ from typing import cast
 
 from .. import json_records
 from ..errors import RecipeError
-from ..recipe.enums import Activation, Pooling, Span
+from ..recipe.enums import Activation, PooledTokens, Pooling
 from ..recipe.recipe import Dense
 from .choices import Choices
 from .config_files import Object, settings
@@ -121,7 +121,7 @@ def _pooling(path: Path) -> Choices:
             f"{path} asks for the pooling {names}; decant builds exactly one of "
             f"{', '.join(_POOLINGS)}"
         )
-    span = Span.TEXT if config.get("include_prompt") is False else Span.ALL
+    span = PooledTokens.TEXT if config.get("include_prompt") is False else PooledTokens.ALL
     return Choices(pooling=_POOLINGS[names[0]], span=span)
 
 

@@ -13,11 +13,11 @@ from ..recipe.enums import Attention
 from .choices import Choices
 
 if TYPE_CHECKING:
-    from .find import Source
+    from .find import ModelFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ModelSize:
     """What strategies are fitted to.
 
     Args:
@@ -54,13 +54,13 @@ class Strategy:
             space where the vocabulary makes a difference of that, and nothing else is before them.
 
     >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
-    >>> mine.choose(Shape(layers=4, vocabulary=100)).layer
+    >>> mine.choose(ModelSize(layers=4, vocabulary=100)).layer
     -2
     """
 
     name: str
     purpose: str
-    choose: Callable[[Shape], Choices]
+    choose: Callable[[ModelSize], Choices]
     source: str = ""
     causal: bool = False
     passes: str = "1"
@@ -110,7 +110,7 @@ def read_strategy(path: Path) -> Strategy:
     )
 
 
-def check_strategy(strategy: Strategy, attention: Attention | None, source: Source) -> None:
+def check_strategy(strategy: Strategy, attention: Attention | None, source: ModelFiles) -> None:
     """Refuse a strategy that the model does not suit.
 
     Raises:

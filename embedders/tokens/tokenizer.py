@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from ..errors import RecipeError
 from ..forks import watch_forks
-from ..recipe.enums import Span
+from ..recipe.enums import PooledTokens
 from ..recipe.prompt import Prompt, Role
 from ..recipe.recipe import Recipe
 from .checks import Unembedded, check_counted
@@ -193,7 +193,7 @@ class TextTokenizer:
         ids = [*ids, *self._ending]
         counted, until = self._span(places, copies, len(ids))
         before = places[0][0]
-        read = self.recipe.span is not Span.ALL and counted < before
+        read = self.recipe.span is not PooledTokens.ALL and counted < before
         return Tokens(ids=tuple(ids), counted=counted, end=until, prompt=0 if read else before)
 
     def _found(self, encoding: Encoding, copies: list[Place]) -> tuple[list[int], list[Place]]:
@@ -213,16 +213,16 @@ class TextTokenizer:
         None is the end.
         """
         match self.recipe.span:
-            case Span.ALL:
+            case PooledTokens.ALL:
                 return 0, None
-            case Span.TEXT:
+            case PooledTokens.TEXT:
                 return (places[0][0] if copies[0][0] > 0 else 0), None
-            case Span.COPY:
+            case PooledTokens.COPY:
                 return places[-1][0], None
-            case Span.CONTENT:
+            case PooledTokens.CONTENT:
                 start, stop = places[0]
                 return (start, stop) if start < stop else (0, None)
-            case Span.TAIL:
+            case PooledTokens.TAIL:
                 assert self.recipe.appended is not None
                 return count - self.recipe.appended.read, None
             case _:

@@ -46,7 +46,7 @@ class SystemScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Versus:
+class Pairwise:
     """One system against the first, on one metric."""
 
     first: str
@@ -55,7 +55,7 @@ class Versus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ComparisonReport:
     """Several systems side by side; holds nothing but numbers and names, so it becomes JSON.
 
     Args:
@@ -64,7 +64,7 @@ class Standing:
     """
 
     systems: tuple[SystemScores, ...]
-    comparisons: tuple[Versus, ...]
+    comparisons: tuple[Pairwise, ...]
 
 
 def score_system(
@@ -102,7 +102,7 @@ def score_system(
     return SystemResult(name=name, measurements=tuple(found), spread=spread)
 
 
-def side_by_side(results: Sequence[SystemResult]) -> Standing:
+def compare_systems(results: Sequence[SystemResult]) -> ComparisonReport:
     """Compare every system with the first.
 
     Raises:
@@ -117,12 +117,12 @@ def side_by_side(results: Sequence[SystemResult]) -> Standing:
             raise EvaluationError(f"{first.name} and {other.name} were scored on different tasks")
         try:
             versus += [
-                Versus(first=first.name, second=other.name, comparison=compare(one, two))
+                Pairwise(first=first.name, second=other.name, comparison=compare(one, two))
                 for one, two in _shared(first.measurements, other.measurements)
             ]
         except EvaluationError as error:
             raise EvaluationError(f"{first.name} and {other.name}: {error}") from error
-    return Standing(
+    return ComparisonReport(
         systems=tuple(
             SystemScores(name=one.name, scores=tuple(part.score for part in one.measurements))
             for one in results

@@ -12,7 +12,7 @@ from pathlib import Path
 from decant.embedders.files import decant_version, write_atomically
 
 from ..scores.measurement import Score
-from .compare import Standing, SystemResult, Versus, shared_agreement
+from .compare import ComparisonReport, Pairwise, SystemResult, shared_agreement
 from .plots import COLOURS, bars, heat_map, spreads
 
 _STYLE = """
@@ -34,7 +34,7 @@ svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 def write_html(
     file: Path,
     results: Sequence[SystemResult],
-    standing: Standing,
+    standing: ComparisonReport,
     *,
     agreement_task: str | None = None,
 ) -> None:
@@ -55,7 +55,10 @@ def write_html(
 
 
 def html_page(
-    results: Sequence[SystemResult], standing: Standing, *, agreement_task: str | None = None
+    results: Sequence[SystemResult],
+    standing: ComparisonReport,
+    *,
+    agreement_task: str | None = None,
 ) -> str:
     """Return the report as text; arguments as in :func:`write_html`."""
     names = [system.name for system in standing.systems]
@@ -104,7 +107,7 @@ def _explained(first: str) -> str:
     )
 
 
-def _task(task: str, standing: Standing) -> str:
+def _task(task: str, standing: ComparisonReport) -> str:
     """Return the heading, table and plot of one task."""
     scores = {
         system.name: [score for score in system.scores if score.name == task]
@@ -149,7 +152,7 @@ def _aligned(scores: Sequence[Score], metrics: Sequence[str]) -> list[Score | No
     return [left.pop(0) if left and left[0].metric == metric else None for metric in metrics]
 
 
-def _cell(score: Score, versus: Versus | None, *, leads: bool) -> str:
+def _cell(score: Score, versus: Pairwise | None, *, leads: bool) -> str:
     shown = score.unit.shown
     cases = f"{score.cases:,} {'case' if score.cases == 1 else 'cases'}"
     lines = [f"{shown(score.low)} to {shown(score.high)}", cases]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from decant.embedders import Check, Entry, Precision
+from decant.embedders import CertificateCheck, CertificateEntry, Precision
 from decant.embedders.files import file_hash
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TextTokenizer
@@ -47,8 +47,13 @@ class Certifier:
     tell: Step = lambda _: None
 
     def entry(
-        self, precision: Precision, file: str, place: Place, *, known: Sequence[Check] = ()
-    ) -> Entry:
+        self,
+        precision: Precision,
+        file: str,
+        place: Place,
+        *,
+        known: Sequence[CertificateCheck] = (),
+    ) -> CertificateEntry:
         """Measure one graph; failing is recorded, not raised.
 
         Args:

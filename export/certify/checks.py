@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Check, Entry, Pooling, Precision
+from decant.embedders import CertificateCheck, CertificateEntry, Pooling, Precision
 from decant.embedders.bundle import NEIGHBOURS
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 
@@ -72,7 +72,9 @@ class Graph:
     provider: str
 
 
-def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> Entry:
+def certify(
+    subject: Subject, graph: Graph, *, known: Sequence[CertificateCheck] = ()
+) -> CertificateEntry:
     """Run every condition and return what was found; failing is recorded, not raised.
 
     Args:
@@ -101,7 +103,7 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
     checks.append(_magnitude(subject, everything, expected))
     broken = int((~np.isfinite(everything).all(axis=1)).sum())
     checks.append(
-        Check(
+        CertificateCheck(
             name="finite",
             cases=len(everything),
             worst_cosine=1.0 if broken == 0 else -1.0,
@@ -110,7 +112,7 @@ def certify(subject: Subject, graph: Graph, *, known: Sequence[Check] = ()) -> E
         )
     )
     cosines = cosines_of(everything, expected)
-    return Entry(
+    return CertificateEntry(
         file=graph.file,
         sha256=graph.sha256,
         precision=subject.precision,
@@ -196,13 +198,13 @@ def _of_its_length(row: Tokens, ids: NDArray[np.int64]) -> Tokens:
     return replace(row, ids=(*kept, *drawn.tolist()))
 
 
-def _neighbours(precision: Precision, cosines: NDArray[np.float64]) -> Check:
+def _neighbours(precision: Precision, cosines: NDArray[np.float64]) -> CertificateCheck:
     """Return the check that a text alone and among others of its length has one vector."""
     worst, gate = float(cosines.min()), precision.invariance_gate
     passed = worst >= gate
     integers = precision is Precision.INT8
     told = _SHARED_SCALE if integers else "a text sees others of its own length"
-    return Check(
+    return CertificateCheck(
         name=NEIGHBOURS,
         cases=len(cosines),
         worst_cosine=_number(worst),
@@ -238,16 +240,18 @@ def _compare(
     vectors: NDArray[np.float32],
     target: NDArray[np.float32],
     finding: str,
-) -> Check:
+) -> CertificateCheck:
     return least(subject.precision, name, cosines_of(vectors, target), finding)
 
 
-def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding: str) -> Check:
+def least(
+    precision: Precision, name: str, cosines: NDArray[np.float64], finding: str
+) -> CertificateCheck:
     """Return the check that cosines to what is right are not below a precision's gates."""
     if precision in _ROUNDED:
         finding = f"rounding to {precision} loses too much on this model"
     passed = _within(precision, cosines)
-    return Check(
+    return CertificateCheck(
         name=name,
         cases=len(cosines),
         worst_cosine=_number(cosines.min()),
@@ -256,7 +260,9 @@ def least(precision: Precision, name: str, cosines: NDArray[np.float64], finding
     )
 
 
-def _blamed_on_neighbours(check: Check, subject: Subject, to_alone: NDArray[np.float64]) -> Check:
+def _blamed_on_neighbours(
+    check: CertificateCheck, subject: Subject, to_alone: NDArray[np.float64]
+) -> CertificateCheck:
     """Say what is wrong where integers give a text another vector in a batch than alone."""
     moved = not _within(subject.precision, to_alone)
     if check.passed or not moved or subject.precision is not Precision.INT8:
@@ -272,13 +278,13 @@ def _within(precision: Precision, cosines: NDArray[np.float64]) -> bool:
 
 def _magnitude(
     subject: Subject, vectors: NDArray[np.float32], target: NDArray[np.float32]
-) -> Check:
+) -> CertificateCheck:
     """Cosine does not see a wrong length of vectors (a missing normalisation); this does."""
     expected = np.linalg.norm(target, axis=1)
     found = np.nan_to_num(np.linalg.norm(vectors, axis=1), nan=np.inf)
     worst = float(np.abs(found / np.maximum(expected, 1e-30) - 1).max())
     passed = worst <= _MAGNITUDE.get(subject.precision, _MAGNITUDE_OTHER)
-    return Check(
+    return CertificateCheck(
         name="magnitude",
         cases=len(vectors),
         worst_cosine=_number(cosines_of(vectors, target).min()),

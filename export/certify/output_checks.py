@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Check, Precision, Recipe, SparseVectors
+from decant.embedders import CertificateCheck, Precision, Recipe, SparseVectors
 from decant.embedders.encoding import SPARSE, STATES, TOKENS
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 
@@ -96,7 +96,7 @@ class Extras:
 
 def extra_checks(
     run: RunOutputs, rows: Sequence[Tokens], extras: Extras, *, precision: Precision, pad_id: int
-) -> list[Check]:
+) -> list[CertificateCheck]:
     """Compare a graph's sparse vectors, compress and token states with PyTorch's.
 
     Args:
@@ -106,7 +106,7 @@ def extra_checks(
         precision: Sets the gates.
         pad_id: Fills padded positions.
     """
-    checks: list[Check] = []
+    checks: list[CertificateCheck] = []
     if extras.sparse is not None:
         cosines = [
             _sparse_cosine(one, extras.sparse[number], top=extras.top)
@@ -197,11 +197,11 @@ def _cosines(states: NDArray[np.float32], expected: NDArray[np.float32]) -> NDAr
     return np.asarray(np.clip(np.nan_to_num(found, nan=-1.0), -1.0, 1.0), np.float64)
 
 
-def _check(name: str, cosines: list[float], precision: Precision) -> Check:
+def _check(name: str, cosines: list[float], precision: Precision) -> CertificateCheck:
     worst, mean = min(cosines), float(np.mean(cosines))
     least_worst, least_mean = precision.gates
     passed = worst >= least_worst and mean >= least_mean
-    return Check(
+    return CertificateCheck(
         name=name,
         cases=len(cosines),
         worst_cosine=worst,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Check, Precision, RecipeError, Role, SharedPrompts
+from decant.embedders import CertificateCheck, Precision, RecipeError, Role, SharedPrompts
 from decant.embedders.encoding import DENSE
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TextTokenizer, TokenBatch, Tokens, pad
@@ -31,7 +31,7 @@ def prompt_checks(
     *,
     precision: Precision,
     pad_id: int,
-) -> list[Check]:
+) -> list[CertificateCheck]:
     """Run every text alone and in groups behind its prompt; no check where nothing is shared.
 
     The vectors of the recipe's own prompts, and what is given beside them, are compared with

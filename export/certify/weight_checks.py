@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from decant.embedders import Check
+from decant.embedders import CertificateCheck
 from decant.embedders.pytorch import PooledModel
 
 
@@ -42,7 +42,7 @@ class Fingerprints:
         )
 
 
-def weights_check(source: Fingerprints, path: Path) -> Check:
+def weights_check(source: Fingerprints, path: Path) -> CertificateCheck:
     """Look for every weight of a graph among the source's.
 
     The exporter stores linear layers transposed and shares equal tensors, so a tensor is known by
@@ -61,7 +61,7 @@ def weights_check(source: Fingerprints, path: Path) -> Check:
     finding = f"{strange[0]} is not a weight of the source" if strange else ""
     if compared == 0:
         finding = "the graph holds no matrix of the shape of a weight"
-    return Check(
+    return CertificateCheck(
         name="weights",
         cases=compared,
         worst_cosine=-1.0 if finding else 1.0,

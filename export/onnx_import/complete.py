@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from decant.embedders import Recipe, Span
+from decant.embedders import PooledTokens, Recipe
 
 from ..graph.builder import FLOAT, INT64, Pen, values_of
 from ..passes.slice_pooled_token import SUM
@@ -60,12 +60,12 @@ def finish(
     graph.sort()
 
 
-def _feed(graph: onnx_ir.Graph, contract: Contract, pen: Pen, span: Span) -> onnx_ir.Value:
+def _feed(graph: onnx_ir.Graph, contract: Contract, pen: Pen, span: PooledTokens) -> onnx_ir.Value:
     """Leave only our inputs, compute the others from them; return the mask of what counts."""
     before = {str(value.name): value for value in graph.inputs}
     graph.inputs.clear()
     ids, mask = (_new_input(graph, feed) for feed in (Feed.IDS, Feed.MASK))
-    counted = mask if span is Span.ALL else _new_input(graph, "pooling_mask")
+    counted = mask if span is PooledTokens.ALL else _new_input(graph, "pooling_mask")
     order = _order(pen, mask)
     rolled_ids, rolled_mask = _rolled(pen, ids, order), _rolled(pen, mask, order)
     for item in contract.inputs:

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import Attention, BundleError, Check, Pooling, Recipe, RecipeError
+from decant.embedders import Attention, BundleError, CertificateCheck, Pooling, Recipe, RecipeError
 from decant.embedders.errors import need
 from decant.embedders.tokens import Tokens
 
@@ -151,7 +151,9 @@ def _check_widths(hidden: int, recipe: Recipe) -> None:
         raise RecipeError(f"dim {recipe.dim} exceeds the graph's width {width}")
 
 
-def attention_check(original: Original, rows: Sequence[Tokens], recipe: Recipe) -> list[Check]:
+def attention_check(
+    original: Original, rows: Sequence[Tokens], recipe: Recipe
+) -> list[CertificateCheck]:
     """Look whether a later token changes earlier states, as the recipe's attention says.
 
     Only for floats: dynamic integer scales let every token move every other. No check where no
@@ -171,7 +173,7 @@ def attention_check(original: Original, rows: Sequence[Tokens], recipe: Recipe) 
         "cannot be changed, so export the model itself or correct the recipe"
     )
     return [
-        Check(
+        CertificateCheck(
             name="attention",
             cases=len(ids) - 1,
             worst_cosine=1.0 if passed else -1.0,

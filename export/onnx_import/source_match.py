@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
-from decant.embedders import BundleError, Check, RecipeError
+from decant.embedders import BundleError, CertificateCheck, RecipeError
 from decant.embedders.tokens import embedded
 
 from ..graph.external_data import weights_of
@@ -88,7 +88,9 @@ def check_token_table(model: onnx_ir.Model, path: Path, folder: Path, tokenizer:
         )
 
 
-def check_weights(model: onnx_ir.Model, path: Path, folder: Path, *, adapted: bool) -> list[Check]:
+def check_weights(
+    model: onnx_ir.Model, path: Path, folder: Path, *, adapted: bool
+) -> list[CertificateCheck]:
     """Compare some of a graph's weights with those in a model's folder.
 
     The token table has to be one of the folder's; of the other float matrices that have the shape
@@ -127,7 +129,7 @@ def check_weights(model: onnx_ir.Model, path: Path, folder: Path, *, adapted: bo
         )
     if not known:
         return []
-    return [Check(name="weights", cases=known, worst_cosine=1.0, passed=True)]
+    return [CertificateCheck(name="weights", cases=known, worst_cosine=1.0, passed=True)]
 
 
 def _other_weights(path: Path, folder: Path, what: str) -> BundleError:

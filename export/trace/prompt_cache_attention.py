@@ -20,7 +20,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from decant.embedders import Pooling, Span
+from decant.embedders import PooledTokens, Pooling
 from decant.embedders.encoding import PROMPT, PROMPT_ROWS
 from decant.embedders.pytorch import PooledModel
 
@@ -47,7 +47,7 @@ def shareable(model: PooledModel) -> bool:
     single = model.backbone.dtype == torch.float32
     last = recipe.layer == -1 and recipe.mix is None
     own = recipe.prepending is None and not recipe.further
-    unread = recipe.span is not Span.ALL or (
+    unread = recipe.span is not PooledTokens.ALL or (
         recipe.pooling is Pooling.LAST and recipe.lexicon is None
     )
     return fusable(model) and prompted and single and last and own and unread

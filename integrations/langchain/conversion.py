@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 
 from decant.embedders import Encoder, StoreError, TextError
 
-from ..qdrant import All, Collection, Field, Passage, Record, Store
+from ..qdrant import And, Collection, Field, Passage, Record, Store
 from ..shown import ShownField, ShownMetadata, with_source, with_start
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def to_condition(wanted: Filter | None) -> Where | None:
         return wanted
     if not wanted:
         return None
-    return All([_SHOWN.any_of(key, [value]) for key, value in wanted.items()])
+    return And([_SHOWN.any_of(key, [value]) for key, value in wanted.items()])
 
 
 def to_collection(

@@ -20,7 +20,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
-from ..qdrant import All, Collection, Field, FieldIn, SearchMode, Store, connect
+from ..qdrant import And, Collection, Field, FieldIn, SearchMode, Store, connect
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
 
@@ -193,7 +193,7 @@ class DecantVectorStore(VectorStore):
         where = to_condition(filter)
         if where is not None and ids is not None:
             if ids:
-                self._collection.delete_where(All([FieldIn(Field.ID, list(ids)), where]))
+                self._collection.delete_where(And([FieldIn(Field.ID, list(ids)), where]))
         elif where is not None:
             self._collection.delete_where(where)
         elif ids is not None:

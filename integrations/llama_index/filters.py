@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from ..qdrant import All, Condition, Either, Field, Not, Range
+from ..qdrant import And, Condition, Field, Not, Or, Range
 from ..qdrant.stores.filters import Key
 from ..shown import NOTHING, ShownField, ShownMetadata
 from .nodes import NODE
@@ -80,14 +80,14 @@ def _either(stated: list[_Stated]) -> _Stated:
     if any(part is True for part in stated):
         return True
     parts = [part for part in stated if not isinstance(part, bool)]
-    return Either(parts) if parts else False
+    return Or(parts) if parts else False
 
 
 def _all(stated: list[_Stated]) -> _Stated:
     if any(part is False for part in stated):
         return False
     parts = [part for part in stated if not isinstance(part, bool)]
-    return All(parts) if parts else True
+    return And(parts) if parts else True
 
 
 def _not(stated: _Stated) -> _Stated:
@@ -110,7 +110,7 @@ def _one(entry: MetadataFilter) -> _Stated:
         case FilterOperator.ALL:
             if not (values := _list(entry)):
                 raise _wrong(entry, "a list that is not empty")
-            return All([_SHOWN.any_of(key, [value]) for value in values])
+            return And([_SHOWN.any_of(key, [value]) for value in values])
         case FilterOperator.IS_EMPTY:
             return Not(_SHOWN.exists(key))
         case _:

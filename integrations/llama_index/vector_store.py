@@ -26,7 +26,7 @@ from decant.embedders import Role
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
-from ..qdrant import All, Collection, Field, FieldIn, Hit, run_in_thread
+from ..qdrant import And, Collection, Field, FieldIn, Hit, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
 from .vectors import embedded_text, node_vectors
@@ -189,7 +189,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         elif where is None:
             self._collection.delete(node_ids)
         elif node_ids:
-            self._collection.delete_where(All([FieldIn(Field.ID, node_ids), where]))
+            self._collection.delete_where(And([FieldIn(Field.ID, node_ids), where]))
 
     async def adelete_nodes(
         self,
@@ -216,7 +216,7 @@ class DecantVectorStore(BasePydanticVectorStore):
             return [to_node(held) for held in self._collection.get(node_ids)]
         if not node_ids:
             return []
-        both = All([FieldIn(Field.ID, node_ids), where])
+        both = And([FieldIn(Field.ID, node_ids), where])
         return [to_node(held) for held in self._collection.each(both)]
 
     async def aget_nodes(
@@ -324,4 +324,4 @@ def _where(query: VectorStoreQuery, where: Where | None) -> Where | None:
     if query.doc_ids:
         parts.append(FieldIn(Field.SOURCE, query.doc_ids))
     parts += [part for part in (to_condition(query.filters), where) if part is not None]
-    return All(parts) if parts else None
+    return And(parts) if parts else None

@@ -16,12 +16,12 @@ from .indexing.delete import Remover
 from .points.locks import lock_of
 from .points.payloads import DOCUMENTS, PASSAGES, is_own, passages
 from .points.provenance import Filling, read_fillings
-from .stores.collection_metadata import Card
-from .stores.filters import All, Field, FieldIn
+from .stores.collection_metadata import CollectionMetadata
+from .stores.filters import And, Field, FieldIn
 from .stores.point_ids import DocumentKey, Kind, record_id
-from .stores.protocol import Fetch, Store, check_name, each
+from .stores.protocol import Select, Store, check_name, each
 
-_KEY = Fetch(fields=("root", "source"))
+_KEY = Select(fields=("root", "source"))
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
 
 
@@ -65,7 +65,7 @@ class CollectionSummary:
     """
 
     name: str
-    card: Card
+    card: CollectionMetadata
     held: Holdings
     records: int
     roots: tuple[RootHoldings, ...]
@@ -81,7 +81,7 @@ def summarize(store: Store, name: str) -> CollectionSummary:
     check_name(name)
     card = store.card(name)
     roots: Counter[str] = Counter()
-    for page in each(store, name, DOCUMENTS, Fetch(fields=("root",))):
+    for page in each(store, name, DOCUMENTS, Select(fields=("root",))):
         roots.update(str(point.payload["root"]) for point in page)
     return CollectionSummary(
         name=name,
@@ -131,14 +131,14 @@ class Selection:
             )
 
     @property
-    def where(self) -> All:
+    def where(self) -> And:
         """What holds for the markers and passages selected by source and root."""
         parts: list[FieldIn] = []
         if self.sources:
             parts.append(FieldIn(Field.SOURCE, self.sources))
         if self.roots:
             parts.append(FieldIn(Field.ROOT, self.roots))
-        return All(parts)
+        return And(parts)
 
 
 def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
@@ -153,7 +153,7 @@ def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
         ids = [record_id(identity) for identity in selection.ids]
         return Holdings(documents=0, passages=_count_ids(store, name, ids))
     return Holdings(
-        documents=store.count(name, All([DOCUMENTS, selection.where])),
+        documents=store.count(name, And([DOCUMENTS, selection.where])),
         passages=store.count(name, passages(selection.where)),
     )
 
@@ -172,7 +172,7 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
     if selection.ids:
         removed = remover.ids([record_id(identity) for identity in selection.ids])
     else:
-        pages = each(store, name, All([DOCUMENTS, selection.where]), _KEY)
+        pages = each(store, name, And([DOCUMENTS, selection.where]), _KEY)
         keys = [DocumentKey.of(point.payload) for page in pages for point in page]
         removed = remover.documents(keys) + remover.matching(selection.where)
     store.flush(name)
@@ -180,5 +180,5 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
 
 
 def _count_ids(store: Store, name: str, ids: Sequence[str]) -> int:
-    found = store.retrieve(name, list(dict.fromkeys(ids)), Fetch(fields=("kind",)))
+    found = store.retrieve(name, list(dict.fromkeys(ids)), Select(fields=("kind",)))
     return sum(not is_own(point) for point in found)

@@ -32,10 +32,10 @@ from .points.payloads import checked_ids, checked_vectors, passages
 from .points.provenance import FillingNotes
 from .read import got, stored_states
 from .search import Window, asked, found
-from .stores.collection_settings import CollectionSettings, Indexed
+from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
-from .stores.protocol import Fetch, OptimizeProgress, Store, each
+from .stores.protocol import OptimizeProgress, Select, Store, each
 from .stores.queries import SearchMode
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Collection(AsyncMethods):
 
         Those that come or go meanwhile may be missed.
         """
-        fetch = Fetch(dense=with_vectors)
+        fetch = Select(dense=with_vectors)
         for page in each(self._store, self._name, passages(where), fetch):
             yield from map(passage, page)
 
@@ -340,7 +340,7 @@ class Collection(AsyncMethods):
         """
         return check_collection(self._store, self._name, most_findings=most_findings)
 
-    def add_index(self, entry: Indexed) -> None:
+    def add_index(self, entry: PayloadIndex) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""
         self._store.add_index(self._name, entry)
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from decant.embedders import Encoder, StoreError
 
 from .points.handle import Target
-from .stores.collection_metadata import Card
+from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings
 from .stores.input_errors import AbsentError
 from .stores.protocol import Store, check_name
@@ -19,7 +19,7 @@ def created(
     """Make an empty collection; see :meth:`Collection.create`."""
     _check(store, name, encoder)
     settings = settings or CollectionSettings()
-    card = Card.of(encoder, states=settings.states)
+    card = CollectionMetadata.of(encoder, states=settings.states)
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
@@ -80,7 +80,7 @@ def _shown(value: object) -> str:
     return f"the {kind} {str(value)!r}" if isinstance(value, str | PurePath) else f"a {kind}"
 
 
-def _target(store: Store, name: str, encoder: Encoder, card: Card) -> Target:
+def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata) -> Target:
     return Target(
         store=store,
         name=name,

@@ -13,7 +13,7 @@ from .points.handle import Target
 from .points.passages import Passage, passage
 from .points.payloads import checked_ids, is_passage
 from .stores.point_ids import record_id
-from .stores.protocol import Fetch
+from .stores.protocol import Select
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passa
     """Return the passages with these ids that there are; see :meth:`Collection.get`."""
     ids = checked_ids(ids)
     wanted = [record_id(identity) for identity in dict.fromkeys(ids)]
-    points = target.store.retrieve(target.name, wanted, Fetch(dense=with_vectors))
+    points = target.store.retrieve(target.name, wanted, Select(dense=with_vectors))
     held = [passage(point) for point in points if is_passage(point)]
     known = {item.id: item for item in held}
     return [known[identity] for identity in ids if identity in known]
@@ -40,7 +40,7 @@ def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[
         )
     ids = checked_ids(_ids_of(passages))
     wanted = [record_id(identity) for identity in ids]
-    fetch = Fetch(fields=(), states=True)
+    fetch = Select(fields=(), states=True)
     points = target.store.retrieve(target.name, list(dict.fromkeys(wanted)), fetch)
     found = {point.id: point.states for point in points}
     rows = np.zeros((len(ids), appended.read, target.states), np.float32)

@@ -16,8 +16,8 @@ from .points.passages import Hit, hit
 from .points.payloads import checked_vectors
 from .points.vectors import Row, made_rows
 from .stores.filters import Where
-from .stores.protocol import Fetch
-from .stores.queries import Fused, Query, SearchMode
+from .stores.protocol import Select
+from .stores.queries import HybridQuery, Query, SearchMode
 
 _OWNER = ("the query",)
 _MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
@@ -91,7 +91,7 @@ def asked(target: Target, query: str, mode: SearchMode | None) -> Query | None:
             return _row(target, query).sparse
         case SearchMode.HYBRID:
             row = _row(target, query)
-            return Fused(dense=row.dense, sparse=row.sparse)
+            return HybridQuery(dense=row.dense, sparse=row.sparse)
         case _:
             assert_never(mode)
 
@@ -103,7 +103,7 @@ def found(target: Target, query: Query | None, window: Window) -> list[Hit]:
     scored = target.store.query(
         target.name,
         query,
-        Fetch(dense=window.with_vectors),
+        Select(dense=window.with_vectors),
         limit=window.limit,
         offset=window.offset,
         where=window.where,

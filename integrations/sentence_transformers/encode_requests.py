@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from decant.embedders import Recipe, RecipeError, Role, Span
+from decant.embedders import PooledTokens, Recipe, RecipeError, Role
 from decant.embedders.bundle import prompt_text
 
 _TASKS = {"query": Role.QUERY, "document": Role.PASSAGE}
@@ -57,7 +57,7 @@ def asked(
             f"for {prompt!r} instead; leave prompt and prompts out (of a model made with modules=, "
             "say prompts=module.prompts). Where the model takes a task, pass it as instruction="
         )
-    if recipe.span not in (Span.ALL, Span.TAIL):
+    if recipe.span not in (PooledTokens.ALL, PooledTokens.TAIL):
         raise RecipeError(
             f"{recipe.base} pools {recipe.span} tokens, and would take the prompt {prompt!r} for "
             "text; make it the recipe's (--query-prompt, --passage-prompt of decant export)"

@@ -15,7 +15,7 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from decant.embedders import OnnxEncoder, RecipeError, Runtime
+from decant.embedders import ExecutionOptions, OnnxEncoder, RecipeError
 from decant.embedders import load as load_encoder
 from decant.embedders.bundle import sentence_prompts
 from decant.embedders.tokens import checked
@@ -246,7 +246,7 @@ class BundleModule(InputModule):
             "dim": encoder.dim,
             "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
             "uncertified": True,
-            "runtime": Runtime(
+            "runtime": ExecutionOptions(
                 device=runtime.device,
                 workers=runtime.workers,
                 threads=runtime.threads,

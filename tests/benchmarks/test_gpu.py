@@ -30,8 +30,8 @@ from bench.turns import turn_by_turn
 from decant.embedders import (
     Attention,
     Bundle,
-    Check,
-    Entry,
+    CertificateCheck,
+    CertificateEntry,
     ParityError,
     Pooling,
     Precision,
@@ -206,14 +206,14 @@ def test_a_packed_kernel_with_other_values_is_found_before_models_are_made(
 # --- tables, with contenders and clocks that are made up
 
 
-def entry(*, passed: bool) -> Entry:
+def entry(*, passed: bool) -> CertificateEntry:
     """Return a certificate's entry with two checks, one of which may have failed."""
     worst = 0.999993 if passed else 0.4
     checks = (
-        Check(name="one by one", cases=3, worst_cosine=0.999995, passed=True),
-        Check(name="left padding", cases=3, worst_cosine=worst, passed=passed),
+        CertificateCheck(name="one by one", cases=3, worst_cosine=0.999995, passed=True),
+        CertificateCheck(name="left padding", cases=3, worst_cosine=worst, passed=passed),
     )
-    return Entry(
+    return CertificateEntry(
         file="onnx/model.onnx", sha256="0", precision=Precision.FP32, provider=CPU,
         worst_cosine=worst, mean_cosine=max(worst, 0.5), max_abs_error=0, top10_overlap=1,
         batch_invariance=1,

@@ -12,7 +12,7 @@ import ingest
 import late_chunking
 import precisions
 import search
-from decant.embedders import Runtime
+from decant.embedders import ExecutionOptions
 
 
 def test_encoding_compares_with_all_peers_by_default() -> None:
@@ -30,8 +30,8 @@ def test_encoding_takes_no_peers_and_further_settings() -> None:
     assert options.lengths == ()
     assert options.common.rounds == 7
     assert options.runtimes == (
-        Runtime(workers=2, threads=1, token_budget=512),
-        Runtime(workers=1, threads=2, token_budget=256),
+        ExecutionOptions(workers=2, threads=1, token_budget=512),
+        ExecutionOptions(workers=1, threads=2, token_budget=256),
     )
 
 

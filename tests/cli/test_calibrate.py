@@ -1,4 +1,4 @@
-"""``decant calibrate``, and vectors that are cut or quantised on the command line."""
+"""``decant calibrate-vectors``, and vectors that are cut or quantised on the command line."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_vectors_come_in_bytes_after_a_calibration(
     asked = ("embed", bundle, "texts.txt", "--role", "passage", "-o", "codes.npy", "--quantize")
     refused = decant(*asked, "int8")
     assert refused.code == Exit.INPUT
-    assert "decant calibrate" in refused.err
+    assert "decant calibrate-vectors" in refused.err
     assert not (tmp_path / "codes.npy").exists()
-    ran = decant("calibrate", bundle, "--texts", "texts.txt")
+    ran = decant("calibrate-vectors", bundle, "--texts", "texts.txt")
     assert ran.code == Exit.OK
     assert "32 values, from 40 texts" in ran.err
     with load(bundle) as encoder:
@@ -64,11 +64,11 @@ def test_an_unknown_kind_is_an_input_error(decant: Decant, bundle: Path) -> None
 def test_a_width_is_calibrated_embedded_and_shown(
     decant: Decant, bundle: Path, tmp_path: Path
 ) -> None:
-    refused = decant("calibrate", bundle, "--texts", "texts.txt", "--dim", 16)
+    refused = decant("calibrate-vectors", bundle, "--texts", "texts.txt", "--dim", 16)
     assert refused.code == Exit.INPUT
     assert "--any-dim" in refused.err
     cut = ("--dim", 16, "--any-dim")
-    ran = decant("calibrate", bundle, "--texts", "texts.txt", *cut, "--json")
+    ran = decant("calibrate-vectors", bundle, "--texts", "texts.txt", *cut, "--json")
     assert (ran.json["dim"], ran.json["texts"]) == (16, 40)
     done = decant("embed", bundle, "texts.txt", "--role", "query", *cut, "-o", "v.npy")
     assert "40 texts, 16 wide" in done.err
@@ -94,5 +94,5 @@ def test_an_index_of_cut_vectors_is_searched_at_the_same_width(
 
 
 def test_a_file_of_texts_is_needed(decant: Decant, bundle: Path) -> None:
-    assert decant("calibrate", bundle).code == Exit.INPUT
-    assert decant("calibrate", bundle, "--texts", "nothing.txt").code == Exit.INPUT
+    assert decant("calibrate-vectors", bundle).code == Exit.INPUT
+    assert decant("calibrate-vectors", bundle, "--texts", "nothing.txt").code == Exit.INPUT

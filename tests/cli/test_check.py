@@ -6,7 +6,7 @@ from pathlib import Path
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
-from decant.integrations.qdrant import Fetch, Field, FieldIn, connect
+from decant.integrations.qdrant import Field, FieldIn, Select, connect
 from decant.integrations.qdrant.stores.protocol import each
 
 
@@ -14,7 +14,7 @@ def lose_chunks(index: Path, source: str) -> None:
     """Delete the chunks of a source as damage would, behind the collection's back."""
     with connect(index) as store:
         where = FieldIn(Field.SOURCE, [source])
-        points = [p for page in each(store, "docs", where, Fetch()) for p in page]
+        points = [p for page in each(store, "docs", where, Select()) for p in page]
         store.delete("docs", [p.id for p in points if p.payload["kind"] == "chunk"])
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from decant.cli.input.held_out import held_out_task
 from decant.embedders import Role, Vectors
-from decant.training import Field, read_table
+from decant.training import Column, read_table
 
 ROWS: list[dict[str, object]] = [
     {"query": "one", "positive": "first", "instruction": "find A", "negatives": ["second"]},
@@ -49,7 +49,7 @@ def test_each_query_is_asked_with_the_instruction_of_its_row(
     ]
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    task = held_out_task(read_table([file], needs=(Field.QUERY, Field.POSITIVE)))
+    task = held_out_task(read_table([file], needs=(Column.QUERY, Column.POSITIVE)))
     assert task.name == "held out"
     spy = Spy()
     measured = task.score(spy)

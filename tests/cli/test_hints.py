@@ -78,7 +78,10 @@ def test_an_error_of_a_collection_names_the_command(
         ("pass attention='causal' or so", "pass --attention causal or so"),
         ("pass max_tokens=512 or less, got 9", "pass --max-tokens 512 or less, got 9"),
         ("use another, or pass uncertified=True", "use another"),
-        ("Calibration.of(vectors, recipe=…), or run `decant calibrate`", "run `decant calibrate`"),
+        (
+            "VectorRanges.of(vectors, recipe=…), or run `decant calibrate-vectors`",
+            "run `decant calibrate-vectors`",
+        ),
         ("set Choices(query='{text}') or --query-prompt", "set --query-prompt"),
         ("nothing to change (here)", "nothing to change (here)"),
     ],

@@ -13,7 +13,7 @@ from command_line import Decant
 from decant.cli.commands.quickstart import MODEL, tour
 from decant.cli.exit_codes import Exit
 from decant.cli.input.standard_library import ROOT, read_docstrings
-from decant.embedders import HashEncoder, Source, TextError, find_source
+from decant.embedders import HashEncoder, ModelFiles, TextError, find_model
 from decant.integrations.qdrant import Collection, connect
 
 LIBRARY = '''"""Run other programs."""
@@ -55,9 +55,9 @@ if True:
 
 
 @pytest.fixture
-def source(tiny_folder: Path) -> Source:
+def source(tiny_folder: Path) -> ModelFiles:
     """Return the tiny model."""
-    return find_source(tiny_folder)
+    return find_model(tiny_folder)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def place(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def test_a_tour_shows_certificate_report_hits_and_what_comes_next(
-    place: Path, source: Source, notes: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, source: ModelFiles, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tour(source, place, docs=notes, query="bread")
     out, err = capsys.readouterr()
@@ -79,7 +79,7 @@ def test_a_tour_shows_certificate_report_hits_and_what_comes_next(
 
 
 def test_a_second_tour_embeds_nothing(
-    place: Path, source: Source, notes: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, source: ModelFiles, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tour(source, place, docs=notes, query="bread")
     tour(source, place, docs=notes, query="bread")
@@ -89,7 +89,7 @@ def test_a_second_tour_embeds_nothing(
 
 
 def test_two_folders_of_one_name_do_not_share_a_collection(
-    place: Path, source: Source, notes: Path, tmp_path: Path
+    place: Path, source: ModelFiles, notes: Path, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(notes, tmp_path / "elsewhere" / "notes"))
     tour(source, place, docs=notes, query="bread")
@@ -101,7 +101,7 @@ def test_two_folders_of_one_name_do_not_share_a_collection(
 
 
 def test_a_damaged_bundle_and_a_foreign_index_are_made_again(
-    place: Path, source: Source, notes: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, source: ModelFiles, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tour(source, place, docs=notes, query="bread")
     with connect(place / "index") as store:

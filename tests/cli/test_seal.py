@@ -1,4 +1,4 @@
-"""``decant seal``: graphs made by others become bundles that the other commands take."""
+"""``decant import-onnx``: graphs made by others become bundles that the other commands take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_sealing_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
     decant: Decant, graph: Path, bare_folder: Path
 ) -> None:
     ran = decant(
-        "seal", graph, bare_folder, "sealed", "--json", "--pooling", "max", "--dim", 16,
+        "import-onnx", graph, bare_folder, "sealed", "--json", "--pooling", "max", "--dim", 16,
         "--query-prompt", "ask: {text}", "--no-normalize", "--max-tokens", 48, "--name", "mine",
     )  # fmt: skip
     assert ran.code == Exit.OK
@@ -43,20 +43,20 @@ def test_sealing_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
 def test_a_sealed_bundle_is_shown_and_can_be_verified_again(
     decant: Decant, graph: Path, bare_folder: Path
 ) -> None:
-    ran = decant("seal", graph, bare_folder, "sealed")
+    ran = decant("import-onnx", graph, bare_folder, "sealed")
     assert ran.code == Exit.OK
     assert "left padding" in ran.out
     assert "wrote sealed, recipe " in ran.err
     assert decant("verify", "sealed", "--provider", "cpu").code == Exit.OK
-    again = decant("seal", graph, bare_folder, "sealed")
+    again = decant("import-onnx", graph, bare_folder, "sealed")
     assert again.code == Exit.INPUT
-    assert decant("seal", graph, bare_folder, "sealed", "--replace").code == Exit.OK
+    assert decant("import-onnx", graph, bare_folder, "sealed", "--replace").code == Exit.OK
 
 
 def test_a_graph_that_leaks_padding_is_a_finding_and_leaves_nothing(
     decant: Decant, bare_folder: Path, tmp_path: Path
 ) -> None:
-    ran = decant("seal", toy(tmp_path / "toy.onnx", LEAKS), bare_folder, "sealed")
+    ran = decant("import-onnx", toy(tmp_path / "toy.onnx", LEAKS), bare_folder, "sealed")
     assert ran.code == Exit.FINDING
     assert "right padding" in ran.err
     assert not (tmp_path / "sealed").exists()
@@ -66,7 +66,7 @@ def test_an_input_that_cannot_be_fed_is_an_input_error(
     decant: Decant, bare_folder: Path, tmp_path: Path
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", inputs=(IDS, MASK, "float[batch, 3] pixel_values"))
-    ran = decant("seal", graph, bare_folder, "sealed")
+    ran = decant("import-onnx", graph, bare_folder, "sealed")
     assert ran.code == Exit.INPUT
     assert "pixel_values" in ran.err
 
@@ -74,7 +74,7 @@ def test_an_input_that_cannot_be_fed_is_an_input_error(
 def test_sealing_works_without_pytorch_and_names_the_package_that_it_needs(
     decant: Decant, graph: Path, bare_folder: Path
 ) -> None:
-    assert decant.without("torch", "seal", graph, bare_folder, "sealed").code == Exit.OK
-    ran = decant.without("onnx_ir", "seal", graph, bare_folder, "other")
+    assert decant.without("torch", "import-onnx", graph, bare_folder, "sealed").code == Exit.OK
+    ran = decant.without("onnx_ir", "import-onnx", graph, bare_folder, "other")
     assert ran.code == Exit.ENVIRONMENT
     assert "pip install 'decant[export]'" in ran.err

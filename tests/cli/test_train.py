@@ -13,8 +13,8 @@ from command_line import Decant, Ran
 from decant.cli.commands.training.train import train as application
 from decant.cli.exit_codes import Exit
 from decant.cli.options.train import RunOptions
-from decant.embedders import Attention, find_source, load, resolve
-from decant.training import Loop, Lora, MntpSettings, Plan
+from decant.embedders import Attention, find_model, load, resolve
+from decant.training import Lora, MntpSettings, Plan, TrainingSettings
 from models import save_language_model, write_json
 
 WORDS = ("cat", "hat", "whale", "winter", "heat", "end", "white", "then")
@@ -192,7 +192,7 @@ def test_a_causal_model_learns_to_look_both_ways(
         "--settings", masked,
     )  # fmt: skip
     assert ran.code == Exit.OK, ran.err
-    assert resolve(find_source(tmp_path / "tuned")).attention is Attention.BIDIRECTIONAL
+    assert resolve(find_model(tmp_path / "tuned")).attention is Attention.BIDIRECTIONAL
 
 
 def test_what_is_said_of_the_base_is_in_the_trained_model(
@@ -221,7 +221,7 @@ def test_what_is_said_of_the_base_is_in_the_trained_model(
         "--passage-prompt", "text: {text}", "--max-tokens", 24,
     )  # fmt: skip
     assert ran.code == Exit.OK, ran.err
-    recipe = resolve(find_source(tmp_path / "tuned"))
+    recipe = resolve(find_model(tmp_path / "tuned"))
     assert recipe.max_tokens == 64  # training's length is training's alone
     assert recipe.attention is Attention.BIDIRECTIONAL
     assert (recipe.query.template, recipe.passage.template) == ("find: {text}", "text: {text}")
@@ -238,7 +238,7 @@ def test_a_rank_leaves_what_the_settings_say_of_dropout(tmp_path: Path) -> None:
     file = tmp_path / "lora.toml"
     file.write_text("[lora]\ndropout = 0.0\n", encoding="utf-8")
     options = RunOptions(base="any", out=tmp_path / "out", settings=file, lora=4)
-    plan = options.plan(Plan(objective=MntpSettings(), loop=Loop()))
+    plan = options.plan(Plan(objective=MntpSettings(), loop=TrainingSettings()))
     assert plan.lora == Lora(rank=4, alpha=8, dropout=0.0)
 
 

@@ -11,7 +11,7 @@ import pytest
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.embedders import Role, load
-from decant.training import Row, read_table
+from decant.training import TrainingExample, read_table
 from models import save_language_model
 
 WORDS = ("ferry", "island", "bread", "yeast", "whale", "winter")
@@ -32,7 +32,7 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[TrainingExample]:
     return list(read_table([path]))
 
 

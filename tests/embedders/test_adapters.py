@@ -21,7 +21,7 @@ from decant.embedders import (
     RecipeError,
     Role,
     TorchEncoder,
-    find_source,
+    find_model,
 )
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import pad
@@ -87,7 +87,7 @@ def test_adapters_are_merged_in_order_and_the_graph_holds_the_sum(
         )
     )
     plain = vector(TorchEncoder.from_pretrained(base, choices=SAID))
-    source = find_source(base, adapters=adapters)
+    source = find_model(base, adapters=adapters)
     export(source, tmp_path / "bundle", choices=SAID)
     session = Session(tmp_path / "bundle" / "onnx" / "model.onnx", "CPUExecutionProvider")
     graph = session.run(pad([ROW], pad_id=0))
@@ -103,21 +103,21 @@ def test_name_and_revision_follow_all_folders_and_their_order(
     tmp_path: Path, folders: tuple[Path, Path, Path]
 ) -> None:
     base, first, second = folders
-    both = find_source(base, adapters=[first, second])
+    both = find_model(base, adapters=[first, second])
     assert both.base == "LLM2Vec-mntp-supervised"
-    assert find_source(base, adapters=[first], name="mine").base == "mine"
+    assert find_model(base, adapters=[first], name="mine").base == "mine"
     louder = save_adapter(base, tmp_path / "other", seed=2)
     settings = json.loads((louder / "adapter_config.json").read_text(encoding="utf-8"))
     (louder / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 16}), "utf-8")
     sources = [
         both,
-        find_source(base),
-        find_source(base, adapters=[first]),
-        find_source(base, adapters=[second, first]),
-        find_source(base, adapters=[first, louder]),
+        find_model(base),
+        find_model(base, adapters=[first]),
+        find_model(base, adapters=[second, first]),
+        find_model(base, adapters=[first, louder]),
     ]
     assert len({source.revision for source in sources}) == len(sources)
-    assert both.revision == find_source(base, adapters=[first, second]).revision
+    assert both.revision == find_model(base, adapters=[first, second]).revision
 
 
 def test_an_adapter_of_another_class_is_refused_instead_of_ignored(
@@ -127,7 +127,7 @@ def test_an_adapter_of_another_class_is_refused_instead_of_ignored(
     base = folders[0]
     wrong = save_adapter(base, tmp_path / "wrong", seed=3, causal_lm=True)
     with pytest.raises(RecipeError, match="does not fit the model"):
-        TorchEncoder.from_pretrained(find_source(base, adapters=[wrong]), choices=SAID)
+        TorchEncoder.from_pretrained(find_model(base, adapters=[wrong]), choices=SAID)
 
 
 def test_an_adapter_of_another_width_is_refused(
@@ -135,12 +135,12 @@ def test_an_adapter_of_another_width_is_refused(
 ) -> None:
     encoder = save_sentence_transformer(tmp_path / "bert", "bert")
     with pytest.raises(RecipeError, match="does not load as a LoRA adapter"):
-        TorchEncoder.from_pretrained(find_source(encoder, adapters=[folders[1]]))
+        TorchEncoder.from_pretrained(find_model(encoder, adapters=[folders[1]]))
 
 
 def test_a_folder_that_is_no_adapter_is_refused(folders: tuple[Path, Path, Path]) -> None:
     with pytest.raises(RecipeError, match=r"holds no adapter_config\.json"):
-        find_source(folders[0], adapters=[folders[0]])
+        find_model(folders[0], adapters=[folders[0]])
 
 
 @pytest.mark.parametrize("configured", [False, True])
@@ -154,13 +154,13 @@ def test_an_adapter_alone_names_its_base_and_how_both_are_passed(
         shutil.copy(folders[0] / "config.json", adapter)
     for adapters in ([], [adapter]):
         with pytest.raises(RecipeError, match=r"an adapter \(peft\) of") as told:
-            find_source(adapter, adapters=adapters)
+            find_model(adapter, adapters=adapters)
         assert f"of {folders[0]}, and no weights" in str(told.value)
         assert f"find_source('{folders[0]}', adapters=['{adapter}'])" in str(told.value)
         assert f"decant export {folders[0]} TARGET --adapter {adapter}" in str(told.value)
     write_json(adapter / "adapter_config.json", {"base_model_name_or_path": None})
     with pytest.raises(RecipeError, match=r"does not name, .*decant export BASE TARGET"):
-        find_source(adapter)
+        find_model(adapter)
 
 
 def test_a_whole_model_beside_an_adapter_is_a_model(
@@ -169,7 +169,7 @@ def test_a_whole_model_beside_an_adapter_is_a_model(
     both = tmp_path / "both"
     shutil.copytree(folders[1], both)
     shutil.copytree(folders[0], both, dirs_exist_ok=True)
-    assert find_source(both).base == "both"
+    assert find_model(both).base == "both"
 
 
 def test_an_adapter_beside_its_model_is_used(
@@ -181,7 +181,7 @@ def test_an_adapter_beside_its_model_is_used(
     shutil.copytree(adapter, both)
     shutil.copytree(base, both, dirs_exist_ok=True)
     rows = []
-    for source in (find_source(both), find_source(base, adapters=[adapter]), find_source(base)):
+    for source in (find_model(both), find_model(base, adapters=[adapter]), find_model(base)):
         with TorchEncoder.from_pretrained(source, choices=SAID) as encoder:
             rows.append(encoder.encode(["what the wind wants"], role=Role.QUERY).dense[0])
     beside, passed, without = rows

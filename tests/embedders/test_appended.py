@@ -17,23 +17,23 @@ from transformers import AutoModel
 
 from decant.embedders import (
     Activation,
-    Appended,
+    AppendedTokens,
     Attention,
     Choices,
-    Contrast,
+    ContrastivePrompting,
     Dense,
     HashEncoder,
     LayerMix,
-    Lexicon,
     Output,
+    PooledTokens,
     Pooling,
     Prompt,
     Recipe,
     RecipeError,
     Role,
-    Span,
+    SparseHead,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
     span_vectors,
 )
@@ -48,8 +48,8 @@ TAIL = Recipe(
     pooling=Pooling.MEAN,
     max_tokens=16,
     eos="</s>",
-    span=Span.TAIL,
-    appended=Appended(tokens=COMPRESS, read=3),
+    span=PooledTokens.TAIL,
+    appended=AppendedTokens(tokens=COMPRESS, read=3),
 )
 
 
@@ -68,16 +68,16 @@ class TestRecipe:
         self, tokens: tuple[str, ...], read: int, decoded: int, said: str
     ) -> None:
         with pytest.raises(RecipeError, match=said):
-            Appended(tokens=tokens, read=read, decoded=decoded)
+            AppendedTokens(tokens=tokens, read=read, decoded=decoded)
 
     def test_the_span_and_the_tokens_go_together(self) -> None:
-        for span, appended in ((Span.TAIL, None), (Span.ALL, TAIL.appended)):
+        for span, appended in ((PooledTokens.TAIL, None), (PooledTokens.ALL, TAIL.appended)):
             with pytest.raises(RecipeError, match="go together"):
                 replace(TAIL, span=span, appended=appended)
 
     def test_no_more_layers_are_decoded_than_there_are(self) -> None:
         head = (Dense(path="1_Dense", inputs=4, outputs=4),)
-        appended = Appended(tokens=("a",), read=1, decoded=2)
+        appended = AppendedTokens(tokens=("a",), read=1, decoded=2)
         with pytest.raises(RecipeError, match="decoded=2 of the head's layers, and the head has 1"):
             replace(TAIL, head=head, appended=appended)
 
@@ -85,9 +85,12 @@ class TestRecipe:
         ("other", "said"),
         [
             ({"ensemble": (Prompt(prefix="q"),)}, "several prompts"),
-            ({"contrast": Contrast(prompt=Prompt(), layer=0, strength=1.0)}, "several prompts"),
+            (
+                {"contrast": ContrastivePrompting(prompt=Prompt(), layer=0, strength=1.0)},
+                "several prompts",
+            ),
             ({"query": Prompt(again=" ")}, "second copy"),
-            ({"lexicon": Lexicon()}, "a lexicon"),
+            ({"lexicon": SparseHead()}, "a lexicon"),
             ({"mix": LayerMix()}, "a mix of layers"),
         ],
     )
@@ -99,7 +102,7 @@ class TestRecipe:
 
     def test_a_strategy_that_pools_the_text_is_refused_on_such_a_model(self, summed: Path) -> None:
         with pytest.raises(RecipeError, match="go together"):
-            resolve(find_source(summed), Choices(span=Span.ALL))
+            resolve(find_model(summed), Choices(span=PooledTokens.ALL))
 
 
 class TestTokens:
@@ -120,7 +123,7 @@ class TestTokens:
         assert [len(row.ids) for row in rows][1] == TAIL.max_tokens
 
     def test_room_is_what_they_leave(self, words: Tokenizer) -> None:
-        bare = replace(TAIL, span=Span.ALL, appended=None)
+        bare = replace(TAIL, span=PooledTokens.ALL, appended=None)
         for role in Role:
             with_them = TextTokenizer(words, TAIL).room(role)
             assert with_them == TextTokenizer(words, bare).room(role) - len(COMPRESS)
@@ -244,7 +247,7 @@ def test_layers_without_bias_fold_to_one_without() -> None:
 
 
 def test_the_decoded_layers_may_end_in_an_activation(layered: Path) -> None:
-    recipe = resolve(find_source(layered))
+    recipe = resolve(find_model(layered))
     first = replace(recipe.head[0], activation=Activation.TANH)
     bent = Choices(head=(first, *recipe.head[1:]))
     with TorchEncoder.from_pretrained(layered, choices=bent) as encoder:

@@ -1,4 +1,4 @@
-"""``calibration.json``: written by ``calibrate``, believed for its recipe alone."""
+"""``calibration.json``: written by ``calibrate_vectors``, believed for its recipe alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from decant.embedders import (
     Bundle,
     BundleError,
-    Calibration,
     Quantization,
     QuantizationError,
     Role,
     TextError,
-    calibrate,
+    VectorRanges,
+    calibrate_vectors,
     load,
 )
 from decant.embedders.onnx import calibrator as calibrating
@@ -43,7 +43,7 @@ def embedded(bundle: Path, *, dim: int | None = None) -> NDArray[np.float32]:
 
 def test_the_bundle_keeps_the_exact_ranges_of_its_passages(bundle: Path) -> None:
     expected = embedded(bundle)
-    made = calibrate(bundle, iter(TEXTS), provider="cpu")
+    made = calibrate_vectors(bundle, iter(TEXTS), provider="cpu")
     for low, high in ((made.low, made.high), _kept(bundle)):
         np.testing.assert_allclose(low, expected.min(axis=0), atol=1e-6)
         np.testing.assert_allclose(high, expected.max(axis=0), atol=1e-6)
@@ -62,7 +62,7 @@ def _kept(bundle: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
 def test_an_encoder_takes_the_ranges_of_its_bundle(bundle: Path, kind: str) -> None:
-    made = calibrate(bundle, TEXTS)
+    made = calibrate_vectors(bundle, TEXTS)
     with load(bundle) as encoder:
         vectors = encoder.encode(TEXTS, role=Role.PASSAGE).dense
         found = encoder.quantizer(kind)
@@ -79,20 +79,22 @@ def test_without_a_calibration_only_binary_is_to_be_had(bundle: Path) -> None:
         vectors = encoder.encode(TEXTS, role=Role.PASSAGE).dense
         assert encoder.quantizer("binary").quantize(vectors).shape == (len(TEXTS), WIDTH // 8)
         for kind in ("int8", "uint8"):
-            with pytest.raises(QuantizationError, match=r"run: decant calibrate .*bundle --texts"):
+            with pytest.raises(
+                QuantizationError, match=r"run: decant calibrate-vectors .*bundle --texts"
+            ):
                 encoder.quantizer(kind)
         with pytest.raises(QuantizationError, match="known are 'int8', 'uint8', 'binary'"):
             encoder.quantizer("int4")
 
 
 def test_each_width_has_ranges_of_its_own(bundle: Path) -> None:
-    calibrate(bundle, TEXTS)
+    calibrate_vectors(bundle, TEXTS)
     with load(bundle, dim=16, any_dim=True) as short:
         with pytest.raises(
-            QuantizationError, match=rf"\({WIDTH} wide\).*decant calibrate .* --dim 16"
+            QuantizationError, match=rf"\({WIDTH} wide\).*decant calibrate-vectors .* --dim 16"
         ):
             short.quantizer("int8")
-        calibrate(bundle, TEXTS, dim=16, any_dim=True)
+        calibrate_vectors(bundle, TEXTS, dim=16, any_dim=True)
         ranges = short.quantizer("int8").calibration
     assert ranges is not None
     np.testing.assert_allclose(ranges.high, embedded(bundle, dim=16).max(axis=0), atol=1e-6)
@@ -103,23 +105,23 @@ def test_each_width_has_ranges_of_its_own(bundle: Path) -> None:
 
 
 def test_a_second_calibration_replaces_the_first_and_strangers_go(bundle: Path) -> None:
-    calibrate(bundle, TEXTS)
-    calibrate(bundle, TEXTS, dim=16, any_dim=True)
+    calibrate_vectors(bundle, TEXTS)
+    calibrate_vectors(bundle, TEXTS, dim=16, any_dim=True)
     path = bundle / "calibration.json"
     data = json.loads(path.read_text("utf-8"))
     data["entries"].append({**data["entries"][0], "digest": "of another model"})
     path.write_text(json.dumps(data), encoding="utf-8")
-    calibrate(bundle, TEXTS[:30])
+    calibrate_vectors(bundle, TEXTS[:30])
     entries = read_calibrations(Bundle.open(bundle)).entries
     assert [(len(entry.low), entry.texts) for entry in entries] == [(16, 60), (WIDTH, 30)]
 
 
 def test_ranges_of_another_recipe_are_never_taken(bundle: Path) -> None:
-    made = calibrate(bundle, TEXTS)
+    made = calibrate_vectors(bundle, TEXTS)
     path = bundle / "calibration.json"
     text = path.read_text("utf-8").replace(made.digest, "0123456789abcdef")
     path.write_text(text, encoding="utf-8")
-    strange = Calibration(low=made.low, high=made.high, texts=2, digest="0123456789abcdef")
+    strange = VectorRanges(low=made.low, high=made.high, texts=2, digest="0123456789abcdef")
     with load(bundle) as encoder:
         with pytest.raises(QuantizationError, match="only for 0123456789abcdef"):
             encoder.quantizer("int8")
@@ -129,7 +131,7 @@ def test_ranges_of_another_recipe_are_never_taken(bundle: Path) -> None:
 
 
 def test_a_damaged_file_is_an_error_that_names_it(bundle: Path) -> None:
-    calibrate(bundle, TEXTS)
+    calibrate_vectors(bundle, TEXTS)
     path = bundle / "calibration.json"
     whole = json.loads(path.read_text("utf-8"))
     (entry,) = whole["entries"]
@@ -149,13 +151,13 @@ def test_a_damaged_file_is_an_error_that_names_it(bundle: Path) -> None:
 
 def test_texts_are_checked_and_nothing_is_written_where_they_fail(bundle: Path) -> None:
     with pytest.raises(QuantizationError, match="at least two vectors, got 1"):
-        calibrate(bundle, ["alone"])
+        calibrate_vectors(bundle, ["alone"])
     with pytest.raises(QuantizationError, match="dimension 0 does not vary over 3 texts"):
-        calibrate(bundle, ["again"] * 3)
+        calibrate_vectors(bundle, ["again"] * 3)
     with pytest.raises(TextError, match="text 1 is empty"):
-        calibrate(bundle, ["a", ""])
+        calibrate_vectors(bundle, ["a", ""])
     with pytest.raises(TextError, match="put it in a list"):
-        calibrate(bundle, "one text")
+        calibrate_vectors(bundle, "one text")
     assert not (bundle / "calibration.json").exists()
 
 
@@ -170,7 +172,7 @@ def test_no_more_texts_are_read_than_are_used(
             read.append(number)
             yield f"text {number}"
 
-    assert calibrate(bundle, endless()).texts == 5
+    assert calibrate_vectors(bundle, endless()).texts == 5
     assert len(read) == 5
 
 
@@ -179,6 +181,6 @@ def test_a_model_that_says_how_far_it_may_be_cut_is_calibrated_so(bundle: Path) 
     data = json.loads(path.read_text("utf-8"))
     data["recipe"]["smallest_dim"] = 8  # no part of the digest, so a bundle may learn it later
     path.write_text(json.dumps(data), encoding="utf-8")
-    made = calibrate(bundle, TEXTS, dim=8)
+    made = calibrate_vectors(bundle, TEXTS, dim=8)
     recipe = replace(Bundle.open(bundle).manifest.recipe, dim=8)
     assert (made.dim, made.digest) == (8, recipe.digest())

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from decant.embedders import (
     Bundle,
     BundleError,
-    Calibration,
     Choices,
     DecantError,
     Pooling,
@@ -25,7 +24,8 @@ from decant.embedders import (
     Role,
     TextError,
     TorchEncoder,
-    find_source,
+    VectorRanges,
+    find_model,
     load,
     resolve,
 )
@@ -78,7 +78,7 @@ def whole(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     keep(opened, entry)
     with load(bundle) as encoder:
         blocks = [encoder.encode(["a", "b", "c"], role=Role.PASSAGE).dense]
-        keep_calibration(opened, Calibration.of_blocks(blocks, recipe=encoder.recipe))
+        keep_calibration(opened, VectorRanges.of_blocks(blocks, recipe=encoder.recipe))
     return bundle
 
 
@@ -164,7 +164,7 @@ def read_model(folder: Path) -> None:
     """Read every JSON file of a model's folder."""
     check_not_adapter(folder, "model")
     read_choices(folder)
-    resolve(find_source(folder))
+    resolve(find_model(folder))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in RAW if kind != "deep in a value"])

@@ -18,11 +18,11 @@ from decant.embedders import (
     Choices,
     CollectionMismatch,
     Encoder,
+    ModelFiles,
     OnnxEncoder,
     Pooling,
     RecipeError,
     Role,
-    Source,
     TorchEncoder,
     load,
     resolve,
@@ -185,5 +185,5 @@ def test_the_registry_says_which_models_may_be_cut(
 ) -> None:
     save_model(tmp_path, "mistral")
     choices = Choices(pooling=Pooling.MEAN)  # which EmbeddingGemma's row leaves to its folder
-    recipe = resolve(Source(folder=tmp_path, base=model, revision="0"), choices)
+    recipe = resolve(ModelFiles(folder=tmp_path, base=model, revision="0"), choices)
     assert recipe.smallest_dim == smallest

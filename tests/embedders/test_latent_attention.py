@@ -16,13 +16,13 @@ from transformers import MistralConfig, MistralModel
 from decant.embedders import (
     Attention,
     Choices,
+    ModelFiles,
+    PooledTokens,
     Pooling,
     RecipeError,
     Role,
-    Source,
-    Span,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.onnx import Session
@@ -33,7 +33,7 @@ from decant.export import export
 from models import LONGEST, WIDTH, save_nv_embed
 
 HEADS, INNER = 2, 12
-SAID = Choices(pooling=Pooling.MEAN, span=Span.TEXT)
+SAID = Choices(pooling=Pooling.MEAN, span=PooledTokens.TEXT)
 Vector = NDArray[np.float64]
 
 
@@ -143,8 +143,8 @@ def test_the_graph_holds_the_latent_attention_on_either_padding_side(
 
 
 def test_the_row_of_nv_embed_leaves_the_instruction_out_and_ends_with_eos(folder: Path) -> None:
-    recipe = resolve(Source(folder=folder, base="nvidia/NV-Embed-v2", revision="0"))
-    assert (recipe.latent_heads, recipe.span, recipe.eos) == (8, Span.TEXT, "</s>")
+    recipe = resolve(ModelFiles(folder=folder, base="nvidia/NV-Embed-v2", revision="0"))
+    assert (recipe.latent_heads, recipe.span, recipe.eos) == (8, PooledTokens.TEXT, "</s>")
     assert recipe.query.template.endswith("\nQuery: {text}")
     assert recipe.prompt(Role.PASSAGE).template == "{text}"
 
@@ -168,4 +168,4 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     del stored["latent_attention_model.latents"]
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RecipeError, match=r"lacks the tensor latent_attention_model\.latents"):
-        TorchEncoder.from_pretrained(find_source(folder), choices=SAID)
+        TorchEncoder.from_pretrained(find_model(folder), choices=SAID)

@@ -14,14 +14,14 @@ from tokenizers import Tokenizer, models, normalizers, processors
 from decant.embedders import (
     Attention,
     Choices,
+    ModelFiles,
+    PooledTokens,
     Pooling,
     Recipe,
     RecipeError,
     Role,
-    Source,
-    Span,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from folders import folder_with, source
@@ -77,7 +77,7 @@ def merged(tmp_path: Path, llama: Path, **settings: object) -> Path:
 
 
 def vectors(recipe: Recipe, folder: Path, role: Role) -> NDArray[np.float32]:
-    given = Source(folder=folder, base=recipe.base, revision="0")
+    given = ModelFiles(folder=folder, base=recipe.base, revision="0")
     with TorchEncoder.from_source(given, recipe) as encoder:
         return encoder.encode(TEXTS, role=role).dense
 
@@ -95,7 +95,7 @@ def test_the_plain_familys_recipe_of_before_opens_unchanged_and_has_another_dige
     llama: Path,
 ) -> None:
     now = resolve(source(llama, PLAIN))
-    before = replace(now, span=Span.TEXT, max_text_tokens=None)
+    before = replace(now, span=PooledTokens.TEXT, max_text_tokens=None)
     stored = json.loads(before.to_json())
     del stored["max_text_tokens"]  # as it was written
     opened = Recipe.from_json(json.dumps(stored))
@@ -209,18 +209,18 @@ def test_adapters_of_llm2vec_make_a_model_that_attends_both_ways(
     tmp_path: Path, llama: Path
 ) -> None:
     first = adapter(tmp_path / "first", base_model_name_or_path="meta-llama/Llama-2-7b-chat-hf")
-    recipe = resolve(find_source(llama, adapters=[first]))
+    recipe = resolve(find_model(llama, adapters=[first]))
     assert (recipe.attention, recipe.pooling) == (Attention.BIDIRECTIONAL, Pooling.MEAN)
-    assert (recipe.passage.prefix, recipe.passage.suffix, recipe.span) == (*INST, Span.TEXT)
+    assert (recipe.passage.prefix, recipe.passage.suffix, recipe.span) == (*INST, PooledTokens.TEXT)
     second = adapter(tmp_path / "second", base_model_name_or_path=str(llama))
     write_json(second / "llm2vec_config.json", {**FILE, "pooling_mode": "last_token"})
-    recipe = resolve(find_source(llama, adapters=[first, second]))
-    assert (recipe.pooling, recipe.max_tokens, recipe.span) == (Pooling.LAST, 96, Span.ALL)
+    recipe = resolve(find_model(llama, adapters=[first, second]))
+    assert (recipe.pooling, recipe.max_tokens, recipe.span) == (Pooling.LAST, 96, PooledTokens.ALL)
 
 
 def test_an_adapter_of_another_class_leaves_a_model_as_it_was(tmp_path: Path, llama: Path) -> None:
     plain = adapter(tmp_path / "plain", auto_mapping={"base_model_class": "LlamaModel"})
-    assert resolve(find_source(llama, adapters=[plain]), MEAN).attention is Attention.CAUSAL
+    assert resolve(find_model(llama, adapters=[plain]), MEAN).attention is Attention.CAUSAL
 
 
 def test_llama_3s_turn_is_that_of_the_registry(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_the_hint_for_a_second_adapter_names_the_one_below_it(tmp_path: Path, ll
     command = f"decant export {llama} TARGET --adapter {first} --adapter {second}`"
     for model, adapters in ((second, []), (first, [second])):
         with pytest.raises(RecipeError, match="and no weights of a model") as told:
-            find_source(model, adapters=adapters)
+            find_model(model, adapters=adapters)
         assert call in str(told.value)
         assert command in str(told.value)
 
@@ -251,10 +251,10 @@ def test_an_adapter_without_the_one_below_it_is_refused(tmp_path: Path, llama: P
     first = adapter(tmp_path / "mine", base_model_name_or_path=str(llama))
     second = adapter(tmp_path / "mine-too", base_model_name_or_path=str(first))
     with pytest.raises(RecipeError, match=f"with the adapter {first} merged, which is not among"):
-        find_source(llama, adapters=[second])
-    assert find_source(llama, adapters=[first, second]).base == "mine-too"
+        find_model(llama, adapters=[second])
+    assert find_model(llama, adapters=[first, second]).base == "mine-too"
     merged_by_the_user = save_model(tmp_path / "merged", "llama")
-    assert find_source(merged_by_the_user, adapters=[second]).base == "mine-too"
+    assert find_model(merged_by_the_user, adapters=[second]).base == "mine-too"
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -268,13 +268,13 @@ def test_the_hint_for_llm2vecs_contrastive_adapter_has_its_first_adapter(
     write_json(second / "llm2vec_config.json", FILE)
     below = first if known else "MNTP_ADAPTER"
     with pytest.raises(RecipeError, match="holds an adapter") as told:
-        find_source(second)
+        find_model(second)
     command = f"decant export {llama} TARGET --adapter {below} --adapter {second}`"
     assert command in str(told.value)
     assert ("put that for MNTP_ADAPTER" in str(told.value)) is not known
     if known:
         with pytest.raises(RecipeError, match="which is not among the adapters"):
-            find_source(llama, adapters=[second])
+            find_model(llama, adapters=[second])
 
 
 def test_published_adapters_are_named_with_their_model(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_published_adapters_are_named_with_their_model(tmp_path: Path) -> None:
     base = "mistralai/Mistral-7B-Instruct-v0.2"
     folder = adapter(tmp_path / f"{Path(below).name}-unsup-simcse", base_model_name_or_path=base)
     with pytest.raises(RecipeError) as told:
-        find_source(folder)
+        find_model(folder)
     assert f"decant export {base} TARGET --adapter {below} --adapter {folder}`" in str(told.value)
 
 
@@ -291,4 +291,4 @@ def test_adapters_that_name_each_other_are_refused(tmp_path: Path) -> None:
     adapter(first, base_model_name_or_path=str(second))
     adapter(second, base_model_name_or_path=str(first))
     with pytest.raises(RecipeError, match="name each other"):
-        find_source(first)
+        find_model(first)

@@ -13,13 +13,13 @@ from decant.embedders import (
     Attention,
     Choices,
     Dense,
-    Lexicon,
+    PooledTokens,
     Pooling,
     Recipe,
     RecipeError,
-    Span,
-    Weighting,
-    Wording,
+    SparseHead,
+    SparsePooling,
+    TextFormat,
 )
 
 GIVEN: dict[str, Any] = {
@@ -33,8 +33,8 @@ GIVEN: dict[str, Any] = {
 MEANT = {
     "attention": Attention.BIDIRECTIONAL,
     "pooling": Pooling.MEAN_SQRT,
-    "span": Span.TEXT,
-    "wording": Wording.QUOTED,
+    "span": PooledTokens.TEXT,
+    "wording": TextFormat.QUOTED,
     "max_tokens": 9,
     "dim": 3,
 }
@@ -58,7 +58,7 @@ def test_a_recipe_of_names_is_that_of_members() -> None:
     assert recipe().digest() == said.digest()
     assert Recipe.from_json(recipe().to_json()) == said
     assert Dense(path="d", inputs=1, outputs=1, activation="tanh").activation is Activation.TANH  # type: ignore[arg-type]
-    assert Lexicon(weighting="last").weighting is Weighting.LAST  # type: ignore[arg-type]
+    assert SparseHead(weighting="last").weighting is SparsePooling.LAST  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [recipe, Choices], ids=["recipe", "choices"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import RecipeError, find_source, resolve
+from decant.embedders import RecipeError, find_model, resolve
 from decant.embedders.pytorch.backbone import load_backbone
 from decant.embedders.recipe.enums import Attention
 from decant.embedders.tokens import load_tokenizer
@@ -78,5 +78,5 @@ def test_a_tokenizer_of_its_own_is_refused_with_the_reason(tmp_path: Path, mark:
 def test_finding_a_recipe_runs_nothing(tmp_path: Path, mark: Path, kind: str) -> None:
     folder = own_code(tmp_path / "model", mark, kind=kind)
     with pytest.raises(RecipeError):
-        resolve(find_source(folder))
+        resolve(find_model(folder))
     assert not mark.exists()

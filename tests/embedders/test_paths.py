@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import BundleError, RecipeError, find_source, load
+from decant.embedders import BundleError, RecipeError, find_model, load
 from models import save_model, write_json
 
 
@@ -19,7 +19,7 @@ def test_a_part_of_a_bundle_names_the_bundle(tiny_bundle: Path, name: str) -> No
 def test_what_is_no_bundle_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BundleError, match=r"model\.onnx is a graph.*decant seal"):
+    with pytest.raises(BundleError, match=r"model\.onnx is a graph.*decant import-onnx"):
         load(tmp_path / "model.onnx")
     with pytest.raises(BundleError, match=r"notes\.txt is a file, and a bundle is a folder"):
         load(tmp_path / "notes.txt")
@@ -36,19 +36,19 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "tiny", "bert")
     for name in ("config.json", "model.safetensors"):
         with pytest.raises(RecipeError, match=f"{name} is a file of {folder}; give that folder"):
-            find_source(folder / name)
+            find_model(folder / name)
     other = tmp_path / "other"
     other.mkdir()
     for name in ("model.onnx", "notes.txt"):
         (other / name).touch()
-    with pytest.raises(RecipeError, match=r"model\.onnx is a graph.*decant seal"):
-        find_source(other / "model.onnx")
+    with pytest.raises(RecipeError, match=r"model\.onnx is a graph.*decant import-onnx"):
+        find_model(other / "model.onnx")
     with pytest.raises(RecipeError, match=r"notes\.txt is a file; give the folder of"):
-        find_source(other / "notes.txt")
+        find_model(other / "notes.txt")
     with pytest.raises(RecipeError, match=r"exists but holds no config\.json"):
-        find_source(other)
+        find_model(other)
     with pytest.raises(RecipeError, match=r"is a file; give the folder of .* LoRA adapter"):
-        find_source(folder, adapters=[other / "notes.txt"])
+        find_model(folder, adapters=[other / "notes.txt"])
 
 
 def test_a_gguf_file_is_no_model_of_ours_nor_is_its_folder(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_gguf_file_is_no_model_of_ours_nor_is_its_folder(tmp_path: Path) -> No
     file.write_bytes(b"GGUF")
     for given in (file, tmp_path):
         with pytest.raises(RecipeError, match=f"{file} is a GGUF file.*gguf_file="):
-            find_source(given)
+            find_model(given)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_static_embeddings_are_named_as_such(
         write_json(tmp_path / "config.json", config)
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(RecipeError, match=r"holds static embeddings: .*--strategy static"):
-        find_source(tmp_path)
+        find_model(tmp_path)

@@ -17,11 +17,11 @@ import pytest
 
 from decant.embedders import (
     BundleError,
+    ExecutionOptions,
     HashEncoder,
     OnnxEncoder,
     Prompt,
     Role,
-    Runtime,
     TorchEncoder,
     load,
 )
@@ -35,7 +35,7 @@ TEXTS = ["what wind wants", "the water"]
 
 @pytest.fixture(scope="module")
 def encoder(tiny_bundle: Path) -> Iterator[OnnxEncoder]:
-    runtime = Runtime(workers=2, threads=1, token_budget=77)
+    runtime = ExecutionOptions(workers=2, threads=1, token_budget=77)
     with load(tiny_bundle, provider="cpu", dim=8, any_dim=True, runtime=runtime) as opened:
         yield opened
 

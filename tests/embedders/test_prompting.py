@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from decant.embedders import (
     Attention,
     Choices,
-    Example,
-    Lexicon,
+    InContextExample,
+    PooledTokens,
     Pooling,
-    Prepending,
     Prompt,
     Recipe,
     RecipeError,
     Role,
-    Span,
-    Wording,
-    find_source,
+    SparseHead,
+    TextFormat,
+    TokenPrepending,
+    find_model,
     in_context_query,
     resolve,
 )
@@ -62,7 +62,7 @@ def piece(text: str) -> list[int]:
 
 @given(TEXTS)
 def test_both_copies_of_echo_have_the_same_ids_and_the_second_counts(text: str) -> None:
-    echo = made("say: {text}, again: {text}!", span=Span.COPY)
+    echo = made("say: {text}, again: {text}!", span=PooledTokens.COPY)
     (tokens,) = echo([text], role=Role.PASSAGE)
     copy = piece(text)
     before = [BOS, *piece("say: "), *copy, *piece(", again: ")]
@@ -72,7 +72,7 @@ def test_both_copies_of_echo_have_the_same_ids_and_the_second_counts(text: str) 
 
 @given(st.text(min_size=1, max_size=300), st.integers(30, 60))
 def test_echo_cuts_both_copies_alike_and_keeps_the_end(text: str, limit: int) -> None:
-    echo = made("say: {text}, again: {text}!", span=Span.COPY, max_tokens=limit)
+    echo = made("say: {text}, again: {text}!", span=PooledTokens.COPY, max_tokens=limit)
     (tokens,) = echo([text], role=Role.PASSAGE)
     assert len(tokens.ids) <= limit
     assert tokens.ids[-1] == EOS
@@ -86,7 +86,7 @@ def test_echo_cuts_both_copies_alike_and_keeps_the_end(text: str, limit: int) ->
 @given(TEXTS)
 @example("\ufdd0slot\ufdd1")
 def test_a_slot_is_one_token_that_no_text_has(text: str) -> None:
-    plan = Prepending(start=1, stop=2, slot=WORDS)
+    plan = TokenPrepending(start=1, stop=2, slot=WORDS)
     slotted = made("go: {slot} [{text}]", prepending=plan)
     (tokens,) = slotted([text], role=Role.PASSAGE)
     assert list(tokens.ids) == [BOS, *piece("go: "), WORDS, *piece(f" [{text}]"), EOS]
@@ -94,7 +94,7 @@ def test_a_slot_is_one_token_that_no_text_has(text: str) -> None:
 
 @given(TEXTS)
 def test_content_leaves_special_tokens_and_prompt_out(text: str) -> None:
-    (tokens,) = made(span=Span.CONTENT)([text], role=Role.PASSAGE)
+    (tokens,) = made(span=PooledTokens.CONTENT)([text], role=Role.PASSAGE)
     ids = tokens.ids[tokens.counted : tokens.end]
     assert ids == (tuple(piece(text)) or tokens.ids)
     batch = pad([tokens, tokens], pad_id=0, left=True)
@@ -109,8 +109,8 @@ def test_an_open_end_has_no_eos_whoever_would_append_it() -> None:
 
 @given(TEXTS)
 def test_texts_are_worded_as_the_papers_code_does(text: str) -> None:
-    assert Wording.QUOTED.of(text) == quoted(text)
-    assert Wording.VERBATIM.of(text) == text
+    assert TextFormat.QUOTED.of(text) == quoted(text)
+    assert TextFormat.VERBATIM.of(text) == text
 
 
 def test_an_ensemble_is_a_row_for_each_prompt() -> None:
@@ -156,7 +156,7 @@ def test_instructions_are_refused_where_they_mean_nothing() -> None:
 
 def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama", layers=1, longest=96)
-    source = replace(find_source(folder), base="Qwen/Qwen3-Embedding-0.6B")
+    source = replace(find_model(folder), base="Qwen/Qwen3-Embedding-0.6B")
     said = Choices(eos="</s>")
     assert resolve(source, said).instruction == "Instruct: {instruction}\nQuery:{text}"
     assert resolve(source, said, strategy="mean").instruction is not None
@@ -188,7 +188,7 @@ def test_promptreps_asks_in_a_conversation_where_the_model_has_one(
         json.dumps({"bos_token": "<s>", "chat_template": template, "model_max_length": 640}),
         encoding="utf-8",
     )
-    found = resolve(find_source(folder), strategy="promptreps")
+    found = resolve(find_model(folder), strategy="promptreps")
     asked = "Use one word to represent the query in a retrieval task. Make sure your word is in "
     assert found.query == Prompt(
         prefix=f'{before}Query: "', suffix=f'". {asked}lowercase.<me>The word is: "'
@@ -218,12 +218,12 @@ def test_a_chat_template_that_cannot_be_used_is_told(
     folder = save_language_model(tmp_path / "model", "llama", layers=1)
     (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
     with pytest.raises(RecipeError, match=said):
-        resolve(find_source(folder), Choices(max_tokens=64), strategy="promptreps")
+        resolve(find_model(folder), Choices(max_tokens=64), strategy="promptreps")
 
 
 def test_words_are_the_texts_own() -> None:
     assert content_words("The Cat's hat, and 2 cats_!") == ["cat", "hat", "2", "cats_"]
-    model = made(lexicon=Lexicon(words=True))
+    model = made(lexicon=SparseHead(words=True))
     first, second = model(["What a thewhat", "the of"], role=Role.PASSAGE)
     assert first.words == tuple(sorted(set(piece("thewhat"))))
     assert second.words == ()
@@ -245,9 +245,9 @@ def test_places_are_found_behind_a_prompt() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"span": Span.COPY}, "twice in every prompt"),
-        ({"prepending": Prepending(start=0, stop=1, slot=9)}, "go together"),
-        ({"ensemble": (Prompt(),), "lexicon": Lexicon()}, "belong to one prompt"),
+        ({"span": PooledTokens.COPY}, "twice in every prompt"),
+        ({"prepending": TokenPrepending(start=0, stop=1, slot=9)}, "go together"),
+        ({"ensemble": (Prompt(),), "lexicon": SparseHead()}, "belong to one prompt"),
         ({"ensemble": (Prompt(),), "tokens": True}, "belong to one prompt"),
     ],
 )
@@ -261,12 +261,12 @@ def test_combinations_that_mean_nothing_are_refused(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: Prepending(start=2, stop=2, slot=9), "0 <= start < stop"),
-        (lambda: Lexicon(top=0), "at least 1"),
-        (lambda: Lexicon(clusters=1), "at least 2"),
-        (lambda: Lexicon(words=True, clusters=9), "choose one"),
-        (lambda: Lexicon(passes=5), "of clusters; got passes=5 and clusters=None"),
-        (lambda: Lexicon(clusters=9, passes=0), "at least 1, and of clusters; got passes=0"),
+        (lambda: TokenPrepending(start=2, stop=2, slot=9), "0 <= start < stop"),
+        (lambda: SparseHead(top=0), "at least 1"),
+        (lambda: SparseHead(clusters=1), "at least 2"),
+        (lambda: SparseHead(words=True, clusters=9), "choose one"),
+        (lambda: SparseHead(passes=5), "of clusters; got passes=5 and clusters=None"),
+        (lambda: SparseHead(clusters=9, passes=0), "at least 1, and of clusters; got passes=0"),
         (lambda: Prompt.parse("{text} {slot}"), "before"),
         (lambda: Prompt.parse("{slot} {slot} {text}"), "once"),
     ],
@@ -290,7 +290,10 @@ def test_the_registry_knows_how_models_take_instructions() -> None:
 
 def test_examples_stand_before_the_query_as_bge_en_icl_was_trained() -> None:
     task = "Given a web search query, retrieve relevant passages that answer the query."
-    examples = [Example("what is a pep", "A design document."), Example("{0}?", "None")]
+    examples = [
+        InContextExample("what is a pep", "A design document."),
+        InContextExample("{0}?", "None"),
+    ]
     made_query = Prompt.parse(in_context_query(task, examples))
     assert made_query.prefix + "x" + made_query.suffix == (
         f"<instruct>{task}\n<query>what is a pep\n<response>A design document.\n\n"
@@ -300,7 +303,7 @@ def test_examples_stand_before_the_query_as_bge_en_icl_was_trained() -> None:
     assert in_context_query(task, []) == f"<instruct>{task}\n<query>{{text}}\n<response>"
     for wrong in ("a {text}", "a {slot}"):
         with pytest.raises(RecipeError, match="word them otherwise"):
-            in_context_query(task, [Example(wrong, "b")])
+            in_context_query(task, [InContextExample(wrong, "b")])
 
 
 def test_two_texts_share_no_rows_of_an_ensemble() -> None:

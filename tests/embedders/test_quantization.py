@@ -16,7 +16,6 @@ from sentence_transformers.util.quantization import quantize_embeddings
 
 from decant.embedders import (
     Attention,
-    Calibration,
     HashEncoder,
     Pooling,
     Quantization,
@@ -24,6 +23,7 @@ from decant.embedders import (
     Quantizer,
     Recipe,
     Role,
+    VectorRanges,
 )
 
 RECIPE = Recipe(base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8)
@@ -53,7 +53,7 @@ def peer_codes(
 
 
 def quantizer(kind: str, vectors: NDArray[np.float32]) -> Quantizer:
-    calibration = Calibration.of(vectors, recipe=RECIPE)
+    calibration = VectorRanges.of(vectors, recipe=RECIPE)
     return Quantizer(kind=Quantization(kind), calibration=calibration)
 
 
@@ -166,9 +166,9 @@ def test_inputs_are_not_changed_and_no_vector_has_no_codes(kind: Quantization) -
 
 @given(vectors(), st.integers(1, 3))
 def test_blocks_give_the_ranges_of_the_whole(given_vectors: NDArray[np.float32], size: int) -> None:
-    whole = Calibration.of(given_vectors, recipe=RECIPE)
+    whole = VectorRanges.of(given_vectors, recipe=RECIPE)
     cuts = [given_vectors[at : at + size] for at in range(0, len(given_vectors), size)]
-    parts = Calibration.of_blocks([cuts[0][:0], *cuts], recipe=RECIPE)
+    parts = VectorRanges.of_blocks([cuts[0][:0], *cuts], recipe=RECIPE)
     np.testing.assert_array_equal(parts.low, given_vectors.min(axis=0))
     np.testing.assert_array_equal(parts.high, given_vectors.max(axis=0))
     assert (parts.texts, parts.digest) == (whole.texts, whole.digest)
@@ -193,18 +193,18 @@ def test_ranges_that_cannot_be_divided_are_refused(
     given_vectors: NDArray[np.float32], message: str
 ) -> None:
     with pytest.raises(QuantizationError, match=message):
-        Calibration.of(given_vectors, recipe=RECIPE)
+        VectorRanges.of(given_vectors, recipe=RECIPE)
 
 
 def test_blocks_of_different_widths_are_refused() -> None:
     with pytest.raises(QuantizationError, match="2 wide and the calibration 3"):
-        Calibration.of_blocks([drawn(2, 3, seed=0), drawn(2, 2, seed=0)], recipe=RECIPE)
+        VectorRanges.of_blocks([drawn(2, 3, seed=0), drawn(2, 2, seed=0)], recipe=RECIPE)
 
 
 def test_low_and_high_of_different_shapes_are_refused() -> None:
     low, high = np.zeros(3, np.float32), np.ones(2, np.float32)
     with pytest.raises(QuantizationError, match=r"\(3,\) and \(2,\)"):
-        Calibration(low=low, high=high, texts=2, digest="d")
+        VectorRanges(low=low, high=high, texts=2, digest="d")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_codes_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", SCALAR)
 def test_bytes_need_a_calibration(kind: Quantization) -> None:
-    with pytest.raises(QuantizationError, match="decant calibrate"):
+    with pytest.raises(QuantizationError, match="decant calibrate-vectors"):
         Quantizer(kind=kind)
 
 
@@ -251,7 +251,7 @@ def test_an_unknown_kind_is_refused_by_name() -> None:
 def test_a_calibration_serves_only_its_recipe() -> None:
     encoder, other = HashEncoder(dim=4), HashEncoder(dim=4, max_tokens=9)
     seen = encoder.encode(["a", "b", "c d"], role=Role.PASSAGE).dense
-    calibration = Calibration.of(seen, recipe=encoder.recipe)
+    calibration = VectorRanges.of(seen, recipe=encoder.recipe)
     calibration.require(encoder.recipe)
     with pytest.raises(QuantizationError, match=other.recipe.digest()):
         calibration.require(other.recipe)

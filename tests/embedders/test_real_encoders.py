@@ -14,11 +14,11 @@ from contracts.texts import TEXTS, encoded, streamed
 from decant.embedders import (
     Choices,
     Encoder,
+    ExecutionOptions,
     OnnxEncoder,
     ProviderError,
     RecipeError,
     Role,
-    Runtime,
     TextError,
     TorchEncoder,
     load,
@@ -75,7 +75,7 @@ class TestOnnxDecoder(EncoderContract):
 
     @pytest.fixture
     def encoder(self, decoder_bundle: Path) -> Iterator[Encoder]:
-        runtime = Runtime(workers=3, threads=1, token_budget=70)
+        runtime = ExecutionOptions(workers=3, threads=1, token_budget=70)
         with load(decoder_bundle, runtime=runtime) as encoder:
             yield encoder
 
@@ -151,9 +151,9 @@ def test_queries_and_passages_are_prompted_differently(onnx_encoder: OnnxEncoder
 def test_batches_and_workers_change_speed_and_no_vector(tiny_bundle: Path) -> None:
     texts = [f"text number {number} " * (number % 7 + 1) for number in range(300)]
     settings = [
-        Runtime(workers=1, threads=1, token_budget=1),
-        Runtime(workers=4, threads=1, token_budget=33),
-        Runtime(workers=1, threads=2, token_budget=100_000),
+        ExecutionOptions(workers=1, threads=1, token_budget=1),
+        ExecutionOptions(workers=4, threads=1, token_budget=33),
+        ExecutionOptions(workers=1, threads=2, token_budget=100_000),
     ]
     found = []
     for runtime in settings:

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from decant.embedders import (
     Activation,
-    Appended,
+    AppendedTokens,
     Attention,
-    Contrast,
+    ContrastivePrompting,
     Dense,
     LayerMix,
-    Lexicon,
+    PooledTokens,
     Pooling,
-    Prepending,
     Prompt,
     Recipe,
     RecipeError,
     Role,
-    Span,
-    Wording,
+    SparseHead,
+    TextFormat,
+    TokenPrepending,
 )
 from recipes import prompts, recipes
 
@@ -44,20 +44,20 @@ RICH = Recipe(
     query=Prompt(prefix="Instruct: naïve “quotes”\nQuery: ", suffix=" 日本"),
     passage=Prompt(suffix="\n"),
     eos="</s>",
-    span=Span.TEXT,
+    span=PooledTokens.TEXT,
     head=(Dense(path="2_Dense", inputs=4096, outputs=1024, activation=Activation.TANH),),
     dim=256,
     normalize=False,
 )
 
 
-def _slotted(plan: Prepending) -> Recipe:
+def _slotted(plan: TokenPrepending) -> Recipe:
     prompt = Prompt(lead="a")
     causal = Attention.CAUSAL
     return replace(PLAIN, attention=causal, query=prompt, passage=prompt, prepending=plan)
 
 
-def _contrasted(plan: Contrast) -> Recipe:
+def _contrasted(plan: ContrastivePrompting) -> Recipe:
     return replace(PLAIN, attention=Attention.CAUSAL, contrast=plan)
 
 
@@ -72,20 +72,22 @@ OTHERS: dict[str, Recipe] = {
     "query": replace(PLAIN, query=Prompt(prefix="query: ")),
     "passage": replace(PLAIN, passage=Prompt(prefix="query: ")),
     "eos": replace(PLAIN, eos="</s>"),
-    "span": replace(PLAIN, span=Span.TEXT),
+    "span": replace(PLAIN, span=PooledTokens.TEXT),
     "head": replace(PLAIN, head=(Dense(path="2_Dense", inputs=4, outputs=2),)),
     "dim": replace(PLAIN, dim=64),
     "normalize": replace(PLAIN, normalize=False),
     "latent_heads": replace(PLAIN, latent_heads=8),
     "mix": replace(PLAIN, mix=LayerMix()),
-    "wording": replace(PLAIN, wording=Wording.QUOTED),
+    "wording": replace(PLAIN, wording=TextFormat.QUOTED),
     "ensemble": replace(PLAIN, ensemble=(Prompt(prefix="query: "),)),
-    "prepending": _slotted(Prepending(start=1, stop=2, slot=9)),
-    "contrast": _contrasted(Contrast(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
-    "lexicon": replace(PLAIN, lexicon=Lexicon()),
+    "prepending": _slotted(TokenPrepending(start=1, stop=2, slot=9)),
+    "contrast": _contrasted(ContrastivePrompting(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
+    "lexicon": replace(PLAIN, lexicon=SparseHead()),
     "open_end": replace(PLAIN, open_end=True),
     "max_text_tokens": replace(PLAIN, max_text_tokens=4),
-    "appended": replace(PLAIN, span=Span.TAIL, appended=Appended(tokens=("a", "b"), read=1)),
+    "appended": replace(
+        PLAIN, span=PooledTokens.TAIL, appended=AppendedTokens(tokens=("a", "b"), read=1)
+    ),
 }
 # What decides no vector, and so may not divide collections.
 APART = {

@@ -11,12 +11,12 @@ from tokenizers import Tokenizer
 
 from decant.embedders import (
     Attention,
+    ModelFiles,
+    PooledTokens,
     Pooling,
     Recipe,
     RecipeError,
     Role,
-    Source,
-    Span,
     TorchEncoder,
     resolve,
 )
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resolved(folder: Path, model: str) -> Recipe:
-    return resolve(Source(folder=folder, base=model, revision="0"))
+    return resolve(ModelFiles(folder=folder, base=model, revision="0"))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -108,27 +108,37 @@ def test_prompts_are_right_to_the_letter(
 @pytest.mark.parametrize(
     ("model", "attention", "pooling", "span"),
     [
-        ("intfloat/e5-mistral-7b-instruct", Attention.CAUSAL, Pooling.LAST, Span.ALL),
-        ("Alibaba-NLP/gte-Qwen1.5-7B-instruct", Attention.BIDIRECTIONAL, Pooling.LAST, Span.ALL),
-        ("GritLM/GritLM-7B", Attention.BIDIRECTIONAL, Pooling.MEAN, Span.TEXT),
+        ("intfloat/e5-mistral-7b-instruct", Attention.CAUSAL, Pooling.LAST, PooledTokens.ALL),
+        (
+            "Alibaba-NLP/gte-Qwen1.5-7B-instruct",
+            Attention.BIDIRECTIONAL,
+            Pooling.LAST,
+            PooledTokens.ALL,
+        ),
+        ("GritLM/GritLM-7B", Attention.BIDIRECTIONAL, Pooling.MEAN, PooledTokens.TEXT),
         (
             "McGill-NLP/LLM2Vec-Sheared-LLaMA-mntp-unsup-simcse",
             Attention.BIDIRECTIONAL,
             Pooling.MEAN,
-            Span.CONTENT,
+            PooledTokens.CONTENT,
         ),
-        ("nvidia/Nemotron-3-Embed-8B-BF16", Attention.BIDIRECTIONAL, Pooling.MEAN, Span.ALL),
-        ("castorini/repllama-v1-7b-lora-passage", Attention.CAUSAL, Pooling.LAST, Span.ALL),
+        (
+            "nvidia/Nemotron-3-Embed-8B-BF16",
+            Attention.BIDIRECTIONAL,
+            Pooling.MEAN,
+            PooledTokens.ALL,
+        ),
+        ("castorini/repllama-v1-7b-lora-passage", Attention.CAUSAL, Pooling.LAST, PooledTokens.ALL),
         (
             "ibm-granite/granite-embedding-small-english-r2",
             Attention.BIDIRECTIONAL,
             Pooling.FIRST,
-            Span.ALL,
+            PooledTokens.ALL,
         ),
     ],
 )
 def test_rows_say_attention_pooling_and_span(
-    folder: Path, model: str, attention: Attention, pooling: Pooling, span: Span
+    folder: Path, model: str, attention: Attention, pooling: Pooling, span: PooledTokens
 ) -> None:
     recipe = resolved(folder, model)
     assert (recipe.attention, recipe.pooling, recipe.span) == (attention, pooling, span)
@@ -165,7 +175,7 @@ def test_a_tokenizer_that_adds_only_a_beginning_gets_the_end_also_after_truncati
 
 
 def test_last_token_pooling_reads_the_end_and_not_the_last_word(folder: Path) -> None:
-    said = Source(folder=folder, base="intfloat/e5-mistral-7b-instruct", revision="0")
+    said = ModelFiles(folder=folder, base="intfloat/e5-mistral-7b-instruct", revision="0")
     encoder = TorchEncoder.from_pretrained(said)
     word, end = (tokenizer().encode(text, add_special_tokens=False).ids for text in ("w", "</s>"))
     rows = encoder.text_tokenizer(["w"], role=Role.PASSAGE)
@@ -194,7 +204,7 @@ def test_a_folder_that_wants_an_end_gets_it_without_a_row(tmp_path: Path, token:
 def test_both_sizes_of_gritlm_have_one_contract(folder: Path, model: str) -> None:
     recipe = resolved(folder, model)
     assert (recipe.attention, recipe.eos) == (Attention.BIDIRECTIONAL, None)
-    assert (recipe.pooling, recipe.span) == (Pooling.MEAN, Span.TEXT)
+    assert (recipe.pooling, recipe.span) == (Pooling.MEAN, PooledTokens.TEXT)
     assert recipe.query.template == f"<|user|>\n{TASK}\n<|embed|>\n{{text}}"
     assert recipe.passage.template == "<|embed|>\n{text}"
     assert recipe.instructed("Find code").template == "<|user|>\nFind code\n<|embed|>\n{text}"

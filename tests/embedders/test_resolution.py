@@ -16,7 +16,7 @@ from decant.embedders import (
     Prompt,
     Recipe,
     RecipeError,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.sources import write_recipe
@@ -208,9 +208,9 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folders_revision_follows_its_contents(tmp_path: Path) -> None:
-    first = find_source(save_model(tmp_path / "one", "bert"))
-    same = find_source(save_model(tmp_path / "two", "bert"), name="one")
-    other = find_source(save_model(tmp_path / "three", "bert", seed=1))
+    first = find_model(save_model(tmp_path / "one", "bert"))
+    same = find_model(save_model(tmp_path / "two", "bert"), name="one")
+    other = find_model(save_model(tmp_path / "three", "bert", seed=1))
     assert first.base == "one"
     assert first.revision == same.revision
     assert first.revision != other.revision
@@ -221,20 +221,20 @@ def test_a_folders_revision_follows_its_contents(tmp_path: Path) -> None:
 
 def test_an_unknown_model_is_refused_with_its_name() -> None:
     with pytest.raises(RecipeError, match="no folder 'nobody/no-such-model'"):
-        find_source("nobody/no-such-model")
+        find_model("nobody/no-such-model")
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"config\.json"):
-        find_source(tmp_path)
+        find_model(tmp_path)
 
 
 def test_names_and_revisions_belong_to_one_kind_of_source(tmp_path: Path) -> None:
     folder = save_model(tmp_path, "bert")
     with pytest.raises(RecipeError, match="only for the hub"):
-        find_source(folder, revision="main")
+        find_model(folder, revision="main")
     with pytest.raises(RecipeError, match="only for folders"):
-        find_source("nobody/no-such-model", name="x")
+        find_model("nobody/no-such-model", name="x")
 
 
 @given(recipe=recipes())

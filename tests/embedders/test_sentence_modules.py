@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
-from decant.embedders import Activation, Choices, Pooling, RecipeError, Span, resolve
+from decant.embedders import Activation, Choices, PooledTokens, Pooling, RecipeError, resolve
 from folders import folder_with, source
 from models import write_json
 
@@ -38,7 +38,7 @@ def test_the_named_pooling_schema_is_read(tmp_path: Path, name: str, pooling: Po
     )
     recipe = resolve(source(folder))
     assert recipe.pooling is pooling
-    assert recipe.span is Span.TEXT
+    assert recipe.span is PooledTokens.TEXT
 
 
 @pytest.mark.parametrize(

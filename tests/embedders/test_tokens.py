@@ -12,14 +12,14 @@ from tokenizers import Tokenizer, normalizers
 
 from decant.embedders import (
     Attention,
+    PooledTokens,
     Pooling,
-    Prepending,
     Prompt,
     Recipe,
     RecipeError,
     Role,
-    Span,
     TextError,
+    TokenPrepending,
 )
 from decant.embedders.tokens.batching import Batching, bucket, pad, token_batches
 from decant.embedders.tokens.golden_texts import GOLDEN_TEXTS
@@ -36,7 +36,7 @@ def recipe(
     *,
     query: Prompt | None = None,
     eos: str | None = None,
-    span: Span = Span.ALL,
+    span: PooledTokens = PooledTokens.ALL,
     max_tokens: int = 48,
 ) -> Recipe:
     return Recipe(
@@ -136,7 +136,7 @@ def test_room_is_what_fits_beside_prompt_and_special_tokens() -> None:
 
 
 def test_the_text_span_leaves_out_the_prompt_and_keeps_what_follows() -> None:
-    made = TextTokenizer(tokenizer(), recipe(query=QUERY, span=Span.TEXT))
+    made = TextTokenizer(tokenizer(), recipe(query=QUERY, span=PooledTokens.TEXT))
     tokens = made(["what"], role=Role.QUERY)[0]
     # " what" straddles the border of prompt and text, and belongs to the text.
     assert decoded(Tokens(ids=tokens.ids[tokens.counted :], counted=0)) == " what</s>"
@@ -233,8 +233,8 @@ def test_golden_ids_cover_both_roles_and_stay_short() -> None:
     assert max(len(ids) for _, _, ids in golden) <= 64 + 12
 
 
-@pytest.mark.parametrize("span", [Span.ALL, Span.TEXT, Span.CONTENT])
-def test_a_text_of_which_no_token_is_left_is_named_by_its_index(span: Span) -> None:
+@pytest.mark.parametrize("span", [PooledTokens.ALL, PooledTokens.TEXT, PooledTokens.CONTENT])
+def test_a_text_of_which_no_token_is_left_is_named_by_its_index(span: PooledTokens) -> None:
     model = tokenizer("$A")
     model.normalizer = normalizers.Strip()
     made = TextTokenizer(model, recipe(span=span))
@@ -249,10 +249,10 @@ def test_a_text_of_which_no_token_is_left_is_refused_behind_a_prompt_that_does_n
     model.normalizer = normalizers.Strip()
     counted = TextTokenizer(model, recipe(query=QUERY))
     assert counted(["   "], role=Role.QUERY)[0].counted == 0
-    made = TextTokenizer(model, recipe(query=QUERY, span=Span.TEXT))
+    made = TextTokenizer(model, recipe(query=QUERY, span=PooledTokens.TEXT))
     with pytest.raises(TextError, match=r"text 1, '   ', gives no token that counts"):
         made(["a", "   "], role=Role.QUERY)
-    ended = TextTokenizer(model, recipe(query=QUERY, span=Span.TEXT, eos="</s>"))
+    ended = TextTokenizer(model, recipe(query=QUERY, span=PooledTokens.TEXT, eos="</s>"))
     (row,) = ended(["   "], role=Role.QUERY)
     assert row.ids[row.counted :] == (EOS,)
 
@@ -301,7 +301,7 @@ def test_the_slot_of_token_prepending_is_no_token_of_a_text() -> None:
         recipe(),
         query=Prompt(lead="go ", prefix="on "),
         passage=Prompt(lead="go "),
-        prepending=Prepending(slot=KNOWN, start=0, stop=1),
+        prepending=TokenPrepending(slot=KNOWN, start=0, stop=1),
     )
     made = TextTokenizer(larger("<image>"), slotted, embedded=KNOWN)
     assert made(["fine"], role=Role.QUERY)[0].ids.count(KNOWN) == 1

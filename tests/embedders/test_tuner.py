@@ -15,9 +15,9 @@ from decant.cli.commands.tune import described
 from decant.embedders import (
     Bundle,
     BundleError,
+    ExecutionOptions,
     ProviderError,
     Role,
-    Runtime,
     TextError,
     load,
     tune,
@@ -74,7 +74,7 @@ def test_what_wins_clearly_is_kept_and_taken_by_load(
         assert str(encoder.runtime) == "2 workers x 2 threads, 2,048 tokens"
         after = encoder.encode(TEXTS, role=Role.PASSAGE).dense
     assert np.abs(before - after).max() < 1e-5
-    with load(bundle, runtime=Runtime(workers=3)) as encoder:
+    with load(bundle, runtime=ExecutionOptions(workers=3)) as encoder:
         assert encoder.runtime == Settled(device=0, workers=3, threads=1, token_budget=512)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
-from decant.embedders import RecipeError, TorchEncoder, find_source, resolve
+from decant.embedders import RecipeError, TorchEncoder, find_model, resolve
 from decant.embedders.pytorch import load_model
 from models import save_embedding_gemma
 
@@ -60,7 +60,7 @@ def weights(folder: Path, name: str) -> Path:
 
 
 def opened(folder: Path) -> None:
-    source = find_source(folder)
+    source = find_model(folder)
     load_model(folder, resolve(source))
 
 

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from decant.embedders import Lexicon, RecipeError, TorchEncoder, find_source, resolve
+from decant.embedders import RecipeError, SparseHead, TorchEncoder, find_model, resolve
 from decant.embedders.pytorch.vocabulary_clusters import cluster_centres
 from models import save_language_model
 
-LENS = Lexicon(clusters=12, passes=3)
+LENS = SparseHead(clusters=12, passes=3)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_kept_centres_are_those_of_the_same_rows_and_settings(
     np.save(kept, np.ones((12, 16), np.float32))
     assert (found(rows, tmp_path) == 1).all(), "it is read"
     assert not (found(rows + 1, tmp_path) == 1).all()
-    other = Lexicon(clusters=12, passes=4)
+    other = SparseHead(clusters=12, passes=4)
     assert not (cluster_centres(rows, other, folder=tmp_path, tell=None) == 1).all()
     kept.write_bytes(kept.read_bytes()[:40])
     assert np.array_equal(found(rows, tmp_path), found(rows))
@@ -85,7 +85,7 @@ def test_more_clusters_than_tokens_are_refused(rows: NDArray[np.float32]) -> Non
 
 def test_a_second_load_finds_the_clusters_and_the_revision_stays(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama")
-    source = find_source(folder)
+    source = find_model(folder)
     recipe = resolve(source, strategy="lens")
     told: list[str] = []
     TorchEncoder.from_source(source, recipe, tell=told.append).close()
@@ -93,4 +93,4 @@ def test_a_second_load_finds_the_clusters_and_the_revision_stays(tmp_path: Path)
     told.clear()
     TorchEncoder.from_source(source, recipe, tell=told.append).close()
     assert told == []
-    assert find_source(folder).revision == source.revision
+    assert find_model(folder).revision == source.revision

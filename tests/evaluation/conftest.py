@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from decant.embedders import OnnxEncoder, find_source, load
+from decant.embedders import OnnxEncoder, find_model, load
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def minilm(minilm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     from decant.export import export
 
     bundle = tmp_path_factory.mktemp("minilm") / "minilm"
-    export(find_source(minilm_folder, name="sentence-transformers/all-MiniLM-L6-v2"), bundle)
+    export(find_model(minilm_folder, name="sentence-transformers/all-MiniLM-L6-v2"), bundle)
     with load(bundle, provider="cpu") as made:
         yield made
 

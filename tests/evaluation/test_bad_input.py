@@ -38,6 +38,7 @@ from decant.evaluation import (
     best_accuracy,
     best_f1,
     compare,
+    compare_systems,
     read_anchors,
     read_bats,
     read_beir,
@@ -46,7 +47,6 @@ from decant.evaluation import (
     read_sts,
     read_word_pairs,
     score_system,
-    side_by_side,
 )
 from decant.evaluation.scores.statistics import spearman
 
@@ -296,9 +296,9 @@ def test_systems_that_share_too_few_cases_are_named() -> None:
 
     one, two, three = result("one", range(5)), result("two", range(4, 8)), result("three", range(4))
     with pytest.raises(EvaluationError, match=r"one and two: s, .* the 1 of 8 cases that both"):
-        side_by_side([one, two])
+        compare_systems([one, two])
     with pytest.raises(EvaluationError, match="two and three: s: no case is covered by both"):
-        side_by_side([two, three])
+        compare_systems([two, three])
     assert compare(one.measurements[0], three.measurements[0]).cases == 4
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decant.embedders import Choices, HashEncoder, Role, Span, TorchEncoder
+from decant.embedders import Choices, HashEncoder, PooledTokens, Role, TorchEncoder
 from decant.evaluation import (
     Bootstrap,
     EvaluationError,
@@ -127,7 +127,7 @@ def test_an_article_of_one_paragraph_is_that_paragraph_alone(folder: Path) -> No
     # two paragraphs are equal, whose order would be rounding.
     data = replace(DATA, documents={**PARAGRAPHS, "e": "the wind wants what"})
     with TorchEncoder.from_pretrained(
-        folder, strategy="late-interaction", choices=Choices(span=Span.CONTENT)
+        folder, strategy="late-interaction", choices=Choices(span=PooledTokens.CONTENT)
     ) as encoder:
         both = LateChunking(data=data, articles=consecutive(data, 1), bootstrap=FEW).both(encoder)
     np.testing.assert_allclose(both.alone[0].cases.found, both.late[0].cases.found)

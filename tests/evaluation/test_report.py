@@ -23,10 +23,10 @@ from decant.evaluation import (
     Sts,
     SystemResult,
     WordVectors,
+    compare_systems,
     html_page,
     score_system,
     shared_agreement,
-    side_by_side,
     write_html,
 )
 
@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 
 def test_later_systems_are_compared_with_the_first_over_what_both_cover() -> None:
-    standing = side_by_side(results())
+    standing = compare_systems(results())
     assert [system.name for system in standing.systems] == ["hash", "narrow $x_1$", "classical"]
     assert [(one.first, one.second) for one in standing.comparisons] == [
         ("hash", "narrow $x_1$"),
@@ -88,7 +88,7 @@ def test_later_systems_are_compared_with_the_first_over_what_both_cover() -> Non
 
 
 def test_the_standing_is_plain_json() -> None:
-    standing = side_by_side(results())
+    standing = compare_systems(results())
     read = json.loads(to_json(standing))
     score = read["systems"][2]["scores"][0]
     assert score["coverage"] == 0.8
@@ -132,10 +132,10 @@ def test_an_error_names_the_system() -> None:
 def test_systems_scored_on_different_tasks_are_not_compared() -> None:
     first, second, _ = results()
     with pytest.raises(EvaluationError, match="there are no systems"):
-        side_by_side([])
+        compare_systems([])
     bare = SystemResult(name="bare", measurements=())
     with pytest.raises(EvaluationError, match="hash and bare were scored on different tasks"):
-        side_by_side([first, bare])
+        compare_systems([first, bare])
     with pytest.raises(EvaluationError, match="bare was not scored on sts"):
         shared_agreement([bare, second], "sts")
 
@@ -148,7 +148,7 @@ def test_agreement_is_over_the_pairs_that_all_know() -> None:
 
 def test_the_page_is_whole_escaped_and_needs_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    write_html(file, results(), side_by_side(results()), agreement_task="<words & co>")
+    write_html(file, results(), compare_systems(results()), agreement_task="<words & co>")
     text = file.read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -162,7 +162,7 @@ def test_the_page_is_whole_escaped_and_needs_nothing_else(tmp_path: Path) -> Non
 
 def test_the_page_holds_every_number_it_was_given() -> None:
     found = results()
-    standing = side_by_side(found)
+    standing = compare_systems(found)
     text = html_page(found, standing)
     for system in standing.systems:
         for score in system.scores:
@@ -182,7 +182,7 @@ def test_only_metrics_that_rank_have_a_best() -> None:
         score_system(str(dim), HashEncoder(dim=dim), [geometry, ranked], told=lambda _: None)
         for dim in (2, 64)
     ]
-    shape, _, rest = html_page(found, side_by_side(found)).partition("<h2>ranked</h2>")
+    shape, _, rest = html_page(found, compare_systems(found)).partition("<h2>ranked</h2>")
     assert "anisotropy" in shape
     assert 'class="best"' not in shape
     assert rest.count('class="best"') == 1
@@ -190,7 +190,7 @@ def test_only_metrics_that_rank_have_a_best() -> None:
 
 def test_the_same_results_give_the_same_page() -> None:
     found = results()
-    standing = side_by_side(found)
+    standing = compare_systems(found)
     assert html_page(found, standing) == html_page(found, standing)
 
 
@@ -201,7 +201,7 @@ def test_a_metric_that_one_system_lacks_is_a_dash_and_is_not_compared() -> None:
     )
     more = replace(second, measurements=(*second.measurements, extra))
     for order in ([first, more], [more, first]):
-        standing = side_by_side(order)
+        standing = compare_systems(order)
         assert [one.comparison.metric for one in standing.comparisons] == ["cosine Spearman"]
         page = html_page(order, standing)
         row = re.search("<td>one more</td>(.*?)</tr>", page)

@@ -13,18 +13,18 @@ from decant.evaluation import (
     Anchor,
     Anchors,
     Bootstrap,
+    ComparisonReport,
     Geometry,
     ScoredPairs,
     Separation,
-    Standing,
     Sts,
     SystemResult,
     Task,
     Unit,
     Variation,
+    compare_systems,
     html_page,
     score_system,
-    side_by_side,
 )
 
 QUICK = Bootstrap(resamples=20)
@@ -55,12 +55,12 @@ def pairs(count: int) -> Sts:
     )
 
 
-def two_systems(*tasks: Task) -> tuple[list[SystemResult], Standing]:
+def two_systems(*tasks: Task) -> tuple[list[SystemResult], ComparisonReport]:
     results = [
         score_system(f"hash {dim}", HashEncoder(dim=dim), tasks, told=lambda _: None)
         for dim in (64, 8)
     ]
-    return results, side_by_side(results)
+    return results, compare_systems(results)
 
 
 def test_every_measure_has_its_unit() -> None:

@@ -18,9 +18,9 @@ from decant.embedders import (
     Bundle,
     BundleError,
     Certificate,
-    Check,
+    CertificateCheck,
+    CertificateEntry,
     Choices,
-    Entry,
     ParityError,
     Pooling,
     Precision,
@@ -64,7 +64,7 @@ def encoder(tiny_folder: Path) -> Iterator[TorchEncoder]:
     made.close()
 
 
-def failed(entry: Entry) -> set[str]:
+def failed(entry: CertificateEntry) -> set[str]:
     return {check.name for check in entry.checks if not check.passed}
 
 
@@ -203,7 +203,7 @@ def test_texts_among_others_of_their_length_have_a_gate_of_their_own(
 ) -> None:
     (entry,) = Bundle.open(tiny_bundle).certificate().entries
 
-    def with_cosine(value: float) -> Entry:
+    def with_cosine(value: float) -> CertificateEntry:
         checks = [
             replace(check, worst_cosine=value) if check.name == "neighbours" else check
             for check in entry.checks
@@ -258,7 +258,9 @@ def test_an_export_that_fails_leaves_nothing(
 ) -> None:
     from decant.export import graph_maker as making
 
-    bad = Check(name="weights", cases=1, worst_cosine=-1.0, passed=False, finding="w differs")
+    bad = CertificateCheck(
+        name="weights", cases=1, worst_cosine=-1.0, passed=False, finding="w differs"
+    )
     monkeypatch.setattr(making, "weights_check", lambda source, path: bad)
     with pytest.raises(ParityError, match="w differs"):
         export(tiny_folder, tmp_path / "bundle")

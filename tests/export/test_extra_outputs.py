@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from decant.embedders import Appended, Attention, Lexicon, Pooling, Precision, Recipe, Span
+from decant.embedders import (
+    AppendedTokens,
+    Attention,
+    PooledTokens,
+    Pooling,
+    Precision,
+    Recipe,
+    SparseHead,
+)
 from decant.embedders.tokens import TokenBatch, Tokens
 from decant.export.certify.output_checks import Extras, extra_checks
 from decant.export.certify.reference import Reference
@@ -20,11 +28,11 @@ RECIPE = Recipe(
     attention=Attention.CAUSAL,
     pooling=Pooling.MEAN,
     max_tokens=99,
-    lexicon=Lexicon(top=6),
+    lexicon=SparseHead(top=6),
     tokens=True,
 )
 ROWS = [Tokens(ids=tuple(range(5, 5 + length)), counted=0) for length in (1, 4, 9, 2, 7, 30)]
-LAST = Appended(tokens=("<end>",), read=1)
+LAST = AppendedTokens(tokens=("<end>",), read=1)
 WORDS = 40
 
 Values = list[NDArray[np.generic]]
@@ -104,7 +112,7 @@ def test_what_is_wrong_is_named(
 
 def test_states_of_appended_tokens_are_compared_one_by_one(tmp_path: Path) -> None:
     rows = [Tokens(ids=row.ids, counted=len(row.ids) - 1) for row in ROWS]
-    recipe = replace(RECIPE, lexicon=None, tokens=False, span=Span.TAIL, appended=LAST)
+    recipe = replace(RECIPE, lexicon=None, tokens=False, span=PooledTokens.TAIL, appended=LAST)
 
     def last(batch: TokenBatch, names: Sequence[str]) -> Values:
         assert list(names) == ["compress_states"]

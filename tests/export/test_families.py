@@ -14,10 +14,10 @@ from decant.embedders import (
     Attention,
     Bundle,
     Choices,
+    PooledTokens,
     Pooling,
     Recipe,
     Role,
-    Span,
     TorchEncoder,
     load,
 )
@@ -120,7 +120,7 @@ def test_decoders_with_is_causal_false_export_both_ways_with_and_without_windows
 def test_every_pooling_is_traced_with_the_mask_of_a_text_span(
     tmp_path: Path, tiny_folder: Path, pooling: Pooling
 ) -> None:
-    said = Choices(pooling=pooling, span=Span.TEXT, normalize=False, dim=20)
+    said = Choices(pooling=pooling, span=PooledTokens.TEXT, normalize=False, dim=20)
     encoder = TorchEncoder.from_pretrained(tiny_folder, choices=said)
     trace(encoder.model, tmp_path / "model.onnx")
     session = Session(tmp_path / "model.onnx", CPU)
@@ -168,7 +168,7 @@ def test_a_bidirectional_decoder_with_text_span_and_eos_is_certified(tmp_path: P
     said = Choices(
         attention=Attention.BIDIRECTIONAL,
         pooling=Pooling.MEAN,
-        span=Span.TEXT,
+        span=PooledTokens.TEXT,
         eos="</s>",
         query="<instruct>find\n<query>{text}",
     )

@@ -22,7 +22,7 @@ from decant.embedders import (
     TorchEncoder,
     load,
 )
-from decant.export import convert, export, seal
+from decant.export import convert, export, import_onnx
 from models import tokenizer
 
 HERE = Path(__file__).resolve().parent.parent / "foreign"
@@ -93,7 +93,7 @@ def test_a_graph_of_others_gives_pytorchs_vectors_and_becomes_smaller(
         attention=Attention.CAUSAL if decoder else Attention.BIDIRECTIONAL,
     )
     folder, bundle = foreign / "models" / family, tmp_path / "sealed"
-    seal(foreign / "graphs" / name / "model.onnx", folder, bundle, choices=said)
+    import_onnx(foreign / "graphs" / name / "model.onnx", folder, bundle, choices=said)
     with (
         TorchEncoder.from_pretrained(folder, choices=said) as reference,
         load(bundle, provider="cpu") as sealed,
@@ -111,8 +111,8 @@ def test_int8_of_sentence_transformers_is_refused_and_ours_of_its_graph_is_not(
     folder = foreign / "graphs" / "minilm"
     rounded = folder / "onnx" / "model_qint8_avx512_vnni.onnx"
     with pytest.raises(ParityError, match="share one scale"):
-        seal(rounded, folder, tmp_path / "rounded")
-    seal(folder / "onnx" / "model.onnx", folder, tmp_path / "sealed")
+        import_onnx(rounded, folder, tmp_path / "rounded")
+    import_onnx(folder / "onnx" / "model.onnx", folder, tmp_path / "sealed")
     assert convert(tmp_path / "sealed", "int8").failed == ()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from decant.embedders import Attention, Choices, Pooling, Span, TorchEncoder
+from decant.embedders import Attention, Choices, PooledTokens, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import Tokens, pad
 from decant.export.trace.group_query_attention import FUSED_TYPES, fusable, right_padding_order
@@ -48,7 +48,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 def test_each_layer_is_one_operator_and_equals_pytorch(tmp_path: Path, family: str) -> None:
     folder = save_model(tmp_path / "model", family)
-    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT)
+    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT)
     encoder = TorchEncoder.from_pretrained(folder, choices=said)
     assert encoder.recipe.attention is Attention.CAUSAL
     assert fusable(encoder.model)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.embedders import Bundle, ParityError, Precision, Role, Runtime, load
+from decant.embedders import Bundle, ExecutionOptions, ParityError, Precision, Role, load
 from decant.embedders.onnx import Session, installed_providers, placement, provider_name
 from decant.embedders.tokens import pad
 from decant.embedders.tokens.rows import Tokens
@@ -60,7 +60,10 @@ def test_auto_takes_the_gpu_and_says_so(bundle: Path) -> None:
 def test_vectors_do_not_depend_on_workers_or_budgets(bundle: Path) -> None:
     verify(bundle, provider="cuda")
     found = []
-    for runtime in (Runtime(workers=1, token_budget=64), Runtime(workers=4, token_budget=8192)):
+    for runtime in (
+        ExecutionOptions(workers=1, token_budget=64),
+        ExecutionOptions(workers=4, token_budget=8192),
+    ):
         with load(bundle, provider="cuda", runtime=runtime) as encoder:
             found.append(encoder.encode(TEXTS, role=Role.QUERY).dense)
     assert (found[0] * found[1]).sum(axis=1).min() > 0.9999

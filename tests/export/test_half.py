@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from decant.embedders import Precision
-from decant.export import convert, seal
+from decant.export import convert, import_onnx
 from foreign_graphs import TOKENS_SEE_ALL, toy
 from models import WIDTH
 
@@ -53,7 +53,7 @@ def test_a_norm_of_plain_operators_keeps_float32(
     found, rest = TOKENS_SEE_ALL.strip().split("\n", 1)
     body = "\n".join((found, layers, rest.replace("words", "states")))
     graph = toy(tmp_path / "toy.onnx", body, opset=18, weights=weights)
-    seal(graph, bare_folder, tmp_path / "sealed")
+    import_onnx(graph, bare_folder, tmp_path / "sealed")
     entry = convert(tmp_path / "sealed", "fp16").entries[-1]
     assert (entry.precision, entry.passed) == (Precision.FP16, True)
     made = onnx.load(tmp_path / "sealed" / entry.file).graph

@@ -16,13 +16,13 @@ from decant.embedders import (
     RecipeError,
     Role,
     TorchEncoder,
-    find_source,
+    find_model,
     load,
     resolve,
 )
 from decant.embedders.tokens.batching import pad
 from decant.embedders.tokens.tokenizer import TextTokenizer
-from decant.export import export, seal
+from decant.export import export, import_onnx
 from models import save_model
 
 TEXTS = ["a", "the ferry leaves at seven", "what the winds want " * 6]
@@ -66,7 +66,7 @@ def test_a_mix_is_the_loop_in_torch_and_in_the_graph(
     mix = MIXES[name]
     folder = save_model(tmp_path / "model", family)
     said = Choices(pooling=Pooling.MEAN, mix=mix)
-    recipe = resolve(find_source(folder), said)
+    recipe = resolve(find_model(folder), said)
     with TorchEncoder.from_pretrained(folder, choices=said) as encoder:
         tokenizer = TextTokenizer(encoder.tokenizer, recipe)
         rows = [list(row.ids) for row in tokenizer(TEXTS, role=Role.PASSAGE)]
@@ -116,7 +116,7 @@ def test_layers_that_are_not_there_are_refused(tmp_path: Path, mix: LayerMix, me
 def test_a_mix_cannot_be_sealed_onto_a_finished_graph(tiny_bundle: Path, tiny_folder: Path) -> None:
     graph = tiny_bundle / "onnx" / "model.onnx"
     with pytest.raises(RecipeError, match="averages layers"):
-        seal(graph, tiny_folder, tiny_bundle.parent / "no", choices=Choices(mix=LayerMix()))
+        import_onnx(graph, tiny_folder, tiny_bundle.parent / "no", choices=Choices(mix=LayerMix()))
 
 
 @pytest.mark.parametrize(

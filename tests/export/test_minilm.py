@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from decant.embedders import OnnxEncoder, Role, find_source, load
+from decant.embedders import OnnxEncoder, Role, find_model, load
 from decant.export import export
 
 
@@ -25,7 +25,7 @@ def folder() -> Path:
 def encoder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxEncoder]:
     bundle = tmp_path_factory.mktemp("minilm") / "minilm"
     name = "sentence-transformers/all-MiniLM-L6-v2"
-    export(find_source(folder, name=name), bundle)
+    export(find_model(folder, name=name), bundle)
     with load(bundle, provider="cpu") as made:
         yield made
 

@@ -19,7 +19,7 @@ from decant.embedders import (
     Bundle,
     BundleError,
     Certificate,
-    Entry,
+    CertificateEntry,
     ParityError,
     Precision,
     Role,
@@ -102,7 +102,7 @@ def losing(loss: float) -> TaskScore:
 def test_auto_takes_float32_where_the_rest_loses_too_much(
     certified: tuple[Path, Certificate],
     tmp_path: Path,
-    changed: Callable[[Entry], Entry],
+    changed: Callable[[CertificateEntry], CertificateEntry],
     taken: str,
 ) -> None:
     bundle = Bundle.open(shutil.copytree(certified[0], tmp_path / "bundle"))

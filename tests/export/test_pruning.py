@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from decant.embedders import Choices, LayerMix, Pooling, Span, TorchEncoder
+from decant.embedders import Choices, LayerMix, PooledTokens, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 from decant.export.passes.plain_graph import plain_graph
@@ -50,7 +50,7 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     family = str(request.param)
     folder = tmp_path_factory.mktemp(family)
     pooling = Pooling.FIRST if family in ENCODERS else Pooling.LAST
-    said = Choices(pooling=pooling, span=Span.TEXT, query="find: {text}")
+    said = Choices(pooling=pooling, span=PooledTokens.TEXT, query="find: {text}")
     encoder = TorchEncoder.from_pretrained(save_model(folder / "model", family), choices=said)
     trace(encoder.model, folder / "model.onnx")
     return family, encoder, folder / "model.onnx"

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from decant.embedders import Choices, Pooling, Precision, Role, load
-from decant.export import convert, seal
+from decant.export import convert, import_onnx
 from decant.export.quantize import activation_scales
 from foreign_graphs import TOKENS_SEE_ALL, scripted, toy
 from models import WIDTH, save_sentence_transformer
@@ -41,7 +41,7 @@ def sealed(request: pytest.FixtureRequest, bare_folder: Path, tmp_path: Path) ->
     }
     graph = toy(tmp_path / "toy.onnx", LAYERS, opset=request.param, weights=weights)
     said = Choices(pooling=Pooling.MEAN)
-    assert seal(graph, bare_folder, tmp_path / "sealed", choices=said).passed
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said).passed
     return tmp_path / "sealed"
 
 
@@ -89,7 +89,7 @@ def test_layers_of_tokens_on_one_axis_become_smaller_whatever_is_pooled(
     lines = lines.replace("last_hidden_state =", "second =")
     lines += "last_hidden_state = Reshape (second, whole)"
     graph = toy(tmp_path / "toy.onnx", lines, weights=weights)
-    seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
+    import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
     assert convert(tmp_path / "sealed", "w8").failed == ()
     made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
     assert Counter(node.op_type for node in made.node)["MatMulNBits"] == 2
@@ -100,7 +100,7 @@ def test_gpt2_as_optimum_writes_it_becomes_smaller_under_a_mean(tmp_path: Path) 
     """Its linear layers are ``Gemm`` of all tokens; only behind attention no shape is known."""
     folder = save_sentence_transformer(tmp_path / "gpt2", "gpt2", pooling="mean")
     graph = scripted(folder, tmp_path / "gpt2.onnx", ("input_ids", "attention_mask"))
-    seal(graph, folder, tmp_path / "sealed")
+    import_onnx(graph, folder, tmp_path / "sealed")
     assert convert(tmp_path / "sealed", "w8").failed == ()
     made = onnx.load(tmp_path / "sealed" / "onnx" / "model_w8.onnx").graph
     kinds = Counter(node.op_type for node in made.node)

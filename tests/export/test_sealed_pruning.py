@@ -14,7 +14,7 @@ import pytest
 from decant.embedders import Choices, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import Tokens, pad
-from decant.export import seal
+from decant.export import import_onnx
 from decant.export.passes.name_axes import name_axes
 from decant.export.passes.slice_pooled_token import SUM
 from foreign_graphs import TOKENS_SEE_ALL, scripted, toy, traced
@@ -61,7 +61,7 @@ def test_products_behind_the_last_attention_see_one_token_a_row(
     tmp_path: Path, family: str, names: Sequence[str], pooling: str, maker: Maker, expected: int
 ) -> None:
     folder = save_sentence_transformer(tmp_path / "model", family, pooling=pooling)
-    seal(maker(folder, tmp_path / "made.onnx", names), folder, tmp_path / "sealed")
+    import_onnx(maker(folder, tmp_path / "made.onnx", names), folder, tmp_path / "sealed")
     path = tmp_path / "sealed" / "onnx" / "model.onnx"
     shapes = products(path, [5, 11, 8])
     assert shapes.count((3, 1)) == expected
@@ -109,7 +109,7 @@ def test_only_what_treats_each_token_alone_is_pruned(
     matrix = np.random.default_rng(1).normal(size=(WIDTH, WIDTH)).astype(np.float32)
     graph = toy(tmp_path / "toy.onnx", LAYER + then, weights={"matrix": matrix})
     said = Choices(pooling=Pooling.FIRST)
-    assert seal(graph, bare_folder, tmp_path / "sealed", choices=said).passed
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said).passed
     path = tmp_path / "sealed" / "onnx" / "model.onnx"
     assert products(path, [5, 3]) == [shape]
 
@@ -119,7 +119,7 @@ def test_other_poolings_keep_all_tokens(
     bare_folder: Path, tmp_path: Path, pooling: Pooling
 ) -> None:
     graph = toy(tmp_path / "toy.onnx")
-    seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
+    import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(pooling=pooling))
     path = tmp_path / "sealed" / "onnx" / "model.onnx"
     assert not {node.op_type for node in onnx.load(path).graph.node} & {"ArgMax", "GatherND"}
 

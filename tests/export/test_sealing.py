@@ -16,17 +16,17 @@ from decant.embedders import (
     Attention,
     Bundle,
     Choices,
+    PooledTokens,
     Pooling,
     Precision,
     Role,
-    Span,
     TorchEncoder,
     load,
 )
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import pad
 from decant.embedders.tokens.rows import Tokens
-from decant.export import convert, seal
+from decant.export import convert, import_onnx
 from foreign_graphs import HIDDEN, IDS, MASK, TOKENS_SEE_ALL, toy, traced
 from fresh_process import modules_loaded_by
 from models import LONGEST, WIDTH, save_sentence_transformer, write_json
@@ -78,7 +78,7 @@ def inputs_of(path: Path) -> list[str]:
 def test_a_sealed_graph_gives_the_vectors_of_pytorch_on_either_padding_side(
     made: dict[str, Made], family: str, tmp_path: Path
 ) -> None:
-    certificate = seal(made[family].graph, made[family].folder, tmp_path / "sealed")
+    certificate = import_onnx(made[family].graph, made[family].folder, tmp_path / "sealed")
     (entry,) = certificate.entries
     assert entry.worst_cosine >= 0.99999
     assert entry.longest == LONGEST
@@ -107,9 +107,9 @@ def test_a_sealed_graph_gives_the_vectors_of_pytorch_on_either_padding_side(
 def test_every_pooling_of_a_text_span_is_pytorchs(
     made: dict[str, Made], pooling: Pooling, tmp_path: Path
 ) -> None:
-    said = Choices(pooling=pooling, span=Span.TEXT, normalize=False, dim=20)
+    said = Choices(pooling=pooling, span=PooledTokens.TEXT, normalize=False, dim=20)
     bert = made["bert"]
-    seal(bert.graph, bert.folder, tmp_path / "sealed", choices=said)
+    import_onnx(bert.graph, bert.folder, tmp_path / "sealed", choices=said)
     session = Session(tmp_path / "sealed" / "onnx" / "model.onnx", CPU)
     assert session.inputs == ["input_ids", "attention_mask", "pooling_mask"]
     encoder = TorchEncoder.from_pretrained(bert.folder, choices=said)
@@ -123,8 +123,8 @@ def test_every_pooling_of_a_text_span_is_pytorchs(
 
 
 def test_a_texts_own_tokens_alone_are_pooled(made: dict[str, Made], tmp_path: Path) -> None:
-    said, texts = Choices(span=Span.CONTENT), ["the hat", "a", "what is in the hat"]
-    seal(made["bert"].graph, made["bert"].folder, tmp_path / "sealed", choices=said)
+    said, texts = Choices(span=PooledTokens.CONTENT), ["the hat", "a", "what is in the hat"]
+    import_onnx(made["bert"].graph, made["bert"].folder, tmp_path / "sealed", choices=said)
     with (
         TorchEncoder.from_pretrained(made["bert"].folder, choices=said) as reference,
         load(tmp_path / "sealed", provider="cpu") as sealed,
@@ -160,7 +160,7 @@ def test_dense_layers_are_pytorchs(
     folder = save_sentence_transformer(tmp_path / "model", "bert")
     layers = ["activation.GELU", "linear.Identity", "activation.ReLU", "activation.Tanh"]
     add_dense(folder, layers, bias=bias, dtype=dtype)
-    seal(made["bert"].graph, folder, tmp_path / "sealed")
+    import_onnx(made["bert"].graph, folder, tmp_path / "sealed")
     encoder = TorchEncoder.from_pretrained(folder)
     with load(tmp_path / "sealed") as sealed:
         found = sealed.encode(TEXTS, role=Role.PASSAGE).dense
@@ -195,7 +195,7 @@ def test_an_empty_past_is_made_inside(
     past = f"float[{shape}] past_key_values_0_key"
     given = (HIDDEN, f"float[batch, {heads}, all, {WIDTH // heads}] present")
     graph = toy(tmp_path / "past.onnx", body, inputs=(IDS, MASK, past), outputs=given)
-    certificate = seal(graph, bare_folder, tmp_path / "sealed")
+    certificate = import_onnx(graph, bare_folder, tmp_path / "sealed")
     assert certificate.entries[0].worst_cosine >= 0.99999
     sealed = tmp_path / "sealed" / "onnx" / "model.onnx"
     assert inputs_of(sealed) == ["input_ids", "attention_mask"]
@@ -225,7 +225,7 @@ def test_attention_kernels_that_read_right_padded_rows_only_are_sealed(
     past = [f"float[batch, 4, past, 8] past_key_values_0_{name}" for name in ("key", "value")]
     graph = toy(tmp_path / "olive.onnx", GROUPED, inputs=(IDS, MASK, *past))
     said = Choices(pooling=Pooling.LAST, attention=Attention.CAUSAL)
-    (entry,) = seal(graph, bare_folder, tmp_path / "sealed", choices=said).entries
+    (entry,) = import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said).entries
     assert {"left padding", "right padding"} <= {check.name for check in entry.checks}
 
 
@@ -236,7 +236,7 @@ def test_every_opset_from_14_on_is_sealed(
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", opset=opset)
     choices = Choices(pooling=pooling)
-    assert seal(graph, bare_folder, tmp_path / "sealed", choices=choices).passed
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed", choices=choices).passed
     sealed = onnx.load(tmp_path / "sealed" / "onnx" / "model.onnx")
     assert sealed.opset_import[0].version == opset
 
@@ -251,7 +251,7 @@ def test_half_precision_states_are_pooled_in_float32_and_recorded(
     values = onnx.numpy_helper.to_array(model.graph.initializer[0]).astype(np.float16)
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(values, "table"))
     onnx.save(model, graph)
-    (entry,) = seal(graph, bare_folder, tmp_path / "sealed").entries
+    (entry,) = import_onnx(graph, bare_folder, tmp_path / "sealed").entries
     assert (entry.precision, entry.file) == (Precision.FP16, "onnx/model_fp16.onnx")
     with load(tmp_path / "sealed") as encoder:
         assert encoder.encode(["a"], role=Role.QUERY).dense.dtype == np.float32
@@ -260,7 +260,7 @@ def test_half_precision_states_are_pooled_in_float32_and_recorded(
 def test_int32_inputs_become_int64_ones(bare_folder: Path, tmp_path: Path) -> None:
     narrow = [item.replace("int64", "int32") for item in (IDS, MASK)]
     graph = toy(tmp_path / "toy.onnx", inputs=narrow)
-    assert seal(graph, bare_folder, tmp_path / "sealed").passed
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed").passed
     sealed = onnx.load(tmp_path / "sealed" / "onnx" / "model.onnx")
     kinds = {item.type.tensor_type.elem_type for item in sealed.graph.input}
     assert kinds == {onnx.TensorProto.INT64}
@@ -281,7 +281,7 @@ def test_other_outputs_go_with_their_weights(bare_folder: Path, tmp_path: Path) 
     )
     weights = {"lm_head": np.ones((WIDTH, 90), np.float32)}
     graph = toy(tmp_path / "toy.onnx", body, outputs=given, weights=weights)
-    seal(graph, bare_folder, tmp_path / "sealed")
+    import_onnx(graph, bare_folder, tmp_path / "sealed")
     sealed = onnx.load(tmp_path / "sealed" / "onnx" / "model.onnx").graph
     assert [item.name for item in sealed.output] == ["sentence_embedding"]
     assert "lm_head" not in {item.name for item in sealed.initializer}
@@ -291,8 +291,8 @@ def test_other_outputs_go_with_their_weights(bare_folder: Path, tmp_path: Path) 
 def test_names_of_ours_inside_a_graph_are_moved_aside(bare_folder: Path, tmp_path: Path) -> None:
     body = TOKENS_SEE_ALL.replace("mixed", "sentence_embedding").replace("words", "pooling_mask")
     graph = toy(tmp_path / "toy.onnx", body)
-    said = Choices(span=Span.TEXT)
-    assert seal(graph, bare_folder, tmp_path / "sealed", choices=said).passed
+    said = Choices(span=PooledTokens.TEXT)
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said).passed
 
 
 def test_sealing_loads_neither_torch_nor_transformers(bare_folder: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_sealing_loads_neither_torch_nor_transformers(bare_folder: Path, tmp_pat
 def test_a_sealed_graph_is_converted_and_keeps_its_reference(
     made: dict[str, Made], tmp_path: Path
 ) -> None:
-    seal(made["bert"].graph, made["bert"].folder, tmp_path / "sealed")
+    import_onnx(made["bert"].graph, made["bert"].folder, tmp_path / "sealed")
     exact, int8 = convert(tmp_path / "sealed", "int8").entries
     assert int8.passed
     assert int8.precision is Precision.INT8

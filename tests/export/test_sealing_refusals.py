@@ -12,18 +12,18 @@ import onnx_ir
 import pytest
 
 from decant.embedders import (
-    Appended,
+    AppendedTokens,
     Attention,
     BundleError,
     Choices,
     Dense,
     ParityError,
+    PooledTokens,
     Pooling,
     Precision,
     RecipeError,
-    Span,
 )
-from decant.export import seal
+from decant.export import import_onnx
 from decant.export.onnx_import.contract import precision_of
 from foreign_graphs import IDS, MASK, TOKENS_SEE_ALL, table, toy
 from models import WIDTH, save_nv_embed, write_json
@@ -63,18 +63,18 @@ def test_a_graph_that_reads_its_padding_fails_by_name_and_leaves_nothing(
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", body)
     with pytest.raises(ParityError, match=r"was not sealed to .*: right padding \(worst cosine"):
-        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(attention=attention))
+        import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(attention=attention))
     assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
 
 
 def test_attention_that_is_not_the_recipes_fails_by_name(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx", SEES_NOTHING_ELSE)
     with pytest.raises(ParityError, match="attention is causal, the recipe says bidirectional"):
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
     said = Choices(attention=Attention.CAUSAL)
     graph = toy(tmp_path / "toy.onnx", TOKENS_SEE_ALL)
     with pytest.raises(ParityError, match="attention is bidirectional, the recipe says causal"):
-        seal(graph, bare_folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_inputs_that_cannot_be_fed_are_named(
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", inputs=inputs)
     with pytest.raises(BundleError, match=message):
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
 
 
 def test_an_input_with_a_default_is_left_alone(bare_folder: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_input_with_a_default_is_left_alone(bare_folder: Path, tmp_path: Path
     body = TOKENS_SEE_ALL.replace("Tanh (mixed)", "Add (mixed, shift)")
     shift = {"shift": np.ones(WIDTH, np.float32)}
     graph = toy(tmp_path / "toy.onnx", body, inputs=(IDS, MASK, given), weights=shift)
-    assert seal(graph, bare_folder, tmp_path / "sealed").passed
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed").passed
 
 
 def test_a_past_that_nothing_describes_asks_for_the_config(
@@ -114,7 +114,7 @@ def test_a_past_that_nothing_describes_asks_for_the_config(
     past = "float[batch, heads, past, width] past_key_values_0"
     graph = toy(tmp_path / "toy.onnx", inputs=(IDS, MASK, past))
     with pytest.raises(BundleError, match="add num_key_value_heads and head_dim"):
-        seal(graph, folder, tmp_path / "sealed")
+        import_onnx(graph, folder, tmp_path / "sealed")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_graph_without_token_states_shows_its_outputs(
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", body, outputs=outputs)
     with pytest.raises(BundleError, match=r"its outputs are \w+ \(batch, .*32\)"):
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
 
 
 def test_states_of_another_shape_than_promised_are_found_when_run(
@@ -145,20 +145,20 @@ def test_states_of_another_shape_than_promised_are_found_when_run(
     model.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(model, graph)
     with pytest.raises(BundleError, match=r"has the shape \(1, 32, \d+\) for one text"):
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
 
 
 def test_an_earlier_layer_is_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match="pools layer -2, and a finished graph gives only"):
-        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(layer=-2))
+        import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(layer=-2))
 
 
 def test_appended_tokens_are_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
-    said = Choices(span=Span.TAIL, appended=Appended(tokens=("</s>",), read=1))
+    said = Choices(span=PooledTokens.TAIL, appended=AppendedTokens(tokens=("</s>",), read=1))
     with pytest.raises(RecipeError, match="states of appended tokens, for which a finished graph"):
-        seal(graph, bare_folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said)
 
 
 def test_a_latent_attention_is_refused(bare_folder: Path, tmp_path: Path) -> None:
@@ -166,28 +166,28 @@ def test_a_latent_attention_is_refused(bare_folder: Path, tmp_path: Path) -> Non
     graph = toy(tmp_path / "toy.onnx")
     said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
     with pytest.raises(RecipeError, match="a latent attention, for which a finished graph has no"):
-        seal(graph, folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, folder, tmp_path / "sealed", choices=said)
     assert not (tmp_path / "sealed").exists()
 
 
 def test_a_head_or_width_of_another_model_is_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match="dim 33 exceeds the graph's width 32"):
-        seal(graph, bare_folder, tmp_path / "sealed", choices=Choices(dim=33))
+        import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(dim=33))
     folder = Path(shutil.copytree(bare_folder, tmp_path / "model"))
     said = Choices(head=(Dense(path="2_Dense", inputs=64, outputs=32),))
     with pytest.raises(RecipeError, match=r"2_Dense holds no model\.safetensors"):
-        seal(graph, folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, folder, tmp_path / "sealed", choices=said)
     (folder / "2_Dense").mkdir()
     (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(RecipeError, match="which only torch can read"):
-        seal(graph, folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, folder, tmp_path / "sealed", choices=said)
     save_dense(folder / "2_Dense" / "model.safetensors", (32, 48))
     with pytest.raises(RecipeError, match=r"asks for \{'weight': \(32, 64\).*holds .*\(32, 48\)"):
-        seal(graph, folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, folder, tmp_path / "sealed", choices=said)
     save_dense(folder / "2_Dense" / "model.safetensors", (32, 64))
     with pytest.raises(RecipeError, match="the head takes 64 values, the graph gives 32"):
-        seal(graph, folder, tmp_path / "sealed", choices=said)
+        import_onnx(graph, folder, tmp_path / "sealed", choices=said)
 
 
 def save_dense(path: Path, shape: tuple[int, int]) -> None:
@@ -200,16 +200,16 @@ def save_dense(path: Path, shape: tuple[int, int]) -> None:
 def test_files_that_are_no_graph_are_refused(bare_folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "sealed"
     with pytest.raises(BundleError, match=r"none\.onnx does not exist"):
-        seal(tmp_path / "none.onnx", bare_folder, target)
+        import_onnx(tmp_path / "none.onnx", bare_folder, target)
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(BundleError, match="is not a readable ONNX file"):
-        seal(tmp_path / "text.onnx", bare_folder, target)
+        import_onnx(tmp_path / "text.onnx", bare_folder, target)
     old = toy(tmp_path / "old.onnx", SEES_NOTHING_ELSE, opset=13)
     with pytest.raises(BundleError, match="has opset 13, and sealing needs 14"):
-        seal(old, bare_folder, target)
+        import_onnx(old, bare_folder, target)
     unknown = toy(tmp_path / "unknown.onnx", SEES_NOTHING_ELSE.replace("Gather", "Gathers"))
     with pytest.raises(BundleError, match="ONNX Runtime does not open"):
-        seal(unknown, bare_folder, target)
+        import_onnx(unknown, bare_folder, target)
 
 
 def test_a_folder_without_a_tokenizer_file_is_told_how_to_get_one(
@@ -219,7 +219,7 @@ def test_a_folder_without_a_tokenizer_file_is_told_how_to_get_one(
     (folder / "tokenizer.json").unlink()
     graph = toy(tmp_path / "toy.onnx")
     with pytest.raises(RecipeError, match=r"has no tokenizer\.json, .*save_pretrained"):
-        seal(graph, folder, tmp_path / "sealed")
+        import_onnx(graph, folder, tmp_path / "sealed")
 
 
 def _holding(dtype: onnx_ir.DataType, *operators: str, bits: int | None = None) -> onnx_ir.Model:
@@ -265,7 +265,7 @@ def test_a_dynamic_integer_graph_is_recorded_as_such(bare_folder: Path, tmp_path
     real_table = DequantizeLinear (small, scale, zero)
     """
     graph = toy(tmp_path / "toy.onnx", prelude + body)
-    (entry,) = seal(graph, bare_folder, tmp_path / "sealed").entries
+    (entry,) = import_onnx(graph, bare_folder, tmp_path / "sealed").entries
     assert (entry.precision, entry.file) == (Precision.INT8, "onnx/model_int8.onnx")
     assert "attention" not in {check.name for check in entry.checks}
 
@@ -283,6 +283,6 @@ def test_integers_whose_scale_neighbours_share_are_refused_by_that_name(
     loud[::50] *= 100
     graph = toy(tmp_path / "toy.onnx", prelude + body, weights={"uneven": loud})
     with pytest.raises(ParityError, match=r"share one scale.*`decant convert`") as caught:
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
     assert "one by one" not in str(caught.value)
     assert not (tmp_path / "sealed").exists()

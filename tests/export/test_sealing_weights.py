@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from decant.embedders import Bundle, BundleError, Choices, Pooling, Role, load
-from decant.export import seal
+from decant.export import import_onnx
 from foreign_graphs import TOKENS_SEE_ALL, toy
 from models import WIDTH
 
@@ -41,7 +41,7 @@ def test_a_constant_beside_the_graph_is_written_again(bare_folder: Path, tmp_pat
     model.graph.node.insert(0, constant)
     original = tmp_path / "original" / "model.onnx"
     save_beside(model, original)
-    seal(original, bare_folder, tmp_path / "sealed")
+    import_onnx(original, bare_folder, tmp_path / "sealed")
     (tmp_path / "original").rename(tmp_path / "gone")
     with load(tmp_path / "sealed") as encoder:
         assert encoder.encode(["a"], role=Role.QUERY).dense.shape == (1, WIDTH)
@@ -52,7 +52,7 @@ def test_weights_beside_the_graph_stay_beside_it(
 ) -> None:
     original = tmp_path / "original" / "model.onnx"
     save_beside(onnx.load(graph), original)
-    seal(original, bare_folder, tmp_path / "sealed")
+    import_onnx(original, bare_folder, tmp_path / "sealed")
     files = sorted(path.name for path in (tmp_path / "sealed" / "onnx").iterdir())
     assert files == ["model.onnx", "model.onnx_data"]
     (tmp_path / "original").rename(tmp_path / "gone")
@@ -71,7 +71,7 @@ def test_links_of_the_hubs_cache_are_followed(
     (blobs / "weights.bin").rename(blobs / "5678")
     (snapshot / "model.onnx").symlink_to("../../../blobs/1234")
     (snapshot / "weights.bin").symlink_to("../../../blobs/5678")
-    assert seal(snapshot / "model.onnx", bare_folder, tmp_path / "sealed").passed
+    assert import_onnx(snapshot / "model.onnx", bare_folder, tmp_path / "sealed").passed
     assert not (tmp_path / "sealed" / "onnx" / "model.onnx_data").is_symlink()
 
 
@@ -83,7 +83,7 @@ def test_a_link_to_anywhere_else_is_not_followed(
     (folder / "weights.bin").rename(tmp_path / "elsewhere.bin")
     (folder / "weights.bin").symlink_to(tmp_path / "elsewhere.bin")
     with pytest.raises(BundleError, match=r"cannot be (read|opened)|does not open"):
-        seal(folder / "model.onnx", bare_folder, tmp_path / "sealed")
+        import_onnx(folder / "model.onnx", bare_folder, tmp_path / "sealed")
 
 
 def test_graphs_of_a_folder_without_weights_are_told_apart(
@@ -92,8 +92,9 @@ def test_graphs_of_a_folder_without_weights_are_told_apart(
     said = Choices(pooling=Pooling.MEAN)
     one, two = toy(tmp_path / "one.onnx"), toy(tmp_path / "two.onnx", opset=18)
     digests = [
-        seal(graph, bare_folder, tmp_path / graph.stem, choices=said).digest for graph in (one, two)
+        import_onnx(graph, bare_folder, tmp_path / graph.stem, choices=said).digest
+        for graph in (one, two)
     ]
     assert digests[0] != digests[1]
-    again = seal(one, bare_folder, tmp_path / "again", choices=said)
+    again = import_onnx(one, bare_folder, tmp_path / "again", choices=said)
     assert again.digest == digests[0]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from decant.embedders import (
     Attention,
     Choices,
-    Lexicon,
     Output,
     ParityError,
+    PooledTokens,
     Pooling,
     Role,
     SharedPrompts,
-    Span,
+    SparseHead,
+    SparsePooling,
     TorchEncoder,
-    Weighting,
     load,
 )
 from decant.embedders.encoding import DENSE, PRESENT, PROMPT
@@ -36,7 +36,7 @@ from decant.export.trace.tracing import trace
 from models import LONGEST, save_language_model, save_model
 
 PROMPT_TEXT = "Instruct: find the passage that answers.\nQuery: {text}"
-SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT, query=PROMPT_TEXT)
+SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query=PROMPT_TEXT)
 # A window that is shorter than the prompt, and a bound on the scores; the rest is slow.
 FAMILIES = ("gemma2",)
 OTHERS = sorted(FUSED_TYPES - set(FAMILIES))
@@ -208,7 +208,7 @@ def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompt_cache_attention, "_LOWEST", 0.0)  # so texts see what comes after
-    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=Span.TEXT, query=PROMPT_TEXT)
+    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query=PROMPT_TEXT)
     with pytest.raises(ParityError, match="shared prompt") as raised:
         export(bundle / "model", tmp_path / "bundle", choices=said)
     assert "one by one" not in str(raised.value)
@@ -235,8 +235,8 @@ def test_an_instruction_of_a_call_is_certified_without_a_prompt_of_ones_own(
 @pytest.mark.slow
 def test_sparse_vectors_of_words_go_on_from_a_prompt_too(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama", layers=2)
-    lexicon = Lexicon(weighting=Weighting.LAST, top=20, words=True)
-    said = Choices(pooling=Pooling.LAST, span=Span.TEXT, query=PROMPT_TEXT, lexicon=lexicon)
+    lexicon = SparseHead(weighting=SparsePooling.LAST, top=20, words=True)
+    said = Choices(pooling=Pooling.LAST, span=PooledTokens.TEXT, query=PROMPT_TEXT, lexicon=lexicon)
     certificate = export(folder, tmp_path / "bundle", choices=said)
     names = {check.name for check in certificate.entries[0].checks}
     assert {"shared prompt", "sparse vectors, shared prompt"} <= names

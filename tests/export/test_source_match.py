@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from decant.embedders import Bundle, BundleError, RecipeError, Role, TextError, load
-from decant.embedders.sources.find import find_source
-from decant.export import export, seal
+from decant.embedders.sources.find import find_model
+from decant.export import export, import_onnx
 from foreign_graphs import TOKENS_SEE_ALL, scripted, table, toy
 from models import WIDTH, save_sentence_transformer, tokenizer, write_json
 
@@ -63,12 +63,12 @@ def edited(folder: Path, target: Path, **settings: object) -> Path:
 def test_a_sealed_graph_has_another_digest_than_the_export_and_than_other_graphs(
     graph: Path, tiny_folder: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    first = seal(graph, tiny_folder, tmp_path / "first")
-    again = seal(graph, tiny_folder, tmp_path / "again")
+    first = import_onnx(graph, tiny_folder, tmp_path / "first")
+    again = import_onnx(graph, tiny_folder, tmp_path / "again")
     model = onnx.load(graph)
     model.doc_string = "made anew"
     onnx.save(model, tmp_path / "other.onnx")
-    other = seal(tmp_path / "other.onnx", tiny_folder, tmp_path / "other")
+    other = import_onnx(tmp_path / "other.onnx", tiny_folder, tmp_path / "other")
     exported = Bundle.open(tiny_bundle).certificate().digest
     assert first.digest == again.digest
     assert len({first.digest, other.digest, exported}) == 3
@@ -78,12 +78,12 @@ def test_a_sealed_graph_has_another_digest_than_the_export_and_than_other_graphs
 def test_an_export_keeps_its_digest(tiny_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     again = export(tiny_folder, tmp_path / "again")
     assert again.digest == Bundle.open(tiny_bundle).certificate().digest
-    assert Bundle.open(tiny_bundle).manifest.recipe.revision == find_source(tiny_folder).revision
+    assert Bundle.open(tiny_bundle).manifest.recipe.revision == find_model(tiny_folder).revision
 
 
 def test_a_hubs_commit_stays_readable_in_the_revision(bare_folder: Path, tmp_path: Path) -> None:
-    source = replace(find_source(bare_folder), revision="c0ffee")
-    seal(toy(tmp_path / "toy.onnx"), source, tmp_path / "sealed")
+    source = replace(find_model(bare_folder), revision="c0ffee")
+    import_onnx(toy(tmp_path / "toy.onnx"), source, tmp_path / "sealed")
     revision = Bundle.open(tmp_path / "sealed").manifest.recipe.revision
     assert revision is not None
     assert revision.startswith("c0ffee+sha256:")
@@ -98,7 +98,7 @@ def test_weights_of_another_training_are_refused(
     tuned = {name: values * np.float32(1.01) for name, values in weights.items()}
     save_file(tuned, other / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BundleError, match=r"was not made of the weights in .* its token table"):
-        seal(graph, other, tmp_path / "sealed")
+        import_onnx(graph, other, tmp_path / "sealed")
     assert not (tmp_path / "sealed").exists()
 
 
@@ -107,7 +107,7 @@ def test_linear_layers_are_compared_too(graph: Path, tiny_folder: Path, tmp_path
     assert len(linear) > 4
     moved = changed(graph, tmp_path / "moved.onnx", linear, lambda values: values * 1.01)
     with pytest.raises(BundleError, match=r"\d+ of its \d+ matrices"):
-        seal(moved, tiny_folder, tmp_path / "sealed")
+        import_onnx(moved, tiny_folder, tmp_path / "sealed")
 
 
 def test_a_few_folded_matrices_are_let_through(
@@ -116,7 +116,7 @@ def test_a_few_folded_matrices_are_let_through(
     """Optimisers fold the scale of attention into the queries."""
     one = [name for name in weight_names(graph) if "embeddings" not in name][:1]
     folded = changed(graph, tmp_path / "folded.onnx", one, lambda values: values * 1.01)
-    assert seal(folded, tiny_folder, tmp_path / "sealed").passed
+    assert import_onnx(folded, tiny_folder, tmp_path / "sealed").passed
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -133,18 +133,18 @@ def test_a_table_in_half_precision_is_known_again(
     )
     path = toy(tmp_path / "toy.onnx", body)
     path = changed(path, path, ["table"], lambda values: values.astype(dtype))
-    assert seal(path, folder, tmp_path / "sealed").passed
+    assert import_onnx(path, folder, tmp_path / "sealed").passed
     assert weights_compared(tmp_path / "sealed") == 1
     other = changed(path, tmp_path / "o.onnx", ["table"], lambda v: (v * 1.01).astype(dtype))
     with pytest.raises(BundleError, match="its token table table"):
-        seal(other, folder, tmp_path / "other")
+        import_onnx(other, folder, tmp_path / "other")
 
 
 def test_weights_that_cannot_be_read_are_named(bare_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bare_folder, tmp_path / "model"))
     (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(RecipeError, match=r"model\.safetensors is not a readable .*download it"):
-        seal(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
+        import_onnx(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
 
 
 def test_states_of_another_width_than_the_configs_are_refused_with_both_numbers(
@@ -153,18 +153,18 @@ def test_states_of_another_width_than_the_configs_are_refused_with_both_numbers(
     wide = edited(bare_folder, tmp_path / "wide", hidden_size=768)
     said = f"token states of width {WIDTH} and config.json says 768"
     with pytest.raises(BundleError, match=said):
-        seal(toy(tmp_path / "toy.onnx"), wide, tmp_path / "sealed")
+        import_onnx(toy(tmp_path / "toy.onnx"), wide, tmp_path / "sealed")
     unsaid = toy(tmp_path / "unsaid.onnx", outputs=("float[batch, tokens, d] last_hidden_state",))
     with pytest.raises(BundleError, match=said):
-        seal(unsaid, wide, tmp_path / "sealed")
-    assert seal(unsaid, bare_folder, tmp_path / "sealed").passed
+        import_onnx(unsaid, wide, tmp_path / "sealed")
+    assert import_onnx(unsaid, bare_folder, tmp_path / "sealed").passed
 
 
 def test_opts_projected_states_are_as_wide_as_its_config_says(
     bare_folder: Path, tmp_path: Path
 ) -> None:
     folder = edited(bare_folder, tmp_path / "opt", hidden_size=64, word_embed_proj_dim=WIDTH)
-    assert seal(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed").passed
+    assert import_onnx(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed").passed
 
 
 @pytest.mark.parametrize("rows", [-3, 5])
@@ -174,17 +174,17 @@ def test_a_token_table_of_another_size_than_the_configs_is_refused_with_both_num
     folder = edited(bare_folder, tmp_path / "model", vocab_size=WORDS + rows)
     said = f"embeddings for {WORDS} tokens and .* says {WORDS + rows}"
     with pytest.raises(BundleError, match=said):
-        seal(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
+        import_onnx(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
 
 
 def test_where_the_config_says_nothing_the_tokenizer_must_fit(
     bare_folder: Path, tmp_path: Path
 ) -> None:
     folder = edited(bare_folder, tmp_path / "model", vocab_size=None)
-    assert seal(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed").passed
+    assert import_onnx(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed").passed
     small = toy(tmp_path / "small.onnx", weights={"table": table()[:-2]})
     with pytest.raises(BundleError, match=rf"{WORDS - 2} tokens .* ids up to {WORDS - 1}"):
-        seal(small, folder, tmp_path / "other")
+        import_onnx(small, folder, tmp_path / "other")
 
 
 def test_a_token_beyond_the_table_is_named_and_never_reaches_the_graph(
@@ -195,7 +195,7 @@ def test_a_token_beyond_the_table_is_named_and_never_reaches_the_graph(
     larger = tokenizer()
     larger.add_special_tokens(["<image>"])
     larger.save(str(folder / "tokenizer.json"))
-    seal(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
+    import_onnx(toy(tmp_path / "toy.onnx"), folder, tmp_path / "sealed")
     with (
         load(tmp_path / "sealed") as encoder,
         pytest.raises(TextError, match="text 1 holds '<image>'"),
@@ -212,13 +212,13 @@ def test_an_output_of_another_name_is_sealed_where_it_is_said(
         outputs=(f"float[batch, tokens, {WIDTH}] mixed", f"float[batch, 1, {WIDTH}] mean"),
     )
     with pytest.raises(BundleError, match=r"Name the one that holds them \(output=, or --output\)"):
-        seal(graph, bare_folder, tmp_path / "sealed")
+        import_onnx(graph, bare_folder, tmp_path / "sealed")
     with pytest.raises(BundleError, match=r"'other' of .* does not exist; its outputs are mixed"):
-        seal(graph, bare_folder, tmp_path / "sealed", output="other")
-    assert seal(graph, bare_folder, tmp_path / "sealed", output="mixed").passed
+        import_onnx(graph, bare_folder, tmp_path / "sealed", output="other")
+    assert import_onnx(graph, bare_folder, tmp_path / "sealed", output="mixed").passed
     flat = toy(tmp_path / "flat.onnx", TOKENS_SEE_ALL, outputs=(f"float[b, {WIDTH}] mixed",))
     with pytest.raises(BundleError, match=r"'mixed' of .* is not of three dimensions"):
-        seal(flat, bare_folder, tmp_path / "flat", output="mixed")
+        import_onnx(flat, bare_folder, tmp_path / "flat", output="mixed")
 
 
 def test_outputs_of_one_graph_have_digests_of_their_own(bare_folder: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_outputs_of_one_graph_have_digests_of_their_own(bare_folder: Path, tmp_p
     outputs = (f"{states} last_hidden_state", f"{states} mixed")
     graph = toy(tmp_path / "toy.onnx", TOKENS_SEE_ALL, outputs=outputs)
     digests = [
-        seal(graph, bare_folder, tmp_path / str(output), output=output).digest
+        import_onnx(graph, bare_folder, tmp_path / str(output), output=output).digest
         for output in (None, "last_hidden_state", "mixed")
     ]
     assert digests[0] == digests[1] != digests[2]
@@ -236,8 +236,8 @@ def test_a_bundle_that_was_sealed_before_opens_as_it_was(
     graph: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     """Its recipe has the folder's revision alone, and so the digest that its collections hold."""
-    seal(graph, tiny_folder, tmp_path / "sealed")
-    before = find_source(tiny_folder).revision
+    import_onnx(graph, tiny_folder, tmp_path / "sealed")
+    before = find_model(tiny_folder).revision
     manifest = json.loads((tmp_path / "sealed" / "decant.json").read_text("utf-8"))
     recipe = replace(Bundle.open(tmp_path / "sealed").manifest.recipe, revision=before)
     manifest["recipe"]["revision"] = before
@@ -253,4 +253,4 @@ def test_a_bundle_that_was_sealed_before_opens_as_it_was(
 def test_a_model_of_another_family_is_refused(graph: Path, tmp_path: Path) -> None:
     other = save_sentence_transformer(tmp_path / "roberta", "roberta")
     with pytest.raises(BundleError, match="was not made of the weights in"):
-        seal(graph, other, tmp_path / "sealed")
+        import_onnx(graph, other, tmp_path / "sealed")

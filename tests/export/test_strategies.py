@@ -15,10 +15,10 @@ from decant.embedders import (
     Attention,
     Choices,
     Encoder,
-    Lexicon,
     Output,
     RecipeError,
     Role,
+    SparseHead,
     SparseVectors,
     TorchEncoder,
     load,
@@ -180,7 +180,7 @@ def test_lens_weighs_clusters_of_the_vocabulary(llama: Path, passes: int | None)
     """Recipes without passes keep the centres that they had before there were any."""
     naive = Naive(llama)
     clusters = naive.tokenizer.get_vocab_size() // 4
-    lexicon = Lexicon(clusters=clusters, passes=passes)
+    lexicon = SparseHead(clusters=clusters, passes=passes)
     choices = None if passes else Choices(lexicon=lexicon)
     with TorchEncoder.from_pretrained(llama, strategy="lens", choices=choices) as encoder:
         found = sparse(encoder)

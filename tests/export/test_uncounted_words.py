@@ -14,7 +14,7 @@ from transformers import AutoModel
 
 from decant.embedders import OnnxEncoder, Role, load
 from decant.embedders.bundle import REFERENCE
-from decant.export import export, seal
+from decant.export import export, import_onnx
 from decant.export.certify.reference import Reference
 from foreign_graphs import traced
 from models import save_sentence_transformer, write_json
@@ -79,6 +79,6 @@ def test_an_exported_graph_counts_it_as_the_model_does(tmp_path: Path, family: s
 def test_a_sealed_graph_that_is_told_positions_counts_it_so(tmp_path: Path) -> None:
     folder = holding_padding(tmp_path / "tiny", "roberta")
     graph = traced(folder, tmp_path / "model.onnx", TAKES)
-    seal(graph, folder, tmp_path / "bundle")
+    import_onnx(graph, folder, tmp_path / "bundle")
     with load(tmp_path / "bundle", provider="cpu") as encoder:
         check(encoder, own_vectors(folder))

@@ -16,10 +16,10 @@ from decant.embedders import (
     Choices,
     HashEncoder,
     Output,
+    PooledTokens,
     ProviderError,
     RecipeError,
     Role,
-    Span,
     TextError,
     load,
 )
@@ -157,7 +157,7 @@ def test_prompts_that_were_switched_off_are_not_added_in_silence(mean: Case) -> 
 
 def test_a_prompt_that_would_be_pooled_as_text_is_refused(last: Case) -> None:
     with load(last.bundle, provider="cpu") as encoder:
-        recipe = replace(encoder.recipe, span=Span.TEXT)
+        recipe = replace(encoder.recipe, span=PooledTokens.TEXT)
     assert asked(recipe, SHORT, task="query", prompt=TASK) == (Role.QUERY, SHORT)
     with pytest.raises(RecipeError, match="would take the prompt 'title: ' for text"):
         asked(recipe, SHORT, task=None, prompt="title: ")

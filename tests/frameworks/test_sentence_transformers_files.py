@@ -14,11 +14,11 @@ from sentence_transformers.base.modules import Normalize
 from decant.embedders import (
     Bundle,
     BundleError,
+    ExecutionOptions,
     RecipeError,
     Role,
-    Runtime,
     TorchEncoder,
-    find_source,
+    find_model,
     load,
 )
 from decant.embedders.onnx.tuning_file import TUNING
@@ -64,7 +64,7 @@ def test_vectors_that_are_cut_are_not_saved_whole(tiny_bundle: Path, tmp_path: P
 def test_another_process_opens_the_bundle_again(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     convert(bundle, "int8")
-    runtime = Runtime(workers=1, threads=1)
+    runtime = ExecutionOptions(workers=1, threads=1)
     with load(bundle, precision="int8", dim=8, any_dim=True, runtime=runtime) as encoder:
         again = pickle.loads(pickle.dumps(BundleModule(encoder)))
         assert repr(again.encoder) == repr(encoder)
@@ -104,7 +104,7 @@ def test_an_older_bundle_opens_and_gets_them_with_its_next_precision(
 
 
 def test_a_bundle_is_no_model_to_export(tiny_bundle: Path) -> None:
-    for refused in (find_source, TorchEncoder.from_pretrained):
+    for refused in (find_model, TorchEncoder.from_pretrained):
         with pytest.raises(RecipeError, match="is a bundle"):
             refused(tiny_bundle)
 

@@ -15,7 +15,6 @@ from decant.integrations.qdrant import (
     Chunking,
     Collection,
     Document,
-    Fetch,
     Field,
     FieldIn,
     Finding,
@@ -23,6 +22,7 @@ from decant.integrations.qdrant import (
     IndexReport,
     Point,
     Record,
+    Select,
     Store,
     check_collection,
 )
@@ -44,7 +44,7 @@ def documents(root: str | None = "r") -> list[Document]:
 
 def points(collection: Collection, source: str, *, kind: str = "chunk") -> list[Point]:
     """Return the points of a source, whole, in their order in it."""
-    pages = each(collection.store, "docs", ALL, Fetch(dense=True))
+    pages = each(collection.store, "docs", ALL, Select(dense=True))
     found = [p for page in pages for p in page if p.payload["source"] == source]
     found = [point for point in found if point.payload["kind"] == kind]
     return sorted(found, key=lambda point: int(str(point.payload.get("start", 0))))
@@ -53,7 +53,7 @@ def points(collection: Collection, source: str, *, kind: str = "chunk") -> list[
 def everything(collection: Collection) -> dict[str, object]:
     return {
         point.id: (point.payload, None if point.dense is None else point.dense.tolist())
-        for page in each(collection.store, "docs", ALL, Fetch(dense=True))
+        for page in each(collection.store, "docs", ALL, Select(dense=True))
         for point in page
     }
 

@@ -9,11 +9,11 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import (
-    All,
+    And,
     Collection,
-    Either,
     Equals,
     Not,
+    Or,
     Range,
     Record,
 )
@@ -103,9 +103,9 @@ def test_filters_of_the_client_mean_the_same_on_both_engines(
 
 def test_conditions_and_filters_of_the_client_combine(years: Collection) -> None:
     theirs = models.Filter(must=[EVEN])
-    both = All([theirs, Range("year", gte=2004)])
+    both = And([theirs, Range("year", gte=2004)])
     assert {hit.id for hit in years.search("x", where=both)} == {"4", "6", "8"}
-    either = Either([Not(theirs), Equals("year", 2004)])
+    either = Or([Not(theirs), Equals("year", 2004)])
     assert {hit.id for hit in years.search("x", where=either)} == {"1", "3", "5", "7", "9", "4"}
 
 
@@ -129,11 +129,11 @@ def test_a_condition_that_edge_lacks_is_refused_by_name(edge_years: Collection) 
         (models.Filter(must=[]), True),
         (models.Filter(must=[models.Filter(), models.Filter(should=[])]), True),
         (models.Filter(should=[models.Filter(), models.HasVectorCondition(has_vector="d")]), True),
-        (All([models.Filter()]), True),
-        (Either([models.Filter(), Equals("a", 1)]), True),
+        (And([models.Filter()]), True),
+        (Or([models.Filter(), Equals("a", 1)]), True),
         (models.Filter(must=models.HasVectorCondition(has_vector="dense")), False),
         (models.Filter(must_not=[models.Filter()]), False),
-        (All([models.Filter(), Equals("a", 1)]), False),
+        (And([models.Filter(), Equals("a", 1)]), False),
         (Not(Equals("a", 1)), False),
         (Equals("a", 1), False),
     ],
@@ -166,7 +166,7 @@ def test_a_filter_of_the_client_that_is_nested_deeper_is_refused(
     with pytest.raises(StoreError, match="nested 30 levels deep"):
         years.delete_where(where)
     with pytest.raises(StoreError, match="nested 30 levels deep"):
-        All([where])
+        And([where])
     assert years.count() == 10
 
 

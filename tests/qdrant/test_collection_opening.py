@@ -16,7 +16,7 @@ from decant.integrations.qdrant import (
     Collection,
     CollectionSettings,
     Document,
-    Indexed,
+    PayloadIndex,
     Record,
     Store,
 )
@@ -79,7 +79,7 @@ class TestOpening:
         assert Collection.open(store, "docs", encoder).count() == 4
 
     def test_info_says_what_it_is_and_holds(self, store: Store, encoder: HashEncoder) -> None:
-        settings = CollectionSettings(indexed=(Indexed(key="year"),), hnsw_m=8)
+        settings = CollectionSettings(indexed=(PayloadIndex(key="year"),), hnsw_m=8)
         collection = Collection.create(store, "docs", encoder, settings=settings)
         collection.add([Record(text="one")])
         collection.index([Document(source="a", text="two"), Document(source="b", text="")])

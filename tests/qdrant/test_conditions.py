@@ -12,16 +12,16 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    All,
-    AnyOf,
+    And,
     Collection,
     Condition,
-    Either,
     Equals,
     Exists,
     Field,
     FieldIn,
+    In,
     Not,
+    Or,
     Range,
     Record,
     connect,
@@ -62,9 +62,9 @@ def leaves() -> st.SearchStrategy[Condition]:
         st.builds(Equals, st.sampled_from(["count", "a.b", NESTED]), counts),
         st.builds(Equals, st.just("share"), st.sampled_from([-1.5, 0.5, 2.25])),
         st.builds(Equals, st.just("flag"), st.booleans()),
-        st.builds(AnyOf, st.sampled_from(["word", "tags"]), st.lists(words, min_size=1)),
-        st.builds(AnyOf, st.sampled_from(["count", NESTED]), st.lists(counts, min_size=1)),
-        st.builds(AnyOf, st.just("flag"), st.lists(st.booleans(), min_size=1)),
+        st.builds(In, st.sampled_from(["word", "tags"]), st.lists(words, min_size=1)),
+        st.builds(In, st.sampled_from(["count", NESTED]), st.lists(counts, min_size=1)),
+        st.builds(In, st.just("flag"), st.lists(st.booleans(), min_size=1)),
         ranges.filter(lambda drawn: any(limit is not None for limit in drawn[1:])).map(
             lambda drawn: Range(drawn[0], gt=drawn[1], gte=drawn[2], lt=drawn[3], lte=drawn[4])
         ),
@@ -77,8 +77,8 @@ def conditions() -> st.SearchStrategy[Condition]:
     return st.recursive(
         leaves(),
         lambda inner: st.one_of(
-            st.builds(All, st.lists(inner, min_size=1, max_size=3)),
-            st.builds(Either, st.lists(inner, min_size=1, max_size=3)),
+            st.builds(And, st.lists(inner, min_size=1, max_size=3)),
+            st.builds(Or, st.lists(inner, min_size=1, max_size=3)),
             st.builds(Not, inner),
         ),
         max_leaves=6,
@@ -90,7 +90,7 @@ def holds(condition: object, record: Record) -> bool:
     match condition:
         case Equals(key, value):
             return value in found(record, key)
-        case AnyOf(key, values):
+        case In(key, values):
             return any(value in found(record, key) for value in values)
         case Range(key):
             return any(within(number, condition) for number in found(record, key))
@@ -98,9 +98,9 @@ def holds(condition: object, record: Record) -> bool:
             return bool(found(record, key))
         case FieldIn(Field.SOURCE, values):
             return record.source in values
-        case All(parts):
+        case And(parts):
             return all(holds(part, record) for part in parts)
-        case Either(parts):
+        case Or(parts):
             return any(holds(part, record) for part in parts)
         case Not(part):
             return not holds(part, record)
@@ -164,9 +164,9 @@ def test_both_engines_find_what_plain_python_finds(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: AnyOf("year", []),
-        lambda: All([]),
-        lambda: Either([]),
+        lambda: In("year", []),
+        lambda: And([]),
+        lambda: Or([]),
         lambda: FieldIn(Field.SOURCE, []),
         lambda: FieldIn(Field.SOURCE, "one string"),
         lambda: Range("year"),
@@ -180,14 +180,14 @@ def test_both_engines_find_what_plain_python_finds(
         lambda: Equals(["a", "b"], 1),  # type: ignore[arg-type]
         lambda: Equals(3, 1),  # type: ignore[arg-type]
         lambda: Exists(()),
-        lambda: AnyOf("year", "2003"),
-        lambda: AnyOf("year", b"2003"),
-        lambda: AnyOf("year", {"a": 1}),  # type: ignore[arg-type]
-        lambda: AnyOf("year", 2003),  # type: ignore[arg-type]
-        lambda: AnyOf("year", iter([])),  # type: ignore[arg-type]
+        lambda: In("year", "2003"),
+        lambda: In("year", b"2003"),
+        lambda: In("year", {"a": 1}),  # type: ignore[arg-type]
+        lambda: In("year", 2003),  # type: ignore[arg-type]
+        lambda: In("year", iter([])),  # type: ignore[arg-type]
         lambda: FieldIn(Field.SOURCE, [1]),
-        lambda: All(Equals("year", 1)),  # type: ignore[arg-type]
-        lambda: Either(None),  # type: ignore[arg-type]
+        lambda: And(Equals("year", 1)),  # type: ignore[arg-type]
+        lambda: Or(None),  # type: ignore[arg-type]
     ],
 )
 def test_a_condition_that_cannot_be_meant_is_refused_when_made(make: object) -> None:
@@ -204,15 +204,15 @@ def test_enumerations_compare_by_their_values(years: Collection) -> None:
     class Year(IntEnum):
         THIRD = 2003
 
-    assert {hit.id for hit in years.search("x", where=AnyOf("year", [Year.THIRD]))} == {"3"}
+    assert {hit.id for hit in years.search("x", where=In("year", [Year.THIRD]))} == {"3"}
     assert {hit.id for hit in years.search("x", where=Equals("year", Year.THIRD))} == {"3"}
 
 
 def test_conditions_joined_one_by_one_are_one_level_deep(years: Collection) -> None:
     either, both = Equals("year", 2000), Equals("even", value=True)
     for number in range(500):
-        either = Either([either, Equals("year", 2001 + number)])  # type: ignore[assignment]
-        both = All([both, Not(Equals("year", 2001 + number))])  # type: ignore[assignment]
+        either = Or([either, Equals("year", 2001 + number)])  # type: ignore[assignment]
+        both = And([both, Not(Equals("year", 2001 + number))])  # type: ignore[assignment]
     assert years.count(either) == 10
     assert years.count(both) == 1
 
@@ -222,7 +222,7 @@ def test_a_condition_nested_to_the_limit_works_and_a_deeper_one_is_refused(
 ) -> None:
     where: Condition = Equals("year", 2003)
     for _ in range(15):
-        where = Not(All([where]))
+        where = Not(And([where]))
     assert years.count(where) == 9
     with pytest.raises(StoreError, match="may be nested 30 levels deep"):
         Not(Not(where))

@@ -17,10 +17,10 @@ from decant.integrations.qdrant import (
     Chunking,
     Collection,
     Document,
-    Fetch,
     Field,
     FieldIn,
     Point,
+    Select,
     Store,
     connect,
 )
@@ -37,7 +37,7 @@ T = TypeVar("T")
 def contents(store: Store, name: str = "docs") -> Contents:
     """Return every point of a collection, markers too, with payload and vectors."""
     everything = FieldIn(Field.KIND, ["chunk", "record", "document"])
-    pages = each(store, name, everything, Fetch(dense=True, sparse=True))
+    pages = each(store, name, everything, Select(dense=True, sparse=True))
     return {point.id: point for page in pages for point in page}
 
 

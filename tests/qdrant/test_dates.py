@@ -12,15 +12,15 @@ import pytest
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    AnyOf,
     Collection,
     CollectionSettings,
     Condition,
     Document,
     Equals,
     FieldType,
-    Indexed,
+    In,
     Not,
+    PayloadIndex,
     Range,
     Record,
     Store,
@@ -57,7 +57,7 @@ def test_a_value_of_python_is_stored_as_one_json_value_and_found_by_itself(
     assert record.metadata == {"v": stored, "list": [stored], "deep": {"v": stored}}
     assert type(record.metadata["v"]) is type(stored)
     collection.add([record, Record(id="b", text="x", metadata={"v": "other"})])
-    for where in (Equals("v", value), AnyOf("list", [value]), Equals(("deep", "v"), value)):
+    for where in (Equals("v", value), In("list", [value]), Equals(("deep", "v"), value)):
         assert [passage.id for passage in collection.each(where)] == ["a"], where
 
 
@@ -103,7 +103,7 @@ AT_MIDNIGHT = {"day", "naive", "zulu", "east"}
 
 @pytest.fixture(params=[False, True], ids=["plain", "indexed"])
 def moments(request: pytest.FixtureRequest, store: Store) -> Collection:
-    indexed = (Indexed(key="when", type=FieldType.DATETIME),) if request.param else ()
+    indexed = (PayloadIndex(key="when", type=FieldType.DATETIME),) if request.param else ()
     docs = Collection.create(
         store, "docs", HashEncoder(8), settings=CollectionSettings(indexed=indexed)
     )
@@ -126,7 +126,7 @@ def moments(request: pytest.FixtureRequest, store: Store) -> Collection:
         (Equals("when", NEW_YEAR), AT_MIDNIGHT),
         (Equals("when", NAIVE), AT_MIDNIGHT),
         (Equals("when", date(2024, 1, 1)), {"day"}),
-        (AnyOf("when", [NEW_YEAR, "not a date"]), {*AT_MIDNIGHT, "word"}),
+        (In("when", [NEW_YEAR, "not a date"]), {*AT_MIDNIGHT, "word"}),
         (Not(Range("when", gte=NEW_YEAR)), {"before", "word"}),
     ],
 )  # fmt: skip

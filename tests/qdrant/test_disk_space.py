@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from decant.embedders import HashEncoder, StoreError
-from decant.integrations.qdrant import Collection, Document, Indexed, Record, connect
+from decant.integrations.qdrant import Collection, Document, PayloadIndex, Record, connect
 from decant.integrations.qdrant.edge import disk_space
 from decant.integrations.qdrant.edge.disk_space import MARGIN, check_room, free_bytes
 from decant.integrations.qdrant.stores.collection_settings import FieldType
@@ -52,7 +52,7 @@ def test_writes_are_refused_and_searches_go_on_while_the_disk_is_full(
             lambda: docs.add([Record(text="two")]),
             lambda: docs.index([Document(source="a", text="two")]),
             lambda: docs.delete(["1"]),
-            lambda: docs.add_index(Indexed(key="n", type=FieldType.INTEGER)),
+            lambda: docs.add_index(PayloadIndex(key="n", type=FieldType.INTEGER)),
             docs.optimize,
             lambda: Collection.create(store, "more", ENCODER),
         ):

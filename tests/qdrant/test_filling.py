@@ -11,10 +11,10 @@ from decant.embedders import HashEncoder, Precision, Role
 from decant.integrations.qdrant import (
     Collection,
     Document,
-    Fetch,
     Filling,
     Record,
     SearchMode,
+    Select,
     Store,
 )
 from decant.integrations.qdrant.points.handle import Target
@@ -85,7 +85,7 @@ def test_what_embeds_nothing_notes_nothing(store: Store) -> None:
 def test_what_an_older_decant_filled_is_unknown(store: Store) -> None:
     collection = Collection.create(store, "docs", HashEncoder(16))
     collection.add([Record(id="a", text="a")])
-    notes = [point.id for page in each(store, "docs", NOTES, Fetch()) for point in page]
+    notes = [point.id for page in each(store, "docs", NOTES, Select()) for point in page]
     store.delete("docs", notes)
     again = Collection.open(store, "docs", HashEncoder(16))
     assert again.info().filled_by == ()
@@ -119,7 +119,7 @@ def test_it_is_noted_once_for_each_opened_collection(store: Store) -> None:
 
 
 def _counted(store: Store, requests: list[str]) -> Any:
-    def retrieve(name: str, ids: Sequence[str], fetch: Fetch) -> Any:
+    def retrieve(name: str, ids: Sequence[str], fetch: Select) -> Any:
         requests.extend(["retrieve"] if ids else [])
         return store.retrieve(name, ids, fetch)
 
@@ -158,7 +158,7 @@ def test_an_emptied_collection_has_no_notes(store: Store, how: str) -> None:
 
 def test_notes_are_no_passages(collection: Collection) -> None:
     collection.add([Record(id="a", text="a")])
-    notes = [point.id for page in each(collection.store, "docs", NOTES, Fetch()) for point in page]
+    notes = [point.id for page in each(collection.store, "docs", NOTES, Select()) for point in page]
     assert len(notes) == 1
     assert collection.get(notes) == []
     assert collection.delete(notes) == 0

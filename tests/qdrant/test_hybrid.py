@@ -21,17 +21,17 @@ from decant.embedders import (
     Vectors,
 )
 from decant.integrations.qdrant import (
-    Card,
     Chunking,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Document,
     Equals,
-    Fetch,
     IndexReport,
     Point,
     Record,
     SearchMode,
+    Select,
     Store,
     connect,
 )
@@ -82,7 +82,7 @@ def beasts(docs: Collection) -> Collection:
 
 
 def points(collection: Collection) -> list[Point]:
-    fetch = Fetch(dense=True, sparse=True)
+    fetch = Select(dense=True, sparse=True)
     return collection.store.scroll(collection.name, PASSAGES, fetch, limit=1_000).points
 
 
@@ -316,7 +316,9 @@ class TestOpening:
 
     def test_one_made_before_there_were_sparse_vectors_stays_dense(self, store: Store) -> None:
         encoder = HashEncoder(16, sparse=True)
-        store.create("old", replace(Card.of(encoder), sparse=False), CollectionSettings())
+        store.create(
+            "old", replace(CollectionMetadata.of(encoder), sparse=False), CollectionSettings()
+        )
         old = Collection.open(store, "old", encoder)
         assert not old.has_sparse
         old.add([Record(id="a", text="a cat")])
@@ -326,8 +328,8 @@ class TestOpening:
             old.search("a cat", mode=SearchMode.HYBRID)
 
     def test_a_decant_that_knows_no_sparse_vectors_refuses_the_card(self) -> None:
-        assert '"format": 2' in Card.of(HashEncoder(16, sparse=True)).to_json()
-        dense = Card.of(HashEncoder(16)).to_json()
+        assert '"format": 2' in CollectionMetadata.of(HashEncoder(16, sparse=True)).to_json()
+        dense = CollectionMetadata.of(HashEncoder(16)).to_json()
         assert '"format": 1' in dense
         assert "sparse" not in dense
 

@@ -12,10 +12,10 @@ from decant.integrations.qdrant import (
     Collection,
     Document,
     Equals,
-    Fetch,
     Field,
     FieldIn,
     IndexReport,
+    Select,
     Store,
 )
 from decant.integrations.qdrant.indexing.chunking import Syntax
@@ -186,5 +186,5 @@ It has early potatoes.
             "recipe": docs.encoder.recipe.digest(),
             "text": hashlib.sha256(self.TEXT.encode()).hexdigest(),
         }
-        (marker,) = store.retrieve("docs", [document.key.marker_id], Fetch(fields=("digest",)))
+        (marker,) = store.retrieve("docs", [document.key.marker_id], Select(fields=("digest",)))
         assert marker.payload["digest"] == hashlib.sha256(json.dumps(parts).encode()).hexdigest()

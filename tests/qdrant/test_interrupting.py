@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Card, Collection, Document, connect
+from decant.integrations.qdrant import Collection, CollectionMetadata, Document, connect
 from decant.integrations.qdrant.indexing.pipeline import settle
 from decant.integrations.qdrant.indexing.report import IndexReport
 from fault_server import FaultServer, Hang, running
@@ -22,7 +22,7 @@ WRITING = "PUT /collections/docs/points"
 @pytest.fixture
 def server(encoder: HashEncoder) -> Iterator[FaultServer]:
     with running(FaultServer()) as server:
-        server.card = Card.of(encoder).to_json()
+        server.card = CollectionMetadata.of(encoder).to_json()
         yield server
 
 

@@ -17,9 +17,9 @@ from decant.embedders import HashEncoder
 from decant.integrations.qdrant import (
     Chunking,
     Collection,
-    Fetch,
     Field,
     FieldIn,
+    Select,
     Store,
     connect,
     read_documents,
@@ -46,7 +46,7 @@ def contents(store: Store) -> dict[str, tuple[object, object]]:
     everything = FieldIn(Field.KIND, ["chunk", "record", "document"])
     return {
         point.id: (point.payload, None if point.dense is None else point.dense.tolist())
-        for page in each(store, "docs", everything, Fetch(dense=True))
+        for page in each(store, "docs", everything, Select(dense=True))
         for point in page
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from decant.embedders import Role, StoreError
-from decant.integrations.qdrant import All, Collection, Either, Equals, Not, Range, Record
+from decant.integrations.qdrant import And, Collection, Equals, Not, Or, Range, Record
 from decant.integrations.qdrant.stores.filters import is_vacuous
 
 
@@ -31,8 +31,8 @@ def test_a_mapping_is_a_condition_everywhere(years: Collection) -> None:
         ({"year": 2003.0}, "3"),
         ({"tags": "t4"}, "4"),
         (Not({"even": True}), "13579"),
-        (Either([{"year": 2001}, Equals("year", 2002)]), "12"),
-        (All([{"even": True}, Range("year", gte=2005)]), "68"),
+        (Or([{"year": 2001}, Equals("year", 2002)]), "12"),
+        (And([{"even": True}, Range("year", gte=2005)]), "68"),
         ({}, "0123456789"),
         (Not({}), ""),
     ],
@@ -54,7 +54,7 @@ def test_a_mapping_of_dates_finds_them(collection: Collection) -> None:
 
 
 def test_an_empty_mapping_deletes_nothing(years: Collection) -> None:
-    nothing: list[Any] = [{}, All([{}, {}]), Either([{}, {"year": 2001}])]
+    nothing: list[Any] = [{}, And([{}, {}]), Or([{}, {"year": 2001}])]
     for where in nothing:
         assert is_vacuous(where)
         with pytest.raises(StoreError, match="would delete everything"):

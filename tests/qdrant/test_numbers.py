@@ -13,14 +13,14 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import (
-    AnyOf,
     Collection,
     CollectionSettings,
     Condition,
     Equals,
     FieldType,
-    Indexed,
+    In,
     Not,
+    PayloadIndex,
     Record,
     connect,
 )
@@ -66,7 +66,7 @@ def holds(condition: Where, stored: object) -> bool | None:
     if isinstance(condition, Not):
         inner = holds(condition.part, stored)
         return None if inner is None else not inner
-    assert isinstance(condition, Equals | AnyOf)
+    assert isinstance(condition, Equals | In)
     values = [condition.value] if isinstance(condition, Equals) else condition.values
     items = stored if isinstance(stored, list) else [stored]
     said = {equal(value, item) for value in values for item in items}
@@ -76,7 +76,7 @@ def holds(condition: Where, stored: object) -> bool | None:
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Collection]]:
     """One collection on each engine, with each index of numbers."""
-    indexed = tuple(Indexed(key=key, type=kind) for key, kind in KEYS.items() if kind)
+    indexed = tuple(PayloadIndex(key=key, type=kind) for key, kind in KEYS.items() if kind)
     layout = CollectionSettings(indexed=indexed)
     client = QdrantClient(":memory:")
     with connect(tmp_path_factory.mktemp("edge")) as edge, connect(client) as local:
@@ -107,7 +107,7 @@ def test_numbers_equal_in_value_match_on_both_engines(
         collection.clear()
         collection.add(records)
         for key in KEYS:
-            equals, any_of = Equals(key, one), AnyOf(key, values)  # type: ignore[arg-type]
+            equals, any_of = Equals(key, one), In(key, values)  # type: ignore[arg-type]
             for condition in (equals, any_of, Not(any_of)):
                 found = {passage.id for passage in collection.each(condition)}
                 for index, value in enumerate(held):
@@ -137,12 +137,12 @@ def test_an_integer_finds_the_float_of_its_value_and_not_the_boolean(
         return {passage.id for passage in collection.each(condition)}
 
     assert found(Equals("v", 9)) == found(Equals("v", 9.0)) == {"0", "1", "2"}
-    assert found(AnyOf("v", [9, "9", 7])) == {"0", "1", "2", "7"}
+    assert found(In("v", [9, "9", 7])) == {"0", "1", "2", "7"}
     assert found(Not(Equals("v", 9))) == {"3", "4", "5", "6", "7", "8", "9"}
     assert found(Equals("v", 1)) == found(Equals("v", 1.0)) == {"2", "5", "6"}
     assert found(Equals("v", True)) == {"4"}
     assert found(Equals("v", 2**60 + 1)) == {"9"}
-    assert found(AnyOf("v", range(8, 5_000))) == {"0", "1", "2", "3"}
+    assert found(In("v", range(8, 5_000))) == {"0", "1", "2", "3"}
 
 
 def test_every_float_is_found_by_its_own_value(collection: Collection) -> None:

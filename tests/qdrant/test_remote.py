@@ -20,12 +20,12 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    Card,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Equals,
     FieldType,
-    Indexed,
+    PayloadIndex,
     RemoteStore,
     connect,
 )
@@ -161,8 +161,8 @@ def store(server: FakeQdrant, pauses: list[float]) -> Iterator[RemoteStore]:
     client.close()
 
 
-def card() -> Card:
-    return Card.of(HashEncoder(16))
+def card() -> CollectionMetadata:
+    return CollectionMetadata.of(HashEncoder(16))
 
 
 def count(store: RemoteStore) -> int:
@@ -242,7 +242,7 @@ class TestCreating:
         self, server: FakeQdrant, store: RemoteStore
     ) -> None:
         made = card()
-        settings = CollectionSettings(indexed=(Indexed(key="year", type=FieldType.INTEGER),))
+        settings = CollectionSettings(indexed=(PayloadIndex(key="year", type=FieldType.INTEGER),))
         store.create("docs", made, settings)
         assert server.collections["docs"]["indexes"] == {
             "source": "keyword",
@@ -252,7 +252,7 @@ class TestCreating:
             "metadata.year": "integer",
         }
         assert store.card("docs") == made
-        store.add_index("docs", Indexed(key="late"))
+        store.add_index("docs", PayloadIndex(key="late"))
         server.collections["docs"]["indexes"].clear()
         store.card("docs")
         assert "metadata.late" in server.collections["docs"]["indexes"], "it is noted for good"

@@ -9,12 +9,12 @@ import pytest
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    Card,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Equals,
     FieldType,
-    Indexed,
+    PayloadIndex,
     Record,
     RemoteStore,
     Store,
@@ -24,7 +24,10 @@ from qdrant_double import Fault, QdrantDouble, reached
 ENCODER = HashEncoder(8)
 KEYS: list[str | tuple[str, ...]] = ["größe", "a b", "a.b", ("a b", "c"), "x-y_z", "年", ("p", "q")]
 SPELLED = CollectionSettings(
-    indexed=(*(Indexed(key=key) for key in KEYS), Indexed(key="year", type=FieldType.INTEGER))
+    indexed=(
+        *(PayloadIndex(key=key) for key in KEYS),
+        PayloadIndex(key="year", type=FieldType.INTEGER),
+    )
 )
 
 
@@ -42,7 +45,7 @@ class TestIndexes:
     def test_opening_sends_none_again_however_keys_are_spelled(
         self, server: Store, double: QdrantDouble
     ) -> None:
-        server.create("docs", Card.of(ENCODER), SPELLED)
+        server.create("docs", CollectionMetadata.of(ENCODER), SPELLED)
         made = double.requests("PUT", "/index")
         assert len(made) == 4 + len(KEYS) + 1
         server.card("docs")
@@ -78,7 +81,7 @@ class TestIndexes:
     def test_it_opens_where_the_owner_allows_no_more_of_them(
         self, server: Store, double: QdrantDouble
     ) -> None:
-        server.create("docs", Card.of(ENCODER), SPELLED)
+        server.create("docs", CollectionMetadata.of(ENCODER), SPELLED)
         del double.engine.held["docs"].indexes["source"]
         double.limit("docs", max_payload_index_count=1)
         assert server.card("docs").dim == 8
@@ -86,7 +89,7 @@ class TestIndexes:
     def test_another_failure_while_completing_them_is_no_secret(
         self, server: Store, double: QdrantDouble
     ) -> None:
-        server.create("docs", Card.of(ENCODER), CollectionSettings())
+        server.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         double.engine.held["docs"].indexes.clear()
         busy = Fault(status=500, said="Service internal error: the disk is full")
         double.faults.extend([None, None, *[busy] * 12])  # four indexes, three attempts
@@ -102,7 +105,7 @@ class TestIndexes:
 
         double.before = wait
         with reached(double) as store:
-            store.create("docs", Card.of(ENCODER), CollectionSettings())
+            store.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         assert len(double.engine.held["docs"].indexes) == 4
 
 
@@ -148,7 +151,7 @@ class TestDropping:
     def test_an_answer_that_got_lost_is_no_failure(
         self, server: Store, double: QdrantDouble
     ) -> None:
-        server.create("docs", Card.of(ENCODER), CollectionSettings())
+        server.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         # Two requests look at it, the third deletes it and is not answered.
         double.faults.extend([None, None, Fault(status=None, is_carried_out=True)])
         server.drop("docs")
@@ -158,7 +161,7 @@ class TestDropping:
     def test_a_damaged_card_is_no_hindrance_and_no_index_is_made_before(
         self, server: Store, double: QdrantDouble
     ) -> None:
-        server.create("docs", Card.of(ENCODER), CollectionSettings())
+        server.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         held = double.engine.held["docs"]
         held.config["metadata"]["decant"] = "{"
         held.indexes.clear()
@@ -174,7 +177,7 @@ class TestNames:
     ) -> None:
         for number in range(20):
             make_foreign(double, f"foreign-{number}")
-        server.create("docs", Card.of(ENCODER), CollectionSettings())
+        server.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         alias(double, "live", "docs")
         alias(double, "other", "foreign-1")
         assert server.names() == ["docs", "live"]
@@ -194,6 +197,6 @@ class TestNames:
         assert len(double.asked) - before == 2
 
     def test_without_a_server_they_are_the_same(self, local: RemoteStore) -> None:
-        local.create("docs", Card.of(ENCODER), CollectionSettings())
+        local.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         local._client.create_collection("foreign", vectors_config={})
         assert local.names() == ["docs"]

@@ -13,16 +13,16 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    Card,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Document,
-    Fetch,
     Field,
     FieldIn,
     Point,
     Record,
     RemoteStore,
+    Select,
     SparseVector,
     Store,
 )
@@ -34,7 +34,7 @@ from qdrant_double import Fault, Progress, QdrantDouble, reached
 
 ENCODER = HashEncoder(8)
 LARGEST = 33_554_432
-ALL = Fetch()
+ALL = Select()
 THINGS = FieldIn(Field.KIND, ["thing"])
 
 
@@ -52,7 +52,7 @@ def point(number: int, **payload: Any) -> Point:
 
 @pytest.fixture
 def made(server: Store) -> Store:
-    server.create("docs", Card.of(ENCODER), CollectionSettings())
+    server.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
     return server
 
 
@@ -213,7 +213,7 @@ class TestSettingFields:
             filled.set_fields("nope", self.changes(0, 1))
 
     def test_without_a_server_it_is_the_same(self, local: Store) -> None:
-        local.create("docs", Card.of(ENCODER), CollectionSettings())
+        local.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
         local.upsert("docs", [point(n) for n in range(3)])
         assert local.set_fields("docs", self.changes(9, 1)) == [number_to_id(9)]
         assert self.numbers(local) == [0, 101, 2]
@@ -222,7 +222,7 @@ class TestSettingFields:
 
 
 def test_local_mode_lets_no_error_of_its_own_out(local: RemoteStore) -> None:
-    local.create("docs", Card.of(ENCODER), CollectionSettings())
+    local.create("docs", CollectionMetadata.of(ENCODER), CollectionSettings())
     local._client.close()
     with pytest.raises(StoreError, match="was refused"):
         local.count("docs", THINGS)

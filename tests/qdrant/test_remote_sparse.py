@@ -21,13 +21,13 @@ from qdrant_client.grpc import qdrant_pb2_grpc as root_service
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import (
-    Card,
+    CollectionMetadata,
     CollectionSettings,
     Equals,
-    Fetch,
-    Fused,
+    HybridQuery,
     Point,
     RemoteStore,
+    Select,
     SparseVector,
 )
 from decant.integrations.qdrant.server.capabilities import Server
@@ -39,8 +39,8 @@ SPARSE = SparseVector(
     indices=np.asarray([2**32 - 1, 5], np.int64), values=np.asarray([0.5, 2.0], np.float32)
 )
 POINT = Point(id=ID, payload={"a": 1}, dense=np.asarray([1, 0], np.float32), sparse=SPARSE)
-FUSED = Fused(dense=np.asarray([1, 0], np.float32), sparse=SPARSE)
-BOTH = Fetch(dense=True, sparse=True)
+FUSED = HybridQuery(dense=np.asarray([1, 0], np.float32), sparse=SPARSE)
+BOTH = Select(dense=True, sparse=True)
 
 
 class Points(points_service.PointsServicer):
@@ -147,7 +147,9 @@ class TestRest:
     def test_a_collection_is_made_with_what_its_card_says(
         self, over_rest: RemoteStore, double: QdrantDouble, sparse: bool
     ) -> None:
-        over_rest.create("docs", Card.of(HashEncoder(16, sparse=sparse)), CollectionSettings())
+        over_rest.create(
+            "docs", CollectionMetadata.of(HashEncoder(16, sparse=sparse)), CollectionSettings()
+        )
         (made,) = double.requests("PUT", "/collections/docs")
         assert [*made.body["vectors"]] == ["dense"]
         assert made.body.get("sparse_vectors") == ({"sparse": {}} if sparse else None)
@@ -155,7 +157,7 @@ class TestRest:
     def test_states_are_a_multivector_that_is_stored_and_not_indexed(
         self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
-        card = replace(Card.of(HashEncoder(16)), states=3)
+        card = replace(CollectionMetadata.of(HashEncoder(16)), states=3)
         over_rest.create("docs", card, CollectionSettings(states=True))
         (made,) = double.requests("PUT", "/collections/docs")
         assert made.body["vectors"]["states"] == {
@@ -174,7 +176,9 @@ class TestRest:
     def test_a_fusion_goes_with_its_k_and_its_filters(
         self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
-        over_rest.create("docs", Card.of(HashEncoder(2, sparse=True)), CollectionSettings())
+        over_rest.create(
+            "docs", CollectionMetadata.of(HashEncoder(2, sparse=True)), CollectionSettings()
+        )
         over_rest.query("docs", FUSED, BOTH, limit=10, where=Equals("n", 1))
         (asked,) = double.requests("POST", "/points/query")
         body = asked.body
@@ -188,7 +192,9 @@ class TestRest:
     def test_a_point_goes_with_both_vectors(
         self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
-        over_rest.create("docs", Card.of(HashEncoder(2, sparse=True)), CollectionSettings())
+        over_rest.create(
+            "docs", CollectionMetadata.of(HashEncoder(2, sparse=True)), CollectionSettings()
+        )
         over_rest.upsert("docs", [POINT])
         (written,) = double.requests("PUT", "/points")
         (sent,) = written.body["points"]

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    Card,
+    CollectionMetadata,
     CollectionSettings,
     Engine,
-    Fetch,
-    Fused,
+    HybridQuery,
     Point,
     Range,
-    Scored,
+    ScoredPoint,
+    Select,
     SparseVector,
     Store,
 )
 from live_server import LIVE, connect_live
 
 NAME, DIM = "sparse-contract", 4
-EVERYTHING = Fetch(dense=True, sparse=True)
+EVERYTHING = Select(dense=True, sparse=True)
 AXIS = np.asarray([1, 0, 0, 0], np.float32)
 
 
@@ -49,7 +49,7 @@ def point(number: int, weights: Mapping[int, float] | None = None) -> Point:
     )
 
 
-def numbers(found: Sequence[Scored]) -> list[int]:
+def numbers(found: Sequence[ScoredPoint]) -> list[int]:
     return [uuid.UUID(item.point.id).int - 1 for item in found]
 
 
@@ -68,12 +68,14 @@ class SparseContract:
     @pytest.fixture
     def made(self, store: Store) -> Store:
         """The store, with one empty collection that has sparse vectors."""
-        store.create(NAME, Card.of(HashEncoder(DIM, sparse=True)), CollectionSettings())
+        store.create(
+            NAME, CollectionMetadata.of(HashEncoder(DIM, sparse=True)), CollectionSettings()
+        )
         return store
 
     def test_the_card_says_that_there_are_sparse_vectors(self, made: Store) -> None:
         assert made.card(NAME).sparse
-        made.create("dense-contract", Card.of(HashEncoder(DIM)), CollectionSettings())
+        made.create("dense-contract", CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
         assert not made.card("dense-contract").sparse
 
     def test_both_vectors_come_back_as_they_went(self, made: Store) -> None:
@@ -86,9 +88,9 @@ class SparseContract:
         assert stored.dense is not None
         np.testing.assert_allclose(dense, stored.dense, atol=1e-6)
         assert found[point(4).id].sparse is None
-        (bare,) = made.retrieve(NAME, [stored.id], Fetch(dense=True))
+        (bare,) = made.retrieve(NAME, [stored.id], Select(dense=True))
         assert bare.sparse is None
-        (alone,) = made.retrieve(NAME, [stored.id], Fetch(sparse=True))
+        (alone,) = made.retrieve(NAME, [stored.id], Select(sparse=True))
         assert alone.dense is None
         assert alone.sparse is not None
 
@@ -123,7 +125,9 @@ class SparseContract:
 
     def test_fusing_adds_up_what_both_rankings_say(self, made: Store) -> None:
         made.upsert(NAME, [point(0, {1: 1}), point(1, {1: 5}), point(2), point(3, {2: 1})])
-        found = made.query(NAME, Fused(dense=AXIS, sparse=sparse({1: 1})), EVERYTHING, limit=10)
+        found = made.query(
+            NAME, HybridQuery(dense=AXIS, sparse=sparse({1: 1})), EVERYTHING, limit=10
+        )
         scores = dict(zip(numbers(found), (item.score for item in found), strict=True))
         expected = {0: 1 / 61 + 1 / 62, 1: 1 / 62 + 1 / 61, 2: 1 / 63, 3: 1 / 64}
         assert scores == pytest.approx(expected)
@@ -131,13 +135,15 @@ class SparseContract:
 
     def test_without_a_sparse_query_the_dense_ranking_alone_is_fused(self, made: Store) -> None:
         made.upsert(NAME, [point(number, {1: 1}) for number in range(5)])
-        found = made.query(NAME, Fused(dense=AXIS, sparse=None), EVERYTHING, limit=2, offset=1)
+        found = made.query(
+            NAME, HybridQuery(dense=AXIS, sparse=None), EVERYTHING, limit=2, offset=1
+        )
         assert numbers(found) == [1, 2]
         assert [item.score for item in found] == pytest.approx([1 / 62, 1 / 63])
 
     def test_what_matches_no_filter_takes_no_place_in_a_ranking(self, made: Store) -> None:
         made.upsert(NAME, [point(number, {1: 100 - number}) for number in range(50)])
-        query = Fused(dense=AXIS, sparse=sparse({1: 1}))
+        query = HybridQuery(dense=AXIS, sparse=sparse({1: 1}))
         found = made.query(NAME, query, EVERYTHING, limit=2, where=Range("n", gte=40))
         assert numbers(found) == [40, 41]
         assert [item.score for item in found] == pytest.approx([2 / 61, 2 / 62])
@@ -165,7 +171,9 @@ class SparseContract:
         weights = {place: weight for weight, place in heavy.items()}
         if NAME in store.names():  # of the example before
             store.drop(NAME)
-        store.create(NAME, Card.of(HashEncoder(DIM, sparse=True)), CollectionSettings())
+        store.create(
+            NAME, CollectionMetadata.of(HashEncoder(DIM, sparse=True)), CollectionSettings()
+        )
         store.upsert(
             NAME,
             [
@@ -176,15 +184,15 @@ class SparseContract:
         where = None if least is None else Range("n", gte=least)
         depth = max(4 * limit, limit + offset)
         rankings = [
-            numbers(store.query(NAME, query, Fetch(fields=()), limit=depth, where=where))
+            numbers(store.query(NAME, query, Select(fields=()), limit=depth, where=where))
             for query in (AXIS, sparse({3: 1}))
         ]
         expected: dict[int, float] = defaultdict(float)
         for ranking in rankings:
             for rank, number in enumerate(ranking, start=1):
                 expected[number] += 1 / (60 + rank)
-        query = Fused(dense=AXIS, sparse=sparse({3: 1}))
-        found = store.query(NAME, query, Fetch(fields=()), limit=limit, offset=offset, where=where)
+        query = HybridQuery(dense=AXIS, sparse=sparse({3: 1}))
+        found = store.query(NAME, query, Select(fields=()), limit=limit, offset=offset, where=where)
         scores = [item.score for item in found]
         best = sorted(expected.values(), reverse=True)
         assert scores == pytest.approx(best[offset : offset + limit])
@@ -192,10 +200,10 @@ class SparseContract:
         assert len({*numbers(found)}) == len(found)
 
     def test_a_collection_without_sparse_vectors_refuses_them(self, store: Store) -> None:
-        store.create(NAME, Card.of(HashEncoder(DIM)), CollectionSettings())
+        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
         store.upsert(NAME, [point(1)])
         with pytest.raises(StoreError, match="searching"):
-            store.query(NAME, sparse({1: 1}), Fetch(), limit=1)
+            store.query(NAME, sparse({1: 1}), Select(), limit=1)
         with pytest.raises(StoreError, match="writing"):
             store.upsert(NAME, [point(2, {1: 1})])
 

@@ -19,9 +19,9 @@ from decant.embedders import (
     Vectors,
 )
 from decant.integrations.qdrant import (
-    Card,
     Chunking,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Document,
     Point,
@@ -174,11 +174,11 @@ def test_searches_are_as_they_were(beasts: Collection, appending: TorchEncoder) 
 
 
 def test_a_card_has_the_oldest_format_that_says_it_all(appending: TorchEncoder) -> None:
-    assert '"format": 1' in Card.of(appending).to_json()
-    card = Card.of(appending, states=True)
+    assert '"format": 1' in CollectionMetadata.of(appending).to_json()
+    card = CollectionMetadata.of(appending, states=True)
     held = json.loads(card.to_json())
     assert (held["format"], held["states"], held["sparse"]) == (3, 24, False)
-    assert Card.from_json(card.to_json(), where="x") == card
+    assert CollectionMetadata.from_json(card.to_json(), where="x") == card
 
 
 def test_points_with_large_states_go_in_small_batches() -> None:

@@ -14,18 +14,18 @@ import pytest
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    Card,
+    CollectionMetadata,
     CollectionSettings,
     Engine,
     Equals,
-    Fetch,
     Field,
     FieldIn,
     FieldType,
-    Indexed,
     Not,
+    PayloadIndex,
     Point,
     Range,
+    Select,
     Store,
 )
 from decant.integrations.qdrant.stores.protocol import each
@@ -33,7 +33,7 @@ from live_server import LIVE, connect_live
 from qdrant_double import QdrantDouble, reached
 
 NAME, DIM = "contract", 4
-EVERYTHING = Fetch(dense=True)
+EVERYTHING = Select(dense=True)
 # Filters here use metadata without an index, so that this is the only limit left out.
 STRICT = {
     "max_query_limit": 90,
@@ -73,22 +73,22 @@ class StoreContract:
     @pytest.fixture
     def made(self, store: Store) -> Store:
         """The store, with one empty collection."""
-        store.create(NAME, Card.of(HashEncoder(DIM)), CollectionSettings())
+        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
         return store
 
     def test_a_collection_has_the_name_and_the_card_it_was_made_with(self, store: Store) -> None:
-        card = Card.of(HashEncoder(DIM))
+        card = CollectionMetadata.of(HashEncoder(DIM))
         store.create(NAME, card, CollectionSettings())
         assert NAME in store.names()
         assert store.card(NAME) == card
 
     def test_settings_with_indexed_metadata_are_taken(self, store: Store) -> None:
-        settings = CollectionSettings(indexed=(Indexed(key="n"), Indexed(key=("a", "b"))))
-        store.create(NAME, Card.of(HashEncoder(DIM)), settings)
+        settings = CollectionSettings(indexed=(PayloadIndex(key="n"), PayloadIndex(key=("a", "b"))))
+        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), settings)
         store.upsert(NAME, [point(1, n="x"), point(2, n="y")])
         assert store.count(NAME, Equals("n", "x")) == 1
-        store.add_index(NAME, Indexed(key="m", type=FieldType.INTEGER))
-        store.add_index(NAME, Indexed(key="m", type=FieldType.INTEGER))
+        store.add_index(NAME, PayloadIndex(key="m", type=FieldType.INTEGER))
+        store.add_index(NAME, PayloadIndex(key="m", type=FieldType.INTEGER))
         store.upsert(NAME, [point(3, m=7)])
         assert store.count(NAME, Equals("m", 7)) == 1
 
@@ -96,15 +96,15 @@ class StoreContract:
         made.upsert(NAME, [point(1)])
         before = made.card(NAME)
         with pytest.raises(StoreError, match=f"'{NAME}' already exists"):
-            made.create(NAME, Card.of(HashEncoder(8)), CollectionSettings())
+            made.create(NAME, CollectionMetadata.of(HashEncoder(8)), CollectionSettings())
         assert made.card(NAME) == before
         assert made.count(NAME, ANY) == 1
 
     def test_of_many_creators_one_wins(self, store: Store) -> None:
-        cards = [Card.of(HashEncoder(DIM)) for _ in range(4)]
+        cards = [CollectionMetadata.of(HashEncoder(DIM)) for _ in range(4)]
         start = threading.Barrier(len(cards))
 
-        def create(card: Card) -> bool:
+        def create(card: CollectionMetadata) -> bool:
             start.wait()
             try:
                 store.create(NAME, card, CollectionSettings())
@@ -127,13 +127,13 @@ class StoreContract:
     @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "-x", "ä", "a b", "x" * 201])
     def test_a_name_that_no_file_system_takes_is_refused(self, store: Store, name: str) -> None:
         with pytest.raises(StoreError, match="cannot name a collection"):
-            store.create(name, Card.of(HashEncoder(DIM)), CollectionSettings())
+            store.create(name, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
 
     def test_dropping_deletes_and_the_name_is_free_again(self, made: Store) -> None:
         made.upsert(NAME, [point(1)])
         made.drop(NAME)
         assert NAME not in made.names()
-        made.create(NAME, Card.of(HashEncoder(DIM)), CollectionSettings())
+        made.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
         assert made.count(NAME, ANY) == 0
 
     def test_payloads_and_vectors_come_back_as_they_went(self, made: Store) -> None:
@@ -157,7 +157,7 @@ class StoreContract:
 
     def test_only_the_fields_asked_for_come_back(self, made: Store) -> None:
         made.upsert(NAME, [point(1)])
-        (found,) = made.retrieve(NAME, [number_to_id(1)], Fetch(fields=("text",)))
+        (found,) = made.retrieve(NAME, [number_to_id(1)], Select(fields=("text",)))
         assert found.payload == {"text": "text 1"}
         assert found.dense is None
 
@@ -204,11 +204,11 @@ class StoreContract:
 
     def test_more_points_than_any_batch_are_written_and_paged_through(self, made: Store) -> None:
         made.upsert(NAME, [point(number) for number in range(1_500)])
-        pages = list(each(made, NAME, ANY, Fetch(fields=("metadata",)), page=400))
+        pages = list(each(made, NAME, ANY, Select(fields=("metadata",)), page=400))
         assert [len(page) for page in pages] == [400, 400, 400, 300]
         ids = [item.id for page in pages for item in page]
         assert ids == sorted(map(number_to_id, range(1_500)))
-        many = made.retrieve(NAME, ids, Fetch(fields=()))
+        many = made.retrieve(NAME, ids, Select(fields=()))
         assert len(many) == 1_500
         made.delete(NAME, ids)
         assert made.count(NAME, ANY) == 0
@@ -216,7 +216,7 @@ class StoreContract:
     def test_what_a_page_holds_may_be_deleted_before_the_next(self, made: Store) -> None:
         made.upsert(NAME, [point(number) for number in range(100)])
         seen = 0
-        for page in each(made, NAME, ANY, Fetch(fields=()), page=7):
+        for page in each(made, NAME, ANY, Select(fields=()), page=7):
             seen += len(page)
             made.delete(NAME, [item.id for item in page])
         assert seen == 100

@@ -16,22 +16,22 @@ import pytest
 
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
-    AnyOf,
-    Card,
     Chunking,
     Collection,
+    CollectionMetadata,
     CollectionSettings,
     Document,
     Equals,
-    Fetch,
     Field,
     FieldIn,
     FieldType,
-    Fused,
-    Indexed,
+    HybridQuery,
+    In,
+    PayloadIndex,
     Point,
     Record,
     RemoteStore,
+    Select,
     SparseVector,
 )
 from decant.integrations.qdrant.server.limits import Limits
@@ -49,7 +49,7 @@ LIMITS: dict[str, Any] = {
     "max_payload_index_count": 5,
     "filter_max_conditions": 10,
 }
-YEAR = CollectionSettings(indexed=(Indexed(key="year", type=FieldType.INTEGER),))
+YEAR = CollectionSettings(indexed=(PayloadIndex(key="year", type=FieldType.INTEGER),))
 COUNT = 180
 
 
@@ -103,8 +103,8 @@ def test_no_limit_alone_stops_what_a_collection_does(
     assert filled.count(FieldIn(Field.ID, ids)) == 40
     # Each number is a condition of its own, and a filter cannot be cut as a list of names can.
     several = 3 if limit in ("filter_max_conditions", "read_rate_limit") else 40
-    assert filled.count(AnyOf("year", [1_000 + n for n in range(several)])) == several
-    assert filled.delete_where(AnyOf("year", [1_000, 1_001])) == 2
+    assert filled.count(In("year", [1_000 + n for n in range(several)])) == several
+    assert filled.delete_where(In("year", [1_000, 1_001])) == 2
     assert filled.delete(ids) == 38
     assert filled.delete_source("d3") == 1
     filled.clear()
@@ -159,7 +159,7 @@ def test_a_filter_without_index_is_refused_with_what_to_do(
     }
     with pytest.raises(StoreError, match=r"add_index\(Indexed\(key='größe'\)\)"):
         act[way]()
-    filled.add_index(Indexed(key="größe"))
+    filled.add_index(PayloadIndex(key="größe"))
     act[way]()
 
 
@@ -177,9 +177,9 @@ class TestTooManyIndexes:
     ) -> None:
         quick.limit("docs", max_payload_index_count=5)
         with pytest.raises(StoreError, match="raise max_payload_index_count"):
-            filled.add_index(Indexed(key="late"))
+            filled.add_index(PayloadIndex(key="late"))
         assert len(quick.engine.held["docs"].config["metadata"]["decant_indexes"]) == 5
-        filled.add_index(Indexed(key="year", type=FieldType.INTEGER))  # it is there
+        filled.add_index(PayloadIndex(key="year", type=FieldType.INTEGER))  # it is there
 
     def test_a_collection_that_may_not_have_them_is_not_half_made(self) -> None:
         with (
@@ -187,9 +187,9 @@ class TestTooManyIndexes:
             reached(double) as store,
         ):
             with pytest.raises(StoreError, match="raise max_payload_index_count"):
-                store.create("docs", Card.of(HashEncoder(8)), YEAR)
+                store.create("docs", CollectionMetadata.of(HashEncoder(8)), YEAR)
             assert store.names() == []
-            store.create("docs", Card.of(HashEncoder(8)), CollectionSettings())
+            store.create("docs", CollectionMetadata.of(HashEncoder(8)), CollectionSettings())
 
 
 class TestRates:
@@ -213,22 +213,22 @@ class TestRankings:
         with reached(quick) as store:
             fill_sparse(store)
             quick.limit("both", max_query_limit=12)
-            query = Fused(dense=np.ones(2, np.float32), sparse=sparse(1))
-            assert len(store.query("both", query, Fetch(), limit=10)) == 10
-            assert len(store.query("both", query, Fetch(), limit=5, offset=7)) == 5
+            query = HybridQuery(dense=np.ones(2, np.float32), sparse=sparse(1))
+            assert len(store.query("both", query, Select(), limit=10)) == 10
+            assert len(store.query("both", query, Select(), limit=5, offset=7)) == 5
             with pytest.raises(StoreError, match=r"rankings of 13.*max_query_limit=12"):
-                store.query("both", query, Fetch(), limit=5, offset=8)
+                store.query("both", query, Select(), limit=5, offset=8)
 
     def test_a_long_list_of_one_kind_comes_in_pages(self, quick: QdrantDouble) -> None:
         with reached(quick) as store:
             fill_sparse(store)
             quick.limit("both", max_query_limit=12)
             for query in (np.ones(2, np.float32), sparse(1)):
-                found = store.query("both", query, Fetch(), limit=40)
+                found = store.query("both", query, Select(), limit=40)
                 assert len({item.point.id for item in found}) == 30
                 scores = [item.score for item in found]
                 assert scores == sorted(scores, reverse=True)
-                third = store.query("both", query, Fetch(), limit=20, offset=5)
+                third = store.query("both", query, Select(), limit=20, offset=5)
                 assert [item.point.id for item in third] == [it.point.id for it in found[5:25]]
 
 
@@ -237,7 +237,7 @@ def sparse(weight: float) -> SparseVector:
 
 
 def fill_sparse(store: RemoteStore) -> None:
-    store.create("both", Card.of(HashEncoder(2, sparse=True)), CollectionSettings())
+    store.create("both", CollectionMetadata.of(HashEncoder(2, sparse=True)), CollectionSettings())
     points = [
         Point(
             id=str(uuid.UUID(int=n)),

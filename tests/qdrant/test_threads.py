@@ -16,7 +16,14 @@ from threading import Event
 import pytest
 
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Card, Collection, Document, Store, connect, run_in_thread
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionMetadata,
+    Document,
+    Store,
+    connect,
+    run_in_thread,
+)
 from decant.integrations.qdrant.stores.stop import Stopped, check_stopped
 from fault_server import FaultServer, Hang, running
 
@@ -108,7 +115,7 @@ def test_what_was_cancelled_before_a_thread_was_free_never_runs(gate: Event) -> 
 def test_a_cancelled_search_frees_its_thread_when_its_request_ends(encoder: HashEncoder) -> None:
     ended = Event()
     with running(FaultServer()) as server, connect(server.url) as store:
-        server.card = Card.of(encoder).to_json()
+        server.card = CollectionMetadata.of(encoder).to_json()
         collection = Collection.open(store, "docs", encoder)
         server.always = Hang()
 

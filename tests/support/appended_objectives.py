@@ -18,11 +18,11 @@ from decant.training import (
     Compression,
     CompressionSettings,
     DistributionAlignment,
-    Gen,
-    GenSettings,
+    LLM2VecGen,
+    LLM2VecGenSettings,
     Lora,
     Objective,
-    Row,
+    TrainingExample,
     frozen_decoder,
     open_compression,
     open_gen,
@@ -30,10 +30,10 @@ from decant.training import (
 
 SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
 COMPRESSION = CompressionSettings(tokens=3, instruction="say it")
-GEN = GenSettings(total=4, read=3)
+GEN = LLM2VecGenSettings(total=4, read=3)
 ROWS = [
-    Row(query="the cat", positive="a hat", negatives=("what then",), place="1"),
-    Row(query="white heat", positive="winter, the end", negatives=("in",), place="2"),
+    TrainingExample(query="the cat", positive="a hat", negatives=("what then",), place="1"),
+    TrainingExample(query="white heat", positive="winter, the end", negatives=("in",), place="2"),
 ]
 # With questions as negatives, which have answers of their own.
 ANSWERED = [
@@ -47,10 +47,12 @@ def compression(llama: Path, lora: Lora | None = None) -> Compression:
     return Compression(opened, COMPRESSION, frozen_decoder(llama))
 
 
-def gen(llama: Path, settings: GenSettings = GEN, dim: int = 8, lora: Lora | None = None) -> Gen:
+def gen(
+    llama: Path, settings: LLM2VecGenSettings = GEN, dim: int = 8, lora: Lora | None = None
+) -> LLM2VecGen:
     teacher = HashEncoder(dim=dim)
     opened = open_gen(llama, settings, teacher, choices=SHORT, lora=lora)
-    return Gen(opened, settings, teacher)
+    return LLM2VecGen(opened, settings, teacher)
 
 
 def length(objective: Objective, text: str) -> int:
@@ -59,10 +61,10 @@ def length(objective: Objective, text: str) -> int:
 
 
 def naive_log_probability(
-    objective: Compression | DistributionAlignment | Gen, states: Tensor, text: str
+    objective: Compression | DistributionAlignment | LLM2VecGen, states: Tensor, text: str
 ) -> float:
     """Say a text token by token after states, without padding or batches."""
-    language = objective.language if isinstance(objective, Gen) else objective.decoder
+    language = objective.language if isinstance(objective, LLM2VecGen) else objective.decoder
     words = objective.base.tokenizer.bare.encode(text, add_special_tokens=False).ids
     total = 0.0
     with torch.no_grad():
@@ -92,7 +94,7 @@ def frozen_and_learning(objective: Objective) -> tuple[dict[str, Tensor], list[T
     return frozen, [p for p in objective.parameters() if p.requires_grad]
 
 
-def stepped(objective: Objective, rows: Sequence[Row]) -> None:
+def stepped(objective: Objective, rows: Sequence[TrainingExample]) -> None:
     _, learning = frozen_and_learning(objective)
     optimizer = torch.optim.SGD(learning, lr=0.1)
     for _ in range(2):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decant.embedders import Source
+from decant.embedders import ModelFiles
 from models import write_json
 
 
-def source(folder: Path, base: str = "tiny") -> Source:
-    return Source(folder=folder, base=base, revision="0")
+def source(folder: Path, base: str = "tiny") -> ModelFiles:
+    return ModelFiles(folder=folder, base=base, revision="0")
 
 
 def folder_with(tmp_path: Path, **config: object) -> Path:

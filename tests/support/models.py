@@ -21,7 +21,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from decant.embedders import Appended, Attention, Dense, Pooling, Prompt, Recipe, Span
+from decant.embedders import AppendedTokens, Attention, Dense, PooledTokens, Pooling, Prompt, Recipe
 from decant.embedders.sources.recipe_file import write_recipe
 from model_families import DECODERS, ENCODERS, FAMILIES, LONGEST, TYPES, WIDTH, WINDOW
 
@@ -195,9 +195,9 @@ def save_compressing(
         max_tokens=LONGEST,
         query=Prompt(suffix="\nin a word: “"),
         passage=Prompt(prefix="say "),
-        span=Span.TAIL,
+        span=PooledTokens.TAIL,
         head=tuple(layers),
-        appended=Appended(tokens=COMPRESS, read=read, decoded=1 if layers else 0),
+        appended=AppendedTokens(tokens=COMPRESS, read=read, decoded=1 if layers else 0),
     )
     write_recipe(folder, recipe)
     return folder

@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from decant.embedders import (
     Activation,
-    Appended,
+    AppendedTokens,
     Attention,
-    Contrast,
+    ContrastivePrompting,
     Dense,
     LayerMix,
-    Lexicon,
+    PooledTokens,
     Pooling,
-    Prepending,
     Prompt,
     Recipe,
-    Span,
-    Weighting,
-    Wording,
+    SparseHead,
+    SparsePooling,
+    TextFormat,
+    TokenPrepending,
 )
 
 _WIDTHS = st.integers(1, 4096)
@@ -61,33 +61,33 @@ def mixes(draw: st.DrawFn) -> LayerMix:
 
 instructions = st.none() | st.just("Do {instruction}: {text}!")
 prependings = st.builds(
-    Prepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
+    TokenPrepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
 )
 lexicons = (
     st.builds(
-        Lexicon,
-        weighting=st.sampled_from(Weighting),
+        SparseHead,
+        weighting=st.sampled_from(SparsePooling),
         top=st.integers(1, 2**16),
         words=st.just(False),
         clusters=st.none() | st.integers(2, 2**16),
     )
-    | st.builds(Lexicon, clusters=st.integers(2, 2**16), passes=st.integers(1, 99))
-    | st.builds(Lexicon, words=st.just(True))
+    | st.builds(SparseHead, clusters=st.integers(2, 2**16), passes=st.integers(1, 99))
+    | st.builds(SparseHead, words=st.just(True))
 )
 
 
-def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[Contrast]:
+def contrasts(around: st.SearchStrategy[Prompt]) -> st.SearchStrategy[ContrastivePrompting]:
     """Draw contrasts whose prompt is like the others."""
     return st.builds(
-        Contrast, prompt=around, layer=st.integers(0, 40), strength=st.floats(0.01, 100)
+        ContrastivePrompting, prompt=around, layer=st.integers(0, 40), strength=st.floats(0.01, 100)
     )
 
 
 @st.composite
-def appendings(draw: st.DrawFn, layers: int) -> Appended:
+def appendings(draw: st.DrawFn, layers: int) -> AppendedTokens:
     """Draw appended tokens for a head of so many layers."""
     tokens = draw(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5))
-    return Appended(
+    return AppendedTokens(
         tokens=tuple(tokens),
         read=draw(st.integers(1, len(tokens))),
         decoded=draw(st.integers(0, layers)),
@@ -103,11 +103,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
             lambda item: item is not Pooling.FIRST or attention is not Attention.CAUSAL
         )
     )
-    span = draw(st.sampled_from(Span))
-    tail = span is Span.TAIL
-    slot = attention is Attention.CAUSAL and span not in (Span.COPY, Span.TAIL)
+    span = draw(st.sampled_from(PooledTokens))
+    tail = span is PooledTokens.TAIL
+    slot = attention is Attention.CAUSAL and span not in (PooledTokens.COPY, PooledTokens.TAIL)
     slot = slot and draw(st.booleans())
-    around = _twice if span is Span.COPY else _slotted if slot else prompts
+    around = _twice if span is PooledTokens.COPY else _slotted if slot else prompts
     several = "outputs" if tail else draw(st.sampled_from(("ensemble", "contrast", "outputs")))
     ensemble = draw(st.lists(around, max_size=2)) if several == "ensemble" else []
     contrast = (
@@ -133,7 +133,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         normalize=draw(st.booleans()),
         latent_heads=latent_heads,
         mix=mix,
-        wording=draw(st.sampled_from(Wording)),
+        wording=draw(st.sampled_from(TextFormat)),
         ensemble=tuple(ensemble),
         prepending=draw(prependings) if slot else None,
         contrast=contrast,

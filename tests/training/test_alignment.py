@@ -36,12 +36,12 @@ from decant.training import (
     AlignmentSettings,
     DataError,
     DistributionAlignment,
-    Gen,
-    GenSettings,
+    LLM2VecGen,
+    LLM2VecGenSettings,
     Look,
-    Loop,
-    Margin,
+    ReferenceMargin,
     TrainingError,
+    TrainingSettings,
     frozen_decoder,
     open_base,
     open_compression,
@@ -56,15 +56,15 @@ numbers = st.floats(-30, 0)
 
 @given(
     st.lists(st.tuples(numbers, numbers, numbers, numbers, numbers), min_size=1, max_size=4),
-    st.sampled_from(Margin),
+    st.sampled_from(ReferenceMargin),
 )
 def test_the_alignment_loss_is_the_loop_of_its_formula(
-    rows: list[tuple[float, float, float, float, float]], margin: Margin
+    rows: list[tuple[float, float, float, float, float]], margin: ReferenceMargin
 ) -> None:
     settings = AlignmentSettings(margin=margin)
     total = 0.0
     for a, b, c, a_ref, b_ref in rows:
-        sign = -1 if margin is Margin.FIGURE else 1
+        sign = -1 if margin is ReferenceMargin.FIGURE else 1
         inner = (a - b) + sign * (a_ref - b_ref)
         first = -1 / (1 + math.exp(-0.1 * abs(a - c)))
         second = -1 / (1 + math.exp(-0.1 * inner))
@@ -77,8 +77,8 @@ def test_the_alignment_loss_is_the_loop_of_its_formula(
     assert 0.0067 < found.item() < 10.00006
 
 
-@pytest.mark.parametrize("margin", Margin)
-def test_the_loss_falls_when_the_positive_becomes_more_probable(margin: Margin) -> None:
+@pytest.mark.parametrize("margin", ReferenceMargin)
+def test_the_loss_falls_when_the_positive_becomes_more_probable(margin: ReferenceMargin) -> None:
     settings = AlignmentSettings(margin=margin)
     reference, itself = torch.zeros(1, 2), torch.tensor([10.0])
     losses = [
@@ -91,7 +91,7 @@ def test_the_loss_falls_when_the_positive_becomes_more_probable(margin: Margin) 
 @pytest.fixture(scope="module")
 def stage_one(llama: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("stages") / "compressed"
-    loop = Loop(batch_size=4, max_steps=4, learning_rate=1e-2)
+    loop = TrainingSettings(batch_size=4, max_steps=4, learning_rate=1e-2)
     train(compression(llama), read_table([pairs]), target, loop)
     return target
 
@@ -155,7 +155,7 @@ def test_a_begun_run_is_refused_with_another_decoder_or_teacher(
         next(changed.parameters()).add_(0.1)
     changed.save_pretrained(other)
     stop = Look(watcher=_stop)
-    loop = Loop(batch_size=2)
+    loop = TrainingSettings(batch_size=2)
     table = read_table([triplets(tmp_path)])
     with pytest.raises(KeyboardInterrupt):
         train(aligned(stage_one, llama), table, tmp_path / "aligned", loop, look=stop)
@@ -177,7 +177,7 @@ def test_both_stages_leave_models_that_can_be_read_back(
     stage_one: Path, llama: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "aligned"
-    loop = Loop(batch_size=4, max_steps=2, learning_rate=1e-3)
+    loop = TrainingSettings(batch_size=4, max_steps=2, learning_rate=1e-3)
     train(aligned(stage_one, llama), read_table([triplets(tmp_path)]), target, loop)
     encoder = TorchEncoder.from_pretrained(target)
     assert encoder.recipe.appended is not None
@@ -198,7 +198,7 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(TrainingError, match="knows the token '<EMBED0>' already"):
         open_compression(stage_one, COMPRESSION)
     with pytest.raises(TrainingError, match="the teacher's vectors have 16 dimensions"):
-        Gen(gen(llama).opened, GEN, HashEncoder(dim=16))
+        LLM2VecGen(gen(llama).opened, GEN, HashEncoder(dim=16))
     base = open_base(llama, choices=Choices(pooling=Pooling.MEAN))
     with pytest.raises(TrainingError, match="appends no tokens"):
         DistributionAlignment(base, AlignmentSettings(), frozen_decoder(llama))
@@ -211,4 +211,4 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(DataError, match=r"few.jsonl:1: 1 negatives, where negatives = 2"):
         objective.check(read_table([path]))
     with pytest.raises(TrainingError, match="must have a weight"):
-        GenSettings(align=0, reconstruct=0)
+        LLM2VecGenSettings(align=0, reconstruct=0)

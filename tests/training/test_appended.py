@@ -24,13 +24,13 @@ from decant.embedders import (
     Output,
     Role,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.training import (
-    Loop,
     Lora,
     TrainingError,
+    TrainingSettings,
     frozen_decoder,
     read_table,
     train,
@@ -132,9 +132,12 @@ def test_llm2vec_gen_leaves_one_layer_and_prompts_for_its_decoder(
     objective = gen(llama)
     target = tmp_path / "gen"
     train(
-        objective, read_table([pairs]), target, Loop(batch_size=4, max_steps=3, learning_rate=0.01)
+        objective,
+        read_table([pairs]),
+        target,
+        TrainingSettings(batch_size=4, max_steps=3, learning_rate=0.01),
     )
-    recipe = resolve(find_source(target))
+    recipe = resolve(find_model(target))
     assert [layer.path for layer in recipe.head] == ["2_Reconstruction", "3_Alignment"]
     encoder = TorchEncoder.from_pretrained(target)
     assert sum(isinstance(one, torch.nn.Linear) for one in encoder.model.head) == 1

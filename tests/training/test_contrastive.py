@@ -14,18 +14,18 @@ from decant.embedders import HashEncoder, Role, TorchEncoder
 from decant.training import (
     Contrastive,
     ContrastiveSettings,
+    CoSENT,
+    CoSENTSettings,
     DataError,
     Distillation,
     DistillationSettings,
-    Graded,
-    GradedSettings,
-    Lesson,
+    DistillationTarget,
     Lora,
     Loss,
     Objective,
-    Row,
     SimCSE,
     TrainingError,
+    TrainingExample,
     open_base,
     read_table,
 )
@@ -34,20 +34,20 @@ from decant.training.objectives.losses import info_nce
 
 PLAIN = ContrastiveSettings()
 ROWS = [
-    Row(query="the cat", positive="a hat", negatives=("what heat",)),
-    Row(query="white whale in winter", positive="the end"),
-    Row(query="then", positive="that winter", negatives=("a hat", "in")),
+    TrainingExample(query="the cat", positive="a hat", negatives=("what heat",)),
+    TrainingExample(query="white whale in winter", positive="the end"),
+    TrainingExample(query="then", positive="that winter", negatives=("a hat", "in")),
 ]
 
 
-def loss_of(objective: Objective, rows: list[Row]) -> Tensor:
+def loss_of(objective: Objective, rows: list[TrainingExample]) -> Tensor:
     """Return the loss of a batch without dropout."""
     objective.eval()
     found: dict[str, Tensor] = objective(objective.collate(rows))
     return found["loss"]
 
 
-def gradients(objective: Objective, rows: list[Row]) -> dict[str, Tensor]:
+def gradients(objective: Objective, rows: list[TrainingExample]) -> dict[str, Tensor]:
     objective.zero_grad()
     loss_of(objective, rows).backward()  # type: ignore[no-untyped-call]
     return {
@@ -157,7 +157,7 @@ def test_merged_adapters_give_the_vectors_that_were_trained(bert: Path, tmp_path
 def test_simcse_compares_two_passes_of_a_text(bert: Path) -> None:
     base = open_base(bert, dropout=0.2)
     objective = SimCSE(base, PLAIN).train()
-    batch = objective.collate([Row(query="the cat"), Row(query="a hat")])
+    batch = objective.collate([TrainingExample(query="the cat"), TrainingExample(query="a hat")])
     torch.manual_seed(1)
     tokens = cast("dict[str, Tensor]", batch["queries"])
     first, second = base.vectors(tokens), base.vectors(tokens)
@@ -186,14 +186,14 @@ def test_grades_that_are_all_equal_are_refused(bert: Path, tmp_path: Path) -> No
     path.write_text("1\tthe cat\ta hat\n1\tin\tthen\n", encoding="utf-8")
     from decant.training import Columns
 
-    table = read_table([path], columns=Columns.parse("score,query,positive"), needs=Graded.needs)
+    table = read_table([path], columns=Columns.parse("score,query,positive"), needs=CoSENT.needs)
     with pytest.raises(DataError, match="all scores are 1"):
-        Graded(open_base(bert), GradedSettings()).check(table)
+        CoSENT(open_base(bert), CoSENTSettings()).check(table)
 
 
 def test_a_model_is_its_own_best_student(bert: Path) -> None:
     teacher = TorchEncoder.from_pretrained(bert)
-    for lesson in Lesson:
+    for lesson in DistillationTarget:
         objective = Distillation(open_base(bert), DistillationSettings(lesson=lesson), teacher)
         assert loss_of(objective, ROWS).item() == pytest.approx(0, abs=1e-5)
 
@@ -201,7 +201,7 @@ def test_a_model_is_its_own_best_student(bert: Path) -> None:
 def test_a_teacher_of_another_width_teaches_scores_alone(bert: Path) -> None:
     with pytest.raises(TrainingError, match="the teacher's vectors have 8 dimensions"):
         Distillation(open_base(bert), DistillationSettings(), HashEncoder(dim=8))
-    settings = DistillationSettings(lesson=Lesson.SCORES)
+    settings = DistillationSettings(lesson=DistillationTarget.SCORES)
     objective = Distillation(open_base(bert), settings, HashEncoder(dim=8))
     assert loss_of(objective, ROWS).item() > 0
 

@@ -15,11 +15,11 @@ from appended_objectives import GEN, ROWS, compression, gen, stepped
 from decant.embedders import Role
 from decant.training import (
     Compression,
-    Gen,
-    Loop,
+    LLM2VecGen,
     Lora,
-    Row,
     TrainingError,
+    TrainingExample,
+    TrainingSettings,
     frozen_decoder,
     read_table,
     train,
@@ -28,10 +28,10 @@ from decant.training.models.gradient_checkpointing import recompute
 from models import save_language_model
 
 LORA = Lora(rank=2, dropout=0.0)
-HELD_OUT = [Row(query="a whale", positive="that winter", place="9")]
+HELD_OUT = [TrainingExample(query="a whale", positive="that winter", place="9")]
 
 
-def adapted(llama: Path, lora: Lora | None = LORA) -> Gen:
+def adapted(llama: Path, lora: Lora | None = LORA) -> LLM2VecGen:
     """Return an objective whose adapters are drawn at random, so that they change every state."""
     objective = gen(llama, lora=lora)
     generator = torch.Generator().manual_seed(1)
@@ -42,7 +42,9 @@ def adapted(llama: Path, lora: Lora | None = LORA) -> Gen:
     return objective
 
 
-def cross_entropy(decoder: PreTrainedModel, objective: Gen, prompts: Tensor, text: str) -> Tensor:
+def cross_entropy(
+    decoder: PreTrainedModel, objective: LLM2VecGen, prompts: Tensor, text: str
+) -> Tensor:
     """Return the sum over an answer's tokens, of one unpadded row, with gradients."""
     words = [*objective.base.tokenizer.bare.encode(text, add_special_tokens=False).ids, 2]
     rows = decoder.get_input_embeddings()(torch.tensor(words))
@@ -52,7 +54,9 @@ def cross_entropy(decoder: PreTrainedModel, objective: Gen, prompts: Tensor, tex
     return total
 
 
-def reconstruction(decoder: PreTrainedModel, objective: Gen, rows: list[Row]) -> Tensor:
+def reconstruction(
+    decoder: PreTrainedModel, objective: LLM2VecGen, rows: list[TrainingExample]
+) -> Tensor:
     """Return what ``reconstruct`` shall be: an adapted encoder, and another model that decodes."""
     total, count = torch.zeros(()), 0
     for row in rows:
@@ -97,7 +101,7 @@ def test_adapters_learn_and_the_decoder_says_what_the_base_says(
     llama: Path, pairs: Path, tmp_path: Path
 ) -> None:
     objective = gen(llama, lora=LORA)
-    loop = Loop(batch_size=4, max_steps=4, learning_rate=0.03)
+    loop = TrainingSettings(batch_size=4, max_steps=4, learning_rate=0.03)
     train(objective, read_table([pairs]), tmp_path / "gen", loop)
     # The adapters are merged by now; the decoder has no part in that either.
     base = frozen_decoder(llama)
@@ -147,4 +151,4 @@ def test_no_decoder_of_compression_holds_adapters(llama: Path, lora: Lora | None
 def test_a_model_that_learns_as_a_whole_is_no_decoder(llama: Path) -> None:
     objective = gen(llama)
     with pytest.raises(TrainingError, match="no frozen decoder"):
-        Gen(replace(objective.opened, decoder=None), GEN, objective.teacher)
+        LLM2VecGen(replace(objective.opened, decoder=None), GEN, objective.teacher)

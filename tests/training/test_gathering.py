@@ -15,17 +15,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from decant.training import Contrastive, ContrastiveSettings, Row, open_base
+from decant.training import Contrastive, ContrastiveSettings, TrainingExample, open_base
 from decant.training.objectives.gather_negatives import gathered
 
 # A query that comes twice, in both halves, and a positive that is another's query.
 ROWS = [
-    Row(query="the cat", positive="a hat"),
-    Row(query="white heat", positive="that winter"),
-    Row(query="the cat", positive="what then"),
-    Row(query="in the end", positive="a whale"),
-    Row(query="a hat", positive="the white whale"),
-    Row(query="then", positive="heat in winter"),
+    TrainingExample(query="the cat", positive="a hat"),
+    TrainingExample(query="white heat", positive="that winter"),
+    TrainingExample(query="the cat", positive="what then"),
+    TrainingExample(query="in the end", positive="a whale"),
+    TrainingExample(query="a hat", positive="the white whale"),
+    TrainingExample(query="then", positive="heat in winter"),
 ]
 
 _PART = """

@@ -14,46 +14,46 @@ from torch import Tensor
 from appended_objectives import ANSWERED, ROWS, gen, states_of
 from decant.embedders import Role
 from decant.training import (
+    Column,
     Columns,
     DataError,
-    Field,
-    Gen,
-    GenSettings,
-    Loop,
+    LLM2VecGen,
+    LLM2VecGenSettings,
     Mining,
-    Row,
+    TrainingExample,
+    TrainingSettings,
     check_run,
     mine,
     read_table,
 )
 
-EXTRAS = GenSettings(
+EXTRAS = LLM2VecGenSettings(
     total=4, read=3, align=0.7, contrast=0.5, apart=0.25, distance=3.0, repeat=2.0,
     hard_negatives=True,
 )  # fmt: skip
 
 
-def vector(objective: Gen, text: str) -> Tensor:
+def vector(objective: LLM2VecGen, text: str) -> Tensor:
     """Return the student's vector of one string, prompt included."""
     with torch.no_grad():
         return cast("Tensor", objective.model.head(states_of(objective, text).mean(0)))
 
 
-def asked(objective: Gen, text: str) -> Tensor:
+def asked(objective: LLM2VecGen, text: str) -> Tensor:
     return vector(objective, f"{text}\nsay: ")
 
 
-def repeated(objective: Gen, text: str) -> Tensor:
+def repeated(objective: LLM2VecGen, text: str) -> Tensor:
     return vector(objective, f"Repeat this text word by word. {text}")
 
 
-def mean_square(objective: Gen, vectors: list[Tensor], answers: list[str]) -> float:
+def mean_square(objective: LLM2VecGen, vectors: list[Tensor], answers: list[str]) -> float:
     """Return the mean squared difference from the teacher's vectors, over rows and dimensions."""
     taught = objective.teacher.encode(answers, role=Role.PASSAGE).dense
     return float((torch.stack(vectors) - torch.from_numpy(taught)).square().mean())
 
 
-def contrast(objective: Gen, own: str, candidates: list[str], question: str) -> float:
+def contrast(objective: LLM2VecGen, own: str, candidates: list[str], question: str) -> float:
     """Return one question's loss: its own answer repeated, against other answers repeated."""
     found = asked(objective, question)
     others = [repeated(objective, text) for text in (own, *candidates)]
@@ -93,7 +93,7 @@ def test_hard_negatives_are_aligned_contrasted_held_apart_and_repeated(llama: Pa
 
 
 def test_the_students_repetition_learns_from_the_contrast(llama: Path) -> None:
-    settings = GenSettings(total=4, read=3, align=0, reconstruct=0, contrast=1.0)
+    settings = LLM2VecGenSettings(total=4, read=3, align=0, reconstruct=0, contrast=1.0)
     objective = gen(llama, settings)
     batch = objective.collate(ROWS)
     assert "negatives" not in batch
@@ -108,7 +108,7 @@ def test_the_students_repetition_learns_from_the_contrast(llama: Path) -> None:
 def test_equal_questions_and_answers_are_not_pushed_apart(llama: Path) -> None:
     settings = replace(EXTRAS, reconstruct=0.0)
     objective = gen(llama, settings).eval()
-    same = Row(query="the cat", positive="winter", negatives=("a hat",), place="3")
+    same = TrainingExample(query="the cat", positive="winter", negatives=("a hat",), place="3")
     rows = [
         replace(ANSWERED[0], negatives=("the cat",), negative_answers=("the end",)),
         replace(same, negative_answers=("winter",)),
@@ -149,7 +149,7 @@ def test_the_columns_of_the_authors_data_are_known(tmp_path: Path) -> None:
     columns = Columns.parse("query=question,negatives=negative_question,negatives=negative_answer")
     (row,) = read_table([tmp_path / "a.jsonl"], columns=columns)
     assert (row.negatives, row.negative_answers) == (("n", "m"), ())
-    assert Field.NEGATIVE_ANSWERS not in columns.names
+    assert Column.NEGATIVE_ANSWERS not in columns.names
     assert (
         read_table([tmp_path / "a.jsonl"]).digest()
         != read_table([tmp_path / "a.jsonl"], columns=columns).digest()
@@ -167,15 +167,19 @@ def test_negatives_and_their_answers_come_in_equal_numbers(tmp_path: Path) -> No
     [
         (EXTRAS, {**PLAIN, "negatives": ["n"]}, "no negative with an answer of its own"),
         (replace(EXTRAS, hard_negatives=False), {**PLAIN, "negatives": ["n"]}, "which need hard_n"),
-        (GenSettings(total=4, read=3), HARD, "negatives have answers, which this method has no"),
+        (
+            LLM2VecGenSettings(total=4, read=3),
+            HARD,
+            "negatives have answers, which this method has no",
+        ),
     ],
 )
 def test_negatives_that_would_be_left_out_are_refused(
-    llama: Path, tmp_path: Path, settings: GenSettings, row: dict[str, object], message: str
+    llama: Path, tmp_path: Path, settings: LLM2VecGenSettings, row: dict[str, object], message: str
 ) -> None:
     table = read_table([written(tmp_path / "a.jsonl", row)])
     with pytest.raises(DataError, match=message):
-        check_run(gen(llama, settings), table, tmp_path / "out", Loop(batch_size=1))
+        check_run(gen(llama, settings), table, tmp_path / "out", TrainingSettings(batch_size=1))
 
 
 def test_answered_negatives_are_not_mined_beside(tmp_path: Path) -> None:

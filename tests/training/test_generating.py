@@ -17,29 +17,29 @@ from transformers import AutoModelForCausalLM
 from decant.embedders.tokens import load_tokenizer
 from decant.training import (
     Answer,
-    Field,
+    Column,
     Generated,
-    Generating,
-    Speaker,
-    Table,
+    GenerationSettings,
+    OutputColumn,
+    TextGenerator,
+    TrainingDataset,
     TrainingError,
-    Written,
     generate,
     read_table,
 )
 
-GREEDY = Generating(sample=False, max_new_tokens=8, batch_size=3)
+GREEDY = GenerationSettings(sample=False, max_new_tokens=8, batch_size=3)
 DRAWN = replace(GREEDY, sample=True, seed=7)
 TEXTS = ("the cat", "a", "what heat in winter", "white", "the end of it", "that hat", "hint", "in")
 
 
 @pytest.fixture(scope="module")
-def speaker(llama: Path) -> Speaker:
-    return Speaker.open(llama)
+def speaker(llama: Path) -> TextGenerator:
+    return TextGenerator.open(llama)
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
+def table(tmp_path: Path) -> TrainingDataset:
     """Return eight texts."""
     path = tmp_path / "texts.jsonl"
     path.write_text("".join(f'{{"text": "{text}"}}\n' for text in TEXTS), encoding="utf-8")
@@ -50,12 +50,12 @@ def lines(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def said(speaker: Speaker, text: str, generating: Generating) -> str:
+def said(speaker: TextGenerator, text: str, generating: GenerationSettings) -> str:
     (answer,) = speaker.answer([text], generating, seed=0)
     return answer.response
 
 
-def test_a_greedy_answer_is_that_of_a_naive_loop(llama: Path, speaker: Speaker) -> None:
+def test_a_greedy_answer_is_that_of_a_naive_loop(llama: Path, speaker: TextGenerator) -> None:
     model = AutoModelForCausalLM.from_pretrained(llama).eval()
     tokenizer = load_tokenizer(llama)
     for text in TEXTS[:3]:
@@ -70,14 +70,14 @@ def test_a_greedy_answer_is_that_of_a_naive_loop(llama: Path, speaker: Speaker) 
         assert said(speaker, text, GREEDY) == tokenizer.decode(ids[begun:]).strip()
 
 
-def test_a_greedy_answer_does_not_depend_on_the_batch(speaker: Speaker) -> None:
+def test_a_greedy_answer_does_not_depend_on_the_batch(speaker: TextGenerator) -> None:
     together = speaker.answer(TEXTS, GREEDY, seed=0)
     assert [one.response for one in together] == [said(speaker, text, GREEDY) for text in TEXTS]
     assert len({one.response for one in together}) > 2
 
 
 def test_answers_and_texts_are_written_as_pairs_that_training_reads(
-    speaker: Speaker, table: Table, tmp_path: Path
+    speaker: TextGenerator, table: TrainingDataset, tmp_path: Path
 ) -> None:
     told: list[int] = []
     report = generate(speaker, table, tmp_path / "a.jsonl", GREEDY, progress=told.append)
@@ -85,15 +85,15 @@ def test_answers_and_texts_are_written_as_pairs_that_training_reads(
     wanted = [(text, answer) for text in TEXTS if (answer := said(speaker, text, GREEDY))]
     assert [(row["query"], row["response"]) for row in lines(tmp_path / "a.jsonl")] == wanted
     assert report == Generated(rows=len(wanted), empty=8 - len(wanted), cut=0)
-    asking = replace(GREEDY, written=Written.QUERY)
+    asking = replace(GREEDY, written=OutputColumn.QUERY)
     generate(speaker, table, tmp_path / "b.jsonl", asking)
-    pairs = read_table([tmp_path / "b.jsonl"], needs=(Field.QUERY, Field.POSITIVE))
+    pairs = read_table([tmp_path / "b.jsonl"], needs=(Column.QUERY, Column.POSITIVE))
     assert [(row.positive, row.query) for row in pairs] == wanted
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_draws_depend_on_the_seed_and_nothing_else(
-    speaker: Speaker, table: Table, tmp_path: Path
+    speaker: TextGenerator, table: TrainingDataset, tmp_path: Path
 ) -> None:
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         torch.rand(5)
@@ -109,7 +109,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("generating", [GREEDY, DRAWN])
 def test_a_run_goes_on_from_wherever_it_was_cut_to_the_same_file(
-    speaker: Speaker, table: Table, tmp_path: Path, generating: Generating
+    speaker: TextGenerator, table: TrainingDataset, tmp_path: Path, generating: GenerationSettings
 ) -> None:
     generate(speaker, table, tmp_path / "whole.jsonl", generating)
 
@@ -137,7 +137,7 @@ def test_a_run_goes_on_from_wherever_it_was_cut_to_the_same_file(
 
 
 def test_a_begun_run_with_other_settings_is_refused(
-    speaker: Speaker, table: Table, tmp_path: Path
+    speaker: TextGenerator, table: TrainingDataset, tmp_path: Path
 ) -> None:
     def stop(_: int) -> None:
         raise Stop
@@ -156,16 +156,18 @@ def test_a_begun_run_with_other_settings_is_refused(
         generate(speaker, table, target, GREEDY)
 
 
-class Silent(Speaker):
+class Silent(TextGenerator):
     """Says nothing to texts with an h, and stops once when it has been asked six."""
 
-    def __init__(self, inner: Speaker) -> None:
+    def __init__(self, inner: TextGenerator) -> None:
         super().__init__(
             inner.source, inner._model, inner._tokenizer, chat=None, precision=inner.precision
         )
         self.asked: list[str] = []
 
-    def answer(self, texts: Sequence[str], generating: Generating, *, seed: int) -> list[Answer]:
+    def answer(
+        self, texts: Sequence[str], generating: GenerationSettings, *, seed: int
+    ) -> list[Answer]:
         self.asked += texts
         if len(self.asked) == 6:
             raise Stop
@@ -174,7 +176,7 @@ class Silent(Speaker):
 
 
 def test_texts_without_an_answer_are_counted_left_out_and_not_asked_again(
-    speaker: Speaker, table: Table, tmp_path: Path
+    speaker: TextGenerator, table: TrainingDataset, tmp_path: Path
 ) -> None:
     silent = Silent(speaker)
     target = tmp_path / "a.jsonl"
@@ -187,8 +189,10 @@ def test_texts_without_an_answer_are_counted_left_out_and_not_asked_again(
     assert silent.asked == [*TEXTS[:6], *TEXTS[3:]]
 
 
-def test_a_model_that_never_answers_is_an_error(llama: Path, table: Table, tmp_path: Path) -> None:
-    mute = Speaker.open(llama)
+def test_a_model_that_never_answers_is_an_error(
+    llama: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
+    mute = TextGenerator.open(llama)
     with torch.no_grad():  # then the likeliest token is the first, which is no word
         cast("nn.Linear", mute._model.get_output_embeddings()).weight.zero_()
     with pytest.raises(TrainingError, match="said nothing to any of 8 texts"):
@@ -196,7 +200,7 @@ def test_a_model_that_never_answers_is_an_error(llama: Path, table: Table, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
 
 
-def shown(speaker: Speaker, text: str, generating: Generating) -> str:
+def shown(speaker: TextGenerator, text: str, generating: GenerationSettings) -> str:
     prompt = speaker.prompt(text, generating)
     return speaker._tokenizer.decode(prompt.ids, skip_special_tokens=False)
 
@@ -211,18 +215,18 @@ def test_a_template_or_else_the_chat_template_stands_around_the_text(
     )
     config = {"bos_token": {"content": "<s>"}, "chat_template": template}
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    speaker = Speaker.open(folder)
+    speaker = TextGenerator.open(folder)
     asked = replace(GREEDY, template="say {text} {now}")
     assert shown(speaker, "hi", GREEDY) == "<s><user>hi<me>!"
     assert shown(speaker, "hi", asked) == "<s>say hi {now}"
     assert shown(speaker, "hi", replace(asked, chat=True)) == "<s><user>say hi {now}<me>!"
     assert shown(speaker, "hi", replace(GREEDY, chat=False)) == "<s>hi"
     (folder / "chat_template.jinja").write_text("[{{ messages[0].content }}]", encoding="utf-8")
-    assert shown(Speaker.open(folder), "hi", GREEDY) == "[hi]"
+    assert shown(TextGenerator.open(folder), "hi", GREEDY) == "[hi]"
 
 
 def test_a_long_text_loses_its_end_and_the_prompt_keeps_its_own(
-    speaker: Speaker, tmp_path: Path
+    speaker: TextGenerator, tmp_path: Path
 ) -> None:
     asked = replace(GREEDY, template="<{text}> so:", max_tokens=20)
     prompt = speaker.prompt("the white cat " * 9, asked)
@@ -236,7 +240,7 @@ def test_a_long_text_loses_its_end_and_the_prompt_keeps_its_own(
     assert not speaker.prompt("cat", asked).cut
 
 
-def test_a_prompt_without_room_is_refused(speaker: Speaker) -> None:
+def test_a_prompt_without_room_is_refused(speaker: TextGenerator) -> None:
     with pytest.raises(TrainingError, match=r"takes 64 tokens.*lower max_new_tokens"):
         speaker.answer(["the cat"], replace(GREEDY, max_new_tokens=64), seed=0)
     with pytest.raises(TrainingError, match="shorten the template"):
@@ -244,15 +248,15 @@ def test_a_prompt_without_room_is_refused(speaker: Speaker) -> None:
 
 
 def test_what_cannot_be_asked_is_refused(
-    bert: Path, speaker: Speaker, table: Table, tmp_path: Path
+    bert: Path, speaker: TextGenerator, table: TrainingDataset, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="has no language-model head"):
-        Speaker.open(bert)
+        TextGenerator.open(bert)
     with pytest.raises(TrainingError, match="has no chat template"):
         speaker.answer(["a"], replace(GREEDY, chat=True), seed=0)
     with pytest.raises(TrainingError, match=r"it has no slot"):
-        Generating(template="no slot")
+        GenerationSettings(template="no slot")
     with pytest.raises(TrainingError, match="batch_size must be at least 1"):
-        Generating(batch_size=0)
+        GenerationSettings(batch_size=0)
     with pytest.raises(TrainingError, match="exists; choose another name"):
         generate(speaker, table, tmp_path, GREEDY)

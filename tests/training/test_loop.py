@@ -16,18 +16,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from decant.embedders import Role, TorchEncoder, find_source, resolve
+from decant.embedders import Role, TorchEncoder, find_model, resolve
 from decant.training import (
     Contrastive,
     ContrastiveSettings,
     DataError,
     Look,
-    Loop,
     Lora,
     Plan,
     SimCSE,
-    Table,
+    TrainingDataset,
     TrainingError,
+    TrainingSettings,
     open_base,
     read_plan,
     read_table,
@@ -35,11 +35,11 @@ from decant.training import (
 )
 
 SETTINGS = ContrastiveSettings(widths=(16,))
-LOOP = Loop(batch_size=4, epochs=2, learning_rate=1e-3, log_every=2)
+LOOP = TrainingSettings(batch_size=4, epochs=2, learning_rate=1e-3, log_every=2)
 
 
 @pytest.fixture
-def table(pairs: Path) -> Table:
+def table(pairs: Path) -> TrainingDataset:
     return read_table([pairs], needs=Contrastive.needs)
 
 
@@ -50,7 +50,7 @@ def logged(folder: Path) -> list[dict[str, float]]:
 
 
 def test_a_run_leaves_a_model_that_every_command_can_open(
-    bert: Path, table: Table, tmp_path: Path
+    bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     base = open_base(bert)
     target = tmp_path / "tuned"
@@ -61,7 +61,7 @@ def test_a_run_leaves_a_model_that_every_command_can_open(
         wanted = trained.encode(["the cat"], role=Role.QUERY).dense
     opened = TorchEncoder.from_pretrained(target)
     assert abs(opened.encode(["the cat"], role=Role.QUERY).dense - wanted).max() < 1e-6
-    recipe = resolve(find_source(target))
+    recipe = resolve(find_model(target))
     assert recipe.query.prefix == "query: "
     assert recipe.smallest_dim == 16
     lines = logged(target)
@@ -73,7 +73,7 @@ def test_a_run_leaves_a_model_that_every_command_can_open(
 
 
 def test_sentence_transformers_gives_the_same_vectors(
-    bert: Path, table: Table, tmp_path: Path
+    bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     # Transformers makes a WordPiece tokenizer of any BERT's, unless the folder says which it is.
@@ -90,7 +90,9 @@ def test_sentence_transformers_gives_the_same_vectors(
     assert abs(found - ours.encode(texts, role=Role.PASSAGE).dense).max() < 1e-5
 
 
-def test_the_same_seed_gives_the_same_weights(bert: Path, table: Table, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(
+    bert: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
     loop = replace(LOOP, epochs=1)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         base = open_base(bert, dropout=0.1)
@@ -109,7 +111,9 @@ def watch(step, steps, values):
     print(step, flush=True)
     time.sleep(float(pause))
 base = open_base(model, dropout=0.2, lora=Lora(rank=2))
-loop = Loop(batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2, accumulate=2)
+loop = TrainingSettings(
+    batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2, accumulate=2
+)
 objective, table = SimCSE(base, ContrastiveSettings()), read_table([pairs])
 train(objective, table, Path(target), loop, look=Look(watcher=watch))
 """
@@ -150,7 +154,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_a_checkpoint_that_is_half_written_is_passed_over(
-    bert: Path, table: Table, tmp_path: Path
+    bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     half = tmp_path / "tuned.partial" / "checkpoints" / "checkpoint-9"
     half.mkdir(parents=True)
@@ -161,7 +165,7 @@ def test_a_checkpoint_that_is_half_written_is_passed_over(
 
 
 def test_a_begun_run_with_other_settings_is_refused(
-    bert: Path, table: Table, tmp_path: Path
+    bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     def stop(step: int, steps: int, values: object) -> None:
         raise KeyboardInterrupt
@@ -177,7 +181,7 @@ def test_a_begun_run_with_other_settings_is_refused(
 
 
 def test_too_few_rows_for_a_batch_are_refused_before_anything_is_written(
-    bert: Path, table: Table, tmp_path: Path
+    bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     objective = Contrastive(open_base(bert), SETTINGS)
     with pytest.raises(DataError, match=r"28 rows do not fill one batch of 64"):
@@ -185,12 +189,16 @@ def test_too_few_rows_for_a_batch_are_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_target_that_is_there_is_refused(bert: Path, table: Table, tmp_path: Path) -> None:
+def test_a_target_that_is_there_is_refused(
+    bert: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match="exists; choose another name"):
         train(Contrastive(open_base(bert), SETTINGS), table, tmp_path, LOOP)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(bert: Path, table: Table, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_the_run(
+    bert: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
     objective = Contrastive(open_base(bert), SETTINGS)
     with torch.no_grad():
         next(objective.parameters()).fill_(float("nan"))
@@ -199,7 +207,9 @@ def test_a_loss_that_is_no_number_ends_the_run(bert: Path, table: Table, tmp_pat
     assert not (tmp_path / "tuned").exists()
 
 
-def test_the_scorer_is_asked_while_training(bert: Path, table: Table, tmp_path: Path) -> None:
+def test_the_scorer_is_asked_while_training(
+    bert: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
     def score(encoder: TorchEncoder) -> dict[str, float]:
         assert not encoder.model.training
         return {"dev": float(encoder.encode(["the cat"], role=Role.QUERY).dense[0, 0])}
@@ -216,7 +226,9 @@ def test_the_scorer_is_asked_while_training(bert: Path, table: Table, tmp_path: 
     assert [line["step"] for line in lines if "dev" in line] == [7, 14]
 
 
-def test_recomputing_layers_changes_no_weight(bert: Path, table: Table, tmp_path: Path) -> None:
+def test_recomputing_layers_changes_no_weight(
+    bert: Path, table: TrainingDataset, tmp_path: Path
+) -> None:
     loop = replace(LOOP, max_steps=2)
     for name, recompute in (("a", False), ("b", True)):
         objective = Contrastive(open_base(bert), SETTINGS)
@@ -233,10 +245,10 @@ def test_a_plan_is_read_over_defaults(tmp_path: Path) -> None:
         "rank = 8\n",
         encoding="utf-8",
     )
-    start = Plan(objective=ContrastiveSettings(spread=0.1), loop=Loop(seed=4))
+    start = Plan(objective=ContrastiveSettings(spread=0.1), loop=TrainingSettings(seed=4))
     plan = read_plan(path, start)
     assert plan.objective == ContrastiveSettings(spread=0.1, temperature=0.02, widths=(64, 128))
-    assert plan.loop == replace(Loop(seed=4), schedule=plan.loop.schedule)
+    assert plan.loop == replace(TrainingSettings(seed=4), schedule=plan.loop.schedule)
     assert plan.lora == Lora(rank=8)
 
 
@@ -254,4 +266,4 @@ def test_a_plan_that_says_nonsense_is_refused(tmp_path: Path, text: str, message
     path = tmp_path / "plan.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TrainingError, match=message):
-        read_plan(path, Plan(objective=ContrastiveSettings(), loop=Loop()))
+        read_plan(path, Plan(objective=ContrastiveSettings(), loop=TrainingSettings()))

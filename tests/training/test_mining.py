@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from decant.embedders import HashEncoder, Role
 from decant.training import (
+    Column,
     DataError,
-    Field,
     Mining,
     Ranking,
-    Row,
-    Table,
+    TrainingDataset,
     TrainingError,
+    TrainingExample,
     mine,
     read_table,
 )
 from decant.training.data.mine_negatives import chosen
 from decant.training.data.table import text_hash
 
-NEEDS = (Field.QUERY, Field.POSITIVE)
+NEEDS = (Column.QUERY, Column.POSITIVE)
 WORDS = ("ferry", "island", "bread", "yeast", "whale", "winter", "bridge", "harbour", "oven")
 
 
@@ -38,7 +38,7 @@ class Exact:
     encoder: HashEncoder
     passages: Sequence[str]
 
-    def search(self, rows: Sequence[Row], *, limit: int) -> list[Ranking]:
+    def search(self, rows: Sequence[TrainingExample], *, limit: int) -> list[Ranking]:
         held = self.encoder.encode(self.passages, role=Role.PASSAGE).dense
         found = []
         for row in rows:
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def searcher(table: Table) -> Exact:
+def searcher(table: TrainingDataset) -> Exact:
     passages = list(dict.fromkeys(row.positive or "" for row in table))
     return Exact(HashEncoder(dim=32), [*passages, "the ferry 0", "the oven 1"])
 
@@ -113,7 +113,7 @@ def test_mined_negatives_are_those_of_a_naive_loop(path: Path, tmp_path: Path, s
 def test_no_negative_is_nearer_than_the_threshold_and_none_below_it_is_missed(
     positive: float, scores: list[float], share: float, count: int, skip: int
 ) -> None:
-    row = Row(query="t1", positive="t2")
+    row = TrainingExample(query="t1", positive="t2")
     ordered = sorted(scores, reverse=True)
     ranking = Ranking(
         positive=positive, candidates=[(f"t{at}", one) for at, one in enumerate(ordered)]
@@ -130,7 +130,7 @@ def test_no_negative_is_nearer_than_the_threshold_and_none_below_it_is_missed(
 def test_a_text_that_comes_twice_is_taken_once() -> None:
     candidates = [("a", 0.5), ("a", 0.5), ("b", 0.4)]
     ranking = Ranking(positive=1.0, candidates=candidates)
-    row = Row(query="q", positive="p")
+    row = TrainingExample(query="q", positive="p")
     assert chosen(row, ranking, Mining(), answers=set()) == ["a", "b"]
 
 
@@ -138,7 +138,7 @@ def test_a_score_that_is_no_number_is_refused_and_nothing_is_left(
     path: Path, tmp_path: Path
 ) -> None:
     class Broken:
-        def search(self, rows: Sequence[Row], *, limit: int) -> list[Ranking]:
+        def search(self, rows: Sequence[TrainingExample], *, limit: int) -> list[Ranking]:
             return [Ranking(positive=float("nan"), candidates=[("a", 0.1)]) for _ in rows]
 
     with pytest.raises(DataError, match=r"pairs\.jsonl:1: the search gave a score"):

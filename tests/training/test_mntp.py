@@ -16,16 +16,16 @@ from decant.embedders import (
     Pooling,
     Role,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.training import (
-    Loop,
     Lora,
     Mntp,
     MntpSettings,
-    Row,
     TrainingError,
+    TrainingExample,
+    TrainingSettings,
     open_language_model,
     read_table,
     train,
@@ -33,7 +33,7 @@ from decant.training import (
 
 BOTH_WAYS = Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN, max_tokens=32)
 SETTINGS = MntpSettings(mask_token="<unk>")
-ROWS = [Row(query="the white whale in winter"), Row(query="a hat")]
+ROWS = [TrainingExample(query="the white whale in winter"), TrainingExample(query="a hat")]
 
 
 def opened(llama: Path, settings: MntpSettings = SETTINGS) -> Mntp:
@@ -103,10 +103,10 @@ def test_what_is_left_looks_both_ways_and_keeps_its_head(
     language = open_language_model(llama, choices=BOTH_WAYS, lora=Lora(rank=2))
     head = language.head.weight.clone()  # type: ignore[operator]
     objective = Mntp(language, SETTINGS)
-    loop = Loop(batch_size=4, max_steps=6, learning_rate=1e-2)
+    loop = TrainingSettings(batch_size=4, max_steps=6, learning_rate=1e-2)
     target = tmp_path / "mntp"
     train(objective, read_table([pairs]), target, loop)
-    recipe = resolve(find_source(target))
+    recipe = resolve(find_model(target))
     assert recipe.attention is Attention.BIDIRECTIONAL
     again = open_language_model(target, lora=None)
     assert torch.equal(cast("Tensor", again.head.weight), head)

@@ -15,10 +15,10 @@ from decant.training import (
     Compression,
     DistributionAlignment,
     Inputs,
-    Loop,
     Objective,
-    Table,
+    TrainingDataset,
     TrainingError,
+    TrainingSettings,
     frozen_decoder,
     open_base,
     read_table,
@@ -27,11 +27,11 @@ from decant.training import (
 from decant.training.models.gradient_checkpointing import freeze_mode, recompute
 from models import save_language_model
 
-LOOP = Loop(batch_size=4, max_steps=2, learning_rate=1e-2)
+LOOP = TrainingSettings(batch_size=4, max_steps=2, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
-def triplets(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def triplets(tmp_path_factory: pytest.TempPathFactory) -> TrainingDataset:
     path = tmp_path_factory.mktemp("data") / "triplets.tsv"
     rows = [f"the cat {n}\ta hat {n}\twhat {n}" for n in range(8)]
     path.write_text("\n".join(["query\tpositive\tnegative", *rows]), encoding="utf-8")
@@ -39,7 +39,9 @@ def triplets(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 
 @pytest.fixture(scope="module")
-def stage_one(llama: Path, triplets: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stage_one(
+    llama: Path, triplets: TrainingDataset, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     target = tmp_path_factory.mktemp("stages") / "compressed"
     train(compression(llama), triplets, target, LOOP)
     return target
@@ -67,7 +69,7 @@ def gradients(objective: Objective, batch: Inputs) -> dict[str, torch.Tensor]:
 
 
 def test_the_frozen_decoder_recomputes_too_and_never_drops(
-    objective: Compression | DistributionAlignment, triplets: Table, tmp_path: Path
+    objective: Compression | DistributionAlignment, triplets: TrainingDataset, tmp_path: Path
 ) -> None:
     objective.prepare(triplets, tmp_path, batch_size=4)
     batch = objective.collate(list(triplets[:4]))
@@ -107,10 +109,12 @@ def test_a_frozen_decoder_that_keeps_its_states_is_in_evaluation(llama: Path) ->
 
 
 def test_a_run_that_recomputes_ends_with_the_same_weights(
-    llama: Path, triplets: Table, tmp_path: Path
+    llama: Path, triplets: TrainingDataset, tmp_path: Path
 ) -> None:
     for name in ("plain", "recomputed"):
-        loop = Loop(batch_size=4, max_steps=2, learning_rate=1e-2, recompute=name == "recomputed")
+        loop = TrainingSettings(
+            batch_size=4, max_steps=2, learning_rate=1e-2, recompute=name == "recomputed"
+        )
         train(compression(llama), triplets, tmp_path / name, loop)
     plain, again = (
         load_file(tmp_path / name / "model.safetensors") for name in ("plain", "recomputed")

@@ -10,19 +10,19 @@ import torch
 
 from decant.embedders import Choices, Output, Pooling, Role, TorchEncoder
 from decant.training import (
-    Loop,
-    Row,
     SparseContrastive,
     SparseSettings,
     TrainingError,
+    TrainingExample,
+    TrainingSettings,
     open_language_model,
     read_table,
     train,
 )
 
 ROWS = [
-    Row(query="the cat", positive="a hat", negatives=("what then",)),
-    Row(query="white heat", positive="winter, the end"),
+    TrainingExample(query="the cat", positive="a hat", negatives=("what then",)),
+    TrainingExample(query="white heat", positive="winter, the end"),
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_price_on_weights_makes_vectors_shorter(llama: Path, pairs: Path, tmp_
         assert head is not None
         before = head.rows.clone()
         target = tmp_path / f"priced-{price}"
-        loop = Loop(batch_size=4, max_steps=7, learning_rate=1e-2)
+        loop = TrainingSettings(batch_size=4, max_steps=7, learning_rate=1e-2)
         train(objective, read_table([pairs]), target, loop)
         assert torch.equal(head.rows.cpu(), before)
         encoder = TorchEncoder.from_pretrained(target)

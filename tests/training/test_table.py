@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decant.training import Columns, DataError, Field, Table, describe, read_table, split
+from decant.training import Column, Columns, DataError, TrainingDataset, describe, read_table, split
 from decant.training.loop.batch_sampler import TaskOrder
 
-PAIR = (Field.QUERY, Field.POSITIVE)
+PAIR = (Column.QUERY, Column.POSITIVE)
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -130,7 +130,7 @@ def test_columns_that_mean_nothing_are_refused(said: str, message: str) -> None:
         Columns.parse(said)
 
 
-def made(folder: Path, count: int, groups: int) -> Table:
+def made(folder: Path, count: int, groups: int) -> TrainingDataset:
     rows = [{"query": f"q{n}", "positive": f"p{n % groups}"} for n in range(count)]
     return read_table([lines(folder / "a.jsonl", *rows)])
 

@@ -9,14 +9,14 @@ from typing import cast
 import pytest
 from torch import Tensor
 
-from decant.embedders import Choices, Prompt, Role, TorchEncoder, find_source, resolve
+from decant.embedders import Choices, Prompt, Role, TorchEncoder, find_model, resolve
 from decant.training import (
     AlignmentSettings,
     AppendedBase,
     CompressionSettings,
     DistributionAlignment,
     Inputs,
-    Row,
+    TrainingExample,
     frozen_decoder,
     open_base,
     open_compression,
@@ -29,7 +29,7 @@ BEFORE = (
     'Passage: "{text}". Use one word to represent the passage in a retrieval task. '
     "The word is: \u201c"
 )
-ROW = Row(query="the cat", positive="a hat", negatives=("in",), place="1")
+ROW = TrainingExample(query="the cat", positive="a hat", negatives=("in",), place="1")
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +89,11 @@ def test_folders_of_before_keep_their_prompt(llama: Path, tmp_path: Path) -> Non
     folder = tmp_path / "old"
     folder.mkdir()
     old.base.write(folder)
-    recipe = resolve(find_source(folder))
+    recipe = resolve(find_model(folder))
     assert recipe.passage.template == BEFORE
     assert open_base(folder).model.recipe == recipe  # and a second stage keeps it
     said = Choices(passage="{text}\nThis sentence means in one word: \u201c")
-    mended = resolve(find_source(folder), said)
+    mended = resolve(find_model(folder), said)
     assert (
         mended.passage.template
         == open_compression(llama, SETTINGS).base.model.recipe.passage.template

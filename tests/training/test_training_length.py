@@ -19,24 +19,24 @@ from decant.embedders import (
     RecipeError,
     Role,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.training import (
     Compression,
     Contrastive,
     ContrastiveSettings,
-    Gen,
-    GenSettings,
     Inputs,
-    Loop,
+    LLM2VecGen,
+    LLM2VecGenSettings,
     Mntp,
     MntpSettings,
     Objective,
-    Row,
     SparseContrastive,
     SparseSettings,
     TrainingError,
+    TrainingExample,
+    TrainingSettings,
     frozen_decoder,
     open_base,
     open_compression,
@@ -53,8 +53,8 @@ PROMPTS = Choices(query="{text}\nsay: ", passage="{text}")
 
 
 def _gen(llama: Path, choices: Choices) -> Objective:
-    teacher, settings = HashEncoder(dim=8), GenSettings(total=4, read=3, repeat=1.0)
-    return Gen(open_gen(llama, settings, teacher, choices=choices), settings, teacher)
+    teacher, settings = HashEncoder(dim=8), LLM2VecGenSettings(total=4, read=3, repeat=1.0)
+    return LLM2VecGen(open_gen(llama, settings, teacher, choices=choices), settings, teacher)
 
 
 def _compression(llama: Path, choices: Choices) -> Objective:
@@ -105,15 +105,15 @@ def test_texts_are_cut_while_training_and_the_model_keeps_its_limit(
 ) -> None:
     own = method(llama, PROMPTS)
     objective = method(llama, PROMPTS.over(Choices(max_tokens=LIMIT)))
-    row = Row(query=LONG, positive=LONG, place="1")
+    row = TrainingExample(query=LONG, positive=LONG, place="1")
     assert set(widths(own.collate([row, row]))) == {64}
     assert set(widths(objective.collate([row, row]))) == {LIMIT}
     assert objective.lengths(row)["query"][1] == LIMIT
     with objective.resting() as encoder:
         assert encoder.recipe.max_tokens == 64
-    loop = Loop(batch_size=4, max_steps=1, learning_rate=1e-3)
+    loop = TrainingSettings(batch_size=4, max_steps=1, learning_rate=1e-3)
     train(objective, read_table([pairs]), tmp_path / "tuned", loop)
-    assert resolve(find_source(tmp_path / "tuned")).max_tokens == 64
+    assert resolve(find_model(tmp_path / "tuned")).max_tokens == 64
 
 
 def test_the_files_of_other_libraries_keep_the_models_limit_too(
@@ -125,7 +125,7 @@ def test_the_files_of_other_libraries_keep_the_models_limit_too(
         target = tmp_path / f"tuned-{number}"
         opened = open_base(base, choices=Choices(max_tokens=limit))
         assert widths({"queries": opened.tokens([LONG], role=Role.QUERY)["input_ids"]}) == [limit]
-        loop = Loop(batch_size=4, max_steps=1)
+        loop = TrainingSettings(batch_size=4, max_steps=1)
         train(Contrastive(opened, ContrastiveSettings()), read_table([pairs]), target, loop)
         said = json.loads((target / "sentence_bert_config.json").read_text(encoding="utf-8"))
         assert said["max_seq_length"] == 40
@@ -142,7 +142,7 @@ def test_a_length_that_the_prompt_fills_is_refused_before_the_run(llama: Path) -
 
 def test_another_length_is_another_run(bert: Path, pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "tuned.partial").mkdir()
-    table, loop = read_table([pairs]), Loop(batch_size=4, max_steps=1)
+    table, loop = read_table([pairs]), TrainingSettings(batch_size=4, max_steps=1)
     opened = open_base(bert, choices=Choices(max_tokens=LIMIT))
     train(Contrastive(opened, ContrastiveSettings()), table, tmp_path / "first", loop)
     about = tmp_path / "first/training/run.json"

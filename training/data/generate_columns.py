@@ -20,12 +20,12 @@ from decant.embedders import Progress
 from decant.embedders.json_records import to_json
 
 from ..errors import TrainingError
-from .generation_settings import Answer, Generating, Written
+from .generation_settings import Answer, GenerationSettings, OutputColumn
 from .new_file import appearing, refuse_existing
-from .table import Table
+from .table import TrainingDataset
 
 if TYPE_CHECKING:
-    from .text_generator import Speaker
+    from .text_generator import TextGenerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +44,10 @@ class Generated:
 
 
 def generate(
-    speaker: Speaker,
-    table: Table,
+    speaker: TextGenerator,
+    table: TrainingDataset,
     target: Path,
-    generating: Generating,
+    generating: GenerationSettings,
     *,
     progress: Progress | None = None,
 ) -> Generated:
@@ -93,12 +93,14 @@ class _About:
     model: str
     revision: str
     precision: str
-    settings: Generating
+    settings: GenerationSettings
     texts: int
     data: str
 
 
-def _about(speaker: Speaker, table: Table, generating: Generating) -> _About:
+def _about(
+    speaker: TextGenerator, table: TrainingDataset, generating: GenerationSettings
+) -> _About:
     return _About(
         model=speaker.source.base,
         revision=speaker.source.revision,
@@ -141,7 +143,7 @@ def _resumed(partial: Path, about: _About, texts: int, size: int) -> int:
     return kept
 
 
-def _finished(partial: Path, target: Path, written: Written) -> Generated:
+def _finished(partial: Path, target: Path, written: OutputColumn) -> Generated:
     rows = empty = cut = 0
     with appearing(target) as file:
         for answer in _answers(partial):
@@ -172,11 +174,11 @@ def _answers(partial: Path) -> Iterator[Answer]:
             )
 
 
-def _row(answer: Answer, written: Written) -> dict[str, str]:
+def _row(answer: Answer, written: OutputColumn) -> dict[str, str]:
     match written:
-        case Written.RESPONSE:
+        case OutputColumn.RESPONSE:
             return {"query": answer.query, "response": answer.response}
-        case Written.QUERY:
+        case OutputColumn.QUERY:
             return {"query": answer.response, "positive": answer.query}
         case _:
             assert_never(written)

@@ -10,7 +10,7 @@ from ..errors import TrainingError
 SLOT = "{text}"
 
 
-class Written(StrEnum):
+class OutputColumn(StrEnum):
     """What a generated text is in the file.
 
     RESPONSE: ``response``, beside the text as ``query``. QUERY: ``query``, beside the text as
@@ -22,7 +22,7 @@ class Written(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generating:
+class GenerationSettings:
     """How a model is asked.
 
     Args:
@@ -44,7 +44,7 @@ class Generating:
     batch_size: int = 16
     sample: bool = True
     seed: int = 0
-    written: Written = Written.RESPONSE
+    written: OutputColumn = OutputColumn.RESPONSE
 
     def __post_init__(self) -> None:
         if self.template is not None and SLOT not in self.template:

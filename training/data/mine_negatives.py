@@ -19,8 +19,8 @@ from decant.embedders import Progress
 
 from ..errors import DataError, TrainingError
 from .new_file import appearing, refuse_existing
-from .row import Field, Row
-from .table import Table, text_hash
+from .row import Column, TrainingExample
+from .table import TrainingDataset, text_hash
 
 _BATCH = 256
 
@@ -41,7 +41,7 @@ class Ranking:
 class Searcher(Protocol):
     """Finds passages that are near to queries."""
 
-    def search(self, rows: Sequence[Row], *, limit: int) -> Iterable[Ranking]:
+    def search(self, rows: Sequence[TrainingExample], *, limit: int) -> Iterable[Ranking]:
         """Return a ranking of at most ``limit`` passages for each row, by the row's query.
 
         All scores are of one kind, that of the positive too: higher is nearer, as cosines are.
@@ -98,7 +98,7 @@ class Mined:
 
 
 def mine(
-    table: Table,
+    table: TrainingDataset,
     searcher: Searcher,
     target: Path,
     mining: Mining,
@@ -139,7 +139,7 @@ def mine(
 
 
 def chosen(
-    row: Row, ranking: Ranking, mining: Mining, *, answers: frozenset[int] | set[int]
+    row: TrainingExample, ranking: Ranking, mining: Mining, *, answers: frozenset[int] | set[int]
 ) -> list[str]:
     """Return the negatives that one row gets, nearest first.
 
@@ -171,10 +171,10 @@ def chosen(
     return found
 
 
-def _answers(table: Table) -> tuple[dict[int, set[int]], list[Field]]:
+def _answers(table: TrainingDataset) -> tuple[dict[int, set[int]], list[Column]]:
     """Return the positives of each query by hash, and which optional fields some row has."""
     answers: dict[int, set[int]] = {}
-    held: set[Field] = set()
+    held: set[Column] = set()
     for row in table:
         if row.positive is None:
             raise DataError(f"{row.place}: there is no positive, to which negatives are compared")
@@ -188,19 +188,21 @@ def _answers(table: Table) -> tuple[dict[int, set[int]], list[Field]]:
     return answers, [field for field in _CARRIED if field in held]
 
 
-_CARRIED = (Field.SCORE, Field.INSTRUCTION, Field.TASK, Field.GROUP)
+_CARRIED = (Column.SCORE, Column.INSTRUCTION, Column.TASK, Column.GROUP)
 
 
-def _value(row: Row, field: Field) -> str | float | None:
+def _value(row: TrainingExample, field: Column) -> str | float | None:
     value: str | float | None = getattr(row, field)
     return None if value == "" else value
 
 
-def _line(row: Row, negatives: Sequence[str], fields: Sequence[Field]) -> dict[str, object]:
+def _line(
+    row: TrainingExample, negatives: Sequence[str], fields: Sequence[Column]
+) -> dict[str, object]:
     # All lines have the same keys: the first says which columns there are.
     return {
-        Field.QUERY.value: row.query,
-        Field.POSITIVE.value: row.positive,
-        Field.NEGATIVES.value: [*row.negatives, *negatives],
+        Column.QUERY.value: row.query,
+        Column.POSITIVE.value: row.positive,
+        Column.NEGATIVES.value: [*row.negatives, *negatives],
         **{field.value: _value(row, field) for field in fields},
     }

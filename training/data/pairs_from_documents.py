@@ -24,7 +24,7 @@ _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?=\s|$)|[^.!?]+$")
 
 
-class Made(StrEnum):
+class PairKind(StrEnum):
     """How a pair is made of a passage.
 
     CROPS: two spans of it, drawn apart from each other, which may overlap (Contriever's independent
@@ -38,7 +38,7 @@ class Made(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
+class PairMining:
     """How documents become pairs.
 
     Args:
@@ -49,7 +49,7 @@ class Making:
         seed: Of what is drawn.
     """
 
-    made: Made = Made.CROPS
+    made: PairKind = PairKind.CROPS
     max_tokens: int = 256
     shortest: float = 0.1
     longest: float = 0.5
@@ -65,7 +65,7 @@ class Making:
 
 
 def write_pairs(
-    documents: Iterable[tuple[str, str]], target: Path, tokenizer: Tokenizer, making: Making
+    documents: Iterable[tuple[str, str]], target: Path, tokenizer: Tokenizer, making: PairMining
 ) -> int:
     """Write pairs as JSON lines with ``query``, ``positive`` and ``group``; return their number.
 
@@ -93,14 +93,16 @@ def write_pairs(
     return count
 
 
-def _pair(passage: str, making: Making, random: np.random.Generator) -> Iterator[tuple[str, str]]:
+def _pair(
+    passage: str, making: PairMining, random: np.random.Generator
+) -> Iterator[tuple[str, str]]:
     """Yield one pair, or none where the passage is too short."""
     match making.made:
-        case Made.CROPS:
+        case PairKind.CROPS:
             words = [match.span() for match in _WORD.finditer(passage)]
             if len(words) > 3:
                 yield _crop(passage, words, making, random), _crop(passage, words, making, random)
-        case Made.CLOZE:
+        case PairKind.CLOZE:
             found = [match.group().strip() for match in _SENTENCE.finditer(passage)]
             sentences = [sentence for sentence in found if sentence]
             if len(sentences) > 1:
@@ -113,7 +115,7 @@ def _pair(passage: str, making: Making, random: np.random.Generator) -> Iterator
 
 
 def _crop(
-    passage: str, words: list[tuple[int, int]], making: Making, random: np.random.Generator
+    passage: str, words: list[tuple[int, int]], making: PairMining, random: np.random.Generator
 ) -> str:
     share = random.uniform(making.shortest, making.longest)
     count = max(1, round(share * len(words)))

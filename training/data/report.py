@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .row import Row
-from .table import Table
+from .row import TrainingExample
+from .table import TrainingDataset
 
 _SAMPLE = 1000
 
-Lengths = Callable[[Row], dict[str, tuple[int, int]]]
+Lengths = Callable[[TrainingExample], dict[str, tuple[int, int]]]
 """Of one row: for each kind of text, its tokens with its prompt, and how many the model reads."""
 
 
@@ -56,7 +56,7 @@ class DataReport:
     lengths: dict[str, TextLengths]
 
 
-def describe(table: Table, lengths: Lengths, *, seed: int = 0) -> DataReport:
+def describe(table: TrainingDataset, lengths: Lengths, *, seed: int = 0) -> DataReport:
     """Describe a table; only a sample of its rows is tokenised.
 
     Args:

@@ -17,7 +17,7 @@ from ..errors import DataError
 _SKIPPED = "-"
 
 
-class Field(StrEnum):
+class Column(StrEnum):
     """What a column holds."""
 
     QUERY = "query"
@@ -32,22 +32,22 @@ class Field(StrEnum):
 
 # What the field's data sets call them; sentence-transformers' names among them.
 _ALSO = {
-    Field.QUERY: ("query", "anchor", "question", "text", "sentence", "sentence1", "context"),
-    Field.POSITIVE: (
+    Column.QUERY: ("query", "anchor", "question", "text", "sentence", "sentence1", "context"),
+    Column.POSITIVE: (
         "positive", "passage", "document", "answer", "response", "output", "sentence2",
     ),
-    Field.NEGATIVES: ("negatives", "negative", "hard_negative", "hard_negatives"),
-    Field.NEGATIVE_ANSWERS: ("negative_answers", "negative_answer"),
-    Field.SCORE: ("score", "similarity"),
-    Field.INSTRUCTION: ("instruction",),
-    Field.TASK: ("task",),
-    Field.GROUP: ("group",),
+    Column.NEGATIVES: ("negatives", "negative", "hard_negative", "hard_negatives"),
+    Column.NEGATIVE_ANSWERS: ("negative_answers", "negative_answer"),
+    Column.SCORE: ("score", "similarity"),
+    Column.INSTRUCTION: ("instruction",),
+    Column.TASK: ("task",),
+    Column.GROUP: ("group",),
 }  # fmt: skip
-_SEVERAL = (Field.NEGATIVES, Field.NEGATIVE_ANSWERS)
+_SEVERAL = (Column.NEGATIVES, Column.NEGATIVE_ANSWERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TrainingExample:
     """One example.
 
     Args:
@@ -88,7 +88,7 @@ class Columns:
     {<Field.QUERY: 'query'>: ('question',)}
     """
 
-    names: Mapping[Field, tuple[str, ...]]
+    names: Mapping[Column, tuple[str, ...]]
     order: tuple[str, ...] = ()
 
     @classmethod
@@ -113,7 +113,7 @@ class Columns:
                 raise DataError(f"columns {text!r} name {field} twice")
         if not all(named):
             return cls(names={field: (field.value,) for field in known}, order=tuple(parts))
-        names: dict[Field, tuple[str, ...]] = {}
+        names: dict[Column, tuple[str, ...]] = {}
         for field, (_, _, column) in zip(known, pairs, strict=True):
             names[field] = (*names.get(field, ()), column)
         return cls(names=names)
@@ -125,7 +125,7 @@ class Columns:
         Raises:
             DataError: Two columns could be the same field.
         """
-        names: dict[Field, tuple[str, ...]] = {}
+        names: dict[Column, tuple[str, ...]] = {}
         for field, also in _ALSO.items():
             plain = tuple(name for name in header if name.lower() in also)
             if field in _SEVERAL:
@@ -139,7 +139,7 @@ class Columns:
                 names[field] = plain
         return cls(names=names)
 
-    def row(self, values: Mapping[str, object], *, place: str) -> Row:
+    def row(self, values: Mapping[str, object], *, place: str) -> TrainingExample:
         """Make the row of one line.
 
         Raises:
@@ -148,13 +148,13 @@ class Columns:
         texts = {
             field: _text(values[name], field, place)
             for field, (name, *_) in self.names.items()
-            if field not in (*_SEVERAL, Field.SCORE) and values.get(name) is not None
+            if field not in (*_SEVERAL, Column.SCORE) and values.get(name) is not None
         }
-        if Field.QUERY not in texts:
-            said = ", ".join(self.names.get(Field.QUERY, ("query",)))
+        if Column.QUERY not in texts:
+            said = ", ".join(self.names.get(Column.QUERY, ("query",)))
             raise DataError(f"{place}: there is no {said}; every row needs one")
         score = None
-        if (column := self.names.get(Field.SCORE)) and values.get(column[0]) is not None:
+        if (column := self.names.get(Column.SCORE)) and values.get(column[0]) is not None:
             score = _number(values[column[0]], place)
         negatives, answers = (
             tuple(
@@ -169,27 +169,27 @@ class Columns:
                 f"{place}: {len(negatives)} negatives and {len(answers)} answers of negatives; "
                 "give one answer for each negative, or leave them out"
             )
-        return Row(
-            query=texts[Field.QUERY],
-            positive=texts.get(Field.POSITIVE),
+        return TrainingExample(
+            query=texts[Column.QUERY],
+            positive=texts.get(Column.POSITIVE),
             negatives=negatives,
             negative_answers=answers,
             score=score,
-            instruction=texts.get(Field.INSTRUCTION),
-            task=texts.get(Field.TASK, ""),
-            group=texts.get(Field.GROUP),
+            instruction=texts.get(Column.INSTRUCTION),
+            task=texts.get(Column.TASK, ""),
+            group=texts.get(Column.GROUP),
             place=place,
         )
 
 
-def _field(name: str) -> Field:
+def _field(name: str) -> Column:
     try:
-        return Field(name.strip())
+        return Column(name.strip())
     except ValueError as error:
-        raise DataError(f"{name!r} is no field; there are {', '.join(Field)}") from error
+        raise DataError(f"{name!r} is no field; there are {', '.join(Column)}") from error
 
 
-def _text(value: object, field: Field, place: str) -> str:
+def _text(value: object, field: Column, place: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{place}: the {field} should be a text, found {value!r}")
     if not value.strip():
@@ -197,21 +197,21 @@ def _text(value: object, field: Field, place: str) -> str:
     return value
 
 
-def _negatives(header: Sequence[str], field: Field) -> tuple[str, ...]:
+def _negatives(header: Sequence[str], field: Column) -> tuple[str, ...]:
     """Return the columns of negatives, or of their answers if both are there.
 
     Answers alone are negatives: passages that answer another question.
     """
     named = [name for name in header if name.lower().startswith("negative")]
-    answers = [name for name in named if name.lower() in _ALSO[Field.NEGATIVE_ANSWERS]]
+    answers = [name for name in named if name.lower() in _ALSO[Column.NEGATIVE_ANSWERS]]
     if len(answers) == len(named):
         answers = []
-    if field is Field.NEGATIVE_ANSWERS:
+    if field is Column.NEGATIVE_ANSWERS:
         return tuple(answers)
     return tuple(name for name in named if name not in answers)
 
 
-def _texts(value: object, field: Field, place: str) -> list[str]:
+def _texts(value: object, field: Column, place: str) -> list[str]:
     if value is None or value == "":
         return []
     parts = cast("list[object]", value) if isinstance(value, list) else [value]

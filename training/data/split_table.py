@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
-from .table import Table
+from .table import TrainingDataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """The two sides of a table."""
 
-    train: Table
-    held_out: Table
+    train: TrainingDataset
+    held_out: TrainingDataset
 
 
-def split(table: Table, *, share: float, seed: int) -> Split:
+def split(table: TrainingDataset, *, share: float, seed: int) -> Split:
     """Hold out whole groups, drawn at random, until ``share`` of the rows are held out.
 
     Args:

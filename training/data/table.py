@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .row import Columns, Field, Row
+from .row import Column, Columns, TrainingExample
 
 _TABLES = (".tsv", ".txt")
 _LINES = (".jsonl", ".ndjson")
@@ -33,7 +33,7 @@ class _File:
     header: tuple[str, ...]
     """Names of a TSV's columns; empty for JSON lines."""
 
-    def row(self, start: int, line: int) -> Row:
+    def row(self, start: int, line: int) -> TrainingExample:
         place = f"{self.path}:{line}"
         end = self.data.find(b"\n", start)
         raw = self.data[start : len(self.data) if end < 0 else end].rstrip(b"\r")
@@ -59,7 +59,7 @@ class _File:
         return {name: held if len(held) > 1 else held[0] for name, held in found.items()}
 
 
-class Table(Sequence[Row]):
+class TrainingDataset(Sequence[TrainingExample]):
     """Rows of one or more files; made by :func:`read_table`.
 
     Attributes:
@@ -96,22 +96,22 @@ class Table(Sequence[Row]):
         return len(self._places)
 
     @overload
-    def __getitem__(self, index: int) -> Row: ...
+    def __getitem__(self, index: int) -> TrainingExample: ...
     @overload
-    def __getitem__(self, index: slice) -> Table: ...
-    def __getitem__(self, index: int | slice) -> Row | Table:
+    def __getitem__(self, index: slice) -> TrainingDataset: ...
+    def __getitem__(self, index: int | slice) -> TrainingExample | TrainingDataset:
         if isinstance(index, slice):
             return self.subset(np.arange(len(self))[index])
         file, start, line = map(int, self._places[index])
         return self._files[file].row(start, line)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[TrainingExample]:
         return (self[index] for index in range(len(self)))
 
-    def subset(self, rows: NDArray[np.int64]) -> Table:
+    def subset(self, rows: NDArray[np.int64]) -> TrainingDataset:
         """Return the table of these rows, in this order."""
         kept = self._places[rows]
-        return Table(self._files, kept, self._marks.subset(rows), repeated=self.repeated)
+        return TrainingDataset(self._files, kept, self._marks.subset(rows), repeated=self.repeated)
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits over what the rows say and their order."""
@@ -149,8 +149,8 @@ def read_table(
     paths: Iterable[str | Path],
     *,
     columns: Columns | None = None,
-    needs: Iterable[Field] = (Field.QUERY,),
-) -> Table:
+    needs: Iterable[Column] = (Column.QUERY,),
+) -> TrainingDataset:
     """Read and check training data.
 
     Args:
@@ -198,12 +198,12 @@ def read_table(
         contents=contents,
         names=tuple(names),
     )
-    return Table(
+    return TrainingDataset(
         files, np.array(places, np.int64)[kept], made.subset(kept), repeated=len(places) - len(kept)
     )
 
 
-def _opened(path: Path, columns: Columns | None, needs: Sequence[Field]) -> tuple[_File, int, int]:
+def _opened(path: Path, columns: Columns | None, needs: Sequence[Column]) -> tuple[_File, int, int]:
     """Map a file; return it with the first byte and line number of its rows."""
     if not path.is_file():
         raise DataError(f"{path} is no file; give files of JSON lines (.jsonl) or tabs (.tsv)")
@@ -268,7 +268,7 @@ def _object(text: str, place: str) -> dict[str, object]:
     return cast("dict[str, object]", found)
 
 
-def _check(row: Row, needs: Sequence[Field]) -> None:
+def _check(row: TrainingExample, needs: Sequence[Column]) -> None:
     for field in needs:
         if getattr(row, field) in (None, ()):
             raise DataError(
@@ -276,7 +276,7 @@ def _check(row: Row, needs: Sequence[Field]) -> None:
             )
 
 
-def _said(row: Row) -> tuple[str, ...]:
+def _said(row: TrainingExample) -> tuple[str, ...]:
     said = (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
     # No text is empty, so that answers are told from further negatives.
     return (*said, "", *row.negative_answers) if row.negative_answers else said

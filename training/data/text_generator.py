@@ -17,14 +17,14 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import GenerationConfig
 
-from decant.embedders import Attention, Source, find_source
+from decant.embedders import Attention, ModelFiles, find_model
 from decant.embedders.sources import chat_template, conversation
 from decant.embedders.tokens import load_tokenizer
 
 from ..errors import TrainingError
 from ..models.language_model import load_with_head
-from ..settings import Mixed
-from .generation_settings import SLOT, Answer, Generating
+from ..settings import MixedPrecision
+from .generation_settings import SLOT, Answer, GenerationSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -38,7 +38,7 @@ class _Prompt:
     cut: bool
 
 
-class Speaker:
+class TextGenerator:
     """A model with its tokenizer and, if there is one, its chat template.
 
     Args:
@@ -51,12 +51,12 @@ class Speaker:
 
     def __init__(
         self,
-        source: Source,
+        source: ModelFiles,
         model: PreTrainedModel,
         tokenizer: Tokenizer,
         *,
         chat: PreTrainedTokenizerFast | None,
-        precision: Mixed,
+        precision: MixedPrecision,
     ) -> None:
         self.source = source
         self.precision = precision
@@ -67,7 +67,9 @@ class Speaker:
         self._ends = _ends(model, self._own)
 
     @classmethod
-    def open(cls, model: str | Path, *, precision: Mixed = Mixed.FP32) -> Speaker:
+    def open(
+        cls, model: str | Path, *, precision: MixedPrecision = MixedPrecision.FP32
+    ) -> TextGenerator:
         """Load a folder or hub model, on the GPU if there is one.
 
         Args:
@@ -78,7 +80,7 @@ class Speaker:
             RecipeError: It is not there.
             TrainingError: It is no causal language model.
         """
-        source = find_source(model)
+        source = find_model(model)
         _, whole = load_with_head(source, Attention.CAUSAL)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         whole.requires_grad_(requires_grad=False)
@@ -87,7 +89,9 @@ class Speaker:
         chat = chat_template(source.folder, tokenizer)
         return cls(source, whole, tokenizer, chat=chat, precision=precision)
 
-    def answer(self, texts: Sequence[str], generating: Generating, *, seed: int) -> list[Answer]:
+    def answer(
+        self, texts: Sequence[str], generating: GenerationSettings, *, seed: int
+    ) -> list[Answer]:
         """Return what the model says to each text, in order.
 
         Args:
@@ -120,7 +124,7 @@ class Speaker:
             for text, row, prompt in zip(texts, said, prompts, strict=True)
         ]
 
-    def prompt(self, text: str, generating: Generating) -> _Prompt:
+    def prompt(self, text: str, generating: GenerationSettings) -> _Prompt:
         """Return the tokens that ask one text, cut at its end until they fit."""
         room = generating.max_tokens
         positions = getattr(self._model.config, "max_position_embeddings", None)
@@ -142,7 +146,7 @@ class Speaker:
             ids = self._ids(text[: pieces.offsets[kept - 1][1]], generating)
         return _Prompt(ids=ids, cut=kept < len(pieces.ids))
 
-    def _ids(self, text: str, generating: Generating) -> list[int]:
+    def _ids(self, text: str, generating: GenerationSettings) -> list[int]:
         asked = text
         if generating.template is not None:
             asked = generating.template.replace(SLOT, text)
@@ -169,7 +173,7 @@ class Speaker:
         whole = conversation(self._chat, asked)
         return self._tokenizer.encode(whole, add_special_tokens=False).ids
 
-    def _config(self, generating: Generating) -> GenerationConfig:
+    def _config(self, generating: GenerationSettings) -> GenerationConfig:
         config = deepcopy(self._own) if generating.sample else GenerationConfig()
         config.do_sample = generating.sample
         config.num_beams = 1
@@ -190,13 +194,13 @@ def _ends(model: PreTrainedModel, own: GenerationConfig) -> set[int]:
     return {one for one in flat if one is not None}
 
 
-def _dtype(precision: Mixed) -> torch.dtype:
+def _dtype(precision: MixedPrecision) -> torch.dtype:
     match precision:
-        case Mixed.FP32:
+        case MixedPrecision.FP32:
             return torch.float32
-        case Mixed.BF16:
+        case MixedPrecision.BF16:
             return torch.bfloat16
-        case Mixed.FP16:
+        case MixedPrecision.FP16:
             return torch.float16
         case _:
             assert_never(precision)

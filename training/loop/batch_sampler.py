@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ..data.table import Table
+from ..data.table import TrainingDataset
 
 
 class TaskOrder(Sampler[int]):
@@ -23,7 +23,7 @@ class TaskOrder(Sampler[int]):
         seed: With the epoch's number it decides the order.
     """
 
-    def __init__(self, table: Table, *, batch_size: int, seed: int) -> None:
+    def __init__(self, table: TrainingDataset, *, batch_size: int, seed: int) -> None:
         self._tasks = table.tasks
         self._batch_size = batch_size
         self._seed = seed

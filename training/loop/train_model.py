@@ -20,10 +20,10 @@ from decant.embedders.files import write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import peak_memory_mb
 
-from ..data.table import Table
+from ..data.table import TrainingDataset
 from ..errors import DataError, TrainingError
 from ..objectives.objective import Objective
-from ..settings import Loop, Lora
+from ..settings import Lora, TrainingSettings
 from .batch_sampler import TaskOrder
 from .curves import draw_curves
 from .trainer import LOG, Look, Runner
@@ -56,7 +56,12 @@ class Report:
 
 
 def train(
-    objective: Objective, table: Table, target: Path, loop: Loop, *, look: Look | None = None
+    objective: Objective,
+    table: TrainingDataset,
+    target: Path,
+    loop: TrainingSettings,
+    *,
+    look: Look | None = None,
 ) -> Report:
     """Train, and write the model to ``target``.
 
@@ -111,7 +116,9 @@ def _leave(objective: Objective, partial: Path, target: Path, report: Report) ->
     shutil.rmtree(partial)
 
 
-def finish_run(objective: Objective, table: Table, target: Path, loop: Loop) -> Report | None:
+def finish_run(
+    objective: Objective, table: TrainingDataset, target: Path, loop: TrainingSettings
+) -> Report | None:
     """Return the report of a run that has left its model, so that what follows it can go on.
 
     What an interruption left of the run beside its model is deleted.
@@ -138,7 +145,9 @@ def _partial(target: Path) -> Path:
     return target.with_name(f"{target.name}.partial")
 
 
-def check_run(objective: Objective, table: Table, target: Path, loop: Loop) -> None:
+def check_run(
+    objective: Objective, table: TrainingDataset, target: Path, loop: TrainingSettings
+) -> None:
     """Refuse what :func:`train` would refuse of target and data, without a step.
 
     Raises:
@@ -178,12 +187,14 @@ class _Run:
     lora: Lora | None
     dropout: float | None
     max_tokens: int | None
-    loop: Loop
+    loop: TrainingSettings
     rows: int
     data: str
 
 
-def _said_of_run(objective: Objective, table: Table, loop: Loop) -> dict[str, object]:
+def _said_of_run(
+    objective: Objective, table: TrainingDataset, loop: TrainingSettings
+) -> dict[str, object]:
     """Return what makes a run the same one, as JSON has it."""
     run = _Run(
         method=type(objective).__name__,
@@ -199,7 +210,9 @@ def _said_of_run(objective: Objective, table: Table, loop: Loop) -> dict[str, ob
     return {**json.loads(to_json(run)), **objective.beside()}
 
 
-def _same_run(path: Path, objective: Objective, table: Table, loop: Loop) -> None:
+def _same_run(
+    path: Path, objective: Objective, table: TrainingDataset, loop: TrainingSettings
+) -> None:
     """Write what a run is, or see that the one that was begun here is the same."""
     asked = _said_of_run(objective, table, loop)
     if not path.exists():

@@ -24,12 +24,12 @@ from transformers import (
     set_seed,
 )
 
-from ..data.row import Row
-from ..data.table import Table
+from ..data.row import TrainingExample
+from ..data.table import TrainingDataset
 from ..errors import TrainingError
 from ..models.gradient_checkpointing import recompute
 from ..objectives.objective import Inputs, Objective
-from ..settings import Loop, Mixed
+from ..settings import MixedPrecision, TrainingSettings
 from .batch_sampler import TaskOrder
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ class Look:
     watcher: Watcher | None = None
 
 
-class _Rows(Dataset[Row]):
+class _Rows(Dataset[TrainingExample]):
     """A table as torch wants it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: TrainingDataset) -> None:
         self._table = table
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> TrainingExample:
         return self._table[index]
 
 
@@ -78,9 +78,9 @@ class Runner(Trainer):
     def __init__(
         self,
         objective: Objective,
-        table: Table,
+        table: TrainingDataset,
         order: TaskOrder,
-        loop: Loop,
+        loop: TrainingSettings,
         look: Look,
         folder: Path,
     ) -> None:
@@ -162,7 +162,7 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
-def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
+def _arguments(loop: TrainingSettings, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=loop.batch_size,
@@ -174,8 +174,8 @@ def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
         lr_scheduler_type=loop.schedule.value,
         weight_decay=loop.weight_decay,
         max_grad_norm=loop.max_grad_norm,
-        bf16=loop.precision is Mixed.BF16,
-        fp16=loop.precision is Mixed.FP16,
+        bf16=loop.precision is MixedPrecision.BF16,
+        fp16=loop.precision is MixedPrecision.FP16,
         logging_strategy="steps",
         logging_steps=loop.log_every,
         logging_first_step=True,
@@ -200,7 +200,9 @@ def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
 class _Log(TrainerCallback):
     """Writes the log, asks the scorer, and ends a run whose loss is no number."""
 
-    def __init__(self, objective: Objective, loop: Loop, look: Look, folder: Path) -> None:
+    def __init__(
+        self, objective: Objective, loop: TrainingSettings, look: Look, folder: Path
+    ) -> None:
         self._objective, self._loop, self._look = objective, loop, look
         self._file = folder / LOG
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from decant.embedders import Attention, Choices, RecipeError, Source, find_source, resolve
+from decant.embedders import Attention, Choices, ModelFiles, RecipeError, find_model, resolve
 from decant.embedders.pytorch import lexical_head, load_language_model, pooled_model
 from decant.embedders.sources import pad_id, write_recipe
 from decant.embedders.tokens import load_text_tokenizer
@@ -55,7 +55,7 @@ class LanguageBase:
 
 
 def open_language_model(
-    model: str | Path | Source,
+    model: str | Path | ModelFiles,
     *,
     choices: Choices | None = None,
     strategy: str | None = None,
@@ -72,7 +72,7 @@ def open_language_model(
         RecipeError: As :func:`open_base`.
         TrainingError: The folder is no causal language model, or has been merged already.
     """
-    source = model if isinstance(model, Source) else find_source(model)
+    source = model if isinstance(model, ModelFiles) else find_model(model)
     if source.adapters:
         raise TrainingError("merge adapters into a model first, then train it")
     said, limit = training_length(source, choices, strategy=strategy)
@@ -100,7 +100,9 @@ def open_language_model(
     return LanguageBase(whole=whole, base=learnt)
 
 
-def load_with_head(source: Source, attention: Attention) -> tuple[PreTrainedModel, PreTrainedModel]:
+def load_with_head(
+    source: ModelFiles, attention: Attention
+) -> tuple[PreTrainedModel, PreTrainedModel]:
     """Load a model with its head, see :func:`load_language_model`: the base model and the whole.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from decant.embedders import Activation, Choices, Pooling, Recipe, Span, Wording
+from decant.embedders import Activation, Choices, PooledTokens, Pooling, Recipe, TextFormat
 
 _MODES = {
     Pooling.FIRST: "cls",
@@ -76,7 +76,7 @@ def write_sentence_files(folder: Path, recipe: Recipe, linears: Sequence[nn.Line
         {
             "embedding_dimension": width,
             "pooling_mode": _MODES[recipe.pooling],
-            "include_prompt": recipe.span is Span.ALL,
+            "include_prompt": recipe.span is PooledTokens.ALL,
         },
     )
     prompts = {"query": recipe.query.prefix, "document": recipe.passage.prefix}
@@ -100,12 +100,12 @@ def _plain(recipe: Recipe) -> bool:
         smallest_dim=recipe.smallest_dim,
         span=recipe.span,
         layer=-1,
-        wording=Wording.VERBATIM,
+        wording=TextFormat.VERBATIM,
         ensemble=(),
         tokens=recipe.tokens,
         open_end=False,
     )
-    return said == known and recipe.span in (Span.ALL, Span.TEXT)
+    return said == known and recipe.span in (PooledTokens.ALL, PooledTokens.TEXT)
 
 
 def _width(folder: Path) -> int:

@@ -20,12 +20,12 @@ from torch.utils.checkpoint import checkpoint
 
 from decant.embedders import (
     Choices,
+    ModelFiles,
     Recipe,
     RecipeError,
     Role,
-    Source,
     TorchEncoder,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.errors import need
@@ -72,7 +72,7 @@ class Base:
             many as the recipe says. What is written keeps the recipe's.
     """
 
-    source: Source
+    source: ModelFiles
     model: PooledModel
     tokenizer: TextTokenizer
     pad_id: int
@@ -189,7 +189,7 @@ class Base:
 
 
 def open_base(
-    model: str | Path | Source,
+    model: str | Path | ModelFiles,
     *,
     choices: Choices | None = None,
     lora: Lora | None = None,
@@ -211,7 +211,7 @@ def open_base(
         TrainingError: The model has parts that are not trained here.
         MissingExtra: Adapters are asked for and peft is not installed.
     """
-    source = model if isinstance(model, Source) else find_source(model)
+    source = model if isinstance(model, ModelFiles) else find_model(model)
     said, limit = training_length(source, choices)
     recipe = resolve(source, said)
     if recipe.latent_heads is not None or recipe.lexicon is not None:
@@ -238,7 +238,7 @@ def open_base(
 
 
 def training_length(
-    source: Source, choices: Choices | None, *, strategy: str | None = None
+    source: ModelFiles, choices: Choices | None, *, strategy: str | None = None
 ) -> tuple[Choices, int | None]:
     """Part the length to which training cuts its texts from what is said of the recipe.
 

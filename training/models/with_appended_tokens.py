@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from decant.embedders import (
-    Appended,
+    AppendedTokens,
     Attention,
     Choices,
     Dense,
+    ModelFiles,
+    PooledTokens,
     Pooling,
-    Source,
-    Span,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.errors import need
@@ -57,7 +57,7 @@ class NewTokens:
         seed: Of new rows, heads and adapters.
     """
 
-    appended: Appended
+    appended: AppendedTokens
     head: Callable[[int], tuple[Dense, ...]] | None = None
     lora: Lora | None = None
     whole: bool = False
@@ -91,7 +91,7 @@ class AppendedBase:
 
 
 def open_appended(
-    model: str | Path | Source, new: NewTokens, *, choices: Choices | None = None
+    model: str | Path | ModelFiles, new: NewTokens, *, choices: Choices | None = None
 ) -> AppendedBase:
     """Open a causal language model and append tokens to it, in float32.
 
@@ -106,7 +106,7 @@ def open_appended(
         TrainingError: The model is no causal language model, or knows one of the tokens.
         MissingExtra: peft is not installed.
     """
-    source = model if isinstance(model, Source) else find_source(model)
+    source = model if isinstance(model, ModelFiles) else find_model(model)
     mean = Choices(pooling=Pooling.MEAN)
     said, limit = training_length(source, (choices or Choices()).over(mean))
     plain = resolve(source, said)
@@ -118,7 +118,7 @@ def open_appended(
     head = () if new.head is None else new.head(language.config.hidden_size)
     own = Choices(
         pooling=Pooling.MEAN,
-        span=Span.TAIL,
+        span=PooledTokens.TAIL,
         appended=new.appended,
         head=head,
         max_tokens=min(plain.max_tokens, _LONGEST),

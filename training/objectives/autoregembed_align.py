@@ -6,7 +6,7 @@ AutoRegEmbed, arXiv 2502.11401, section 3: conditional distribution alignment. W
 ``S1 = -sigmoid(beta |l(d+ | q) - l(d+ | d+)|)``, ``S2 = -sigmoid(beta margin)``, and the loss is
 ``-log(e^(S1/tau) / (e^(S1/tau) + e^(S2/tau)))``, averaged over negatives and batch.
 
-The paper's figure and its code differ in the margin; :class:`Margin` has both.
+The paper's figure and its code differ in the margin; :class:`ReferenceMargin` has both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from decant.embedders.pytorch import read_states
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import DataError, TrainingError
 from ..models.gradient_checkpointing import freeze_mode
 from ..models.trainable import Base, Batch
@@ -36,12 +36,12 @@ from .soft_prompts import end_token, log_probabilities, target_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from ..data.table import Table
+    from ..data.table import TrainingDataset
 
 _REFERENCE = "reference.npz"
 
 
-class Margin(StrEnum):
+class ReferenceMargin(StrEnum):
     """How the reference model's scores enter the margin of a positive over a negative.
 
     FIGURE: ``(a - a_ref) - (b - b_ref)``, as the paper's figure has it, and DPO. CODE:
@@ -67,7 +67,7 @@ class AlignmentSettings:
 
     beta: float = 0.1
     temperature: float = 0.1
-    margin: Margin = Margin.FIGURE
+    margin: ReferenceMargin = ReferenceMargin.FIGURE
     negatives: int = 1
     target_tokens: int = 512
 
@@ -97,9 +97,9 @@ def alignment_loss(
     ahead = positive[:, None] - negatives
     before = reference[:, :1] - reference[:, 1:]
     match settings.margin:
-        case Margin.FIGURE:
+        case ReferenceMargin.FIGURE:
             margin = ahead - before
-        case Margin.CODE:
+        case ReferenceMargin.CODE:
             margin = ahead + before
         case _:
             assert_never(settings.margin)
@@ -120,7 +120,7 @@ class DistributionAlignment(Objective):
         TrainingError: The base appends no tokens, or its states are not the decoder's width.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE, Field.NEGATIVES)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.NEGATIVES)
 
     def __init__(self, base: Base, settings: AlignmentSettings, decoder: PreTrainedModel) -> None:
         super().__init__(base, settings)
@@ -152,7 +152,7 @@ class DistributionAlignment(Objective):
         """Return the decoder's revision."""
         return {"decoder": revision_of(self.decoder)}
 
-    def check(self, table: Table) -> None:
+    def check(self, table: TrainingDataset) -> None:
         """Refuse rows with fewer negatives than the settings ask for."""
         wanted = self.settings.negatives
         for row in table:
@@ -162,7 +162,7 @@ class DistributionAlignment(Objective):
                     "give more or ask for fewer"
                 )
 
-    def prepare(self, table: Table, folder: Path, *, batch_size: int) -> None:
+    def prepare(self, table: TrainingDataset, folder: Path, *, batch_size: int) -> None:
         """Score every row with the model as it is before the first step, once, and keep that."""
         path = folder / _REFERENCE
         if not path.exists():
@@ -175,7 +175,7 @@ class DistributionAlignment(Objective):
             scores = held["scores"]
         self._reference = {row.place: found for row, found in zip(table, scores, strict=True)}
 
-    def _scores(self, table: Table, batch_size: int) -> Iterator[NDArray[np.float32]]:
+    def _scores(self, table: TrainingDataset, batch_size: int) -> Iterator[NDArray[np.float32]]:
         device = next(self.parameters()).device
         self.eval()
         with torch.inference_mode():
@@ -185,12 +185,12 @@ class DistributionAlignment(Objective):
                 positive, negatives, _ = self._found(batch, itself=False)
                 yield torch.cat([positive[:, None], negatives], dim=1).cpu().numpy()
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise queries, positives and negatives; add the reference scores of the rows."""
         reference = np.stack([self._reference[row.place] for row in rows])
         return {**self._collated(rows), "reference": torch.from_numpy(reference)}
 
-    def _collated(self, rows: Sequence[Row]) -> Inputs:
+    def _collated(self, rows: Sequence[TrainingExample]) -> Inputs:
         count = self.settings.negatives
         positives = [row.positive or "" for row in rows]
         negatives = [text for row in rows for text in row.negatives[:count]]

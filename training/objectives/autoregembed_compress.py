@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from torch import Tensor
 
-from decant.embedders import Appended, Attention, Choices, Prompt, Role, Source, find_source
+from decant.embedders import (
+    AppendedTokens,
+    Attention,
+    Choices,
+    ModelFiles,
+    Prompt,
+    Role,
+    find_model,
+)
 from decant.embedders.tokens import TextTokenizer
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.gradient_checkpointing import freeze_mode
 from ..models.language_model import load_with_head
@@ -63,7 +71,7 @@ class Compression(Objective):
         decoder: The frozen language model; :func:`frozen_decoder` of the same folder.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
 
     def __init__(
         self, opened: AppendedBase, settings: CompressionSettings, decoder: PreTrainedModel
@@ -89,7 +97,7 @@ class Compression(Objective):
         """Return the decoder's revision."""
         return {"decoder": revision_of(self.decoder)}
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise contexts, each with its instruction, and outputs."""
         instructions = [row.instruction or self.settings.instruction for row in rows]
         contexts = self._instructed.tokens([row.query for row in rows], instructions)
@@ -141,7 +149,7 @@ class Instructed:
 
 
 def open_compression(
-    model: str | Path | Source,
+    model: str | Path | ModelFiles,
     settings: CompressionSettings,
     *,
     choices: Choices | None = None,
@@ -166,20 +174,20 @@ def open_compression(
         TrainingError: The model is no causal language model.
     """
     tokens = tuple(f"<EMBED{number}>" for number in range(settings.tokens))
-    appended = Appended(tokens=tokens, read=settings.tokens)
+    appended = AppendedTokens(tokens=tokens, read=settings.tokens)
     new = NewTokens(appended=appended, lora=lora, whole=lora is None, seed=seed)
     prompt = f"{{text}}\n{MEANS}"
     prompts = Choices(query=prompt, passage=prompt)
     return open_appended(model, new, choices=(choices or Choices()).over(prompts))
 
 
-def frozen_decoder(model: str | Path | Source) -> PreTrainedModel:
+def frozen_decoder(model: str | Path | ModelFiles) -> PreTrainedModel:
     """Load a causal language model that never learns; gradients flow through it.
 
     Raises:
         TrainingError: The folder is no causal language model.
     """
-    source = model if isinstance(model, Source) else find_source(model)
+    source = model if isinstance(model, ModelFiles) else find_model(model)
     _, language = load_with_head(source, Attention.CAUSAL)
     return language.requires_grad_(requires_grad=False)
 
@@ -187,4 +195,4 @@ def frozen_decoder(model: str | Path | Source) -> PreTrainedModel:
 def revision_of(model: PreTrainedModel) -> str:
     """Return the revision of the folder that a model was loaded from; '' if it was made in code."""
     folder = model.name_or_path
-    return find_source(folder).revision if folder and Path(folder).is_dir() else ""
+    return find_model(folder).revision if folder and Path(folder).is_dir() else ""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from decant.embedders import Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.trainable import Base, Batch
 from .gather_negatives import gathered
@@ -80,7 +80,7 @@ class Contrastive(Objective):
         TrainingError: A width exceeds the model's.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
 
     def __init__(self, base: Base, settings: ContrastiveSettings) -> None:
         super().__init__(base, settings)
@@ -94,7 +94,7 @@ class Contrastive(Objective):
         """Tell whether the model has a template for them."""
         return self.model.recipe.instruction is not None
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""
         return collated_pairs(self.base, rows, symmetric=self.settings.symmetric)
 
@@ -155,7 +155,7 @@ class Contrastive(Objective):
         self.base.write(folder)
 
 
-def collated_pairs(base: Base, rows: Sequence[Row], *, symmetric: bool) -> Inputs:
+def collated_pairs(base: Base, rows: Sequence[TrainingExample], *, symmetric: bool) -> Inputs:
     """Tokenise pairs with their negatives.
 
     Args:

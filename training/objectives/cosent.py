@@ -13,18 +13,18 @@ from torch.nn import functional
 
 from decant.embedders import Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import DataError, TrainingError
 from ..models.trainable import Base, Batch
 from .losses import cosent
 from .objective import Inputs, Objective
 
 if TYPE_CHECKING:
-    from ..data.table import Table
+    from ..data.table import TrainingDataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GradedSettings:
+class CoSENTSettings:
     """How scores are learnt.
 
     Args:
@@ -40,7 +40,7 @@ class GradedSettings:
             raise TrainingError(f"temperature must be positive, got {self.temperature}")
 
 
-class Graded(Objective):
+class CoSENT(Objective):
     """Pairs of higher score get higher cosines than pairs of lower score in the same batch.
 
     Both texts are encoded as queries, as STS does.
@@ -50,13 +50,13 @@ class Graded(Objective):
         settings: How.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE, Field.SCORE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.SCORE)
 
-    def __init__(self, base: Base, settings: GradedSettings) -> None:
+    def __init__(self, base: Base, settings: CoSENTSettings) -> None:
         super().__init__(base, settings)
         self.settings = settings
 
-    def check(self, table: Table) -> None:
+    def check(self, table: TrainingDataset) -> None:
         """Refuse scores that are all equal."""
         if len(np.unique(table.scores)) < 2:
             raise DataError(
@@ -64,7 +64,7 @@ class Graded(Objective):
                 "pair should be nearer than another; give pairs of several grades"
             )
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise both sides of a batch."""
         first = self.base.tokens([row.query for row in rows], role=Role.QUERY)
         second = self.base.tokens([row.positive or "" for row in rows], role=Role.QUERY)

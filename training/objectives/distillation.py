@@ -16,14 +16,14 @@ from torch import Tensor
 
 from decant.embedders import Encoder, Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.trainable import Base, Batch
 from .losses import cosines, score_divergence, vector_distance
 from .objective import Inputs, Objective
 
 
-class Lesson(StrEnum):
+class DistillationTarget(StrEnum):
     """What is taken over.
 
     VECTORS: every text's direction; widths must be equal. SCORES: how the teacher spreads its
@@ -44,7 +44,7 @@ class DistillationSettings:
         chunk: Texts whose states are held at a time (gradient caching); None holds all.
     """
 
-    lesson: Lesson = Lesson.VECTORS
+    lesson: DistillationTarget = DistillationTarget.VECTORS
     temperature: float = 0.05
     chunk: int | None = None
 
@@ -65,13 +65,13 @@ class Distillation(Objective):
         TrainingError: Vectors are to be taken over and their widths differ.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY,)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
 
     def __init__(self, base: Base, settings: DistillationSettings, teacher: Encoder) -> None:
         super().__init__(base, settings)
         self.settings = settings
         self.teacher = teacher
-        if settings.lesson is Lesson.VECTORS and teacher.dim != base.model.dim:
+        if settings.lesson is DistillationTarget.VECTORS and teacher.dim != base.model.dim:
             raise TrainingError(
                 f"the teacher's vectors have {teacher.dim} dimensions, the student's "
                 f"{base.model.dim}; take lesson = 'scores', or a teacher of the student's width"
@@ -81,7 +81,7 @@ class Distillation(Objective):
         """Return the digest of the teacher's recipe."""
         return {"teacher": self.teacher.recipe.digest()}
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch for the student, and let the teacher encode it."""
         queries = [row.query for row in rows]
         passages = [row.positive for row in rows if row.positive is not None]
@@ -111,11 +111,11 @@ class Distillation(Objective):
             passages = self.base.vectors(cast("Batch", batch["passages"]), chunk=chunk)
         others = cast("Tensor", batch.get("taught_passages"))
         match self.settings.lesson:
-            case Lesson.VECTORS:
+            case DistillationTarget.VECTORS:
                 if passages is not None:
                     queries, taught = torch.cat([queries, passages]), torch.cat([taught, others])
                 return {"loss": vector_distance(queries, taught)}
-            case Lesson.SCORES:
+            case DistillationTarget.SCORES:
                 # Without passages, queries are compared with each other.
                 given = queries if passages is None else passages
                 wanted = taught if passages is None else others

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from decant.embedders import Appended, Choices, Dense, Encoder, Prompt, Role, Source
+from decant.embedders import AppendedTokens, Choices, Dense, Encoder, ModelFiles, Prompt, Role
 from decant.embedders.tokens import TextTokenizer
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import DataError, TrainingError
 from ..models.gradient_checkpointing import freeze_mode
 from ..models.shared_weights import unshare
@@ -34,13 +34,13 @@ from .objective import Inputs, Objective
 from .soft_prompts import end_token, log_probabilities, target_tokens
 
 if TYPE_CHECKING:
-    from ..data.table import Table
+    from ..data.table import TrainingDataset
 
 _REPEAT = "Repeat this text word by word. "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenSettings:
+class LLM2VecGenSettings:
     """The paper's choices; the last five are its supervised extras, as its code has them.
 
     Args:
@@ -88,7 +88,7 @@ class GenSettings:
             raise TrainingError(f"answer_tokens must be at least 1, got {self.answer_tokens}")
 
 
-class Gen(Objective):
+class LLM2VecGen(Objective):
     """Answers, compressed.
 
     Args:
@@ -105,9 +105,11 @@ class Gen(Objective):
             ``opened`` has no frozen decoder.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
 
-    def __init__(self, opened: AppendedBase, settings: GenSettings, teacher: Encoder) -> None:
+    def __init__(
+        self, opened: AppendedBase, settings: LLM2VecGenSettings, teacher: Encoder
+    ) -> None:
         super().__init__(opened.base, settings)
         self.opened = opened
         self.settings = settings
@@ -150,7 +152,7 @@ class Gen(Objective):
         """Tell whether the settings ask for hard negatives."""
         return self.settings.hard_negatives
 
-    def check(self, table: Table) -> None:
+    def check(self, table: TrainingDataset) -> None:
         """Refuse negatives without answers where they are to learn, and what would be left out."""
         settings = self.settings
         if settings.hard_negatives:
@@ -167,7 +169,7 @@ class Gen(Objective):
                         "an answer each (negative_answers); or leave their columns out"
                     )
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise questions and answers, and let the teacher encode the answers."""
         settings = self.settings
         questions = [row.query for row in rows]
@@ -257,15 +259,15 @@ def _distances(vectors: Tensor, taught: Tensor, count: int) -> Tensor:
 
 
 def open_gen(
-    model: str | Path | Source,
-    settings: GenSettings,
+    model: str | Path | ModelFiles,
+    settings: LLM2VecGenSettings,
     teacher: Encoder,
     *,
     choices: Choices | None = None,
     lora: Lora | None = None,
     seed: int = 0,
 ) -> AppendedBase:
-    """Open a language model for :class:`Gen`; its layers fit itself and the teacher.
+    """Open a language model for :class:`LLM2VecGen`; its layers fit itself and the teacher.
 
     Args:
         model: A causal language model's folder, a hub id, or files already found.
@@ -287,6 +289,6 @@ def open_gen(
         )
 
     tokens = tuple(f"<question{number}>" for number in range(1, settings.total + 1))
-    appended = Appended(tokens=tokens, read=settings.read, decoded=1)
+    appended = AppendedTokens(tokens=tokens, read=settings.read, decoded=1)
     new = NewTokens(appended=appended, head=head, lora=lora, seed=seed)
     return open_appended(model, new, choices=choices)

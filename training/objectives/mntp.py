@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from decant.embedders import Attention, Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.language_model import LanguageBase
 from ..models.trainable import Batch
@@ -63,7 +63,7 @@ class Mntp(Objective):
         TrainingError: The model attends causally, or its vocabulary has no such mask token.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY,)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
 
     def __init__(self, language: LanguageBase, settings: MntpSettings) -> None:
         base = language.base
@@ -84,7 +84,7 @@ class Mntp(Objective):
         special = [number for number, token in added.items() if token.special]
         self.register_buffer("_special", torch.tensor(special, dtype=torch.int64), persistent=False)
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; what is masked is drawn in :meth:`forward`."""
         texts = [row.query for row in rows]
         return cast("Inputs", self.base.tokens(texts, role=Role.PASSAGE))

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from decant.embedders import Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..models.trainable import Base
 
 if TYPE_CHECKING:
     from decant.embedders import TorchEncoder
 
-    from ..data.table import Table
+    from ..data.table import TrainingDataset
 
 Inputs = dict[str, "Tensor | Inputs"]
 """A batch: tensors by name, nested as the objective likes."""
@@ -40,7 +40,7 @@ class Objective(nn.Module, ABC):
         needs: Fields that every row must have.
     """
 
-    needs: ClassVar[tuple[Field, ...]]
+    needs: ClassVar[tuple[Column, ...]]
 
     def __init__(self, base: Base, settings: object) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
         self.about = settings
 
     @abstractmethod
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Return one batch of rows as tensors; the same rows give the same tensors."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Objective(nn.Module, ABC):
         """Tell whether negatives may have answers; data that have them are refused otherwise."""
         return False
 
-    def check(self, table: Table) -> None:
+    def check(self, table: TrainingDataset) -> None:
         """Refuse data from which nothing can be learnt, before the first step.
 
         Raises:
@@ -78,7 +78,7 @@ class Objective(nn.Module, ABC):
         """
         return {}
 
-    def prepare(self, table: Table, folder: Path, *, batch_size: int) -> None:
+    def prepare(self, table: TrainingDataset, folder: Path, *, batch_size: int) -> None:
         """Do once, before the first step, what the untrained model is needed for.
 
         Args:
@@ -87,7 +87,7 @@ class Objective(nn.Module, ABC):
             batch_size: Rows at a time.
         """
 
-    def lengths(self, row: Row) -> dict[str, tuple[int, int]]:
+    def lengths(self, row: TrainingExample) -> dict[str, tuple[int, int]]:
         """Return, for each kind of text in a row, its tokens and how many of them are read."""
         found = {"query": self.base.length(row.query, Role.QUERY)}
         if row.positive is not None:

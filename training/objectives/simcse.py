@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 
 from decant.embedders import Role
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.trainable import Base
 from .contrastive import Contrastive, ContrastiveSettings, names_of
@@ -30,7 +30,7 @@ class SimCSE(Contrastive):
         TrainingError: The model has no dropout, so that both passes would be equal.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY,)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
 
     def __init__(self, base: Base, settings: ContrastiveSettings) -> None:
         super().__init__(base, settings)
@@ -44,7 +44,7 @@ class SimCSE(Contrastive):
         """Tell that texts are passages here, which have none."""
         return False
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; both passes read the same tokens."""
         texts = [row.query for row in rows]
         tokens = cast("Inputs", self.base.tokens(texts, role=Role.PASSAGE))

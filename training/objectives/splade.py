@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.row import Field, Row
+from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.language_model import LanguageBase
 from ..models.trainable import Batch
@@ -59,7 +59,7 @@ class SparseContrastive(Objective):
         TrainingError: It has no lexicon.
     """
 
-    needs: ClassVar[tuple[Field, ...]] = (Field.QUERY, Field.POSITIVE)
+    needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
 
     def __init__(self, language: LanguageBase, settings: SparseSettings) -> None:
         super().__init__(language.base, settings)
@@ -75,7 +75,7 @@ class SparseContrastive(Objective):
         """Tell whether the model has a template for them."""
         return self.model.recipe.instruction is not None
 
-    def collate(self, rows: Sequence[Row]) -> Inputs:
+    def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""
         return collated_pairs(self.base, rows, symmetric=False)
 

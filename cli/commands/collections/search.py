@@ -142,7 +142,7 @@ def _mode(name: str | None) -> SearchMode | None:
 
 
 def _condition(where: list[str], sources: list[str]) -> Condition | None:
-    from decant.integrations.qdrant import All, Equals, Field, FieldIn
+    from decant.integrations.qdrant import And, Equals, Field, FieldIn
 
     parts: list[Condition] = []
     for pair in where:
@@ -152,7 +152,7 @@ def _condition(where: list[str], sources: list[str]) -> Condition | None:
         parts.append(Equals(key, _value(value)))
     if sources:
         parts.append(FieldIn(Field.SOURCE, sources))
-    return All(parts) if parts else None
+    return And(parts) if parts else None
 
 
 def _value(text: str) -> str | int | float | bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from decant.embedders import Encoder
     from decant.integrations.qdrant import Collection
-    from decant.training import Ranking, Row, Table
+    from decant.training import Ranking, TrainingDataset, TrainingExample
 
 # Above it, Edge builds an index of the vectors; comparing with all takes longer from there on.
 _MANY = 50_000
@@ -41,7 +41,7 @@ class CollectionSearcher:
 
     collection: Collection
 
-    def search(self, rows: Sequence[Row], *, limit: int) -> list[Ranking]:
+    def search(self, rows: Sequence[TrainingExample], *, limit: int) -> list[Ranking]:
         """Return one ranking for each row, by cosine."""
         import numpy as np
 
@@ -66,7 +66,7 @@ class CollectionSearcher:
             for query, score in zip(queries, scores, strict=True)
         ]
 
-    def _queries(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def _queries(self, rows: Sequence[TrainingExample]) -> NDArray[np.float32]:
         """Embed the queries, those of one instruction together; shape (B, D)."""
         import numpy as np
 
@@ -83,7 +83,7 @@ class CollectionSearcher:
 
 @contextmanager
 def searcher_of(
-    table: Table, corpus: Iterable[Path], encoder: Encoder
+    table: TrainingDataset, corpus: Iterable[Path], encoder: Encoder
 ) -> Iterator[CollectionSearcher]:
     """Embed all positives of a table, and the passages of folders, for as long as this lasts."""
     from decant.integrations.qdrant import Collection, connect, read_documents
@@ -103,7 +103,7 @@ def searcher_of(
         yield CollectionSearcher(collection)
 
 
-def _filled(collection: Collection, table: Table) -> Iterator[int]:
+def _filled(collection: Collection, table: TrainingDataset) -> Iterator[int]:
     """Store each positive once; yield how many rows are done."""
     from decant.integrations.qdrant import Record
 

@@ -63,11 +63,18 @@ def contrastive(
       decant train contrastive --base my-minilm --corpus docs --out tuned --lora 16
     """
     ready()
-    from decant.training import Contrastive, ContrastiveSettings, Loop, Plan, open_base, split
+    from decant.training import (
+        Contrastive,
+        ContrastiveSettings,
+        Plan,
+        TrainingSettings,
+        open_base,
+        split,
+    )
 
     if bool(pairs) == bool(corpus):
         raise typer.BadParameter("give --pairs, or --corpus where there are none")
-    plan = run.plan(Plan(objective=ContrastiveSettings(), loop=Loop()))
+    plan = run.plan(Plan(objective=ContrastiveSettings(), loop=TrainingSettings()))
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
     objective = Contrastive(opened, plan.objective)
@@ -106,10 +113,10 @@ def simcse(
       decant train simcse --base mntp --texts queries.tsv --dropout 0.3 --lora 16 --out llm2vec
     """
     ready()
-    from decant.training import ContrastiveSettings, Loop, Plan, SimCSE, open_base
+    from decant.training import ContrastiveSettings, Plan, SimCSE, TrainingSettings, open_base
 
     # train_configs/simcse of LLM2Vec's code, which warms nothing up.
-    loop = Loop(batch_size=128, learning_rate=3e-5, warmup=0.0)
+    loop = TrainingSettings(batch_size=128, learning_rate=3e-5, warmup=0.0)
     plan = run.plan(Plan(objective=ContrastiveSettings(), loop=loop))
     opened = open_base(
         run.base,
@@ -135,12 +142,12 @@ def graded(
       decant train graded --base my-minilm --pairs sts.tsv --columns score,query,positive --out mine
     """
     ready()
-    from decant.training import Graded, GradedSettings, Loop, Plan, open_base
+    from decant.training import CoSENT, CoSENTSettings, Plan, TrainingSettings, open_base
 
-    plan = run.plan(Plan(objective=GradedSettings(), loop=Loop()))
+    plan = run.plan(Plan(objective=CoSENTSettings(), loop=TrainingSettings()))
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
-    begin(run, Graded(opened, plan.objective), pairs, plan.loop)
+    begin(run, CoSENT(opened, plan.objective), pairs, plan.loop)
 
 
 def distil(
@@ -161,9 +168,15 @@ def distil(
     """
     ready()
     from decant.embedders import load
-    from decant.training import Distillation, DistillationSettings, Loop, Plan, open_base
+    from decant.training import (
+        Distillation,
+        DistillationSettings,
+        Plan,
+        TrainingSettings,
+        open_base,
+    )
 
-    plan = run.plan(Plan(objective=DistillationSettings(), loop=Loop()))
+    plan = run.plan(Plan(objective=DistillationSettings(), loop=TrainingSettings()))
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
     with load(teacher) as encoder:
@@ -188,14 +201,14 @@ def sparse(
     """
     ready()
     from decant.training import (
-        Loop,
         Plan,
         SparseContrastive,
         SparseSettings,
+        TrainingSettings,
         open_language_model,
     )
 
-    plan = run.plan(Plan(objective=SparseSettings(), loop=Loop()))
+    plan = run.plan(Plan(objective=SparseSettings(), loop=TrainingSettings()))
     language = open_language_model(
         run.base,
         choices=run.chosen(Choices()),
@@ -219,9 +232,9 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
         raise typer.BadParameter(
             "mntp makes a model look both ways; leave it out", param_hint="--attention"
         )
-    from decant.training import Loop, Mntp, MntpSettings, Plan, open_language_model
+    from decant.training import Mntp, MntpSettings, Plan, TrainingSettings, open_language_model
 
-    loop = Loop(learning_rate=5e-5, warmup=0.0)
+    loop = TrainingSettings(learning_rate=5e-5, warmup=0.0)
     plan = run.plan(Plan(objective=MntpSettings(), loop=loop))
     choices = run.chosen(Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN))
     language = open_language_model(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
@@ -240,10 +253,10 @@ def _pairs_of(
 ) -> Iterator[Path]:
     """Make pairs of documents, in a file beside the run; what is refused leaves none."""
     from decant.integrations.qdrant import read_documents
-    from decant.training import Made, Making, write_pairs
+    from decant.training import PairKind, PairMining, write_pairs
 
-    if made not in list(Made):
-        raise typer.BadParameter(f"--made is one of {', '.join(Made)}, got {made!r}")
+    if made not in list(PairKind):
+        raise typer.BadParameter(f"--made is one of {', '.join(PairKind)}, got {made!r}")
     target = out.with_name(f"{out.name}.pairs.jsonl")
     documents = (
         (document.source, document.text)
@@ -251,7 +264,7 @@ def _pairs_of(
         for document in read_documents(folder)
     )
     try:
-        write_pairs(documents, target, tokenizer, Making(made=Made(made), seed=seed))
+        write_pairs(documents, target, tokenizer, PairMining(made=PairKind(made), seed=seed))
         yield target
     except DecantError:
         target.unlink(missing_ok=True)

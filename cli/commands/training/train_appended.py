@@ -14,7 +14,7 @@ from .training_run import begin
 
 if TYPE_CHECKING:
     from decant.embedders import Encoder
-    from decant.training import GenSettings, Plan
+    from decant.training import LLM2VecGenSettings, Plan
 
 
 def compress(
@@ -40,15 +40,17 @@ def compress(
     from decant.training import (
         Compression,
         CompressionSettings,
-        Loop,
         Plan,
         Schedule,
+        TrainingSettings,
         frozen_decoder,
         open_compression,
     )
 
     # run_information_compress.sh of the authors' code; its 32 rows are 8 on each of 4 GPUs.
-    loop = Loop(batch_size=32, learning_rate=1e-5, warmup=0.05, schedule=Schedule.COSINE)
+    loop = TrainingSettings(
+        batch_size=32, learning_rate=1e-5, warmup=0.05, schedule=Schedule.COSINE
+    )
     plan = run.plan(Plan(objective=CompressionSettings(), loop=loop))
     opened = open_compression(
         run.base,
@@ -82,15 +84,17 @@ def align(
     from decant.training import (
         AlignmentSettings,
         DistributionAlignment,
-        Loop,
         Plan,
         Schedule,
+        TrainingSettings,
         frozen_decoder,
         open_base,
     )
 
     # run_condition_distribution_alignment.sh of the authors' code.
-    loop = Loop(batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05, schedule=Schedule.COSINE)
+    loop = TrainingSettings(
+        batch_size=32, learning_rate=5e-6, epochs=4, warmup=0.05, schedule=Schedule.COSINE
+    )
     plan = run.plan(Plan(objective=AlignmentSettings(), loop=loop))
     opened = open_base(run.base, choices=run.chosen(Choices()), lora=plan.lora, seed=plan.loop.seed)
     begin(
@@ -121,19 +125,23 @@ def gen(
     """
     ready()
     from decant.embedders import load
-    from decant.training import GenSettings, Loop, Plan
+    from decant.training import LLM2VecGenSettings, Plan, TrainingSettings
 
     # conf/training of the authors' code: a linear schedule, and a warm-up of 100 of 5,000 steps.
-    loop = Loop(batch_size=32, learning_rate=3e-4, warmup=0.02)
-    plan = run.plan(Plan(objective=GenSettings(), loop=loop))
+    loop = TrainingSettings(batch_size=32, learning_rate=3e-4, warmup=0.02)
+    plan = run.plan(Plan(objective=LLM2VecGenSettings(), loop=loop))
     with load(teacher) as encoder:
         _gen(run, plan, pairs, encoder, run.chosen(Choices()))
 
 
 def _gen(
-    run: RunOptions, plan: Plan[GenSettings], pairs: list[Path], teacher: Encoder, choices: Choices
+    run: RunOptions,
+    plan: Plan[LLM2VecGenSettings],
+    pairs: list[Path],
+    teacher: Encoder,
+    choices: Choices,
 ) -> None:
-    from decant.training import Gen, open_gen
+    from decant.training import LLM2VecGen, open_gen
 
     opened = open_gen(
         run.base,
@@ -143,4 +151,4 @@ def _gen(
         lora=plan.lora,
         seed=plan.loop.seed,
     )
-    begin(run, Gen(opened, plan.objective, teacher), pairs, plan.loop)
+    begin(run, LLM2VecGen(opened, plan.objective, teacher), pairs, plan.loop)

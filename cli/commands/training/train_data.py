@@ -78,12 +78,12 @@ def mine(
       decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
       decant train contrastive --base my-minilm --pairs mined.jsonl --out tuned
     """
-    from decant.training import Field, Mining, read_table
+    from decant.training import Column, Mining, read_table
     from decant.training import mine as run
 
     mining = Mining(count=negatives, share=share, skip=skip, depth=depth)
     _refuse_existing(out)  # before anything is embedded
-    table = read_table(pairs, columns=_columns(columns), needs=(Field.QUERY, Field.POSITIVE))
+    table = read_table(pairs, columns=_columns(columns), needs=(Column.QUERY, Column.POSITIVE))
     done = 0
     with (
         open_encoder(bundle, provider=provider, precision=precision) as encoder,
@@ -164,10 +164,16 @@ def generate(
     no_more_download_bars()
     for module in ("torch", "transformers"):
         need(module, extra="training")
-    from decant.training import Generating, Mixed, Speaker, Written, read_table
+    from decant.training import (
+        GenerationSettings,
+        MixedPrecision,
+        OutputColumn,
+        TextGenerator,
+        read_table,
+    )
     from decant.training import generate as run
 
-    generating = Generating(
+    generating = GenerationSettings(
         template=template,
         chat=chat,
         max_tokens=max_tokens,
@@ -175,13 +181,13 @@ def generate(
         batch_size=batch_size,
         sample=sample,
         seed=seed,
-        written=_member(Written, written, "--as"),
+        written=_member(OutputColumn, written, "--as"),
     )
-    kind = _member(Mixed, precision, "--precision")
+    kind = _member(MixedPrecision, precision, "--precision")
     _refuse_existing(out)  # before a model is loaded
     table = read_table(texts, columns=_columns(columns))
     with silenced():
-        speaker = Speaker.open(model, precision=kind)
+        speaker = TextGenerator.open(model, precision=kind)
     done = 0
     with bar("asking", total=len(table), unit="texts", steady=True) as shown, silenced():
 

@@ -21,8 +21,15 @@ from ...output.views import show_facts
 
 if TYPE_CHECKING:
     from decant.embedders import TorchEncoder
-    from decant.evaluation import Standing, SystemResult, Task
-    from decant.training import DataReport, Look, Loop, Objective, Report, Table
+    from decant.evaluation import ComparisonReport, SystemResult, Task
+    from decant.training import (
+        DataReport,
+        Look,
+        Objective,
+        Report,
+        TrainingDataset,
+        TrainingSettings,
+    )
 
     from ...options.train import RunOptions
 
@@ -40,13 +47,15 @@ class Run:
     """
 
     objective: Objective
-    table: Table
+    table: TrainingDataset
     target: Path
-    loop: Loop
+    loop: TrainingSettings
     tasks: Sequence[Task]
 
 
-def begin(options: RunOptions, objective: Objective, files: Sequence[Path], loop: Loop) -> None:
+def begin(
+    options: RunOptions, objective: Objective, files: Sequence[Path], loop: TrainingSettings
+) -> None:
     """Read what an objective learns from, and carry the run out as the options say."""
     run = Run(
         objective=objective,
@@ -112,15 +121,15 @@ def _first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _standing(run: Run, results: list[SystemResult]) -> Standing:
+def _standing(run: Run, results: list[SystemResult]) -> ComparisonReport:
     from decant.embedders import TorchEncoder
-    from decant.evaluation import side_by_side
+    from decant.evaluation import compare_systems
 
     with steps(keep=False) as step, silenced():
         encoder = TorchEncoder.from_pretrained(run.target)
         results.append(_scored("after", encoder, run.tasks, step))
         step("comparing")
-        return side_by_side(results)
+        return compare_systems(results)
 
 
 def _scored(name: str, encoder: TorchEncoder, tasks: Sequence[Task], step: Step) -> SystemResult:

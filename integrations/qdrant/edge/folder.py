@@ -17,7 +17,7 @@ from pathlib import Path
 
 from decant.embedders import StoreError
 
-from ..stores.collection_metadata import Card
+from ..stores.collection_metadata import CollectionMetadata
 from ..stores.input_errors import StoreInputError
 from ..stores.protocol import absent, check_name, present
 
@@ -78,7 +78,7 @@ class EdgeHome:
             raise self._occupied(name)
         return home / _SHARD
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> CollectionMetadata:
         """Return what a collection says about itself.
 
         Raises:
@@ -94,9 +94,9 @@ class EdgeHome:
             raise absent(name, str(self.folder), self.names()) from error
         except UnicodeDecodeError as error:
             raise StoreError(f"{path} is damaged ({error}); make the collection again") from error
-        return Card.from_json(text, where=f"collection {name!r} in {self.folder}")
+        return CollectionMetadata.from_json(text, where=f"collection {name!r} in {self.folder}")
 
-    def make(self, name: str, card: Card, build: Callable[[Path], None]) -> None:
+    def make(self, name: str, card: CollectionMetadata, build: Callable[[Path], None]) -> None:
         """Make a collection, entirely or not at all.
 
         Args:

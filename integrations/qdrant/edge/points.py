@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union, cast
 import numpy as np
 import qdrant_edge as edge
 
-from ..stores.protocol import DENSE, SPARSE, STATES, Fetch, Payload, Point
-from ..stores.queries import RRF_K, Fused, Query, Single, prefetched
+from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
+from ..stores.queries import RRF_K, HybridQuery, Query, Single, prefetched
 from ..stores.sparse_vector import SparseVector
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
 
 
 def to_request(
-    query: Query, fetch: Fetch, *, limit: int, offset: int, chosen: edge.Filter | None
+    query: Query, fetch: Select, *, limit: int, offset: int, chosen: edge.Filter | None
 ) -> edge.QueryRequest:
     """Return a query as Edge takes it; ``chosen`` holds for every ranking that is fused."""
     request = partial(
@@ -54,7 +54,7 @@ def to_request(
         with_vector=vectors_of(fetch),
         with_payload=fields_of(fetch),
     )
-    if not isinstance(query, Fused):
+    if not isinstance(query, HybridQuery):
         return request(query=_nearest(query), filter=chosen)
     depth = prefetched(limit, offset)
     return request(
@@ -64,12 +64,12 @@ def to_request(
     )
 
 
-def fields_of(fetch: Fetch) -> bool | list[str]:
+def fields_of(fetch: Select) -> bool | list[str]:
     """Return which payload fields come."""
     return True if fetch.fields is None else list(fetch.fields)
 
 
-def vectors_of(fetch: Fetch) -> bool | list[str]:
+def vectors_of(fetch: Select) -> bool | list[str]:
     """Return which vectors come."""
     return fetch.vectors or False
 

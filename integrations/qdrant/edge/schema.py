@@ -6,8 +6,8 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from ..stores.collection_metadata import Card
-from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, Indexed
+from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, PayloadIndex
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES
 
 _FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
@@ -21,12 +21,12 @@ _SCHEMA = {
 }
 
 
-def index_field(entry: Indexed) -> edge.UpdateOperation:
+def index_field(entry: PayloadIndex) -> edge.UpdateOperation:
     """Return the operation that indexes a metadata entry."""
     return _index(entry.path, entry.type)
 
 
-def build_shard(path: Path, *, card: Card, settings: CollectionSettings) -> None:
+def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSettings) -> None:
     """Make an empty shard in a folder, flush it and close it."""
     config = edge.EdgeConfig(
         vectors=_dense_params(card),
@@ -51,7 +51,7 @@ def _index(path: str, kind: FieldType) -> edge.UpdateOperation:
     return edge.UpdateOperation.create_field_index(path, _SCHEMA[kind])
 
 
-def _dense_params(card: Card) -> dict[str, edge.EdgeVectorParams]:
+def _dense_params(card: CollectionMetadata) -> dict[str, edge.EdgeVectorParams]:
     params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
     if card.states is not None:
         params[STATES] = edge.EdgeVectorParams(

@@ -22,11 +22,19 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
-from ..stores.collection_metadata import Card
-from ..stores.collection_settings import CollectionSettings, Indexed
+from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_settings import CollectionSettings, PayloadIndex
 from ..stores.filters import Where, translate
 from ..stores.point_size import batches
-from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, slices
+from ..stores.protocol import (
+    Engine,
+    OptimizeProgress,
+    Point,
+    ScoredPoint,
+    ScrollPage,
+    Select,
+    slices,
+)
 from ..stores.queries import Query, bounded
 from .disk_space import check_room
 from .errors import EngineErrors, is_missing_point
@@ -85,7 +93,7 @@ class EdgeStore:
         self._check()
         return self._home.names()
 
-    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
         """Make an empty collection."""
         what = f"making the collection {name!r}"
         self._check()
@@ -94,7 +102,7 @@ class EdgeStore:
             self._home.make(name, card, partial(build_shard, card=card, settings=settings))
             self._forget_replaced(name)
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> CollectionMetadata:
         """Open the collection and return what it says about itself."""
         what = f"opening the collection {name!r}"
         self._check()
@@ -120,7 +128,7 @@ class EdgeStore:
             remove_shard(folder, partial(self._home.remove, name), what, self.place)
             self._shards.pop(name, None)
 
-    def add_index(self, name: str, entry: Indexed) -> None:
+    def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry, of points that are there and that come."""
         with self._writing(name, f"indexing {entry.path!r} in {name!r}") as shard:
             shard.update(index_field(entry))
@@ -146,7 +154,7 @@ class EdgeStore:
             with self._writing(name, f"deleting from {name!r}") as shard:
                 shard.update(edge.UpdateOperation.delete_points(list(part)))
 
-    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
         found: list[Point] = []
         for part in slices(ids, _BATCH):
@@ -156,8 +164,8 @@ class EdgeStore:
         return found
 
     def scroll(
-        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
-    ) -> Page:
+        self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
+    ) -> ScrollPage:
         """Return up to ``limit`` points that match, in the order of their ids."""
         request = edge.ScrollRequest(
             offset=after,
@@ -168,7 +176,7 @@ class EdgeStore:
         )
         with self._reading(name, f"reading from {name!r}") as shard:
             records, following = shard.scroll(request)
-        return Page(
+        return ScrollPage(
             points=[from_edge(record) for record in records],
             after=None if following is None else str(following),
         )
@@ -177,12 +185,12 @@ class EdgeStore:
         self,
         name: str,
         query: Query,
-        fetch: Fetch,
+        fetch: Select,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
-    ) -> list[Scored]:
+    ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first."""
         chosen = None if where is None else self._filter(where)
         request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
@@ -190,7 +198,7 @@ class EdgeStore:
             found = shard.query(request)
         scores = bounded(query, (item.score for item in found))
         return [
-            Scored(point=from_edge(item), score=score)
+            ScoredPoint(point=from_edge(item), score=score)
             for item, score in zip(found, scores, strict=True)
         ]
 

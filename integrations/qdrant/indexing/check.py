@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from ..points.flaws import Finding, Flaw, find_flaw
 from ..points.locks import CollectionLock, lock_of
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
-from ..stores.filters import All, Field, FieldIn, Where
+from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Fetch, Point, Store, each
+from ..stores.protocol import Point, Select, Store, each
 
 _PAGE = 256
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
-_OWNER = Fetch(fields=("root", "source"))
-_PLACE = Fetch(fields=("id", "root", "source", "chunk", "start"))
-_CONTENT = Fetch(
+_OWNER = Select(fields=("root", "source"))
+_PLACE = Select(fields=("id", "root", "source", "chunk", "start"))
+_CONTENT = Select(
     fields=("id", "root", "source", "chunk", "start", "text", "text_sha256"), dense=True
 )
 
@@ -134,7 +134,7 @@ class Checker:
 
     def damaged(self, where: Where) -> Iterator[Finding]:
         """Yield the closed documents that match and whose chunks are not those written."""
-        for page in each(self._store, self._name, All([DOCUMENTS, where]), MARKER, page=_PAGE):
+        for page in each(self._store, self._name, And([DOCUMENTS, where]), MARKER, page=_PAGE):
             markers = [Marker.read(point.payload) for point in page]
             closed = [marker for marker in markers if marker.state is State.DONE]
             yield from self._documents(closed, _PLACE)
@@ -153,10 +153,10 @@ class Checker:
     def _ownerless(self, chunks: Sequence[Point]) -> list[Point]:
         owners = {DocumentKey.of(point.payload): point for point in chunks}
         ids = [key.marker_id for key in owners]
-        marked = {point.id for point in self._store.retrieve(self._name, ids, Fetch(fields=()))}
+        marked = {point.id for point in self._store.retrieve(self._name, ids, Select(fields=()))}
         return [point for point in chunks if DocumentKey.of(point.payload).marker_id not in marked]
 
-    def _documents(self, markers: Sequence[Marker], fetch: Fetch) -> Iterator[Finding]:
+    def _documents(self, markers: Sequence[Marker], fetch: Select) -> Iterator[Finding]:
         if not markers:
             return
         self.documents_seen += len(markers)
@@ -188,10 +188,10 @@ class Checker:
         compared = (_compare(marker, sums[marker.key]) for marker in sorted(markers, key=_key))
         return [finding for finding in compared if finding is not None]
 
-    def _chunks(self, markers: Sequence[Marker], fetch: Fetch) -> Iterator[list[Point]]:
+    def _chunks(self, markers: Sequence[Marker], fetch: Select) -> Iterator[list[Point]]:
         sources = sorted({marker.key.source for marker in markers})
         roots = sorted({marker.key.root for marker in markers})
-        where = All([CHUNKS, FieldIn(Field.SOURCE, sources), FieldIn(Field.ROOT, roots)])
+        where = And([CHUNKS, FieldIn(Field.SOURCE, sources), FieldIn(Field.ROOT, roots)])
         return each(self._store, self._name, where, fetch, page=_PAGE)
 
 

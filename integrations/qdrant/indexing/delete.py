@@ -15,11 +15,11 @@ from decant.embedders import StoreError
 
 from ..points.locks import CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
-from ..stores.filters import All, Field, FieldIn, Where, is_vacuous
+from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Fetch, Point, Store, each, slices
+from ..stores.protocol import Point, Select, Store, each, slices
 
-_OWNER = Fetch(fields=("kind", "root", "source"))
+_OWNER = Select(fields=("kind", "root", "source"))
 _GROUP = 64
 _IDS = 512
 
@@ -68,8 +68,8 @@ class Remover:
     def source(self, source: str, root: str | None) -> int:
         """Delete what came from a source, in one root or wherever; return how many passages."""
         named = FieldIn(Field.SOURCE, [source])
-        scope = named if root is None else All([named, FieldIn(Field.ROOT, [root])])
-        pages = each(self._store, self._name, All([DOCUMENTS, scope]), _OWNER)
+        scope = named if root is None else And([named, FieldIn(Field.ROOT, [root])])
+        pages = each(self._store, self._name, And([DOCUMENTS, scope]), _OWNER)
         keys = [DocumentKey.of(point.payload) for page in pages for point in page]
         return self.documents(keys) + self.matching(scope)
 
@@ -90,10 +90,10 @@ class Remover:
             for page in each(store, name, DOCUMENTS, _OWNER):
                 self.reopen([DocumentKey.of(point.payload) for point in page])
             for where in (passages(None), DOCUMENTS):
-                for page in each(store, name, where, Fetch(fields=())):
+                for page in each(store, name, where, Select(fields=())):
                     store.delete(name, [point.id for point in page])
             with self._lock.noting:
-                for page in each(store, name, NOTES, Fetch(fields=())):
+                for page in each(store, name, NOTES, Select(fields=())):
                     store.delete(name, [point.id for point in page])
                 self._lock.noted.clear()
 
@@ -139,7 +139,7 @@ class Remover:
 
     def _chunks(self, keys: set[DocumentKey]) -> int:
         removed = 0
-        where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        where = And([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
         for page in each(self._store, self._name, where, _OWNER):
             # The same source may lie in several roots, of which only some go.
             ids = [point.id for point in page if DocumentKey.of(point.payload) in keys]

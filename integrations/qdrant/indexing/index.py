@@ -16,9 +16,9 @@ from ..points.handle import Target
 from ..points.locks import Claims, CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS
 from ..points.provenance import FillingNotes
-from ..stores.filters import All, Field, FieldIn
+from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey
-from ..stores.protocol import Fetch, Store, each
+from ..stores.protocol import Select, Store, each
 from .check import Checker
 from .chunking import Chunking
 from .delete import Remover
@@ -35,7 +35,7 @@ _DOCUMENTS = "give index(read_documents(folder)), or index([Document(source=...,
 _GROUP = 64
 _GROUP_CHARACTERS = 4_000_000
 _ATTEMPTS = 5
-_PROMISE = Fetch(fields=("root", "source", "chunks"))
+_PROMISE = Select(fields=("root", "source", "chunks"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class _Run:
         if not census.roots:
             return
         inside = FieldIn(Field.ROOT, sorted(census.roots))
-        chunks = All([CHUNKS, inside])
+        chunks = And([CHUNKS, inside])
         if not self._ways.verify and store.count(name, chunks) == census.promised:
             return
         checker, is_spared = Checker(store, name, lock), census.spared()
@@ -231,7 +231,7 @@ class _Census:
         if not self.roots:
             return
         is_spared = self.spared()
-        where = All([DOCUMENTS, FieldIn(Field.ROOT, sorted(self.roots))])
+        where = And([DOCUMENTS, FieldIn(Field.ROOT, sorted(self.roots))])
         for page in each(store, name, where, _PROMISE):
             self._nothing = None
             gone: list[DocumentKey] = []

@@ -20,15 +20,15 @@ from ..points.handle import Target
 from ..points.locks import Claim, Claims
 from ..points.payloads import CHUNKS, MARKER, ChunkSum, Marker, State, sha256
 from ..points.vectors import Row
-from ..stores.filters import All, Field, FieldIn
+from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Fetch, Json, Payload, Point, each, slices
+from ..stores.protocol import Json, Payload, Point, Select, each, slices
 from .chunking import Chunker, Chunking, Syntax, has_data, syntax_of
 from .documents import Document
 
 _MOVABLE = ("chunk", "start", "metadata")
-_PLACED = Fetch(fields=("root", "source", *_MOVABLE))
-_CONTENT = Fetch(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
+_PLACED = Select(fields=("root", "source", *_MOVABLE))
+_CONTENT = Select(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
 _LOOKUP = 256
 # Twice float64's spacing: engines give some numbers back one unit in the last place off.
 _SPACING = 2.0**-51
@@ -103,7 +103,7 @@ class Planner:
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
         self._has_states = target.states is not None
-        self._vectors = Fetch(
+        self._vectors = Select(
             fields=("text_sha256",), dense=True, sparse=target.sparse, states=self._has_states
         )
 
@@ -160,7 +160,7 @@ class Planner:
         stored: dict[DocumentKey, _Stored] = {key: {} for key in keys}
         if not keys:
             return stored
-        where = All([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        where = And([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
         fetch, size = _PLACED, _PAGE
         if self._verify:
             fetch, size = replace(_CONTENT, states=self._has_states), _HEAVY_PAGE
@@ -250,7 +250,7 @@ class Planner:
     def _known(self, texts: Sequence[str]) -> dict[str, Row]:
         # One page, though a text that is everywhere may crowd out others: those are embedded
         # again, which costs time and is never wrong.
-        where = All([CHUNKS, FieldIn(Field.TEXT_SHA256, texts)])
+        where = And([CHUNKS, FieldIn(Field.TEXT_SHA256, texts)])
         page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
         # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
         return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from decant.embedders import StoreError, TextError
 
 from ..stores.point_ids import Kind, is_uuid, record_id
-from ..stores.protocol import Json, Payload, Point, Scored
+from ..stores.protocol import Json, Payload, Point, ScoredPoint
 from .payloads import check_text, checked_metadata, sha256
 from .vectors import Row
 
@@ -130,7 +130,7 @@ def passage(point: Point) -> Passage:
     )
 
 
-def hit(found: Scored) -> Hit:
+def hit(found: ScoredPoint) -> Hit:
     """Read a chunk or record that a query found.
 
     Raises:

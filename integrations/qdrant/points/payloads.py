@@ -20,10 +20,10 @@ import numpy as np
 
 from decant.embedders import StoreError, TextError
 
-from ..stores.filters import All, Field, FieldIn, Where
+from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.plain_values import plain
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Fetch, Json, Payload, Point
+from ..stores.protocol import Json, Payload, Point, Select
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,13 +55,13 @@ OWN_KINDS = (Kind.DOCUMENT, Kind.NOTE)
 
 _PASSAGE_KINDS = (Kind.CHUNK, Kind.RECORD)
 
-MARKER = Fetch(fields=("root", "source", "state", "digest", "chunks", "checksum"))
+MARKER = Select(fields=("root", "source", "state", "digest", "chunks", "checksum"))
 """What to read of a marker."""
 
 
 def passages(where: Where | None) -> Where:
     """Return the condition that keeps markers out."""
-    return PASSAGES if where is None else All([PASSAGES, where])
+    return PASSAGES if where is None else And([PASSAGES, where])
 
 
 def is_passage(point: Point) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decant.embedders import Encoder
 
 from ..stores.point_ids import Kind, note_id
-from ..stores.protocol import Fetch, Payload, Point, Store, each
+from ..stores.protocol import Payload, Point, Select, Store, each
 from .locks import CollectionLock
 from .payloads import NOTES, PASSAGES
 
@@ -65,7 +65,7 @@ class Filling:
 
 def read_fillings(store: Store, name: str) -> tuple[Filling, ...]:
     """Return what filled a collection, sorted; empty where nothing was noted."""
-    fields = Fetch(fields=("note", "precision", "provider"))
+    fields = Select(fields=("note", "precision", "provider"))
     held = [point.payload for page in each(store, name, NOTES, fields) for point in page]
     return tuple(
         sorted(
@@ -105,7 +105,7 @@ class FillingNotes:
         if note.id in self._lock.noted:
             return
         with self._lock.noting:
-            if not self._store.retrieve(self._name, [note.id], Fetch(fields=())):
+            if not self._store.retrieve(self._name, [note.id], Select(fields=())):
                 notes = [note]
                 if self._is_old():
                     notes.append(Filling(_UNKNOWN).point())
@@ -116,4 +116,4 @@ class FillingNotes:
         """Return whether there are passages of which nothing was noted."""
         if read_fillings(self._store, self._name):
             return False
-        return bool(self._store.scroll(self._name, PASSAGES, Fetch(fields=()), limit=1).points)
+        return bool(self._store.scroll(self._name, PASSAGES, Select(fields=()), limit=1).points)

@@ -14,8 +14,8 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.collection_metadata import Card
-from ..stores.collection_settings import CollectionSettings, FieldType, Indexed
+from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, absent, present
 from .limits import Limits
 from .payload_indexes import is_not_allowed, make_together, missing_indexes, too_many
@@ -51,7 +51,7 @@ class RemoteCatalog:
             return []
         return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
 
-    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
         """Make an empty collection with its card and its indexes."""
         if self._has(name):
             raise self._present(name)
@@ -88,7 +88,7 @@ class RemoteCatalog:
             self._delete(name)
             raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> CollectionMetadata:
         """Return a collection's card, and complete its indexes as far as the server lets us."""
         info = self._existing(name)
         card = self._read_card(name, info)
@@ -116,7 +116,7 @@ class RemoteCatalog:
             "did not say why; look at its log"
         )
 
-    def add_index(self, name: str, entry: Indexed) -> None:
+    def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Make an index, then note it: a note that cannot be kept would stand for ever."""
         info = self._info(name)
         try:
@@ -153,9 +153,9 @@ class RemoteCatalog:
             raise absent(name, self._requests.place, self._listed())
         return self._info(name)
 
-    def _read_card(self, name: str, info: models.CollectionInfo) -> Card:
+    def _read_card(self, name: str, info: models.CollectionInfo) -> CollectionMetadata:
         where = f"collection {name!r} at {self._requests.place}"
-        return Card.from_json(self._card_text(name, info), where=where)
+        return CollectionMetadata.from_json(self._card_text(name, info), where=where)
 
     def _card_text(self, name: str, info: models.CollectionInfo) -> str:
         if _CARD not in (metadata := info.config.metadata or {}):
@@ -201,7 +201,7 @@ class RemoteCatalog:
         )
 
 
-def _dense_params(card: Card) -> dict[str, models.VectorParams]:
+def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
     params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
     if card.states is not None:
         params[STATES] = models.VectorParams(

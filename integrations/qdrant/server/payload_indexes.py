@@ -69,7 +69,7 @@ def without_index(error: StoreError) -> StoreError:
     else:
         kind = next((FieldType(name) for name in types if name in set(FieldType)), None)
         given = f", type=FieldType.{kind.name}" if kind not in (None, FieldType.KEYWORD) else ""
-        entry = f"Indexed(key={key!r}{given})"
+        entry = f"PayloadIndex(key={key!r}{given})"
         advice = (
             f"index it with collection.add_index({entry}), or when the collection is made with "
             f"CollectionSettings(indexed=({entry},))"

@@ -14,8 +14,8 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes
-from ..stores.protocol import DENSE, SPARSE, STATES, Fetch, Payload, Point
-from ..stores.queries import RRF_K, Fused, Query, Single, prefetched
+from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
+from ..stores.queries import RRF_K, HybridQuery, Query, Single, prefetched
 from ..stores.sparse_vector import SparseVector
 
 _AROUND = 1_024  # bytes that a request has beside its points
@@ -75,7 +75,7 @@ def to_search(
         chosen: Holds for every ranking that is fused.
         deepest: How long a ranking that is fused may be, where the server sets a limit.
     """
-    if not isinstance(query, Fused):
+    if not isinstance(query, HybridQuery):
         value, using = _nearest(query)
         return Search(query=value, using=using, prefetch=None, filter=chosen)
     depth = min(prefetched(limit, offset), deepest)
@@ -87,12 +87,12 @@ def to_search(
     return Search(query=fusion, using=None, prefetch=prefetch, filter=None)
 
 
-def fields_of(fetch: Fetch) -> bool | list[str]:
+def fields_of(fetch: Select) -> bool | list[str]:
     """Return which payload fields come."""
     return True if fetch.fields is None else list(fetch.fields)
 
 
-def vectors_of(fetch: Fetch) -> bool | list[str]:
+def vectors_of(fetch: Select) -> bool | list[str]:
     """Return which vectors come."""
     return fetch.vectors or False
 

@@ -20,12 +20,20 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.collection_metadata import Card
-from ..stores.collection_settings import CollectionSettings, Indexed
+from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_settings import CollectionSettings, PayloadIndex
 from ..stores.filters import Where, translate
 from ..stores.point_size import batches
-from ..stores.protocol import Engine, Fetch, OptimizeProgress, Page, Point, Scored, check_name
-from ..stores.queries import Fused, Query, bounded
+from ..stores.protocol import (
+    Engine,
+    OptimizeProgress,
+    Point,
+    ScoredPoint,
+    ScrollPage,
+    Select,
+    check_name,
+)
+from ..stores.queries import HybridQuery, Query, bounded
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import RemoteDialect
@@ -43,7 +51,7 @@ from .requests import Requests
 from .set_payload import set_together
 
 _PAGE = 1_000
-_NOTHING = Fetch(fields=())
+_NOTHING = Select(fields=())
 
 
 class RemoteStore:
@@ -86,7 +94,7 @@ class RemoteStore:
         """
         return self._catalog.names()
 
-    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
         """Make an empty collection with its card and its payload indexes.
 
         Where the server's strict mode does not allow so many indexes, nothing is left.
@@ -94,7 +102,7 @@ class RemoteStore:
         check_name(name)
         self._catalog.create(name, card, settings)
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> CollectionMetadata:
         """Return what the collection says about itself, and complete its payload indexes.
 
         They are missing where a creator was interrupted. With a key that may only read, or where
@@ -111,7 +119,7 @@ class RemoteStore:
         check_name(name)
         self._catalog.drop(name)
 
-    def add_index(self, name: str, entry: Indexed) -> None:
+    def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry, of points that are there and that come."""
         self._catalog.add_index(name, entry)
 
@@ -149,7 +157,7 @@ class RemoteStore:
         for _ in self._requests.in_parts(name, ids, _ids, send):
             pass
 
-    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
 
         def send(part: Sequence[str]) -> list[models.Record]:
@@ -166,8 +174,8 @@ class RemoteStore:
         return [from_record(record) for part in records for record in part]
 
     def scroll(
-        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
-    ) -> Page:
+        self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
+    ) -> ScrollPage:
         """Return up to ``limit`` points that match, in the order of their ids."""
         points: list[Point] = []
 
@@ -188,18 +196,18 @@ class RemoteStore:
             points += map(from_record, records)
             after = None if following is None else str(following)
             if after is None or len(points) >= limit:
-                return Page(points=points, after=after)
+                return ScrollPage(points=points, after=after)
 
     def query(
         self,
         name: str,
         query: Query,
-        fetch: Fetch,
+        fetch: Select,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
-    ) -> list[Scored]:
+    ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first.
 
         Where the server limits what one request asks for, a longer list is asked for in pages,
@@ -210,7 +218,7 @@ class RemoteStore:
             StoreError: What is fused would have to be longer than the server allows.
         """
         end = offset + limit
-        found: dict[str, Scored] = {}
+        found: dict[str, ScoredPoint] = {}
 
         def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
             size = self._window(query, end - offset, offset, limits)
@@ -234,7 +242,7 @@ class RemoteStore:
             size, points = self._requests.adapting(name, send)
             scores = bounded(query, (item.score for item in points))
             part = [
-                Scored(point=from_record(item), score=score)
+                ScoredPoint(point=from_record(item), score=score)
                 for item, score in zip(points, scores, strict=True)
             ]
             if size == limit:
@@ -321,7 +329,7 @@ class RemoteStore:
 
     def _window(self, query: Query, limit: int, offset: int, limits: Limits) -> int:
         """Return how many points one request may ask for."""
-        if isinstance(query, Fused) and limit + offset > limits.page:
+        if isinstance(query, HybridQuery) and limit + offset > limits.page:
             raise StoreError(
                 f"searching at {self.place} by both kinds of vectors needs rankings of "
                 f"{limit + offset}, and the server's strict mode allows "

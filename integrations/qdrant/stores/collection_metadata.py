@@ -33,7 +33,7 @@ def _new_mark() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class CollectionMetadata:
     """What is known of a collection without looking at its points.
 
     Args:

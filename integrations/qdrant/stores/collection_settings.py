@@ -24,7 +24,7 @@ class FieldType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Indexed:
+class PayloadIndex:
     """A metadata entry that gets a payload index, which makes filters on it fast.
 
     Args:
@@ -53,7 +53,7 @@ class CollectionSettings:
             read back (:meth:`Collection.states`); for encoders whose recipe appends tokens.
     """
 
-    indexed: tuple[Indexed, ...] = ()
+    indexed: tuple[PayloadIndex, ...] = ()
     hnsw_m: int = 16
     hnsw_ef_construct: int = 100
     states: bool = False

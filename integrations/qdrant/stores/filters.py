@@ -68,7 +68,7 @@ class Equals:
 
 
 @dataclass(frozen=True, slots=True)
-class AnyOf:
+class In:
     """The entry holds one of these values, of which there is at least one; see :class:`Equals`.
 
     Without an index each number costs something, so give long lists of integers an INTEGER one. A
@@ -80,7 +80,7 @@ class AnyOf:
 
     def __post_init__(self) -> None:
         _check_key(self.key)
-        values = tuple(map(_comparable, _several(self.values, "AnyOf")))
+        values = tuple(map(_comparable, _several(self.values, "In")))
         object.__setattr__(self, "values", values)
 
 
@@ -141,29 +141,29 @@ class FieldIn:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class And:
     """Every part holds; there is at least one. Parts of an All among them become parts of this."""
 
     parts: Sequence[Where]
 
     def __post_init__(self) -> None:
         parts: list[Where] = []
-        for part in _several(self.parts, "All"):
-            parts.extend(part.parts if isinstance(part, All) else [part])
+        for part in _several(self.parts, "And"):
+            parts.extend(part.parts if isinstance(part, And) else [part])
         object.__setattr__(self, "parts", tuple(parts))
         _check_nesting(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Either:
+class Or:
     """At least one part holds; there is at least one. Parts of an Either among them become its."""
 
     parts: Sequence[Where]
 
     def __post_init__(self) -> None:
         parts: list[Where] = []
-        for part in _several(self.parts, "Either"):
-            parts.extend(part.parts if isinstance(part, Either) else [part])
+        for part in _several(self.parts, "Or"):
+            parts.extend(part.parts if isinstance(part, Or) else [part])
         object.__setattr__(self, "parts", tuple(parts))
         _check_nesting(self)
 
@@ -178,7 +178,7 @@ class Not:
         _check_nesting(self)
 
 
-Condition: TypeAlias = Equals | AnyOf | Range | Exists | FieldIn | All | Either | Not
+Condition: TypeAlias = Equals | In | Range | Exists | FieldIn | And | Or | Not
 Where: TypeAlias = "Condition | models.Filter | Mapping[str, Value]"
 """A condition; or a filter of qdrant-client; or metadata entries, by their names to the letter, all
 of which equal these values (:class:`Equals`), where no entries are no condition."""
@@ -236,7 +236,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
     match where:
         case Equals(key, value):
             return _equals(path_of(key), value, dialect)
-        case AnyOf(key, values):
+        case In(key, values):
             return _any_of(path_of(key), values, dialect)
         case Range(key):
             return _ranged(path_of(key), where.bounds, dialect)
@@ -244,9 +244,9 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
             return dialect.join(must_not=[dialect.empty(path_of(key))])
         case FieldIn(field, values):
             return dialect.any_of(str(field), cast("list[str] | list[int]", [*values]))
-        case All(parts):
+        case And(parts):
             return dialect.join(must=[translate(part, dialect) for part in parts])
-        case Either(parts):
+        case Or(parts):
             return dialect.join(should=[translate(part, dialect) for part in parts])
         case Not(part):
             return dialect.join(must_not=[translate(part, dialect)])
@@ -261,11 +261,11 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
 def is_vacuous(where: Where) -> bool:
     """Return whether ``where`` holds for everything, because a filter in it has no condition."""
     match where:
-        case Equals() | AnyOf() | Range() | Exists() | FieldIn() | Not():
+        case Equals() | In() | Range() | Exists() | FieldIn() | Not():
             return False
-        case All(parts):
+        case And(parts):
             return all(is_vacuous(part) for part in parts)
-        case Either(parts):
+        case Or(parts):
             return any(is_vacuous(part) for part in parts)
         case Mapping():
             return not where
@@ -356,7 +356,7 @@ def _check_nesting(where: Where) -> None:
 
 def _nesting(where: Where) -> int:
     match where:
-        case All(parts) | Either(parts):
+        case And(parts) | Or(parts):
             return 1 + max(_nesting(part) for part in parts)
         case Not(part):
             return 1 + _nesting(part)

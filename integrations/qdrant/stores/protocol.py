@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .collection_metadata import Card
-    from .collection_settings import CollectionSettings, Indexed
+    from .collection_metadata import CollectionMetadata
+    from .collection_settings import CollectionSettings, PayloadIndex
     from .filters import Where
     from .queries import Query
 
@@ -75,7 +75,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scored:
+class ScoredPoint:
     """A point that a query found."""
 
     point: Point
@@ -83,7 +83,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
+class Select:
     """What to bring back of each point.
 
     Args:
@@ -106,7 +106,7 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Page:
+class ScrollPage:
     """A stretch of points in the order of their ids, and where the next one starts."""
 
     points: list[Point]
@@ -141,11 +141,11 @@ class Store(Protocol):
         """
         ...
 
-    def create(self, name: str, card: Card, settings: CollectionSettings) -> None:
+    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
         """Make an empty collection, entirely or not at all; of two creators one fails."""
         ...
 
-    def card(self, name: str) -> Card:
+    def card(self, name: str) -> CollectionMetadata:
         """Open the collection and return what it says about itself; fails if it is not there."""
         ...
 
@@ -156,7 +156,7 @@ class Store(Protocol):
         """
         ...
 
-    def add_index(self, name: str, entry: Indexed) -> None:
+    def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry, of points that are there and that come; again is harmless."""
         ...
 
@@ -175,13 +175,13 @@ class Store(Protocol):
         """Delete points; ids that are not there are ignored."""
         ...
 
-    def retrieve(self, name: str, ids: Sequence[str], fetch: Fetch) -> list[Point]:
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist, in no particular order."""
         ...
 
     def scroll(
-        self, name: str, where: Where, fetch: Fetch, *, limit: int, after: str | None = None
-    ) -> Page:
+        self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
+    ) -> ScrollPage:
         """Return up to ``limit`` points that match, from the one where the last page ended."""
         ...
 
@@ -189,12 +189,12 @@ class Store(Protocol):
         self,
         name: str,
         query: Query,
-        fetch: Fetch,
+        fetch: Select,
         *,
         limit: int,
         offset: int = 0,
         where: Where | None = None,
-    ) -> list[Scored]:
+    ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first.
 
         The score for a dense query is the cosine, between -1 and 1. A point without the vector
@@ -252,7 +252,7 @@ class Store(Protocol):
 
 
 def each(
-    store: Store, name: str, where: Where, fetch: Fetch, *, page: int = 1_000
+    store: Store, name: str, where: Where, fetch: Select, *, page: int = 1_000
 ) -> Iterator[list[Point]]:
     """Yield all points that match, page by page. Those of a yielded page may be deleted."""
     after = None

@@ -41,7 +41,7 @@ Single: TypeAlias = Union["NDArray[np.float32]", SparseVector]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fused:
+class HybridQuery:
     """A query by both vectors.
 
     Args:
@@ -59,7 +59,7 @@ class Fused:
         return [self.dense] if self.sparse is None else [self.dense, self.sparse]
 
 
-Query: TypeAlias = Single | Fused
+Query: TypeAlias = Single | HybridQuery
 
 
 def prefetched(limit: int, offset: int) -> int:
@@ -82,6 +82,6 @@ def bounded(query: Query, scores: Iterable[float]) -> list[float]:
     >>> bounded(ones(2), [1.0000001, 0.5])
     [1.0, 0.5]
     """
-    if isinstance(query, Fused | SparseVector):
+    if isinstance(query, HybridQuery | SparseVector):
         return list(scores)
     return [max(-1.0, min(1.0, score)) for score in scores]

@@ -1,4 +1,4 @@
-"""``decant calibrate``: measure the ranges that int8 and uint8 vectors of a bundle need."""
+"""``decant calibrate-vectors``: measure the ranges that int8 and uint8 vectors of a bundle need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..output.quiet import silenced
 from ..output.terminal import say, show_json
 
 
-def calibrate(
+def calibrate_vectors(
     bundle: BundlePath,
     *,
     texts: Annotated[
@@ -39,15 +39,15 @@ def calibrate(
     some thousand. Each --dim has ranges of its own. Binary vectors need none.
 
     Examples:
-      decant calibrate minilm --texts passages.txt
-      decant calibrate qwen3 --texts passages.txt --dim 256
+      decant calibrate-vectors minilm --texts passages.txt
+      decant calibrate-vectors qwen3 --texts passages.txt --dim 256
     """
     with (
         silenced(),
         texts_of(texts) as lines,
         bar("calibrating", total=None, unit="texts") as shown,
     ):
-        from decant.embedders import calibrate as run
+        from decant.embedders import calibrate_vectors as run
 
         def told() -> Iterator[str]:
             for number, text in enumerate(lines):

@@ -19,14 +19,14 @@ from tokenizers import Tokenizer
 
 from decant.embedders import (
     Certificate,
-    Check,
+    CertificateCheck,
     Choices,
+    ModelFiles,
     ParityError,
     Precision,
     Recipe,
     RecipeError,
-    Source,
-    find_source,
+    find_model,
     resolve,
 )
 from decant.embedders.bundle import fresh_folder
@@ -75,15 +75,15 @@ class _Job:
     recipe: Recipe
     head: tuple[Layer, ...]
     tokenizer: TextTokenizer
-    source: Source
+    source: ModelFiles
     precision: Precision
     longest: int
-    weights: list[Check]
+    weights: list[CertificateCheck]
 
 
-def seal(  # noqa: PLR0913 - each is a decision of its own
+def import_onnx(  # noqa: PLR0913 - each is a decision of its own
     graph: str | Path,
-    source: str | Path | Source,
+    source: str | Path | ModelFiles,
     target: str | Path,
     *,
     choices: Choices | None = None,
@@ -119,7 +119,7 @@ def seal(  # noqa: PLR0913 - each is a decision of its own
     tell = step or (lambda _: None)
     with fresh_folder(Path(target), replace=replace) as folder:
         tell(f"reading {Path(graph).name}")
-        found = source if isinstance(source, Source) else find_source(source)
+        found = source if isinstance(source, ModelFiles) else find_model(source)
         job = _prepare(Path(graph), found, choices, output)
         tell("computing reference vectors")
         reference, known = _measure(job)
@@ -134,7 +134,7 @@ def seal(  # noqa: PLR0913 - each is a decision of its own
     return certificate
 
 
-def _prepare(path: Path, source: Source, choices: Choices | None, output: str | None) -> _Job:
+def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: str | None) -> _Job:
     model = read_graph(path)
     source = _identified(source, path, model, output)
     recipe = resolve(source, choices)
@@ -181,7 +181,9 @@ def _prepare(path: Path, source: Source, choices: Choices | None, output: str | 
     )
 
 
-def _identified(source: Source, path: Path, model: onnx_ir.Model, output: str | None) -> Source:
+def _identified(
+    source: ModelFiles, path: Path, model: onnx_ir.Model, output: str | None
+) -> ModelFiles:
     """Name the weights by the graph, too: the vectors are the graph's, whatever the folder holds.
 
     A recipe's digest tells models apart by the revision; a hub's commit stays readable in it.
@@ -205,7 +207,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return read_tokenizer(path)
 
 
-def _measure(job: _Job) -> tuple[Reference, list[Check]]:
+def _measure(job: _Job) -> tuple[Reference, list[CertificateCheck]]:
     """Run the original, which is closed afterwards: two open graphs are twice the weights."""
     uncounted = job.contract.uncounted_id
     texts = probe_texts(job.tokenizer, longest=job.longest, uncounted_id=uncounted)
@@ -243,7 +245,7 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
 
 
 def _certify(
-    job: _Job, folder: Path, reference: Reference, known: list[Check], tell: Step
+    job: _Job, folder: Path, reference: Reference, known: list[CertificateCheck], tell: Step
 ) -> Certificate:
     certifier = Certifier(
         folder=folder,

@@ -1,4 +1,4 @@
-"""``decant seal``: an ONNX graph made by others becomes a certified bundle.
+"""``decant import-onnx``: an ONNX graph made by others becomes a certified bundle.
 
 The command has many parameters because typer reads every option from one.
 """
@@ -34,7 +34,7 @@ from ..output.terminal import say, show_json
 from ..output.views import show_certificate
 
 
-def seal(
+def import_onnx(
     graph: Annotated[
         Path, typer.Argument(metavar="GRAPH", help="An ONNX file that gives token states.")
     ],
@@ -74,8 +74,8 @@ def seal(
     GRAPH run on one unpadded text at a time.
 
     Examples:
-      decant seal onnx/model.onnx ./my-model sealed
-      decant seal model.onnx ./my-llama sealed --pooling last --max-tokens 512
+      decant import-onnx onnx/model.onnx ./my-model sealed
+      decant import-onnx model.onnx ./my-llama sealed --pooling last --max-tokens 512
     """
     choices = Choices(
         attention=attention,
@@ -88,12 +88,12 @@ def seal(
         dim=dim,
         normalize=normalize,
     )
-    from decant.embedders import find_source
+    from decant.embedders import find_model
 
-    source = find_source(model, revision=revision, name=name)
+    source = find_model(model, revision=revision, name=name)
     with silenced(), steps() as step:
         step("starting")
-        from decant.export import seal as run
+        from decant.export import import_onnx as run
 
         certificate = run(
             graph,
