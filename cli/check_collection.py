@@ -10,6 +10,7 @@ from rich.text import Text
 from .exits import Exit
 from .opening import open_store
 from .options import ApiKey, AsJson, CollectionName, StorePlace
+from .places import counted
 from .terminal import printable, say, show, show_json
 from .views import show_facts
 
@@ -52,7 +53,13 @@ def check(
 def _show(report: CheckReport) -> None:
     show_facts(
         {
-            "holds": _counts(report, ("documents", "chunks", "records")),
+            "holds": " · ".join(
+                (
+                    counted(report.documents, "document"),
+                    counted(report.chunks, "chunk"),
+                    counted(report.records, "record"),
+                )
+            ),
             "documents": _counts(report, ("interrupted", "replaced")),
             "chunks": _counts(report, ("missing", "surplus", "orphaned")),
             "passages": _counts(report, ("altered", "unsearchable")),

@@ -68,9 +68,15 @@ class Finding:
             case Flaw.ALTERED | Flaw.UNSEARCHABLE:
                 return f"{self.flaw}: passage {self.id} of {place}"
             case Flaw.INTERRUPTED | Flaw.ORPHANED:
-                return f"{self.flaw}: {place}, {self.found} chunks found"
+                return f"{self.flaw}: {place}, {_chunks(self.found)} found"
             case Flaw.MISSING | Flaw.SURPLUS | Flaw.REPLACED:
-                return f"{self.flaw}: {place}, {self.expected} chunks expected, {self.found} found"
+                return (
+                    f"{self.flaw}: {place}, {_chunks(self.expected)} expected, {self.found} found"
+                )
+
+
+def _chunks(number: int) -> str:
+    return f"{number} chunk{'' if number == 1 else 's'}"
 
 
 def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
