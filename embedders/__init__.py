@@ -128,6 +128,8 @@ if TYPE_CHECKING:
     from .strategy import Shape as Shape
     from .strategy import Strategy as Strategy
     from .texts import checked as checked
+    from .texts import is_blank as is_blank
+    from .texts import is_unseen as is_unseen
     from .tokenizer_file import embedded as embedded
     from .tokenizer_file import load_text_tokenizer as load_text_tokenizer
     from .tokenizer_file import load_tokenizer as load_tokenizer
@@ -255,6 +257,8 @@ _SHARED = {
     "decant_version": "bundle",
     "diagnose": "doctor",
     "checked": "texts",
+    "is_blank": "texts",
+    "is_unseen": "texts",
     "file_hash": "source",
     "first_position": "positions",
     "folder_beside": "fresh_folders",

@@ -1,6 +1,6 @@
 """Store records as they are: embed their texts, once each, and write them in batches.
 
-A blank text, which holds nothing but white space, is stored without a vector: an empty file or an
+A blank text, of which the tokenizer leaves nothing, is stored without a vector: an empty file or an
 empty page must not end a whole run, and must not be found by every search either.
 """
 
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from decant.embedders import Role, Vectors
+from decant.embedders import Role, Vectors, is_blank
 
 from .items import check_series, checked_item
 from .passages import Record, record_point
@@ -67,7 +67,8 @@ def add(
 
 
 def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
-    unique = [text for text in dict.fromkeys(texts) if text.strip()]
+    tokenizer = target.encoder.tokenizer
+    unique = [text for text in dict.fromkeys(texts) if not is_blank(text, tokenizer)]
     if not unique:
         return [None] * len(texts)
     vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from decant.embedders import is_unseen
+
 from .points import sha256
 from .store import Point
 
@@ -93,7 +95,7 @@ def find_flaw(point: Point) -> Flaw | None:
     text = str(point.payload["text"])
     if sha256(text) != point.payload["text_sha256"]:
         return Flaw.ALTERED
-    # A blank text is stored without a vector.
-    if text.strip() and not is_usable(point.dense):
+    # A blank text is stored without a vector, and what is blank is for the encoder to say.
+    if not is_unseen(text) and not is_usable(point.dense):
         return Flaw.UNSEARCHABLE
     return None
