@@ -35,7 +35,16 @@ _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         rf"take it out with collection\.delete\(\[{_NAME}\]\)",
         r"take it out with `decant delete --id \g<name>`",
     ),
-    (r"give the server's key as api_key=", "give the server's key as --api-key"),
+    # The command line has no gRPC, no file of authorities and no headers of its own.
+    (r", or, if a proxy asks for the password, a QdrantClient with headers=\{[^}]*\}", ""),
+    (r" \(for gRPC too; give its port as grpc_port=\)", ""),
+    (r", or use a client with prefer_grpc=True, which has no such limit", ""),
+    (r"trusted with ca=", "trusted with SSL_CERT_FILE="),
+    (
+        r"use a temporary folder, or hand over QdrantClient\(':memory:'\) for a test",
+        "give a temporary folder",
+    ),
+    (r"\bas api_key=", "as --api-key"),
     (r",? or pass uncertified=True", ""),
     (r"pass (?P<name>[a-z_]+)='?(?P<value>[\w.-]+)'?", _option),
 ]

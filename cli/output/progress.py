@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .places import counted
 from .terminal import messages, say
 
 Step = Callable[[str], None]
@@ -96,7 +97,8 @@ def bar(
     """
     visible = messages().is_terminal and not hidden
     if not visible:
-        say(f"{verb} {'' if total is None else f'{total:,} '}{unit} …")
+        what = unit if total is None else counted(total, unit.removesuffix("s"))
+        say(f"{verb} {what} …")
     columns: list[ProgressColumn] = [
         SpinnerColumn(),
         TextColumn("{task.description}"),

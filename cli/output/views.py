@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from .places import counted
 from .terminal import printable, results, show
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
 
 def show_report(report: IndexReport, *, seconds: float) -> None:
     """Print what an indexing run did, and what it could not read."""
-    counted = ("added", "changed", "unchanged", "removed", "unreadable")
+    documents = ("added", "changed", "unchanged", "removed", "unreadable")
     chunks = ("embedded", "reused", "deleted")
     rate = f", {report.embedded / seconds:,.0f} chunks/s" if report.embedded and seconds else ""
     show_facts(
         {
-            "documents": _counts(report, counted),
+            "documents": _counts(report, documents),
             "chunks": _counts(report, chunks),
             **_passed_over(report),
             "time": f"{duration(seconds)}{rate}",
@@ -113,7 +114,9 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
     if report.repaired:
         show(Text(f"{report.repaired:,} of the changed documents were damaged, and are repaired"))
     if report.damaged:
-        told = f"chunks of {report.damaged:,} documents were lost or not theirs; index again"
+        told = (
+            f"chunks of {counted(report.damaged, 'document')} were lost or not theirs; index again"
+        )
         show(Text.assemble(("damaged ", "yellow"), told))
     for problem in report.problems[:_MOST_PROBLEMS]:
         told = printable(f"{problem.source}: {problem.reason}")

@@ -6,4 +6,6 @@ from .load import read_tokenizer as read_tokenizer
 from .rows import TokenBatch as TokenBatch
 from .rows import Tokens as Tokens
 from .texts import checked as checked
+from .texts import is_blank as is_blank
+from .texts import is_unseen as is_unseen
 from .tokenizer import TextTokenizer as TextTokenizer

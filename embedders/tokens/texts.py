@@ -6,11 +6,20 @@ Texts are never altered here or anywhere else: no stripping, no replaced newline
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import TextError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Controls, formats, separators, and marks that stand on nothing; not lone surrogates, which are no
+# text. U+FFFD stands for bytes that could not be read, and BERT's normalizer drops it too.
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Zl", "Zp", "Zs", "Mc", "Me", "Mn"})
+_REPLACEMENT = "\ufffd"
 
 T = TypeVar("T")
 
@@ -60,6 +69,22 @@ def _refusal(texts: object) -> str | None:
     if not isinstance(texts, Iterable) and not hasattr(texts, "__getitem__"):
         return f"{kind}; put texts in a list: [text, …]"
     return None
+
+
+def is_unseen(text: str) -> bool:
+    """Return whether a text holds nothing but what is not seen, white space among it."""
+    return all(one == _REPLACEMENT or unicodedata.category(one) in _UNSEEN for one in text)
+
+
+def is_blank(text: str, tokenizer: Tokenizer) -> bool:
+    """Return whether there is nothing in a text to embed.
+
+    That is white space, and characters that are not seen if the tokenizer drops them: to BERT's
+    normalizer a zero-width space is nothing, to others it is a token like any other.
+    """
+    if not is_unseen(text):
+        return False
+    return not text.strip() or not tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def blocks(items: Iterable[T], size: int, *, first: int | None = None) -> Iterator[list[T]]:

@@ -32,8 +32,8 @@ class DecantVectorStore(VectorStore):
     """A collection as LangChain's vector store.
 
     Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
-    text, which holds nothing but white space, is stored without a vector: it is found by id,
-    deleted by id and filter, and comes in no search.
+    text, which is white space and what the tokenizer drops, is stored without a vector: it is found
+    by id, deleted by id and filter, and comes in no search.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key

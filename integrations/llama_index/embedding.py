@@ -16,6 +16,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
 
 from decant.embedders import Encoder, Recipe, RecipeError, Role
+from decant.embedders.tokens import is_blank
 
 # LlamaIndex allows no more; the encoder cuts its own batches inside.
 _LARGEST_BATCH = 2048
@@ -24,9 +25,9 @@ _LARGEST_BATCH = 2048
 class DecantEmbedding(BaseEmbedding):
     """Embeddings as one recipe says: text and query prompts differ where the recipe's do.
 
-    Among several texts, one that is blank (nothing but white space) has no vector, so its embedding
-    is an empty list; ``DecantVectorStore`` stores its node without a vector. A blank text asked for
-    alone is an error. A copy, deep or not, shares the encoder.
+    Among several texts, one that is blank (white space and what the tokenizer drops) has no vector,
+    so its embedding is an empty list; ``DecantVectorStore`` stores its node without a vector. A
+    blank text asked for alone is an error. A copy, deep or not, shares the encoder.
 
     Args:
         encoder: What computes the vectors. None opens ``bundle``.
@@ -166,9 +167,15 @@ class DecantEmbedding(BaseEmbedding):
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         # An empty file or page must not end a whole pipeline, and LlamaIndex embeds whatever it
         # reads. The word in the place of a blank text keeps the indices in messages right.
-        filled = ["blank" if _is_blank(text) else text for text in texts]
+        blank = [self._is_blank(text) for text in texts]
+        filled = [
+            "blank" if is_empty else text for is_empty, text in zip(blank, texts, strict=True)
+        ]
         rows = self._encoder.encode(filled, role=Role.PASSAGE).dense.tolist()
-        return [[] if _is_blank(text) else row for text, row in zip(texts, rows, strict=True)]
+        return [[] if is_empty else row for is_empty, row in zip(blank, rows, strict=True)]
+
+    def _is_blank(self, text: object) -> bool:
+        return isinstance(text, str) and is_blank(text, self._encoder.tokenizer)
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
@@ -178,10 +185,6 @@ class DecantEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-
-def _is_blank(text: object) -> bool:
-    return isinstance(text, str) and not text.strip()
 
 
 def _opened(bundle: str | None, provider: str, precision: str) -> Encoder:

@@ -23,6 +23,7 @@ from llama_index.core.vector_stores.types import (
 from numpy.typing import NDArray
 
 from decant.embedders import Role
+from decant.embedders.tokens import is_blank
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
@@ -41,9 +42,9 @@ class DecantVectorStore(BasePydanticVectorStore):
     """A collection as LlamaIndex's vector store.
 
     A node whose embedded text (its metadata included, as LlamaIndex embeds it) is blank, which is
-    nothing but white space, is stored without a vector: it is found and deleted by id, document
-    and filter, and comes in no query. A node without a source node, such as a document that was
-    not split, is its own document.
+    white space and what the tokenizer drops, is stored without a vector: it is found and deleted by
+    id, document and filter, and comes in no query. A node without a source node, such as a
+    document that was not split, is its own document.
 
     A copy, deep or not, shares the collection, which is open once; it cannot be pickled.
 
@@ -134,8 +135,13 @@ class DecantVectorStore(BasePydanticVectorStore):
         refuse_unknown(kwargs, "add()")
         records = dict(zip([node.node_id for node in nodes], to_records(nodes), strict=True))
         last = {node.node_id: node for node in nodes}  # of several with one id the last one counts
-        shown = {key: node for key, node in last.items() if embedded_text(node).strip()}
-        vectors = node_vectors(list(shown.values()), self._collection.encoder)
+        encoder = self._collection.encoder
+        shown = {
+            key: node
+            for key, node in last.items()
+            if not is_blank(embedded_text(node), encoder.tokenizer)
+        }
+        vectors = node_vectors(list(shown.values()), encoder)
         self._collection.add([records[key] for key in shown], vectors=vectors)
         self._collection.add([record for key, record in records.items() if key not in shown])
         return [node.node_id for node in nodes]

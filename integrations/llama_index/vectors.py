@@ -17,6 +17,7 @@ from llama_index.core.schema import BaseNode, MetadataMode
 from numpy.typing import NDArray
 
 from decant.embedders import CollectionMismatch, Encoder, Role, StoreError
+from decant.embedders.tokens import is_blank
 
 # The precisions of one model agree to 0.95 at worst (the gate of int8 in the certificate).
 _SAME = 0.9
@@ -85,7 +86,8 @@ def _compare(node: BaseNode, row: NDArray[np.float32], encoder: Encoder) -> None
 
 
 def _cosines(row: NDArray[np.float32], texts: Sequence[str], encoder: Encoder) -> list[float]:
-    ours = encoder.encode([text for text in texts if text.strip()], role=Role.PASSAGE).dense
+    seen = [text for text in texts if not is_blank(text, encoder.tokenizer)]
+    ours = encoder.encode(seen, role=Role.PASSAGE).dense
     lengths = np.linalg.norm(row) * np.linalg.norm(ours, axis=1)  # (T,)
     return [
         float(cosine)

@@ -15,7 +15,7 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from decant.embedders import ExecutionOptions, OnnxEncoder, RecipeError
+from decant.embedders import OnnxEncoder, RecipeError
 from decant.embedders import load as load_encoder
 from decant.embedders.bundle import sentence_prompts
 from decant.embedders.tokens import checked
@@ -239,22 +239,4 @@ class BundleModule(InputModule):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a copy, or another process of a pool, open the bundle again with equal settings."""
-        encoder, runtime = self.encoder, self.encoder.runtime
-        settings = {
-            "provider": encoder.provider,
-            "precision": str(encoder.precision),
-            "dim": encoder.dim,
-            "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
-            "uncertified": True,
-            "runtime": ExecutionOptions(
-                device=runtime.device,
-                workers=runtime.workers,
-                threads=runtime.threads,
-                token_budget=runtime.token_budget,
-            ),
-        }
-        return _reopened, (encoder.bundle.folder.absolute(), settings)
-
-
-def _reopened(folder: Path, settings: Mapping[str, Any]) -> BundleModule:
-    return BundleModule(load_encoder(folder, **settings))
+        return BundleModule, (self.encoder,)

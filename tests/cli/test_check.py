@@ -47,7 +47,7 @@ def test_an_ordinary_run_says_what_it_noticed(
 ) -> None:
     decant("index", tiny_bundle, notes)
     lose_chunks(Path("index"), "ferry.txt")
-    assert "damaged chunks of 1 documents" in decant("index", tiny_bundle, notes).out
+    assert "damaged chunks of 1 document were lost" in decant("index", tiny_bundle, notes).out
     assert "1 changed · 2 unchanged" in decant("index", tiny_bundle, notes).out
     assert decant("check").code == Exit.OK
 

@@ -14,6 +14,8 @@ from decant.cli.output.hints import in_commands
 from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import Collection, Passage, connect
 from decant.integrations.qdrant.points.passages import passage
+from decant.integrations.qdrant.server.faults import Fault, FaultKind
+from decant.integrations.qdrant.server.points import check_size
 from decant.integrations.qdrant.stores.protocol import Point, absent, present
 
 PYTHON = re.compile(
@@ -67,6 +69,34 @@ def test_an_error_of_a_collection_names_the_command(
     assert said in shown
     assert not PYTHON.search(shown), shown
     assert PYTHON.search(str(caught.value)), "there was nothing to say otherwise"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("grpc://host:6334", "it starts with http:// or https://"),
+        ("http://me:hush@host", "give the server's key as --api-key"),
+        ("http://host?api_key=hush", "and give a key as --api-key"),
+        (":memory:", "no store at ':memory:'; give a temporary folder"),
+    ],
+)
+def test_a_wrong_place_is_answered_with_options(decant: Decant, place: str, said: str) -> None:
+    ran = decant("list", "--store", place)
+    assert ran.code == Exit.INPUT
+    shown = " ".join(ran.err.split())
+    assert shown.endswith(said)
+    assert "grpc_port" not in shown
+
+
+def test_faults_of_a_server_are_answered_with_options() -> None:
+    encrypted = in_commands(str(Fault(kind=FaultKind.ENCRYPTION, text="cannot reach it")))
+    assert encrypted.endswith("is trusted with SSL_CERT_FILE=, the path of its PEM file")
+    refused = in_commands(str(Fault(kind=FaultKind.UNAUTHENTICATED, text="no key")))
+    assert refused == "no key; give the server's key as --api-key"
+    point = Point(id=FOREIGN, payload={"text": "x" * 100})
+    with pytest.raises(StoreError) as caught:
+        check_size(point, largest=1)
+    assert in_commands(str(caught.value)).endswith("shorten its text or its metadata")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,23 @@ def test_an_emptied_folder_empties_its_root(
     assert indexed("index", tiny_bundle, notes).code == Exit.INPUT
 
 
+def test_a_folder_without_documents_makes_no_collection(
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = decant("index", tiny_bundle, "empty")
+    assert ran.code == Exit.INPUT
+    assert "no readable text" in ran.err
+    assert not (tmp_path / "index").exists()
+
+
+def test_one_document_is_said_in_the_singular(
+    decant: Decant, tiny_bundle: Path, notes: Path
+) -> None:
+    assert "indexing 1 document …" in decant("index", tiny_bundle, notes / "bread.md").err
+    assert "1 document · 3 chunks · 0 records" in decant("check").out
+
+
 def test_a_folder_that_is_gone_is_an_error_that_says_how_its_documents_leave(
     indexed: Decant, tiny_bundle: Path, notes: Path
 ) -> None:

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.documents import Document
+from langchain_core.documents import Document as LangChainDocument
 from llama_index.core import Document as LlamaIndexDocument
 from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from tokenizers.normalizers import BertNormalizer
 
 from decant.embedders import CollectionMismatch, HashEncoder, Role, StoreError, TextError
 from decant.integrations.langchain import DecantEmbeddings
 from decant.integrations.langchain import DecantVectorStore as LangChainStore
 from decant.integrations.llama_index import DecantEmbedding
 from decant.integrations.llama_index import DecantVectorStore as LlamaIndexStore
-from decant.integrations.qdrant import Collection, Equals, Record, SearchMode, Store
+from decant.integrations.qdrant import Collection, Document, Equals, Record, SearchMode, Store
 
 from .trees import ask, where
 
@@ -41,6 +42,30 @@ def test_a_blank_record_is_stored_and_never_searched(collection: Collection, tex
     assert [passage.id for passage in collection.each(Equals("page", 2))] == ["page"]
     assert collection.count() == 2
     assert collection.delete(["page"]) == 1
+
+
+def test_what_is_not_seen_is_blank_where_the_tokenizer_drops_it(store: Store) -> None:
+    encoder = HashEncoder(16)
+    # As BERT's: a zero-width space, a mark of byte order and unreadable bytes are no tokens.
+    encoder.tokenizer.normalizer = BertNormalizer()
+    unseen = "\u200b\ufeff\ufffd"
+    collection = Collection.create(store, "unseen", encoder)
+    documents = [Document(source="a", text=f"{unseen} "), Document(source="b", text="oak")]
+    assert collection.index(documents).embedded == 1
+    collection.add([Record(id="page", text=unseen), Record(id="elm", text=f"{unseen}elm")])
+    assert collection.get(["page"], with_vectors=True)[0].vector is None
+    assert len(collection.search("oak", limit=9)) == 2
+    assert collection.check().is_sound
+    LlamaIndexStore(collection).add([TextNode(id_="node", text=unseen)])
+    assert collection.get(["node"], with_vectors=True)[0].vector is None
+    rows = DecantEmbedding(encoder=encoder).get_text_embedding_batch([unseen, "oak"])
+    assert [len(row) for row in rows] == [0, 16]
+
+
+def test_what_is_not_seen_and_is_a_token_has_a_vector(store: Store) -> None:
+    collection = Collection.create(store, "seen", HashEncoder(16))
+    collection.add([Record(id="page", text="\u200b")])
+    assert collection.get(["page"], with_vectors=True)[0].vector is not None
 
 
 def test_a_record_that_becomes_blank_loses_its_vector(collection: Collection) -> None:
@@ -66,9 +91,11 @@ def test_a_blank_record_is_found_by_no_mode_of_search(store: Store) -> None:
         assert [hit.id for hit in both.search("cat", mode=mode)] == ["cat"]
 
 
-def pages() -> list[Document]:
+def pages() -> list[LangChainDocument]:
     return [
-        Document("" if number == 417 else f"page {number} of the book", metadata={"page": number})
+        LangChainDocument(
+            "" if number == 417 else f"page {number} of the book", metadata={"page": number}
+        )
         for number in range(MANY)
     ]
 
@@ -181,7 +208,9 @@ def when(number: int) -> dict[str, Any]:
 def test_langchain_names_the_text_and_the_file_that_cannot_be_stored(
     collection: Collection,
 ) -> None:
-    documents = [Document(f"page {number}", metadata=when(number)) for number in range(MANY)]
+    documents = [
+        LangChainDocument(f"page {number}", metadata=when(number)) for number in range(MANY)
+    ]
     with pytest.raises(StoreError, match=r"text 417 of source 'book.pdf'.*timedelta"):
         LangChainStore(collection).add_documents(documents)
     assert collection.count() == 0

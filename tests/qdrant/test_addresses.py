@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ class TestFolders:
             ("localhost:6333/collections", "http://localhost:6333"),
             (":6333", "http://localhost:6333"),
             ("me:hush@qdrant:6333", "http://qdrant:6333"),
+            ("qdrant:6333?api_key=hush", "http://qdrant:6333"),
+            ("qdrant:6333;api_key=hush", "http://qdrant:6333"),
+            ("//qdrant:6333", "http://qdrant:6333"),
+            ("//localhost/", "http://localhost:6333"),
+            ("//db.example.com", "http://db.example.com:6333"),
+            ("db.example.com", "http://db.example.com:6333"),
+            ("db.example.com/", "http://db.example.com:6333"),
+            ("a-1.eu-central-1-0.aws.cloud.qdrant.io", "http://a-1.eu-central-1-0.aws.cloud"),
         ],
     )
     def test_what_looks_like_an_address_is_refused_with_the_spelling(
@@ -36,7 +45,7 @@ class TestFolders:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(StoreError, match="looks like an address") as refusal:
             connect(where)
-        assert f"write {meant}, or ./" in str(refusal.value)
+        assert re.search(rf"write {re.escape(meant)}[^ ]*, or \./", str(refusal.value))
         assert "hush" not in str(refusal.value)
         assert list(tmp_path.iterdir()) == []
 
@@ -63,13 +72,39 @@ class TestFolders:
 
     @pytest.mark.parametrize(
         "where",
-        ["index", "./localhost:6333", "sub/qdrant:6333", "C:\\index", "C:", "notes.d", "a:b"],
+        [
+            "index",
+            "./localhost:6333",
+            "sub/qdrant:6333",
+            "C:\\index",
+            "C:",
+            "notes.d",
+            "a:b",
+            "my.store",
+            "example.com",
+            "index.v1.2",
+            "db.example.com/index",
+            "..",
+            "...",
+        ],
     )
     def test_other_names_are_folders(
         self, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
         with connect(where) as store:
+            assert isinstance(store, EdgeStore)
+
+    def test_a_folder_that_is_there_is_no_host(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "notes.of.anna").mkdir()
+        with connect("notes.of.anna") as store:
+            assert isinstance(store, EdgeStore)
+
+    def test_two_slashes_before_a_path_are_a_folder(self, tmp_path: Path) -> None:
+        with connect(f"/{tmp_path}/index") as store:
             assert isinstance(store, EdgeStore)
 
     def test_a_path_is_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +149,9 @@ class TestAddresses:
             "http://host:6333?api_key=hush",
             "https://host/qdrant?token=hush",
             "http://host/#hush",
+            "http://host:6333;api_key=hush",
+            "http://host/qdrant;api_key=hush",
+            "http://host;api_key=hush/qdrant",
         ],
     )
     def test_secrets_in_them_are_refused_and_not_shown(self, text: str) -> None:
@@ -154,3 +192,5 @@ class TestAddresses:
     def test_addresses_in_messages_lose_their_secrets(self) -> None:
         text = "cannot reach 'http://me:hush@host/a?key=hush', is it there? (#1)"
         assert without_secrets(text) == "cannot reach 'http://host/a', is it there? (#1)"
+        text = "no answer at http://host:1;api_key=hush; check http://host/a; or not"
+        assert without_secrets(text) == "no answer at http://host:1 check http://host/a; or not"

@@ -156,8 +156,9 @@ def test_a_medium_that_is_mounted_read_only_is_found_out(scratch: Path, copies: 
             assert Collection.open(store, "docs", ENCODER).search("one")[0].id == "1"
             with pytest.raises(StoreError, match="Read-only file system"):
                 Collection.create(store, "more", ENCODER)
-            with pytest.raises(StoreError, match="Read-only file system"):
+            with pytest.raises(StoreError, match="Read-only file system; give write") as refusal:
                 store.drop("docs")
+            assert ".part" not in str(refusal.value)
             assert Collection.open(store, "docs", ENCODER).count() == 1
     finally:
         subprocess.run(["umount", str(mounted)], check=True)

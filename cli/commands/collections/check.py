@@ -10,6 +10,7 @@ from rich.text import Text
 from ...exit_codes import Exit
 from ...input.open import open_store
 from ...options.shared import ApiKey, AsJson, CollectionName, StorePlace
+from ...output.places import counted
 from ...output.terminal import printable, say, show, show_json
 from ...output.views import show_facts
 
@@ -52,7 +53,13 @@ def check(
 def _show(report: CheckReport) -> None:
     show_facts(
         {
-            "holds": _counts(report, ("documents", "chunks", "records")),
+            "holds": " · ".join(
+                (
+                    counted(report.documents, "document"),
+                    counted(report.chunks, "chunk"),
+                    counted(report.records, "record"),
+                )
+            ),
             "documents": _counts(report, ("interrupted", "replaced")),
             "chunks": _counts(report, ("missing", "surplus", "orphaned")),
             "passages": _counts(report, ("altered", "unsearchable")),

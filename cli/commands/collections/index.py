@@ -32,7 +32,14 @@ from ...output.views import show_report
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from decant.integrations.qdrant import Chunking, Collection, Document, IndexReport
+    from decant.integrations.qdrant import (
+        Chunking,
+        Collection,
+        Document,
+        Documents,
+        IndexReport,
+        Store,
+    )
 
 
 def index(
@@ -102,6 +109,7 @@ def index(
         ) as encoder,
     ):
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
+        _check_readable(opened, collection, documents)
         settings = CollectionSettings(states=states)
         target = Collection.open_or_create(opened, collection, encoder, settings=settings)
         report, seconds = index_into(
@@ -143,6 +151,20 @@ def _check_exists(folder: Path, root: str | None) -> None:
         f"is gone, `decant delete --root {held}` takes its documents out; if it was renamed, index "
         f"the new folder with --root {held}"
     )
+
+
+def _check_readable(store: Store, collection: str, documents: Documents) -> None:
+    """Refuse to make a collection of a folder without documents; one that is there may be emptied.
+
+    Raises:
+        TextError: There is no such collection, and no document to begin it with.
+    """
+    from decant.integrations.qdrant import StoreInputError
+
+    try:
+        store.card(collection)
+    except StoreInputError:
+        next(iter(documents))
 
 
 def index_into(

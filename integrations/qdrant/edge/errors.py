@@ -6,6 +6,7 @@ no name to import. A panic leaves the engine usable: its locks are let go on the
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -14,6 +15,7 @@ from decant.embedders import StoreError
 _PANIC = "PanicException"
 _LOCKED = "WouldBlock"
 _MISSING = "No point with id"
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @dataclass(slots=True)
@@ -51,6 +53,12 @@ class EngineErrors:
             return
         if _LOCKED in str(error):
             raise locked_elsewhere(self.what, self.place) from error
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            # What Python says names a hidden folder that is never there for long.
+            raise StoreError(
+                f"{self.what} in {self.place} failed: {error.strerror}; give write permission to "
+                "the folder and all in it, or copy it elsewhere"
+            ) from error
         failed = "failed within the engine (it panicked)" if is_panic(error) else "failed"
         raise StoreError(f"{self.what} in {self.place} {failed}: {error}{self.advice}") from error
 

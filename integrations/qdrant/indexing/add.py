@@ -1,6 +1,6 @@
 """Store records as they are: embed their texts, once each, and write them in batches.
 
-A blank text, which holds nothing but white space, is stored without a vector: an empty file or an
+A blank text, of which the tokenizer leaves nothing, is stored without a vector: an empty file or an
 empty page must not end a whole run, and must not be found by every search either.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from decant.embedders import Role, Vectors
+from decant.embedders.tokens import is_blank
 
 from ..points.handle import Target
 from ..points.passages import Record, record_point
@@ -67,7 +68,8 @@ def add(
 
 
 def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
-    unique = [text for text in dict.fromkeys(texts) if text.strip()]
+    tokenizer = target.encoder.tokenizer
+    unique = [text for text in dict.fromkeys(texts) if not is_blank(text, tokenizer)]
     if not unique:
         return [None] * len(texts)
     vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)

@@ -20,6 +20,7 @@ from typing import assert_never
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from decant.embedders import Encoder, Role, TextError
+from decant.embedders.tokens import is_blank
 
 from .file_formats import CONVERTED
 
@@ -134,7 +135,7 @@ class Chunker:
         self._tokenizer = encoder.tokenizer
 
     def cut(self, text: str, syntax: Syntax = Syntax.PLAIN) -> list[Chunk]:
-        """Return the chunks of a text in order; white space alone gives none.
+        """Return the chunks of a text in order; what is blank gives none.
 
         The first line of a chunk of Markdown keeps its indentation, which says how deep in a list
         or in code it is.
@@ -143,7 +144,7 @@ class Chunker:
             Chunk(start=start + at, text=piece)
             for start, part in without_data(text)
             for at, piece in self._pieces(part, syntax)
-            if piece.strip()
+            if not is_blank(piece, self._tokenizer)
         ]
 
     def _pieces(self, text: str, syntax: Syntax) -> Iterator[tuple[int, str]]:

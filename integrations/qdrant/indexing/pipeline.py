@@ -5,7 +5,7 @@ order from end to end, which is all that crash safety asks of this module: a doc
 written before its chunks, its closing after them. Every queue is bounded, so memory is too.
 
 After Ctrl-C the caller does not wait for a request under way, which nobody can interrupt; the
-thread that waits for its answer sends no other one. ``settle`` waits until such threads have ended.
+thread that waits for its answer sends no other one, and the next run waits until it has ended.
 """
 
 from __future__ import annotations
@@ -220,16 +220,8 @@ class Pipeline:
 _LEFT: dict[tuple[str, Hashable, str], list[Thread]] = {}
 
 
-def settle(store: Store, name: str) -> None:
-    """Wait until what an interrupted run left behind in this process writes no more.
-
-    It waits for one request at most, and so no longer than one attempt's timeout. Other writers
-    need not call it: what is left behind holds the collection's lock while its request is sent.
-    """
-    _await_left(_key(store, name))
-
-
 def _await_left(key: tuple[str, Hashable, str]) -> None:
+    # For one request at most, and so no longer than one attempt's timeout.
     _join(_LEFT.get(key, []))
     _LEFT.pop(key, None)  # not before: Ctrl-C may end the waiting too
 

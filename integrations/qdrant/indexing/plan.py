@@ -176,7 +176,9 @@ class Planner:
     def _is_sound(self, point: Point) -> bool:
         if self._has_states and point.states is None:
             return False
-        return find_flaw(point) is None and point.payload["id"] == point.id
+        return (
+            is_usable(point.dense) and find_flaw(point) is None and point.payload["id"] == point.id
+        )
 
     def _compare(
         self, document: Document, digest: str, marker: Marker | None, stored: _Stored

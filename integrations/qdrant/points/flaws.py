@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from decant.embedders.tokens import is_unseen
+
 from ..stores.protocol import Point
 from .payloads import sha256
 
@@ -68,9 +70,15 @@ class Finding:
             case Flaw.ALTERED | Flaw.UNSEARCHABLE:
                 return f"{self.flaw}: passage {self.id} of {place}"
             case Flaw.INTERRUPTED | Flaw.ORPHANED:
-                return f"{self.flaw}: {place}, {self.found} chunks found"
+                return f"{self.flaw}: {place}, {_chunks(self.found)} found"
             case Flaw.MISSING | Flaw.SURPLUS | Flaw.REPLACED:
-                return f"{self.flaw}: {place}, {self.expected} chunks expected, {self.found} found"
+                return (
+                    f"{self.flaw}: {place}, {_chunks(self.expected)} expected, {self.found} found"
+                )
+
+
+def _chunks(number: int) -> str:
+    return f"{number} chunk{'' if number == 1 else 's'}"
 
 
 def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32]]:
@@ -87,7 +95,7 @@ def find_flaw(point: Point) -> Flaw | None:
     text = str(point.payload["text"])
     if sha256(text) != point.payload["text_sha256"]:
         return Flaw.ALTERED
-    # A blank text is stored without a vector.
-    if text.strip() and not is_usable(point.dense):
+    # A blank text is stored without a vector, and what is blank is for the encoder to say.
+    if not is_unseen(text) and not is_usable(point.dense):
         return Flaw.UNSEARCHABLE
     return None

@@ -27,8 +27,8 @@ class Record:
 
     Args:
         text: What lies beyond the encoder's room is stored, but not embedded. A blank one, which
-            holds nothing but white space, has no vector unless one is given: the record is found
-            by id and by filters, is counted and deleted, and comes in no search.
+            is white space and what the tokenizer drops, has no vector unless one is given: the
+            record is found by id and by filters, is counted and deleted, and comes in no search.
         id: Any string; the record of the same id is replaced. None draws a new one.
         metadata: JSON values, nested 30 levels deep at most, to filter by and to get back. Dates
             and times become strings in ISO 8601 form with the offset that they have, UUIDs

@@ -19,7 +19,13 @@ DEFAULT_PORT = 6333
 
 _DRIVE = re.compile(r"[A-Za-z]:")  # of Windows
 _HOST_AND_PORT = re.compile(r"[^\s:]*:\d{1,5}|\[[^\]]*\](:\d{1,5})?")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?")
+# A semicolon that ends an address in a sentence is none of it.
+_URL = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s'\"]*@)?([^\s?#;'\"]*)(?:[?#][^\s'\"]*|;[^\s'\"]+)?"
+)
+_QUERY = re.compile(r"[?#;]")
+# Two labels are how folders are named too (my.store, notes.old), and so is a number at the end.
+_HOST_OF_DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.){2,}[A-Za-z]{2,}")
 _BLANK = re.compile(r"[\s\x00-\x1f]")
 
 
@@ -75,7 +81,12 @@ def read_address(text: str) -> Address:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        why = "what stands before the host cannot be read" if "@" in text else str(error)
+        # What Python says holds what it could not read.
+        why = str(error)
+        if "@" in text:
+            why = "what stands before the host cannot be read"
+        elif _QUERY.search(text):
+            why = "what stands behind the host or the port cannot be read"
         raise _no_address(shown, why) from None
     if parts.scheme not in {"http", "https"}:
         why = "it starts with http:// or https:// (for gRPC too; give its port as grpc_port=)"
@@ -90,7 +101,7 @@ def read_address(text: str) -> Address:
             "and messages would show; give the server's key as api_key=, or, if a proxy asks for "
             "the password, a QdrantClient with headers={'authorization': 'Basic …'}"
         )
-    if parts.query or parts.fragment or text.endswith(("?", "#")):
+    if _QUERY.search(text):
         raise StoreInputError(
             f"the address {shown} goes on after its path, with what is never sent; leave that out, "
             "and give a key as api_key="
@@ -113,7 +124,8 @@ def check_folder(folder: str | Path) -> None:
     r"""Refuse the name of a folder that looks like an address.
 
     ``./localhost:6333``, ``/srv/localhost:6333`` and ``C:\index`` are folders, and so is every
-    :class:`Path` that does not begin with ``http:``.
+    :class:`Path` that does not begin with ``http:``. A host without a port looks like one with two
+    dots and more, ``db.example.com``, or behind two slashes; not if there is such a folder.
 
     Raises:
         StoreInputError: It looks like one, is empty or holds a null character; the message says
@@ -134,10 +146,20 @@ def check_folder(folder: str | Path) -> None:
             f"{text.partition(':')[0]}: starts an address only with two slashes behind it, as in "
             "http://localhost:6333; write ./ before it for a folder"
         )
-    if isinstance(folder, Path):
+    if not isinstance(folder, Path):
+        _check_host(text)
+
+
+def _check_host(text: str) -> None:
+    """Refuse a text that begins with a host."""
+    given, slashes = text.strip(), ""
+    if given.startswith("//") and not given.startswith("///"):
+        given, slashes = given[2:], "//"
+    first = re.split(r"[/\\]", given, maxsplit=1)[0].rpartition("@")[2]
+    first = _QUERY.split(first, maxsplit=1)[0]
+    if _DRIVE.match(first[:2]) or not (_is_host(first) or _is_domain(given, first)):
         return
-    first = re.split(r"[/\\]", text.strip(), maxsplit=1)[0].rpartition("@")[2]
-    if _DRIVE.match(first[:2]) or not _is_host(first):
+    if (slashes or not _is_host(first)) and Path(text).is_dir():
         return
     host, _, port = first.rpartition(":") if _HOST_AND_PORT.fullmatch(first) else (first, "", "")
     if first.startswith("[") and first.endswith("]"):
@@ -147,7 +169,7 @@ def check_folder(folder: str | Path) -> None:
     scheme = "https" if port == "443" else "http"
     meant = f"{scheme}://{host or 'localhost'}:{port or DEFAULT_PORT}"
     raise StoreInputError(
-        f"{first!r} looks like an address; write {meant}, or ./{first} for a folder"
+        f"{slashes + first!r} looks like an address; write {meant}, or ./{first} for a folder"
     )
 
 
@@ -159,6 +181,10 @@ def _is_host(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_domain(given: str, first: str) -> bool:
+    return given.strip("/") == first and _HOST_OF_DOMAIN.fullmatch(first) is not None
 
 
 def without_secrets(text: str) -> str:

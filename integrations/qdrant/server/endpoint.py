@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-_PORT = 6333  # the client's rule, for https too
+from .addresses import DEFAULT_PORT
 
 
 def endpoint(options: Mapping[str, object]) -> str:
@@ -22,6 +22,6 @@ def endpoint(options: Mapping[str, object]) -> str:
     named = next((options[n] for n in ("url", "location", "host") if options.get(n)), "localhost")
     address = str(named)
     parts = urlsplit(address if "://" in address else f"//{address}")
-    port = parts.port or options.get("port") or _PORT
+    port = parts.port or options.get("port") or DEFAULT_PORT
     path = (parts.path.strip("/") or str(options.get("prefix") or "")).strip("/")
     return f"{parts.hostname or ''}:{port}/{path}".rstrip("/")
