@@ -1,7 +1,7 @@
 """What LLM2Vec's own code does with a text, once more and without any of decant.
 
 Written after ``tokenize``, ``get_pooling``, ``_convert_to_str`` and ``prepare_for_tokenization`` of
-its ``embedders/sources/llm2vec.py``, one text at a time; there, too, a mark parts instruction and text.
+its ``llm2vec.py``, one text at a time; there, too, a mark parts instruction and text.
 """
 
 from __future__ import annotations
