@@ -131,7 +131,7 @@ INSTRUCTED = "Instruct: {instruction}\nQuery:{text}"
 
 
 def test_an_instruction_takes_the_place_of_the_task_to_the_letter() -> None:
-    model = made("Instruct: search\nQuery:{text}", instruction=INSTRUCTED)
+    model = made("Instruct: search\nQuery:{text}", instruction_template=INSTRUCTED)
     (own,) = model(["x"], role=Role.QUERY)
     (same,) = model(["x"], role=Role.QUERY, instruction="search")
     (other,) = model(["x"], role=Role.QUERY, instruction="find {text} twins ")
@@ -142,7 +142,7 @@ def test_an_instruction_takes_the_place_of_the_task_to_the_letter() -> None:
 def test_instructions_are_refused_where_they_mean_nothing() -> None:
     with pytest.raises(RecipeError, match="takes no instruction"):
         made()(["x"], role=Role.QUERY, instruction="search")
-    model = made(instruction=INSTRUCTED, max_tokens=60)
+    model = made(instruction_template=INSTRUCTED, max_tokens=60)
     with pytest.raises(RecipeError, match="encode both as queries"):
         model(["x"], role=Role.PASSAGE, instruction="search")
     with pytest.raises(RecipeError, match="must say something"):
@@ -151,7 +151,7 @@ def test_instructions_are_refused_where_they_mean_nothing() -> None:
         model(["x"], role=Role.QUERY, instruction="search " * 20)
     for template in ("{text}", "{text} {instruction}", "{instruction} {instruction} {text}"):
         with pytest.raises(RecipeError, match=r"holds \{instruction\} and then \{text\}"):
-            recipe(instruction=template)
+            recipe(instruction_template=template)
 
 
 def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_places_are_found_behind_a_prompt() -> None:
         ({"span": PooledTokens.COPY}, "twice in every prompt"),
         ({"prepending": TokenPrepending(start=0, stop=1, slot=9)}, "go together"),
         ({"ensemble": (Prompt(),), "lexicon": SparseHead()}, "belong to one prompt"),
-        ({"ensemble": (Prompt(),), "tokens": True}, "belong to one prompt"),
+        ({"ensemble": (Prompt(),), "token_embeddings": True}, "belong to one prompt"),
     ],
 )
 def test_combinations_that_mean_nothing_are_refused(

@@ -71,8 +71,8 @@ OTHERS: dict[str, Recipe] = {
     "max_tokens": replace(PLAIN, max_tokens=129),
     "revision": replace(PLAIN, revision="1"),
     "layer": replace(PLAIN, layer=-2),
-    "query": replace(PLAIN, query_prompt=Prompt(prefix="query: ")),
-    "passage": replace(PLAIN, passage_prompt=Prompt(prefix="query: ")),
+    "query_prompt": replace(PLAIN, query_prompt=Prompt(prefix="query: ")),
+    "passage_prompt": replace(PLAIN, passage_prompt=Prompt(prefix="query: ")),
     "eos": replace(PLAIN, eos="</s>"),
     "span": replace(PLAIN, span=PooledTokens.TEXT),
     "head": replace(PLAIN, head=(Dense(path="2_Dense", inputs=4, outputs=2),)),
@@ -94,8 +94,8 @@ OTHERS: dict[str, Recipe] = {
 # What decides no vector, and so may not divide collections.
 APART = {
     "min_dim": replace(PLAIN, min_dim=32),
-    "tokens": replace(PLAIN, token_embeddings=True),
-    "instruction": replace(PLAIN, instruction_template="{instruction} {text}"),
+    "token_embeddings": replace(PLAIN, token_embeddings=True),
+    "instruction_template": replace(PLAIN, instruction_template="{instruction} {text}"),
 }
 
 
@@ -150,7 +150,16 @@ def test_a_prompt_before_and_after_the_text_are_different_recipes() -> None:
 def test_defaults_do_not_enter_the_digest_whether_written_or_not() -> None:
     required = {"base", "attention", "pooling", "max_tokens"}
     written = json.loads(PLAIN.to_json())
-    assert set(written) == {field.name for field in fields(Recipe)}
+    # Keys in JSON stay as they were when the fields got other names.
+    renamed = {
+        "query_prompt": "query",
+        "passage_prompt": "passage",
+        "token_embeddings": "tokens",
+        "instruction_template": "instruction",
+        "min_dim": "smallest_dim",
+    }
+    names = {field.name for field in fields(Recipe)}
+    assert set(written) == {renamed.get(name, name) for name in names}
     short = json.dumps({name: value for name, value in written.items() if name in required})
     assert Recipe.from_json(short) == PLAIN
     assert Recipe.from_json(short).digest() == PLAIN.digest()
