@@ -40,11 +40,11 @@ test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL, ove
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
 
 test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself
-	$(BIN)/pytest tests/evaluation/test_mteb.py $(PYTEST_FLAGS)
+	$(BIN)/pytest tests/evaluation/models/test_mteb.py $(PYTEST_FLAGS)
 
 test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal what optimum-onnx and others made; let them read bundles
 	DECANT_FOREIGN_PYTHON=$(CURDIR)/.venv-foreign/bin/python \
-		$(BIN)/pytest tests/export/test_foreign_tools.py tests/export/test_interop.py $(PYTEST_FLAGS)
+		$(BIN)/pytest tests/export/foreign_tools $(PYTEST_FLAGS)
 
 # Old versions warn of each other, so warnings are no errors here.
 test-lowest:  ## run the tests on the oldest versions that pyproject.toml allows
@@ -88,7 +88,7 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
 	@touch $@
 
-.venv-foreign/.installed: tests/foreign/requirements.txt
+.venv-foreign/.installed: tests/export/foreign_tools/requirements.txt
 	@$(MAKE) --no-print-directory VENV=.venv-foreign .venv-foreign/.made
 	.venv-foreign/bin/python -m pip install $(PIP_FLAGS) -r $<
 	@touch $@
