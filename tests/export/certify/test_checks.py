@@ -64,6 +64,14 @@ def encoder(tiny_folder: Path) -> Iterator[TorchEncoder]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def traced(encoder: TorchEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph as it is traced, in one file; copy it before changing it."""
+    path = tmp_path_factory.mktemp("traced") / "model.onnx"
+    trace(encoder.model, path)
+    return path
+
+
 def failed(entry: CertificateEntry) -> set[str]:
     return {check.name for check in entry.checks if not check.passed}
 
@@ -105,9 +113,10 @@ def test_a_graph_that_pads_wrongly_on_the_left_is_caught_by_that_name(subject: S
     assert "left padding changes vectors" in entry.failures
 
 
-def test_one_corrupt_weight_is_caught_by_its_name(tmp_path: Path, encoder: TorchEncoder) -> None:
-    path = tmp_path / "model.onnx"
-    trace(encoder.model, path)
+def test_one_corrupt_weight_is_caught_by_its_name(
+    tmp_path: Path, encoder: TorchEncoder, traced: Path
+) -> None:
+    path = Path(shutil.copy(traced, tmp_path))
     assert weights_check(Fingerprints.of(encoder.model), path).passed
     model = onnx.load(path)
     table = next(item for item in model.graph.initializer if "word_embeddings" in item.name)
@@ -120,9 +129,10 @@ def test_one_corrupt_weight_is_caught_by_its_name(tmp_path: Path, encoder: Torch
     assert "word_embeddings" in check.finding
 
 
-def test_a_corrupt_transposed_weight_is_caught_too(tmp_path: Path, encoder: TorchEncoder) -> None:
-    path = tmp_path / "model.onnx"
-    trace(encoder.model, path)
+def test_a_corrupt_transposed_weight_is_caught_too(
+    tmp_path: Path, encoder: TorchEncoder, traced: Path
+) -> None:
+    path = Path(shutil.copy(traced, tmp_path))
     model = onnx.load(path)
     linear = [item for item in model.graph.initializer if list(item.dims) == [32, 48]]
     assert len(linear) == 2  # one a layer, stored as (inputs, outputs)

@@ -34,14 +34,15 @@ from datetime import timedelta
 import torch
 from safetensors.torch import save_file
 from torch import distributed
-from decant.training import Contrastive, ContrastiveSettings, Row, open_base
+from decant.training import Contrastive, ContrastiveSettings, TrainingExample, open_base
 model, meeting, rank, chunk, target, *texts = sys.argv[1:]
 distributed.init_process_group(
     "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=2,
     timeout=timedelta(seconds=60),
 )
 torch.set_num_threads(1)
-rows = [Row(query=query, positive=positive) for query, positive in zip(texts[::2], texts[1::2])]
+pairs = zip(texts[::2], texts[1::2])
+rows = [TrainingExample(query=query, positive=positive) for query, positive in pairs]
 settings = ContrastiveSettings(chunk=int(chunk) or None, widths=(8,))
 objective = Contrastive(open_base(model), settings).eval()
 loss = objective(objective.collate(rows))["loss"]
