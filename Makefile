@@ -12,7 +12,7 @@ DEV = $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -28,8 +28,17 @@ quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=fol
 		$${DECANT_QUICKSTART_DOCS:+"--docs=$$DECANT_QUICKSTART_DOCS"} \
 		$${DECANT_QUICKSTART_QUERY:+"--query=$$DECANT_QUICKSTART_QUERY"}
 
+# Each worker would otherwise compile all tests, and each process that they start all of decant.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(DEV)  ## run all tests but slow, gpu and live ones
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+
+# What takes longer than two seconds a file is left out: see tests/durations.json, which
+# `make test PYTEST_FLAGS=--measure` writes anew.
+test-fast: $(DEV)  ## run the quick tests, in under two minutes: what to run before each commit
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --fast \
+		-m "not slow and not gpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
 	$(BIN)/pytest -m "slow and not gpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
@@ -40,11 +49,11 @@ test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL, ove
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
 
 test-mteb: $(VENV)/.installed-dev,mteb  ## run the tests of the mteb adapter, with mteb itself
-	$(BIN)/pytest tests/evaluation/test_mteb.py $(PYTEST_FLAGS)
+	$(BIN)/pytest tests/evaluation/models/test_mteb.py $(PYTEST_FLAGS)
 
 test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal what optimum-onnx and others made; let them read bundles
 	DECANT_FOREIGN_PYTHON=$(CURDIR)/.venv-foreign/bin/python \
-		$(BIN)/pytest tests/export/test_foreign_tools.py tests/export/test_interop.py $(PYTEST_FLAGS)
+		$(BIN)/pytest tests/export/foreign_tools $(PYTEST_FLAGS)
 
 # Old versions warn of each other, so warnings are no errors here.
 test-lowest:  ## run the tests on the oldest versions that pyproject.toml allows
@@ -88,7 +97,7 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
 	@touch $@
 
-.venv-foreign/.installed: tests/foreign/requirements.txt
+.venv-foreign/.installed: tests/export/foreign_tools/requirements.txt
 	@$(MAKE) --no-print-directory VENV=.venv-foreign .venv-foreign/.made
 	.venv-foreign/bin/python -m pip install $(PIP_FLAGS) -r $<
 	@touch $@

@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from durations import FAST_SECONDS, Measure, seconds
+
 # Contract classes assert in modules that pytest would not rewrite by itself.
 pytest.register_assert_rewrite("contracts")
 
@@ -29,18 +31,29 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("decant")
 
 
-# Files whose tests take long begin first, so that no worker is left with one of them in the end.
-_LONG = ("repo/test_documents", "export/", "repo/test_packaging", "benchmarks/", "embedders/")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of ``make test-fast`` and of measuring what it leaves out."""
+    group = parser.getgroup("decant")
+    slow = f"leave out files whose tests take over {FAST_SECONDS:g} seconds"
+    group.addoption("--fast", action="store_true", help=slow)
+    measured = "write how long the tests of each file take to tests/durations.json"
+    group.addoption("--measure", action="store_true", help=measured)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure in the process that hears of all tests, whichever worker ran them."""
+    if config.getoption("--measure") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Measure())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what takes long, where only the quick tests are wanted."""
+    return True if config.getoption("--fast") and seconds(collection_path) > FAST_SECONDS else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order tests by how long their files take; `make test` runs whole files on its workers."""
-
-    def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(ROOT / "tests").as_posix()
-        return next((at for at, name in enumerate(_LONG) if path.startswith(name)), len(_LONG))
-
-    items.sort(key=place)
+    items.sort(key=lambda item: -seconds(item.path))
     for item in items:
         if item.get_closest_marker("live"):
             # Such a server may ask for a key and be reached without encryption.

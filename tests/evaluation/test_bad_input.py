@@ -49,8 +49,7 @@ from decant.evaluation import (
     score_system,
 )
 from decant.evaluation.scores.statistics import spearman
-
-from .written import Partial, Written
+from written_vectors import Partial, Written
 
 FEW = Bootstrap(resamples=20)
 READERS: Mapping[str, Callable[[Path], object]] = {

@@ -10,17 +10,25 @@ import ast
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from fresh_process import loaded_by_import, seconds_to_import
-from repository import PACKAGES, ROOT, library_files, module_name, script_files, top_folders
+from fresh_process import loaded_in_turn, seconds_to_import
+from repository import (
+    PACKAGES,
+    ROOT,
+    folder,
+    library_files,
+    module_name,
+    script_files,
+    top_folders,
+)
 
 # From the ground up: a wing imports from the levels below its own. A name without a folder of its
 # own is a file at the root of its folder; "." are all other files there.
@@ -180,39 +188,56 @@ def height(file: Path) -> int:
     return next(level for level, names in enumerate(LEVELS[top]) if "." in names)
 
 
-@pytest.mark.parametrize("file", library_files(), ids=str)
-def test_imports_run_downwards(file: Path) -> None:
-    if file.name == "__init__.py":
-        pytest.skip("a face imports nothing but LazyNames")
-    for found in imports(file):
-        target = _modules().get(found.module)
-        where = f"{file}:{found.line} imports {found.module}"
-        if target is None or target.name == "__init__.py":
-            assert not found.level or target is not None, f"{where}, which is no module"
-            continue
-        if target.parts[0] != file.parts[0]:
-            continue
-        assert found.level, f"{where}; inside a folder imports are relative"
-        if wing(target) != wing(file):
-            assert height(target) < height(file), f"{where}, which is not below it"
+def flaws(files: list[Path], judge: Callable[[Path, Import], str | None]) -> str:
+    """Return a line for each import that is judged wrong: all files in one test, for its speed."""
+    return "\n".join(
+        f"{file}:{found.line} imports {found.module}{flaw}"
+        for file in files
+        for found in imports(file)
+        if (flaw := judge(file, found)) is not None
+    )
 
 
-@pytest.mark.parametrize("file", library_files(), ids=str)
-def test_across_folders_names_come_from_faces(file: Path) -> None:
+def upward(file: Path, found: Import) -> str | None:
+    """Return why an import inside a folder does not run downwards."""
+    target = _modules().get(found.module)
+    if target is None or target.name == "__init__.py":
+        return ", which is no module" if found.level and target is None else None
+    if file.name == "__init__.py" or target.parts[0] != file.parts[0]:
+        return None
+    if not found.level:
+        return "; inside a folder imports are relative"
+    below = wing(target) == wing(file) or height(target) < height(file)
+    return None if below else ", which is not below it"
+
+
+def test_imports_run_downwards() -> None:
+    wrong = flaws(library_files(), upward)
+    assert not wrong, wrong
+
+
+def past_the_face(file: Path, found: Import) -> str | None:
+    """Return why an import from another folder is not one of a public name."""
     top = file.parts[0]
-    for found in imports(file):
-        if not found.module.startswith("decant.") or found.level:
-            continue
-        other = found.module.split(".")[1]
-        where = f"{file}:{found.line} imports {found.module}"
-        assert other in top_folders(), f"{where}, which is no folder of ours"
-        assert other != top, f"{where}; inside a folder imports are relative"
-        assert top == "cli" or other == "embedders", f"{where}; only the embedders are for all"
-        assert top != "embedders", f"{where}; the embedders import no other folder"
-        is_face = found.module in PACKAGES and found.module.count(".") <= 2
-        assert is_face or found.module in GROUND or found.module in PACKAGES, (
-            f"{where}; take the name from the face of its wing"
-        )
+    if not found.module.startswith("decant.") or found.level:
+        return None
+    other = found.module.split(".")[1]
+    if other not in top_folders():
+        return ", which is no folder of ours"
+    if other == top:
+        return "; inside a folder imports are relative"
+    if top == "embedders":
+        return "; the embedders import no other folder"
+    if top != "cli" and other != "embedders":
+        return "; only the embedders are for all"
+    if found.module not in GROUND and found.module not in PACKAGES:
+        return "; take the name from the face of its wing"
+    return None
+
+
+def test_across_folders_names_come_from_faces() -> None:
+    wrong = flaws(library_files(), past_the_face)
+    assert not wrong, wrong
 
 
 def test_there_is_no_circle_of_imports() -> None:
@@ -232,38 +257,41 @@ def test_there_is_no_circle_of_imports() -> None:
         pytest.fail(" imports ".join(str(file) for file in reversed(error.args[1])))
 
 
-@pytest.mark.parametrize("file", library_files() + script_files(), ids=str)
-def test_no_folder_is_imported_without_decant_in_front(file: Path) -> None:
-    bare = [
-        found
-        for found in imports(file)
-        if not found.level and found.module.partition(".")[0] in top_folders()
-    ]
-    assert bare == [], "such an import loads every class a second time; put `decant.` in front"
+def bare(file: Path, found: Import) -> str | None:
+    """Return why an import loads every class a second time."""
+    ours = not found.level and found.module.partition(".")[0] in top_folders()
+    return "; put `decant.` in front, or every class is loaded twice" if ours else None
 
 
-@pytest.mark.parametrize("package", HEAVY)
-def test_heavy_packages_are_imported_only_in_their_wings(package: str) -> None:
-    found = {
-        wing(file)
-        for file in library_files()
-        for item in imports(file)
-        if item.module.partition(".")[0] == package and not item.level and not item.checked_only
-    }
-    assert found == HEAVY[package]
+def test_no_folder_is_imported_without_decant_in_front() -> None:
+    wrong = flaws(library_files() + script_files(), bare)
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_wing_is_small(package: str) -> None:
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    files = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
-    assert len(files) <= FILES_IN_A_WING, "divide it, or move what belongs elsewhere"
+def test_heavy_packages_are_imported_only_in_their_wings() -> None:
+    found: dict[str, set[str]] = {package: set() for package in HEAVY}
+    for file in library_files():
+        for item in imports(file):
+            package = item.module.partition(".")[0]
+            if package in HEAVY and not item.level and not item.checked_only:
+                found[package].add(wing(file))
+    assert found == HEAVY
 
 
-@pytest.mark.parametrize("file", library_files(), ids=str)
-def test_a_module_is_one_idea(file: Path) -> None:
-    lines = (ROOT / file).read_text(encoding="utf-8").count("\n")
-    assert lines <= LINES_IN_A_FILE
+def stems(package: str) -> list[str]:
+    """Return the names of the modules of a package, in order."""
+    return sorted(file.stem for file in folder(package).glob("*.py") if file.stem != "__init__")
+
+
+def test_a_wing_is_small() -> None:
+    sizes = {package: len(stems(package)) for package in PACKAGES}
+    crowded = {package: count for package, count in sizes.items() if count > FILES_IN_A_WING}
+    assert crowded == {}, "divide it, or move what belongs elsewhere"
+
+
+def test_a_module_is_one_idea() -> None:
+    lines = {file: (ROOT / file).read_text("utf-8").count("\n") for file in library_files()}
+    assert {file: count for file, count in lines.items() if count > LINES_IN_A_FILE} == {}
 
 
 def test_no_module_is_named_by_a_gerund() -> None:
@@ -272,17 +300,17 @@ def test_no_module_is_named_by_a_gerund() -> None:
     assert named == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_two_modules_of_a_wing_share_a_stem(package: str) -> None:
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    names = sorted(file.stem for file in folder.glob("*.py") if file.name != "__init__.py")
-    stems = groupby(names, key=lambda name: re.sub(r"(ing|ers?|ors?|ed|s|e)$", "", name))
-    assert [same for _, group in stems if len(same := list(group)) > 1] == []
+def test_no_two_modules_of_a_wing_share_a_stem() -> None:
+    alike = defaultdict(list)
+    for package in PACKAGES:
+        for name in stems(package):
+            alike[package, re.sub(r"(ing|ers?|ors?|ed|s|e)$", "", name)].append(name)
+    assert [(where, names) for (where, _), names in alike.items() if len(names) > 1] == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
-    assert loaded_by_import(package, python=sys.executable) & set(HEAVY) == set()
+def test_importing_a_package_loads_nothing_heavy() -> None:
+    loaded = loaded_in_turn(PACKAGES, python=sys.executable)
+    assert {package: heavy for package in PACKAGES if (heavy := loaded[package] & set(HEAVY))} == {}
 
 
 def test_importing_the_embedders_takes_under_150_milliseconds() -> None:
@@ -298,9 +326,8 @@ def test_every_public_name_can_be_imported_and_is_all_that_is_shown(package: str
     assert dir(module) == public
     for name in public:
         assert hasattr(module, name)
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    modules = {file.stem for file in folder.glob("*.py")} | {
-        file.parent.name for file in folder.glob("*/__init__.py")
+    modules = {file.stem for file in folder(package).glob("*.py")} | {
+        file.parent.name for file in folder(package).glob("*/__init__.py")
     }
     assert not set(public) & modules, "a module would hide what has its name"
     with pytest.raises(AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -31,10 +32,10 @@ def environment(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make in the repository."""
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run make in the repository, or in another folder with a Makefile."""
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_the_quick_start_runs_without_arguments(environment: Path) -> None:
@@ -65,10 +66,50 @@ def test_the_query_alone_can_be_given(environment: Path) -> None:
     assert done.stdout.split("\0") == ["quickstart", "--query=who approves a PEP?"]
 
 
+def targets(folder: Path = ROOT) -> dict[str, bool]:
+    """Return the targets that are commands and no files, as make knows them: which are phony."""
+    database = make("-pnRr", "help", folder=folder).stdout.partition("\n# Files\n")[2]
+    phony = {}
+    for entry in database.split("\n\n"):
+        named = re.match(r"(?:# .*\n)*([\w-]+):", entry.lstrip("\n"))  # files have a dot or a slash
+        if named is not None and "# Not a target" not in entry:
+            phony[named[1]] = "#  Phony target" in entry
+    return phony
+
+
+def flaws(folder: Path = ROOT) -> set[str]:
+    """Return what the help of a Makefile leaves out, and which targets are not phony."""
+    lines = make("help", folder=folder).stdout.splitlines()
+    shown = {name: text.split() for name, _, text in (line.partition(" ") for line in lines)}
+    found = targets(folder)
+    return {
+        *(f"help does not list {target}" for target in found.keys() - shown.keys()),
+        *(f"help lists {target}, which is no target" for target in shown.keys() - found.keys()),
+        *(f"help says too little of {target}" for target, words in shown.items() if len(words) < 3),
+        *(f"{target} is not .PHONY" for target, phony in found.items() if not phony),
+    }
+
+
 def test_help_lists_every_target() -> None:
-    shown = make("help").stdout
-    for target in ("install", "quickstart", "test", "check", "fix", "bench"):
-        assert f"\n{target} " in f"\n{shown}"
+    assert {"help", "install", "quickstart", "test", "check"} <= targets().keys()
+    assert flaws() == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flaw"),
+    [
+        ("  ## repair what the linter can, and format", "", "help does not list fix"),
+        ("repair what the linter can, and format", "repair", "help says too little of fix"),
+        (" check fix ", " check ", "fix is not .PHONY"),
+    ],
+)
+def test_a_target_that_help_leaves_out_is_seen(
+    tmp_path: Path, old: str, new: str, flaw: str
+) -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    (tmp_path / "Makefile").write_text(text.replace(old, new), encoding="utf-8")
+    assert flaws(tmp_path) == {flaw}
 
 
 def test_an_interpreter_that_is_too_old_is_refused_by_name(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_command_of_the_installed_wheel_explains_itself(python: Path) -> Non
 def test_the_installed_wheel_passes_the_contract(python: Path, tmp_path: Path) -> None:
     install(python, "pytest")
     shutil.copytree(ROOT / "tests" / "support", tmp_path / "support")
-    shutil.copy(ROOT / "tests" / "embedders" / "test_contract.py", tmp_path)
+    shutil.copy(ROOT / "tests" / "embedders" / "encoding" / "test_hash_encoder.py", tmp_path)
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\naddopts = --import-mode=importlib\npythonpath = support\n"
         "filterwarnings = error\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _ROUNDS = 5
@@ -22,6 +24,21 @@ def loaded_by_import(module: str, *, python: str | Path) -> set[str]:
     """Return the top-level packages that are loaded after importing ``module``."""
     script = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     return set(_output(python, script).split())
+
+
+def loaded_in_turn(modules: Iterable[str], *, python: str | Path) -> dict[str, set[str]]:
+    """Return for each module which top-level packages it loads that none before it has loaded."""
+    script = (
+        "import importlib, json, sys\n"
+        "tops = lambda: {name.partition('.')[0] for name in sys.modules}\n"
+        "loaded = {}\n"
+        f"for module in {list(modules)!r}:\n"
+        "    before = tops()\n"
+        "    importlib.import_module(module)\n"
+        "    loaded[module] = [*(tops() - before)]\n"
+        "print(json.dumps(loaded))"
+    )
+    return {name: set(tops) for name, tops in json.loads(_output(python, script)).items()}
 
 
 def file_of(module: str, *, python: str | Path) -> Path:

@@ -85,7 +85,7 @@ class Columns:
     >>> Columns.parse("score,query,positive").order
     ('score', 'query', 'positive')
     >>> Columns.parse("query=question").names
-    {<Field.QUERY: 'query'>: ('question',)}
+    {<Column.QUERY: 'query'>: ('question',)}
     """
 
     names: Mapping[Column, tuple[str, ...]]
