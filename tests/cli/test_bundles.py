@@ -82,7 +82,7 @@ def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
 def test_without_pytorch_the_pip_line_is_said(decant: Decant, tiny_folder: Path) -> None:
     ran = decant.without("torch", "export", tiny_folder, "made")
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[export]'" in ran.err
+    assert "pip install 'decant-qdrant[export]'" in ran.err
 
 
 def test_a_pooling_that_does_not_exist_is_wrong_usage(decant: Decant, tiny_folder: Path) -> None:

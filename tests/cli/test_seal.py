@@ -77,4 +77,4 @@ def test_sealing_works_without_pytorch_and_names_the_package_that_it_needs(
     assert decant.without("torch", "import-onnx", graph, bare_folder, "sealed").code == Exit.OK
     ran = decant.without("onnx_ir", "import-onnx", graph, bare_folder, "other")
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[export]'" in ran.err
+    assert "pip install 'decant-qdrant[export]'" in ran.err

@@ -26,7 +26,7 @@ from repository import PACKAGES, ROOT, library_files, module_name, script_files,
 # own is a file at the root of its folder; "." are all other files there.
 LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "embedders": (
-        ("errors", "enum_fields", "files", "forks", "json_records", "lazy_names"),
+        ("distribution", "errors", "enum_fields", "files", "forks", "json_records", "lazy_names"),
         ("recipe",),
         ("tokens",),
         ("bundle", "sources"),

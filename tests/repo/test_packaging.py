@@ -5,6 +5,7 @@ The sources are copied first: setuptools would otherwise pack leftovers of older
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from decant.embedders.distribution import DISTRIBUTION
 from fresh_process import file_of, loaded_by_import, seconds_to_import
-from repository import PACKAGES, ROOT, folder, top_folders
+from repository import EXTRAS, PACKAGES, PROJECT, ROOT, folder, library_files, top_folders
 
 NOT_IN_THE_BASE = {"torch", "transformers", "onnxruntime", "langchain_core", "llama_index"}
 """Packages that extras bring."""
@@ -30,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"], cwd=source)
-    (built,) = (source / "dist").glob("decant-*.whl")
+    (built,) = (source / "dist").glob("decant_qdrant-*.whl")
     return built
 
 
@@ -53,6 +56,24 @@ def test_every_folder_is_declared_and_typed() -> None:
     assert on_disk == set(PACKAGES), "pyproject.toml lists the packages by hand"
     untyped = [package for package in PACKAGES if not (folder(package) / "py.typed").is_file()]
     assert untyped == []
+
+
+def test_the_name_of_the_distribution_is_written_once() -> None:
+    assert PROJECT["project"]["name"] == DISTRIBUTION
+    texts = {str(file): (ROOT / file).read_text(encoding="utf-8") for file in library_files()}
+    assert [name for name, text in texts.items() if DISTRIBUTION in text] == [
+        "embedders/distribution.py"
+    ]
+    other = re.compile(r"pip install '?decant(?!-qdrant)")
+    assert [name for name, text in texts.items() if other.search(text)] == []
+
+
+def test_extras_take_each_other_from_this_distribution() -> None:
+    extras: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+    wanted = [Requirement(line) for lines in extras.values() for line in lines]
+    ours = [one for one in wanted if one.name.startswith("decant")]
+    assert {one.name for one in ours} == {DISTRIBUTION}
+    assert {extra for one in ours for extra in one.extras} <= EXTRAS
 
 
 def test_every_folder_with_python_files_is_a_package() -> None:
