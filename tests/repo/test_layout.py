@@ -20,7 +20,15 @@ from pathlib import Path
 import pytest
 
 from fresh_process import loaded_by_import, seconds_to_import
-from repository import PACKAGES, ROOT, library_files, module_name, script_files, top_folders
+from repository import (
+    PACKAGES,
+    ROOT,
+    folder,
+    library_files,
+    module_name,
+    script_files,
+    top_folders,
+)
 
 # From the ground up: a wing imports from the levels below its own. A name without a folder of its
 # own is a file at the root of its folder; "." are all other files there.
@@ -154,7 +162,7 @@ def _walk(node: ast.AST, file: Path, *, checked_only: bool) -> Iterator[Import]:
 
 def _absolute(file: Path, module: str, level: int, name: str) -> str:
     if level:
-        parts = ("decant", *file.parts[:-1])
+        parts = module_name(file.parent / "__init__.py").split(".")
         module = ".".join((*parts[: len(parts) - level + 1], *filter(None, [module])))
     return f"{module}.{name}" if f"{module}.{name}" in _modules() else module
 
@@ -201,6 +209,7 @@ def test_imports_run_downwards(file: Path) -> None:
 def test_across_folders_names_come_from_faces(file: Path) -> None:
     top = file.parts[0]
     for found in imports(file):
+        assert found.module != "decant", f"{file}:{found.line} imports decant, which is above it"
         if not found.module.startswith("decant.") or found.level:
             continue
         other = found.module.split(".")[1]
@@ -255,8 +264,7 @@ def test_heavy_packages_are_imported_only_in_their_wings(package: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_wing_is_small(package: str) -> None:
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    files = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
+    files = [file.name for file in folder(package).glob("*.py") if file.name != "__init__.py"]
     assert len(files) <= FILES_IN_A_WING, "divide it, or move what belongs elsewhere"
 
 
@@ -274,8 +282,7 @@ def test_no_module_is_named_by_a_gerund() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_two_modules_of_a_wing_share_a_stem(package: str) -> None:
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    names = sorted(file.stem for file in folder.glob("*.py") if file.name != "__init__.py")
+    names = sorted(file.stem for file in folder(package).glob("*.py") if file.name != "__init__.py")
     stems = groupby(names, key=lambda name: re.sub(r"(ing|ers?|ors?|ed|s|e)$", "", name))
     assert [same for _, group in stems if len(same := list(group)) > 1] == []
 
@@ -283,6 +290,10 @@ def test_no_two_modules_of_a_wing_share_a_stem(package: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert loaded_by_import(package, python=sys.executable) & set(HEAVY) == set()
+
+
+def test_importing_decant_takes_under_60_milliseconds() -> None:
+    assert seconds_to_import("decant", python=sys.executable) < 0.060
 
 
 def test_importing_the_embedders_takes_under_150_milliseconds() -> None:
@@ -298,9 +309,9 @@ def test_every_public_name_can_be_imported_and_is_all_that_is_shown(package: str
     assert dir(module) == public
     for name in public:
         assert hasattr(module, name)
-    folder = ROOT.joinpath(*package.split(".")[1:])
-    modules = {file.stem for file in folder.glob("*.py")} | {
-        file.parent.name for file in folder.glob("*/__init__.py")
+    home = folder(package)
+    modules = {file.stem for file in home.glob("*.py")} | {
+        file.parent.name for file in home.glob("*/__init__.py")
     }
     assert not set(public) & modules, "a module would hide what has its name"
     with pytest.raises(AttributeError):
