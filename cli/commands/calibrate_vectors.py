@@ -26,7 +26,7 @@ def calibrate_vectors(
         ),
     ],
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     as_json: AsJson = False,
@@ -55,7 +55,12 @@ def calibrate_vectors(
                 yield text
 
         found = run(
-            bundle, told(), provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle,
+            told(),
+            provider=provider,
+            precision=precision,
+            dim=dim,
+            allow_any_dim=allow_any_dim,
         )
     if as_json:
         facts = {"bundle": str(bundle), "texts": found.texts, "dim": found.dim}

@@ -76,7 +76,7 @@ def embed(
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
 ) -> None:
     """Turn texts into vectors, one text a line.
 
@@ -95,7 +95,7 @@ def embed(
     with (
         _input(file) as given,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         finish = _finish(encoder, quantize)

@@ -71,8 +71,11 @@ def export(
     dim: Dim = None,
     max_tokens: MaxTokens = None,
     normalize: Normalize = None,
-    tokens: Annotated[
-        bool, typer.Option("--tokens", help="Give token states, too: late interaction, chunks.")
+    token_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--token-embeddings", help="Give token embeddings, too: late interaction, chunks."
+        ),
     ] = False,
     instruction: Annotated[
         str | None,
@@ -114,14 +117,14 @@ def export(
         max_tokens=max_tokens,
         layer=layer,
         mix=None if layers is None else LayerMix.parse(layers),
-        query=query_prompt,
-        passage=passage_prompt,
+        query_prompt=query_prompt,
+        passage_prompt=passage_prompt,
         eos=eos,
         span=span,
         dim=dim,
         normalize=normalize,
-        tokens=tokens or None,
-        instruction=instruction,
+        token_embeddings=token_embeddings or None,
+        instruction_template=instruction,
     )
     from decant.embedders import find_model
 

@@ -139,8 +139,8 @@ class RunOptions:
         """Return what the user says of the base model, over what a method chooses."""
         said = Choices(
             attention=self.attention,
-            query=self.query_prompt,
-            passage=self.passage_prompt,
+            query_prompt=self.query_prompt,
+            passage_prompt=self.passage_prompt,
             max_tokens=self.max_tokens,
         )
         return said.over(choices)

@@ -283,16 +283,16 @@ class Certificate:
             raise ParityError(
                 f"the {precision} graph of {bundle} is certified on {provider} as "
                 f"{other.precision}, which has other gates; certify it on this machine with "
-                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+                f"`decant verify {bundle} --provider {provider}`, or pass allow_uncertified=True"
             )
         if entry is None:
             raise ParityError(
                 f"{bundle} is not certified on {provider}; certify it on this machine with "
-                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+                f"`decant verify {bundle} --provider {provider}`, or pass allow_uncertified=True"
             )
         if not entry.passed:
             raise ParityError(
                 f"{bundle} failed its certificate on {provider}: {entry.failures}; export it "
-                "again, use another provider or precision, or pass uncertified=True"
+                "again, use another provider or precision, or pass allow_uncertified=True"
             )
         return entry

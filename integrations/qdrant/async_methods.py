@@ -44,7 +44,7 @@ class _Collection(Protocol):
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]: ...
 
-    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]: ...
+    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]: ...
 
     def search(
         self,
@@ -113,7 +113,7 @@ class AsyncMethods:
 
     async def astates(self: _Collection, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept."""
-        return await run_in_thread(self.states, passages)
+        return await run_in_thread(self.soft_tokens, passages)
 
     async def asearch(
         self: _Collection,

@@ -144,9 +144,9 @@ class Collection(AsyncMethods):
         return self._target.sparse
 
     @property
-    def has_states(self) -> bool:
+    def has_soft_tokens(self) -> bool:
         """Whether passages keep the states of appended tokens."""
-        return self._target.states is not None
+        return self._target.soft_tokens is not None
 
     def index(
         self,
@@ -217,11 +217,11 @@ class Collection(AsyncMethods):
         """
         return got(self._target, ids, with_vectors=with_vectors)
 
-    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept, float32, shape (N, n, d').
 
-        They are what the encoder gave as :attr:`Output.STATES` when the texts were stored, so that
-        a hit can be read back without the model (:class:`Explainer`).
+        They are what the encoder gave as :attr:`Output.SOFT_TOKENS` when the texts were stored, so
+        that a hit can be read back without the model (:class:`Explainer`).
 
         Args:
             passages: N ids, passages or hits.

@@ -126,4 +126,4 @@ def _mode(target: Target, mode: SearchMode | None) -> SearchMode:
 
 def _row(target: Target, query: str) -> Row:
     vectors = target.encoder.encode([query], role=Role.QUERY, outputs=target.searched)
-    return made_rows(replace(target, states=None), vectors, _OWNER)[0]
+    return made_rows(replace(target, soft_tokens=None), vectors, _OWNER)[0]

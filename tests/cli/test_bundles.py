@@ -31,7 +31,7 @@ def test_an_export_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
     assert "tracing the graph" in ran.err
     recipe = inspected(decant, "made")
     assert (recipe.base, recipe.pooling, recipe.dim) == ("mine", "max", 16)
-    assert (recipe.query.template, recipe.normalize, recipe.max_tokens) == (
+    assert (recipe.query_prompt.template, recipe.normalize, recipe.max_tokens) == (
         "ask: {text}",
         False,
         48,
@@ -56,7 +56,7 @@ def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -
                  "{instruction}: {text}", "--json")  # fmt: skip
     assert ran.code == Exit.OK
     recipe = inspected(decant, "made")
-    assert recipe.query.template == 'This sentence : "{text}" means in one word:"'
+    assert recipe.query_prompt.template == 'This sentence : "{text}" means in one word:"'
     assert decant("inspect", "made").out.count("means in one word") == 2
     text = decant("embed", "made", "--role", "query", "--instruction", "Say it", typed="a\n")
     assert text.code == Exit.OK
@@ -135,7 +135,7 @@ def test_inspecting_gives_json_with_the_whole_recipe(decant: Decant, bundle: Pat
         "fp32": {"inputs": ["input_ids", "attention_mask"], "outputs": ["sentence_embedding"]}
     }
     assert found["passed"] is True
-    assert inspected(decant, bundle).query.template == "query: {text}"
+    assert inspected(decant, bundle).query_prompt.template == "query: {text}"
 
 
 def test_inspecting_works_without_onnxruntime(decant: Decant, bundle: Path) -> None:
