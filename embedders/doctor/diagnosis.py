@@ -25,6 +25,7 @@ _RUNTIMES = (
     "onnxruntime-rocm", "onnxruntime-migraphx",
 )  # fmt: skip
 _EXTRAS = (
+    "onnx",
     "export",
     "training",
     "docs",
@@ -134,7 +135,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _requirements(extra: str | None = None) -> Iterator[Requirement]:
-    """Yield what our metadata say an extra needs beside the base, or what the base needs."""
+    """Yield what the base needs, or what an extra adds to it, the extras in it included."""
     for line in requires(DISTRIBUTION) or ():
         requirement = Requirement(line)
         marker, requirement.marker = requirement.marker, None
@@ -142,7 +143,10 @@ def _requirements(extra: str | None = None) -> Iterator[Requirement]:
             wanted = extra is None
         else:
             wanted = extra is not None and marker.evaluate({"extra": extra})
-        if wanted:
+        if wanted and requirement.name == DISTRIBUTION:
+            for inner in sorted(requirement.extras):
+                yield from _requirements(inner)
+        elif wanted:
             yield requirement
 
 

@@ -142,6 +142,15 @@ def test_an_incomplete_extra_is_a_note_with_the_pip_line(
     assert found.advice == "pip install 'decant-qdrant[export]'"
 
 
+def test_an_extra_needs_what_the_extras_in_it_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from decant.embedders.doctor import diagnosis as doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx-ir" else "99")
+    incomplete = {item.name for item in doctor._extras() if item.health is Health.NOTE}
+    assert {"onnx", "export", "training"} <= incomplete
+    assert "docs" not in incomplete
+
+
 @pytest.mark.parametrize(
     ("name", "finding", "health", "advice"),
     [
