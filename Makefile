@@ -9,6 +9,7 @@ PYTEST_FLAGS ?=
 
 BIN = $(VENV)/bin
 DEV = $(VENV)/.installed-dev
+PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -92,9 +93,12 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
 
-# What stands after "installed-" are extras of pyproject.toml.
+# What stands after "installed-" are extras of pyproject.toml. The editable install of setuptools
+# finds our packages by a hook that type checkers cannot read: decant.pth names a folder where the
+# packages lie under their own names.
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
+	@printf '%s\n' "$$PWD/.typing" > "$$($(BIN)/python -c "$(PURELIB)")/decant.pth"
 	@touch $@
 
 .venv-foreign/.installed: tests/export/foreign_tools/requirements.txt

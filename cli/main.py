@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
+
+from decant.embedders.distribution import decant_version
 
 from .commands.calibrate_vectors import calibrate_vectors
 from .commands.collections.check import check
@@ -73,7 +74,7 @@ app.add_typer(train)
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"decant {version('decant')}")
+        typer.echo(f"decant {decant_version()}")
         raise typer.Exit
 
 

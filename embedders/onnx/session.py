@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
+from ..distribution import install_command
 from ..encoding.outputs import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
@@ -310,8 +311,8 @@ def _options(provider: str, path: Path, device: int) -> dict[str, str]:
 
 def _not_installed(provider: str, installed: list[str]) -> str:
     advice = {
-        _NAMES["cuda"]: "pip uninstall onnxruntime; pip install 'decant[gpu]'",
-        _NAMES["tensorrt"]: "pip uninstall onnxruntime; pip install 'decant[gpu]' tensorrt",
+        _NAMES["cuda"]: f"pip uninstall onnxruntime; {install_command('gpu')}",
+        _NAMES["tensorrt"]: f"pip uninstall onnxruntime; {install_command('gpu')} tensorrt",
         _NAMES["dml"]: "pip uninstall onnxruntime; pip install onnxruntime-directml",
         _NAMES["openvino"]: "pip uninstall onnxruntime; pip install onnxruntime-openvino",
     }.get(provider, "a build of onnxruntime that has it")

