@@ -76,8 +76,13 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
         with quiet(), _interruptible():
             try:
                 command(*args, **kwargs)
-            except (typer.Exit, typer.Abort, typer.BadParameter):
+            except (typer.Exit, typer.Abort):
                 raise  # typer knows what to do
+            except typer.BadParameter as error:
+                if messages().is_terminal:
+                    raise  # typer draws a box around it, which breaks lines
+                say(error.format_message(), label="error", style="bold red")
+                raise typer.Exit(Exit.INPUT) from error
             except BrokenPipeError:
                 # The reader, `head` for example, has enough; Python must not flush to it again.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

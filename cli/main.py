@@ -24,6 +24,7 @@ from .commands.explain_vector import explain_vector
 from .commands.export import export
 from .commands.import_onnx import import_onnx
 from .commands.inspect import inspect
+from .commands.models import models
 from .commands.quickstart import quickstart
 from .commands.strategies import strategies
 from .commands.training.train import train
@@ -34,6 +35,7 @@ from .output.quiet import DEBUG
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
+    "models": models,
     "strategies": strategies,
     "export": export,
     "import-onnx": import_onnx,
@@ -56,7 +58,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 
 app = typer.Typer(
     name="decant",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.constrain import Constrain
 from rich.rule import Rule
 from rich.text import Text
 
@@ -105,7 +106,8 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
 
 def _heading(number: int, text: str) -> None:
     show(Text())
-    show(Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim"))
+    rule = Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim")
+    show(Constrain(rule, width=80))  # a pipe has no width of its own
 
 
 def _bundle(source: ModelFiles, target: Path) -> Certificate:

@@ -64,6 +64,27 @@ def test_the_help_takes_less_than_a_second_of_computing() -> None:
     assert min(_seconds_of_help() for _ in range(3)) < 0.8
 
 
+def test_the_shell_completes_commands_and_options(decant: Decant) -> None:
+    def completed(*words: str) -> list[str]:
+        ran = decant.process(
+            _DECANT_COMPLETE="complete_bash", COMP_WORDS=" ".join(words), COMP_CWORD="1"
+        )
+        return ran.out.split()
+
+    assert completed("decant", "sea") == ["search"]
+    assert "models" in completed("decant", "")
+    assert "--install-completion" in completed("decant", "--i")
+
+
+def test_the_completion_script_is_shown(decant: Decant) -> None:
+    ran = decant.process(
+        "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+    assert ran.code == Exit.OK
+    assert "_DECANT_COMPLETE=complete_bash" in ran.out
+    assert "--install-completion" in decant("--help").out
+
+
 def _seconds_of_help() -> float:
     """Return the processor time, which other work on this machine does not change."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
