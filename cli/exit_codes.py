@@ -26,6 +26,7 @@ from decant.embedders import (
     StoreError,
     TextError,
 )
+from decant.embedders.errors import HubError
 
 from .output.hints import in_commands
 from .output.quiet import debugging, quiet
@@ -56,7 +57,8 @@ Exit codes:
      you said no
   2  wrong usage or input: an option, a path where nothing is, a recipe, a
      bundle, a text, a collection that is not there or of another model
-  3  the environment: a provider, a missing package, a store, the disk
+  3  the environment: a provider, a missing package, a store, the disk, the
+     network on the way to a model
   4  a bug in decant
 130  interrupted
 141  nobody reads the output any more
@@ -152,6 +154,8 @@ def code_of(error: Exception) -> Exit:
     match error:
         case ParityError():
             return Exit.FINDING
+        case HubError():
+            return Exit.ENVIRONMENT
         case RecipeError() | TextError() | BundleError() | CollectionMismatch():
             return Exit.INPUT
         case StoreError() if _is_input(error):
