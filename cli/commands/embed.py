@@ -16,6 +16,7 @@ from decant.embedders import Role
 
 from ..input.open import open_encoder
 from ..input.text_lines import Line, read_lines
+from ..input.wanted_files import TEXTS
 from ..options.shared import AnyDim, BundlePath, CutDim, PrecisionName, Provider
 from ..output.progress import Bar, bar
 from ..output.terminal import say
@@ -114,7 +115,7 @@ def embed(
 def _check(file: str, output: str) -> None:
     """Refuse what cannot work before a model is loaded."""
     if file != _STANDARD and not Path(file).exists():
-        raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
+        raise typer.BadParameter(f"{file} does not exist; give {TEXTS}", param_hint="FILE")
     if output == _STANDARD:
         return
     if Path(output).suffix not in (".npy", ".jsonl"):

@@ -12,6 +12,7 @@ from decant.embedders.json_records import to_json
 
 from ..input.evaluation_tasks import Given, tasks_of
 from ..input.systems import Place, kind_of, opened, system_names
+from ..input.wanted_files import ANALOGIES, ANCHORS, BEIR, LABELLED, SCORED, WORDS, existing
 from ..options.shared import AsJson, PrecisionName, Provider
 from ..output.comparison_tables import show_standing
 from ..output.progress import steps
@@ -34,24 +35,43 @@ def evaluate(
     *,
     sts: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Lines of score, sentence, sentence; tabs between."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(SCORED),
+            help="Lines of score, sentence, sentence; tabs between.",
+        ),
     ] = None,
     retrieval: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="A retrieval set as BEIR has it.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", callback=existing(BEIR), help="A retrieval set as BEIR has it."
+        ),
     ] = None,
     words: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Lines of word, word, score.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", callback=existing(WORDS), help="Lines of word, word, score."),
     ] = None,
     analogies: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Google's questions, or a folder of BATS."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ANALOGIES),
+            help="Google's questions, or a folder of BATS.",
+        ),
     ] = None,
     pairs: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Lines of 0 or 1, text, text.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", callback=existing(LABELLED), help="Lines of 0 or 1, text, text."
+        ),
     ] = None,
     anchors: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Lines of sentence, variation, varied sentence."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ANCHORS),
+            help="Lines of sentence, variation, varied sentence.",
+        ),
     ] = None,
     make_variations: Annotated[
         bool,

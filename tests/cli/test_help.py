@@ -41,6 +41,14 @@ def test_the_help_lists_every_command_and_every_exit_code(decant: Decant) -> Non
     assert all(line.rstrip() in ran.out for line in CODES.splitlines())
 
 
+@pytest.mark.parametrize("words", [[], ["list"], ["train"], ["train", "simcse"], ["train", "mine"]])
+def test_flags_have_no_type_in_the_help(decant: Decant, words: list[str]) -> None:
+    shown = decant(*words, "--help").out
+    assert "--help" in shown
+    assert "<bool>" not in shown
+    assert "BOOLEAN" not in shown
+
+
 def test_without_a_command_the_help_is_shown(decant: Decant) -> None:
     assert "Usage: " in decant().out
 

@@ -1,4 +1,4 @@
-"""``export(…, exist_ok=True)``: a script may run again, and no other bundle is taken for its own."""
+"""``export(…, exist_ok=True)``: a script may run again; no other bundle is taken for its own."""
 
 from __future__ import annotations
 
