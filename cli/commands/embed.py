@@ -103,7 +103,7 @@ def embed(
         nothing = encoder.encode([], role=role, instruction=instruction).dense
         with (
             _writer(output, finish(nothing)) as writer,
-            bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
+            bar("embedding", total=_count(file), unit="texts", hidden=hidden) as shown,
         ):
             lines = read_lines(given, jsonl=jsonl, skip_empty=skip_empty)
             stream = partial(encoder.stream, role=role, instruction=instruction)

