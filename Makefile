@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS = constraints.txt
 PIP_FLAGS ?=
+# Where PyTorch lies that is not the CUDA build: https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 PYTEST_FLAGS ?=
 
 BIN = $(VENV)/bin
@@ -93,11 +95,18 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
 
+# PyPI has PyTorch with CUDA for Linux on x86-64, and without it for other systems.
+SAY_LARGE = case "$$PIP_INDEX_URL$$PIP_EXTRA_INDEX_URL$$(uname -sm)" in "Linux x86_64") \
+	echo "pip fetches PyTorch with CUDA from PyPI: 3 to 4 GB, 5.4 GB on disk; for a smaller build add" \
+	"TORCH_INDEX=https://download.pytorch.org/whl/cpu" >&2 ;; esac
+
 # What stands after "installed-" are extras of pyproject.toml. The editable install of setuptools
 # finds our packages by a hook that type checkers cannot read: decant.pth names a folder where the
 # packages lie under their own names.
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
-	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
+	@$(if $(PIP_FLAGS)$(TORCH_INDEX),,$(SAY_LARGE))
+	$(BIN)/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
+		-c $(CONSTRAINTS) -e '.[$*]'
 	@printf '%s\n' "$$PWD/.typing" > "$$($(BIN)/python -c "$(PURELIB)")/decant.pth"
 	@touch $@
 

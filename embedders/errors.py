@@ -33,6 +33,10 @@ class RecipeError(DecantError, ValueError):
     """A recipe is incomplete, contradictory or cannot be found."""
 
 
+class HubError(RecipeError):
+    """The model hub cannot be reached, or does not answer, and a model is not on this machine."""
+
+
 class TextError(DecantError, ValueError):
     """A text cannot be embedded; the message holds its index."""
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..input.text_lines import texts_of
+from ..input.wanted_files import TEXTS, existing
 from ..options.shared import AnyDim, AsJson, BundlePath, CutDim, PrecisionName, Provider
 from ..output.progress import bar
 from ..output.quiet import silenced
@@ -21,7 +22,7 @@ def calibrate_vectors(
     texts: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", exists=True, dir_okay=False,
+            metavar="FILE", callback=existing(TEXTS), dir_okay=False,
             help="Texts such as you will embed, one a line; the first 100,000 are used.",
         ),
     ],

@@ -18,6 +18,7 @@ from ..options.recipe import (
     AttentionOption,
     Dim,
     Eos,
+    ExistOk,
     MaxTokens,
     Name,
     Normalize,
@@ -96,13 +97,16 @@ def export(
         typer.Option(metavar="NAME", help=f"Add a graph: {', '.join(_ADDED)}. May be repeated."),
     ] = None,
     replace: Replace = False,
+    exist_ok: ExistOk = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a model into a certified ONNX bundle.
 
     Pooling, prompts and lengths come from the model's own files and from our
     registry; what you say here wins over both. TARGET appears whole or not at
-    all, and only if the graph agrees with PyTorch.
+    all, and only if the graph agrees with PyTorch. With --exist-ok the command
+    may be given again: a bundle of the same model files, recipe and precisions is
+    kept, and another one refused.
 
     Examples:
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
@@ -136,12 +140,14 @@ def export(
         strategy=strategy,
         precisions=precision or (),
         replace=replace,
+        exist_ok=exist_ok,
     )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
     else:
         show_certificate(certificate)
-        say(f"wrote {target}, recipe {certificate.digest}")
+        verb = "there is" if exist_ok else "wrote"
+        say(f"{verb} {target}, recipe {certificate.digest}")
 
 
 def export_source(
@@ -152,6 +158,7 @@ def export_source(
     strategy: str | None = None,
     precisions: Iterable[Precision] = (),
     replace: bool,
+    exist_ok: bool = False,
 ) -> Certificate:
     """Export while showing each step; see :func:`decant.export.export`."""
     no_more_download_bars()
@@ -168,5 +175,6 @@ def export_source(
             strategy=strategy,
             precisions=precisions,
             replace=replace,
+            exist_ok=exist_ok,
             step=step,
         )

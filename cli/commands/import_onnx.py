@@ -75,7 +75,7 @@ def import_onnx(
 
     Examples:
       decant import-onnx onnx/model.onnx ./my-model sealed
-      decant import-onnx model.onnx ./my-llama sealed --pooling last --max-tokens 512
+      decant import-onnx model.onnx ./my-llama sealed --pooling last
     """
     choices = Choices(
         attention=attention,

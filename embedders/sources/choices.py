@@ -121,19 +121,46 @@ def _prompt(template: str | None) -> Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """Models whose vectors are made alike, as our registry states it.
+
+    Args:
+        choices: What a recipe of these models says beyond their own files.
+        models: Their hub ids.
+    """
+
+    choices: Choices
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Registry:
     families: dict[str, Choices]
     models: dict[str, str]
 
 
-def registered(base: str) -> Choices:
-    """Return what our registry of known models says about a hub id; no say if it is not there.
+def known_families() -> dict[str, ModelFamily]:
+    """Return the families of our registry by name, in its order."""
+    registry = _registry()
+    return {
+        name: ModelFamily(
+            choices=choices,
+            models=tuple(model for model, family in registry.models.items() if family == name),
+        )
+        for name, choices in registry.families.items()
+    }
 
-    The rows are ``registry.json``, stated from each model's reference code.
-    """
+
+def registered(base: str) -> Choices:
+    """Return what our registry of known models says about a hub id; no say if it is not there."""
+    registry = _registry()
+    family = registry.models.get(base)
+    return Choices() if family is None else registry.families[family]
+
+
+def _registry() -> _Registry:
+    """Read ``registry.json``, whose rows are stated from each model's reference code."""
     from importlib.resources import as_file, files
 
     with as_file(files("decant.embedders.sources").joinpath("registry.json")) as path:
-        registry = json_records.read(_Registry, path, error=RecipeError)
-    family = registry.models.get(base)
-    return Choices() if family is None else registry.families[family]
+        return json_records.read(_Registry, path, error=RecipeError)

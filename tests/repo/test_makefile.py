@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,19 @@ def environment(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def make(
+    *arguments: str, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run make in the repository, or in another folder with a Makefile."""
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
 
 
 def test_the_quick_start_runs_without_arguments(environment: Path) -> None:
@@ -110,7 +121,7 @@ def test_what_make_installs_is_found_by_type_checkers_and_at_run_time(tmp_path: 
     checked = run_mypy(file, home / "bin" / "kept")
     assert "Revealed type is \"Literal['query']?\"" in checked
     assert "Success" in checked
-    shown = [home / "bin" / "kept", "-I", "-c", "import decant; print(decant.__file__)"]
+    shown = [str(home / "bin" / "kept"), "-I", "-c", "import decant; print(decant.__file__)"]
     found = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).resolve() == folder("decant") / "__init__.py"
 
@@ -155,3 +166,51 @@ def test_an_interpreter_that_is_too_old_is_refused_by_name(tmp_path: Path) -> No
     assert "Python 3.11 or newer" in done.stderr + done.stdout
     assert str(old) in done.stderr + done.stdout
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """Return variables for an environment without packages, on Linux; its pip shows its words."""
+    (tmp_path / "bin").mkdir()
+    for name, script in (("python", SHOW_ARGUMENTS), ("uname", "#!/bin/sh\necho Linux x86_64\n")):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / ".made").touch()
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    return {"PATH": path, "PIP_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": ""}
+
+
+def install(tmp_path: Path, bare: dict[str, str], *arguments: str) -> tuple[str, str]:
+    """Return what make told pip, and what it told the user."""
+    done = make(
+        f"VENV={tmp_path}", f"{tmp_path}/.installed-quickstart", *arguments, environment=bare
+    )
+    return done.stdout, done.stderr
+
+
+def test_a_large_download_is_told_before_it_begins_and_a_smaller_one_named(
+    tmp_path: Path, bare: dict[str, str]
+) -> None:
+    pip, told = install(tmp_path, bare)
+    assert "--extra-index-url" not in pip
+    assert "5.4 GB on disk" in told
+    assert "TORCH_INDEX=https://download.pytorch.org/whl/cpu" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["TORCH_INDEX=https://example.org/cpu"], {}),
+        (["PIP_FLAGS=--index-url=https://example.org/cpu"], {}),
+        ([], {"PIP_EXTRA_INDEX_URL": "https://example.org/cpu"}),
+    ],
+    ids=["TORCH_INDEX", "PIP_FLAGS", "environment"],
+)
+def test_who_names_an_index_is_told_nothing(
+    tmp_path: Path, bare: dict[str, str], arguments: list[str], environment: dict[str, str]
+) -> None:
+    pip, told = install(tmp_path, {**bare, **environment}, *arguments)
+    assert "GB" not in told
+    if arguments:
+        words = pip.split("\0")
+        assert any("https://example.org/cpu" in word for word in words)

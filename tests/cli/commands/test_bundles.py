@@ -40,6 +40,18 @@ def test_an_export_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
     )
 
 
+def test_an_export_may_be_given_again_with_exist_ok(
+    decant: Decant, tiny_folder: Path, bundle: Path
+) -> None:
+    again = decant("export", tiny_folder, bundle, "--exist-ok")
+    assert again.code == Exit.OK
+    assert "tracing" not in again.err
+    assert f"there is {bundle}" in again.err
+    other = decant("export", tiny_folder, bundle, "--exist-ok", "--dim", 16)
+    assert other.code == Exit.INPUT
+    assert "its dim is None, not 16" in other.err
+
+
 def test_strategies_are_listed_with_what_they_cost(decant: Decant) -> None:
     ran = decant("strategies")
     assert ran.code == Exit.OK
@@ -69,16 +81,18 @@ def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -
     assert "known are mean, weighted-mean" in refused.err
 
 
-def test_an_export_into_a_bundle_needs_permission(decant: Decant, bundle: Path) -> None:
-    ran = decant("export", "anything", bundle)
+def test_an_export_into_a_bundle_needs_permission(
+    decant: Decant, tiny_folder: Path, bundle: Path
+) -> None:
+    ran = decant("export", tiny_folder, bundle)
     assert ran.code == Exit.INPUT
     assert ran.out == ""
 
 
-def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
-    ran = decant("export", "no/such-model", "made")
+def test_a_folder_that_is_not_there_is_an_input_error(decant: Decant) -> None:
+    ran = decant("export", "no/such/model", "made")
     assert ran.code == Exit.INPUT
-    assert "no/such-model" in ran.err
+    assert "no/such/model" in ran.err
 
 
 def test_without_pytorch_the_pip_line_is_said(decant: Decant, tiny_folder: Path) -> None:
