@@ -117,14 +117,13 @@ def test_every_block_of_a_page_runs(
     names: dict[str, object] = {"__name__": "__main__"}
     for block in found:
         run_block(block, names, stage, page=page)
+    if page == README:  # whoever pastes it a second time finds what the first made
+        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
 
 
-def test_the_readme_is_short_and_its_first_block_can_be_run_again(stage: Path) -> None:
+def test_the_readme_is_short_and_begins_with_python() -> None:
     assert len(README.read_bytes()) <= README_BYTES
-    first = blocks(README)[0]
-    assert first.language == "python"
-    for _ in range(2):
-        run_block(first, {"__name__": "__main__"}, stage, page=README)
+    assert blocks(README)[0].language == "python"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
