@@ -15,7 +15,7 @@ PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix docs bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -79,6 +79,11 @@ check: $(DEV)  ## lint, format check and types
 fix: $(DEV)  ## repair what the linter can, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# Its own target and not a part of `check`: it needs an extra that `dev` leaves out.
+docs: $(VENV)/.installed-dev $(VENV)/.installed-docs-site  ## write docs/command-line.md, and build the site in build/site
+	$(BIN)/python tests/support/command_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json

@@ -27,8 +27,9 @@ _WORST = "worst cosine "
 class Precision(StrEnum):
     """How a graph's weights are stored and multiplied.
 
-    INT8: weights and states in eight bits, a scale for each output channel and each token; the CPU
-    provider. W8, W4: weights in eight or four bits in blocks, states in float32.
+    INT8: weights in eight bits, a scale for each output channel; activations in eight bits, one
+    scale for each layer, set beforehand, or one for each token; the CPU provider. W8, W4: weights
+    in eight or four bits in blocks, activations in float32.
     """
 
     FP32 = "fp32"

@@ -30,8 +30,8 @@ from .tuning_file import tuned
 
 _log = logging.getLogger("decant")
 
-# Measured (EXPERIMENTS.md): on CPUs, attention is faster where nothing is padded, and batches of so
-# few tokens keep the matrix products busy.
+# Measured (experiments/log/2026-11-20-attention-operator.md): on CPUs, attention is faster where
+# nothing is padded, and batches of so few tokens keep the matrix products busy.
 _EVEN_FROM = 64
 
 

@@ -47,10 +47,11 @@ _NAMES = {
 # Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
 _AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
 _CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
-# Measured (EXPERIMENTS.md): the fused kernels take longer than what they fuse, that of
-# SkipLayerNormalization three times as long, that of BiasGelu a fifth longer.
 # What ONNX Runtime says of an int8 matrix of several nodes on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
+# Measured: the fused kernels take longer than what they fuse, that of SkipLayerNormalization three
+# times as long (experiments/log/2026-11-20-skip-layer-normalization.md), that of BiasGelu a fifth
+# longer (experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md).
 SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
 """Fusions that are left out on the CPU."""
 

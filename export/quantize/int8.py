@@ -2,8 +2,8 @@
 
 The scale of a layer's states is set beforehand, or is one for each token (``activation_scales.py``
 says which); the usual ``DynamicQuantizeLinear`` takes one for the whole batch, and then a vector
-changes with what else was in its batch (EXPERIMENTS.md). Scales of the weights are one for each
-output channel, symmetric: ``q = round(127 w / max|w|)``.
+changes with what else was in its batch (``experiments/log/2026-11-20-int8-per-token-scales.md``).
+Scales of the weights are one for each output channel, symmetric: ``q = round(127 w / max|w|)``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from packaging.version import Version
 from repository import EXTRAS, PROJECT, ROOT
 
 # What only developers install, in versions that nobody else has to have.
-DEVELOPMENT = {"dev", "mteb", "peers", "quickstart", "test"}
+DEVELOPMENT = {"dev", "docs-site", "mteb", "peers", "quickstart", "test"}
 # Transformers needs a newer one than the runtime, which may stand beside an older Transformers.
 NEWER = {"tokenizers"}
 
