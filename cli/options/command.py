@@ -2,21 +2,19 @@
 
 Typer writes ``--json <bool>``; an empty metavar is what tells it otherwise, whichever version it is
 of. It is set when the help is asked for, because ``--help`` itself is a flag that Typer adds.
+Contexts and parameters are click's classes in some versions of Typer, and its own in others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..exit_codes import Exit
 from ..output.terminal import messages, say
-
-if TYPE_CHECKING:
-    import click
 
 Parameter = TypeVar("Parameter")
 
@@ -33,7 +31,7 @@ def _without_types(parameters: Iterable[Parameter]) -> list[Parameter]:
 class Command(TyperCommand):
     """A command whose help shows flags without a type."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see above
         """Read the arguments; a pipe is told in one line what is wrong with them.
 
         Typer draws a box around it, which breaks paths and hints at the width of a terminal.
@@ -47,7 +45,7 @@ class Command(TyperCommand):
             say(f"{error.format_message()}; {hint}", label="error", style="bold red")
             raise typer.Exit(Exit.INPUT) from error
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - see above
         """Return the parameters, ``--help`` included."""
         return _without_types(super().get_params(ctx))
 
@@ -55,6 +53,6 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A group of commands, likewise."""
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - see above
         """Return the parameters, ``--help`` included."""
         return _without_types(super().get_params(ctx))

@@ -319,7 +319,10 @@ class DecantVectorStore(VectorStore):
         return [(to_document(hit), float(one)) for hit, one in zip(hits, relevance, strict=True)]
 
     async def _asimilarity_search_with_relevance_scores(
-        self, query: str, k: int = 4, **kwargs: object
+        self,
+        query: str,
+        k: int = 4,
+        **kwargs: Any,  # noqa: ANN401 - they go on as they came
     ) -> list[tuple[Document, float]]:
         """As :meth:`_similarity_search_with_relevance_scores`, in a thread."""
         search = partial(self._similarity_search_with_relevance_scores, query, k, **kwargs)
