@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -322,11 +321,11 @@ class DecantVectorStore(VectorStore):
         self,
         query: str,
         k: int = 4,
-        **kwargs: Any,  # noqa: ANN401 - they go on as they came
+        **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> list[tuple[Document, float]]:
         """As :meth:`_similarity_search_with_relevance_scores`, in a thread."""
-        search = partial(self._similarity_search_with_relevance_scores, query, k, **kwargs)
-        return await run_in_executor(None, search)
+        search = self._similarity_search_with_relevance_scores
+        return await run_in_executor(None, search, query, k, **kwargs)
 
     def similarity_search_by_vector(
         self,
