@@ -306,9 +306,8 @@ class DecantVectorStore(VectorStore):
         """
         refuse_unknown(kwargs, "a similarity search")
         sparse = self._collection.has_sparse and mode != SearchMode.DENSE
-        vectors = self._collection.encoder.encode(
-            [query], role=Role.QUERY, outputs=[Output.SPARSE] if sparse else []
-        )
+        outputs = [Output.SPARSE] if sparse else []
+        vectors = self._collection.encoder.encode([query], role=Role.QUERY, outputs=outputs)
         where = to_condition(filter)
         hits = self._collection.search_vector(
             vectors, limit=k, offset=offset, where=where, with_vectors=True, mode=mode
