@@ -63,8 +63,7 @@ def cosines(query: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[n
     """
     if not len(found):
         return np.zeros(0)
-    cosine: NDArray[np.float64] = _unit(found) @ _unit(query[None, :])[0]
-    return cosine.clip(-1.0, 1.0)
+    return np.asarray(np.clip(_unit(found) @ _unit(query[None, :])[0], -1.0, 1.0), np.float64)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,8 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from decant.embedders import Bundle, BundleError
-from decant.embedders.bundle import MANIFEST
+from decant.embedders import BundleError
 
 from ..exit_codes import Exit
 from ..options.shared import AsJson
@@ -82,6 +81,9 @@ def _bundles(folder: Path) -> Iterator[_Held]:
     Raises:
         BadParameter: There is no such folder.
     """
+    from decant.embedders import Bundle
+    from decant.embedders.bundle import MANIFEST
+
     if not folder.is_dir():
         raise typer.BadParameter(
             f"{folder} is no folder; give one that holds bundles", param_hint="FOLDER"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -307,9 +306,8 @@ class DecantVectorStore(VectorStore):
         """
         refuse_unknown(kwargs, "a similarity search")
         sparse = self._collection.has_sparse and mode != SearchMode.DENSE
-        vectors = self._collection.encoder.encode(
-            [query], role=Role.QUERY, outputs=[Output.SPARSE] if sparse else []
-        )
+        outputs = [Output.SPARSE] if sparse else []
+        vectors = self._collection.encoder.encode([query], role=Role.QUERY, outputs=outputs)
         where = to_condition(filter)
         hits = self._collection.search_vector(
             vectors, limit=k, offset=offset, where=where, with_vectors=True, mode=mode
@@ -322,23 +320,11 @@ class DecantVectorStore(VectorStore):
         self,
         query: str,
         k: int = 4,
-        *,
-        filter: Filter | None = None,  # noqa: A002
-        offset: int = 0,
-        mode: SearchMode | None = None,
-        **kwargs: object,
+        **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> list[tuple[Document, float]]:
         """As :meth:`_similarity_search_with_relevance_scores`, in a thread."""
-        refuse_unknown(kwargs, "a similarity search")
-        search = partial(
-            self._similarity_search_with_relevance_scores,
-            query,
-            k,
-            filter=filter,
-            offset=offset,
-            mode=mode,
-        )
-        return await run_in_executor(None, search)
+        search = self._similarity_search_with_relevance_scores
+        return await run_in_executor(None, search, query, k, **kwargs)
 
     def similarity_search_by_vector(
         self,
