@@ -243,7 +243,7 @@ def described(module: ModuleType, name: str) -> bool:
     if get_origin(value) is None and (inspect.isclass(value) or inspect.isroutine(value)):
         own = value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__
         # A dataclass without a docstring is given its own signature.
-        return bool(own) and not own.startswith(f"{name}(")
+        return own is not None and own != "" and not own.startswith(f"{name}(")
     home = ROOT / home_of(module, name)
     body = ast.parse(home.read_text(encoding="utf-8")).body
     for statement, after in pairwise(body):
