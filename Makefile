@@ -5,14 +5,17 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS = constraints.txt
 PIP_FLAGS ?=
+# Where PyTorch lies that is not the CUDA build: https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 PYTEST_FLAGS ?=
 
 BIN = $(VENV)/bin
 DEV = $(VENV)/.installed-dev
+PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix docs bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -77,6 +80,11 @@ fix: $(DEV)  ## repair what the linter can, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Its own target and not a part of `check`: it needs an extra that `dev` leaves out.
+docs: $(VENV)/.installed-dev $(VENV)/.installed-docs-site  ## write docs/command-line.md, and build the site in build/site
+	$(BIN)/python tests/support/command_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
@@ -92,9 +100,19 @@ bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--model
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
 
-# What stands after "installed-" are extras of pyproject.toml.
+# PyPI has PyTorch with CUDA for Linux on x86-64, and without it for other systems.
+SAY_LARGE = case "$$PIP_INDEX_URL$$PIP_EXTRA_INDEX_URL$$(uname -sm)" in "Linux x86_64") \
+	echo "pip fetches PyTorch with CUDA from PyPI: 3 to 4 GB, 5.4 GB on disk; for a smaller build add" \
+	"TORCH_INDEX=https://download.pytorch.org/whl/cpu" >&2 ;; esac
+
+# What stands after "installed-" are extras of pyproject.toml. The editable install of setuptools
+# finds our packages by a hook that type checkers cannot read: decant.pth names a folder where the
+# packages lie under their own names.
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/.made
-	$(BIN)/python -m pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[$*]'
+	@$(if $(PIP_FLAGS)$(TORCH_INDEX),,$(SAY_LARGE))
+	$(BIN)/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
+		-c $(CONSTRAINTS) -e '.[$*]'
+	@printf '%s\n' "$$PWD/.typing" > "$$($(BIN)/python -c "$(PURELIB)")/decant.pth"
 	@touch $@
 
 .venv-foreign/.installed: tests/export/foreign_tools/requirements.txt

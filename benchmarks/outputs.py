@@ -23,7 +23,7 @@ from decant.embedders.json_records import to_json
 from decant.evaluation import read_sts
 from decant.export import export
 
-_ALL = (Output.SPARSE, Output.TOKENS)
+_ALL = (Output.SPARSE, Output.TOKEN_EMBEDDINGS)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         alone, whole = Path(folder) / "dense", Path(folder) / "all"
         export(options.model, alone, strategy="mean", choices=Choices())
-        export(options.model, whole, strategy="splade", choices=Choices(tokens=True))
+        export(options.model, whole, strategy="splade", choices=Choices(token_embeddings=True))
         with load(alone) as dense, load(whole) as every:
             same = np.array_equal(
                 every.encode(texts, role=Role.PASSAGE, outputs=_ALL).dense,

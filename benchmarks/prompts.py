@@ -90,7 +90,7 @@ def measure(options: Options, stage: Stage) -> Result:
     for number, (title, prompt) in enumerate(PROMPTS.items()):
         bundle = stage.work / f"prompt{number}"
         stage.tick(f"exporting the decoder with {title}")
-        export(decoder, bundle, choices=Choices(query=f"{prompt}{{text}}"))
+        export(decoder, bundle, choices=Choices(query_prompt=f"{prompt}{{text}}"))
         length = int(median(cutter.tokens([prompt + query for query in queries])))
         figures += [
             Figure(name=f"{title} and a query, median", value=length, unit="tokens"),

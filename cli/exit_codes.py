@@ -26,6 +26,7 @@ from decant.embedders import (
     StoreError,
     TextError,
 )
+from decant.embedders.errors import HubError
 
 from .output.hints import in_commands
 from .output.quiet import debugging, quiet
@@ -56,7 +57,8 @@ Exit codes:
      you said no
   2  wrong usage or input: an option, a path where nothing is, a recipe, a
      bundle, a text, a collection that is not there or of another model
-  3  the environment: a provider, a missing package, a store, the disk
+  3  the environment: a provider, a missing package, a store, the disk, the
+     network on the way to a model
   4  a bug in decant
 130  interrupted
 141  nobody reads the output any more
@@ -76,8 +78,13 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
         with quiet(), _interruptible():
             try:
                 command(*args, **kwargs)
-            except (typer.Exit, typer.Abort, typer.BadParameter):
+            except (typer.Exit, typer.Abort):
                 raise  # typer knows what to do
+            except typer.BadParameter as error:
+                if messages().is_terminal:
+                    raise  # typer draws a box around it, which breaks lines
+                say(error.format_message(), label="error", style="bold red")
+                raise typer.Exit(Exit.INPUT) from error
             except BrokenPipeError:
                 # The reader, `head` for example, has enough; Python must not flush to it again.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -147,6 +154,8 @@ def code_of(error: Exception) -> Exit:
     match error:
         case ParityError():
             return Exit.FINDING
+        case HubError():
+            return Exit.ENVIRONMENT
         case RecipeError() | TextError() | BundleError() | CollectionMismatch():
             return Exit.INPUT
         case StoreError() if _is_input(error):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
+
+from decant.embedders.distribution import decant_version
 
 from .commands.calibrate_vectors import calibrate_vectors
 from .commands.collections.check import check
@@ -24,16 +25,19 @@ from .commands.explain_vector import explain_vector
 from .commands.export import export
 from .commands.import_onnx import import_onnx
 from .commands.inspect import inspect
+from .commands.models import models
 from .commands.quickstart import quickstart
 from .commands.strategies import strategies
 from .commands.training.train import train
 from .commands.tune import tune
 from .commands.verify import verify
 from .exit_codes import CODES, guarded
+from .options.command import Command, Group
 from .output.quiet import DEBUG
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
+    "models": models,
     "strategies": strategies,
     "export": export,
     "import-onnx": import_onnx,
@@ -56,7 +60,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 
 app = typer.Typer(
     name="decant",
-    add_completion=False,
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -64,16 +68,16 @@ app = typer.Typer(
     help=f"Pooled LLM encoders as verified ONNX graphs, and their vectors in Qdrant.\n\n{CODES}",
 )
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(guarded(_command))
+    app.command(_name, cls=Command)(guarded(_command))
 # The names of 0.1 before its first release, for one version more.
-app.command("seal", hidden=True)(guarded(import_onnx))
-app.command("calibrate", hidden=True)(guarded(calibrate_vectors))
+app.command("seal", cls=Command, hidden=True)(guarded(import_onnx))
+app.command("calibrate", cls=Command, hidden=True)(guarded(calibrate_vectors))
 app.add_typer(train)
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"decant {version('decant')}")
+        typer.echo(f"decant {decant_version()}")
         raise typer.Exit
 
 

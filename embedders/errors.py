@@ -22,6 +22,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from .distribution import install_command
+
 
 class DecantError(Exception):
     """Base of every error that decant raises on purpose."""
@@ -29,6 +31,10 @@ class DecantError(Exception):
 
 class RecipeError(DecantError, ValueError):
     """A recipe is incomplete, contradictory or cannot be found."""
+
+
+class HubError(RecipeError):
+    """The model hub cannot be reached, or does not answer, and a model is not on this machine."""
 
 
 class TextError(DecantError, ValueError):
@@ -82,5 +88,5 @@ def need(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise  # the package is there and one of its own needs is not: their message is better
-        message = f"{module!r} is not installed; run: pip install 'decant[{extra}]'"
+        message = f"{module!r} is not installed; run: {install_command(extra)}"
         raise MissingExtra(message, name=error.name) from error

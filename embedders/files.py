@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 
@@ -13,11 +12,6 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def decant_version() -> str:
-    """Return the version of the installed package."""
-    return version("decant")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,7 +5,8 @@ damaged, what is raised is the caller's error with the file's name. NaN and infi
 
 The one place where loose JSON becomes typed values. Supported field types are those that our
 records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tuple[X, ...]`` and
-``dict[str, X]``. Invariant: ``decode(type(x), encode(x)) == x``.
+``dict[str, X]``. A field that was renamed keeps its old key (:func:`stored_as`).
+Invariant: ``decode(type(x), encode(x)) == x``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import reprlib
 import stat
 import types
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
@@ -25,6 +26,7 @@ from .errors import DecantError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_KEY = "decant.key"
 _LARGEST_INTEGER = 2**53  # whole numbers below it are exact as floats
 _LARGEST_FILE = 2**26  # bytes; the largest that we write, a calibration, has some hundred thousand
 
@@ -35,6 +37,11 @@ _shown.maxlevel = 3
 
 T = TypeVar("T")
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
+
+
+def stored_as(key: str) -> dict[str, str]:
+    """Return the ``metadata`` of a dataclass field whose key in JSON is not the field's name."""
+    return {_KEY: key}
 
 
 def encode(value: object, *, defaults: bool = True) -> Json:
@@ -52,7 +59,7 @@ def encode(value: object, *, defaults: bool = True) -> Json:
                 item.default_factory() if item.default_factory is not MISSING else item.default
             )
             if defaults or held != default:
-                shown[item.name] = encode(held, defaults=defaults)
+                shown[_key(item)] = encode(held, defaults=defaults)
         return shown
     if isinstance(value, Enum):
         return encode(value.value)
@@ -193,6 +200,11 @@ def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> ob
     return _decode_plain(kind, data, where, error)
 
 
+def _key(item: Field[Any]) -> str:
+    key: str = item.metadata.get(_KEY, item.name)
+    return key
+
+
 def _decode_member(kind: type[Enum], data: object, where: str, error: type[DecantError]) -> Enum:
     # Not kind(data): what it raises of a list holds all of the list, however deeply nested.
     found = [member for member in kind if isinstance(data, str) and member.value == data]
@@ -217,21 +229,22 @@ def _decode_fields(
     kind: Any, data: dict[str, object], where: str, error: type[DecantError]
 ) -> object:
     hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in fields(kind)}
+    known = {_key(item): item for item in fields(kind)}
     if unknown := sorted(set(data) - set(known)):
         raise error(
             f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}. "
             "If a newer decant wrote this, upgrade decant"
         )
     required = {
-        name
-        for name, item in known.items()
+        key
+        for key, item in known.items()
         if item.default is MISSING and item.default_factory is MISSING
     }
     if missing := sorted(required - set(data)):
         raise error(f"{where}: key {missing[0]!r} is missing")
     values = {
-        name: _decode(hints[name], item, f"{where}.{name}", error) for name, item in data.items()
+        known[key].name: _decode(hints[known[key].name], item, f"{where}.{key}", error)
+        for key, item in data.items()
     }
     try:
         return kind(**values)

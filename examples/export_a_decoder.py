@@ -47,7 +47,7 @@ def main() -> None:
         choices = Choices(
             pooling=Pooling.LAST,
             eos="<|endoftext|>",
-            query="Instruct: Find the passage that answers the question\nQuery:{text}",
+            query_prompt="Instruct: Find the passage that answers the question\nQuery:{text}",
         )
         certificate = export(Path(place) / "model", Path(place) / "bundle", choices=choices)
         for check in certificate.entries[0].checks:

@@ -22,8 +22,8 @@ def last_two(shape: ModelSize) -> Choices:
     """Choose for a model of any depth."""
     title = 'Passage: "{text}"\nA good title for this passage is "'
     return Choices(
-        query=title,
-        passage=title,
+        query_prompt=title,
+        passage_prompt=title,
         open_end=True,
         pooling=Pooling.LAST,
         mix=LayerMix(layers=(shape.layers, shape.layers - 1)),
@@ -67,7 +67,7 @@ def main() -> None:
         print(f"worst cosine against PyTorch: {certificate.entries[0].worst_cosine:.6f}")
         with load(bundle) as encoder:
             vectors = encoder.encode(["Bread rises because of yeast."], role=Role.PASSAGE)
-        print(f"{encoder.recipe.passage.template!r} gave {vectors.dense.shape}")
+        print(f"{encoder.recipe.passage_prompt.template!r} gave {vectors.dense.shape}")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _mntp(model: Path) -> Objective:
 def _compression(model: Path) -> Objective:
     settings = CompressionSettings(output_tokens=_TOKENS)
     # A token is a letter here, and the paper's prompts alone would be longer than a text may be.
-    choices = Choices(query="{text}", passage="{text}", max_tokens=_TOKENS)
+    choices = Choices(query_prompt="{text}", passage_prompt="{text}", max_tokens=_TOKENS)
     opened = open_compression(model, settings, choices=choices)
     return Compression(opened, settings, frozen_decoder(model))
 

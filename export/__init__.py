@@ -1,7 +1,7 @@
-"""PyTorch models to ONNX bundles with a certificate, sealing others' graphs, certifying anew.
+"""PyTorch models to ONNX bundles with a certificate, importing others' graphs, certifying anew.
 
-Names are imported when first used: :func:`verify`, :func:`seal` and :func:`convert` need
-no torch.
+Names are imported when first used. :func:`convert` and :func:`import_onnx` need the extra ``onnx``,
+without torch, and :func:`verify` none but a runtime.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ from __future__ import annotations
 from decant.embedders.errors import need
 from decant.embedders.lazy_names import LazyNames
 
-_PACKAGES = {
-    "converter": ("onnx", "onnx_ir"),
-    "exporter": ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"),
-    "importer": ("onnx", "onnx_ir"),
-    "verifier": (),
+# The packages that a module imports, and the extra that brings them.
+_NEEDED = {
+    "converter": ("onnx", ("onnx", "onnx_ir")),
+    "exporter": (
+        "export",
+        ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"),
+    ),
+    "importer": ("onnx", ("ml_dtypes", "onnx", "onnx_ir", "safetensors")),
+    "verifier": ("cpu", ()),
 }
 
 
 def _check(module: str) -> None:
-    for package in _PACKAGES[module]:
-        need(package, extra="export")
+    extra, packages = _NEEDED[module]
+    for package in packages:
+        need(package, extra=extra)
 
 
 _names = LazyNames(__name__, __file__, check=_check)

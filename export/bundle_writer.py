@@ -14,7 +14,8 @@ from decant.embedders.bundle import (
     read_manifest,
     write_sentence_files,
 )
-from decant.embedders.files import decant_version, file_hash, write_atomically
+from decant.embedders.distribution import decant_version
+from decant.embedders.files import file_hash, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.tokens import TextTokenizer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from optimum.utils.save_utils import maybe_save_preprocessors
 
 from decant.embedders import (
     Attention,
+    Bundle,
     BundleError,
     Certificate,
     Choices,
@@ -27,7 +29,7 @@ from decant.embedders import (
     find_model,
     resolve,
 )
-from decant.embedders.bundle import fresh_folder
+from decant.embedders.bundle import MANIFEST, fresh_folder
 from decant.embedders.sources import pad_id
 from decant.embedders.tokens import pad
 
@@ -50,6 +52,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     strategy: str | Strategy | None = None,
     precisions: Iterable[Precision | str] = (),
     replace: bool = False,
+    exist_ok: bool = False,
     step: Step | None = None,
 ) -> Certificate:
     """Turn a model into a certified ONNX bundle.
@@ -62,6 +65,10 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             it wins over registry and model files.
         precisions: Graphs to make beside the float32 one, for example ``["int8"]``.
         replace: Whether a bundle at ``target`` may go.
+        exist_ok: Whether a bundle at ``target`` is kept if it is what would be made: its files
+            have their hashes, its certificate passed, it is of the same model files and recipe, and
+            it has these precisions. Then its certificate is returned, and nothing is exported.
+            Another bundle is refused, or goes if ``replace`` says so.
         step: Told what is being done.
 
     Returns:
@@ -70,11 +77,23 @@ def export(  # noqa: PLR0913 - each is a decision of its own
 
     Raises:
         RecipeError: The model is not there, its recipe is incomplete, or it cannot be traced.
-        BundleError: ``target`` is in the way, a precision is unknown, or the disk is full.
+        BundleError: ``target`` is in the way, a precision is unknown, or the disk is full; with
+            ``exist_ok``, the bundle at ``target`` is another, and the message says in what.
         ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
     tell = step or (lambda _: None)
     wanted = (Precision.FP32, *_beside(precisions))
+    if exist_ok and (Path(target) / MANIFEST).is_file():
+        model = model if isinstance(model, ModelFiles) else find_model(model)
+        held = Bundle.unchecked(target)
+        difference = _difference(held, resolve(model, choices, strategy=strategy), wanted)
+        if not difference:
+            return Bundle.open(target).certificate()
+        if not replace:
+            raise BundleError(
+                f"{target} already holds another bundle: {difference}; choose another name, or "
+                "pass replace=True (--replace)"
+            )
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, ModelFiles) else find_model(model)
         recipe = resolve(source, choices, strategy=strategy)
@@ -105,6 +124,22 @@ def export(  # noqa: PLR0913 - each is a decision of its own
         )
         write_certificate(folder, certificate)
     return certificate
+
+
+def _difference(held: Bundle, recipe: Recipe, wanted: Sequence[Precision]) -> str:
+    """Return in what a bundle is not what would be made; "" where it is."""
+    own = held.manifest.recipe
+    if own != recipe:
+        pairs = (
+            (item.name, getattr(own, item.name), getattr(recipe, item.name))
+            for item in fields(recipe)
+        )
+        return "; ".join(
+            f"its {name} is {one!r}, not {other!r}" for name, one, other in pairs if one != other
+        )
+    if lacking := [precision for precision in wanted if precision not in held.manifest.graphs]:
+        return f"it has no graph in {', '.join(lacking)}, which `decant convert` adds"
+    return "" if held.certificate().passed else "its certificate has not passed"
 
 
 def _trace(

@@ -120,7 +120,7 @@ class _Stated:
             provider=self._place.provider,
             precision=precision,
             runtime=ExecutionOptions(device=self._place.device),
-            uncertified=True,
+            allow_uncertified=True,
         ) as encoder:
             found = scores(encoder)
         if bad := [name for name, value in found.items() if not math.isfinite(value)]:

@@ -42,7 +42,7 @@ def diverse(
     if count < 1 or not len(found):
         return []
     rows = _unit(found)  # (N, D)
-    relevance = rows @ _unit(query[None, :])[0]  # (N,)
+    relevance = cosines(query, found)  # (N,)
     picked = [int(np.argmax(relevance))]
     redundancy = rows @ rows[picked[0]]  # (N,)
     while len(picked) < min(count, len(rows)):
@@ -51,6 +51,20 @@ def diverse(
         picked.append(int(np.argmax(value)))
         redundancy = np.maximum(redundancy, rows @ rows[picked[-1]])
     return picked
+
+
+def cosines(query: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosine of a query, shape ``(D,)``, and each row of ``found``, shape ``(N, D)``.
+
+    Rounding never brings one beyond -1 to 1.
+
+    >>> cosines(np.array([2, 0], np.float32), np.array([[1, 0], [0, 3]], np.float32)).tolist()
+    [1.0, 0.0]
+    """
+    if not len(found):
+        return np.zeros(0)
+    cosine: NDArray[np.float64] = _unit(found) @ _unit(query[None, :])[0]
+    return cosine.clip(-1.0, 1.0)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
+from decant.embedders.distribution import DISTRIBUTION
 from decant.embedders.onnx import available_cores, processor
 
 _PACKAGES = (
-    "decant",
+    DISTRIBUTION,
     "fastembed",
     "flash-attn",
     "langchain-huggingface",

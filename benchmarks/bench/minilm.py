@@ -45,6 +45,6 @@ def bundle(
     """
     source = find_model(model_folder(), name=NAME) if model is None else find_model(model)
     target = work / "bundle"
-    choices = Choices(max_tokens=max_tokens, tokens=tokens or None)
+    choices = Choices(max_tokens=max_tokens, token_embeddings=tokens or None)
     export(source, target, choices=choices, precisions=precisions, step=tick)
     return target

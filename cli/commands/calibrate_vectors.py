@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..input.text_lines import texts_of
+from ..input.wanted_files import TEXTS, existing
 from ..options.shared import AnyDim, AsJson, BundlePath, CutDim, PrecisionName, Provider
 from ..output.progress import bar
 from ..output.quiet import silenced
@@ -21,12 +22,12 @@ def calibrate_vectors(
     texts: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", exists=True, dir_okay=False,
+            metavar="FILE", callback=existing(TEXTS), dir_okay=False,
             help="Texts such as you will embed, one a line; the first 100,000 are used.",
         ),
     ],
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     as_json: AsJson = False,
@@ -55,7 +56,12 @@ def calibrate_vectors(
                 yield text
 
         found = run(
-            bundle, told(), provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle,
+            told(),
+            provider=provider,
+            precision=precision,
+            dim=dim,
+            allow_any_dim=allow_any_dim,
         )
     if as_json:
         facts = {"bundle": str(bundle), "texts": found.texts, "dim": found.dim}

@@ -11,6 +11,7 @@ import typer
 from decant.embedders import Certificate
 
 from ..input.text_lines import texts_of
+from ..input.wanted_files import TEXTS, existing
 from ..options.shared import AsJson, BundlePath
 from ..output.progress import steps
 from ..output.quiet import silenced
@@ -25,7 +26,7 @@ def convert(
     texts: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", exists=True, dir_okay=False,
+            metavar="FILE", callback=existing(TEXTS), dir_okay=False,
             help="For int8: texts such as you will embed, one a line; ours if there is none.",
         ),
     ] = None,

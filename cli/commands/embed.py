@@ -16,6 +16,7 @@ from decant.embedders import Role
 
 from ..input.open import open_encoder
 from ..input.text_lines import Line, read_lines
+from ..input.wanted_files import TEXTS
 from ..options.shared import AnyDim, BundlePath, CutDim, PrecisionName, Provider
 from ..output.progress import Bar, bar
 from ..output.terminal import say
@@ -76,7 +77,7 @@ def embed(
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
 ) -> None:
     """Turn texts into vectors, one text a line.
 
@@ -95,14 +96,14 @@ def embed(
     with (
         _input(file) as given,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         finish = _finish(encoder, quantize)
         nothing = encoder.encode([], role=role, instruction=instruction).dense
         with (
             _writer(output, finish(nothing)) as writer,
-            bar("embedding", total=_count(file), unit="texts", steady=True, hidden=hidden) as shown,
+            bar("embedding", total=_count(file), unit="texts", hidden=hidden) as shown,
         ):
             lines = read_lines(given, jsonl=jsonl, skip_empty=skip_empty)
             stream = partial(encoder.stream, role=role, instruction=instruction)
@@ -114,7 +115,7 @@ def embed(
 def _check(file: str, output: str) -> None:
     """Refuse what cannot work before a model is loaded."""
     if file != _STANDARD and not Path(file).exists():
-        raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
+        raise typer.BadParameter(f"{file} does not exist; give {TEXTS}", param_hint="FILE")
     if output == _STANDARD:
         return
     if Path(output).suffix not in (".npy", ".jsonl"):

@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from decant.embedders.files import write_atomically
+from decant.embedders.json_records import to_json
+
 from ..input.evaluation_tasks import Given, tasks_of
 from ..input.systems import Place, kind_of, opened, system_names
-from ..options.shared import PrecisionName, Provider
+from ..input.wanted_files import ANALOGIES, ANCHORS, BEIR, LABELLED, SCORED, WORDS, existing
+from ..options.shared import AsJson, PrecisionName, Provider
 from ..output.comparison_tables import show_standing
 from ..output.progress import steps
 from ..output.quiet import silenced
-from ..output.terminal import say
+from ..output.terminal import say, show_json
 
 if TYPE_CHECKING:
-    from decant.evaluation import ComparisonReport, SystemResult
+    from decant.evaluation import SystemResult
 
 
 def evaluate(
     systems: Annotated[
         list[str],
         typer.Argument(
-            metavar="SYSTEM...",
+            metavar="SYSTEM",
             help="Bundles, sentence-transformers folders, or files of word vectors. BUNDLE@int8 is "
             "the graph of a bundle in that precision.",
         ),
@@ -31,24 +35,43 @@ def evaluate(
     *,
     sts: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Lines of score, sentence, sentence; tabs between."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(SCORED),
+            help="Lines of score, sentence, sentence; tabs between.",
+        ),
     ] = None,
     retrieval: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="A retrieval set as BEIR has it.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", callback=existing(BEIR), help="A retrieval set as BEIR has it."
+        ),
     ] = None,
     words: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Lines of word, word, score.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", callback=existing(WORDS), help="Lines of word, word, score."),
     ] = None,
     analogies: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Google's questions, or a folder of BATS."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ANALOGIES),
+            help="Google's questions, or a folder of BATS.",
+        ),
     ] = None,
     pairs: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Lines of 0 or 1, text, text.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", callback=existing(LABELLED), help="Lines of 0 or 1, text, text."
+        ),
     ] = None,
     anchors: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Lines of sentence, variation, varied sentence."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ANCHORS),
+            help="Lines of sentence, variation, varied sentence.",
+        ),
     ] = None,
     make_variations: Annotated[
         bool,
@@ -73,17 +96,19 @@ def evaluate(
             "the space.",
         ),
     ] = False,
-    json: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write all numbers as JSON.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write all numbers as JSON to a file."),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write a report with plots.")
+        Path | None, typer.Option(metavar="FILE", help="Write a report with plots.")
     ] = None,
     resamples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Of the bootstrap behind the intervals.")
     ] = 1000,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Compare encoders on STS, retrieval, words, analogies, pairs and anchors.
 
@@ -100,6 +125,7 @@ def evaluate(
       decant evaluate minilm --sts sts-dev.tsv --retrieval cranfield
       decant evaluate minilm@fp32 minilm@int8 --sts sts-dev.tsv
       decant evaluate minilm glove.txt --words wordsim.txt --html report.html
+      decant evaluate minilm --sts sts-dev.tsv --json | jq .systems
       decant evaluate splade --retrieval cranfield --hybrid
       decant evaluate minilm --anchors sentences.txt --make-variations
     """
@@ -116,9 +142,11 @@ def evaluate(
         hybrid=hybrid,
         geometry=geometry,
     )
-    for file in (json, html):
+    for file in (output, html):
         if file is not None and not file.absolute().parent.is_dir():
             raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
+    if html is not None:
+        from decant.evaluation import write_html  # matplotlib is missed now, not after hours
     places = [Place.parse(system) for system in systems]
     names, kinds = system_names(places), [kind_of(place) for place in places]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
@@ -131,19 +159,13 @@ def evaluate(
                 results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
         step("comparing")
         standing = compare_systems(results)
-    show_standing(standing)
-    if json is not None:
-        _write_json(standing, json)
+    if as_json:
+        show_json(standing)
+    else:
+        show_standing(standing)
+    if output is not None:
+        write_atomically(output, to_json(standing))
+        say(f"wrote {output}")
     if html is not None:
-        from decant.evaluation import write_html
-
         write_html(html, results, standing, agreement_task=given.agreement_task)
         say(f"wrote {html}")
-
-
-def _write_json(standing: ComparisonReport, file: Path) -> None:
-    from decant.embedders.files import write_atomically
-    from decant.embedders.json_records import to_json
-
-    write_atomically(file, to_json(standing))
-    say(f"wrote {file}")

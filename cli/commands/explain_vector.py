@@ -65,7 +65,7 @@ def explain_vector(
     """Read vectors back: what a frozen language model makes of them.
 
     For models that append tokens (AutoRegEmbed, LLM2Vec-Gen). Give texts, or one
-    of --id, --source and --query for a collection that `decant index --states`
+    of --id, --source and --query for a collection that `decant index --soft-tokens`
     made, whose passages are read without embedding them again. Exits with 1 if
     there is nothing to explain.
 

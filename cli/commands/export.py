@@ -18,6 +18,7 @@ from ..options.recipe import (
     AttentionOption,
     Dim,
     Eos,
+    ExistOk,
     MaxTokens,
     Name,
     Normalize,
@@ -71,8 +72,11 @@ def export(
     dim: Dim = None,
     max_tokens: MaxTokens = None,
     normalize: Normalize = None,
-    tokens: Annotated[
-        bool, typer.Option("--tokens", help="Give token states, too: late interaction, chunks.")
+    token_embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--token-embeddings", help="Give token embeddings, too: late interaction, chunks."
+        ),
     ] = False,
     instruction: Annotated[
         str | None,
@@ -93,13 +97,16 @@ def export(
         typer.Option(metavar="NAME", help=f"Add a graph: {', '.join(_ADDED)}. May be repeated."),
     ] = None,
     replace: Replace = False,
+    exist_ok: ExistOk = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a model into a certified ONNX bundle.
 
     Pooling, prompts and lengths come from the model's own files and from our
     registry; what you say here wins over both. TARGET appears whole or not at
-    all, and only if the graph agrees with PyTorch.
+    all, and only if the graph agrees with PyTorch. With --exist-ok the command
+    may be given again: a bundle of the same model files, recipe and precisions is
+    kept, and another one refused.
 
     Examples:
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
@@ -114,14 +121,14 @@ def export(
         max_tokens=max_tokens,
         layer=layer,
         mix=None if layers is None else LayerMix.parse(layers),
-        query=query_prompt,
-        passage=passage_prompt,
+        query_prompt=query_prompt,
+        passage_prompt=passage_prompt,
         eos=eos,
         span=span,
         dim=dim,
         normalize=normalize,
-        tokens=tokens or None,
-        instruction=instruction,
+        token_embeddings=token_embeddings or None,
+        instruction_template=instruction,
     )
     from decant.embedders import find_model
 
@@ -133,12 +140,14 @@ def export(
         strategy=strategy,
         precisions=precision or (),
         replace=replace,
+        exist_ok=exist_ok,
     )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
     else:
         show_certificate(certificate)
-        say(f"wrote {target}, recipe {certificate.digest}")
+        verb = "there is" if exist_ok else "wrote"
+        say(f"{verb} {target}, recipe {certificate.digest}")
 
 
 def export_source(
@@ -149,6 +158,7 @@ def export_source(
     strategy: str | None = None,
     precisions: Iterable[Precision] = (),
     replace: bool,
+    exist_ok: bool = False,
 ) -> Certificate:
     """Export while showing each step; see :func:`decant.export.export`."""
     no_more_download_bars()
@@ -165,5 +175,6 @@ def export_source(
             strategy=strategy,
             precisions=precisions,
             replace=replace,
+            exist_ok=exist_ok,
             step=step,
         )

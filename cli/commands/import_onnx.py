@@ -75,14 +75,14 @@ def import_onnx(
 
     Examples:
       decant import-onnx onnx/model.onnx ./my-model sealed
-      decant import-onnx model.onnx ./my-llama sealed --pooling last --max-tokens 512
+      decant import-onnx model.onnx ./my-llama sealed --pooling last
     """
     choices = Choices(
         attention=attention,
         pooling=pooling,
         max_tokens=max_tokens,
-        query=query_prompt,
-        passage=passage_prompt,
+        query_prompt=query_prompt,
+        passage_prompt=passage_prompt,
         eos=eos,
         span=span,
         dim=dim,

@@ -104,8 +104,8 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
     }
     for number, prompt in enumerate(recipe.further, start=2):
         facts[f"prompt {number}"] = json.dumps(prompt.template, ensure_ascii=False)
-    if recipe.instruction is not None:
-        facts["instructions"] = json.dumps(recipe.instruction, ensure_ascii=False)
+    if recipe.instruction_template is not None:
+        facts["instructions"] = json.dumps(recipe.instruction_template, ensure_ascii=False)
     if recipe.prepending is not None:
         facts["slot"] = (
             f"overwritten in layers {recipe.prepending.start} to {recipe.prepending.stop - 1}"

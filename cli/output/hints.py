@@ -45,7 +45,7 @@ _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         "give a temporary folder",
     ),
     (r"\bas api_key=", "as --api-key"),
-    (r",? or pass uncertified=True", ""),
+    (r",? or pass allow_uncertified=True", ""),
     (r"pass (?P<name>[a-z_]+)='?(?P<value>[\w.-]+)'?", _option),
 ]
 

@@ -83,16 +83,13 @@ class Bar:
 
 
 @contextmanager
-def bar(
-    verb: str, *, total: int | None, unit: str, steady: bool = False, hidden: bool = False
-) -> Iterator[Bar]:
-    """Give a bar that vanishes in the end.
+def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Iterator[Bar]:
+    """Give a bar that vanishes in the end: a count, the time gone, and how much is likely left.
 
     Args:
         verb: What is being done, for example ``indexing``.
         total: How much there is; None if nobody knows.
         unit: What is counted, in the plural.
-        steady: Each takes about as long, so that the time left can be told, else the time gone.
         hidden: Print a line instead of drawing a bar, even on a terminal.
     """
     visible = messages().is_terminal and not hidden
@@ -105,7 +102,8 @@ def bar(
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn() if steady and total is not None else TimeElapsedColumn(),
+        TimeElapsedColumn(),
+        *([] if total is None else [TimeRemainingColumn(), TextColumn("left")]),
     ]
     with Progress(
         *columns, console=messages(), expand=True, transient=True, disable=not visible

@@ -23,10 +23,15 @@ class _Results(Console):
         raise BrokenPipeError
 
 
+# Wider than any line of ours: what a program reads is never broken.
+_UNBROKEN = 100_000
+
+
 @cache
 def results() -> Console:
-    """Return the console on stdout."""
-    return _Results(highlight=False)
+    """Return the console on stdout, which has no width where it is not a terminal."""
+    console = _Results(highlight=False)
+    return console if console.is_terminal else _Results(highlight=False, width=_UNBROKEN)
 
 
 @cache
@@ -36,8 +41,15 @@ def messages() -> Console:
 
 
 def show(what: RenderableType) -> None:
-    """Print a result."""
-    results().print(what, markup=False)
+    """Print a result; where nobody sees it, lines stay whole and end without blanks."""
+    console = results()
+    if console.is_terminal:
+        console.print(what, markup=False)
+        return
+    with console.capture() as captured:
+        console.print(what, markup=False)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    sys.stdout.flush()
 
 
 def show_line(text: str) -> None:

@@ -224,12 +224,12 @@ class Bundle:
             raise ParityError(
                 f"the certificate of {name} is of recipe {certificate.digest}, the bundle has "
                 f"recipe {self.manifest.digest}; certify it on this machine with `decant verify "
-                f"{name} --provider {provider}`, or pass uncertified=True"
+                f"{name} --provider {provider}`, or pass allow_uncertified=True"
             )
         if difference := unlike(read_onnx_file(self.graph(precision)), precision):
             raise ParityError(
                 f"the {precision} graph of {name} {difference}, and the gates of {precision} are "
-                "not for it; export the bundle again, or pass uncertified=True"
+                "not for it; export the bundle again, or pass allow_uncertified=True"
             )
         sha256 = self.manifest.files[self.manifest.graphs[precision]]
         certificate.require(sha256=sha256, provider=provider, bundle=name, precision=precision)

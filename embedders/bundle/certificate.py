@@ -27,8 +27,9 @@ _WORST = "worst cosine "
 class Precision(StrEnum):
     """How a graph's weights are stored and multiplied.
 
-    INT8: weights and states in eight bits, a scale for each output channel and each token; the CPU
-    provider. W8, W4: weights in eight or four bits in blocks, states in float32.
+    INT8: weights in eight bits, a scale for each output channel; activations in eight bits, one
+    scale for each layer, set beforehand, or one for each token; the CPU provider. W8, W4: weights
+    in eight or four bits in blocks, activations in float32.
     """
 
     FP32 = "fp32"
@@ -283,16 +284,16 @@ class Certificate:
             raise ParityError(
                 f"the {precision} graph of {bundle} is certified on {provider} as "
                 f"{other.precision}, which has other gates; certify it on this machine with "
-                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+                f"`decant verify {bundle} --provider {provider}`, or pass allow_uncertified=True"
             )
         if entry is None:
             raise ParityError(
                 f"{bundle} is not certified on {provider}; certify it on this machine with "
-                f"`decant verify {bundle} --provider {provider}`, or pass uncertified=True"
+                f"`decant verify {bundle} --provider {provider}`, or pass allow_uncertified=True"
             )
         if not entry.passed:
             raise ParityError(
                 f"{bundle} failed its certificate on {provider}: {entry.failures}; export it "
-                "again, use another provider or precision, or pass uncertified=True"
+                "again, use another provider or precision, or pass allow_uncertified=True"
             )
         return entry

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from ..distribution import DISTRIBUTION, install_command
 from ..errors import MissingExtra
 from .findings import Diagnosis, Finding, good, note, problem
 
@@ -24,6 +25,7 @@ _RUNTIMES = (
     "onnxruntime-rocm", "onnxruntime-migraphx",
 )  # fmt: skip
 _EXTRAS = (
+    "onnx",
     "export",
     "training",
     "docs",
@@ -54,7 +56,9 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
 
 def _system() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    packages = ", ".join(f"{name} {_version(name)}" for name in ("decant", "numpy", "tokenizers"))
+    packages = ", ".join(
+        f"{name} {_version(name)}" for name in (DISTRIBUTION, "numpy", "tokenizers")
+    )
     machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     return good("system", "python", f"{machine}, {cores} cores; {packages}")
 
@@ -81,7 +85,7 @@ def _runtimes() -> Iterator[Finding]:
             "runtime",
             "conflict",
             f"{' and '.join(present)} are both installed and overwrite each other's files",
-            f"pip uninstall -y {' '.join(present)} && pip install 'decant[{extra}]'",
+            f"pip uninstall -y {' '.join(present)} && {install_command(extra)}",
         )
 
 
@@ -94,14 +98,14 @@ def _broken_runtime() -> Finding | None:
             "runtime",
             "onnxruntime",
             "not installed, so no model can run",
-            "pip install 'decant[cpu]', or with an NVIDIA GPU: pip install 'decant[gpu]'",
+            f"{install_command('cpu')}, or with an NVIDIA GPU: {install_command('gpu')}",
         )
     except ImportError as error:
         return problem(
             "runtime",
             "onnxruntime",
             f"installed, but does not import: {error}",
-            "pip install --force-reinstall 'decant[cpu]'",
+            f"pip install --force-reinstall '{DISTRIBUTION}[cpu]'",
         )
     return None
 
@@ -112,7 +116,7 @@ def _stores() -> Iterator[Finding]:
         if found is not None:
             yield good("store", name, f"{found}, for {use}")
         else:
-            yield problem("store", name, f"not installed: no {use}", "pip install decant")
+            yield problem("store", name, f"not installed: no {use}", f"pip install {DISTRIBUTION}")
 
 
 def _extras() -> Iterator[Finding]:
@@ -120,7 +124,7 @@ def _extras() -> Iterator[Finding]:
     for extra in _EXTRAS:
         needed = [*_requirements(extra)]
         versions = {one.name: _version(one.name) for one in needed}
-        advice = f"pip install 'decant[{extra}]'"
+        advice = install_command(extra)
         if absent := [name for name, found in versions.items() if found is None]:
             yield note("extra", extra, f"not installed (no {', '.join(absent)})", advice)
         elif wrong := [unfit for one in needed if (unfit := _unfit(one))]:
@@ -131,15 +135,18 @@ def _extras() -> Iterator[Finding]:
 
 
 def _requirements(extra: str | None = None) -> Iterator[Requirement]:
-    """Yield what our metadata say an extra needs beside the base, or what the base needs."""
-    for line in requires("decant") or ():
+    """Yield what the base needs, or what an extra adds to it, the extras in it included."""
+    for line in requires(DISTRIBUTION) or ():
         requirement = Requirement(line)
         marker, requirement.marker = requirement.marker, None
         if marker is None:
             wanted = extra is None
         else:
             wanted = extra is not None and marker.evaluate({"extra": extra})
-        if wanted:
+        if wanted and requirement.name == DISTRIBUTION:
+            for inner in sorted(requirement.extras):
+                yield from _requirements(inner)
+        elif wanted:
             yield requirement
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
+from ..distribution import install_command
 from ..errors import BundleError
 from ..onnx.session import installed_providers, placement
 from ..recipe.prompt import Role
@@ -44,7 +45,7 @@ def look(bundle: Path | None) -> Iterator[Finding]:
             "provider",
             _CUDA,
             "there is an NVIDIA GPU, and the installed ONNX Runtime cannot use it",
-            "pip uninstall -y onnxruntime && pip install 'decant[gpu]'",
+            f"pip uninstall -y onnxruntime && {install_command('gpu')}",
         )
     if bundle is not None:
         yield from _bundle(bundle, [p.name for p in providers if p.health is Health.GOOD])

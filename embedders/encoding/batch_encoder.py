@@ -96,9 +96,9 @@ class BatchEncoder:
         """Tokenises as the recipe says."""
         return self._tokenizer
 
-    def room(self, role: Role) -> int:
+    def max_text_tokens(self, role: Role) -> int:
         """Return how many tokens of text fit beside prompt and special tokens."""
-        return self._tokenizer.room(role)
+        return self._tokenizer.max_text_tokens(role)
 
     def encode(
         self,
@@ -185,7 +185,7 @@ class BatchEncoder:
                 )
                 first, read = read, read + len(block)
                 batching = self._runner.batching
-                whole = Output.TOKENS in request.outputs
+                whole = Output.TOKEN_EMBEDDINGS in request.outputs
                 groups = batching.batches(rows, whole=whole)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])

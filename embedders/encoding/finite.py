@@ -24,14 +24,14 @@ def check_finite(vectors: Vectors, *, first: int, by: str) -> Vectors:
         ParityError: One holds NaN or infinity; the message holds the text's index.
     """
     _check("vector", vectors.dense, first, by)
-    if vectors.states is not None:
-        _check("states", vectors.states, first, by)
+    if vectors.soft_tokens is not None:
+        _check("states", vectors.soft_tokens, first, by)
     if vectors.sparse is not None and not np.isfinite(vectors.sparse.values).all():
         values, starts = vectors.sparse.values, vectors.sparse.starts
         place = int(np.flatnonzero(~np.isfinite(values))[0])
         row = int(np.searchsorted(starts, place, side="right")) - 1
         raise _refused("sparse vector", first + row, by)
-    for row, states in enumerate(vectors.tokens or ()):
+    for row, states in enumerate(vectors.token_embeddings or ()):
         if not np.isfinite(states).all():
             raise _refused("token states", first + row, by)
     return vectors

@@ -74,11 +74,11 @@ class HashEncoder:
             attention=Attention.BIDIRECTIONAL,
             pooling=Pooling.MEAN,
             max_tokens=max_tokens,
-            query=query or Prompt(),
-            passage=passage or Prompt(),
+            query_prompt=query or Prompt(),
+            passage_prompt=passage or Prompt(),
             dim=dim,
             lexicon=SparseHead(top=max_tokens) if sparse else None,
-            tokens=tokens,
+            token_embeddings=tokens,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
         self._tokenizer.normalizer = Lowercase()
@@ -87,7 +87,7 @@ class HashEncoder:
         self._lock = Lock()
         renew_after_fork(self)
         for role in Role:
-            if self.room(role) < 1:
+            if self.max_text_tokens(role) < 1:
                 raise RecipeError(
                     f"the {role} prompt fills all {max_tokens} tokens; raise max_tokens"
                 )
@@ -98,11 +98,11 @@ class HashEncoder:
         made = partial(
             HashEncoder,
             self.dim,
-            query=recipe.query,
-            passage=recipe.passage,
+            query=recipe.query_prompt,
+            passage=recipe.passage_prompt,
             max_tokens=recipe.max_tokens,
             sparse=recipe.lexicon is not None,
-            tokens=recipe.tokens,
+            tokens=recipe.token_embeddings,
         )
         return made, ()
 
@@ -131,7 +131,7 @@ class HashEncoder:
         """Splits into lower-case words and punctuation; every word has the id 0."""
         return self._tokenizer
 
-    def room(self, role: Role) -> int:
+    def max_text_tokens(self, role: Role) -> int:
         """Return how many words of text fit beside the prompt."""
         prompt = self._recipe.prompt(role)
         return self._recipe.max_tokens - len(self._words(prompt.prefix + " " + prompt.suffix))
@@ -164,7 +164,7 @@ class HashEncoder:
     ) -> Iterator[Vectors]:
         """Yield vectors in blocks, in order; see :class:`Encoder`."""
         check_outputs(self._recipe, outputs)
-        room = self.room(role)
+        room = self.max_text_tokens(role)
         prompt = self._recipe.prompt(role)
         if instruction is not None:
             prompt = self._recipe.instructed(instruction)
@@ -177,7 +177,7 @@ class HashEncoder:
             yield Vectors(
                 dense=np.stack([_summed(states) for states in rows]),
                 sparse=_counted(words) if Output.SPARSE in outputs else None,
-                tokens=tuple(rows) if Output.TOKENS in outputs else None,
+                token_embeddings=tuple(rows) if Output.TOKEN_EMBEDDINGS in outputs else None,
             )
 
     def _words(self, text: str) -> list[str]:

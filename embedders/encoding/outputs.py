@@ -28,9 +28,9 @@ def output_names(outputs: Collection[Output]) -> list[str]:
     names = [DENSE]
     if Output.SPARSE in outputs:
         names += SPARSE
-    if Output.STATES in outputs:
+    if Output.SOFT_TOKENS in outputs:
         names.append(STATES)
-    if Output.TOKENS in outputs:
+    if Output.TOKEN_EMBEDDINGS in outputs:
         names.append(TOKENS)
     return names
 
@@ -53,15 +53,15 @@ def batch_vectors(
         sparse = SparseVectors.from_top(
             np.asarray(indices, np.int64), np.asarray(values, np.float32)
         )
-    if Output.STATES in outputs:
+    if Output.SOFT_TOKENS in outputs:
         states = np.asarray(found[STATES], np.float32)
-    if Output.TOKENS in outputs:
+    if Output.TOKEN_EMBEDDINGS in outputs:
         real = batch.attention_mask > 0
         tokens = tuple(
             np.asarray(row[mask], np.float32) for row, mask in zip(found[TOKENS], real, strict=True)
         )
     dense = np.asarray(found[DENSE], np.float32)
-    return Vectors(dense=dense, sparse=sparse, states=states, tokens=tokens)
+    return Vectors(dense=dense, sparse=sparse, soft_tokens=states, token_embeddings=tokens)
 
 
 def restored(batches: list[Vectors], groups: list[list[int]]) -> Vectors:
@@ -77,8 +77,8 @@ def restored(batches: list[Vectors], groups: list[list[int]]) -> Vectors:
     return Vectors(
         dense=dense,
         sparse=None if sparse is None else sparse.taken(order),
-        states=None if states is None else states[order],
-        tokens=None if tokens is None else tuple(tokens[index] for index in order),
+        soft_tokens=None if states is None else states[order],
+        token_embeddings=None if tokens is None else tuple(tokens[index] for index in order),
     )
 
 
@@ -93,15 +93,15 @@ def joined(
     if len(parts) == 1:
         return parts[0]
     states = None
-    if Output.STATES in outputs:
+    if Output.SOFT_TOKENS in outputs:
         assert read_shape is not None
         found = joined_states(parts)
         states = np.zeros((0, *read_shape), np.float32) if found is None else found
     return Vectors(
         dense=np.concatenate([np.zeros((0, dim), np.float32), *(part.dense for part in parts)]),
         sparse=joined_sparse(parts) if Output.SPARSE in outputs else None,
-        states=states,
-        tokens=joined_tokens(parts) if Output.TOKENS in outputs else None,
+        soft_tokens=states,
+        token_embeddings=joined_tokens(parts) if Output.TOKEN_EMBEDDINGS in outputs else None,
     )
 
 
@@ -113,11 +113,11 @@ def joined_sparse(parts: list[Vectors]) -> SparseVectors | None:
 
 def joined_states(parts: list[Vectors]) -> NDArray[np.float32] | None:
     """Return the states that all parts read; None where one has none, or there is no part."""
-    found = [part.states for part in parts if part.states is not None]
+    found = [part.soft_tokens for part in parts if part.soft_tokens is not None]
     return np.concatenate(found) if found and len(found) == len(parts) else None
 
 
 def joined_tokens(parts: list[Vectors]) -> tuple[NDArray[np.float32], ...] | None:
     """Return the token states of all parts; None where one has none."""
-    found = [part.tokens for part in parts if part.tokens is not None]
+    found = [part.token_embeddings for part in parts if part.token_embeddings is not None]
     return tuple(states for part in found for states in part) if len(found) == len(parts) else None

@@ -30,8 +30,8 @@ class Output(StrEnum):
     """What an encoder can give beside dense vectors, from the same pass."""
 
     SPARSE = "sparse"
-    STATES = "states"
-    TOKENS = "tokens"
+    SOFT_TOKENS = "soft_tokens"
+    TOKEN_EMBEDDINGS = "token_embeddings"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,17 +41,18 @@ class Vectors:
     Args:
         dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
         sparse: N vectors over the recipe's lexicon; None unless asked for.
-        states: float32, shape ``(N, n, d')``: the states of the appended tokens that are read, in
-            their order, as a frozen language model decodes them; None unless asked for.
-        tokens: N arrays, float32, each of shape ``(T, d)``: the state of every token of the text
-            as the model sees it, prompt and special tokens included, in their order and not
-            normalised; None unless asked for. They are large: ask for them in small portions.
+        soft_tokens: float32, shape ``(N, n, d')``: the states of the appended tokens that are
+            read, in their order, as a frozen language model decodes them; None unless asked for.
+        token_embeddings: N arrays, float32, each of shape ``(T, d)``: the last hidden state of
+            every token of the text as the model sees it, prompt and special tokens included, in
+            their order and not normalised; None unless asked for. They are large: ask for them in
+            small portions.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVectors | None = None
-    states: NDArray[np.float32] | None = None
-    tokens: tuple[NDArray[np.float32], ...] | None = None
+    soft_tokens: NDArray[np.float32] | None = None
+    token_embeddings: tuple[NDArray[np.float32], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.dense)
@@ -78,7 +79,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def room(self, role: Role) -> int:
+    def max_text_tokens(self, role: Role) -> int:
         """Return how many tokens of text fit beside the prompt and the special tokens."""
         ...
 
@@ -152,13 +153,13 @@ def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
             f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
             "(strategy 'splade' or 'promptreps')"
         )
-    if Output.STATES in outputs and recipe.appended is None:
+    if Output.SOFT_TOKENS in outputs and recipe.appended is None:
         raise RecipeError(
             f"{recipe.base} has no states to read: its recipe appends no tokens. Models trained "
             "by AutoRegEmbed or LLM2Vec-Gen do"
         )
-    if Output.TOKENS in outputs and not recipe.tokens:
+    if Output.TOKEN_EMBEDDINGS in outputs and not recipe.token_embeddings:
         raise RecipeError(
-            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
-            "tokens=True (--tokens)"
+            f"{recipe.base} gives no token states: its recipe has token_embeddings=False. Export "
+            "it with token_embeddings=True (--token-embeddings)"
         )

@@ -75,7 +75,9 @@ def span_vectors(
     states: dict[_Window, NDArray[np.float32]] = {}
     for window in sorted(set(places), key=lambda one: one.begin):
         shown = text[window.begin : window.end]
-        tokens = encoder.encode([shown], role=role, outputs=[Output.TOKENS]).tokens
+        tokens = encoder.encode(
+            [shown], role=role, outputs=[Output.TOKEN_EMBEDDINGS]
+        ).token_embeddings
         assert tokens is not None
         states[window] = tokens[0]
     rows = []
@@ -83,7 +85,7 @@ def span_vectors(
         if not _holds(window, (begin, end)):
             raise TextError(
                 f"part {number}, {text[begin:end][:40]!r}, is longer than what the model reads at "
-                f"once, {tokenizer.room(role)} tokens; make it smaller"
+                f"once, {tokenizer.max_text_tokens(role)} tokens; make it smaller"
             )
         shown = text[window.begin : window.end]
         inside = (begin - window.begin, end - window.begin)
@@ -121,10 +123,10 @@ def _check(encoder: Encoder, text: str, spans: Sequence[Place]) -> None:
 
 def _hindrance(recipe: Recipe) -> str:
     """Return why a recipe has no vectors for parts of a text; nothing if it has."""
-    if not recipe.tokens:
+    if not recipe.token_embeddings:
         return (
             f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
-            "tokens=True (--tokens)"
+            "token_embeddings=True (--token-embeddings)"
         )
     if recipe.head:
         return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
@@ -137,7 +139,7 @@ def _hindrance(recipe: Recipe) -> str:
 
 def _windows(tokenizer: TextTokenizer, text: str, role: Role) -> list[_Window]:
     """Cut a text into windows that fit the model, each a quarter into the one before."""
-    room = tokenizer.room(role)
+    room = tokenizer.max_text_tokens(role)
     offsets = tokenizer.bare.encode(text, add_special_tokens=False).offsets
     if len(offsets) <= room:
         return [_Window(0, len(text))]
@@ -169,7 +171,7 @@ def _holds(window: _Window, span: Place) -> bool:
 
 def _around(tokenizer: TextTokenizer, text: str, span: Place, role: Role) -> _Window:
     """Return a window with a part in its middle; it is cut short if the part alone is too long."""
-    room = tokenizer.room(role)
+    room = tokenizer.max_text_tokens(role)
     offsets = tokenizer.bare.encode(text, add_special_tokens=False).offsets
     held = [i for i, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
     own = len(held)

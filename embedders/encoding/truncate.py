@@ -18,18 +18,18 @@ from ..recipe.recipe import Recipe
 _SMALLEST_LENGTH = 1e-12  # as torch.nn.functional.normalize has it, which normalises in the graph
 
 
-def cut_recipe(recipe: Recipe, *, width: int, dim: int, any_dim: bool) -> Recipe:
+def cut_recipe(recipe: Recipe, *, width: int, dim: int, allow_any_dim: bool) -> Recipe:
     """Return the recipe of vectors that are cut to ``dim`` values.
 
     Args:
         recipe: That of the whole vectors.
         width: How wide they are.
         dim: How many values are kept; all of them leave the recipe as it is.
-        any_dim: Whether the model may be cut though it was not trained to be, or shorter.
+        allow_any_dim: Whether the model may be cut though it was not trained to be, or shorter.
 
     Raises:
-        RecipeError: ``dim`` is below 1 or above the width, or, without ``any_dim``, the recipe
-            has no ``smallest_dim`` or a larger one.
+        RecipeError: ``dim`` is below 1 or above the width, or, without ``allow_any_dim``, the
+            recipe has no ``min_dim`` or a larger one.
     """
     if dim < 1:
         raise RecipeError(f"dim must be at least 1, got {dim}")
@@ -40,16 +40,16 @@ def cut_recipe(recipe: Recipe, *, width: int, dim: int, any_dim: bool) -> Recipe
         )
     if dim == width:
         return recipe
-    if not any_dim and recipe.smallest_dim is None:
+    if not allow_any_dim and recipe.min_dim is None:
         raise RecipeError(
             f"dim={dim}, and nothing says that {recipe.base} was trained to be cut (its recipe has "
-            "no smallest_dim); if its model card does, export it with Choices(smallest_dim=…), "
-            "or cut it all the same with any_dim=True (--any-dim)"
+            "no min_dim); if its model card does, export it with Choices(min_dim=…), "
+            "or cut it all the same with allow_any_dim=True (--allow-any-dim)"
         )
-    if not any_dim and recipe.smallest_dim is not None and dim < recipe.smallest_dim:
+    if not allow_any_dim and recipe.min_dim is not None and dim < recipe.min_dim:
         raise RecipeError(
-            f"{recipe.base} was trained to be cut to {recipe.smallest_dim} values or more, got "
-            f"dim={dim}; pass at least {recipe.smallest_dim}, or any_dim=True (--any-dim)"
+            f"{recipe.base} was trained to be cut to {recipe.min_dim} values or more, got "
+            f"dim={dim}; pass at least {recipe.min_dim}, or allow_any_dim=True (--allow-any-dim)"
         )
     return replace(recipe, dim=dim)
 

@@ -26,7 +26,7 @@ def calibrate_vectors(
     provider: str = "auto",
     precision: str = "auto",
     dim: int | None = None,
-    any_dim: bool = False,
+    allow_any_dim: bool = False,
 ) -> VectorRanges:
     """Find the ranges of a bundle's vectors; ``encoder.quantizer`` takes them from then on.
 
@@ -39,14 +39,16 @@ def calibrate_vectors(
         provider: As for :func:`load`.
         precision: As for :func:`load`.
         dim: As for :func:`load`; each width has its own ranges.
-        any_dim: As for :func:`load`.
+        allow_any_dim: As for :func:`load`.
 
     Raises:
         QuantizationError: There are fewer than two texts, or a dimension is the same for all.
         TextError: A text is empty or not a string.
         DecantError: As for :func:`load`.
     """
-    opened = load(bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim)
+    opened = load(
+        bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
+    )
     with opened as encoder:
         given = islice(checked(texts), MOST_TEXTS)
         blocks = (block.dense for block in encoder.stream(given, role=Role.PASSAGE))

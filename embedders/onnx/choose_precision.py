@@ -10,7 +10,7 @@ from ..bundle.certificate import CertificateEntry, Precision
 from ..errors import BundleError
 from .options import CPU
 
-# Fastest first, as measured on batches (EXPERIMENTS.md).
+# Fastest first, as measured on batches (experiments/log/2026-11-28-w4-gptq-and-fused-biases.md).
 _ON_CPU = (
     Precision.INT8,
     Precision.FP32,

@@ -30,8 +30,8 @@ from .tuning_file import tuned
 
 _log = logging.getLogger("decant")
 
-# Measured (EXPERIMENTS.md): on CPUs, attention is faster where nothing is padded, and batches of so
-# few tokens keep the matrix products busy.
+# Measured (experiments/log/2026-11-20-attention-operator.md): on CPUs, attention is faster where
+# nothing is padded, and batches of so few tokens keep the matrix products busy.
 _EVEN_FROM = 64
 
 
@@ -135,8 +135,9 @@ class OnnxEncoder(BatchEncoder):
             "provider": self.provider,
             "precision": str(self.precision),
             "dim": self.dim,
-            "any_dim": True,  # allowed or not, and certified or not, was settled when it was opened
-            "uncertified": True,
+            # What is allowed was settled when it was opened.
+            "allow_any_dim": True,
+            "allow_uncertified": True,
             "runtime": ExecutionOptions(
                 device=runtime.device,
                 workers=runtime.workers,
@@ -193,8 +194,8 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     precision: str = "auto",
     runtime: ExecutionOptions | None = None,
     dim: int | None = None,
-    any_dim: bool = False,
-    uncertified: bool = False,
+    allow_any_dim: bool = False,
+    allow_uncertified: bool = False,
 ) -> OnnxEncoder:
     """Open a bundle for encoding. Needs no network and no torch.
 
@@ -210,8 +211,8 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         dim: Keep only this many leading values of each vector and normalise again, for models that
             were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe, and so its
             digest, says it. None, or the bundle's own width, keeps all.
-        any_dim: Cut also a model that was not trained for it, or shorter than it was.
-        uncertified: Run even what has no certificate on this provider, or failed it.
+        allow_any_dim: Cut also a model that was not trained for it, or shorter than it was.
+        allow_uncertified: Run even what has no certificate on this provider, or failed it.
 
     Raises:
         BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
@@ -224,7 +225,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     bundle = Bundle.open(path)
     recipe, width = bundle.manifest.recipe, bundle.manifest.dim
     if dim is not None:
-        recipe = cut_recipe(recipe, width=width, dim=dim, any_dim=any_dim)
+        recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
         chosen = preferred(bundle, precision, name)
@@ -242,7 +243,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
                 raise
             _log.warning("%s; trying the next provider", error)
             continue
-        if not uncertified:
+        if not allow_uncertified:
             bundle.require_certified(chosen, name)
         _check_graph(bundle, session, chosen)
         _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
@@ -284,7 +285,7 @@ def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None
         DENSE,
         *(SPARSE if recipe.lexicon is not None else ()),
         *([STATES] if recipe.appended is not None else []),
-        *([TOKENS] if recipe.tokens else []),
+        *([TOKENS] if recipe.token_embeddings else []),
     ]
     if lacking := [name for name in wanted if name not in session.shapes]:
         raise BundleError(f"{path} gives no {lacking[0]}, which its recipe has; export it again")

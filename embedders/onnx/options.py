@@ -46,8 +46,9 @@ class ExecutionOptions:
     def settled(self, provider: str) -> Settled:
         """Return the same with every None replaced by what suits ``provider``."""
         cores = available_cores()
-        # Measured (EXPERIMENTS.md): on CPUs, one single-threaded worker a core beats one worker
-        # with all cores, and batches of some hundred tokens stay in its cache and pad little.
+        # On CPUs, one single-threaded worker a core beats one worker with all cores, and batches of
+        # some hundred tokens stay in its cache and pad little. Token budgets were measured
+        # (experiments/log/2026-11-20-skip-layer-normalization.md).
         workers = self.workers or (cores if provider == CPU else 2)
         threads = self.threads or (max(1, cores // workers) if provider == CPU else 1)
         budget = self.token_budget or (_CPU_TOKEN_BUDGET if provider == CPU else _GPU_TOKEN_BUDGET)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
+from ..distribution import install_command
 from ..encoding.outputs import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
@@ -46,8 +47,11 @@ _NAMES = {
 # Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
 _AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
 _CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
-# Measured (EXPERIMENTS.md): the fused kernels take longer than what they fuse, that of
-# SkipLayerNormalization three times as long, that of BiasGelu a fifth longer.
+# What ONNX Runtime says of an int8 matrix of several nodes on x86 without VNNI.
+_SHARED_INT8 = "Attempt to replace the existing tensor"
+# Measured: the fused kernels take longer than what they fuse, that of SkipLayerNormalization three
+# times as long (experiments/log/2026-11-20-skip-layer-normalization.md), that of BiasGelu a fifth
+# longer (experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md).
 SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
 """Fusions that are left out on the CPU."""
 
@@ -240,6 +244,10 @@ def _open(
     options.inter_op_num_threads = 1
     # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On x86 without VNNI the product of uint8 and int8 saturates at 16 bits, and int8 graphs give
+    # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. With
+    # VNNI, and on ARM, it changes nothing.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -259,6 +267,11 @@ def _open(
         except Exception as error:  # its errors share no base of their own
             reason = str(error).strip().partition("\n")[0]
             version = onnxruntime.__version__
+            if _SHARED_INT8 in reason:
+                reason = (
+                    "this processor needs weights of the model in uint8 that an earlier decant "
+                    "wrote as int8; convert the bundle to int8 again"
+                )
             raise ProviderError(
                 f"{provider} does not open {path} (onnxruntime {version}): {reason}"
             ) from error
@@ -299,8 +312,8 @@ def _options(provider: str, path: Path, device: int) -> dict[str, str]:
 
 def _not_installed(provider: str, installed: list[str]) -> str:
     advice = {
-        _NAMES["cuda"]: "pip uninstall onnxruntime; pip install 'decant[gpu]'",
-        _NAMES["tensorrt"]: "pip uninstall onnxruntime; pip install 'decant[gpu]' tensorrt",
+        _NAMES["cuda"]: f"pip uninstall onnxruntime; {install_command('gpu')}",
+        _NAMES["tensorrt"]: f"pip uninstall onnxruntime; {install_command('gpu')} tensorrt",
         _NAMES["dml"]: "pip uninstall onnxruntime; pip install onnxruntime-directml",
         _NAMES["openvino"]: "pip uninstall onnxruntime; pip install onnxruntime-openvino",
     }.get(provider, "a build of onnxruntime that has it")

@@ -167,7 +167,7 @@ class _Bench:
         self._provider = provider
         self._sessions: dict[int, Session] = {}
         tokenizer = bundle.tokenizer()
-        room = tokenizer.room(Role.PASSAGE)
+        room = tokenizer.max_text_tokens(Role.PASSAGE)
         given = made_texts(_TEXTS, longest=room) if texts is None else checked(texts)
         self._texts = list(islice(cycle(islice(given, _TEXTS)), _TEXTS))
         if not self._texts:

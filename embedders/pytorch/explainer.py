@@ -105,7 +105,7 @@ class Explainer:
         """Return what the states of one vector say.
 
         Args:
-            states: float32, shape ``(n, d')``, one row of :attr:`Vectors.states`.
+            states: float32, shape ``(n, d')``, one row of :attr:`Vectors.soft_tokens`.
             max_new_tokens: The longest text, in the language model's tokens.
             top: How many tokens to name for each state: those of the largest logits that the head
                 gives it (the logit lens).

@@ -102,7 +102,7 @@ class PooledModel(nn.Module):
             self.outputs += SPARSE
         if recipe.appended is not None:
             self.outputs.append(STATES)
-        if recipe.tokens:
+        if recipe.token_embeddings:
             self.outputs.append(TOKENS)
 
     def forward(
@@ -138,7 +138,7 @@ class PooledModel(nn.Module):
         if self.recipe.appended is not None:
             read = read_states(states[-1], counted, self.recipe.appended.read)
             found.append(decoded_states(read, self.decoding))
-        if self.recipe.tokens:
+        if self.recipe.token_embeddings:
             found.append(states[-1].to(torch.float32))
         return found[0] if len(found) == 1 else tuple(found)
 

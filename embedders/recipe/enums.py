@@ -58,5 +58,5 @@ class Activation(StrEnum):
 
 KINDS = {"attention": Attention, "pooling": Pooling, "span": PooledTokens, "wording": TextFormat}
 """Fields of a recipe, and of choices, that hold members of an enumeration."""
-INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "smallest_dim", "max_text_tokens")
+INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "min_dim", "max_text_tokens")
 """Fields that hold an integer."""

@@ -23,7 +23,7 @@ class InContextExample:
 
 
 def in_context_query(task: str, examples: Sequence[InContextExample]) -> str:
-    """Return the query template of BGE-EN-ICL, for ``Choices(query=…)``.
+    """Return the query template of BGE-EN-ICL, for ``Choices(query_prompt=…)``.
 
     Args:
         task: What the query is for, in a sentence.

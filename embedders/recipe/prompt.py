@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
 from ..errors import RecipeError
+from ..json_records import stored_as
 
 _TEXT = "{text}"
 _SLOT = "{slot}"
@@ -50,19 +51,20 @@ class Prompt:
     Args:
         prefix: Before the text, and after the slot if there is one.
         suffix: After the text.
-        again: Where the text stands twice (Echo, arXiv 2402.15449), what is between the copies.
-            They are tokenised apart from everything else, so that both have the same ids.
-        lead: What stands before the slot, a place that no token of a text can fill
+        between_copies: Where the text stands twice (Echo, arXiv 2402.15449), what is between the
+            copies. They are tokenised apart from everything else, so that both have the same ids.
+        before_slot: What stands before the slot, a place that no token of a text can fill
             (:class:`Prepending`); None: there is no slot.
 
     >>> Prompt.parse("query: {text}")
-    Prompt(prefix='query: ', suffix='', again=None, lead=None)
+    Prompt(prefix='query: ', suffix='', between_copies=None,
+    ...        before_slot=None)
     """
 
     prefix: str = ""
     suffix: str = ""
-    again: str | None = None
-    lead: str | None = None
+    between_copies: str | None = field(default=None, metadata=stored_as("again"))
+    before_slot: str | None = field(default=None, metadata=stored_as("lead"))
 
     @classmethod
     def parse(cls, template: str) -> Self:
@@ -85,18 +87,18 @@ class Prompt:
         return cls(
             prefix=rest[0] if rest else first,
             suffix=after[-1],
-            again=after[0] if len(after) == 2 else None,
-            lead=lead if rest else None,
+            between_copies=after[0] if len(after) == 2 else None,
+            before_slot=lead if rest else None,
         )
 
     @property
     def template(self) -> str:
         """The prompt as :meth:`parse` reads it."""
-        before = self.prefix if self.lead is None else f"{self.lead}{_SLOT}{self.prefix}"
-        twice = "" if self.again is None else f"{self.again}{_TEXT}"
-        return f"{before}{_TEXT}{twice}{self.suffix}"
+        slot = "" if self.before_slot is None else f"{self.before_slot}{_SLOT}"
+        twice = "" if self.between_copies is None else f"{self.between_copies}{_TEXT}"
+        return f"{slot}{self.prefix}{_TEXT}{twice}{self.suffix}"
 
     @property
     def copies(self) -> int:
         """How often the text stands in it."""
-        return 1 if self.again is None else 2
+        return 1 if self.between_copies is None else 2

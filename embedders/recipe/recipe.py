@@ -15,6 +15,7 @@ from typing import Self
 from .. import json_records
 from ..enum_fields import member, settle
 from ..errors import RecipeError
+from ..json_records import stored_as
 from .appended_tokens import AppendedTokens
 from .enums import INTEGERS, KINDS, Activation, Attention, PooledTokens, Pooling
 from .layer_hooks import ContrastivePrompting, TokenPrepending
@@ -59,8 +60,8 @@ class Recipe:
         layer: Which hidden states are pooled, as an index into Transformers' ``hidden_states``;
             -1 is the last layer after the final norm, 0 the token embeddings.
         mix: Several layers instead, pooled one by one and averaged; None reads ``layer``.
-        query: Prompt for :attr:`Role.QUERY`.
-        passage: Prompt for :attr:`Role.PASSAGE`.
+        query_prompt: Prompt for :attr:`Role.QUERY`.
+        passage_prompt: Prompt for :attr:`Role.PASSAGE`.
         eos: The token that every input ends with, appended where the tokenizer does not do it;
             None leaves the end to the tokenizer.
         latent_heads: Heads of a learned latent attention between the states and their pooling
@@ -81,15 +82,15 @@ class Recipe:
         prepending: Overwrites the prompts' slot between layers.
         contrast: Subtracts what an auxiliary prompt says.
         lexicon: The sparse vector that comes with the dense one; None: there is none.
-        tokens: Whether the graph can give every token's state, for late interaction and late
-            chunking.
+        token_embeddings: Whether the graph can give every token's state, for late interaction and
+            late chunking.
         appended: Trained tokens that end every input, of which :attr:`PooledTokens.TAIL` counts the
             last.
         open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
             the tokenizer would append stands after it (PromptEOL and its kin).
-        instruction: The query prompt with ``{instruction}`` in place of the task, for models that
-            take one with each call; None: the model does not.
-        smallest_dim: The smallest width to which the model was trained to be cut; None: not
+        instruction_template: The query prompt with ``{instruction}`` in place of the task, for
+            models that take one with each call; None: the model does not.
+        min_dim: The smallest width to which the model was trained to be cut; None: not
             trained for that. It decides no vector, only what :func:`decant.embedders.load` may
             cut, and is not part of the digest.
 
@@ -103,8 +104,8 @@ class Recipe:
     max_tokens: int
     revision: str | None = None
     layer: int = -1
-    query: Prompt = field(default_factory=Prompt)
-    passage: Prompt = field(default_factory=Prompt)
+    query_prompt: Prompt = field(default_factory=Prompt, metadata=stored_as("query"))
+    passage_prompt: Prompt = field(default_factory=Prompt, metadata=stored_as("passage"))
     eos: str | None = None
     span: PooledTokens = PooledTokens.ALL
     head: tuple[Dense, ...] = ()
@@ -117,11 +118,11 @@ class Recipe:
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
     lexicon: SparseHead | None = None
-    tokens: bool = False
-    instruction: str | None = None
+    token_embeddings: bool = field(default=False, metadata=stored_as("tokens"))
+    instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool = False
     appended: AppendedTokens | None = None
-    smallest_dim: int | None = None
+    min_dim: int | None = field(default=None, metadata=stored_as("smallest_dim"))
     max_text_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +131,7 @@ class Recipe:
             raise RecipeError("base must name the model, got ''")
         if self.max_tokens < 1:
             raise RecipeError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        for name in ("dim", "latent_heads", "smallest_dim", "max_text_tokens"):
+        for name in ("dim", "latent_heads", "min_dim", "max_text_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} must be positive or None, got {value}")
@@ -162,7 +163,7 @@ class Recipe:
             RecipeError: There is no such role.
         """
         query = member(Role, role, error=RecipeError) is Role.QUERY
-        return self.query if query else self.passage
+        return self.query_prompt if query else self.passage_prompt
 
     @property
     def further(self) -> tuple[Prompt, ...]:
@@ -175,14 +176,14 @@ class Recipe:
         Raises:
             RecipeError: The model takes no instruction, or this one is empty.
         """
-        if self.instruction is None:
+        if self.instruction_template is None:
             raise RecipeError(
                 f"{self.base} takes no instruction: its recipe has no template for one. Encode "
                 "without, or export it with one (--instruction-template), as its model card says"
             )
         if not instruction.strip():
             raise RecipeError("an instruction must say something, got white space")
-        before, _, after = self.instruction.partition(_INSTRUCTION)
+        before, _, after = self.instruction_template.partition(_INSTRUCTION)
         between, _, suffix = after.partition(_TEXT)
         return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
 
@@ -198,18 +199,22 @@ class Recipe:
 
     def _check_prompts(self) -> None:
         """Refuse combinations of prompts that mean nothing."""
-        given = (self.query, self.passage, *self.further)
+        given = (self.query_prompt, self.passage_prompt, *self.further)
         if self.ensemble and self.contrast is not None:
             raise RecipeError("an ensemble of prompts and a contrast exclude each other; say one")
-        if self.further and (self.lexicon is not None or self.tokens):
+        if self.further and (self.lexicon is not None or self.token_embeddings):
             raise RecipeError(
                 "sparse vectors and token states belong to one prompt, and this recipe has several"
             )
-        if self.tokens and self.mix is not None:
-            raise RecipeError("token states are those of one layer; leave the mix or tokens out")
-        if self.span is PooledTokens.COPY and any(prompt.again is None for prompt in given):
+        if self.token_embeddings and self.mix is not None:
+            raise RecipeError(
+                "token embeddings are those of one layer; leave out the mix or token_embeddings"
+            )
+        if self.span is PooledTokens.COPY and any(
+            prompt.between_copies is None for prompt in given
+        ):
             raise RecipeError("span 'copy' wants {text} twice in every prompt, as Echo has it")
-        slots = [prompt.lead is not None for prompt in given]
+        slots = [prompt.before_slot is not None for prompt in given]
         if any(slots) != (self.prepending is not None) or (any(slots) and not all(slots)):
             raise RecipeError(
                 "token prepending and {slot} go together: each prompt has it, or none"
@@ -220,26 +225,27 @@ class Recipe:
                 "token prepending and contrasts are for causal models: elsewhere every token sees "
                 "the whole text anyway"
             )
-        if self.instruction is not None and (any(slots) or self.span is PooledTokens.COPY):
+        if self.instruction_template is not None and (any(slots) or self.span is PooledTokens.COPY):
             raise RecipeError("an instruction's template has neither a slot nor a second copy")
-        if self.instruction is not None and (
-            self.instruction.count(_INSTRUCTION) != 1
-            or self.instruction.count(_TEXT) != 1
-            or self.instruction.index(_TEXT) < self.instruction.index(_INSTRUCTION)
+        if self.instruction_template is not None and (
+            self.instruction_template.count(_INSTRUCTION) != 1
+            or self.instruction_template.count(_TEXT) != 1
+            or self.instruction_template.index(_TEXT)
+            < self.instruction_template.index(_INSTRUCTION)
         ):
             raise RecipeError(
                 f"an instruction's template holds {_INSTRUCTION} and then {_TEXT}, once each; got "
-                f"{self.instruction!r}"
+                f"{self.instruction_template!r}"
             )
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.
 
         Fields that hold their default do not enter, so a later decant that adds a field keeps the
-        digests of recipes that do not use it; nor do ``smallest_dim``, ``tokens`` and
-        ``instruction``, which say what a model can do and change no vector by themselves.
+        digests of recipes that do not use it; nor do ``min_dim``, ``token_embeddings`` and
+        ``instruction_template``, which say what a model can do and change no vector by themselves.
         """
-        bare = replace(self, smallest_dim=None, tokens=False, instruction=None)
+        bare = replace(self, min_dim=None, token_embeddings=False, instruction_template=None)
         deciding = json_records.encode(bare, defaults=False)
         text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
@@ -269,11 +275,11 @@ def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
         raise RecipeError(
             f"decoded={appended.decoded} of the head's layers, and the head has {len(recipe.head)}"
         )
-    prompts = (recipe.query, recipe.passage)
+    prompts = (recipe.query_prompt, recipe.passage_prompt)
     beside = {
         "several prompts for one text": bool(recipe.further),
         "token prepending": recipe.prepending is not None,
-        "a second copy of the text": any(prompt.again is not None for prompt in prompts),
+        "a second copy of the text": any(prompt.between_copies is not None for prompt in prompts),
         "a lexicon": recipe.lexicon is not None,
         "a mix of layers": recipe.mix is not None,
     }

@@ -32,8 +32,7 @@ class SparseHead:
         clusters: Merge the head's rows into so many by k-means (LENS, arXiv 2501.09749, section
             3); dimensions are clusters then, not tokens. None: dimensions are token ids.
         passes: How often k-means goes through the rows (``pytorch/vocabulary_clusters.py``). None:
-        there
-            are no clusters, or they are those of a recipe from before there were passes.
+            there are no clusters, or they are those of a recipe from before there were passes.
     """
 
     weighting: SparsePooling = SparsePooling.MAX

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Self
 
 from .. import json_records
 from ..enum_fields import settle
 from ..errors import RecipeError
+from ..json_records import stored_as
 from ..recipe.appended_tokens import AppendedTokens
 from ..recipe.enums import INTEGERS, KINDS, Attention, PooledTokens, Pooling
 from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
@@ -39,8 +40,8 @@ class Choices:
     pooling: Pooling | None = None
     max_tokens: int | None = None
     layer: int | None = None
-    query: str | None = None
-    passage: str | None = None
+    query_prompt: str | None = field(default=None, metadata=stored_as("query"))
+    passage_prompt: str | None = field(default=None, metadata=stored_as("passage"))
     eos: str | None = None
     span: PooledTokens | None = None
     head: tuple[Dense, ...] | None = None
@@ -53,11 +54,11 @@ class Choices:
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
     lexicon: SparseHead | None = None
-    tokens: bool | None = None
-    instruction: str | None = None
+    token_embeddings: bool | None = field(default=None, metadata=stored_as("tokens"))
+    instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool | None = None
     appended: AppendedTokens | None = None
-    smallest_dim: int | None = None
+    min_dim: int | None = field(default=None, metadata=stored_as("smallest_dim"))
     max_text_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -66,7 +67,10 @@ class Choices:
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Return choices that say all of a recipe but its name and revision."""
-        prompts = {"query": recipe.query.template, "passage": recipe.passage.template}
+        prompts = {
+            "query_prompt": recipe.query_prompt.template,
+            "passage_prompt": recipe.passage_prompt.template,
+        }
         held = {item.name: getattr(recipe, item.name) for item in fields(cls)}
         return cls(**{**held, **prompts})
 
@@ -100,16 +104,33 @@ class Choices:
         given = {
             item.name: value
             for item in fields(self)
-            if item.name not in ("query", "passage")
+            if item.name not in ("query_prompt", "passage_prompt")
             and (value := getattr(self, item.name)) is not None
         }
         return Recipe(
             base=source.base,
             revision=source.revision,
-            query=Prompt() if self.query is None else Prompt.parse(self.query),
-            passage=Prompt() if self.passage is None else Prompt.parse(self.passage),
+            query_prompt=_prompt(self.query_prompt),
+            passage_prompt=_prompt(self.passage_prompt),
             **given,
         )
+
+
+def _prompt(template: str | None) -> Prompt:
+    return Prompt() if template is None else Prompt.parse(template)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """Models whose vectors are made alike, as our registry states it.
+
+    Args:
+        choices: What a recipe of these models says beyond their own files.
+        models: Their hub ids.
+    """
+
+    choices: Choices
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +139,28 @@ class _Registry:
     models: dict[str, str]
 
 
-def registered(base: str) -> Choices:
-    """Return what our registry of known models says about a hub id; no say if it is not there.
+def known_families() -> dict[str, ModelFamily]:
+    """Return the families of our registry by name, in its order."""
+    registry = _registry()
+    return {
+        name: ModelFamily(
+            choices=choices,
+            models=tuple(model for model, family in registry.models.items() if family == name),
+        )
+        for name, choices in registry.families.items()
+    }
 
-    The rows are ``registry.json``, stated from each model's reference code.
-    """
+
+def registered(base: str) -> Choices:
+    """Return what our registry of known models says about a hub id; no say if it is not there."""
+    registry = _registry()
+    family = registry.models.get(base)
+    return Choices() if family is None else registry.families[family]
+
+
+def _registry() -> _Registry:
+    """Read ``registry.json``, whose rows are stated from each model's reference code."""
     from importlib.resources import as_file, files
 
     with as_file(files("decant.embedders.sources").joinpath("registry.json")) as path:
-        registry = json_records.read(_Registry, path, error=RecipeError)
-    family = registry.models.get(base)
-    return Choices() if family is None else registry.families[family]
+        return json_records.read(_Registry, path, error=RecipeError)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import json_records
-from ..errors import RecipeError, need
+from ..errors import HubError, RecipeError, need
 from ..files import file_hash
 from .adapter_chain import check_chain, check_not_adapter
 from .config_files import settings
 
 _BUNDLE = "decant.json"
+_SERVER_ERROR = 500
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
 
@@ -53,8 +54,9 @@ def find_model(
             MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
 
     Raises:
-        RecipeError: There is no such folder or hub model, it cannot be reached, it is an
-            adapter alone or a bundle, or an adapter was trained on another that is not passed.
+        RecipeError: There is no such folder or hub model, it is an adapter alone or a bundle, or
+            an adapter was trained on another that is not passed.
+        HubError: There is no such folder, and the hub cannot be reached; a RecipeError, too.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
     if not adapters:
@@ -157,15 +159,35 @@ def _download(name: str, revision: str | None) -> ModelFiles:
     hub = need("huggingface_hub", extra="export")
     try:
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=_WANTED))
-    except Exception as error:  # the hub client raises many kinds, none of them ours
-        reason = str(error).strip().partition("\n")[0]
-        raise RecipeError(
-            f"there is no folder {name!r} here, and the hub did not give a model of that name "
-            f"({type(error).__name__}: {reason}); check the spelling or the connection"
-        ) from error
-    if not any(folder.glob("*.safetensors")):
-        hub.snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, "*.bin"])
+        if not any(folder.glob("*.safetensors")):
+            hub.snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, "*.bin"])
+    except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, none of them ours
+        # Without a cause: it is ninety lines of the client's requests, and says what this says.
+        raise _not_downloaded(name, error) from None
     return ModelFiles(folder=folder, base=name, revision=folder.name)
+
+
+def _not_downloaded(name: str, error: Exception) -> RecipeError:
+    """Return what to raise where the hub's client failed: the name is wrong, or the way to it."""
+    errors = need("huggingface_hub.errors", extra="export")
+    reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if isinstance(error, errors.HFValidationError):
+        return RecipeError(
+            f"there is no folder {name!r} here, and it is no hub id, such as BAAI/bge-m3; give the "
+            "folder of a model, or a hub id"
+        )
+    answered = isinstance(error, errors.HfHubHTTPError)
+    if answered and error.response.status_code < _SERVER_ERROR:  # type: ignore[attr-defined]
+        return RecipeError(
+            f"there is no folder {name!r} here, and the hub gave no model of that name ({reason}); "
+            "check the spelling, log in with `hf auth login` if it is private or gated, or pass "
+            "the folder of a model"
+        )
+    return HubError(
+        f"there is no folder {name!r} here, and the hub could not be asked for a model of that "
+        f"name ({reason}); check the spelling and the network, or pass the folder of a model that "
+        "is on this machine"
+    )
 
 
 def content_hash(folder: Path) -> str:

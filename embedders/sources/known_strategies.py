@@ -89,8 +89,8 @@ def _mixed(name: str, layers: str, purpose: str, source: str) -> Strategy:
 def _quoted(template: str, *, layer: int = -1) -> Choices:
     """Choices of the PromptEOL line: the state of the prompt's last token."""
     return Choices(
-        query=template,
-        passage=template,
+        query_prompt=template,
+        passage_prompt=template,
         wording=TextFormat.QUOTED,
         open_end=True,
         pooling=Pooling.LAST,
@@ -142,7 +142,9 @@ def _meta_templates() -> list[str]:
 
 
 def _echo(pooling: Pooling) -> Choices:
-    return Choices(query=_ECHO, passage=_ECHO, span=PooledTokens.COPY, pooling=pooling)
+    return Choices(
+        query_prompt=_ECHO, passage_prompt=_ECHO, span=PooledTokens.COPY, pooling=pooling
+    )
 
 
 def _promptreps(shape: ModelSize) -> Choices:
@@ -154,8 +156,8 @@ def _promptreps(shape: ModelSize) -> Choices:
 
     query, passage = prompt("Query"), prompt("Passage")
     return Choices(
-        query=query,
-        passage=passage,
+        query_prompt=query,
+        passage_prompt=passage,
         open_end=True,
         pooling=Pooling.LAST,
         lexicon=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
@@ -217,7 +219,7 @@ _PLAIN = (
         name="late-interaction",
         purpose="every token's state beside their average; also for late chunking",
         source="ColBERT, arXiv 2004.12832; late chunking, arXiv 2409.04701",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, tokens=True),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, token_embeddings=True),
     ),
 )
 _PROMPTED = (

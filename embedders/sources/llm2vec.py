@@ -83,9 +83,9 @@ def llm2vec_choices(folder: Path, adapters: Sequence[Path] = ()) -> Choices | No
         attention=Attention.BIDIRECTIONAL,
         pooling=_POOLINGS[said.pooling_mode],
         span=own if skipped else PooledTokens.ALL,
-        query=f"{before}{{text}}{after}",
-        passage=f"{before}{{text}}{after}",
-        instruction=f"{before}{{instruction}}: {{text}}{after}",
+        query_prompt=f"{before}{{text}}{after}",
+        passage_prompt=f"{before}{{text}}{after}",
+        instruction_template=f"{before}{{instruction}}: {{text}}{after}",
         max_tokens=said.max_length,
         max_text_tokens=said.doc_max_length,
     )

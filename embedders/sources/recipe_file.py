@@ -33,7 +33,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
     Raises:
         RecipeError: A prompt holds ``{text}`` in other places than the text's.
     """
-    for prompt in (recipe.query, recipe.passage):
+    for prompt in (recipe.query_prompt, recipe.passage_prompt):
         if Prompt.parse(prompt.template) != prompt:
             raise RecipeError(f"the prompt {prompt.template!r} would be read otherwise; reword it")
     path = folder / RECIPE_FILE

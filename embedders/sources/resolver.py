@@ -62,13 +62,13 @@ def resolve(
         if way.chat:
             shape = replace(shape, converse=_conversing(source.folder))
         chosen = way.choose(shape)
-        if chosen.query is not None:
-            found = replace(found, instruction=None)  # it belongs to the prompt that goes
+        if chosen.query_prompt is not None:
+            found = replace(found, instruction_template=None)  # it belongs to the prompt that goes
         found = chosen.over(found)
-        if way.words and {found.query, found.passage} <= {None, _BARE}:
+        if way.words and {found.query_prompt, found.passage_prompt} <= {None, _BARE}:
             found = _behind_space(source.folder).over(found)
     said = (choices or Choices()).over(found)
-    if said.query is None:
+    if said.query_prompt is None:
         check_query(source.folder)
     return said.recipe(source)
 
@@ -92,7 +92,7 @@ def _behind_space(folder: Path) -> Choices:
     """Return the prompts of words, if the vocabulary wants a space before them."""
     if not wants_space(load_tokenizer(folder)):
         return Choices()
-    return Choices(query=_SPACED, passage=_SPACED)
+    return Choices(query_prompt=_SPACED, passage_prompt=_SPACED)
 
 
 def _conversing(folder: Path) -> Callable[[str, str], str] | None:

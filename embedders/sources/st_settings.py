@@ -26,7 +26,8 @@ def said_prompts(folder: Path) -> Choices:
     passage = next((prompts[name] for name in _PASSAGES if name in prompts), default or "")
     query = prompts.get("query", default or "")
     return Choices(
-        query=None if _unnamed(folder) else f"{query}{{text}}", passage=f"{passage}{{text}}"
+        query_prompt=None if _unnamed(folder) else f"{query}{{text}}",
+        passage_prompt=f"{passage}{{text}}",
     )
 
 
@@ -43,8 +44,8 @@ def check_query(folder: Path) -> None:
         raise RecipeError(
             f"{folder / _FILE} holds prompts named {', '.join(map(repr, names))} and none that is "
             "for queries ('query') or the default (default_prompt_name); pass the one to use, as "
-            f"Choices(query={template!r}) or --query-prompt ('{{text}}' alone for none), or name "
-            "it 'query' in that file"
+            f"Choices(query_prompt={template!r}) or --query-prompt ('{{text}}' alone for none), or "
+            "name it 'query' in that file"
         )
 
 

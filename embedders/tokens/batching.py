@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .rows import TokenBatch, Tokens
 
-# Measured (EXPERIMENTS.md): a text alone gains nothing behind a shorter prompt, nor does a longer
-# text, for attention behind a prompt is slower.
+# Measured (experiments/log/2026-11-22-prompt-computed-once.md): a text alone gains nothing behind a
+# shorter prompt, nor does a longer text, for attention behind a prompt is slower.
 _SHORTEST_PROMPT = 8
 _TEXT_TO_PROMPT = 4
 _LONGEST_TEXT = 256

@@ -47,7 +47,7 @@ class Marks:
 
 def marked(prompt: Prompt) -> bool:
     """Tell whether a prompt needs marks."""
-    return prompt.again is not None or prompt.lead is not None
+    return prompt.between_copies is not None or prompt.before_slot is not None
 
 
 def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Place]]:
@@ -59,13 +59,13 @@ def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Pla
         marks: For a prompt that is :func:`marked`; others do not read them.
     """
     head = prompt.prefix
-    if marks is not None and prompt.lead is not None:
-        head = f"{prompt.lead}{marks.slot}{head}"
-    if marks is None or prompt.again is None:
+    if marks is not None and prompt.before_slot is not None:
+        head = f"{prompt.before_slot}{marks.slot}{head}"
+    if marks is None or prompt.between_copies is None:
         return f"{head}{text}{prompt.suffix}", [(len(head), len(head) + len(text))]
     gap = marks.gap
     head = f"{head}{gap}"
-    between = f"{gap}{prompt.again}{gap}"
+    between = f"{gap}{prompt.between_copies}{gap}"
     first, second = len(head), len(head) + len(text) + len(between)
     string = f"{head}{text}{between}{text}{gap}{prompt.suffix}"
     return string, [(first, first + len(text)), (second, second + len(text))]

@@ -55,14 +55,14 @@ class TextTokenizer:
         self.bare.no_padding()
         self.recipe = recipe
         self._ending = _end_ids(self.bare, recipe)
-        prompts = {recipe.query, recipe.passage, *recipe.further}
+        prompts = {recipe.query_prompt, recipe.passage_prompt, *recipe.further}
         self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
         slot = None if recipe.prepending is None else recipe.prepending.slot
         self._unembedded = Unembedded.of(self.bare, embedded, slot)
         self._words = recipe.lexicon is not None and recipe.lexicon.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
-    def room(self, role: Role) -> int:
+    def max_text_tokens(self, role: Role) -> int:
         """Return how many tokens of text fit beside prompt and special tokens."""
         prompts = (self.recipe.prompt(role), *self.recipe.further)
         limit = self.recipe.max_tokens

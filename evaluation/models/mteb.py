@@ -222,7 +222,7 @@ def _meta(embedder: Encoder | Embedder, name: str | None) -> ModelMeta:
         public_training_data=None,
         framework=["ONNX"] if isinstance(getattr(embedder, "precision", None), Precision) else [],
         similarity_fn_name="cosine",
-        use_instructions=recipe.query != recipe.passage,
+        use_instructions=recipe.query_prompt != recipe.passage_prompt,
         training_datasets=None,
     )
     return made

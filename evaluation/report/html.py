@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from decant.embedders.files import decant_version, write_atomically
+from decant.embedders.distribution import decant_version
+from decant.embedders.files import write_atomically
 
 from ..scores.measurement import Score
 from .compare import ComparisonReport, Pairwise, SystemResult, shared_agreement

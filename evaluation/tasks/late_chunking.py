@@ -117,14 +117,15 @@ class LateChunking:
         if not gives_parts(embedder):
             raise EvaluationError(
                 f"{self.name}: this embedder gives no vectors of parts of a text; take a bundle "
-                "exported with tokens=True (--tokens), without a head after pooling and without "
-                "reworded texts"
+                "exported with token_embeddings=True (--token-embeddings), without a head after "
+                "pooling and without reworded texts"
             )
         kept = [key for key, text in self.data.documents.items() if _readable(embedder, text)]
         if not kept:
             raise EvaluationError(
                 f"{self.name}: none of the {len(self.data.documents)} paragraphs fits the "
-                f"{embedder.text_tokenizer.room(Role.PASSAGE)} tokens that the model reads"
+                f"{embedder.text_tokenizer.max_text_tokens(Role.PASSAGE)} tokens that the model "
+                "reads"
             )
         shared = _without(self.data, frozenset(self.data.documents) - frozenset(kept))
         # Two articles may hold the same words, and their chunks then differ: keys are for texts.
@@ -204,7 +205,7 @@ def _readable(encoder: TokenEncoder, text: str) -> bool:
     """Return whether a paragraph is not blank, and the model reads it whole."""
     tokenizer = encoder.text_tokenizer
     tokens = tokenizer.bare.encode(text, add_special_tokens=False).ids
-    return bool(text.strip()) and len(tokens) <= tokenizer.room(Role.PASSAGE)
+    return bool(text.strip()) and len(tokens) <= tokenizer.max_text_tokens(Role.PASSAGE)
 
 
 def _without(data: RetrievalSet, lost: frozenset[str]) -> RetrievalSet:

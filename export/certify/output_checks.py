@@ -50,7 +50,7 @@ class Extras:
             sparse = SparseVectors.stacked([_sparse(run, pad([row], pad_id=0)) for row in rows])
         if recipe.appended is not None:
             read = np.concatenate([_read(run, pad([row], pad_id=0)) for row in rows])
-        if recipe.tokens:
+        if recipe.token_embeddings:
             found = [_states(run, pad([row], pad_id=0))[0] for row in rows[:_FIRST]]
             states = np.concatenate(found)
             lengths = np.array([len(part) for part in found], np.int64)

@@ -87,7 +87,7 @@ def probe_texts(
     holds the token as a word that the model's positions leave out, if there is such.
     """
     per_sentence = len(tokenizer.bare.encode(_SENTENCE, add_special_tokens=False).ids)
-    room = tokenizer.room(Role.PASSAGE)
+    room = tokenizer.max_text_tokens(Role.PASSAGE)
     lengths = [length for length in _LENGTHS if length < min(room, longest)]
     if room <= longest:
         lengths += [room, 2 * room]  # exactly full after truncation, and far beyond
@@ -116,5 +116,5 @@ def probe_rows(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
 def probe_roles(tokenizer: TextTokenizer) -> Iterator[Role]:
     """Yield the roles that give different ids."""
     yield Role.PASSAGE
-    if tokenizer.recipe.query != tokenizer.recipe.passage:
+    if tokenizer.recipe.query_prompt != tokenizer.recipe.passage_prompt:
         yield Role.QUERY

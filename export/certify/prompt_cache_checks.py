@@ -69,7 +69,7 @@ def prompt_checks(
 
 def _instructed(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
     """Return rows under an instruction; none where none is taken, or it leaves no room for text."""
-    if tokenizer.recipe.instruction is None:
+    if tokenizer.recipe.instruction_template is None:
         return []
     try:
         return tokenizer(texts, role=Role.QUERY, instruction=_INSTRUCTION)

@@ -2,8 +2,8 @@
 
 ONNX Runtime fuses them for states of two axes alone, and those of a transformer have three. On the
 CPU ``Gemm`` starts from the bias, where ``Add`` reads and writes all that was computed once more
-(EXPERIMENTS.md). Other precisions are made from products and sums, which
-``plain_graph.py`` restores.
+(``experiments/log/2026-11-28-w4-gptq-and-fused-biases.md``). Other precisions are made
+from products and sums, which ``plain_graph.py`` restores.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Write rotary positions as one operator, ``com.microsoft::RotaryEmbedding``.
 
 PyTorch traces a rotation as seven operators, each a pass over queries or keys; the one operator has
-kernels on the CPU and on CUDA and is six times as fast on the CPU (EXPERIMENTS.md). What is
-replaced is ``x cos + rotate(x) sin`` with ``rotate([a, b]) = [-b, a]`` on whole heads (RoFormer,
-arXiv 2104.09864, section 3.4.2, with halves in place of pairs, as in GPT-NeoX). Other forms, such
-as heads that are rotated in part, stay as they are.
+kernels on the CPU and on CUDA and is six times as fast on the CPU
+(``experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md``). What is replaced is ``x cos +
+rotate(x) sin`` with ``rotate([a, b]) = [-b, a]`` on whole heads (RoFormer, arXiv 2104.09864,
+section 3.4.2, with halves in place of pairs, as in GPT-NeoX). Other forms, such as heads that are
+rotated in part, stay as they are.
 Specification: ONNX Runtime's ContribOperators, RotaryEmbedding: row ``position_ids[b, t]`` of the
 tables, (rows, d / 2), turns token t of row b. Here each token has a row of its own, so any angles
 will do: scaled ones, and those of a text that stands behind a prompt.

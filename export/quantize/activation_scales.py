@@ -20,8 +20,8 @@ from .activation_ranges import Range
 LARGEST = 127.0
 """Of signed eight bits; symmetric, so -128 is not used."""
 _STEPS = 255.0
-# Measured (EXPERIMENTS.md): up to here vectors are nearer to float32 than with scales for each
-# token everywhere, and most layers need none.
+# Measured (experiments/log/2026-11-28-int8-static-scales.md): up to here vectors are nearer to
+# float32 than with scales for each token everywhere, and most layers need none.
 MOST_NOISE = 1e-3
 _MARGIN = 1.05  # other texts may go further than those that were measured
 _EVENLY = 0.5  # the exponent of SmoothQuant, its best for most models

@@ -24,8 +24,8 @@ from ..certify.probes import probe_rows
 from ..graph.external_data import save_graph, weights_of
 from ..graph.layers import drop_unused
 
-# Measured (EXPERIMENTS.md): a worst cosine rises by at most 0.003 on its way down, which is a
-# twentieth of what may be lost.
+# Measured (experiments/log/2026-11-30-early-refusal-of-w4.md): a worst cosine rises by at most
+# 0.003 on its way down, which is a twentieth of what may be lost.
 _MARGIN = 1.1
 _TOKENS = 32  # beside the prompt
 _LARGEST = 2**31  # bytes of weights; to write more takes longer than is won

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-# Measured (EXPERIMENTS.md): ten times the paper's, for our texts have few tokens; 0.03 to 0.2 are
-# much the same.
+# Measured (experiments/log/2026-11-28-w4-gptq-and-fused-biases.md): ten times the paper's, for our
+# texts have few tokens; 0.03 to 0.2 are much the same.
 _DAMPING = 0.1
 _SHRINKING = np.linspace(1.0, 0.6, 9)  # of a block's step, of which the best is taken
 _TOGETHER = 64  # inputs whose errors reach the later ones in one product

@@ -2,14 +2,15 @@
 
 The scale of a layer's states is set beforehand, or is one for each token (``activation_scales.py``
 says which); the usual ``DynamicQuantizeLinear`` takes one for the whole batch, and then a vector
-changes with what else was in its batch (EXPERIMENTS.md). Scales of the weights are one for each
-output channel, symmetric: ``q = round(127 w / max|w|)``.
+changes with what else was in its batch (``experiments/log/2026-11-20-int8-per-token-scales.md``).
+Scales of the weights are one for each output channel, symmetric: ``q = round(127 w / max|w|)``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -52,18 +53,19 @@ def to_int8(model: ir.Model, ranges: Sequence[Range]) -> int:
     readers = Counter(
         matrix for group in groups for matrix in {found[number].node.inputs[1] for number in group}
     )
+    shared = {matrix for matrix, count in readers.items() if count > 1}
     for group in groups:
         layers = [found[number] for number in group]
         states = layers[0].states
         scale = chosen_scale(
             [pairs[number][1] for number in group],
             [layer.matrix for layer in layers],
-            shared=any(readers[layer.node.inputs[1]] > 1 for layer in layers),
+            shared=any(layer.node.inputs[1] in shared for layer in layers),
         )
         if scale.way is Way.TOKEN:
-            _by_token(model, states, layers)
+            _by_token(model, states, layers, shared)
         else:
-            _by_scale(model, states, layers, scale)
+            _by_scale(model, states, layers, scale, shared)
     quantise_tables(model)
     drop_unused(model)
     return len(pairs)
@@ -75,7 +77,13 @@ def quantise_tables(model: ir.Model) -> None:
         _quantise_table(model, table)
 
 
-def _by_scale(model: ir.Model, states: ir.Value, layers: Sequence[Linear], scale: Scale) -> None:
+def _by_scale(
+    model: ir.Model,
+    states: ir.Value,
+    layers: Sequence[Linear],
+    scale: Scale,
+    shared: Set[ir.Value | None],
+) -> None:
     """Quantise layers that read the same states by one scale."""
     name = states.name  # not the matrix's: other states may be multiplied with it, too
     nodes: list[ir.Node] = []
@@ -89,33 +97,42 @@ def _by_scale(model: ir.Model, states: ir.Value, layers: Sequence[Linear], scale
     model.graph.insert_before(layers[0].node, nodes)
     for layer in layers:
         matrix = layer.matrix if scale.factors is None else layer.matrix * scale.factors[:, None]
-        weights = _weights(model, layer, matrix)
-        inputs: list[ir.Value | None] = [nodes[-1].outputs[0], *weights, zero]
-        inputs.insert(2, step)
+        weights = _weights(model, layer, matrix, shared=layer.node.inputs[1] in shared)
+        inputs: list[ir.Value | None] = [
+            nodes[-1].outputs[0],
+            weights.integers,
+            step,
+            weights.scales,
+            zero,
+            weights.zero,
+        ]
         replaced = layer.node
         biased = bias_of(layer)
         if biased is not None:
             replaced, bias = biased
-            inputs += [None, bias]
-        replace(model, replaced, [ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)])
+            inputs.append(bias)
+        replace(model, replaced, [_product(inputs)])
         if biased is not None:
             model.graph.remove(layer.node, safe=True)
 
 
-def _by_token(model: ir.Model, states: ir.Value, layers: Sequence[Linear]) -> None:
+def _by_token(
+    model: ir.Model, states: ir.Value, layers: Sequence[Linear], shared: Set[ir.Value | None]
+) -> None:
     """Quantise layers that read the same states by a scale for each token."""
     zero = _GELU_ZERO if _is_gelu(states) else _ZERO
     integers, scales = _quantise_states(model, layers[0], zero)
     for layer in layers:
-        weights = _weights(model, layer, layer.matrix)
+        weights = _weights(model, layer, layer.matrix, shared=layer.node.inputs[1] in shared)
         inputs = [
             integers,
-            weights[0],
+            weights.integers,
             constant(model, "decant.one", np.array(1, np.float32)),
-            weights[1],
+            weights.scales,
             constant(model, f"decant.zero.{zero}", np.array(zero, np.uint8)),
+            weights.zero,
         ]
-        product = ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
+        product = _product(inputs)
         scaled = ir.node("Mul", [product.outputs[0], scales])  # (B x T, N)
         whole = ir.node("Shape", [states])
         ends = (_shape(model, 0), _last_axis(model))
@@ -124,6 +141,13 @@ def _by_token(model: ir.Model, states: ir.Value, layers: Sequence[Linear]) -> No
         shape = ir.node("Concat", [outer.outputs[0], last], {"axis": 0})
         restored = ir.node("Reshape", [scaled.outputs[0], shape.outputs[0]])
         replace(model, layer.node, [product, scaled, whole, outer, shape, restored])
+
+
+def _product(inputs: list[ir.Value | None]) -> ir.Node:
+    """Return the product of integers, without optional inputs at the end that are not there."""
+    while inputs[-1] is None:
+        inputs = inputs[:-1]
+    return ir.node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
 
 
 def _quantise_states(model: ir.Model, linear: Linear, zero: int) -> tuple[ir.Value, ir.Value]:
@@ -174,15 +198,36 @@ def _is_gelu(states: ir.Value) -> bool:
     return made is not None and made.op_type == "Gelu"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weights:
+    """A layer's matrix in eight bits, (K, N), its scales (N,), and its zero; None: zero is 0."""
+
+    integers: ir.Value
+    scales: ir.Value
+    zero: ir.Value | None
+
+
 def _weights(
-    model: ir.Model, layer: Linear, matrix: NDArray[np.float32]
-) -> tuple[ir.Value, ir.Value]:
-    """Register a layer's int8 matrix (K, N) and its scales (N,)."""
+    model: ir.Model, layer: Linear, matrix: NDArray[np.float32], *, shared: bool
+) -> _Weights:
+    """Register a layer's matrix in int8, or in uint8 if several nodes read it.
+
+    On x86 without VNNI, ONNX Runtime has to make int8 matrices uint8 when it opens a graph, since
+    their products with uint8 states would saturate (``session.x64quantprecision``). It fails at a
+    matrix of several nodes, so such a matrix is uint8 from the start.
+    """
     name = layer.node.inputs[1].name if layer.node.inputs[1] is not None else None
-    integers, scales = _rounded(matrix, axis=0)
-    return (
-        constant(model, f"{name}.int8", integers),
-        constant(model, f"{name}.scale", scales[0]),
+    integers, rounded = _rounded(matrix, axis=0)
+    scales = constant(model, f"{name}.scale", rounded[0])
+    if not shared:
+        return _Weights(
+            integers=constant(model, f"{name}.int8", integers), scales=scales, zero=None
+        )
+    unsigned = (integers.astype(np.int16) + _ZERO).astype(np.uint8)
+    return _Weights(
+        integers=constant(model, f"{name}.uint8", unsigned),
+        scales=scales,
+        zero=constant(model, f"decant.zero.{_ZERO}", np.array(_ZERO, np.uint8)),
     )
 
 

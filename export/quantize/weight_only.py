@@ -4,8 +4,12 @@
 multiply in int8, with a scale for each block of a token's states; CUDA ignores it.
 Specification: ONNX Runtime's ContribOperators, MatMulNBits: column by column of the weights, in
 blocks along the inputs, ``w = (q - 2^(bits-1)) scale``, two 4-bit values a byte, the first in the
-lower half. ONNX Runtime has a quantizer for it, which sets up logging for the whole process when
-it is imported; hence these lines.
+lower half.
+
+ONNX Runtime's ``MatMulNBitsQuantizer`` writes the same operator. It is not used because the
+rounding is our own: ``gptq.py`` takes second moments that ``hessians.py`` measures group by group,
+narrow layers first, so that ``early_refusal.py`` can look at the graph in between, and the token
+tables are rounded in the same pass. What is left is packing, which are the lines below.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from .int8 import quantise_tables
 
 _BLOCK = 128
 _LEAST_BLOCK = 16  # of the operator
-# Measured (EXPERIMENTS.md): in narrow layers, four bits are as fast as float32 only
-# in large blocks.
+# Measured (experiments/log/2026-11-28-w4-gptq-and-fused-biases.md): in narrow layers, four bits are
+# as fast as float32 only in large blocks.
 _NARROW = 2048
 _NARROW_BLOCK = 256
 _INT8_PRODUCTS = 4

@@ -1,8 +1,9 @@
 """Bidirectional attention as one operator where nothing is padded, else as plain ones.
 
 ONNX Runtime's ``MultiHeadAttention`` runs block by block (FlashAttention, arXiv 2205.14135) on the
-CPU only without a mask; with one it is no faster than plain operators (EXPERIMENTS.md). Batches of
-one text, and of texts of one length, need none. So the graph asks once whether a batch is padded,
+CPU only without a mask; with one it is no faster than plain operators
+(``experiments/log/2026-11-20-attention-operator.md``). Batches of one text, and of texts of one
+length, need none. So the graph asks once whether a batch is padded,
 and every layer takes the operator that suits.
 """
 

@@ -42,7 +42,9 @@ def shareable(model: PooledModel) -> bool:
     What is pooled must not be the prompt's states, and what is read must be the last layer's alone.
     """
     recipe = model.recipe
-    prompted = recipe.instruction is not None or bool(recipe.query.prefix or recipe.passage.prefix)
+    prompted = recipe.instruction_template is not None or bool(
+        recipe.query_prompt.prefix or recipe.passage_prompt.prefix
+    )
     # Half precision is for GPUs, and is traced without branches.
     single = model.backbone.dtype == torch.float32
     last = recipe.layer == -1 and recipe.mix is None

@@ -8,24 +8,26 @@ is :meth:`Collection.index`, and a collection filled by it can be searched here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
+from decant.embedders import Output, Role
+
 from ..arguments import check_ids, refuse_unknown
-from ..mmr import diverse
+from ..mmr import cosines, diverse
 from ..qdrant import And, Collection, Field, FieldIn, SearchMode, Store, connect
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
-
-# What a retriever hands to the searches; outside of search_kwargs LangChain drops it silently.
-_SEARCH = ("k", "filter", "offset", "mode", "fetch_k", "lambda_mult", "score_threshold")
+from .retriever_arguments import retriever_arguments
 
 
 class DecantVectorStore(VectorStore):
@@ -34,6 +36,10 @@ class DecantVectorStore(VectorStore):
     Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
     text, which is white space and what the tokenizer drops, is stored without a vector: it is found
     by id, deleted by id and filter, and comes in no search.
+
+    A collection with sparse vectors is searched by both (HYBRID) and another one by dense vectors,
+    unless ``mode`` says otherwise; all searches by a text then rank alike, with scores or without.
+    Searches by a vector and by maximal marginal relevance compare dense vectors only.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
@@ -224,25 +230,13 @@ class DecantVectorStore(VectorStore):
             **kwargs: The retriever's own, such as ``search_type``, ``search_kwargs`` and ``tags``.
                 What belongs to a search (``k``, ``filter``, ``offset``, ``mode``, ``fetch_k``,
                 ``lambda_mult``, ``score_threshold``) may stand here or in ``search_kwargs``.
+                A ``score_threshold`` is one of relevance, ``(cosine + 1) / 2``, in every mode.
 
         Raises:
             TypeError: An argument is unknown, or stands in both places.
             ValueError: LangChain does not know the ``search_type``.
         """
-        known = {*VectorStoreRetriever.model_fields, *_SEARCH} - {"vectorstore"}
-        refuse_unknown(
-            {name: value for name, value in kwargs.items() if name not in known}, "as_retriever()"
-        )
-        given = kwargs.pop("search_kwargs", None) or {}
-        if not isinstance(given, Mapping):
-            raise TypeError(f"search_kwargs is a mapping of names, got {given!r}")
-        search = {name: kwargs.pop(name) for name in _SEARCH if name in kwargs}
-        if twice := sorted(search.keys() & given.keys()):
-            raise TypeError(
-                f"as_retriever() got {', '.join(twice)} both as an argument and in search_kwargs; "
-                "give it once"
-            )
-        return super().as_retriever(search_kwargs={**given, **search}, **kwargs)
+        return super().as_retriever(**retriever_arguments(kwargs))
 
     def similarity_search(
         self,
@@ -261,18 +255,18 @@ class DecantVectorStore(VectorStore):
             k: How many.
             filter: A condition, a ``models.Filter``, or metadata entries to be equal.
             offset: How many of the best to skip.
-            mode: By which vectors; None is HYBRID where the collection has sparse vectors, and
-                DENSE elsewhere. Only this form has modes: the others are dense.
+            mode: By which vectors to rank; None is HYBRID where the collection has sparse vectors,
+                and DENSE elsewhere, as in :meth:`Collection.search`.
             **kwargs: None are known.
 
         Raises:
             TextError: The query is empty.
             StoreError: The mode needs sparse vectors and the collection has none.
         """
-        refuse_unknown(kwargs, "a similarity search")
-        where = to_condition(filter)
-        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=mode)
-        return [to_document(hit) for hit in hits]
+        found = self.similarity_search_with_score(
+            query, k, filter=filter, offset=offset, mode=mode, **kwargs
+        )
+        return [document for document, _ in found]
 
     def similarity_search_with_score(
         self,
@@ -281,16 +275,70 @@ class DecantVectorStore(VectorStore):
         *,
         filter: Filter | None = None,  # noqa: A002
         offset: int = 0,
+        mode: SearchMode | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
-        """Return the ``k`` nearest documents with their cosine, best first; see the form without.
+        """Return what :meth:`similarity_search` returns, each document with its score.
 
-        It compares dense vectors alone, because relevance is made of cosines.
+        The score is that of the mode (:class:`SearchMode`): a cosine for DENSE, an inner product
+        for SPARSE, a sum of reciprocal ranks, at most 0.0328, for HYBRID. More is better.
         """
         refuse_unknown(kwargs, "a similarity search")
-        where, dense = to_condition(filter), SearchMode.DENSE
-        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=dense)
+        where = to_condition(filter)
+        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=mode)
         return [(to_document(hit), hit.score) for hit in hits]
+
+    def _similarity_search_with_relevance_scores(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        offset: int = 0,
+        mode: SearchMode | None = None,
+        **kwargs: object,
+    ) -> list[tuple[Document, float]]:
+        """Return what :meth:`similarity_search` returns, each document with its relevance.
+
+        The relevance is ``(cosine + 1) / 2`` of the dense vectors in every mode, because a
+        threshold on it must mean the same for every query and collection, which ranks and their
+        sums do not. The order is that of the mode, so a HYBRID search may give a document with
+        less relevance before one with more.
+        """
+        refuse_unknown(kwargs, "a similarity search")
+        sparse = self._collection.has_sparse and mode != SearchMode.DENSE
+        vectors = self._collection.encoder.encode(
+            [query], role=Role.QUERY, outputs=[Output.SPARSE] if sparse else []
+        )
+        where = to_condition(filter)
+        hits = self._collection.search_vector(
+            vectors, limit=k, offset=offset, where=where, with_vectors=True, mode=mode
+        )
+        rows = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)
+        relevance = (cosines(vectors.dense[0], rows) + 1.0) / 2.0
+        return [(to_document(hit), float(one)) for hit, one in zip(hits, relevance, strict=True)]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Filter | None = None,  # noqa: A002
+        offset: int = 0,
+        mode: SearchMode | None = None,
+        **kwargs: object,
+    ) -> list[tuple[Document, float]]:
+        """As :meth:`_similarity_search_with_relevance_scores`, in a thread."""
+        refuse_unknown(kwargs, "a similarity search")
+        search = partial(
+            self._similarity_search_with_relevance_scores,
+            query,
+            k,
+            filter=filter,
+            offset=offset,
+            mode=mode,
+        )
+        return await run_in_executor(None, search)
 
     def similarity_search_by_vector(
         self,
@@ -301,12 +349,12 @@ class DecantVectorStore(VectorStore):
         offset: int = 0,
         **kwargs: object,
     ) -> list[Document]:
-        """Return the ``k`` documents nearest to a vector.
+        """Return the ``k`` documents nearest to a dense vector; there is no text for other modes.
 
         Raises:
             StoreError: The vector has another width than the collection's, or is not finite.
         """
-        refuse_unknown(kwargs, "a similarity search")
+        refuse_unknown(kwargs, "a search by a dense vector")
         vector = np.asarray(embedding, np.float32)
         hits = self._collection.search_vector(
             vector, limit=k, offset=offset, where=to_condition(filter)
@@ -324,6 +372,9 @@ class DecantVectorStore(VectorStore):
         **kwargs: object,
     ) -> list[Document]:
         """Return ``k`` documents that fit the query and are unlike each other.
+
+        Likeness is the cosine of dense vectors, also on a collection with sparse ones: there is
+        no ``mode``.
 
         Args:
             query: The question.
@@ -361,11 +412,3 @@ class DecantVectorStore(VectorStore):
         return [
             to_document(hits[row]) for row in diverse(vector, found, count=k, balance=lambda_mult)
         ]
-
-    def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        return _relevance
-
-
-def _relevance(cosine: float) -> float:
-    """Map -1..1 to LangChain's 0..1; rounding may bring a cosine just beyond its range."""
-    return min(max((cosine + 1.0) / 2.0, 0.0), 1.0)

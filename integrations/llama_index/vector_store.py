@@ -20,16 +20,15 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
-from numpy.typing import NDArray
 
-from decant.embedders import Role
 from decant.embedders.tokens import is_blank
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import diverse
-from ..qdrant import And, Collection, Field, FieldIn, Hit, run_in_thread
+from ..qdrant import And, Collection, Field, FieldIn, Hit, SearchMode, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
+from .queries import node_count, query_condition, query_mode, query_vectors
 from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
@@ -244,16 +243,28 @@ class DecantVectorStore(BasePydanticVectorStore):
         query: VectorStoreQuery,
         *,
         where: Where | None = None,
+        mode: SearchMode | None = None,
         mmr_threshold: float | None = None,
         mmr_prefetch_k: int | None = None,
         **kwargs: object,
     ) -> VectorStoreQueryResult:
-        """Return the nodes nearest to a query.
+        """Return the nodes that fit a query best, best first.
+
+        The similarities are the scores of the mode (:class:`SearchMode`): a cosine for DENSE and
+        for ``mmr``, a sum of reciprocal ranks, at most 0.0328, for HYBRID. A ``similarity_cutoff``
+        made for cosines needs ``mode=SearchMode.DENSE``.
 
         Args:
-            query: With ``query_embedding``, or with ``query_str`` alone, which is embedded here.
-                The modes are ``default`` and ``mmr``.
+            query: With ``query_embedding``, ``query_str`` or both. The dense vector is
+                ``query_embedding``, and where that is missing ``query_str`` is embedded here; the
+                sparse vector is always that of ``query_str``. The modes are ``default``,
+                ``hybrid``, ``sparse`` and ``mmr``, which compares dense vectors. ``hybrid_top_k``
+                and ``sparse_top_k`` count the nodes of their modes instead of
+                ``similarity_top_k``.
             where: A condition or ``models.Filter`` to be met beside the query's own filters.
+            mode: What the query's mode ``default`` is. None is HYBRID where the collection has
+                sparse vectors and the query a text, and DENSE elsewhere, as in
+                :meth:`Collection.search`. An index passes it on from ``vector_store_kwargs``.
             mmr_threshold: For the mode ``mmr``, where the query has none: 1 is relevance alone, 0
                 is variety alone; None is 0.5.
             mmr_prefetch_k: For the mode ``mmr``: how many of the nearest to choose from; None is
@@ -261,27 +272,20 @@ class DecantVectorStore(BasePydanticVectorStore):
             **kwargs: None are known.
 
         Raises:
-            ValueError: The mode, or an operator in the filters, has no counterpart here.
-            StoreError: The embedding has another width than the collection's, or is not finite.
+            ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart here,
+                or there are two modes; or the query lacks the text that the mode needs.
+            StoreError: The embedding has another width than the collection's, or is not finite; or
+                the mode needs sparse vectors and the collection has none.
         """
         refuse_unknown(kwargs, "query()")
-        vector, met, count = self._asked(query), _where(query, where), query.similarity_top_k
-        match query.mode:
-            case VectorStoreQueryMode.DEFAULT:
-                hits = self._collection.search_vector(vector, limit=count, where=met)
-            case VectorStoreQueryMode.MMR:
-                own = query.mmr_threshold
-                balance = mmr_threshold if own is None else own
-                prefetch = max(count, mmr_prefetch_k or max(_PREFETCH, 4 * count))
-                found = self._collection.search_vector(
-                    vector, limit=prefetch, where=met, with_vectors=True
-                )
-                hits = _varied(found, vector, count, 0.5 if balance is None else balance)
-            case _:
-                raise ValueError(
-                    f"the query mode {query.mode.value!r} needs more than dense vectors, which is "
-                    "all that queries compare here; use 'default' or 'mmr', or Collection.search"
-                )
+        met, chosen = query_condition(query, where), query_mode(query, mode)
+        if query.mode is VectorStoreQueryMode.MMR:
+            hits = self._varied(query, met, mmr_threshold, mmr_prefetch_k)
+        else:
+            vectors = query_vectors(query, self._collection, chosen)
+            hits = self._collection.search_vector(
+                vectors, limit=node_count(query), where=met, mode=chosen
+            )
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -293,6 +297,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         query: VectorStoreQuery,
         *,
         where: Where | None = None,
+        mode: SearchMode | None = None,
         mmr_threshold: float | None = None,
         mmr_prefetch_k: int | None = None,
         **kwargs: object,
@@ -302,32 +307,30 @@ class DecantVectorStore(BasePydanticVectorStore):
             self.query,
             query,
             where=where,
+            mode=mode,
             mmr_threshold=mmr_threshold,
             mmr_prefetch_k=mmr_prefetch_k,
             **kwargs,
         )
 
-    def _asked(self, query: VectorStoreQuery) -> NDArray[np.float32]:
-        if query.query_embedding is not None:
-            return np.asarray(query.query_embedding, np.float32)
-        if query.query_str is not None:
-            vectors = self._collection.encoder.encode([query.query_str], role=Role.QUERY)
-            return vectors.dense.reshape(-1)
-        raise ValueError("the query has neither query_embedding nor query_str; give one of them")
-
-
-def _varied(found: list[Hit], vector: NDArray[np.float32], count: int, balance: float) -> list[Hit]:
-    rows = np.array([hit.vector for hit in found], np.float32).reshape(len(found), -1)
-    return [found[row] for row in diverse(vector, rows, count=count, balance=balance)]
-
-
-def _where(query: VectorStoreQuery, where: Where | None) -> Where | None:
-    check_ids(query.node_ids, "node_ids of the query")
-    check_ids(query.doc_ids, "doc_ids of the query")
-    parts: list[Where] = []
-    if query.node_ids:  # LlamaIndex's retriever gives an empty list where it means no restriction
-        parts.append(FieldIn(Field.ID, query.node_ids))
-    if query.doc_ids:
-        parts.append(FieldIn(Field.SOURCE, query.doc_ids))
-    parts += [part for part in (to_condition(query.filters), where) if part is not None]
-    return And(parts) if parts else None
+    def _varied(
+        self,
+        query: VectorStoreQuery,
+        where: Where | None,
+        threshold: float | None,
+        prefetch: int | None,
+    ) -> list[Hit]:
+        """Return the hits of a query by maximal marginal relevance."""
+        count = query.similarity_top_k
+        vector = query_vectors(query, self._collection, SearchMode.DENSE).dense[0]
+        own = query.mmr_threshold
+        balance = threshold if own is None else own
+        found = self._collection.search_vector(
+            vector,
+            limit=max(count, prefetch or max(_PREFETCH, 4 * count)),
+            where=where,
+            with_vectors=True,
+        )
+        rows = np.array([hit.vector for hit in found], np.float32).reshape(len(found), -1)
+        picked = diverse(vector, rows, count=count, balance=0.5 if balance is None else balance)
+        return [found[row] for row in picked]

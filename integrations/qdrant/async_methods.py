@@ -44,7 +44,7 @@ class _Collection(Protocol):
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]: ...
 
-    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]: ...
+    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]: ...
 
     def search(
         self,
@@ -59,12 +59,13 @@ class _Collection(Protocol):
 
     def search_vector(
         self,
-        vector: NDArray[np.float32],
+        vector: Vectors | NDArray[np.float32],
         *,
         limit: int = 10,
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]: ...
 
     def delete(self, ids: Sequence[str]) -> int: ...
@@ -113,7 +114,7 @@ class AsyncMethods:
 
     async def astates(self: _Collection, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept."""
-        return await run_in_thread(self.states, passages)
+        return await run_in_thread(self.soft_tokens, passages)
 
     async def asearch(
         self: _Collection,
@@ -138,14 +139,15 @@ class AsyncMethods:
 
     async def asearch_vector(
         self: _Collection,
-        vector: NDArray[np.float32],
+        vector: Vectors | NDArray[np.float32],
         *,
         limit: int = 10,
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]:
-        """Return the passages nearest to a dense vector, best first."""
+        """Return the passages nearest to a query that was embedded already, best first."""
         return await run_in_thread(
             self.search_vector,
             vector,
@@ -153,6 +155,7 @@ class AsyncMethods:
             offset=offset,
             where=where,
             with_vectors=with_vectors,
+            mode=mode,
         )
 
     async def adelete(self: _Collection, ids: Sequence[str]) -> int:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from decant.embedders import Encoder, Vectors
 
 from .async_methods import AsyncMethods
@@ -28,10 +26,10 @@ from .open import created, opened, opened_or_created
 from .points.handle import Target
 from .points.locks import lock_of
 from .points.passages import Hit, Passage, Record, passage
-from .points.payloads import checked_ids, checked_vectors, passages
+from .points.payloads import checked_ids, passages
 from .points.provenance import FillingNotes
 from .read import got, stored_states
-from .search import Window, asked, found
+from .search import Window, asked, asked_by_vectors, found
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
@@ -39,6 +37,7 @@ from .stores.protocol import OptimizeProgress, Select, Store, each
 from .stores.queries import SearchMode
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -144,9 +143,9 @@ class Collection(AsyncMethods):
         return self._target.sparse
 
     @property
-    def has_states(self) -> bool:
+    def has_soft_tokens(self) -> bool:
         """Whether passages keep the states of appended tokens."""
-        return self._target.states is not None
+        return self._target.soft_tokens is not None
 
     def index(
         self,
@@ -217,11 +216,11 @@ class Collection(AsyncMethods):
         """
         return got(self._target, ids, with_vectors=with_vectors)
 
-    def states(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept, float32, shape (N, n, d').
 
-        They are what the encoder gave as :attr:`Output.STATES` when the texts were stored, so that
-        a hit can be read back without the model (:class:`Explainer`).
+        They are what the encoder gave as :attr:`Output.SOFT_TOKENS` when the texts were stored, so
+        that a hit can be read back without the model (:class:`Explainer`).
 
         Args:
             passages: N ids, passages or hits.
@@ -273,18 +272,31 @@ class Collection(AsyncMethods):
 
     def search_vector(
         self,
-        vector: NDArray[np.float32],
+        vector: Vectors | NDArray[np.float32],
         *,
         limit: int = 10,
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
+        mode: SearchMode | None = None,
     ) -> list[Hit]:
-        """Return the passages nearest to a dense vector, shape ``(D,)``; see :meth:`search`."""
+        """Return the passages nearest to a query that was embedded already; see :meth:`search`.
+
+        Args:
+            vector: A dense vector, shape ``(D,)``, or what the encoder returned for one query,
+                which may have a sparse vector next to the dense one.
+            limit: As in :meth:`search`.
+            offset: As in :meth:`search`.
+            where: As in :meth:`search`.
+            with_vectors: As in :meth:`search`.
+            mode: None is HYBRID where ``vector`` has a sparse vector, else DENSE.
+
+        Raises:
+            StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
+                is not finite, or lacks the sparse vector that the mode compares.
+        """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        rows = np.asarray(vector)[None]
-        query = checked_vectors(rows, self._target.encoder.dim, ["the query"])[0]
-        return found(self._target, query, window)
+        return found(self._target, asked_by_vectors(self._target, vector, mode), window)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.

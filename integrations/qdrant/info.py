@@ -24,7 +24,7 @@ class CollectionInfo:
         recipe: What decides its vectors.
         dim: The width D of the dense ones.
         sparse: Whether passages have sparse ones, too.
-        states: Whether they keep the states of appended tokens.
+        soft_tokens: Whether they keep the states of appended tokens.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
         filled_by: How the vectors it holds were made; empty where that is not known, because an
@@ -38,7 +38,7 @@ class CollectionInfo:
     recipe: Recipe
     dim: int
     sparse: bool
-    states: bool
+    soft_tokens: bool
     passages: int
     documents: int
     filled_by: tuple[Filling, ...]
@@ -54,7 +54,7 @@ class CollectionInfo:
             recipe=target.encoder.recipe,
             dim=target.encoder.dim,
             sparse=target.sparse,
-            states=target.states is not None,
+            soft_tokens=target.soft_tokens is not None,
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),

@@ -19,7 +19,7 @@ def created(
     """Make an empty collection; see :meth:`Collection.create`."""
     _check(store, name, encoder)
     settings = settings or CollectionSettings()
-    card = CollectionMetadata.of(encoder, states=settings.states)
+    card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens)
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
@@ -46,7 +46,7 @@ def opened_or_created(
                 target = opened(store, name, encoder)  # another creator may have been faster
             except AbsentError:
                 raise error from error.__cause__
-    if settings is not None and settings.states and target.states is None:
+    if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
@@ -87,5 +87,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         mark=card.mark,
         encoder=encoder,
         sparse=card.sparse,
-        states=card.states,
+        soft_tokens=card.soft_tokens,
     )

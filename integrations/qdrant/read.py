@@ -30,20 +30,20 @@ def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passa
 
 
 def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
-    """Return what is kept of these passages; see :meth:`Collection.states`."""
+    """Return what is kept of these passages; see :meth:`Collection.soft_tokens`."""
     appended = target.encoder.recipe.appended
-    if target.states is None or appended is None:
+    if target.soft_tokens is None or appended is None:
         raise StoreError(
             f"the collection {target.name!r} keeps no states; make it with "
-            "CollectionSettings(states=True) (decant index --states) and an encoder whose recipe "
-            "appends tokens"
+            "CollectionSettings(soft_tokens=True) (decant index --soft-tokens) and an encoder "
+            "whose recipe appends tokens"
         )
     ids = checked_ids(_ids_of(passages))
     wanted = [record_id(identity) for identity in ids]
-    fetch = Select(fields=(), states=True)
+    fetch = Select(fields=(), soft_tokens=True)
     points = target.store.retrieve(target.name, list(dict.fromkeys(wanted)), fetch)
-    found = {point.id: point.states for point in points}
-    rows = np.zeros((len(ids), appended.read, target.states), np.float32)
+    found = {point.id: point.soft_tokens for point in points}
+    rows = np.zeros((len(ids), appended.read, target.soft_tokens), np.float32)
     for row, point_id in enumerate(wanted):
         states = found.get(point_id)
         if states is None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from operator import index
-from typing import SupportsIndex, assert_never
+from typing import TYPE_CHECKING, SupportsIndex, assert_never
 
 import numpy as np
 
-from decant.embedders import Role, StoreError
+from decant.embedders import Role, StoreError, Vectors
 from decant.embedders.enum_fields import member
 
 from .points.handle import Target
 from .points.passages import Hit, hit
-from .points.payloads import checked_vectors
-from .points.vectors import Row, made_rows
+from .points.vectors import Row, given_rows, made_rows
 from .stores.filters import Where
 from .stores.protocol import Select
 from .stores.queries import HybridQuery, Query, SearchMode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _OWNER = ("the query",)
 _MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
@@ -82,15 +84,48 @@ def asked(target: Target, query: str, mode: SearchMode | None) -> Query | None:
             the query cannot be searched with.
     """
     mode = _mode(target, mode)
+    compared = replace(target, sparse=mode is not SearchMode.DENSE, soft_tokens=None)
+    vectors = target.encoder.encode([query], role=Role.QUERY, outputs=compared.searched)
+    return _query(made_rows(compared, vectors, _OWNER)[0], mode)
+
+
+def asked_by_vectors(
+    target: Target, vectors: Vectors | NDArray[np.float32], mode: SearchMode | None
+) -> Query | None:
+    """Return what to ask the store for the vectors of one query; None if nothing can be found.
+
+    Args:
+        target: The collection.
+        vectors: Those of one text, or a dense vector alone, shape ``(D,)``.
+        mode: None is HYBRID where ``vectors`` has sparse ones, else DENSE.
+
+    Raises:
+        StoreError: ``vectors`` or the collection lacks the sparse vectors that the mode compares,
+            or a vector cannot be searched with.
+    """
+    if not isinstance(vectors, Vectors):
+        vectors = Vectors(dense=np.asarray(vectors)[None])
+    if mode is None:
+        mode = SearchMode.DENSE if vectors.sparse is None else SearchMode.HYBRID
+    mode = _mode(target, mode)
+    if mode is not SearchMode.DENSE and vectors.sparse is None:
+        raise StoreError(
+            f"a dense vector alone was given, and the mode {mode.value!r} compares sparse ones, "
+            "too; give what encode([query], role=Role.QUERY, outputs=[Output.SPARSE]) returns, or "
+            "search by text"
+        )
+    sparse = None if mode is SearchMode.DENSE else vectors.sparse
+    rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _OWNER)
+    return _query(rows[0], mode)
+
+
+def _query(row: Row, mode: SearchMode) -> Query | None:
     match mode:
         case SearchMode.DENSE:
-            dense = target.encoder.encode([query], role=Role.QUERY).dense
-            (vector,) = checked_vectors(dense, target.encoder.dim, _OWNER)
-            return np.asarray(vector)
+            return row.dense
         case SearchMode.SPARSE:
-            return _row(target, query).sparse
+            return row.sparse
         case SearchMode.HYBRID:
-            row = _row(target, query)
             return HybridQuery(dense=row.dense, sparse=row.sparse)
         case _:
             assert_never(mode)
@@ -122,8 +157,3 @@ def _mode(target: Target, mode: SearchMode | None) -> SearchMode:
             "encoder whose recipe has a lexicon (strategy 'splade' or 'promptreps')"
         )
     return mode
-
-
-def _row(target: Target, query: str) -> Row:
-    vectors = target.encoder.encode([query], role=Role.QUERY, outputs=target.searched)
-    return made_rows(replace(target, states=None), vectors, _OWNER)[0]

@@ -24,7 +24,7 @@ from .encode_requests import asked
 from .results import numbered_by_batch, run
 from .save_bundle import copy_bundle
 
-_SETTINGS = ("provider", "precision", "runtime", "dim", "any_dim", "uncertified")
+_SETTINGS = ("provider", "precision", "runtime", "dim", "allow_any_dim", "allow_uncertified")
 _BACKENDS = ("torch", "onnx")  # the default, and what this is
 
 
@@ -93,7 +93,7 @@ class BundleModule(InputModule):
             local_files_only: Whether to leave the hub alone.
             init_defaults: None are known.
             model_kwargs: Arguments of :func:`decant.embedders.load`: ``provider``, ``precision``,
-                ``runtime``, ``dim``, ``any_dim``, ``uncertified``.
+                ``runtime``, ``dim``, ``allow_any_dim``, ``allow_uncertified``.
             processor_kwargs: None are known: the tokenizer is the bundle's.
             config_kwargs: None are known.
             backend: ``torch`` or ``onnx``; it is ONNX Runtime in any case.

@@ -48,7 +48,7 @@ def _run(encoder: OnnxEncoder, features: dict[str, Any], device: torch.device) -
         return torch.from_numpy(values).to(device)
 
     def states() -> list[Tensor]:
-        found = encode(outputs=[Output.TOKENS]).tokens
+        found = encode(outputs=[Output.TOKEN_EMBEDDINGS]).token_embeddings
         assert found is not None  # the encoder refuses what its recipe does not have
         return [placed(rows) for rows in found]
 

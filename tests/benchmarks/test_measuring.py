@@ -36,7 +36,7 @@ def few(tiny_data: Path, tmp_path: Path) -> Work:
     """Return two documents on disk and their chunks of the default size."""
     encoder = HashEncoder()
     cutter = Cutter(encoder.tokenizer)
-    limit = min(256, encoder.room(Role.PASSAGE)) + cutter.special
+    limit = min(256, encoder.max_text_tokens(Role.PASSAGE)) + cutter.special
     texts = draw(load_corpus(tiny_data), 2, seed=0)
     return Work.write(texts, tmp_path / "few", cutter, limit=limit)
 

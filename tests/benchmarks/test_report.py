@@ -22,6 +22,7 @@ from bench.report import (
     show,
 )
 from bench.rounds import Contender, Lap
+from decant.embedders.distribution import DISTRIBUTION
 
 
 def nothing() -> None:
@@ -104,7 +105,7 @@ def test_the_json_holds_laps_and_circumstances(result: Result, tmp_path: Path) -
     assert held["seed"] == 7
     assert held["circumstances"]["command"].endswith("--rounds 3")
     assert held["circumstances"]["cores"] >= 1
-    assert held["circumstances"]["versions"]["decant"]
+    assert held["circumstances"]["versions"][DISTRIBUTION]
     assert held["sections"][0]["rows"][1]["laps"][0] == {"wall": 3.0, "cpu": 6.0}
 
 

@@ -56,6 +56,13 @@ def test_no_kind_of_error_is_forgotten() -> None:
     assert set(CODES) == set(DecantError.__subclasses__())
 
 
+def test_a_hub_id_without_a_network_is_the_environments_fault(decant: Decant) -> None:
+    ran = decant("export", "acme/no-such-model", "made")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "check the spelling and the network, or pass the folder" in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
+
+
 def test_a_full_disk_is_the_environments_fault() -> None:
     assert code_of(OSError(28, "No space left on device")) is Exit.ENVIRONMENT
 

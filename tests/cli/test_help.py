@@ -41,6 +41,14 @@ def test_the_help_lists_every_command_and_every_exit_code(decant: Decant) -> Non
     assert all(line.rstrip() in ran.out for line in CODES.splitlines())
 
 
+@pytest.mark.parametrize("words", [[], ["list"], ["train"], ["train", "simcse"], ["train", "mine"]])
+def test_flags_have_no_type_in_the_help(decant: Decant, words: list[str]) -> None:
+    shown = decant(*words, "--help").out
+    assert "--help" in shown
+    assert "<bool>" not in shown
+    assert "BOOLEAN" not in shown
+
+
 def test_without_a_command_the_help_is_shown(decant: Decant) -> None:
     assert "Usage: " in decant().out
 
@@ -62,6 +70,27 @@ def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
 def test_the_help_takes_less_than_a_second_of_computing() -> None:
     # 0.3 on a free core; two threads on one core take up to twice that.
     assert min(_seconds_of_help() for _ in range(3)) < 0.8
+
+
+def test_the_shell_completes_commands_and_options(decant: Decant) -> None:
+    def completed(*words: str) -> list[str]:
+        ran = decant.process(
+            _DECANT_COMPLETE="complete_bash", COMP_WORDS=" ".join(words), COMP_CWORD="1"
+        )
+        return ran.out.split()
+
+    assert completed("decant", "sea") == ["search"]
+    assert "models" in completed("decant", "")
+    assert "--install-completion" in completed("decant", "--i")
+
+
+def test_the_completion_script_is_shown(decant: Decant) -> None:
+    ran = decant.process(
+        "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+    assert ran.code == Exit.OK
+    assert "_DECANT_COMPLETE=complete_bash" in ran.out
+    assert "--install-completion" in decant("--help").out
 
 
 def _seconds_of_help() -> float:

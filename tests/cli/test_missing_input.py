@@ -45,7 +45,7 @@ COMMANDS = [
     "evaluate {g} --anchors {n}",
     "evaluate {g} --retrieval {n}",
     "evaluate {g} --retrieval {t}",
-    "evaluate {g} --words {t} --json {n}/out.json",
+    "evaluate {g} --words {t} --output {n}/out.json",
     "evaluate {g} --words {t} --html {n}/out.html",
     "index {n} {d}",
     "index {b} {n}",
@@ -70,7 +70,7 @@ COMMANDS = [
     "train contrastive --base {m} --pairs {n} --out out",
     "train contrastive --base {m} --pairs {d} --out out",
     "train contrastive --base {m} --corpus {n} --out out",
-    "train contrastive --base {m} --pairs {p} --out out --plan {n}",
+    "train contrastive --base {m} --pairs {p} --out out --settings {n}",
     "train simcse --base {m} --texts {n} --out out",
     "train distil --base {m} --teacher {n} --texts {t} --out out",
     "train mine --bundle {n} --pairs {p} --out mined.jsonl",
@@ -102,6 +102,45 @@ def test_what_is_not_there_is_wrong_input(
     assert ran.code == Exit.INPUT, (ran.out, ran.err)
     assert "Traceback" not in ran.err
     assert not (tmp_path / "out").exists()
+
+
+WANTED = {
+    "embed bundle missing --role query": "one text a line",
+    "calibrate-vectors bundle --texts missing": "one text a line",
+    "convert bundle int8 --texts missing": "one text a line",
+    "tune bundle --texts missing": "one text a line",
+    "verify bundle --sts missing": "score<TAB>sentence<TAB>sentence",
+    "verify bundle --retrieval missing": "corpus.jsonl, queries.jsonl and qrels.tsv",
+    "evaluate bundle --sts missing": "score<TAB>sentence<TAB>sentence",
+    "evaluate bundle --retrieval missing": "corpus.jsonl, queries.jsonl and qrels.tsv",
+    "evaluate bundle --words missing": "word<TAB>word<TAB>score",
+    "evaluate bundle --pairs missing": "1<TAB>text<TAB>text",
+    "evaluate bundle --analogies missing": "a folder of BATS",
+    "evaluate bundle --anchors missing": "sentence<TAB>variation<TAB>varied sentence",
+    "train contrastive --base model --out out --pairs missing": "query<TAB>positive",
+    "train contrastive --base model --out out --corpus missing": "a folder of text files",
+    "train contrastive --base model --out out --pairs . --settings missing": "a TOML file",
+    "train contrastive --base model --out out --pairs . --sts missing": "score<TAB>sentence",
+    "train simcse --base model --out out --texts missing": '{"query": "…"}',
+    "train graded --base model --out out --pairs missing": "score<TAB>query<TAB>positive",
+    "train mine --bundle bundle --out out.jsonl --pairs missing": "query<TAB>positive",
+    "train generate --model model --out out.jsonl --texts missing": '{"query": "…"}',
+    "train compress --base model --out out --pairs missing": '"instruction"',
+    "train align --base model --decoder model --out out --pairs missing": '"negatives"',
+    "train gen --base model --teacher bundle --out out --pairs missing": '"response"',
+}
+
+
+@pytest.mark.parametrize("command", WANTED)
+def test_a_missing_file_is_answered_with_the_format_that_is_wanted(
+    decant: Decant, command: str
+) -> None:
+    ran = decant(*command.split())
+    assert ran.code == Exit.INPUT
+    (line,) = ran.err.splitlines()
+    assert "missing does not exist; give " in line
+    assert WANTED[command] in line
+    assert "--debug" not in line
 
 
 def test_a_server_that_does_not_answer_is_the_environment(decant: Decant) -> None:

@@ -111,7 +111,7 @@ def test_a_tokenizer_may_be_larger_than_the_model_until_a_text_shows_it(tmp_path
     larger.add_special_tokens(["<image>"])
     larger.save(str(folder / "tokenizer.json"))
     with pytest.raises(RecipeError, match=r"'<image>' \(id \d+\)"):
-        export(folder, tmp_path / "bundle", choices=Choices(query="an <image>: {text}"))
+        export(folder, tmp_path / "bundle", choices=Choices(query_prompt="an <image>: {text}"))
     export(folder, tmp_path / "bundle")
     with (
         load(tmp_path / "bundle", provider="cpu") as produced,

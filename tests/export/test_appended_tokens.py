@@ -67,34 +67,38 @@ class StatesContract(EncoderContract):
     shape: tuple[int, int]
 
     def test_states_have_the_shape_that_the_recipe_says(self, encoder: Encoder) -> None:
-        states = encoder.encode(TEXTS, role=Role.QUERY, outputs=[Output.STATES]).states
+        states = encoder.encode(TEXTS, role=Role.QUERY, outputs=[Output.SOFT_TOKENS]).soft_tokens
         assert states is not None
         assert states.shape == (len(TEXTS), *self.shape)
         assert states.dtype == np.float32
 
     def test_no_texts_give_states_without_rows(self, encoder: Encoder) -> None:
-        states = encoder.encode([], role=Role.QUERY, outputs=[Output.STATES]).states
+        states = encoder.encode([], role=Role.QUERY, outputs=[Output.SOFT_TOKENS]).soft_tokens
         assert states is not None
         assert states.shape == (0, *self.shape)
 
     def test_states_come_only_when_asked_for(self, encoder: Encoder) -> None:
-        assert encoder.encode(TEXTS, role=Role.QUERY).states is None
+        assert encoder.encode(TEXTS, role=Role.QUERY).soft_tokens is None
 
     def test_states_of_a_text_ignore_its_neighbours(self, encoder: Encoder) -> None:
-        crowd = encoder.encode(TEXTS * 40, role=Role.PASSAGE, outputs=[Output.STATES]).states
+        crowd = encoder.encode(
+            TEXTS * 40, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]
+        ).soft_tokens
         assert crowd is not None
         for number, text in enumerate(TEXTS):
-            alone = encoder.encode([text], role=Role.PASSAGE, outputs=[Output.STATES]).states
+            alone = encoder.encode(
+                [text], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]
+            ).soft_tokens
             assert alone is not None
             for row in crowd[number :: len(TEXTS)]:
                 np.testing.assert_allclose(row, alone[0], atol=3e-4)
 
     def test_a_stream_gives_the_same_states(self, encoder: Encoder) -> None:
         texts = TEXTS * 40
-        whole = encoder.encode(texts, role=Role.PASSAGE, outputs=[Output.STATES]).states
-        parts = list(encoder.stream(texts, role=Role.PASSAGE, outputs=[Output.STATES]))
+        whole = encoder.encode(texts, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
+        parts = list(encoder.stream(texts, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]))
         assert len(parts) > 1
-        found = np.concatenate([part.states for part in parts if part.states is not None])
+        found = np.concatenate([part.soft_tokens for part in parts if part.soft_tokens is not None])
         assert whole is not None
         np.testing.assert_allclose(found, whole, atol=3e-4)
 
@@ -169,7 +173,7 @@ def test_the_certificate_speaks_of_the_states_of_every_precision(layered: Path) 
         assert check.passed
         assert check.cases > 2 * len(TEXTS)
     with load(layered / "bundle", precision="int8", provider="cpu") as encoder:
-        states = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.STATES]).states
+        states = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
     assert states is not None
     assert states.shape == (5, 2, 24)
 
@@ -177,12 +181,12 @@ def test_the_certificate_speaks_of_the_states_of_every_precision(layered: Path) 
 def test_a_shorter_width_leaves_the_states_whole(layered: Path) -> None:
     with (
         load(layered / "bundle", precision="fp32", provider="cpu") as whole,
-        load(layered / "bundle", precision="fp32", dim=8, any_dim=True) as short,
+        load(layered / "bundle", precision="fp32", dim=8, allow_any_dim=True) as short,
     ):
         one, other = (
-            encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.STATES])
+            encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS])
             for encoder in (whole, short)
         )
     assert other.dense.shape == (5, 8)
-    assert one.states is not None
-    np.testing.assert_array_equal(one.states, other.states)
+    assert one.soft_tokens is not None
+    np.testing.assert_array_equal(one.soft_tokens, other.soft_tokens)

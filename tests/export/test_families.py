@@ -170,7 +170,7 @@ def test_a_bidirectional_decoder_with_text_span_and_eos_is_certified(tmp_path: P
         pooling=Pooling.MEAN,
         span=PooledTokens.TEXT,
         eos="</s>",
-        query="<instruct>find\n<query>{text}",
+        query_prompt="<instruct>find\n<query>{text}",
     )
     export(folder, tmp_path / "bundle", choices=said)
     with load(tmp_path / "bundle") as onnx_encoder:
@@ -214,5 +214,5 @@ def test_the_real_tiny_llama_exports(data: Path, tmp_path: Path) -> None:
 def test_the_recipe_in_the_bundle_is_the_recipe_that_was_resolved(tiny_bundle: Path) -> None:
     manifest = Bundle.open(tiny_bundle).manifest
     assert isinstance(manifest.recipe, Recipe)
-    assert manifest.recipe.query.template == "query: {text}"
+    assert manifest.recipe.query_prompt.template == "query: {text}"
     assert manifest.digest == manifest.recipe.digest()

@@ -70,7 +70,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def everything(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bundle that gives dense and sparse vectors and token states."""
     bundle = tmp_path_factory.mktemp("everything") / "bundle"
-    choices = Choices(tokens=True, max_tokens=256)
+    choices = Choices(token_embeddings=True, max_tokens=256)
     (entry,) = export(llama, bundle, strategy="promptreps", choices=choices).entries
     assert entry.worst_cosine >= 0.99999
     assert {"sparse vectors", "token states"} <= {check.name for check in entry.checks}
@@ -197,24 +197,28 @@ def test_lens_weighs_clusters_of_the_vocabulary(llama: Path, passes: int | None)
 
 def test_all_outputs_of_one_pass_are_those_of_separate_passes(everything: Path) -> None:
     with load(everything) as encoder:
-        whole = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SPARSE, Output.TOKENS])
+        whole = encoder.encode(
+            TEXTS, role=Role.PASSAGE, outputs=[Output.SPARSE, Output.TOKEN_EMBEDDINGS]
+        )
         only = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SPARSE])
-        states = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.TOKENS])
+        states = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.TOKEN_EMBEDDINGS])
         assert np.array_equal(whole.dense, dense(encoder))
         assert whole.sparse is not None
         assert only.sparse is not None
         assert np.array_equal(whole.sparse.values, only.sparse.values)
         assert np.array_equal(whole.sparse.indices, only.sparse.indices)
-        assert whole.tokens is not None
-        assert states.tokens is not None
-        for one, other in zip(whole.tokens, states.tokens, strict=True):
+        assert whole.token_embeddings is not None
+        assert states.token_embeddings is not None
+        for one, other in zip(whole.token_embeddings, states.token_embeddings, strict=True):
             assert np.array_equal(one, other)
         np.testing.assert_allclose(
-            unit([item[-1] for item in whole.tokens]), whole.dense, atol=1e-5
+            unit([item[-1] for item in whole.token_embeddings]), whole.dense, atol=1e-5
         )
         batch = pad(encoder._tokenizer(TEXTS, role=Role.PASSAGE), pad_id=0, left=True)
         (left,) = encoder._alone.outputs_of(batch, ["token_embeddings"])
-        for states_of, mask, expected in zip(left, batch.attention_mask, whole.tokens, strict=True):
+        for states_of, mask, expected in zip(
+            left, batch.attention_mask, whole.token_embeddings, strict=True
+        ):
             np.testing.assert_allclose(states_of[mask > 0], expected, atol=2e-4)
 
 

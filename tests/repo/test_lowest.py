@@ -10,7 +10,7 @@ from packaging.version import Version
 from repository import EXTRAS, PROJECT, ROOT
 
 # What only developers install, in versions that nobody else has to have.
-DEVELOPMENT = {"dev", "mteb", "peers", "quickstart", "test"}
+DEVELOPMENT = {"dev", "docs-site", "mteb", "peers", "quickstart", "test"}
 # Transformers needs a newer one than the runtime, which may stand beside an older Transformers.
 NEWER = {"tokenizers"}
 
@@ -21,7 +21,7 @@ def requirements() -> Iterator[Requirement]:
     listed = [project["optional-dependencies"][name] for name in EXTRAS - DEVELOPMENT - {"gpu"}]
     for line in (*project["dependencies"], *(line for lines in listed for line in lines)):
         requirement = Requirement(line)
-        if requirement.name != "decant":
+        if requirement.name != PROJECT["project"]["name"]:
             yield requirement
 
 

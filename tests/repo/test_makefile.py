@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from repository import ROOT
+from repository import ROOT, folder
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 SHOW_ARGUMENTS = f"""#!{sys.executable}
 import sys
 print("\\0".join(sys.argv[1:]), end="")
+"""
+
+PYTHON_THAT_INSTALLS_NOTHING = """#!/bin/sh
+[ "$2" = pip ] || exec "${0%python}kept" "$@"
 """
 
 
@@ -32,10 +38,19 @@ def environment(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def make(
+    *arguments: str, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run make in the repository, or in another folder with a Makefile."""
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
 
 
 def test_the_quick_start_runs_without_arguments(environment: Path) -> None:
@@ -90,6 +105,36 @@ def flaws(folder: Path = ROOT) -> set[str]:
     }
 
 
+def test_what_make_installs_is_found_by_type_checkers_and_at_run_time(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is in the extra `dev` alone")
+    home = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    python = home / "bin" / "python"
+    python.rename(python.with_name("kept"))
+    python.write_text(PYTHON_THAT_INSTALLS_NOTHING)
+    python.chmod(0o755)
+    (home / ".made").touch()
+    done = make(f"VENV={home}", f"{home}/.installed-cpu")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "user.py"
+    file.write_text("from decant.embedders import Role\nreveal_type(Role.QUERY.value)\n")
+    checked = run_mypy(file, home / "bin" / "kept")
+    assert "Revealed type is \"Literal['query']?\"" in checked
+    assert "Success" in checked
+    shown = [str(home / "bin" / "kept"), "-I", "-c", "import decant; print(decant.__file__)"]
+    found = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()).resolve() == folder("decant") / "__init__.py"
+
+
+def run_mypy(file: Path, python: Path) -> str:
+    """Return what mypy says of a file outside the repository, in the environment of ``python``."""
+    options = ["--config-file=", "--cache-dir", str(file.parent / "cache"), "--python-executable"]
+    command = [sys.executable, "-m", "mypy", *options, str(python), file.name]
+    return subprocess.run(
+        command, cwd=file.parent, capture_output=True, text=True, check=False
+    ).stdout
+
+
 def test_help_lists_every_target() -> None:
     assert {"help", "install", "quickstart", "test", "check"} <= targets().keys()
     assert flaws() == set()
@@ -121,3 +166,51 @@ def test_an_interpreter_that_is_too_old_is_refused_by_name(tmp_path: Path) -> No
     assert "Python 3.11 or newer" in done.stderr + done.stdout
     assert str(old) in done.stderr + done.stdout
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """Return variables for an environment without packages, on Linux; its pip shows its words."""
+    (tmp_path / "bin").mkdir()
+    for name, script in (("python", SHOW_ARGUMENTS), ("uname", "#!/bin/sh\necho Linux x86_64\n")):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / ".made").touch()
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    return {"PATH": path, "PIP_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": ""}
+
+
+def install(tmp_path: Path, bare: dict[str, str], *arguments: str) -> tuple[str, str]:
+    """Return what make told pip, and what it told the user."""
+    done = make(
+        f"VENV={tmp_path}", f"{tmp_path}/.installed-quickstart", *arguments, environment=bare
+    )
+    return done.stdout, done.stderr
+
+
+def test_a_large_download_is_told_before_it_begins_and_a_smaller_one_named(
+    tmp_path: Path, bare: dict[str, str]
+) -> None:
+    pip, told = install(tmp_path, bare)
+    assert "--extra-index-url" not in pip
+    assert "5.4 GB on disk" in told
+    assert "TORCH_INDEX=https://download.pytorch.org/whl/cpu" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["TORCH_INDEX=https://example.org/cpu"], {}),
+        (["PIP_FLAGS=--index-url=https://example.org/cpu"], {}),
+        ([], {"PIP_EXTRA_INDEX_URL": "https://example.org/cpu"}),
+    ],
+    ids=["TORCH_INDEX", "PIP_FLAGS", "environment"],
+)
+def test_who_names_an_index_is_told_nothing(
+    tmp_path: Path, bare: dict[str, str], arguments: list[str], environment: dict[str, str]
+) -> None:
+    pip, told = install(tmp_path, {**bare, **environment}, *arguments)
+    assert "GB" not in told
+    if arguments:
+        words = pip.split("\0")
+        assert any("https://example.org/cpu" in word for word in words)

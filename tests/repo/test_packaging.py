@@ -5,6 +5,7 @@ The sources are copied first: setuptools would otherwise pack leftovers of older
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,21 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from decant.embedders.distribution import DISTRIBUTION
 from fresh_process import file_of, loaded_by_import, seconds_to_import
-from repository import PACKAGES, ROOT, folder, top_folders
+from repository import (
+    EXTRAS,
+    FOLDERS,
+    PACKAGES,
+    PROJECT,
+    ROOT,
+    folder,
+    library_files,
+    module_name,
+    top_folders,
+)
 
 NOT_IN_THE_BASE = {"torch", "transformers", "onnxruntime", "langchain_core", "llama_index"}
 """Packages that extras bring."""
@@ -30,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     run([sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"], cwd=source)
-    (built,) = (source / "dist").glob("decant-*.whl")
+    (built,) = (source / "dist").glob("decant_qdrant-*.whl")
     return built
 
 
@@ -45,14 +58,29 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_folder_is_declared_and_typed() -> None:
-    on_disk = {
-        ".".join(("decant", *file.parent.relative_to(ROOT).parts))
-        for top in top_folders()
-        for file in (ROOT / top).rglob("__init__.py")
-    }
+    on_disk = {module_name(file) for file in library_files() if file.name == "__init__.py"}
     assert on_disk == set(PACKAGES), "pyproject.toml lists the packages by hand"
+    assert {*FOLDERS.values()} == {*top_folders()}, "and where the first of each branch lies"
     untyped = [package for package in PACKAGES if not (folder(package) / "py.typed").is_file()]
     assert untyped == []
+
+
+def test_the_name_of_the_distribution_is_written_once() -> None:
+    assert PROJECT["project"]["name"] == DISTRIBUTION
+    texts = {str(file): (ROOT / file).read_text(encoding="utf-8") for file in library_files()}
+    assert [name for name, text in texts.items() if DISTRIBUTION in text] == [
+        "embedders/distribution.py"
+    ]
+    other = re.compile(r"pip install '?decant(?!-qdrant)")
+    assert [name for name, text in texts.items() if other.search(text)] == []
+
+
+def test_extras_take_each_other_from_this_distribution() -> None:
+    extras: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+    wanted = [Requirement(line) for lines in extras.values() for line in lines]
+    ours = [one for one in wanted if one.name.startswith("decant")]
+    assert {one.name for one in ours} == {DISTRIBUTION}
+    assert {extra for one in ours for extra in one.extras} <= EXTRAS
 
 
 def test_every_folder_with_python_files_is_a_package() -> None:
@@ -72,19 +100,47 @@ def test_the_wheel_holds_every_file_of_every_folder_and_nothing_else(wheel: Path
         if not name.partition("/")[0].endswith(".dist-info")
     }
     on_disk = {
-        f"decant/{file.relative_to(ROOT).as_posix()}"
-        for top in top_folders()
+        "/".join((*package.split("."), file.relative_to(ROOT / top).as_posix()))
+        for package, top in FOLDERS.items()
         for file in (ROOT / top).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert packed == on_disk
 
 
-def test_the_installed_wheel_imports_quickly_and_lightly(python: Path) -> None:
-    assert python.parent.parent in file_of("decant.embedders", python=python).parents
-    assert seconds_to_import("decant.embedders", python=python) < 0.150
-    loaded = loaded_by_import("decant.embedders", python=python)
+@pytest.mark.parametrize(("module", "seconds"), [("decant", 0.060), ("decant.embedders", 0.150)])
+def test_the_installed_wheel_imports_quickly_and_lightly(
+    module: str, seconds: float, python: Path
+) -> None:
+    assert python.parent.parent in file_of(module, python=python).parents
+    assert seconds_to_import(module, python=python) < seconds
+    loaded = loaded_by_import(module, python=python)
     assert loaded & {*NOT_IN_THE_BASE, "qdrant_client"} == set()
+
+
+def test_the_installed_wheel_shows_its_version_and_its_first_names(python: Path) -> None:
+    script = (
+        "import decant; from importlib.metadata import version; "
+        f"assert decant.__version__ == version({DISTRIBUTION!r}); "
+        "encoder = decant.HashEncoder(dim=4); "
+        "print(encoder.encode(['a'], role=decant.Role.QUERY).dense.shape, decant.connect.__name__)"
+    )
+    shown = run([str(python), "-I", "-c", script], cwd=python.parent)
+    assert shown.split() == ["(1,", "4)", "connect"]
+
+
+def test_the_typing_folder_shows_every_file_and_folder_of_the_package() -> None:
+    """Type checkers read the packages there, under the names that they are imported by."""
+    files = (ROOT / ".typing" / "decant").iterdir()
+    links = {file.name: file for file in files if file.name != "__pycache__"}
+    shown = {name: link.resolve() for name, link in links.items()}
+    wings = {package: top for package, top in FOLDERS.items() if package != "decant"}
+    assert shown == {
+        **{file.name: file for file in folder("decant").iterdir() if file.is_file()},
+        **{package.rpartition(".")[2]: ROOT / top for package, top in wings.items()},
+    }
+    absolute = [name for name, link in links.items() if link.readlink().is_absolute()]
+    assert absolute == [], "a clone lies elsewhere"
 
 
 def test_the_base_install_brings_what_it_promises_and_no_extra(python: Path) -> None:
@@ -98,6 +154,7 @@ def test_the_command_of_the_installed_wheel_explains_itself(python: Path) -> Non
     shown = run([str(python.parent / "decant"), "--help"], cwd=python.parent)
     for command in ("quickstart", "export", "verify", "doctor", "index", "search"):
         assert command in shown
+    assert run([str(python), "-I", "-m", "decant", "--help"], cwd=python.parent) == shown
 
 
 def test_the_installed_wheel_passes_the_contract(python: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from import_lines import imports
 from repository import PACKAGES, ROOT, script_files
 
-FOR_ALL = ("decant.embedders.errors", "decant.embedders.json_records")
+FOR_ALL = {f"decant.embedders.{name}" for name in ("distribution", "errors", "json_records")}
 # What benchmarks take apart on purpose, to measure a part alone; all else in scripts is public.
 TAKEN_APART = {
     ("benchmarks/bench/bare.py", "decant.embedders.onnx.session"),

@@ -28,7 +28,7 @@ from decant.training import (
     open_gen,
 )
 
-SHORT = Choices(query="{text}\nsay: ", passage="{text}", max_tokens=64)
+SHORT = Choices(query_prompt="{text}\nsay: ", passage_prompt="{text}", max_tokens=64)
 COMPRESSION = CompressionSettings(tokens=3, instruction="say it")
 GEN = LLM2VecGenSettings(total=4, read=3)
 ROWS = [

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from typer.testing import CliRunner
@@ -44,13 +45,14 @@ class Decant:
         """Run it in a process of its own."""
         return self._run(self.command(*arguments), typed, environment)
 
-    def without(self, package: str, *arguments: object) -> Ran:
-        """Run it in a process where ``package`` cannot be imported, as if not installed."""
+    def without(self, packages: str | Iterable[str], *arguments: object) -> Ran:
+        """Run it in a process where packages cannot be imported, as if not installed."""
         script = (
-            "import sys; sys.modules[sys.argv.pop(1)] = None; "
+            "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(','))); "
             "from decant.cli.main import app; app(prog_name='decant')"
         )
-        words = [sys.executable, "-c", script, package, *map(str, arguments)]
+        hidden = packages if isinstance(packages, str) else ",".join(packages)
+        words = [sys.executable, "-c", script, hidden, *map(str, arguments)]
         return self._run(words, b"", {})
 
     def _run(self, command: list[str], typed: bytes, environment: dict[str, str]) -> Ran:

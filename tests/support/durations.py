@@ -7,7 +7,7 @@ Files that take long begin first, so that no worker is left with one of them in 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ class Measure:
     """Adds up how long the tests of each file take, and writes it when all are done."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add what preparing, running or cleaning up a test took."""
@@ -43,6 +43,7 @@ class Measure:
         if exitstatus > pytest.ExitCode.TESTS_FAILED:
             return  # interrupted: what was measured is not all
         known = {file: spent for file, spent in SECONDS.items() if (TESTS / file).is_file()}
-        longest = Counter(known | self.seconds).most_common()
+        whole = {**known, **self.seconds}
+        longest = sorted(whole.items(), key=lambda item: item[1], reverse=True)
         listed = {file: round(spent, 1) for file, spent in longest if spent >= LISTED_SECONDS}
         FILE.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")

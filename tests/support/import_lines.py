@@ -49,7 +49,7 @@ def _walk(node: ast.AST, file: Path, *, checked_only: bool) -> Iterator[Import]:
 
 def _absolute(file: Path, module: str, level: int, name: str) -> str:
     if level:
-        parts = ("decant", *file.parts[:-1])
+        parts = module_name(file.parent / "__init__.py").split(".")
         module = ".".join((*parts[: len(parts) - level + 1], *filter(None, [module])))
     return f"{module}.{name}" if f"{module}.{name}" in modules() else module
 

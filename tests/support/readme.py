@@ -1,4 +1,4 @@
-"""Find the code blocks of a Markdown file, and the commands in them.
+"""Find the code blocks, links and headings of a Markdown file, and the commands in blocks.
 
 A block that cannot be run carries its reason on the line before: ``<!-- not run: needs a GPU -->``.
 """
@@ -15,6 +15,9 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 SHELLS = {"console", "sh", "bash", "shell"}
+_CODE_SPAN = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(([^()\s]+)\)")
+_HEADING = re.compile(r"(?m)^#{1,6} (.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,11 @@ class Block:
     body: str
     line: int
     reason: str | None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is Python or a shell's, and nothing says that it cannot be run."""
+        return self.reason is None and self.language in {"python", *SHELLS}
 
     def commands(self) -> list[str]:
         """Return the commands of a shell block; in a ``console`` they follow ``$``."""
@@ -47,3 +55,21 @@ def blocks(file: Path) -> list[Block]:
         )
         for found in _FENCE.finditer(text)
     ]
+
+
+def links(file: Path) -> list[str]:
+    """Return the targets of links within the repository, as they are written."""
+    found = _LINK.findall(_CODE_SPAN.sub("``", _prose(file)))
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def anchors(file: Path) -> set[str]:
+    """Return the anchors that GitHub and mkdocs give to the headings of a Markdown file."""
+    return {
+        re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip())
+        for heading in _HEADING.findall(_prose(file))
+    }
+
+
+def _prose(file: Path) -> str:
+    return _FENCE.sub("", file.read_text(encoding="utf-8"))

@@ -26,8 +26,8 @@ from decant.embedders import (
 _WIDTHS = st.integers(1, 4096)
 
 prompts = st.builds(Prompt, prefix=st.text(max_size=20), suffix=st.text(max_size=20))
-_twice = st.builds(Prompt, prefix=st.text(max_size=9), again=st.text(max_size=20))
-_slotted = st.builds(Prompt, lead=st.text(max_size=9), prefix=st.text(max_size=9))
+_twice = st.builds(Prompt, prefix=st.text(max_size=9), between_copies=st.text(max_size=20))
+_slotted = st.builds(Prompt, before_slot=st.text(max_size=9), prefix=st.text(max_size=9))
 
 
 @st.composite
@@ -124,8 +124,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
         max_tokens=draw(st.integers(1, 2**31)),
         revision=draw(st.none() | st.text(max_size=20)),
         layer=-1 if mix is not None else draw(st.integers(-40, 40)),
-        query=draw(around),
-        passage=draw(around),
+        query_prompt=draw(around),
+        passage_prompt=draw(around),
         eos=draw(st.none() | st.text(min_size=1, max_size=8)),
         span=span,
         head=head,
@@ -138,10 +138,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
         prepending=draw(prependings) if slot else None,
         contrast=contrast,
         lexicon=draw(st.none() | lexicons) if outputs and not tail else None,
-        tokens=outputs and mix is None and draw(st.booleans()),
-        instruction=None if around is not prompts else draw(instructions),
+        token_embeddings=outputs and mix is None and draw(st.booleans()),
+        instruction_template=None if around is not prompts else draw(instructions),
         open_end=draw(st.booleans()),
         appended=draw(appendings(len(head))) if tail else None,
-        smallest_dim=draw(st.none() | _WIDTHS),
+        min_dim=draw(st.none() | _WIDTHS),
         max_text_tokens=draw(st.none() | st.integers(1, 2**31)),
     )

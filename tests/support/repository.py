@@ -10,6 +10,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES: list[str] = sorted(PROJECT["tool"]["setuptools"]["packages"])
 """Every declared package, ``decant.embedders`` and so on."""
 
+FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
+"""The folders at the root by the package that each is: ``decant`` itself is ``package``."""
+
 EXTRAS: set[str] = set(PROJECT["project"]["optional-dependencies"])
 
 _SCRIPTS = ("tests", "examples", "benchmarks", "experiments")
@@ -17,7 +20,8 @@ _SCRIPTS = ("tests", "examples", "benchmarks", "experiments")
 
 def folder(package: str) -> Path:
     """Return where a package lies: ``decant.embedders`` is ``embedders/``."""
-    return ROOT.joinpath(*package.split(".")[1:])
+    top, *inner = package.split(".")[1:] or [FOLDERS["decant"]]
+    return ROOT.joinpath(top, *inner)
 
 
 def top_folders() -> list[str]:
@@ -39,5 +43,6 @@ def script_files() -> list[Path]:
 
 def module_name(file: Path) -> str:
     """Return the name under which a library file is imported."""
-    parts = file.with_suffix("").parts
+    top, *inner = file.with_suffix("").parts
+    parts = [*([] if top == FOLDERS["decant"] else [top]), *inner]
     return ".".join(("decant", *(parts[:-1] if parts[-1] == "__init__" else parts)))

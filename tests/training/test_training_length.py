@@ -49,7 +49,7 @@ from models import write_json
 
 LONG = "the white whale in the end that winter " * 4
 LIMIT = 48
-PROMPTS = Choices(query="{text}\nsay: ", passage="{text}")
+PROMPTS = Choices(query_prompt="{text}\nsay: ", passage_prompt="{text}")
 
 
 def _gen(llama: Path, choices: Choices) -> Objective:

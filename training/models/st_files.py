@@ -79,7 +79,7 @@ def write_sentence_files(folder: Path, recipe: Recipe, linears: Sequence[nn.Line
             "include_prompt": recipe.span is PooledTokens.ALL,
         },
     )
-    prompts = {"query": recipe.query.prefix, "document": recipe.passage.prefix}
+    prompts = {"query": recipe.query_prompt.prefix, "document": recipe.passage_prompt.prefix}
     _write(folder / "config_sentence_transformers.json", {"prompts": prompts})
     _write(folder / "sentence_bert_config.json", {"max_seq_length": recipe.max_tokens})
     return True
@@ -92,17 +92,17 @@ def _plain(recipe: Recipe) -> bool:
         attention=recipe.attention,
         pooling=recipe.pooling,
         max_tokens=recipe.max_tokens,
-        query=recipe.query.prefix + "{text}",
-        passage=recipe.passage.prefix + "{text}",
+        query_prompt=recipe.query_prompt.prefix + "{text}",
+        passage_prompt=recipe.passage_prompt.prefix + "{text}",
         head=recipe.head,
         normalize=recipe.normalize,
-        instruction=recipe.instruction,
-        smallest_dim=recipe.smallest_dim,
+        instruction_template=recipe.instruction_template,
+        min_dim=recipe.min_dim,
         span=recipe.span,
         layer=-1,
         wording=TextFormat.VERBATIM,
         ensemble=(),
-        tokens=recipe.tokens,
+        token_embeddings=recipe.token_embeddings,
         open_end=False,
     )
     return said == known and recipe.span in (PooledTokens.ALL, PooledTokens.TEXT)

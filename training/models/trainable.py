@@ -164,7 +164,7 @@ class Base:
 
     def learnt_widths(self, widths: Sequence[int]) -> None:
         """Note in the recipe that vectors may be cut, down to the smallest of ``widths``."""
-        self.model.recipe = replace(self.model.recipe, smallest_dim=min(widths))
+        self.model.recipe = replace(self.model.recipe, min_dim=min(widths))
 
     def merge(self) -> None:
         """Add the adapters to the weights, for good."""

@@ -142,7 +142,9 @@ class Instructed:
         if instruction not in self._tokenizers:
             if len(self._tokenizers) == _KEPT:
                 self._tokenizers.pop(next(iter(self._tokenizers)))
-            recipe = replace(self._base.training_recipe, query=Prompt(suffix=f"\n{instruction}\n"))
+            recipe = replace(
+                self._base.training_recipe, query_prompt=Prompt(suffix=f"\n{instruction}\n")
+            )
             made = TextTokenizer(self._base.tokenizer.bare, recipe)
             self._tokenizers[instruction] = made
         return self._tokenizers[instruction]
@@ -177,7 +179,7 @@ def open_compression(
     appended = AppendedTokens(tokens=tokens, read=settings.tokens)
     new = NewTokens(appended=appended, lora=lora, whole=lora is None, seed=seed)
     prompt = f"{{text}}\n{MEANS}"
-    prompts = Choices(query=prompt, passage=prompt)
+    prompts = Choices(query_prompt=prompt, passage_prompt=prompt)
     return open_appended(model, new, choices=(choices or Choices()).over(prompts))
 
 

@@ -130,7 +130,7 @@ class LLM2VecGen(Objective):
         self.reconstruction, self.alignment = linears
         self._repeating: TextTokenizer | None = None
         if settings.repeat or settings.contrast:
-            recipe = replace(opened.base.training_recipe, query=Prompt(prefix=_REPEAT))
+            recipe = replace(opened.base.training_recipe, query_prompt=Prompt(prefix=_REPEAT))
             self._repeating = TextTokenizer(opened.base.tokenizer.bare, recipe)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature

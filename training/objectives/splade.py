@@ -73,7 +73,7 @@ class SparseContrastive(Objective):
 
     def takes_instructions(self) -> bool:
         """Tell whether the model has a template for them."""
-        return self.model.recipe.instruction is not None
+        return self.model.recipe.instruction_template is not None
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; passages are the positives in order, then all negatives."""

@@ -123,7 +123,7 @@ def open_ours(
                 provider=provider,
                 precision=precision,
                 runtime=runtime,
-                uncertified=True,
+                allow_uncertified=True,
             )
             label = "" if runtime is None else f" {_label(runtime)}"
             found.append(

@@ -65,10 +65,10 @@ def index(
     overlap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Tokens that a chunk repeats of the last one.")
     ] = 0,
-    states: Annotated[
+    soft_tokens: Annotated[
         bool,
         typer.Option(
-            "--states",
+            "--soft-tokens",
             help="Keep what models with appended tokens read, for `decant explain-vector`.",
         ),
     ] = False,
@@ -81,7 +81,7 @@ def index(
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -105,12 +105,12 @@ def index(
     with (
         open_store(store, api_key) as opened,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
         _check_readable(opened, collection, documents)
-        settings = CollectionSettings(states=states)
+        settings = CollectionSettings(soft_tokens=soft_tokens)
         target = Collection.open_or_create(opened, collection, encoder, settings=settings)
         report, seconds = index_into(
             target, documents, total=documents.count(), chunking=chunking, verify=verify

@@ -86,7 +86,7 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "digest": one.card.recipe.digest(),
         "dim": one.card.dim,
         "sparse": one.card.sparse,
-        "states": one.card.states is not None,
+        "states": one.card.soft_tokens is not None,
         "filled_by": one.filled_by,
         "documents": one.held.documents,
         "passages": one.held.passages,

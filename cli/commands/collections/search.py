@@ -62,7 +62,7 @@ def search(
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
-    any_dim: AnyDim = False,
+    allow_any_dim: AnyDim = False,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +83,7 @@ def search(
     with (
         open_store(store, api_key) as opened,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, any_dim=any_dim
+            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         target = Collection.open(opened, collection, encoder)

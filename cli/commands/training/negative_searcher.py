@@ -90,7 +90,7 @@ def searcher_of(
 
     with tempfile.TemporaryDirectory(prefix="decant-") as place, connect(place) as store:
         collection = Collection.create(store, "passages", encoder)
-        with bar("embedding positives", total=len(table), unit="rows", steady=True) as shown:
+        with bar("embedding positives", total=len(table), unit="rows") as shown:
             for done in _filled(collection, table):
                 shown.tell(done)
         for folder in corpus:

@@ -11,6 +11,8 @@ import typer
 from decant.embedders import Attention, Choices, DecantError, Pooling
 
 from ...exit_codes import guarded
+from ...input.wanted_files import ALONE, DOCUMENTS, GRADED, PAIRS, existing
+from ...options.command import Command, Group
 from ...options.recipe import PoolingOption
 from ...options.train import RunOptions, ready, sharing
 from .train_appended import align, compress, gen
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Texts: TypeAlias = Annotated[
-    list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
+    list[Path],
+    typer.Option(metavar="FILE", callback=existing(ALONE), help="Texts, alone: .jsonl or .tsv."),
 ]
 
 train = typer.Typer(
     name="train",
+    cls=Group,
     no_args_is_help=True,
     help="Train an embedder on your own texts.\n\nA run that was interrupted goes on when the same "
     "command is given again.",
@@ -39,11 +43,19 @@ def contrastive(
     run: RunOptions,
     pairs: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(PAIRS),
+            help="Queries with what answers them: .jsonl or .tsv.",
+        ),
     ] = None,
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Documents to make pairs of, where there are none."),
+        typer.Option(
+            metavar="FOLDER",
+            callback=existing(DOCUMENTS),
+            help="Documents to make pairs of, where there are none.",
+        ),
     ] = None,
     made: Annotated[
         str, typer.Option(metavar="HOW", help="Pairs of --corpus: crops, or cloze.")
@@ -132,7 +144,10 @@ def graded(
     *,
     run: RunOptions,
     pairs: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Pairs with a score: .jsonl or .tsv.")
+        list[Path],
+        typer.Option(
+            metavar="FILE", callback=existing(GRADED), help="Pairs with a score: .jsonl or .tsv."
+        ),
     ],
     pooling: PoolingOption = None,
 ) -> None:
@@ -157,7 +172,12 @@ def distil(
         Path, typer.Option(metavar="BUNDLE", help="A folder that `decant export` made.")
     ],
     texts: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Texts, alone or in pairs: .jsonl or .tsv.")
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ALONE),
+            help="Texts, alone or in pairs: .jsonl or .tsv.",
+        ),
     ],
     pooling: PoolingOption = None,
 ) -> None:
@@ -188,7 +208,11 @@ def sparse(
     run: RunOptions,
     pairs: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(PAIRS),
+            help="Queries with what answers them: .jsonl or .tsv.",
+        ),
     ],
     strategy: Annotated[
         str, typer.Option(metavar="NAME", help="One with sparse vectors: splade, lens, promptreps.")
@@ -242,9 +266,9 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
 
 
 for _command in (contrastive, simcse, graded, distil, sparse, mntp, compress, align, gen):
-    train.command(_command.__name__)(guarded(sharing(_command)))
-train.command("generate")(guarded(generate))
-train.command("mine")(guarded(mine))
+    train.command(_command.__name__, cls=Command)(guarded(sharing(_command)))
+train.command("generate", cls=Command)(guarded(generate))
+train.command("mine", cls=Command)(guarded(mine))
 
 
 @contextmanager

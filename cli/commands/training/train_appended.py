@@ -9,6 +9,7 @@ import typer
 
 from decant.embedders import Choices
 
+from ...input.wanted_files import ANSWERS, CONTEXTS, TRIPLETS, existing
 from ...options.train import RunOptions, ready
 from .training_run import begin
 
@@ -23,7 +24,9 @@ def compress(
     pairs: Annotated[
         list[Path],
         typer.Option(
-            metavar="FILE", help="Contexts, what to do with them (instruction), and outputs."
+            metavar="FILE",
+            callback=existing(CONTEXTS),
+            help="Contexts, what to do with them (instruction), and outputs.",
         ),
     ],
 ) -> None:
@@ -66,7 +69,10 @@ def align(
     *,
     run: RunOptions,
     pairs: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Queries, positives and negatives.")
+        list[Path],
+        typer.Option(
+            metavar="FILE", callback=existing(TRIPLETS), help="Queries, positives and negatives."
+        ),
     ],
     decoder: Annotated[
         str, typer.Option(metavar="MODEL", help="The language model that stage 1 was made from.")
@@ -109,7 +115,12 @@ def gen(
     *,
     run: RunOptions,
     pairs: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Questions with the model's own answers.")
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            callback=existing(ANSWERS),
+            help="Questions with the model's own answers.",
+        ),
     ],
     teacher: Annotated[
         Path, typer.Option(metavar="BUNDLE", help="Encodes the answers: `decant export` made it.")

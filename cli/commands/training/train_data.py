@@ -11,6 +11,7 @@ import typer
 from decant.embedders.errors import need
 
 from ...input.open import open_encoder
+from ...input.wanted_files import ALONE, DOCUMENTS, PAIRS, existing
 from ...options.shared import AsJson, PrecisionName, Provider
 from ...output.progress import bar
 from ...output.quiet import no_more_download_bars, silenced
@@ -43,7 +44,11 @@ def mine(
     ],
     pairs: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="Queries with what answers them: .jsonl or .tsv."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(PAIRS),
+            help="Queries with what answers them: .jsonl or .tsv.",
+        ),
     ],
     out: Made,
     negatives: Annotated[
@@ -61,7 +66,11 @@ def mine(
     ] = 100,
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Further passages to find negatives among."),
+        typer.Option(
+            metavar="FOLDER",
+            callback=existing(DOCUMENTS),
+            help="Further passages to find negatives among.",
+        ),
     ] = None,
     columns: ColumnsOption = None,
     provider: Provider = "auto",
@@ -88,7 +97,7 @@ def mine(
     with (
         open_encoder(bundle, provider=provider, precision=precision) as encoder,
         searcher_of(table, corpus or [], encoder) as searcher,
-        bar("searching", total=len(table), unit="rows", steady=True) as shown,
+        bar("searching", total=len(table), unit="rows") as shown,
         silenced(),
     ):
 
@@ -111,7 +120,10 @@ def generate(
         str, typer.Option(metavar="MODEL", help="A causal language model: folder, or hub id.")
     ],
     texts: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="Texts, alone: .jsonl or .tsv.")
+        list[Path],
+        typer.Option(
+            metavar="FILE", callback=existing(ALONE), help="Texts, alone: .jsonl or .tsv."
+        ),
     ],
     out: Made,
     written: Annotated[
@@ -189,7 +201,7 @@ def generate(
     with silenced():
         speaker = TextGenerator.open(model, precision=kind)
     done = 0
-    with bar("asking", total=len(table), unit="texts", steady=True) as shown, silenced():
+    with bar("asking", total=len(table), unit="texts") as shown, silenced():
 
         def tell(count: int) -> None:
             nonlocal done

@@ -143,7 +143,7 @@ def _watched(run: Run) -> Iterator[Look]:
     """Give what a run tells: a bar, and a line for every measurement."""
     from decant.training import Look
 
-    with bar("training", total=None, unit="steps", steady=True) as progress:
+    with bar("training", total=None, unit="steps") as progress:
 
         def watch(step: int, total: int, values: Mapping[str, float]) -> None:
             if "loss" in values:

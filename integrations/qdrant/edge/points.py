@@ -25,8 +25,8 @@ def to_edge(point: Point) -> edge.Point:
         vectors[DENSE] = _as_list(point.dense)
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
-    if point.states is not None:
-        vectors[STATES] = cast("list[list[float]]", point.states)
+    if point.soft_tokens is not None:
+        vectors[STATES] = cast("list[list[float]]", point.soft_tokens)
     return edge.Point(point.id, vectors, point.payload)
 
 
@@ -39,7 +39,7 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
         payload=cast("Payload", record.payload or {}),
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
-        states=None if states is None else np.asarray(states, np.float32),
+        soft_tokens=None if states is None else np.asarray(states, np.float32),
     )
 
 

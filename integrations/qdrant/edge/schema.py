@@ -53,9 +53,9 @@ def _index(path: str, kind: FieldType) -> edge.UpdateOperation:
 
 def _dense_params(card: CollectionMetadata) -> dict[str, edge.EdgeVectorParams]:
     params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
-    if card.states is not None:
+    if card.soft_tokens is not None:
         params[STATES] = edge.EdgeVectorParams(
-            size=card.states,
+            size=card.soft_tokens,
             distance=edge.Distance.Dot,  # Cosine would store them normalised
             multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
             hnsw_config=edge.HnswIndexConfig(

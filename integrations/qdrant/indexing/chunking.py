@@ -121,7 +121,7 @@ class Chunker:
     """
 
     def __init__(self, encoder: Encoder, chunking: Chunking) -> None:
-        room = encoder.room(Role.PASSAGE)
+        room = encoder.max_text_tokens(Role.PASSAGE)
         self.max_tokens = min(chunking.max_tokens, room)
         self.overlap = chunking.overlap
         self.max_characters = chunking.max_characters or max(

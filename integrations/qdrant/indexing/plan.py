@@ -102,9 +102,9 @@ class Planner:
         self._verify = verify
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
-        self._has_states = target.states is not None
+        self._has_states = target.soft_tokens is not None
         self._vectors = Select(
-            fields=("text_sha256",), dense=True, sparse=target.sparse, states=self._has_states
+            fields=("text_sha256",), dense=True, sparse=target.sparse, soft_tokens=self._has_states
         )
 
     def plan(self, documents: Sequence[Document]) -> Plans:
@@ -163,7 +163,7 @@ class Planner:
         where = And([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
         fetch, size = _PLACED, _PAGE
         if self._verify:
-            fetch, size = replace(_CONTENT, states=self._has_states), _HEAVY_PAGE
+            fetch, size = replace(_CONTENT, soft_tokens=self._has_states), _HEAVY_PAGE
         for page in each(self._store, self._name, where, fetch, page=size):
             for point in page:
                 # The same source may lie in several roots.
@@ -174,7 +174,7 @@ class Planner:
         return stored
 
     def _is_sound(self, point: Point) -> bool:
-        if self._has_states and point.states is None:
+        if self._has_states and point.soft_tokens is None:
             return False
         return (
             is_usable(point.dense) and find_flaw(point) is None and point.payload["id"] == point.id
@@ -257,7 +257,7 @@ class Planner:
         # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
         return {
             str(point.payload["text_sha256"]): Row(
-                dense=point.dense, sparse=point.sparse, states=point.states
+                dense=point.dense, sparse=point.sparse, soft_tokens=point.soft_tokens
             )
             for point in page.points
             if is_usable(point.dense)

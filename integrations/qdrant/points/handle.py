@@ -19,7 +19,7 @@ class Target:
         mark: What its card has drawn at random; the same under all its names.
         encoder: What makes its vectors.
         sparse: Whether its points have sparse vectors beside dense ones.
-        states: The width d' of the states of appended tokens that its points keep; None: none.
+        soft_tokens: The width d' of the states of appended tokens that its points keep; None: none.
     """
 
     store: Store
@@ -27,12 +27,12 @@ class Target:
     mark: str
     encoder: Encoder
     sparse: bool
-    states: int | None = None
+    soft_tokens: int | None = None
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What to ask the encoder for, beside dense vectors, when passages are stored."""
-        states = () if self.states is None else (Output.STATES,)
+        states = () if self.soft_tokens is None else (Output.SOFT_TOKENS,)
         return (*self.searched, *states)
 
     @property

@@ -30,16 +30,16 @@ class Row:
     Args:
         dense: float32, shape ``(D,)``.
         sparse: None where the text weighs nothing, or the collection has no sparse vectors.
-        states: float32, shape ``(n, d')``; None where none are kept, or none were given.
+        soft_tokens: float32, shape ``(n, d')``; None where none are kept, or none were given.
     """
 
     dense: NDArray[np.float32]
     sparse: SparseVector | None = None
-    states: NDArray[np.float32] | None = None
+    soft_tokens: NDArray[np.float32] | None = None
 
     def on(self, point: Point) -> Point:
         """Return a point with these vectors."""
-        return replace(point, dense=self.dense, sparse=self.sparse, states=self.states)
+        return replace(point, dense=self.dense, sparse=self.sparse, soft_tokens=self.soft_tokens)
 
 
 def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
@@ -58,7 +58,7 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
             f"the encoder of {target.encoder.recipe.base} gave no sparse vectors although it was "
             "asked for them and its recipe has a lexicon; its encode() must obey `outputs`"
         )
-    if target.states is not None and vectors.states is None:
+    if target.soft_tokens is not None and vectors.soft_tokens is None:
         raise StoreError(
             f"the encoder of {target.encoder.recipe.base} gave no states although it was asked for "
             "them; its encode() must obey `outputs`"
@@ -83,10 +83,10 @@ def given_rows(
             "alone; give vectors.dense, or make a collection with an encoder whose recipe has a "
             "lexicon"
         )
-    if vectors.states is not None and target.states is None:
+    if vectors.soft_tokens is not None and target.soft_tokens is None:
         raise StoreError(
             f"states were given, and the collection {target.name!r} keeps none; leave them out, or "
-            "make a collection with CollectionSettings(states=True)"
+            "make a collection with CollectionSettings(soft_tokens=True)"
         )
     return _rows(target, vectors, owners)
 
@@ -97,10 +97,10 @@ def _rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
     if vectors.sparse is not None and target.sparse:
         sparse = _sparse_rows(vectors.sparse, owners)
     states: Sequence[NDArray[np.float32] | None] = [None] * len(owners)
-    if vectors.states is not None and target.states is not None:
-        states = list(_checked_states(target, vectors.states, owners))
+    if vectors.soft_tokens is not None and target.soft_tokens is not None:
+        states = list(_checked_states(target, vectors.soft_tokens, owners))
     return [
-        Row(dense=one, sparse=other, states=more)
+        Row(dense=one, sparse=other, soft_tokens=more)
         for one, other, more in zip(dense, sparse, states, strict=True)
     ]
 
@@ -110,7 +110,7 @@ def _checked_states(
 ) -> NDArray[np.float32]:
     appended = target.encoder.recipe.appended
     assert appended is not None
-    expected = (len(owners), appended.read, target.states)
+    expected = (len(owners), appended.read, target.soft_tokens)
     if states.shape != expected:
         raise StoreError(f"expected states of shape {expected}, got {states.shape}")
     finite = np.isfinite(states).all(axis=(1, 2))

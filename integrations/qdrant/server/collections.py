@@ -203,9 +203,9 @@ class RemoteCatalog:
 
 def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
     params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
-    if card.states is not None:
+    if card.soft_tokens is not None:
         params[STATES] = models.VectorParams(
-            size=card.states,
+            size=card.soft_tokens,
             distance=models.Distance.DOT,  # COSINE would store them normalised
             multivector_config=models.MultiVectorConfig(
                 comparator=models.MultiVectorComparator.MAX_SIM

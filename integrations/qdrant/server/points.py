@@ -28,8 +28,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[DENSE] = point.dense.tolist()
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
-    if point.states is not None:
-        vectors[STATES] = point.states.tolist()
+    if point.soft_tokens is not None:
+        vectors[STATES] = point.soft_tokens.tolist()
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
 
 
@@ -49,7 +49,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
         payload=payload,
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, models.SparseVector) else None,
-        states=None if states is None else np.asarray(states, np.float32),
+        soft_tokens=None if states is None else np.asarray(states, np.float32),
     )
 
 

@@ -41,7 +41,7 @@ class CollectionMetadata:
         dim: The width D of the dense ones.
         sparse: Whether points have sparse vectors, too. A collection has them from the start or
             never: a decant that knew none may have made one for a recipe with a lexicon.
-        states: The width d' of the states of appended tokens that points keep; None: none.
+        soft_tokens: The width d' of the states of appended tokens that points keep; None: none.
         mark: Drawn at random for each collection made, so that a creator whose answer got lost
             can tell its own collection from another's.
     """
@@ -49,16 +49,16 @@ class CollectionMetadata:
     recipe: Recipe
     dim: int
     sparse: bool = False
-    states: int | None = None
+    soft_tokens: int | None = None
     mark: str = field(default_factory=_new_mark)
 
     @classmethod
-    def of(cls, encoder: Encoder, *, states: bool = False) -> Self:
+    def of(cls, encoder: Encoder, *, soft_tokens: bool = False) -> Self:
         """Return the card for a new collection.
 
         Args:
             encoder: What will fill it.
-            states: Whether points keep the states of appended tokens.
+            soft_tokens: Whether points keep the states of appended tokens.
 
         Raises:
             RecipeError: They shall, and the encoder's recipe appends no tokens.
@@ -68,7 +68,7 @@ class CollectionMetadata:
             recipe=recipe,
             dim=encoder.dim,
             sparse=recipe.lexicon is not None,
-            states=_states_width(encoder) if states else None,
+            soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
         )
 
     def to_json(self) -> str:
@@ -76,7 +76,7 @@ class CollectionMetadata:
         shown = {
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
-            **({"states": self.states} if self._format >= FORMAT else {}),
+            **({"states": self.soft_tokens} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -107,7 +107,7 @@ class CollectionMetadata:
                 recipe=recipe,
                 dim=int(held["dim"]),
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
-                states=int(held["states"]) if held["format"] >= FORMAT else None,
+                soft_tokens=int(held["states"]) if held["format"] >= FORMAT else None,
                 mark=str(held["mark"]),
             )
             digest = str(held["digest"])
@@ -125,7 +125,7 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
-        if self.states is not None:
+        if self.soft_tokens is not None:
             return FORMAT
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
 
@@ -151,9 +151,9 @@ class CollectionMetadata:
         )
 
 
-def _states_width(encoder: Encoder) -> int:
+def _soft_token_width(encoder: Encoder) -> int:
     # The shape of no states: the recipe alone does not say how wide the model is.
-    states = encoder.encode([], role=Role.PASSAGE, outputs=[Output.STATES]).states
+    states = encoder.encode([], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
     if states is None:
         raise StoreError(
             f"the encoder of {encoder.recipe.base} gave no states although it was asked for them; "

@@ -49,14 +49,15 @@ class CollectionSettings:
         indexed: Metadata entries to index, beside our own fields.
         hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
         hnsw_ef_construct: Candidates looked at while building it.
-        states: Whether to keep the states of appended tokens beside each vector, so that it can be
-            read back (:meth:`Collection.states`); for encoders whose recipe appends tokens.
+        soft_tokens: Whether to keep the states of appended tokens with each vector, so that it
+            can be read back (:meth:`Collection.soft_tokens`); for encoders whose recipe appends
+            tokens.
     """
 
     indexed: tuple[PayloadIndex, ...] = ()
     hnsw_m: int = 16
     hnsw_ef_construct: int = 100
-    states: bool = False
+    soft_tokens: bool = False
 
     def __post_init__(self) -> None:
         if self.hnsw_m < 0 or self.hnsw_ef_construct < LEAST_EF:

@@ -179,6 +179,7 @@ class Not:
 
 
 Condition: TypeAlias = Equals | In | Range | Exists | FieldIn | And | Or | Not
+"""A typed filter, the same on every engine."""
 Where: TypeAlias = "Condition | models.Filter | Mapping[str, Value]"
 """A condition; or a filter of qdrant-client; or metadata entries, by their names to the letter, all
 of which equal these values (:class:`Equals`), where no entries are no condition."""

@@ -50,8 +50,8 @@ class PointSizes:
             size += _NUMBER * point.dense.size
         if point.sparse is not None:
             size += _SPARSE_ENTRY * point.sparse.indices.size
-        if point.states is not None:
-            size += _NUMBER * point.states.size
+        if point.soft_tokens is not None:
+            size += _NUMBER * point.soft_tokens.size
         return size
 
 

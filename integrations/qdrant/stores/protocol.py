@@ -64,14 +64,14 @@ class Point:
         payload: The fields asked for, or to be stored.
         dense: float32, shape ``(D,)``; None for a point without vector, or where not asked for.
         sparse: None as for ``dense``, and for a text that weighs nothing.
-        states: float32, shape ``(n, d')``; None as for ``dense``.
+        soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
     """
 
     id: str
     payload: Payload
     dense: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
-    states: NDArray[np.float32] | None = None
+    soft_tokens: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,18 +90,18 @@ class Select:
         fields: Names of payload fields; None for all of them.
         dense: Whether the dense vector comes too.
         sparse: Whether the sparse vector comes too; only for collections that have them.
-        states: Whether the states of appended tokens come too; likewise.
+        soft_tokens: Whether the states of appended tokens come too; likewise.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
     sparse: bool = False
-    states: bool = False
+    soft_tokens: bool = False
 
     @property
     def vectors(self) -> list[str]:
         """The names of the vectors that come."""
-        wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.states}
+        wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.soft_tokens}
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 

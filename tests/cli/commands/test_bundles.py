@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.embedders import Recipe
 from models import save_language_model
+from repository import PROJECT
 
 
 @pytest.fixture
@@ -31,11 +33,23 @@ def test_an_export_shows_its_steps_and_what_the_user_says_of_the_recipe_wins(
     assert "tracing the graph" in ran.err
     recipe = inspected(decant, "made")
     assert (recipe.base, recipe.pooling, recipe.dim) == ("mine", "max", 16)
-    assert (recipe.query.template, recipe.normalize, recipe.max_tokens) == (
+    assert (recipe.query_prompt.template, recipe.normalize, recipe.max_tokens) == (
         "ask: {text}",
         False,
         48,
     )
+
+
+def test_an_export_may_be_given_again_with_exist_ok(
+    decant: Decant, tiny_folder: Path, bundle: Path
+) -> None:
+    again = decant("export", tiny_folder, bundle, "--exist-ok")
+    assert again.code == Exit.OK
+    assert "tracing" not in again.err
+    assert f"there is {bundle}" in again.err
+    other = decant("export", tiny_folder, bundle, "--exist-ok", "--dim", 16)
+    assert other.code == Exit.INPUT
+    assert "its dim is None, not 16" in other.err
 
 
 def test_strategies_are_listed_with_what_they_cost(decant: Decant) -> None:
@@ -56,7 +70,7 @@ def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -
                  "{instruction}: {text}", "--json")  # fmt: skip
     assert ran.code == Exit.OK
     recipe = inspected(decant, "made")
-    assert recipe.query.template == 'This sentence : "{text}" means in one word:"'
+    assert recipe.query_prompt.template == 'This sentence : "{text}" means in one word:"'
     assert decant("inspect", "made").out.count("means in one word") == 2
     text = decant("embed", "made", "--role", "query", "--instruction", "Say it", typed="a\n")
     assert text.code == Exit.OK
@@ -67,22 +81,44 @@ def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -
     assert "known are mean, weighted-mean" in refused.err
 
 
-def test_an_export_into_a_bundle_needs_permission(decant: Decant, bundle: Path) -> None:
-    ran = decant("export", "anything", bundle)
+def test_an_export_into_a_bundle_needs_permission(
+    decant: Decant, tiny_folder: Path, bundle: Path
+) -> None:
+    ran = decant("export", tiny_folder, bundle)
     assert ran.code == Exit.INPUT
     assert ran.out == ""
 
 
-def test_an_unknown_model_is_an_input_error(decant: Decant) -> None:
-    ran = decant("export", "no/such-model", "made")
+def test_a_folder_that_is_not_there_is_an_input_error(decant: Decant) -> None:
+    ran = decant("export", "no/such/model", "made")
     assert ran.code == Exit.INPUT
-    assert "no/such-model" in ran.err
+    assert "no/such/model" in ran.err
 
 
 def test_without_pytorch_the_pip_line_is_said(decant: Decant, tiny_folder: Path) -> None:
     ran = decant.without("torch", "export", tiny_folder, "made")
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[export]'" in ran.err
+    assert "pip install 'decant-qdrant[export]'" in ran.err
+
+
+def test_converting_and_verifying_need_nothing_that_only_export_brings(
+    decant: Decant, bundle: Path
+) -> None:
+    """The extra ``onnx`` is enough, and for verifying a runtime alone."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    export, onnx = (
+        {Requirement(line).name.replace("-", "_") for line in extras[name]}
+        for name in ("export", "onnx")
+    )
+    hidden = export - onnx
+    assert {"torch", "transformers", "onnxscript"} <= hidden
+    for precision in ("int8", "w8"):
+        ran = decant.without(hidden, "convert", bundle, precision)
+        assert ran.code == Exit.OK, ran.err
+    assert decant.without(hidden | onnx, "verify", bundle).code == Exit.OK
+    ran = decant.without("onnx_ir", "convert", bundle, "w4")
+    assert ran.code == Exit.ENVIRONMENT
+    assert "pip install 'decant-qdrant[onnx]'" in ran.err
 
 
 def test_a_pooling_that_does_not_exist_is_wrong_usage(decant: Decant, tiny_folder: Path) -> None:
@@ -135,7 +171,7 @@ def test_inspecting_gives_json_with_the_whole_recipe(decant: Decant, bundle: Pat
         "fp32": {"inputs": ["input_ids", "attention_mask"], "outputs": ["sentence_embedding"]}
     }
     assert found["passed"] is True
-    assert inspected(decant, bundle).query.template == "query: {text}"
+    assert inspected(decant, bundle).query_prompt.template == "query: {text}"
 
 
 def test_inspecting_works_without_onnxruntime(decant: Decant, bundle: Path) -> None:

@@ -66,8 +66,8 @@ def test_a_width_is_calibrated_embedded_and_shown(
 ) -> None:
     refused = decant("calibrate-vectors", bundle, "--texts", "texts.txt", "--dim", 16)
     assert refused.code == Exit.INPUT
-    assert "--any-dim" in refused.err
-    cut = ("--dim", 16, "--any-dim")
+    assert "--allow-any-dim" in refused.err
+    cut = ("--dim", 16, "--allow-any-dim")
     ran = decant("calibrate-vectors", bundle, "--texts", "texts.txt", *cut, "--json")
     assert (ran.json["dim"], ran.json["texts"]) == (16, 40)
     done = decant("embed", bundle, "texts.txt", "--role", "query", *cut, "-o", "v.npy")
@@ -84,7 +84,7 @@ def test_a_width_is_calibrated_embedded_and_shown(
 def test_an_index_of_cut_vectors_is_searched_at_the_same_width(
     decant: Decant, bundle: Path, notes: Path
 ) -> None:
-    cut = ("--dim", 16, "--any-dim")
+    cut = ("--dim", 16, "--allow-any-dim")
     assert decant("index", bundle, notes, *cut).code == Exit.OK
     found = decant("search", bundle, "when does the ferry leave?", *cut, "--json")
     assert found.code == Exit.OK

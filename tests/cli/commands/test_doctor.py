@@ -96,7 +96,7 @@ def test_two_builds_of_onnxruntime_are_a_problem_with_the_pip_lines(
     found = only(diagnose(), "conflict")
     assert found.health is Health.PROBLEM
     assert found.advice == (
-        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'decant[gpu]'"
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'decant-qdrant[gpu]'"
     )
 
 
@@ -108,7 +108,7 @@ def test_without_onnxruntime_the_pip_line_is_said_and_the_rest_still_looked_at(
     findings = ran.json["findings"]
     assert isinstance(findings, list)
     (found,) = [item for item in findings if item["health"] == "problem"]
-    assert "pip install 'decant[cpu]'" in found["advice"]
+    assert "pip install 'decant-qdrant[cpu]'" in found["advice"]
     assert {item["topic"] for item in findings} >= {"system", "store", "extra"}
 
 
@@ -139,7 +139,16 @@ def test_an_incomplete_extra_is_a_note_with_the_pip_line(
     (found,) = [item for item in doctor._extras() if item.name == "export"]
     assert found.health is Health.NOTE
     assert found.detail == "not installed (no torch)"
-    assert found.advice == "pip install 'decant[export]'"
+    assert found.advice == "pip install 'decant-qdrant[export]'"
+
+
+def test_an_extra_needs_what_the_extras_in_it_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from decant.embedders.doctor import diagnosis as doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "onnx-ir" else "99")
+    incomplete = {item.name for item in doctor._extras() if item.health is Health.NOTE}
+    assert {"onnx", "export", "training"} <= incomplete
+    assert "docs" not in incomplete
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_an_incomplete_extra_is_a_note_with_the_pip_line(
     [
         ("numpy", "numpy", Health.PROBLEM, r"pip install 'numpy>=.+'"),
         ("onnxruntime", "onnxruntime", Health.PROBLEM, r"pip install 'onnxruntime>=.+'"),
-        ("transformers", "export", Health.NOTE, r"pip install 'decant\[export\]'"),
+        ("transformers", "export", Health.NOTE, r"pip install 'decant-qdrant\[export\]'"),
     ],
 )
 def test_what_is_too_old_is_named_with_the_pip_line(

@@ -21,7 +21,7 @@ WORDS = {
     "bus": (0.1, 0.0, 0.9),
 }
 
-OUTPUTS = ("--resamples", 50, "--json", "out.json", "--html", "out.html")
+OUTPUTS = ("--resamples", 50, "--output", "out.json", "--html", "out.html")
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_a_missing_package_is_named_with_its_pip_line(
 ) -> None:
     ran = decant.without("scipy", "evaluate", glove, "--words", files["wordsim"])
     assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[evaluation]'" in ran.err
+    assert "pip install 'decant-qdrant[evaluation]'" in ran.err
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_precisions_of_one_bundle_stand_side_by_side(
     decant: Decant, two_precisions: Path, files: dict[str, Path]
 ) -> None:
     one, other = f"{two_precisions}@fp32", f"{two_precisions}@fp16"
-    ran = decant("evaluate", one, other, "--sts", files["sts"], "--json", "out.json")
+    ran = decant("evaluate", one, other, "--sts", files["sts"], "--output", "out.json")
     assert ran.code == Exit.OK, ran.err
     assert "two@home@fp32" in ran.out
     assert "two@home@fp16" in ran.out
@@ -276,3 +276,29 @@ def test_a_precision_that_is_not_there_is_wrong_usage(
     ran = decant("evaluate", system, "--sts", files["sts"])
     assert ran.code == Exit.INPUT
     assert message in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_json_is_a_flag_and_stdout_holds_nothing_else(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    ran = decant(
+        "evaluate", glove, "--words", files["wordsim"], "--json", "--resamples", 20, "-o", "o.json"
+    )
+    assert ran.code == Exit.OK, ran.err
+    assert ran.json == json.loads(Path("o.json").read_text())
+    assert ran.json["systems"]
+    assert "wrote o.json" in ran.err
+
+
+def test_a_report_without_matplotlib_is_refused_before_anything_is_scored(
+    decant: Decant, glove: Path, files: dict[str, Path]
+) -> None:
+    ran = decant.without(
+        "matplotlib",
+        "evaluate", glove, "--words", files["wordsim"], "--output", "o.json", "--html", "o.html",
+    )  # fmt: skip
+    assert ran.code == Exit.ENVIRONMENT
+    assert "'matplotlib' is not installed" in ran.err
+    assert "opening" not in ran.err
+    assert ran.out == ""
+    assert not Path("o.json").exists()

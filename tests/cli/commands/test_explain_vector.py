@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def indexed(decant: Decant, made: Path, notes: Path) -> Decant:
-    ran = decant("index", made / "bundle", notes, "--states", "--max-tokens-per-chunk", 32)
+    ran = decant("index", made / "bundle", notes, "--soft-tokens", "--max-tokens-per-chunk", 32)
     assert ran.code == Exit.OK, ran.err
     return decant
 
@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_one_message(
     ran = decant("explain-vector", made / "bundle", "--query", "a", "--decoder", made / "llama")
     assert ran.code == Exit.ENVIRONMENT
     assert "keeps no states; make it with" in _flat(ran.err)
-    ran = decant("index", made / "bundle", notes, "--states")
+    ran = decant("index", made / "bundle", notes, "--soft-tokens")
     assert ran.code == Exit.ENVIRONMENT
     assert "made without states" in _flat(ran.err)
 

@@ -75,6 +75,7 @@ def test_sealing_works_without_pytorch_and_names_the_package_that_it_needs(
     decant: Decant, graph: Path, bare_folder: Path
 ) -> None:
     assert decant.without("torch", "import-onnx", graph, bare_folder, "sealed").code == Exit.OK
-    ran = decant.without("onnx_ir", "import-onnx", graph, bare_folder, "other")
-    assert ran.code == Exit.ENVIRONMENT
-    assert "pip install 'decant[export]'" in ran.err
+    for package in ("onnx_ir", "safetensors"):
+        ran = decant.without(package, "import-onnx", graph, bare_folder, "other")
+        assert ran.code == Exit.ENVIRONMENT
+        assert "pip install 'decant-qdrant[onnx]'" in ran.err

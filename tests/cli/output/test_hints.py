@@ -44,7 +44,7 @@ def lost_card(folder: Path) -> object:
 
 def no_states(folder: Path) -> object:
     with connect(folder) as store:
-        return Collection.create(store, "docs", HashEncoder(8)).states(["a"])
+        return Collection.create(store, "docs", HashEncoder(8)).soft_tokens(["a"])
 
 
 def foreign(_folder: Path) -> Passage:
@@ -56,7 +56,7 @@ def foreign(_folder: Path) -> Passage:
     [
         (lost_points, "`decant drop docs`"),
         (lost_card, "`decant drop docs`"),
-        (no_states, "make it with `decant index --states`"),
+        (no_states, "make it with `decant index --soft-tokens`"),
         (foreign, f"`decant delete --id {FOREIGN}`"),
     ],
 )
@@ -104,15 +104,18 @@ def test_faults_of_a_server_are_answered_with_options() -> None:
     [
         (str(absent("a", "b", [])), "it holds no collection yet. Make it with `decant index`"),
         (str(present("a", "b")), "already exists in b; `decant drop` deletes it"),
-        ("or cut it all the same with any_dim=True (--any-dim)", "with --any-dim"),
+        (
+            "or cut it all the same with allow_any_dim=True (--allow-any-dim)",
+            "with --allow-any-dim",
+        ),
         ("pass attention='causal' or so", "pass --attention causal or so"),
         ("pass max_tokens=512 or less, got 9", "pass --max-tokens 512 or less, got 9"),
-        ("use another, or pass uncertified=True", "use another"),
+        ("use another, or pass allow_uncertified=True", "use another"),
         (
             "VectorRanges.of(vectors, recipe=…), or run `decant calibrate-vectors`",
             "run `decant calibrate-vectors`",
         ),
-        ("set Choices(query='{text}') or --query-prompt", "set --query-prompt"),
+        ("set Choices(query_prompt='{text}') or --query-prompt", "set --query-prompt"),
         ("nothing to change (here)", "nothing to change (here)"),
     ],
 )

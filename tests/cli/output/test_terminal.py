@@ -126,3 +126,30 @@ def on_terminal(command: list[str], **environment: str) -> bytes:
         running.wait(timeout=60)
     os.close(ours)
     return seen.getvalue()
+
+
+def test_lines_for_a_pipe_are_never_broken_nor_filled_with_blanks(decant: Decant) -> None:
+    """Whatever COLUMNS is: `decant … | cat` keeps a path or a hint in one piece."""
+    ran = decant.process("strategies", COLUMNS="40")
+    lines = ran.out.splitlines()
+    assert max(map(len, lines)) > 100
+    assert all(line == line.rstrip() for line in lines)
+    rows = decant("strategies", "--json").json["strategies"]
+    assert isinstance(rows, list)
+    for row in rows:
+        assert any(line.endswith(row["purpose"]) for line in lines), row
+
+
+def test_wrong_input_is_told_in_one_line_to_a_pipe(decant: Decant) -> None:
+    long = "no-such-folder/" * 12 + "texts.txt"
+    ran = decant.process("embed", "bundle", long, "--role", "query", COLUMNS="60")
+    assert ran.code == Exit.INPUT
+    assert long in ran.err
+    assert "│" not in ran.err
+
+
+def test_a_hint_at_an_extra_is_one_line_in_a_pipe(decant: Decant, tiny_bundle: Path) -> None:
+    ran = decant.without("onnxruntime", "embed", tiny_bundle, "--role", "query")
+    assert ran.code == Exit.ENVIRONMENT
+    assert len(ran.err.splitlines()) == 1
+    assert "pip install" in ran.err

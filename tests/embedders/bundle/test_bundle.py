@@ -90,7 +90,7 @@ def test_a_bundle_without_a_certificate_for_the_provider_is_refused(bundle: Path
     edit(bundle / "certificate.json", entries=[])
     with pytest.raises(ParityError, match="decant verify"):
         load(bundle)
-    with load(bundle, uncertified=True) as encoder:
+    with load(bundle, allow_uncertified=True) as encoder:
         assert encoder.encode(["a"], role=Role.QUERY).dense.shape == (1, 32)
 
 

@@ -77,7 +77,7 @@ def test_figures_that_miss_a_gate_are_refused_by_name_whatever_passed_says(
     change(bundle / "certificate.json", how)
     with pytest.raises(ParityError, match=message):
         load(bundle)
-    with load(bundle, uncertified=True) as encoder:
+    with load(bundle, allow_uncertified=True) as encoder:
         assert encoder.encode(["a"], role=Role.QUERY).dense.shape == (1, 32)
 
 
@@ -123,7 +123,7 @@ def test_a_float32_graph_is_not_certified_by_the_gates_of_int8(bundle: Path) -> 
         load(bundle)
     with pytest.raises(ParityError, match="no operator for integers"):
         load(bundle, precision="int8")
-    with load(bundle, precision="int8", uncertified=True) as encoder:
+    with load(bundle, precision="int8", allow_uncertified=True) as encoder:
         assert encoder.precision is Precision.INT8
 
 

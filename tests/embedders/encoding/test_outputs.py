@@ -22,7 +22,7 @@ from decant.embedders import (
 )
 from models import save_language_model
 
-BOTH = [Output.SPARSE, Output.TOKENS]
+BOTH = [Output.SPARSE, Output.TOKEN_EMBEDDINGS]
 TEXTS = ["the wind", "a", "what the wind wants " * 4, "the", "wind wind wind"]
 
 
@@ -46,15 +46,17 @@ class OutputsContract:
     def test_rows_come_in_the_order_of_the_texts(self, encoder: Encoder) -> None:
         whole = encoder.encode(TEXTS * 60, role=Role.PASSAGE, outputs=BOTH)
         assert whole.sparse is not None
-        assert whole.tokens is not None
+        assert whole.token_embeddings is not None
         for number, text in enumerate(TEXTS * 60):
             if number % 37:
                 continue
             alone = encoder.encode([text], role=Role.PASSAGE, outputs=BOTH)
             assert alone.sparse is not None
-            assert alone.tokens is not None
-            assert whole.tokens[number].shape == alone.tokens[0].shape
-            np.testing.assert_allclose(whole.tokens[number], alone.tokens[0], atol=2e-4)
+            assert alone.token_embeddings is not None
+            assert whole.token_embeddings[number].shape == alone.token_embeddings[0].shape
+            np.testing.assert_allclose(
+                whole.token_embeddings[number], alone.token_embeddings[0], atol=2e-4
+            )
             one, other = (
                 dict(zip(*row, strict=True)) for row in (whole.sparse[number], alone.sparse[0])
             )
@@ -63,13 +65,13 @@ class OutputsContract:
 
     def test_what_is_not_asked_for_does_not_come(self, encoder: Encoder) -> None:
         found = encoder.encode(TEXTS, role=Role.QUERY)
-        assert (found.sparse, found.tokens) == (None, None)
+        assert (found.sparse, found.token_embeddings) == (None, None)
 
     def test_no_texts_give_no_rows(self, encoder: Encoder) -> None:
         found = encoder.encode([], role=Role.QUERY, outputs=BOTH)
         assert found.sparse is not None
         assert len(found.sparse) == 0
-        assert found.tokens == ()
+        assert found.token_embeddings == ()
 
     def test_a_stream_gives_the_same(self, encoder: Encoder) -> None:
         whole = encoder.encode(TEXTS * 60, role=Role.PASSAGE, outputs=BOTH)
@@ -79,7 +81,7 @@ class OutputsContract:
         assert whole.sparse is not None
         np.testing.assert_allclose(joined.values, whole.sparse.values, atol=1e-4)
         assert np.array_equal(joined.starts, whole.sparse.starts)
-        assert sum(len(part.tokens or ()) for part in parts) == len(TEXTS) * 60
+        assert sum(len(part.token_embeddings or ()) for part in parts) == len(TEXTS) * 60
 
 
 class TestHashEncoder(OutputsContract):
@@ -104,7 +106,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestTorchEncoder(OutputsContract):
     @pytest.fixture
     def encoder(self, folder: Path) -> Iterator[TorchEncoder]:
-        choices = Choices(tokens=True)
+        choices = Choices(token_embeddings=True)
         with TorchEncoder.from_pretrained(folder, strategy="splade", choices=choices) as made:
             yield made
 
@@ -113,7 +115,7 @@ def test_what_a_recipe_does_not_have_is_refused() -> None:
     with pytest.raises(RecipeError, match="no sparse vectors"):
         HashEncoder(8).encode(["a"], role=Role.QUERY, outputs=[Output.SPARSE])
     with pytest.raises(RecipeError, match="no token states"):
-        list(HashEncoder(8).stream(["a"], role=Role.QUERY, outputs=[Output.TOKENS]))
+        list(HashEncoder(8).stream(["a"], role=Role.QUERY, outputs=[Output.TOKEN_EMBEDDINGS]))
     with pytest.raises(RecipeError, match="takes no instruction"):
         HashEncoder(8).encode(["a"], role=Role.QUERY, instruction="do")
 

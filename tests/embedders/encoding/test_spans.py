@@ -103,7 +103,7 @@ def test_a_part_that_no_window_holds_has_one_of_its_own(folder: Path) -> None:
     with TorchEncoder.from_pretrained(
         folder, strategy="late-interaction", choices=choices
     ) as encoder:
-        room = encoder.room(Role.PASSAGE)
+        room = encoder.max_text_tokens(Role.PASSAGE)
         offsets = encoder.text_tokenizer.bare.encode(long, add_special_tokens=False).offsets
         # As long as the model reads, anywhere: nothing but the part is in its window.
         for first in (0, 7, 60, len(offsets) - room):
@@ -133,7 +133,7 @@ def test_parts_that_are_none_are_refused(encoder: TorchEncoder, folder: Path) ->
         span_vectors(plain, TEXT, [(0, 4)])
     with (
         TorchEncoder.from_pretrained(
-            folder, strategy="prompt-eol", choices=Choices(tokens=True)
+            folder, strategy="prompt-eol", choices=Choices(token_embeddings=True)
         ) as reworded,
         pytest.raises(RecipeError, match="rewords texts"),
     ):

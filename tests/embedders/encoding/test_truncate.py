@@ -40,7 +40,7 @@ DIM = 12
 def bundle(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that says that it may be cut."""
     target = tmp_path_factory.mktemp("bundle") / "matryoshka"
-    export(tiny_folder, target, choices=Choices(smallest_dim=SMALLEST))
+    export(tiny_folder, target, choices=Choices(min_dim=SMALLEST))
     return target
 
 
@@ -96,7 +96,7 @@ def test_the_recipe_says_the_width_and_has_another_digest(
     whole: OnnxEncoder, short: OnnxEncoder
 ) -> None:
     assert (whole.dim, short.dim) == (WIDTH, DIM)
-    assert whole.recipe.smallest_dim == SMALLEST
+    assert whole.recipe.min_dim == SMALLEST
     assert short.recipe == replace(whole.recipe, dim=DIM)
     assert short.recipe.digest() != whole.recipe.digest()
     assert f"dim={DIM}" in repr(short)
@@ -110,31 +110,37 @@ def test_the_whole_width_cuts_nothing(bundle: Path, whole: OnnxEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dim", "any_dim", "message"),
+    ("dim", "allow_any_dim", "message"),
     [
         (0, False, "dim must be at least 1, got 0"),
         (-3, True, "dim must be at least 1, got -3"),
         (WIDTH + 1, False, f"of {WIDTH} values, and dim={WIDTH + 1} asks for more"),
         (WIDTH + 1, True, f"of {WIDTH} values, and dim={WIDTH + 1} asks for more"),
-        (SMALLEST - 1, False, rf"to {SMALLEST} values or more, got dim={SMALLEST - 1}.*any_dim"),
+        (
+            SMALLEST - 1,
+            False,
+            rf"to {SMALLEST} values or more, got dim={SMALLEST - 1}.*allow_any_dim",
+        ),
     ],
 )
 def test_what_the_model_was_not_trained_for_is_refused(
-    bundle: Path, dim: int, any_dim: bool, message: str
+    bundle: Path, dim: int, allow_any_dim: bool, message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        load(bundle, dim=dim, any_dim=any_dim)
+        load(bundle, dim=dim, allow_any_dim=allow_any_dim)
 
 
 def test_a_model_that_was_not_trained_to_be_cut_is_refused(tiny_bundle: Path) -> None:
-    with pytest.raises(RecipeError, match=r"dim=16.*no smallest_dim.*any_dim=True \(--any-dim\)"):
+    with pytest.raises(
+        RecipeError, match=r"dim=16.*no min_dim.*allow_any_dim=True \(--allow-any-dim\)"
+    ):
         load(tiny_bundle, dim=16)
 
 
 @pytest.mark.parametrize("dim", [1, SMALLEST - 1])
 def test_any_width_is_cut_on_request(bundle: Path, tiny_bundle: Path, dim: int) -> None:
     for place in (bundle, tiny_bundle):
-        with load(place, provider="cpu", dim=dim, any_dim=True) as encoder:
+        with load(place, provider="cpu", dim=dim, allow_any_dim=True) as encoder:
             found = encoder.encode(TEXTS, role=Role.PASSAGE).dense
         assert found.shape == (len(TEXTS), dim)
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
@@ -151,9 +157,9 @@ def test_a_collection_of_whole_vectors_takes_no_cut_ones(
 
 def test_what_was_cut_at_export_can_be_cut_further(whole: OnnxEncoder) -> None:
     exported = replace(whole.recipe, dim=16)
-    assert cut_recipe(exported, width=16, dim=10, any_dim=False) == replace(exported, dim=10)
+    assert cut_recipe(exported, width=16, dim=10, allow_any_dim=False) == replace(exported, dim=10)
     with pytest.raises(RecipeError, match="of 16 values"):
-        cut_recipe(exported, width=16, dim=17, any_dim=False)
+        cut_recipe(exported, width=16, dim=17, allow_any_dim=False)
 
 
 @given(
@@ -186,4 +192,4 @@ def test_the_registry_says_which_models_may_be_cut(
     save_model(tmp_path, "mistral")
     choices = Choices(pooling=Pooling.MEAN)  # which EmbeddingGemma's row leaves to its folder
     recipe = resolve(ModelFiles(folder=tmp_path, base=model, revision="0"), choices)
-    assert recipe.smallest_dim == smallest
+    assert recipe.min_dim == smallest

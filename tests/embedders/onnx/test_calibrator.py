@@ -37,7 +37,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def embedded(bundle: Path, *, dim: int | None = None) -> NDArray[np.float32]:
-    with load(bundle, provider="cpu", dim=dim, any_dim=True) as encoder:
+    with load(bundle, provider="cpu", dim=dim, allow_any_dim=True) as encoder:
         return encoder.encode(TEXTS, role=Role.PASSAGE).dense
 
 
@@ -89,12 +89,12 @@ def test_without_a_calibration_only_binary_is_to_be_had(bundle: Path) -> None:
 
 def test_each_width_has_ranges_of_its_own(bundle: Path) -> None:
     calibrate_vectors(bundle, TEXTS)
-    with load(bundle, dim=16, any_dim=True) as short:
+    with load(bundle, dim=16, allow_any_dim=True) as short:
         with pytest.raises(
             QuantizationError, match=rf"\({WIDTH} wide\).*decant calibrate-vectors .* --dim 16"
         ):
             short.quantizer("int8")
-        calibrate_vectors(bundle, TEXTS, dim=16, any_dim=True)
+        calibrate_vectors(bundle, TEXTS, dim=16, allow_any_dim=True)
         ranges = short.quantizer("int8").calibration
     assert ranges is not None
     np.testing.assert_allclose(ranges.high, embedded(bundle, dim=16).max(axis=0), atol=1e-6)
@@ -106,7 +106,7 @@ def test_each_width_has_ranges_of_its_own(bundle: Path) -> None:
 
 def test_a_second_calibration_replaces_the_first_and_strangers_go(bundle: Path) -> None:
     calibrate_vectors(bundle, TEXTS)
-    calibrate_vectors(bundle, TEXTS, dim=16, any_dim=True)
+    calibrate_vectors(bundle, TEXTS, dim=16, allow_any_dim=True)
     path = bundle / "calibration.json"
     data = json.loads(path.read_text("utf-8"))
     data["entries"].append({**data["entries"][0], "digest": "of another model"})

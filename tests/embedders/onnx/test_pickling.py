@@ -36,7 +36,7 @@ TEXTS = ["what wind wants", "the water"]
 @pytest.fixture(scope="module")
 def encoder(tiny_bundle: Path) -> Iterator[OnnxEncoder]:
     runtime = ExecutionOptions(workers=2, threads=1, token_budget=77)
-    with load(tiny_bundle, provider="cpu", dim=8, any_dim=True, runtime=runtime) as opened:
+    with load(tiny_bundle, provider="cpu", dim=8, allow_any_dim=True, runtime=runtime) as opened:
         yield opened
 
 

@@ -89,7 +89,7 @@ class TestRecipe:
                 {"contrast": ContrastivePrompting(prompt=Prompt(), layer=0, strength=1.0)},
                 "several prompts",
             ),
-            ({"query": Prompt(again=" ")}, "second copy"),
+            ({"query_prompt": Prompt(between_copies=" ")}, "second copy"),
             ({"lexicon": SparseHead()}, "a lexicon"),
             ({"mix": LayerMix()}, "a mix of layers"),
         ],
@@ -125,8 +125,8 @@ class TestTokens:
     def test_room_is_what_they_leave(self, words: Tokenizer) -> None:
         bare = replace(TAIL, span=PooledTokens.ALL, appended=None)
         for role in Role:
-            with_them = TextTokenizer(words, TAIL).room(role)
-            assert with_them == TextTokenizer(words, bare).room(role) - len(COMPRESS)
+            with_them = TextTokenizer(words, TAIL).max_text_tokens(role)
+            assert with_them == TextTokenizer(words, bare).max_text_tokens(role) - len(COMPRESS)
         with pytest.raises(RecipeError, match="leave no room for text"):
             TextTokenizer(words, replace(TAIL, max_tokens=6))
 
@@ -175,16 +175,16 @@ def test_vectors_and_states_are_those_of_the_papers(
 ) -> None:
     folder: Path = request.getfixturevalue(kind)
     with TorchEncoder.from_pretrained(folder) as encoder:
-        found = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.STATES])
-    assert found.states is not None
-    for text, vector, states in zip(TEXTS, found.dense, found.states, strict=True):
+        found = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS])
+    assert found.soft_tokens is not None
+    for text, vector, states in zip(TEXTS, found.dense, found.soft_tokens, strict=True):
         expected, decoded = by_hand(folder, text, read)
         np.testing.assert_allclose(vector, expected, atol=1e-5)
         np.testing.assert_allclose(states, decoded, atol=2e-5)
 
 
 def test_parts_of_a_text_have_no_vector_of_their_own(summed: Path) -> None:
-    choices = Choices(tokens=True)
+    choices = Choices(token_embeddings=True)
     with (
         TorchEncoder.from_pretrained(summed, choices=choices) as encoder,
         pytest.raises(RecipeError, match="appended tokens, which belong to no part"),
@@ -194,7 +194,7 @@ def test_parts_of_a_text_have_no_vector_of_their_own(summed: Path) -> None:
 
 def test_an_encoder_without_such_tokens_says_so() -> None:
     with pytest.raises(RecipeError, match="its recipe appends no tokens"):
-        HashEncoder(8).encode(["a"], role=Role.QUERY, outputs=[Output.STATES])
+        HashEncoder(8).encode(["a"], role=Role.QUERY, outputs=[Output.SOFT_TOKENS])
 
 
 @given(st.data())
@@ -251,22 +251,22 @@ def test_the_decoded_layers_may_end_in_an_activation(layered: Path) -> None:
     first = replace(recipe.head[0], activation=Activation.TANH)
     bent = Choices(head=(first, *recipe.head[1:]))
     with TorchEncoder.from_pretrained(layered, choices=bent) as encoder:
-        found = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.STATES])
-    assert found.states is not None
-    assert np.abs(found.states).max() <= 1
+        found = encoder.encode(TEXTS, role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS])
+    assert found.soft_tokens is not None
+    assert np.abs(found.soft_tokens).max() <= 1
     _, decoded = by_hand(layered, TEXTS[0], 2)
-    np.testing.assert_allclose(found.states[0], np.tanh(decoded), atol=2e-5)
+    np.testing.assert_allclose(found.soft_tokens[0], np.tanh(decoded), atol=2e-5)
 
 
 def test_long_texts_are_cut_before_the_tokens(summed: Path) -> None:
     with TorchEncoder.from_pretrained(summed) as encoder:
-        room = encoder.room(Role.PASSAGE)
+        room = encoder.max_text_tokens(Role.PASSAGE)
         assert room == LONGEST - len(COMPRESS) - len(encoder.tokenizer.encode("say").ids)
         full, longer = (
-            encoder.encode([text], role=Role.PASSAGE, outputs=[Output.STATES])
+            encoder.encode([text], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS])
             for text in ("b" * room, "b" * 3 * room)
         )
-    assert full.states is not None
-    assert longer.states is not None
-    np.testing.assert_allclose(full.states, longer.states, atol=1e-5)
+    assert full.soft_tokens is not None
+    assert longer.soft_tokens is not None
+    np.testing.assert_allclose(full.soft_tokens, longer.soft_tokens, atol=1e-5)
     np.testing.assert_allclose(full.dense, longer.dense, atol=1e-6)

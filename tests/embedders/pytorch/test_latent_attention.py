@@ -145,7 +145,7 @@ def test_the_graph_holds_the_latent_attention_on_either_padding_side(
 def test_the_row_of_nv_embed_leaves_the_instruction_out_and_ends_with_eos(folder: Path) -> None:
     recipe = resolve(ModelFiles(folder=folder, base="nvidia/NV-Embed-v2", revision="0"))
     assert (recipe.latent_heads, recipe.span, recipe.eos) == (8, PooledTokens.TEXT, "</s>")
-    assert recipe.query.template.endswith("\nQuery: {text}")
+    assert recipe.query_prompt.template.endswith("\nQuery: {text}")
     assert recipe.prompt(Role.PASSAGE).template == "{text}"
 
 

@@ -41,8 +41,8 @@ RICH = Recipe(
     pooling=Pooling.LAST,
     max_tokens=4096,
     layer=-2,
-    query=Prompt(prefix="Instruct: naïve “quotes”\nQuery: ", suffix=" 日本"),
-    passage=Prompt(suffix="\n"),
+    query_prompt=Prompt(prefix="Instruct: naïve “quotes”\nQuery: ", suffix=" 日本"),
+    passage_prompt=Prompt(suffix="\n"),
     eos="</s>",
     span=PooledTokens.TEXT,
     head=(Dense(path="2_Dense", inputs=4096, outputs=1024, activation=Activation.TANH),),
@@ -52,9 +52,11 @@ RICH = Recipe(
 
 
 def _slotted(plan: TokenPrepending) -> Recipe:
-    prompt = Prompt(lead="a")
+    prompt = Prompt(before_slot="a")
     causal = Attention.CAUSAL
-    return replace(PLAIN, attention=causal, query=prompt, passage=prompt, prepending=plan)
+    return replace(
+        PLAIN, attention=causal, query_prompt=prompt, passage_prompt=prompt, prepending=plan
+    )
 
 
 def _contrasted(plan: ContrastivePrompting) -> Recipe:
@@ -69,8 +71,8 @@ OTHERS: dict[str, Recipe] = {
     "max_tokens": replace(PLAIN, max_tokens=129),
     "revision": replace(PLAIN, revision="1"),
     "layer": replace(PLAIN, layer=-2),
-    "query": replace(PLAIN, query=Prompt(prefix="query: ")),
-    "passage": replace(PLAIN, passage=Prompt(prefix="query: ")),
+    "query_prompt": replace(PLAIN, query_prompt=Prompt(prefix="query: ")),
+    "passage_prompt": replace(PLAIN, passage_prompt=Prompt(prefix="query: ")),
     "eos": replace(PLAIN, eos="</s>"),
     "span": replace(PLAIN, span=PooledTokens.TEXT),
     "head": replace(PLAIN, head=(Dense(path="2_Dense", inputs=4, outputs=2),)),
@@ -91,14 +93,14 @@ OTHERS: dict[str, Recipe] = {
 }
 # What decides no vector, and so may not divide collections.
 APART = {
-    "smallest_dim": replace(PLAIN, smallest_dim=32),
-    "tokens": replace(PLAIN, tokens=True),
-    "instruction": replace(PLAIN, instruction="{instruction} {text}"),
+    "min_dim": replace(PLAIN, min_dim=32),
+    "token_embeddings": replace(PLAIN, token_embeddings=True),
+    "instruction_template": replace(PLAIN, instruction_template="{instruction} {text}"),
 }
 
 
 def bare(recipe: Recipe) -> Recipe:
-    return replace(recipe, smallest_dim=None, tokens=False, instruction=None)
+    return replace(recipe, min_dim=None, token_embeddings=False, instruction_template=None)
 
 
 @given(recipes())
@@ -140,13 +142,24 @@ def test_every_field_of_the_head_changes_the_digest(layer: Dense) -> None:
 
 def test_a_prompt_before_and_after_the_text_are_different_recipes() -> None:
     before, after = Prompt(prefix="x"), Prompt(suffix="x")
-    assert replace(PLAIN, query=before).digest() != replace(PLAIN, query=after).digest()
+    assert (
+        replace(PLAIN, query_prompt=before).digest() != replace(PLAIN, query_prompt=after).digest()
+    )
 
 
 def test_defaults_do_not_enter_the_digest_whether_written_or_not() -> None:
     required = {"base", "attention", "pooling", "max_tokens"}
     written = json.loads(PLAIN.to_json())
-    assert set(written) == {field.name for field in fields(Recipe)}
+    # Keys in JSON stay as they were when the fields got other names.
+    renamed = {
+        "query_prompt": "query",
+        "passage_prompt": "passage",
+        "token_embeddings": "tokens",
+        "instruction_template": "instruction",
+        "min_dim": "smallest_dim",
+    }
+    names = {field.name for field in fields(Recipe)}
+    assert set(written) == {renamed.get(name, name) for name in names}
     short = json.dumps({name: value for name, value in written.items() if name in required})
     assert Recipe.from_json(short) == PLAIN
     assert Recipe.from_json(short).digest() == PLAIN.digest()
@@ -215,7 +228,7 @@ def test_what_is_not_a_json_object_is_refused(text: str) -> None:
         ({"base": ""}, "base"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
         ({"dim": 0}, "dim must be positive or None, got 0"),
-        ({"smallest_dim": 0}, "smallest_dim must be positive or None, got 0"),
+        ({"min_dim": 0}, "min_dim must be positive or None, got 0"),
         ({"max_text_tokens": 0}, "max_text_tokens must be positive or None, got 0"),
         ({"eos": ""}, "eos"),
         ({"latent_heads": 0}, "latent_heads must be positive or None, got 0"),
@@ -265,5 +278,5 @@ def test_other_braces_in_a_template_stand_for_themselves() -> None:
 
 
 def test_each_role_has_its_own_prompt() -> None:
-    assert RICH.prompt(Role.QUERY) == RICH.query
-    assert RICH.prompt(Role.PASSAGE) == RICH.passage
+    assert RICH.prompt(Role.QUERY) == RICH.query_prompt
+    assert RICH.prompt(Role.PASSAGE) == RICH.passage_prompt

@@ -101,8 +101,8 @@ def test_prompts_are_right_to_the_letter(
     folder: Path, model: str, query: str, passage: str
 ) -> None:
     recipe = resolved(folder, model)
-    assert recipe.query.template == query
-    assert recipe.passage.template == passage
+    assert recipe.query_prompt.template == query
+    assert recipe.passage_prompt.template == passage
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_both_sizes_of_gritlm_have_one_contract(folder: Path, model: str) -> Non
     recipe = resolved(folder, model)
     assert (recipe.attention, recipe.eos) == (Attention.BIDIRECTIONAL, None)
     assert (recipe.pooling, recipe.span) == (Pooling.MEAN, PooledTokens.TEXT)
-    assert recipe.query.template == f"<|user|>\n{TASK}\n<|embed|>\n{{text}}"
-    assert recipe.passage.template == "<|embed|>\n{text}"
+    assert recipe.query_prompt.template == f"<|user|>\n{TASK}\n<|embed|>\n{{text}}"
+    assert recipe.passage_prompt.template == "<|embed|>\n{text}"
     assert recipe.instructed("Find code").template == "<|user|>\nFind code\n<|embed|>\n{text}"
     assert recipe.max_tokens == 512

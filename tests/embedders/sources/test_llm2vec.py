@@ -211,7 +211,10 @@ def test_adapters_of_llm2vec_make_a_model_that_attends_both_ways(
     first = adapter(tmp_path / "first", base_model_name_or_path="meta-llama/Llama-2-7b-chat-hf")
     recipe = resolve(find_model(llama, adapters=[first]))
     assert (recipe.attention, recipe.pooling) == (Attention.BIDIRECTIONAL, Pooling.MEAN)
-    assert (recipe.passage.prefix, recipe.passage.suffix, recipe.span) == (*INST, PooledTokens.TEXT)
+    assert (recipe.passage_prompt.prefix, recipe.passage_prompt.suffix, recipe.span) == (
+        *INST,
+        PooledTokens.TEXT,
+    )
     second = adapter(tmp_path / "second", base_model_name_or_path=str(llama))
     write_json(second / "llm2vec_config.json", {**FILE, "pooling_mode": "last_token"})
     recipe = resolve(find_model(llama, adapters=[first, second]))
@@ -229,10 +232,10 @@ def test_llama_3s_turn_is_that_of_the_registry(tmp_path: Path) -> None:
     name = "meta-llama/Meta-Llama-3-8B-Instruct"
     write_json(folder / "config.json", {**config, "_name_or_path": name})
     write_json(folder / "llm2vec_config.json", {"pooling_mode": "mean"})
-    ours = resolve(source(folder)).passage
+    ours = resolve(source(folder)).passage_prompt
     assert (ours.prefix, ours.suffix) == LLAMA_3
     known = resolve(source(folder, "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp"))
-    assert known.passage == ours
+    assert known.passage_prompt == ours
 
 
 def test_the_hint_for_a_second_adapter_names_the_one_below_it(tmp_path: Path, llama: Path) -> None:

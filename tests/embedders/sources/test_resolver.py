@@ -34,9 +34,11 @@ def test_a_decoder_without_a_pooling_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
     folder = save_sentence_transformer(tmp_path, "qwen3", pooling="mean")
-    recipe = resolve(source(folder), Choices(pooling=Pooling.LAST, max_tokens=9, query="q {text}"))
+    recipe = resolve(
+        source(folder), Choices(pooling=Pooling.LAST, max_tokens=9, query_prompt="q {text}")
+    )
     assert (recipe.pooling, recipe.max_tokens) == (Pooling.LAST, 9)
-    assert recipe.query.template == "q {text}"
+    assert recipe.query_prompt.template == "q {text}"
 
 
 def test_the_registry_wins_over_the_folder(tmp_path: Path) -> None:
@@ -44,12 +46,12 @@ def test_the_registry_wins_over_the_folder(tmp_path: Path) -> None:
     recipe = resolve(source(folder, "Qwen/Qwen3-Embedding-0.6B"))
     assert recipe.pooling is Pooling.LAST
     assert recipe.eos == "<|endoftext|>"
-    assert recipe.query.prefix.endswith("\nQuery:")  # and no space after it
-    assert recipe.passage.template == "{text}"
+    assert recipe.query_prompt.prefix.endswith("\nQuery:")  # and no space after it
+    assert recipe.passage_prompt.template == "{text}"
 
 
 def test_templates_keep_their_white_space() -> None:
-    said = registered("intfloat/e5-mistral-7b-instruct").query
+    said = registered("intfloat/e5-mistral-7b-instruct").query_prompt
     assert said is not None
     assert said.endswith("\nQuery: {text}")
 
@@ -239,7 +241,7 @@ def test_names_and_revisions_belong_to_one_kind_of_source(tmp_path: Path) -> Non
 
 @given(recipe=recipes())
 def test_a_recipe_file_wins_and_says_everything(recipe: Recipe) -> None:
-    prompts = (recipe.query, recipe.passage)
+    prompts = (recipe.query_prompt, recipe.passage_prompt)
     assume(not any("{text}" in part or "{slot}" in part for p in prompts for part in parts(p)))
     with TemporaryDirectory() as made:
         folder = folder_with(Path(made))
@@ -248,7 +250,11 @@ def test_a_recipe_file_wins_and_says_everything(recipe: Recipe) -> None:
 
 
 def parts(prompt: Prompt) -> list[str]:
-    return [part for part in (prompt.prefix, prompt.suffix, prompt.again, prompt.lead) if part]
+    return [
+        part
+        for part in (prompt.prefix, prompt.suffix, prompt.between_copies, prompt.before_slot)
+        if part
+    ]
 
 
 def test_a_recipe_file_of_a_newer_decant_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_prompts_are_found_under_every_name_of_sentence_transformers(tmp_path: P
             {"prompts": prompts, "default_prompt_name": default},
         )
         recipe = resolve(source(folder))
-        assert (recipe.query.prefix, recipe.passage.prefix) == expected
+        assert (recipe.query_prompt.prefix, recipe.passage_prompt.prefix) == expected
 
 
 NAMED = {"sts_query": "", "web_search_query": "Find\nQuery: ", "bitext_query": "Same: "}
@@ -44,20 +44,20 @@ def with_prompts(folder: Path, prompts: dict[str, str]) -> Path:
 
 def test_prompts_of_which_none_is_said_to_be_the_querys_are_listed(tmp_path: Path) -> None:
     folder = with_prompts(tmp_path, NAMED)
-    for choices in (None, Choices(passage="p: {text}")):
+    for choices in (None, Choices(passage_prompt="p: {text}")):
         with pytest.raises(RecipeError, match="'web_search_query', 'bitext_query'") as told:
             resolve(source(folder), choices)
-        assert r"Choices(query='Find\nQuery: {text}')" in str(told.value)
+        assert r"Choices(query_prompt='Find\nQuery: {text}')" in str(told.value)
         assert "--query-prompt" in str(told.value)
 
 
 def test_prompts_under_other_names_give_way_to_what_someone_says(tmp_path: Path) -> None:
     folder = with_prompts(tmp_path, NAMED)
     for said in ("{text}", "mine: {text}"):
-        recipe = resolve(source(folder), Choices(query=said))
-        assert (recipe.query.template, recipe.passage.template) == (said, "{text}")
+        recipe = resolve(source(folder), Choices(query_prompt=said))
+        assert (recipe.query_prompt.template, recipe.passage_prompt.template) == (said, "{text}")
     row = resolve(source(folder, "google/embeddinggemma-300m"))
-    assert row.query.prefix == "task: search result | query: "
+    assert row.query_prompt.prefix == "task: search result | query: "
     with pytest.raises(RecipeError, match="web_search_query"):  # a row without prompts
         resolve(source(folder, "nvidia/Nemotron-3-Embed-8B-BF16"))
 

@@ -85,9 +85,11 @@ def test_strategies_for_words_write_the_space_into_the_recipe(
     llama: Path, tmp_path: Path, name: str
 ) -> None:
     recipe = resolve(source(llama), strategy=name)
-    assert recipe.query.template == recipe.passage.template == " {text}"
-    bare = resolve(source(llama), Choices(query="{text}", passage="{text}"), strategy=name)
-    assert bare.passage.template == "{text}"
+    assert recipe.query_prompt.template == recipe.passage_prompt.template == " {text}"
+    bare = resolve(
+        source(llama), Choices(query_prompt="{text}", passage_prompt="{text}"), strategy=name
+    )
+    assert bare.passage_prompt.template == "{text}"
     assert bare.digest() != recipe.digest()
     folder = save_model(tmp_path / "model", "llama")
     sentencepiece(prefix=True).save(str(folder / "tokenizer.json"))
@@ -98,19 +100,22 @@ def test_strategies_for_texts_add_no_space(llama: Path) -> None:
     assert {name for name, one in strategies().items() if one.words} == set(WORDS)
     for name in ("mean", "weighted-mean", "last", "text-mean", "late-interaction"):
         recipe = resolve(source(llama), strategy=name)
-        assert recipe.query.template == recipe.passage.template == "{text}"
+        assert recipe.query_prompt.template == recipe.passage_prompt.template == "{text}"
 
 
 def test_a_models_own_prompts_stay_as_they_are(tmp_path: Path) -> None:
     folder = save_sentence_transformer(tmp_path / "a", "qwen3", prompts={"query": "query: "})
     recipe = resolve(source(folder), strategy="static")
-    assert (recipe.query.template, recipe.passage.template) == ("query: {text}", "{text}")
+    assert (recipe.query_prompt.template, recipe.passage_prompt.template) == (
+        "query: {text}",
+        "{text}",
+    )
     plain = save_sentence_transformer(tmp_path / "b", "qwen3")
-    assert resolve(source(plain), strategy="static").query.template == " {text}"
+    assert resolve(source(plain), strategy="static").query_prompt.template == " {text}"
 
 
 def test_a_strategy_of_the_users_own_may_be_for_words(llama: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     choices = {"pooling": Pooling.MAX.value}
     write_json(path, {"name": "mine", "purpose": "p", "choices": choices, "words": True})
-    assert resolve(source(llama), strategy=str(path)).passage.template == " {text}"
+    assert resolve(source(llama), strategy=str(path)).passage_prompt.template == " {text}"

@@ -46,8 +46,8 @@ def recipe(template: str = "{text}", **fields: object) -> Recipe:
         base="tiny",
         attention=Attention.CAUSAL,
         pooling=Pooling.MEAN,
-        query=prompt,
-        passage=prompt,
+        query_prompt=prompt,
+        passage_prompt=prompt,
         **given,  # type: ignore[arg-type]
     )
 
@@ -80,7 +80,7 @@ def test_echo_cuts_both_copies_alike_and_keeps_the_end(text: str, limit: int) ->
     second = tokens.ids[tokens.counted : -1 - len(piece("!"))]
     assert first == second
     assert list(first) == piece(text)[: len(first)]
-    assert len(first) >= min(echo.room(Role.PASSAGE), len(piece(text)))
+    assert len(first) >= min(echo.max_text_tokens(Role.PASSAGE), len(piece(text)))
 
 
 @given(TEXTS)
@@ -131,7 +131,7 @@ INSTRUCTED = "Instruct: {instruction}\nQuery:{text}"
 
 
 def test_an_instruction_takes_the_place_of_the_task_to_the_letter() -> None:
-    model = made("Instruct: search\nQuery:{text}", instruction=INSTRUCTED)
+    model = made("Instruct: search\nQuery:{text}", instruction_template=INSTRUCTED)
     (own,) = model(["x"], role=Role.QUERY)
     (same,) = model(["x"], role=Role.QUERY, instruction="search")
     (other,) = model(["x"], role=Role.QUERY, instruction="find {text} twins ")
@@ -142,7 +142,7 @@ def test_an_instruction_takes_the_place_of_the_task_to_the_letter() -> None:
 def test_instructions_are_refused_where_they_mean_nothing() -> None:
     with pytest.raises(RecipeError, match="takes no instruction"):
         made()(["x"], role=Role.QUERY, instruction="search")
-    model = made(instruction=INSTRUCTED, max_tokens=60)
+    model = made(instruction_template=INSTRUCTED, max_tokens=60)
     with pytest.raises(RecipeError, match="encode both as queries"):
         model(["x"], role=Role.PASSAGE, instruction="search")
     with pytest.raises(RecipeError, match="must say something"):
@@ -151,18 +151,18 @@ def test_instructions_are_refused_where_they_mean_nothing() -> None:
         model(["x"], role=Role.QUERY, instruction="search " * 20)
     for template in ("{text}", "{text} {instruction}", "{instruction} {instruction} {text}"):
         with pytest.raises(RecipeError, match=r"holds \{instruction\} and then \{text\}"):
-            recipe(instruction=template)
+            recipe(instruction_template=template)
 
 
 def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama", layers=1, longest=96)
     source = replace(find_model(folder), base="Qwen/Qwen3-Embedding-0.6B")
     said = Choices(eos="</s>")
-    assert resolve(source, said).instruction == "Instruct: {instruction}\nQuery:{text}"
-    assert resolve(source, said, strategy="mean").instruction is not None
-    assert resolve(source, said, strategy="echo").instruction is None
+    assert resolve(source, said).instruction_template == "Instruct: {instruction}\nQuery:{text}"
+    assert resolve(source, said, strategy="mean").instruction_template is not None
+    assert resolve(source, said, strategy="echo").instruction_template is None
     with pytest.raises(RecipeError, match="neither a slot nor a second copy"):
-        resolve(source, Choices(instruction=INSTRUCTED, eos="</s>"), strategy="echo")
+        resolve(source, Choices(instruction_template=INSTRUCTED, eos="</s>"), strategy="echo")
 
 
 _TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}<me>"
@@ -190,16 +190,16 @@ def test_promptreps_asks_in_a_conversation_where_the_model_has_one(
     )
     found = resolve(find_model(folder), strategy="promptreps")
     asked = "Use one word to represent the query in a retrieval task. Make sure your word is in "
-    assert found.query == Prompt(
+    assert found.query_prompt == Prompt(
         prefix=f'{before}Query: "', suffix=f'". {asked}lowercase.<me>The word is: "'
     )
     # The tokenizer begins with <s> by itself, and what follows the quotation mark is not its end.
     (row,) = TextTokenizer(tokenizer(), found)(["hat"], role=Role.QUERY)
     assert list(row.ids) == [
         BOS,
-        *piece(found.query.prefix),
+        *piece(found.query_prompt.prefix),
         *piece("hat"),
-        *piece(found.query.suffix),
+        *piece(found.query_prompt.suffix),
     ]
 
 
@@ -248,7 +248,7 @@ def test_places_are_found_behind_a_prompt() -> None:
         ({"span": PooledTokens.COPY}, "twice in every prompt"),
         ({"prepending": TokenPrepending(start=0, stop=1, slot=9)}, "go together"),
         ({"ensemble": (Prompt(),), "lexicon": SparseHead()}, "belong to one prompt"),
-        ({"ensemble": (Prompt(),), "tokens": True}, "belong to one prompt"),
+        ({"ensemble": (Prompt(),), "token_embeddings": True}, "belong to one prompt"),
     ],
 )
 def test_combinations_that_mean_nothing_are_refused(
@@ -281,11 +281,11 @@ def test_the_registry_knows_how_models_take_instructions() -> None:
     from decant.embedders.sources.choices import registered
 
     found = registered("Qwen/Qwen3-Embedding-0.6B")
-    assert found.instruction == "Instruct: {instruction}\nQuery:{text}"
+    assert found.instruction_template == "Instruct: {instruction}\nQuery:{text}"
     chosen = Choices(attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=9).over(found)
-    assert chosen.query is not None
+    assert chosen.query_prompt is not None
     task = "Given a web search query, retrieve relevant passages that answer the query"
-    assert found.instruction.replace("{instruction}", task) == chosen.query
+    assert found.instruction_template.replace("{instruction}", task) == chosen.query_prompt
 
 
 def test_examples_stand_before_the_query_as_bge_en_icl_was_trained() -> None:

@@ -44,7 +44,7 @@ def recipe(
         attention=Attention.CAUSAL,
         pooling=Pooling.LAST,
         max_tokens=max_tokens,
-        query=query or Prompt(),
+        query_prompt=query or Prompt(),
         eos=eos,
         span=span,
     )
@@ -84,7 +84,7 @@ def test_a_limit_of_the_text_counts_no_prompt(text: str, limit: int) -> None:
     kept = min(end - begin, limit)
     (whole,), (row,) = (one([text], role=Role.QUERY) for one in (free, made))
     assert row.ids == whole.ids[: begin + kept] + whole.ids[end:]
-    assert made.room(Role.QUERY) == made.room(Role.PASSAGE) == limit
+    assert made.max_text_tokens(Role.QUERY) == made.max_text_tokens(Role.PASSAGE) == limit
     (row,) = TextTokenizer(tokenizer(), replace(limited, max_tokens=48))([text], role=Role.QUERY)
     assert row.width <= 48
 
@@ -129,7 +129,7 @@ def test_a_prompt_that_leaves_no_room_is_refused() -> None:
 
 def test_room_is_what_fits_beside_prompt_and_special_tokens() -> None:
     made = TextTokenizer(tokenizer("<s> $A"), recipe(query=QUERY, eos="</s>", max_tokens=32))
-    room = made.room(Role.QUERY)
+    room = made.max_text_tokens(Role.QUERY)
     fits, cut = made(["z" * room, "z" * (room + 1)], role=Role.QUERY)
     assert len(fits.ids) == len(cut.ids) == 32
     assert fits.ids == cut.ids
@@ -288,7 +288,7 @@ def test_tokens_with_embeddings_are_taken(rows: int | None) -> None:
 def test_a_prompt_with_a_token_that_has_no_embedding_is_refused(kind: str) -> None:
     query = Prompt.parse("<image> {text}") if kind == "prompt" else QUERY
     eos = "<image>" if kind == "eos" else None
-    said = replace(recipe(query=query, eos=eos), instruction="{instruction}: {text}")
+    said = replace(recipe(query=query, eos=eos), instruction_template="{instruction}: {text}")
     instruction = "find an <image>" if kind == "instruction" else None
     with pytest.raises(RecipeError, match=r"hold '<image>' \(id \d+\).*resize its embeddings"):
         TextTokenizer(larger("<image>"), said, embedded=KNOWN)(
@@ -299,8 +299,8 @@ def test_a_prompt_with_a_token_that_has_no_embedding_is_refused(kind: str) -> No
 def test_the_slot_of_token_prepending_is_no_token_of_a_text() -> None:
     slotted = replace(
         recipe(),
-        query=Prompt(lead="go ", prefix="on "),
-        passage=Prompt(lead="go "),
+        query_prompt=Prompt(before_slot="go ", prefix="on "),
+        passage_prompt=Prompt(before_slot="go "),
         prepending=TokenPrepending(slot=KNOWN, start=0, stop=1),
     )
     made = TextTokenizer(larger("<image>"), slotted, embedded=KNOWN)

@@ -116,7 +116,7 @@ def encoded(model: MtebEncoder, batches: Any, **more: Any) -> Any:
 
 def test_without_mteb_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mteb", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'decant\[mteb\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'decant-qdrant\[mteb\]'"):
         MtebEncoder(HashEncoder(dim=4))
 
 

@@ -106,7 +106,7 @@ def test_encoders_without_vectors_of_parts_have_no_rows_of_words(
     file.write_text(LINES)
     task = Anchors(name="a", anchors=read_anchors(file, make=False), bootstrap=FEW)
     assert word_scores(task.score(HashEncoder(dim=16))) == {}
-    choices = Choices(tokens=True)
+    choices = Choices(token_embeddings=True)
     with (
         TorchEncoder.from_pretrained(folder, strategy="mean") as plain,
         TorchEncoder.from_pretrained(folder, strategy="prompt-eol", choices=choices) as reworded,
@@ -198,7 +198,7 @@ def test_an_anchor_holds_only_words_that_stand_in_its_texts() -> None:
 
 
 def test_the_role_selects_the_prompt(folder: Path) -> None:
-    choices = Choices(query="ask: {text}")
+    choices = Choices(query_prompt="ask: {text}")
     anchor = Anchor(
         base="The wind is cold.",
         variants={Variation.ANTONYM: "How hot is the wind."},

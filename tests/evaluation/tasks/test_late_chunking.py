@@ -158,7 +158,9 @@ def test_paragraphs_that_are_too_long_leave_both_ways_and_their_queries(folder: 
 
 def test_embedders_without_vectors_of_parts_are_refused() -> None:
     task = LateChunking(data=DATA, articles=ARTICLES, bootstrap=FEW)
-    with pytest.raises(EvaluationError, match=r"six: late chunking: .* exported with tokens=True"):
+    with pytest.raises(
+        EvaluationError, match=r"six: late chunking: .* exported with token_embeddings=True"
+    ):
         task.score(HashEncoder(dim=16))
 
 

@@ -359,7 +359,7 @@ def test_a_certificate_survives_json(tiny_bundle: Path) -> None:
 
 
 def test_what_the_user_said_is_in_the_bundle(tiny_folder: Path, tmp_path: Path) -> None:
-    export(tiny_folder, tmp_path / "bundle", choices=Choices(dim=16, query="ask {text}"))
+    export(tiny_folder, tmp_path / "bundle", choices=Choices(dim=16, query_prompt="ask {text}"))
     recipe = Bundle.open(tmp_path / "bundle").manifest.recipe
     assert recipe.dim == 16
-    assert recipe.query.template == "ask {text}"
+    assert recipe.query_prompt.template == "ask {text}"

@@ -29,7 +29,7 @@ RECIPE = Recipe(
     pooling=Pooling.MEAN,
     max_tokens=99,
     lexicon=SparseHead(top=6),
-    tokens=True,
+    token_embeddings=True,
 )
 ROWS = [Tokens(ids=tuple(range(5, 5 + length)), counted=0) for length in (1, 4, 9, 2, 7, 30)]
 LAST = AppendedTokens(tokens=("<end>",), read=1)
@@ -112,7 +112,9 @@ def test_what_is_wrong_is_named(
 
 def test_states_of_appended_tokens_are_compared_one_by_one(tmp_path: Path) -> None:
     rows = [Tokens(ids=row.ids, counted=len(row.ids) - 1) for row in ROWS]
-    recipe = replace(RECIPE, lexicon=None, tokens=False, span=PooledTokens.TAIL, appended=LAST)
+    recipe = replace(
+        RECIPE, lexicon=None, token_embeddings=False, span=PooledTokens.TAIL, appended=LAST
+    )
 
     def last(batch: TokenBatch, names: Sequence[str]) -> Values:
         assert list(names) == ["compress_states"]

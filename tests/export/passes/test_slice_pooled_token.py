@@ -50,7 +50,7 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     family = str(request.param)
     folder = tmp_path_factory.mktemp(family)
     pooling = Pooling.FIRST if family in ENCODERS else Pooling.LAST
-    said = Choices(pooling=pooling, span=PooledTokens.TEXT, query="find: {text}")
+    said = Choices(pooling=pooling, span=PooledTokens.TEXT, query_prompt="find: {text}")
     encoder = TorchEncoder.from_pretrained(save_model(folder / "model", family), choices=said)
     trace(encoder.model, folder / "model.onnx")
     return family, encoder, folder / "model.onnx"
@@ -119,7 +119,7 @@ def test_a_mix_of_layers_reads_one_token_of_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        pytest.param(Choices(pooling=Pooling.LAST, tokens=True), marks=pytest.mark.slow),
+        pytest.param(Choices(pooling=Pooling.LAST, token_embeddings=True), marks=pytest.mark.slow),
         pytest.param(Choices(pooling=Pooling.MEAN), marks=pytest.mark.slow),
         pytest.param(Choices(pooling=Pooling.MAX), marks=pytest.mark.slow),
     ],

@@ -36,7 +36,7 @@ from decant.export.trace.tracing import trace
 from models import LONGEST, save_language_model, save_model
 
 PROMPT_TEXT = "Instruct: find the passage that answers.\nQuery: {text}"
-SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query=PROMPT_TEXT)
+SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query_prompt=PROMPT_TEXT)
 # A window that is shorter than the prompt, and a bound on the scores; the rest is slow.
 FAMILIES = ("gemma2",)
 OTHERS = sorted(FUSED_TYPES - set(FAMILIES))
@@ -121,9 +121,9 @@ def test_the_states_of_a_prompt_are_those_of_its_tokens_in_any_text(
     "said",
     [
         Choices(pooling=Pooling.LAST),  # no prompt
-        Choices(pooling=Pooling.MEAN, query=PROMPT_TEXT),  # the prompt is pooled
-        Choices(pooling=Pooling.LAST, query=PROMPT_TEXT, layer=1),
-        Choices(pooling=Pooling.LAST, query=PROMPT_TEXT, attention=Attention.BIDIRECTIONAL),
+        Choices(pooling=Pooling.MEAN, query_prompt=PROMPT_TEXT),  # the prompt is pooled
+        Choices(pooling=Pooling.LAST, query_prompt=PROMPT_TEXT, layer=1),
+        Choices(pooling=Pooling.LAST, query_prompt=PROMPT_TEXT, attention=Attention.BIDIRECTIONAL),
     ],
     ids=["no prompt", "pooled", "another layer", "bidirectional"],
 )
@@ -135,7 +135,7 @@ def test_what_cannot_be_shared_is_not(tmp_path: Path, said: Choices) -> None:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
-    said = Choices(pooling=Pooling.LAST, query=PROMPT_TEXT)
+    said = Choices(pooling=Pooling.LAST, query_prompt=PROMPT_TEXT)
     certificate = export(
         save_model(folder / "model", "llama"), folder / "bundle", choices=said, precisions=["int8"]
     )
@@ -181,7 +181,7 @@ def test_an_encoder_computes_the_prompt_once(
     bundle: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [f"who wrote {number}" for number in range(40)]
-    said = Choices(pooling=Pooling.LAST, query=PROMPT_TEXT)
+    said = Choices(pooling=Pooling.LAST, query_prompt=PROMPT_TEXT)
     with TorchEncoder.from_pretrained(bundle / "model", choices=said) as reference:
         expected = reference.encode(texts, role=Role.QUERY).dense
     widths: list[int] = []
@@ -208,7 +208,7 @@ def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompt_cache_attention, "_LOWEST", 0.0)  # so texts see what comes after
-    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query=PROMPT_TEXT)
+    said = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query_prompt=PROMPT_TEXT)
     with pytest.raises(ParityError, match="shared prompt") as raised:
         export(bundle / "model", tmp_path / "bundle", choices=said)
     assert "one by one" not in str(raised.value)
@@ -219,7 +219,9 @@ def test_a_graph_that_errs_behind_a_prompt_fails_its_certificate(
 def test_an_instruction_of_a_call_is_certified_without_a_prompt_of_ones_own(
     bundle: Path, tmp_path: Path
 ) -> None:
-    said = Choices(pooling=Pooling.LAST, instruction="Instruct: {instruction}\nQuery: {text}")
+    said = Choices(
+        pooling=Pooling.LAST, instruction_template="Instruct: {instruction}\nQuery: {text}"
+    )
     certificate = export(bundle / "model", tmp_path / "bundle", choices=said)
     (check,) = [c for c in certificate.entries[0].checks if c.name == "shared prompt"]
     assert check.passed
@@ -236,7 +238,9 @@ def test_an_instruction_of_a_call_is_certified_without_a_prompt_of_ones_own(
 def test_sparse_vectors_of_words_go_on_from_a_prompt_too(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama", layers=2)
     lexicon = SparseHead(weighting=SparsePooling.LAST, top=20, words=True)
-    said = Choices(pooling=Pooling.LAST, span=PooledTokens.TEXT, query=PROMPT_TEXT, lexicon=lexicon)
+    said = Choices(
+        pooling=Pooling.LAST, span=PooledTokens.TEXT, query_prompt=PROMPT_TEXT, lexicon=lexicon
+    )
     certificate = export(folder, tmp_path / "bundle", choices=said)
     names = {check.name for check in certificate.entries[0].checks}
     assert {"shared prompt", "sparse vectors, shared prompt"} <= names

@@ -93,11 +93,8 @@ def test_a_small_prefetch_leaves_little_to_choose_from(trees: DecantVectorStore)
     assert set(found.ids or []) == {"birch", "fallen"}
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "sparse", "svm"])
-def test_a_mode_that_needs_more_than_dense_vectors_is_refused(
-    trees: DecantVectorStore, mode: str
-) -> None:
-    """run-llama/llama_index#22642 asks for hybrid queries, which are not built here."""
+@pytest.mark.parametrize("mode", ["svm", "text_search", "semantic_hybrid"])
+def test_a_mode_without_a_counterpart_is_refused(trees: DecantVectorStore, mode: str) -> None:
     with pytest.raises(ValueError, match=mode):
         ask(trees, "trees", mode=VectorStoreQueryMode(mode))
 

@@ -257,6 +257,27 @@ class TestSearching:
         dense = beasts.search("cat", mode=SearchMode.DENSE)
         assert [hit.id for hit in beasts.search_vector(vector)] == [hit.id for hit in dense]
 
+    def test_a_search_by_both_vectors_of_a_query_is_the_search_by_its_text(
+        self, beasts: Collection, asked: Asked
+    ) -> None:
+        vectors = asked.encode(["a cat sat"], role=Role.QUERY, outputs=[Output.SPARSE])
+        asked.passes.clear()
+        for mode in (None, *SearchMode):
+            by_text = beasts.search("a cat sat", mode=mode)
+            by_vectors = beasts.search_vector(vectors, mode=mode)
+            # Equal sums of ranks come in any order.
+            scores = {hit.id: hit.score for hit in by_text}
+            assert {hit.id: hit.score for hit in by_vectors} == pytest.approx(scores)
+        assert len(asked.passes) == 4, "one for each search by text"
+
+    def test_a_dense_vector_alone_cannot_be_searched_in_other_modes(
+        self, beasts: Collection
+    ) -> None:
+        vector = beasts.encoder.encode(["cat"], role=Role.QUERY).dense[0]
+        for mode in (SearchMode.SPARSE, SearchMode.HYBRID):
+            with pytest.raises(StoreError, match="a dense vector alone was given"):
+                beasts.search_vector(vector, mode=mode)
+
     def test_a_dense_search_does_not_ask_for_sparse_vectors(
         self, beasts: Collection, asked: Asked
     ) -> None:

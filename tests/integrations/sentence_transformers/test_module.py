@@ -74,7 +74,7 @@ def last(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = made(root, "qwen3", "lasttoken", {"query": TASK})
     tokenizer("<s> $A").save(str(folder / "tokenizer.json"))
     template = "Instruct: {instruction}\nQuery: {text}"
-    choices = Choices(eos="</s>", instruction=template, tokens=True)
+    choices = Choices(eos="</s>", instruction_template=template, token_embeddings=True)
     export(folder, root / "bundle", choices=choices)
     return Case(folder=folder, bundle=root / "bundle", end="</s>")
 
@@ -203,9 +203,9 @@ def test_settings_of_load_come_by_model_kwargs(first: Case) -> None:
     same(model.encode(TEXTS), wanted)
     assert "int8" in repr(model)
     assert np.abs(wanted - expected(first.bundle, TEXTS)).max() > 1e-6
-    with load(first.bundle, provider="cpu", precision="fp32", dim=8, any_dim=True) as encoder:
+    with load(first.bundle, provider="cpu", precision="fp32", dim=8, allow_any_dim=True) as encoder:
         wanted = encoder.encode(TEXTS, role=Role.PASSAGE).dense
-    model = opened(first.bundle, dim=8, any_dim=True)
+    model = opened(first.bundle, dim=8, allow_any_dim=True)
     same(model.encode(TEXTS), wanted)
     assert model.get_embedding_dimension() == 8
     onnx = SentenceTransformer(str(first.bundle), trust_remote_code=True, backend="onnx")
@@ -268,7 +268,9 @@ def test_compiling_a_model_leaves_the_bundle_alone(first: Case) -> None:
 
 def test_token_states_come_where_the_recipe_has_them(last: Case, first: Case) -> None:
     with load(last.bundle, provider="cpu") as encoder:
-        wanted = encoder.encode(TEXTS, role=Role.QUERY, outputs=[Output.TOKENS]).tokens
+        wanted = encoder.encode(
+            TEXTS, role=Role.QUERY, outputs=[Output.TOKEN_EMBEDDINGS]
+        ).token_embeddings
     assert wanted is not None
     found = opened(last.bundle).encode_query(TEXTS, output_value="token_embeddings", batch_size=4)
     for rows, others in zip(found, wanted, strict=True):

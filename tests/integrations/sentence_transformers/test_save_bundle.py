@@ -58,14 +58,14 @@ def test_modules_may_stand_behind_the_bundle(tiny_bundle: Path, tmp_path: Path) 
 
 def test_vectors_that_are_cut_are_not_saved_whole(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cuts them to 8"):
-        opened(tiny_bundle, dim=8, any_dim=True).save(str(tmp_path / "saved"))
+        opened(tiny_bundle, dim=8, allow_any_dim=True).save(str(tmp_path / "saved"))
 
 
 def test_another_process_opens_the_bundle_again(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     convert(bundle, "int8")
     runtime = ExecutionOptions(workers=1, threads=1)
-    with load(bundle, precision="int8", dim=8, any_dim=True, runtime=runtime) as encoder:
+    with load(bundle, precision="int8", dim=8, allow_any_dim=True, runtime=runtime) as encoder:
         again = pickle.loads(pickle.dumps(BundleModule(encoder)))
         assert repr(again.encoder) == repr(encoder)
         assert again.encoder.runtime == encoder.runtime

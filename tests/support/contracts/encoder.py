@@ -100,7 +100,7 @@ class EncoderContract:
             ):
                 encoder.encode(texts, role="document")  # type: ignore[arg-type]
         with pytest.raises(RecipeError, match="no role is called 'document'"):
-            encoder.room("document")  # type: ignore[arg-type]
+            encoder.max_text_tokens("document")  # type: ignore[arg-type]
 
     def test_different_texts_get_different_vectors(self, encoder: Encoder) -> None:
         rows = encoder.encode(["a river", "the mountain", "seven ships"], role=Role.QUERY).dense
@@ -116,7 +116,7 @@ class EncoderContract:
     def test_the_role_selects_the_prompt(self, encoder: Encoder) -> None:
         query = encoder.encode(["a river"], role=Role.QUERY).dense
         passage = encoder.encode(["a river"], role=Role.PASSAGE).dense
-        same = encoder.recipe.query == encoder.recipe.passage
+        same = encoder.recipe.query_prompt == encoder.recipe.passage_prompt
         assert (float(np.abs(query - passage).max()) < 1e-4) is same
 
     @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ class EncoderContract:
         self, encoder: Encoder, other: str
     ) -> None:
         """The tokenizer alone decides whether white space and case matter, nothing before it."""
-        prompt = encoder.recipe.passage
+        prompt = encoder.recipe.passage_prompt
         plain, varied = (
             encoder.tokenizer.encode(f"{prompt.prefix}{text}{prompt.suffix}").tokens
             for text in ("a river", other)
@@ -246,11 +246,11 @@ class EncoderContract:
 
     @pytest.mark.parametrize("role", Role)
     def test_there_is_room_for_text_beside_the_prompt(self, encoder: Encoder, role: Role) -> None:
-        assert 0 < encoder.room(role) <= encoder.recipe.max_tokens
+        assert 0 < encoder.max_text_tokens(role) <= encoder.recipe.max_tokens
 
     @pytest.mark.parametrize("role", Role)
     def test_what_does_not_fit_is_cut_at_the_end(self, encoder: Encoder, role: Role) -> None:
-        full = text_of(encoder, encoder.room(role))
+        full = text_of(encoder, encoder.max_text_tokens(role))
         longer = [f"{full} b", f"{full} {'b ' * 500}", f"{full} and a quite different end"]
         rows = encoder.encode([full, *longer], role=role).dense
         for row in rows[1:]:
@@ -259,7 +259,7 @@ class EncoderContract:
 
     @pytest.mark.parametrize("role", Role)
     def test_the_last_token_that_fits_still_counts(self, encoder: Encoder, role: Role) -> None:
-        room = encoder.room(role)
+        room = encoder.max_text_tokens(role)
         short = text_of(encoder, room - 1)
         texts = [f"{short},", f"{short};"]
         assert [tokens(encoder, text) for text in texts] == [room, room]

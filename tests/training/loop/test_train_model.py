@@ -62,8 +62,8 @@ def test_a_run_leaves_a_model_that_every_command_can_open(
     opened = TorchEncoder.from_pretrained(target)
     assert abs(opened.encode(["the cat"], role=Role.QUERY).dense - wanted).max() < 1e-6
     recipe = resolve(find_model(target))
-    assert recipe.query.prefix == "query: "
-    assert recipe.smallest_dim == 16
+    assert recipe.query_prompt.prefix == "query: "
+    assert recipe.min_dim == 16
     lines = logged(target)
     assert [line["step"] for line in lines] == [1, *range(2, 15, 2)]
     assert lines[-1]["loss"] < lines[0]["loss"]

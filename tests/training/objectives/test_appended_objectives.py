@@ -141,11 +141,11 @@ def test_llm2vec_gen_leaves_one_layer_and_prompts_for_its_decoder(
     assert [layer.path for layer in recipe.head] == ["2_Reconstruction", "3_Alignment"]
     encoder = TorchEncoder.from_pretrained(target)
     assert sum(isinstance(one, torch.nn.Linear) for one in encoder.model.head) == 1
-    found = encoder.encode(["the cat"], role=Role.QUERY, outputs=[Output.STATES])
-    assert found.states is not None
+    found = encoder.encode(["the cat"], role=Role.QUERY, outputs=[Output.SOFT_TOKENS])
+    assert found.soft_tokens is not None
     states = states_of(objective, "the cat\nsay: ")
     with torch.no_grad():
         prompts = objective.reconstruction(states)
         vector = objective.alignment(prompts).mean(0)
-    assert abs(found.states[0] - prompts.numpy()).max() < 1e-5
+    assert abs(found.soft_tokens[0] - prompts.numpy()).max() < 1e-5
     assert abs(found.dense[0] - (vector / vector.norm()).numpy()).max() < 1e-5

@@ -181,12 +181,12 @@ def test_both_stages_leave_models_that_can_be_read_back(
     train(aligned(stage_one, llama), read_table([triplets(tmp_path)]), target, loop)
     encoder = TorchEncoder.from_pretrained(target)
     assert encoder.recipe.appended is not None
-    found = encoder.encode(["the cat"], role=Role.QUERY, outputs=[Output.STATES])
-    assert found.states is not None
-    assert found.states.shape == (1, 3, 32)
-    mean = found.states[0].mean(0)
+    found = encoder.encode(["the cat"], role=Role.QUERY, outputs=[Output.SOFT_TOKENS])
+    assert found.soft_tokens is not None
+    assert found.soft_tokens.shape == (1, 3, 32)
+    mean = found.soft_tokens[0].mean(0)
     assert abs(found.dense[0] - mean / np.linalg.norm(mean)).max() < 1e-5
-    said = Explainer.from_pretrained(llama).explain(found.states[0], max_new_tokens=4)
+    said = Explainer.from_pretrained(llama).explain(found.soft_tokens[0], max_new_tokens=4)
     assert len(said.tokens) == 3
 
 

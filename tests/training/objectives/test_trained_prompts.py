@@ -80,21 +80,21 @@ def test_equal_texts_have_equal_vectors_in_both_roles(stage_one: Path) -> None:
 
 def test_the_digest_says_which_prompt_passages_get(opened: AppendedBase) -> None:
     recipe = opened.base.model.recipe
-    before = replace(recipe, passage=Prompt.parse(BEFORE))
+    before = replace(recipe, passage_prompt=Prompt.parse(BEFORE))
     assert recipe.digest() != before.digest()
 
 
 def test_folders_of_before_keep_their_prompt(llama: Path, tmp_path: Path) -> None:
-    old = open_compression(llama, SETTINGS, choices=Choices(passage=BEFORE))
+    old = open_compression(llama, SETTINGS, choices=Choices(passage_prompt=BEFORE))
     folder = tmp_path / "old"
     folder.mkdir()
     old.base.write(folder)
     recipe = resolve(find_model(folder))
-    assert recipe.passage.template == BEFORE
+    assert recipe.passage_prompt.template == BEFORE
     assert open_base(folder).model.recipe == recipe  # and a second stage keeps it
-    said = Choices(passage="{text}\nThis sentence means in one word: \u201c")
+    said = Choices(passage_prompt="{text}\nThis sentence means in one word: \u201c")
     mended = resolve(find_model(folder), said)
     assert (
-        mended.passage.template
-        == open_compression(llama, SETTINGS).base.model.recipe.passage.template
+        mended.passage_prompt.template
+        == open_compression(llama, SETTINGS).base.model.recipe.passage_prompt.template
     )

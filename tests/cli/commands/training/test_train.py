@@ -77,7 +77,7 @@ def test_pairs_become_a_model_that_exports(
     assert exported.code == Exit.OK, exported.err
     assert decant("verify", "bundle").code == Exit.OK
     with load(tmp_path / "bundle") as encoder:
-        assert encoder.recipe.query.prefix == "query: "
+        assert encoder.recipe.query_prompt.prefix == "query: "
 
 
 def test_json_says_data_run_and_standing(decant: Decant, tiny_folder: Path, pairs: Path) -> None:
@@ -128,7 +128,7 @@ def test_what_was_interrupted_while_it_was_measured_is_measured_by_the_same_comm
     words = ("train", "contrastive", "--base", tiny_folder, "--pairs", pairs, *QUICK, "--json")
     whole = decant(*words, "--out", "undisturbed")
     with monkeypatch.context() as patch:
-        patch.setattr("decant.evaluation.side_by_side", _interrupt)
+        patch.setattr("decant.evaluation.compare_systems", _interrupt)
         ran = decant(*words)
     assert ran.code == Exit.INTERRUPTED
     weights = tmp_path / "tuned/model.safetensors"
@@ -224,7 +224,10 @@ def test_what_is_said_of_the_base_is_in_the_trained_model(
     recipe = resolve(find_model(tmp_path / "tuned"))
     assert recipe.max_tokens == 64  # training's length is training's alone
     assert recipe.attention is Attention.BIDIRECTIONAL
-    assert (recipe.query.template, recipe.passage.template) == ("find: {text}", "text: {text}")
+    assert (recipe.query_prompt.template, recipe.passage_prompt.template) == (
+        "find: {text}",
+        "text: {text}",
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("generate", "mine")])

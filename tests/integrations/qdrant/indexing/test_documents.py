@@ -138,7 +138,7 @@ def test_formats_that_need_converting_say_which_extra_does_it(tmp_path: Path) ->
     except ImportError:
         assert set(found) == {"a"}
         assert [bad.source for bad in documents.unreadable] == ["page.html"]
-        assert "pip install 'decant[docs]'" in documents.unreadable[0].reason
+        assert "pip install 'decant-qdrant[docs]'" in documents.unreadable[0].reason
     else:
         assert "Title" in found["page.html"]
         assert "<h1>" not in found["page.html"]

@@ -152,7 +152,7 @@ class TestSizes:
             payload=payload,
             dense=(drawn.normal(size=384) * 1e-7).astype(np.float32),
             sparse=SparseVector(indices=indices, values=drawn.normal(size=50).astype(np.float32)),
-            states=-drawn.random((3, 24)).astype(np.float32),
+            soft_tokens=-drawn.random((3, 24)).astype(np.float32),
         )
         bound = PointSizes().of(full)
         size = len(to_struct(full).model_dump_json().encode())

@@ -157,8 +157,8 @@ class TestRest:
     def test_states_are_a_multivector_that_is_stored_and_not_indexed(
         self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
-        card = replace(CollectionMetadata.of(HashEncoder(16)), states=3)
-        over_rest.create("docs", card, CollectionSettings(states=True))
+        card = replace(CollectionMetadata.of(HashEncoder(16)), soft_tokens=3)
+        over_rest.create("docs", card, CollectionSettings(soft_tokens=True))
         (made,) = double.requests("PUT", "/collections/docs")
         assert made.body["vectors"]["states"] == {
             "size": 3,
@@ -168,7 +168,7 @@ class TestRest:
             "on_disk": True,
         }
         states = np.asarray([[1, 2, 3], [4, 5, 6]], np.float32)
-        over_rest.upsert("docs", [Point(id=ID, payload={}, states=states)])
+        over_rest.upsert("docs", [Point(id=ID, payload={}, soft_tokens=states)])
         (written,) = double.requests("PUT", "/points")
         (sent,) = written.body["points"]
         assert sent["vector"] == {"states": [[1, 2, 3], [4, 5, 6]]}

@@ -1,0 +1,63 @@
+"""Refuse a file or folder that is not there, and say what is wanted in its place.
+
+The checks are callbacks of Typer's: they run before a command does, so that nothing is loaded, and
+nothing is made, for a path that was mistyped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+Given = TypeVar("Given", bound="Path | list[Path] | None")
+
+TEXTS = "a text file in UTF-8 with one text a line"
+SCORED = "a file with a line `score<TAB>sentence<TAB>sentence` for each pair"
+WORDS = "a file with a line `word<TAB>word<TAB>score` for each pair"
+LABELLED = "a file with a line `1<TAB>text<TAB>text` or `0<TAB>text<TAB>text` for each pair"
+ANALOGIES = "Google's file of questions, or a folder of BATS"
+ANCHORS = "a file with a line `sentence<TAB>variation<TAB>varied sentence` for each"
+BEIR = "a folder as BEIR has it, with corpus.jsonl, queries.jsonl and qrels.tsv"
+PAIRS = (
+    'a .jsonl file with a line {"query": "…", "positive": "…"} for each pair, or a .tsv file whose '
+    "first line is `query<TAB>positive`"
+)
+GRADED = (
+    'a .jsonl file with a line {"score": 4.5, "query": "…", "positive": "…"} for each pair, or a '
+    ".tsv file whose first line is `score<TAB>query<TAB>positive`"
+)
+TRIPLETS = (
+    'a .jsonl file with a line {"query": "…", "positive": "…", "negatives": ["…"]} for each query'
+)
+ALONE = 'a .jsonl file with a line {"query": "…"} for each text, or a .tsv file with a heading'
+CONTEXTS = (
+    'a .jsonl file with a line {"query": "…", "instruction": "…", "response": "…"} for each context'
+)
+ANSWERS = (
+    'a .jsonl file with a line {"query": "…", "response": "…"} for each question, which '
+    "`decant train generate` makes"
+)
+TOML = "a TOML file with tables objective, loop and lora"
+DOCUMENTS = "a folder of text files"
+
+
+def existing(wanted: str) -> Callable[[Given], Given]:
+    """Return a callback for a path or several: each must be there, and ``wanted`` says what it is.
+
+    Raises:
+        BadParameter: By the callback: a path is not there.
+
+    >>> existing(TEXTS)(Path("."))
+    PosixPath('.')
+    """
+
+    def check(given: Given) -> Given:
+        for path in given if isinstance(given, list) else [given]:
+            if path is not None and not path.exists():
+                raise typer.BadParameter(f"{path} does not exist; give {wanted}")
+        return given
+
+    return check

@@ -1,0 +1,25 @@
+"""The distribution that installs decant: its name, its version, and the command for an extra.
+
+It is called ``decant-qdrant``, because ``decant`` on PyPI is another project; the import is
+``decant``. No other module writes the name.
+"""
+
+from __future__ import annotations
+
+DISTRIBUTION = "decant-qdrant"
+
+
+def decant_version() -> str:
+    """Return the version of the installed distribution."""
+    from importlib.metadata import version  # here, because it takes as long as all other imports
+
+    return version(DISTRIBUTION)
+
+
+def install_command(extra: str) -> str:
+    """Return the shell command that installs decant with an extra.
+
+    >>> install_command("export")
+    "pip install 'decant-qdrant[export]'"
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

@@ -1,0 +1,109 @@
+"""What a query of LlamaIndex asks of a collection: its mode, vectors, condition and count.
+
+LlamaIndex embeds a query itself, perhaps another text than the query's own (HyDE), so the dense
+vector is taken from the query, and only the sparse one is made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from decant.embedders import Output, Role, Vectors
+
+from ..arguments import check_ids
+from ..qdrant import And, Collection, Field, FieldIn, SearchMode
+from .filters import to_condition
+
+if TYPE_CHECKING:
+    from ..qdrant.stores.filters import Where
+
+
+def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode | None:
+    """Return the mode of a collection's search that a query means.
+
+    Raises:
+        ValueError: There is none, or two were given, or the query weighs the rankings.
+    """
+    match query.mode:
+        case VectorStoreQueryMode.DEFAULT:
+            return mode
+        case VectorStoreQueryMode.HYBRID:
+            meant = SearchMode.HYBRID
+        case VectorStoreQueryMode.SPARSE:
+            meant = SearchMode.SPARSE
+        case VectorStoreQueryMode.MMR:
+            meant = SearchMode.DENSE
+        case _:
+            raise ValueError(
+                f"the query mode {query.mode.value!r} has no counterpart here; use 'default', "
+                "'hybrid', 'sparse' or 'mmr'"
+            )
+    if mode is not None and mode != meant:
+        raise ValueError(
+            f"the query's mode is {meant.value!r} and mode={str(mode)!r} was given; give one"
+        )
+    if meant is SearchMode.HYBRID and query.alpha is not None:
+        raise ValueError(
+            f"alpha={query.alpha} has no counterpart here: a hybrid search fuses both rankings by "
+            "reciprocal ranks, which have no weights; leave alpha out"
+        )
+    return meant
+
+
+def node_count(query: VectorStoreQuery) -> int:
+    """Return how many nodes are wanted; LlamaIndex has two counts more, for the modes of these."""
+    match query.mode:
+        case VectorStoreQueryMode.HYBRID:
+            return query.hybrid_top_k or query.similarity_top_k
+        case VectorStoreQueryMode.SPARSE:
+            return query.sparse_top_k or query.similarity_top_k
+        case _:
+            return query.similarity_top_k
+
+
+def query_vectors(
+    query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
+) -> Vectors:
+    """Return the vectors of a query: a dense one, and a sparse one where the mode has it.
+
+    Raises:
+        ValueError: The query has neither a text nor an embedding, or not what the mode needs.
+    """
+    text, given = query.query_str, query.query_embedding
+    sparse = mode != SearchMode.DENSE and collection.has_sparse
+    if text is None and (given is None or mode in {SearchMode.SPARSE, SearchMode.HYBRID}):
+        raise ValueError(
+            "the query has neither query_embedding nor query_str; give one of them"
+            if given is None
+            else f"the mode {str(mode)!r} compares sparse vectors, which are made of "
+            "query_str; the query has only query_embedding"
+        )
+    dense = None if given is None else np.asarray([given], np.float32)
+    if text is None or (dense is not None and not sparse):
+        assert dense is not None
+        return Vectors(dense=dense)
+    outputs = [Output.SPARSE] if sparse else []
+    vectors = collection.encoder.encode([text], role=Role.QUERY, outputs=outputs)
+    return vectors if dense is None else replace(vectors, dense=dense)
+
+
+def query_condition(query: VectorStoreQuery, where: Where | None) -> Where | None:
+    """Return what a query's ids and filters and ``where`` ask for together; None for nothing.
+
+    Raises:
+        TypeError: ``node_ids`` or ``doc_ids`` is one string.
+        ValueError: An operator in the filters has no counterpart here.
+    """
+    check_ids(query.node_ids, "node_ids of the query")
+    check_ids(query.doc_ids, "doc_ids of the query")
+    parts: list[Where] = []
+    if query.node_ids:  # LlamaIndex's retriever gives an empty list where it means no restriction
+        parts.append(FieldIn(Field.ID, query.node_ids))
+    if query.doc_ids:
+        parts.append(FieldIn(Field.SOURCE, query.doc_ids))
+    parts += [part for part in (to_condition(query.filters), where) if part is not None]
+    return And(parts) if parts else None
