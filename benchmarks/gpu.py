@@ -14,17 +14,17 @@ from pathlib import Path
 
 import torch
 
-from bench.bout import Place, measured
-from bench.chip import device_name, matrix_peak, release, torch_device
 from bench.corpus import load_corpus
-from bench.gpu_options import Options, parse_gpu
+from bench.gpu.bout import Place, measured
+from bench.gpu.chip import device_name, matrix_peak, release, torch_device
+from bench.gpu.options import Options, parse_gpu
+from bench.gpu.packed import check, usable
+from bench.gpu.subjects import MINILM, Request, certified, make_subject
 from bench.machine import circumstances
 from bench.minilm import model_folder
 from bench.options import conduct
-from bench.packed import check, usable
 from bench.report import Figure, Findings, Result
 from bench.rounds import Tick
-from bench.subjects import MINILM, Request, certified, make_subject
 from decant.embedders import Precision
 
 _PRODUCTS = 50

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from bench.shapes import Family, save_seeded
+from bench.gpu.shapes import Family, save_seeded
 from models import LONGEST, SPECIALS, save_sentence_transformer, write_json
 from tiny_shapes import TINY
 

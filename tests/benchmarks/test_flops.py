@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from bench.flops import Arithmetic, arithmetic
-from bench.shapes import SHAPES, Family, Shape
+from bench.gpu.flops import Arithmetic, arithmetic
+from bench.gpu.shapes import SHAPES, Family, Shape
 from decant.embedders import (
     RecipeError,
 )

@@ -16,17 +16,17 @@ from torch import nn
 from transformers import AutoModel
 
 from bench.corpus import load_corpus
-from bench.flops import Arithmetic, arithmetic
-from bench.lean import lean_bundle
-from bench.matches import MIXED, compete, counted, draw_rows, open_ours, section_of, sized
-from bench.packed import Packed, Way, takes, usable
+from bench.gpu.flops import Arithmetic, arithmetic
+from bench.gpu.lean import lean_bundle
+from bench.gpu.matches import MIXED, compete, counted, draw_rows, open_ours, section_of, sized
+from bench.gpu.packed import Packed, Way, takes, usable
+from bench.gpu.shapes import SHAPES, Family, save_seeded
+from bench.gpu.steady import WARM_UPS, growth, random_rows
+from bench.gpu.subjects import Subject, certified, verdict
+from bench.gpu.torch_peer import TorchModel
+from bench.gpu.turns import turn_by_turn
 from bench.peers import Peer, worst_cosine
 from bench.rounds import Contender, Lap
-from bench.shapes import SHAPES, Family, save_seeded
-from bench.steady import WARM_UPS, growth, random_rows
-from bench.subjects import Subject, certified, verdict
-from bench.torch_peer import TorchModel
-from bench.turns import turn_by_turn
 from decant.embedders import (
     Attention,
     Bundle,
@@ -84,7 +84,7 @@ def test_a_cut_in_depth_is_said_in_the_name() -> None:
 def test_large_models_are_written_in_several_shards(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.shapes._SHARD", 4000)
+    monkeypatch.setattr("bench.gpu.shapes._SHARD", 4000)
     shape = TINY[Family.QWEN3]
     folder = save_seeded(tmp_path / "model", tiny_model, shape, seed=0)
     assert len(list(folder.glob("model-*.safetensors"))) > 3
@@ -123,7 +123,7 @@ def test_rows_have_the_lengths_asked_for(bundle: Path, tiny_data: Path) -> None:
 def test_rows_come_again_where_the_corpus_is_too_small(
     bundle: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.ready._POOL", 500)
+    monkeypatch.setattr("bench.gpu.ready._POOL", 500)
     tokenizer, corpus = Bundle.open(bundle).tokenizer(), load_corpus(tiny_data)
     found = draw_rows(tokenizer, corpus, {"16": 160_000, MIXED: 4000}, seed=0)
     assert len(found.names["16"]) == 10_000

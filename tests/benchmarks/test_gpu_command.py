@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import gpu
-from bench.chip import matrix_peak, memory_in_use, torch_device
-from bench.matches import MIXED
+from bench.gpu.chip import matrix_peak, memory_in_use, torch_device
+from bench.gpu.matches import MIXED
+from bench.gpu.packed import Way
+from bench.gpu.shapes import SHAPES, Family
 from bench.options import conduct
-from bench.packed import Way
 from bench.report import Result
-from bench.shapes import SHAPES, Family
 from decant.embedders import (
     Precision,
     ProviderError,

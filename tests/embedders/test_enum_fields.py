@@ -70,7 +70,7 @@ def test_a_recipe_of_names_is_that_of_members() -> None:
             "no pooling is called 'lasttoken'; known are 'mean', 'mean_sqrt'",
         ),
         ({"attention": "both"}, "no attention is called 'both'; known are 'causal'"),
-        ({"span": "TEXT"}, "no span is called 'TEXT'"),
+        ({"span": "TEXT"}, "no pooled tokens is called 'TEXT'"),
         ({"dim": "8"}, "dim must be an integer, got '8'"),
         ({"max_tokens": 8.0}, "max_tokens must be an integer, got 8.0"),
         ({"layer": True}, "layer must be an integer, got True"),

@@ -19,9 +19,9 @@ PARENT = """
     import os, sys, threading, warnings
     warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, forking with threads warns
     import numpy as np
-    from decant.embedders import DecantError, Role, Runtime, load
+    from decant.embedders import DecantError, ExecutionOptions, Role, load
     TEXTS = [f"what wind number {number} wants" for number in range(300)]
-    encoder = load(sys.argv[1], runtime=Runtime(workers=2, threads=1))
+    encoder = load(sys.argv[1], runtime=ExecutionOptions(workers=2, threads=1))
 
     def dense(count):
         return encoder.encode(TEXTS[:count], role=Role.PASSAGE).dense

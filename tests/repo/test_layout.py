@@ -6,26 +6,23 @@ what is loaded in the end.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from fresh_process import loaded_in_turn, seconds_to_import
+from import_lines import Import, imports, modules
 from repository import (
     PACKAGES,
     ROOT,
     folder,
     library_files,
-    module_name,
     script_files,
     top_folders,
 )
@@ -124,54 +121,6 @@ GERUNDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
-    """One imported module, by its absolute name, and where."""
-
-    module: str
-    level: int
-    line: int
-    checked_only: bool
-
-
-@cache
-def imports(file: Path) -> tuple[Import, ...]:
-    """Return every import of a file, those inside functions too."""
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"), filename=str(file))
-    return tuple(_walk(tree, file, checked_only=False))
-
-
-def _walk(node: ast.AST, file: Path, *, checked_only: bool) -> Iterator[Import]:
-    match node:
-        case ast.Import(names=names, lineno=line):
-            for name in names:
-                yield Import(module=name.name, level=0, line=line, checked_only=checked_only)
-        case ast.ImportFrom(module=module, names=names, level=level, lineno=line):
-            for name in names:
-                found = _absolute(file, module or "", level, name.name)
-                yield Import(module=found, level=level, line=line, checked_only=checked_only)
-        case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=otherwise):
-            for statement in body:
-                yield from _walk(statement, file, checked_only=True)
-            for statement in otherwise:
-                yield from _walk(statement, file, checked_only=checked_only)
-        case _:
-            for child in ast.iter_child_nodes(node):
-                yield from _walk(child, file, checked_only=checked_only)
-
-
-def _absolute(file: Path, module: str, level: int, name: str) -> str:
-    if level:
-        parts = module_name(file.parent / "__init__.py").split(".")
-        module = ".".join((*parts[: len(parts) - level + 1], *filter(None, [module])))
-    return f"{module}.{name}" if f"{module}.{name}" in _modules() else module
-
-
-@cache
-def _modules() -> dict[str, Path]:
-    return {module_name(file): file for file in library_files()}
-
-
 def wing(file: Path) -> str:
     """Return the folder of a file, such as ``embedders/tokens``."""
     return file.parent.as_posix()
@@ -200,7 +149,7 @@ def flaws(files: list[Path], judge: Callable[[Path, Import], str | None]) -> str
 
 def upward(file: Path, found: Import) -> str | None:
     """Return why an import inside a folder does not run downwards."""
-    target = _modules().get(found.module)
+    target = modules().get(found.module)
     if target is None or target.name == "__init__.py":
         return ", which is no module" if found.level and target is None else None
     if file.name == "__init__.py" or target.parts[0] != file.parts[0]:
@@ -244,7 +193,7 @@ def test_across_folders_names_come_from_faces() -> None:
 
 def test_there_is_no_circle_of_imports() -> None:
     arrows = {
-        file: {_modules()[found.module] for found in imports(file) if found.module in _modules()}
+        file: {modules()[found.module] for found in imports(file) if found.module in modules()}
         - {file}
         for file in library_files()
         if file.name != "__init__.py"
@@ -286,13 +235,15 @@ def stems(package: str) -> list[str]:
 
 
 def test_a_wing_is_small() -> None:
-    sizes = {package: len(stems(package)) for package in PACKAGES}
-    crowded = {package: count for package, count in sizes.items() if count > FILES_IN_A_WING}
+    files = [*library_files(), *(file for file in script_files() if file.parts[0] != "tests")]
+    sizes = Counter(wing(file) for file in files if file.name != "__init__.py")
+    crowded = {folder: count for folder, count in sizes.items() if count > FILES_IN_A_WING}
     assert crowded == {}, "divide it, or move what belongs elsewhere"
 
 
 def test_a_module_is_one_idea() -> None:
-    lines = {file: (ROOT / file).read_text("utf-8").count("\n") for file in library_files()}
+    files = [*library_files(), *script_files()]
+    lines = {file: (ROOT / file).read_text("utf-8").count("\n") for file in files}
     assert {file: count for file, count in lines.items() if count > LINES_IN_A_FILE} == {}
 
 

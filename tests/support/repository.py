@@ -15,7 +15,7 @@ FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 
 EXTRAS: set[str] = set(PROJECT["project"]["optional-dependencies"])
 
-_SCRIPTS = ("tests", "examples", "benchmarks")
+_SCRIPTS = ("tests", "examples", "benchmarks", "experiments")
 
 
 def folder(package: str) -> Path:
@@ -37,7 +37,7 @@ def library_files() -> list[Path]:
 
 
 def script_files() -> list[Path]:
-    """Return every Python file of tests, examples and benchmarks, relative to the root."""
+    """Return every Python file of tests, examples, benchmarks and experiments."""
     return sorted(file.relative_to(ROOT) for top in _SCRIPTS for file in (ROOT / top).rglob("*.py"))
 
 

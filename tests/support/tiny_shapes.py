@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.shapes import Family, Shape
+from bench.gpu.shapes import Family, Shape
 
 TINY = {
     Family.BERT: Shape(

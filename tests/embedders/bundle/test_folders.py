@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders have no
 MAKER = """
 import sys
 from pathlib import Path
-from decant.embedders import fresh_folder
+from decant.embedders.bundle import fresh_folder
 with fresh_folder(Path(sys.argv[1]), replace=True) as making:
     (making / "weights").write_bytes(b"half")
     print("making", flush=True)
@@ -26,7 +26,7 @@ with fresh_folder(Path(sys.argv[1]), replace=True) as making:
 REPLACER = """
 import os, signal, sys
 from pathlib import Path
-from decant.embedders import fresh_folder
+from decant.embedders.bundle import fresh_folder
 rename = Path.rename
 def killed(self, target):
     if self.name.startswith(".") and target == Path(sys.argv[1]):

@@ -39,8 +39,8 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tuner", "runtime", "machine"):
-        monkeypatch.setattr(f"decant.embedders.{module}.available_cores", lambda: 4)
+    for module in ("tuner", "options", "machine"):
+        monkeypatch.setattr(f"decant.embedders.onnx.{module}.available_cores", lambda: 4)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
 
 

@@ -128,7 +128,7 @@ def test_what_was_interrupted_while_it_was_measured_is_measured_by_the_same_comm
     words = ("train", "contrastive", "--base", tiny_folder, "--pairs", pairs, *QUICK, "--json")
     whole = decant(*words, "--out", "undisturbed")
     with monkeypatch.context() as patch:
-        patch.setattr("decant.evaluation.side_by_side", _interrupt)
+        patch.setattr("decant.evaluation.compare_systems", _interrupt)
         ran = decant(*words)
     assert ran.code == Exit.INTERRUPTED
     weights = tmp_path / "tuned/model.safetensors"

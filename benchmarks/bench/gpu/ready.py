@@ -13,7 +13,7 @@ from itertools import cycle, islice
 from decant.embedders import OnnxEncoder, Role
 from decant.embedders.tokens import TextTokenizer, Tokens
 
-from .corpus import LONGEST, Corpus, Cutter, chance
+from ..corpus import LONGEST, Corpus, Cutter, chance
 
 Rows = Mapping[str, Tokens]
 """Names and their token ids."""

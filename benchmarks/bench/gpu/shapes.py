@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from decant.embedders.onnx import available_cores
 
-from .decoder import borrow_tokenizer, save_modules
+from ..decoder import borrow_tokenizer, save_modules
 
 LONGEST = 512
 _SHARD = 1 << 29  # weights; 1 GiB

@@ -10,9 +10,9 @@ import numpy as np
 
 from decant.embedders.tokens import Tokens
 
+from ..peers import Embed
+from ..report import Figure
 from .matches import QUERY, QUERY_TOKENS
-from .peers import Embed
-from .report import Figure
 from .turns import turn_by_turn
 
 WARM_UPS = 21

@@ -11,8 +11,8 @@ from typing import TypeVar
 from decant.embedders import ExecutionOptions, Precision
 from decant.embedders.onnx import provider_name
 
+from ..options import Common, common, parser, positive, read_runtime
 from .matches import MIXED
-from .options import Common, common, parser, positive, read_runtime
 from .packed import Way
 from .shapes import LONGEST
 from .subjects import MODELS

@@ -20,12 +20,12 @@ from decant.embedders.onnx import placement
 from decant.embedders.tokens import TokenBatch
 from decant.export import verify
 
-from . import minilm
+from .. import minilm
+from ..report import Figure, Findings, Target
+from ..rounds import Tick
 from .chip import torch_device
 from .flops import Arithmetic, arithmetic
 from .lean import lean_bundle
-from .report import Figure, Findings, Target
-from .rounds import Tick
 from .shapes import LONGEST, SHAPES, save_seeded
 
 MINILM = "minilm"

@@ -14,9 +14,11 @@ import torch
 from decant.embedders import RecipeError
 from decant.embedders.tokens import pad
 
+from ..corpus import Corpus
+from ..peers import Embed, Peer
+from ..report import Figure, Findings, Section, Target, lowest_speed_up
+from ..rounds import Contender, Tick
 from .chip import memory_in_use, release
-from .corpus import Corpus
-from .gpu_options import Options
 from .matches import (
     MIXED,
     Ours,
@@ -29,10 +31,8 @@ from .matches import (
     section_of,
     sized,
 )
+from .options import Options
 from .packed import Way, takes
-from .peers import Embed, Peer
-from .report import Figure, Findings, Section, Target, lowest_speed_up
-from .rounds import Contender, Tick
 from .shapes import LONGEST
 from .steady import growth, latencies, random_rows
 from .subjects import Subject, placement_figures

@@ -21,8 +21,8 @@ from transformers import AutoModel, PreTrainedModel
 from decant.embedders import Attention, Pooling, Recipe, RecipeError
 from decant.embedders.tokens import Tokens, pad
 
+from ..peers import Embed
 from .packed import Packed, Way, implementation
-from .peers import Embed
 from .ready import Rows
 
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from decant.embedders import ExecutionOptions, OnnxEncoder, Precision, Role, load
 from decant.embedders.tokens import TextTokenizer, Tokens
 
-from .corpus import Corpus
+from ..corpus import Corpus
+from ..peers import Embed, Peer, batch_seconds, worst_cosine
+from ..report import Amount, Compute, Section, section
+from ..rounds import Contender, Lap, Tick, interleave
 from .flops import Arithmetic
-from .peers import Embed, Peer, batch_seconds, worst_cosine
 from .ready import Rows, even_rows, mixed_texts, with_ids
-from .report import Amount, Compute, Section, section
-from .rounds import Contender, Lap, Tick, interleave
 from .subjects import Subject, verdict
 
 MIXED = "mixed"

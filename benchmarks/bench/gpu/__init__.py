@@ -1,0 +1,1 @@
+"""The GPU benchmark: models with drawn weights, ways to run them, and what is counted."""
