@@ -187,7 +187,7 @@ def test_kernels_of_the_gpu_are_left_out_on_the_cpu_or_refused_where_named() -> 
 def test_a_packed_kernel_with_other_values_is_found_before_models_are_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bench import packed
+    from bench.gpu import packed
 
     cpu = torch.device("cpu")
     monkeypatch.setattr(packed, "_varlen", packed._rows)
