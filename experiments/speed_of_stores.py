@@ -1,7 +1,7 @@
 """How long indexing, searching and adding take with an encoder that costs next to nothing.
 
-Run it by turns on two checkouts, with ``PYTHONPATH=<checkout>/.typing``, and compare medians: what is
-left is decant's own share and the engine's.
+Run it by turns on two checkouts, with ``PYTHONPATH=<checkout>/.typing``, and compare medians: what
+is left is the share of decant and of the engine.
 """
 
 from __future__ import annotations
