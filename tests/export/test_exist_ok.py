@@ -53,7 +53,7 @@ def test_without_it_a_bundle_is_in_the_way(tiny_folder: Path, bundle: Path) -> N
 def test_another_recipe_is_refused_with_what_differs(tiny_folder: Path, bundle: Path) -> None:
     for choices, said in (
         (Choices(dim=16), r"its dim is None, not 16"),
-        (Choices(query_prompt="ask: {text}"), r"its query is .*query: .*, not .*ask: "),
+        (Choices(query_prompt="ask: {text}"), r"its query_prompt is .*query: .*, not .*ask: "),
         (Choices(token_embeddings=True), r"its tokens is False, not True"),
     ):
         with pytest.raises(BundleError, match=said):

@@ -73,11 +73,11 @@ def test_every_output_is_looked_at() -> None:
         indices=np.array([1, 5, 2, 3]),
         values=np.array([1.0, 2.0, np.inf, 1.0], np.float32),
     )
-    good = vectors(states=whole, tokens=tuple(whole))
+    good = vectors(soft_tokens=whole, token_embeddings=tuple(whole))
     assert check_finite(good, first=7, by="m") is good
     with pytest.raises(ParityError, match="states of text 8"):
-        check_finite(vectors(states=broken), first=7, by="m")
+        check_finite(vectors(soft_tokens=broken), first=7, by="m")
     with pytest.raises(ParityError, match="token states of text 8"):
-        check_finite(vectors(tokens=tuple(broken)), first=7, by="m")
+        check_finite(vectors(token_embeddings=tuple(broken)), first=7, by="m")
     with pytest.raises(ParityError, match="sparse vector of text 9"):
         check_finite(vectors(sparse=sparse), first=7, by="m")

@@ -145,7 +145,7 @@ def test_bad_input_of_generating_is_refused_and_leaves_nothing(
     named = (*asked, "--columns", "query=question")
     cases = {
         (*asked, "--model", speaker, "--columns", "query=topic"): "faq.tsv:1: no column is",
-        (*named, "--model", "nowhere"): "nowhere",
+        (*named, "--model", "./nowhere"): "nowhere",
         (*named, "--model", bundle): "tiny",
         (*named, "--model", speaker, "--template", "no slot"): "where the text stands",
         (*named, "--model", speaker, "--as", "answer"): "none of response, query",
