@@ -54,7 +54,7 @@ def test_another_recipe_is_refused_with_what_differs(tiny_folder: Path, bundle: 
     for choices, said in (
         (Choices(dim=16), r"its dim is None, not 16"),
         (Choices(query_prompt="ask: {text}"), r"its query_prompt is .*query: .*, not .*ask: "),
-        (Choices(token_embeddings=True), r"its tokens is False, not True"),
+        (Choices(token_embeddings=True), r"its token_embeddings is False, not True"),
     ):
         with pytest.raises(BundleError, match=said):
             export(tiny_folder, bundle, choices=choices, exist_ok=True)
