@@ -65,9 +65,9 @@ def explain_vector(
     """Read vectors back: what a frozen language model makes of them.
 
     For models that append tokens (AutoRegEmbed, LLM2Vec-Gen). Give texts, or one
-    of --id, --source and --query for a collection that `decant index --soft-tokens`
-    made, whose passages are read without embedding them again. Exits with 1 if
-    there is nothing to explain.
+    of --id, --source and --query for a collection that was made with `decant
+    index --soft-tokens`, whose passages are read without embedding them again.
+    Exits with 1 if there is nothing to explain.
 
     Examples:
       decant explain-vector mine "why is the sky blue?" --decoder ./llama

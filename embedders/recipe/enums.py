@@ -26,7 +26,7 @@ class PooledTokens(StrEnum):
     COPY: the second copy of the text and what follows it (Echo). CONTENT: the text's own tokens,
     without prompt, BOS or EOS ("Revisiting Word Embeddings in the LLM Era", arXiv 2402.11094); a
     text that gives no token counts as a whole. TAIL: the last of the appended tokens
-    (:class:`Appended`).
+    (:class:`AppendedTokens`).
     """
 
     ALL = "all"

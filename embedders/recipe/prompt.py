@@ -54,11 +54,10 @@ class Prompt:
         between_copies: Where the text stands twice (Echo, arXiv 2402.15449), what is between the
             copies. They are tokenised apart from everything else, so that both have the same ids.
         before_slot: What stands before the slot, a place that no token of a text can fill
-            (:class:`Prepending`); None: there is no slot.
+            (:class:`TokenPrepending`); None: there is no slot.
 
     >>> Prompt.parse("query: {text}")
-    Prompt(prefix='query: ', suffix='', between_copies=None,
-    ...        before_slot=None)
+    Prompt(prefix='query: ', suffix='', between_copies=None, before_slot=None)
     """
 
     prefix: str = ""

@@ -17,7 +17,7 @@ class Tokens:
         counted: The first token of the span.
         end: The token after the span's last; None: the span reaches to the end.
         others: The same text under the recipe's further prompts.
-        words: Ids of the text's own words, for a :class:`Lexicon` that asks for them.
+        words: Ids of the text's own words, for a :class:`SparseHead` that asks for them.
         prompt: How many tokens stand before the text's first; 0 if the span begins among them.
     """
 

@@ -38,7 +38,7 @@ def asked(
     >>> from decant.embedders import Attention, Pooling, Prompt
     >>> recipe = Recipe(
     ...     base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8,
-    ...     query=Prompt(prefix="query: "),
+    ...     query_prompt=Prompt(prefix="query: "),
     ... )
     >>> asked(recipe, ["a"], task=None, prompt="query: ")
     (<Role.QUERY: 'query'>, ['a'])

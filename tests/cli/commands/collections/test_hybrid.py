@@ -95,7 +95,7 @@ def beir(tmp_path: Path) -> Path:
 def test_evaluation_gives_every_metric_of_every_mode(
     decant: Decant, splade: Path, beir: Path
 ) -> None:
-    ran = decant("evaluate", splade, "--retrieval", beir, "--hybrid", "--json", "out.json")
+    ran = decant("evaluate", splade, "--retrieval", beir, "--hybrid", "--output", "out.json")
     assert ran.code == Exit.OK, ran.err
     assert "nDCG@10, hybrid" in ran.out
     (system,) = json.loads(Path("out.json").read_text())["systems"]
@@ -111,6 +111,7 @@ def test_evaluating_a_bundle_without_sparse_vectors_says_what_is_missing(
     ran = decant("evaluate", tiny_bundle, "--retrieval", beir, "--hybrid")
     assert ran.code == Exit.INPUT
     assert "--hybrid is for bundles whose recipe has a lexicon" in " ".join(ran.err.split())
+    Path("sts.tsv").write_text("5\ta\tb\n1\ta\tc\n", encoding="utf-8")
     lone = decant("evaluate", tiny_bundle, "--sts", "sts.tsv", "--hybrid")
     assert lone.code == Exit.INPUT
     assert "--hybrid searches the sets" in " ".join(lone.err.replace("│", " ").split())

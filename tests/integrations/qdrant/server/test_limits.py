@@ -157,7 +157,7 @@ def test_a_filter_without_index_is_refused_with_what_to_do(
         "count": lambda: filled.count(where),
         "delete_where": lambda: filled.delete_where(where),
     }
-    with pytest.raises(StoreError, match=r"add_index\(Indexed\(key='größe'\)\)"):
+    with pytest.raises(StoreError, match=r"add_index\(PayloadIndex\(key='größe'\)\)"):
         act[way]()
     filled.add_index(PayloadIndex(key="größe"))
     act[way]()
@@ -167,7 +167,9 @@ def test_the_type_of_an_index_that_is_missing_is_named(
     filled: Collection, quick: QdrantDouble
 ) -> None:
     quick.limit("docs", unindexed_filtering_retrieve=False)
-    with pytest.raises(StoreError, match=r"Indexed\(key=\('a b', 'c'\), type=FieldType.FLOAT\)"):
+    with pytest.raises(
+        StoreError, match=r"PayloadIndex\(key=\('a b', 'c'\), type=FieldType.FLOAT\)"
+    ):
         filled.count(Equals(("a b", "c"), 3))
 
 
