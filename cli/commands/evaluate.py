@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from decant.embedders.errors import need
 from decant.embedders.files import write_atomically
 from decant.embedders.json_records import to_json
 
@@ -146,7 +147,7 @@ def evaluate(
         if file is not None and not file.absolute().parent.is_dir():
             raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
     if html is not None:
-        from decant.evaluation import write_html  # matplotlib is missed now, not after hours
+        need("matplotlib", extra="evaluation")  # missed now, not after hours
     places = [Place.parse(system) for system in systems]
     names, kinds = system_names(places), [kind_of(place) for place in places]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
@@ -167,5 +168,7 @@ def evaluate(
         write_atomically(output, to_json(standing))
         say(f"wrote {output}")
     if html is not None:
+        from decant.evaluation import write_html
+
         write_html(html, results, standing, agreement_task=given.agreement_task)
         say(f"wrote {html}")
