@@ -1,4 +1,4 @@
-"""Write, hash and name files: what every wing needs and none owns."""
+"""Hash files, and write them so that they are whole: what every wing needs and none owns."""
 
 from __future__ import annotations
 

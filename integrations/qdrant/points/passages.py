@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from decant.embedders import StoreError, TextError
 
@@ -117,17 +117,7 @@ def passage(point: Point) -> Passage:
     Raises:
         StoreError: It is neither, so another program wrote it, or the engine's files are damaged.
     """
-    held = _fields(point)
-    return Passage(
-        id=str(held["id"]),
-        text=str(held["text"]),
-        source=str(held["source"]),
-        root=str(held["root"]) or None,
-        start=_int(held["start"]),
-        metadata=_dict(held["metadata"]),
-        is_chunk=held.get("kind") == Kind.CHUNK,
-        vector=point.dense,
-    )
+    return Passage(**_fields(point))
 
 
 def hit(found: ScoredPoint) -> Hit:
@@ -136,29 +126,38 @@ def hit(found: ScoredPoint) -> Hit:
     Raises:
         StoreError: As :func:`passage`.
     """
-    # As passage() does, written out: a search reads every hit, and one object is enough for it.
-    held = _fields(found.point)
-    return Hit(
-        id=str(held["id"]),
-        text=str(held["text"]),
-        source=str(held["source"]),
-        root=str(held["root"]) or None,
-        start=_int(held["start"]),
-        metadata=_dict(held["metadata"]),
-        is_chunk=held.get("kind") == Kind.CHUNK,
-        vector=found.point.dense,
-        score=found.score,
-    )
+    return Hit(**_fields(found.point), score=found.score)
 
 
-def _fields(point: Point) -> Payload:
-    if point.payload.keys() >= _FIELDS:
-        return point.payload
-    raise StoreError(
-        f"the point {point.id} was found as a passage and holds none, only "
-        f"{', '.join(sorted(point.payload)) or 'nothing'}: another program wrote it, or the "
-        f"engine's files are damaged; {_way_out(point.id)}, or restore the collection from a copy"
-    )
+class _Fields(TypedDict):
+    id: str
+    text: str
+    source: str
+    root: str | None
+    start: int
+    metadata: dict[str, Json]
+    is_chunk: bool
+    vector: NDArray[np.float32] | None
+
+
+def _fields(point: Point) -> _Fields:
+    held = point.payload
+    if not held.keys() >= _FIELDS:
+        raise StoreError(
+            f"the point {point.id} was found as a passage and holds none, only "
+            f"{', '.join(sorted(held)) or 'nothing'}: another program wrote it, or the engine's "
+            f"files are damaged; {_way_out(point.id)}, or restore the collection from a copy"
+        )
+    return {
+        "id": str(held["id"]),
+        "text": str(held["text"]),
+        "source": str(held["source"]),
+        "root": str(held["root"]) or None,
+        "start": _int(held["start"]),
+        "metadata": _dict(held["metadata"]),
+        "is_chunk": held.get("kind") == Kind.CHUNK,
+        "vector": point.dense,
+    }
 
 
 def _way_out(identity: str) -> str:
