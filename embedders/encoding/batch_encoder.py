@@ -1,14 +1,15 @@
-"""From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
+"""From texts to vectors: tokenise, sort, batch, run, restore the order.
 
-Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
-torch) is handed in. Invariant: the result does not depend on blocks, batches or workers, and
+Tokenising the next block overlaps with running the present one. A subclass says how one batch is
+run (ONNX Runtime, torch). Invariant: the result does not depend on blocks, batches or workers, and
 holds finite numbers.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -32,49 +33,55 @@ from .protocol import Output, Progress, Vectors, check_outputs
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RunBatch = Callable[[TokenBatch, Sequence[str]], Sequence[NDArray[np.generic]]]
-"""Maps a batch and names of outputs to their values; called from worker threads."""
-
 _BLOCK = 1024
 _FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
 _UNDERWAY = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
-    """What runs batches, and how work is cut for it.
+class BatchSettings:
+    """How the work of an encoder is cut into batches, and how wide its vectors are.
 
     Args:
-        run: Runs one of many batches; safe in ``workers`` threads at a time.
-        run_alone: Runs the only batch of a call, with every core that there is.
         batching: How texts become batches.
         workers: Batches that run at the same time.
         dim: Width D of the vectors.
-        read_shape: Number n and width d' of the states of appended tokens, if there are any.
+        read_shape: Number n and width d' of the hidden states of appended tokens, if there are any.
     """
 
-    run: RunBatch
-    run_alone: RunBatch
     batching: Batching
     workers: int
     dim: int
     read_shape: tuple[int, int] | None = None
 
 
-class BatchEncoder:
-    """The part of an encoder that does not depend on what runs its batches.
+class BatchEncoder(ABC):
+    """An encoder but for one method, :meth:`run_batch`, which runs the model.
 
     Args:
         tokenizer: Tokenises as its recipe says.
-        runner: What runs batches.
+        settings: How the work is cut.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
+    def __init__(self, tokenizer: TextTokenizer, settings: BatchSettings) -> None:
         self._tokenizer = tokenizer
-        self._runner = runner
+        self._settings = settings
         self._pool = self._workers()
         self._closed = False
         renew_after_fork(self)
+
+    @abstractmethod
+    def run_batch(
+        self, batch: TokenBatch, names: Sequence[str], *, alone: bool
+    ) -> Sequence[NDArray[np.generic]]:
+        """Run the model on one batch of B rows, and return the values of the named outputs.
+
+        Args:
+            batch: int64 arrays of shape (B, T).
+            names: Names of the graph's outputs; the dense vectors come first.
+            alone: Whether this is the only batch of a call, which may use every core. Others run
+                in several threads at a time.
+        """
 
     @property
     def recipe(self) -> Recipe:
@@ -84,7 +91,7 @@ class BatchEncoder:
     @property
     def dim(self) -> int:
         """The width D of the vectors."""
-        return self._runner.dim
+        return self._settings.dim
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -111,7 +118,7 @@ class BatchEncoder:
     ) -> Vectors:
         """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
         parts = list(self._blocks(checked(texts), _Request(role, instruction, outputs), progress))
-        return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._runner.read_shape)
+        return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._settings.read_shape)
 
     def stream(
         self,
@@ -153,7 +160,7 @@ class BatchEncoder:
             self._pool.shutdown()
 
     def _workers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._runner.workers, thread_name_prefix="decant")
+        return ThreadPoolExecutor(self._settings.workers, thread_name_prefix="decant")
 
     def close(self) -> None:
         """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
@@ -184,12 +191,12 @@ class BatchEncoder:
                     block, role=request.role, instruction=request.instruction, first=read
                 )
                 first, read = read, read + len(block)
-                batching = self._runner.batching
+                batching = self._settings.batching
                 whole = Output.TOKEN_EMBEDDINGS in request.outputs
                 groups = batching.batches(rows, whole=whole)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
-                    alone = restored([request.vectors(self._runner.run_alone, batch)], groups)
+                    alone = restored([self._vectors(batch, request, alone=True)], groups)
                     yield check_finite(alone, first=first, by=self.recipe.base)
                     if progress is not None:
                         progress(len(block))
@@ -197,9 +204,7 @@ class BatchEncoder:
                 started = True
                 batches = [
                     pool.submit(
-                        request.vectors,
-                        self._runner.run,
-                        batching.stack([rows[index] for index in group]),
+                        self._vectors, batching.stack([rows[index] for index in group]), request
                     )
                     for group in groups
                 ]
@@ -217,6 +222,10 @@ class BatchEncoder:
             for block_underway in underway if pool is self._pool else ():
                 for batch_underway in block_underway.batches:
                     batch_underway.cancel()
+
+    def _vectors(self, batch: TokenBatch, request: _Request, *, alone: bool = False) -> Vectors:
+        values = self.run_batch(batch, output_names(request.outputs), alone=alone)
+        return batch_vectors(batch, values, request.outputs)
 
     def _finished(self, block: _Block, progress: Progress | None) -> Vectors:
         return check_finite(block.wait(progress), first=block.first, by=self.recipe.base)
@@ -244,9 +253,6 @@ class _Request:
 
     def __post_init__(self) -> None:
         settle(self, {"role": Role}, (), error=RecipeError)
-
-    def vectors(self, run: RunBatch, batch: TokenBatch) -> Vectors:
-        return batch_vectors(batch, run(batch, output_names(self.outputs)), self.outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

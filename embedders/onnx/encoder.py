@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
-from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..encoding.batch_encoder import BatchEncoder, BatchSettings
 from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut, cut_recipe
@@ -77,15 +77,13 @@ class OnnxEncoder(BatchEncoder):
         self.precision = precision
         self.provider = session.provider
         self.runtime = runtime
-        runner = Runner(
-            run=self._run,
-            run_alone=self._run_alone,
+        settings = BatchSettings(
             batching=batching(bundle, session, runtime.token_budget),
             workers=runtime.workers,
             dim=self._recipe.dim or bundle.manifest.dim,
             read_shape=session.read_shape,
         )
-        super().__init__(bundle.tokenizer(), runner)
+        super().__init__(bundle.tokenizer(), settings)
 
     @property
     def bundle(self) -> Bundle:
@@ -147,14 +145,12 @@ class OnnxEncoder(BatchEncoder):
         }
         return _open_again, (self._bundle.folder.absolute(), identity, settings)
 
-    def _run(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        with self._opening:
-            if self._many is None:
-                self._many = self._open_many()
-        return self._cut(self._many.outputs_of(self._prompts.begun(batch, names), names))
-
-    def _run_alone(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        return self._cut(self._alone.outputs_of(self._prompts.begun(batch, names), names))
+    def run_batch(
+        self, batch: TokenBatch, names: Sequence[str], *, alone: bool
+    ) -> list[NDArray[np.generic]]:
+        """Run the graph on one batch; see :meth:`BatchEncoder.run_batch`."""
+        session = self._alone if alone else self._session_for_many()
+        return self._cut(session.outputs_of(self._prompts.begun(batch, names), names))
 
     def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """Cut the dense vectors, which come first."""
@@ -163,11 +159,14 @@ class OnnxEncoder(BatchEncoder):
         dense = np.asarray(values[0], np.float32)
         return [cut(dense, dim=self.dim, normalize=self._recipe.normalize), *values[1:]]
 
-    def _open_many(self) -> Session:
-        """The session for many batches; on GPUs, and where cores are one, it is the lone one's."""
-        if self.provider != CPU or self.runtime.threads == self.runtime.lone_threads:
+    def _session_for_many(self) -> Session:
+        """Return the session for many batches: on the CPU, one of as many threads as they want."""
+        if self.provider != CPU or self.runtime.threads == self._alone.threads:
             return self._alone
-        return self._alone.twin(threads=self.runtime.threads)
+        with self._opening:
+            if self._many is None:
+                self._many = self._alone.twin(threads=self.runtime.threads)
+        return self._many
 
 
 def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:

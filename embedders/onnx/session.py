@@ -94,7 +94,7 @@ class Session:
         self.provider = provider
         self.files = tuple(files)
         self._device = device
-        self._threads = threads or available_cores()
+        self.threads = threads or available_cores()
         self._opening = Lock()
         session = self._open()
         self._session: onnxruntime.InferenceSession | None = session
@@ -150,7 +150,7 @@ class Session:
 
     def _open(self) -> onnxruntime.InferenceSession:
         check_not_replaced(self.files)  # what is gone is better told by us
-        session = _open(self._path, self.provider, self._device, self._threads)
+        session = _open(self._path, self.provider, self._device, self.threads)
         check_not_replaced(self.files)
         return session
 

@@ -16,21 +16,15 @@ from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
-from ..encoding.batch_encoder import BatchEncoder, Runner
 from ..errors import ProviderError, TextError
 from ..recipe.prompt import Role
-from ..tokens.rows import TokenBatch
 from ..tokens.texts import checked
 from .choose_precision import preferred
-from .encoder import batching
+from .encoder import OnnxEncoder
 from .machine import machine_name
 from .options import CPU, ExecutionOptions, Settled, available_cores
-from .prompt_cache import SharedPrompts
 from .session import Session, candidates, provider_name
 from .tuning_file import Tuned, keep
 
@@ -100,7 +94,7 @@ def tune(
     opened = Bundle.open(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     chosen = preferred(opened, precision, name)
-    bench = _Bench(opened, opened.graph(chosen), name, texts)
+    bench = _Bench(opened, chosen, name, texts)
     tell = step or (lambda _: None)
     trials: list[Trial] = []
     assumed = ExecutionOptions().settled(name)
@@ -160,10 +154,11 @@ class _Bench:
     """Times settings on one graph; one session is open at a time, two in the end."""
 
     def __init__(
-        self, bundle: Bundle, graph: Path, provider: str, texts: Iterable[str] | None
+        self, bundle: Bundle, precision: Precision, provider: str, texts: Iterable[str] | None
     ) -> None:
         self._bundle = bundle
-        self._graph = graph
+        self._precision = precision
+        self._graph = bundle.graph(precision)
         self._provider = provider
         self._sessions: dict[int, Session] = {}
         tokenizer = bundle.tokenizer()
@@ -214,20 +209,13 @@ class _Bench:
         return sum(self._lengths[:count]) / (time.perf_counter() - begun)
 
     def _encode(self, settings: Settled, count: int) -> None:
-        session = self._session(settings.threads)
-        prompts = SharedPrompts(session)
-
-        def run(batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-            return session.outputs_of(prompts.begun(batch, names), names)
-
-        runner = Runner(
-            run=run,
-            run_alone=run,
-            batching=batching(self._bundle, session, settings.token_budget),
-            workers=settings.workers,
-            dim=self._bundle.manifest.dim,
+        encoder = OnnxEncoder(
+            self._bundle,
+            self._session(settings.threads),
+            precision=self._precision,
+            runtime=settings,
         )
-        with BatchEncoder(self._tokenizer, runner) as encoder:
+        with encoder:
             for _ in encoder.stream(self._texts[:count], role=Role.PASSAGE):
                 pass
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..bundle.certificate import Precision
-from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..encoding.batch_encoder import BatchEncoder, BatchSettings
 from ..encoding.outputs import DENSE
 from ..recipe.recipe import Recipe
 from ..sources.choices import Choices
@@ -42,9 +42,7 @@ class TorchEncoder(BatchEncoder):
 
     def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
         self.model = model
-        runner = Runner(
-            run=self.outputs_of,
-            run_alone=self.outputs_of,
+        settings = BatchSettings(
             batching=Batching(
                 token_budget=_TOKEN_BUDGET, pad_id=pad_id, rows=1 + len(tokenizer.recipe.further)
             ),
@@ -52,7 +50,7 @@ class TorchEncoder(BatchEncoder):
             dim=model.dim,
             read_shape=model.read_shape,
         )
-        super().__init__(tokenizer, runner)
+        super().__init__(tokenizer, settings)
 
     @classmethod
     def from_pretrained(
@@ -101,6 +99,13 @@ class TorchEncoder(BatchEncoder):
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return float32 vectors of shape (B, D) for one batch."""
         return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
+
+    def run_batch(
+        self, batch: TokenBatch, names: Sequence[str], *, alone: bool
+    ) -> list[NDArray[np.generic]]:
+        """Run the model on one batch; see :meth:`BatchEncoder.run_batch`."""
+        del alone  # torch uses all cores within any batch
+        return self.outputs_of(batch, names)
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return the named outputs for one batch; names are those of the graph."""

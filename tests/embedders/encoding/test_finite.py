@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from decant.embedders import ParityError, Role, TorchEncoder, Vectors
-from decant.embedders.encoding.batch_encoder import BatchEncoder, Runner
+from decant.embedders.encoding.batch_encoder import BatchEncoder, BatchSettings
 from decant.embedders.encoding.finite import check_finite
 from decant.embedders.encoding.sparse_vectors import SparseVectors
 from decant.embedders.tokens import TokenBatch
@@ -34,18 +34,20 @@ def test_the_text_is_named_wherever_it_stands(
     texts = [*TEXTS[:bad], "the one", *TEXTS[bad:]]
     (marked,) = torch_encoder.text_tokenizer(["the one"], role=Role.QUERY)
 
-    def run(batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        assert names == ["sentence_embedding"]
-        found = np.ones((len(batch.input_ids), 4), np.float32)
-        width = len(marked.ids)
-        rows = (batch.input_ids[:, :width] == marked.ids).all(axis=1)
-        found[rows & (batch.attention_mask.sum(axis=1) == width), 2] = value
-        return [found]
+    class Spoilt(BatchEncoder):
+        def run_batch(
+            self, batch: TokenBatch, names: Sequence[str], *, alone: bool
+        ) -> list[NDArray[np.generic]]:
+            assert names == ["sentence_embedding"]
+            assert not alone
+            found = np.ones((len(batch.input_ids), 4), np.float32)
+            width = len(marked.ids)
+            rows = (batch.input_ids[:, :width] == marked.ids).all(axis=1)
+            found[rows & (batch.attention_mask.sum(axis=1) == width), 2] = value
+            return [found]
 
-    runner = Runner(
-        run=run, run_alone=run, batching=Batching(token_budget=512, pad_id=0), workers=2, dim=4
-    )
-    with BatchEncoder(torch_encoder.text_tokenizer, runner) as encoder:
+    settings = BatchSettings(batching=Batching(token_budget=512, pad_id=0), workers=2, dim=4)
+    with Spoilt(torch_encoder.text_tokenizer, settings) as encoder:
         with pytest.raises(ParityError, match=rf"vector of text {bad} holds NaN or infinity"):
             encoder.encode(texts, role=Role.QUERY)
         assert np.isfinite(encoder.encode(TEXTS, role=Role.QUERY).dense).all()
