@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
-from .async_methods import AsyncMethods
+from .async_methods import as_coroutine
 from .indexing.add import add
 from .indexing.check import CheckReport, check_collection
 from .indexing.chunking import Chunking
@@ -22,14 +22,14 @@ from .indexing.documents import Document
 from .indexing.index import Hands, Ways, ingest
 from .indexing.report import IndexProgress, IndexReport
 from .info import CollectionInfo
-from .open import created, opened, opened_or_created
+from .open import create_target, open_or_create_target, open_target
 from .points.handle import Target
 from .points.locks import lock_of
 from .points.passages import Hit, Passage, Record, passage
 from .points.payloads import checked_ids, passages
 from .points.provenance import FillingNotes
-from .read import got, stored_states
-from .search import Window, asked, asked_by_vectors, found
+from .read import fetch_passages, fetch_soft_tokens
+from .search import Window, query_of_text, query_of_vectors, run_query
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Collection(AsyncMethods):
+class Collection:
     """Texts and their vectors under one recipe; made by :meth:`create` or :meth:`open`.
 
     Safe to use from several threads, through one object or several: within a process, indexing
@@ -86,7 +86,7 @@ class Collection(AsyncMethods):
             StoreError: There is one of this name, or the name is not allowed.
             RecipeError: States shall be kept, and the encoder has none.
         """
-        return cls(created(store, name, encoder, settings))
+        return cls(create_target(store, name, encoder, settings))
 
     @classmethod
     def open(cls, store: Store, name: str, encoder: Encoder) -> Self:
@@ -97,7 +97,7 @@ class Collection(AsyncMethods):
             CollectionMismatch: Another recipe filled it; the message names both.
             StoreError: There is none of this name; the message names those that are.
         """
-        return cls(opened(store, name, encoder))
+        return cls(open_target(store, name, encoder))
 
     @classmethod
     def open_or_create(
@@ -112,7 +112,7 @@ class Collection(AsyncMethods):
 
         One that is there keeps its own settings, and is refused where it lacks states asked for.
         """
-        return cls(opened_or_created(store, name, encoder, settings))
+        return cls(open_or_create_target(store, name, encoder, settings))
 
     def __repr__(self) -> str:
         """Return the name, the store and the model; nothing is asked of the store."""
@@ -214,7 +214,7 @@ class Collection(AsyncMethods):
         Raises:
             StoreError: ``ids`` is one string, or holds something else than strings.
         """
-        return got(self._target, ids, with_vectors=with_vectors)
+        return fetch_passages(self._target, ids, with_vectors=with_vectors)
 
     def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept, float32, shape (N, n, d').
@@ -229,7 +229,7 @@ class Collection(AsyncMethods):
             StoreError: The collection keeps none, one of these is not there or has none, or
                 ``passages`` is one string.
         """
-        return stored_states(self._target, passages)
+        return fetch_soft_tokens(self._target, passages)
 
     def each(self, where: Where | None = None, *, with_vectors: bool = False) -> Iterator[Passage]:
         """Yield all passages, or all that match, in the order of their point ids.
@@ -268,7 +268,7 @@ class Collection(AsyncMethods):
                 needs sparse vectors and the collection has none.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return found(self._target, asked(self._target, query, mode), window)
+        return run_query(self._target, query_of_text(self._target, query, mode), window)
 
     def search_vector(
         self,
@@ -296,7 +296,7 @@ class Collection(AsyncMethods):
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return found(self._target, asked_by_vectors(self._target, vector, mode), window)
+        return run_query(self._target, query_of_vectors(self._target, vector, mode), window)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.
@@ -367,3 +367,17 @@ class Collection(AsyncMethods):
             progress: Told how many vectors a server has in its index, and how many points.
         """
         self._store.optimize(self._name, progress=progress)
+
+    # Each does what the method without the "a" does, in a thread.
+    aindex = as_coroutine(index)
+    aadd = as_coroutine(add)
+    aget = as_coroutine(get)
+    asoft_tokens = as_coroutine(soft_tokens)
+    asearch = as_coroutine(search)
+    asearch_vector = as_coroutine(search_vector)
+    adelete = as_coroutine(delete)
+    adelete_where = as_coroutine(delete_where)
+    adelete_source = as_coroutine(delete_source)
+    aclear = as_coroutine(clear)
+    acount = as_coroutine(count)
+    acheck = as_coroutine(check)

@@ -13,7 +13,7 @@ from .stores.input_errors import AbsentError
 from .stores.protocol import Store, check_name
 
 
-def created(
+def create_target(
     store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
 ) -> Target:
     """Make an empty collection; see :meth:`Collection.create`."""
@@ -24,7 +24,7 @@ def created(
     return _target(store, name, encoder, card)
 
 
-def opened(store: Store, name: str, encoder: Encoder) -> Target:
+def open_target(store: Store, name: str, encoder: Encoder) -> Target:
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
     card = store.card(name)
@@ -32,18 +32,18 @@ def opened(store: Store, name: str, encoder: Encoder) -> Target:
     return _target(store, name, encoder, card)
 
 
-def opened_or_created(
+def open_or_create_target(
     store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
 ) -> Target:
     """Open a collection or make it; see :meth:`Collection.open_or_create`."""
     try:
-        target = opened(store, name, encoder)
+        target = open_target(store, name, encoder)
     except AbsentError:
         try:
-            return created(store, name, encoder, settings)
+            return create_target(store, name, encoder, settings)
         except StoreError as error:
             try:
-                target = opened(store, name, encoder)  # another creator may have been faster
+                target = open_target(store, name, encoder)  # another creator may have been faster
             except AbsentError:
                 raise error from error.__cause__
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:

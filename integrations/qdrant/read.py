@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passage]:
+def fetch_passages(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passage]:
     """Return the passages with these ids that there are; see :meth:`Collection.get`."""
     ids = checked_ids(ids)
     wanted = [record_id(identity) for identity in dict.fromkeys(ids)]
@@ -29,7 +29,7 @@ def got(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passa
     return [known[identity] for identity in ids if identity in known]
 
 
-def stored_states(target: Target, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+def fetch_soft_tokens(target: Target, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
     """Return what is kept of these passages; see :meth:`Collection.soft_tokens`."""
     appended = target.encoder.recipe.appended
     if target.soft_tokens is None or appended is None:

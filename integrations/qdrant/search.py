@@ -70,7 +70,7 @@ def _whole(number: SupportsIndex, name: str) -> int:
     return whole
 
 
-def asked(target: Target, query: str, mode: SearchMode | None) -> Query | None:
+def query_of_text(target: Target, query: str, mode: SearchMode | None) -> Query | None:
     """Embed a query and return what to ask the store; None if nothing can be found.
 
     Args:
@@ -89,7 +89,7 @@ def asked(target: Target, query: str, mode: SearchMode | None) -> Query | None:
     return _query(made_rows(compared, vectors, _OWNER)[0], mode)
 
 
-def asked_by_vectors(
+def query_of_vectors(
     target: Target, vectors: Vectors | NDArray[np.float32], mode: SearchMode | None
 ) -> Query | None:
     """Return what to ask the store for the vectors of one query; None if nothing can be found.
@@ -131,7 +131,7 @@ def _query(row: Row, mode: SearchMode) -> Query | None:
             assert_never(mode)
 
 
-def found(target: Target, query: Query | None, window: Window) -> list[Hit]:
+def run_query(target: Target, query: Query | None, window: Window) -> list[Hit]:
     """Return the hits for a query, best first; none for None."""
     if query is None:
         return []

@@ -86,7 +86,7 @@ def test_a_string_where_several_are_wanted_is_refused(beasts: Collection, wrong:
 
 
 async def test_states_come_in_a_coroutine_too(beasts: Collection) -> None:
-    np.testing.assert_array_equal(await beasts.astates(["cat"]), beasts.soft_tokens(["cat"]))
+    np.testing.assert_array_equal(await beasts.asoft_tokens(["cat"]), beasts.soft_tokens(["cat"]))
 
 
 def test_what_has_no_states_is_named(beasts: Collection, appending: TorchEncoder) -> None:
