@@ -7,7 +7,7 @@ this package costs next to nothing and loads no heavy library.
 from __future__ import annotations
 
 from .errors import need
-from .lazy_names import LazyNames
+from .lazy_names import lazy_names
 
 
 def _check(module: str) -> None:
@@ -16,13 +16,4 @@ def _check(module: str) -> None:
         need("transformers", extra="export")
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

@@ -14,47 +14,36 @@ from importlib import import_module
 from pathlib import Path
 
 
-class LazyNames:
-    """The names that a package's stub lists, and the modules that define them.
+def lazy_names(
+    package: str, file: str, *, check: Callable[[str], None] | None = None
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Return what a package with a stub takes as its ``__getattr__``, ``__dir__`` and ``__all__``.
+
+    Every line of the stub that counts has the form ``from .module import Name as Name``, or
+    ``from . import folder as folder`` for a folder of the package. ``__getattr__`` imports a name
+    when it is first used, and raises AttributeError for one that the stub does not list.
 
     Args:
         package: The package, its ``__name__``.
         file: Its ``__file__``; the stub lies next to it.
         check: Called with the module that defines a name, relative to the package, before that
-            module is imported: raises where an extra is missing.
-
-    Every line of the stub that counts has the form ``from .module import Name as Name``, or
-    ``from . import folder as folder`` for a folder of the package.
+            module is imported: raises :class:`MissingExtra` where an extra is missing.
     """
+    modules = _read_stub(Path(file).with_suffix(".pyi"))
+    names = sorted(modules)
 
-    def __init__(
-        self, package: str, file: str, *, check: Callable[[str], None] | None = None
-    ) -> None:
-        self._package = package
-        self._check = check
-        self.modules = _read_stub(Path(file).with_suffix(".pyi"))
-
-    @property
-    def names(self) -> list[str]:
-        """The names, sorted: what ``__all__`` and ``dir()`` of the package are."""
-        return sorted(self.modules)
-
-    def load(self, name: str) -> object:
-        """Import a name and keep it in the package: what ``__getattr__`` of the package is.
-
-        Raises:
-            AttributeError: The stub does not list it.
-            MissingExtra: The module that defines it needs an extra.
-        """
-        if name not in self.modules:
-            raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
-        module = self.modules[name]
-        if self._check is not None:
-            self._check(module)
-        path = f"{self._package}.{module}"
+    def load(name: str) -> object:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = modules[name]
+        if check is not None:
+            check(module)
+        path = f"{package}.{module}"
         value = import_module(path) if module == name else getattr(import_module(path), name)
-        setattr(sys.modules[self._package], name, value)
+        setattr(sys.modules[package], name, value)
         return value
+
+    return load, lambda: names, names
 
 
 def _read_stub(file: Path) -> dict[str, str]:

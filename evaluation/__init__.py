@@ -8,7 +8,7 @@ first used.
 from __future__ import annotations
 
 from decant.embedders.errors import need
-from decant.embedders.lazy_names import LazyNames
+from decant.embedders.lazy_names import lazy_names
 
 _LIGHT = {
     "errors",
@@ -36,13 +36,4 @@ def _check(module: str) -> None:
         need(package, extra="evaluation")
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

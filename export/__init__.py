@@ -7,7 +7,7 @@ without torch, and :func:`verify` none but a runtime.
 from __future__ import annotations
 
 from decant.embedders.errors import need
-from decant.embedders.lazy_names import LazyNames
+from decant.embedders.lazy_names import lazy_names
 
 # The packages that a module imports, and the extra that brings them.
 _NEEDED = {
@@ -27,13 +27,4 @@ def _check(module: str) -> None:
         need(package, extra=extra)
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

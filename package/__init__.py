@@ -11,18 +11,15 @@ hide each other, so the function is ``decant.export.export``.
 
 from __future__ import annotations
 
-from .embedders.lazy_names import LazyNames
+from .embedders.distribution import decant_version
+from .embedders.lazy_names import lazy_names
 
-_names = LazyNames(__name__, __file__)
-__all__ = sorted([*_names.names, "__version__"])  # noqa: PLE0605
+_load, _dir, _names = lazy_names(__name__, __file__)
+__all__ = sorted([*_names, "__version__"])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from .embedders.distribution import decant_version
-
-        return decant_version()
-    return _names.load(name)
+    return decant_version() if name == "__version__" else _load(name)
 
 
 def __dir__() -> list[str]:

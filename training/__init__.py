@@ -6,7 +6,7 @@ Everything public is here by name and imported when it is first used.
 from __future__ import annotations
 
 from decant.embedders.errors import need
-from decant.embedders.lazy_names import LazyNames
+from decant.embedders.lazy_names import lazy_names
 
 # What reads and writes data needs no extra.
 _LIGHT = ("data.", "errors", "settings")
@@ -18,13 +18,4 @@ def _check(module: str) -> None:
             need(package, extra="training")
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-from ..lazy_names import LazyNames
+from ..lazy_names import lazy_names
 
-_names = LazyNames(__name__, __file__)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

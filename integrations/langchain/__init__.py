@@ -7,20 +7,11 @@ imported when it is first used, so that embeddings alone do not load the store.
 from __future__ import annotations
 
 from decant.embedders.errors import need
-from decant.embedders.lazy_names import LazyNames
+from decant.embedders.lazy_names import lazy_names
 
 
 def _check(_module: str) -> None:
     need("langchain_core", extra="langchain")
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

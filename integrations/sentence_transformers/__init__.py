@@ -7,20 +7,11 @@ sentence-transformers and torch come with it.
 from __future__ import annotations
 
 from decant.embedders.errors import need
-from decant.embedders.lazy_names import LazyNames
+from decant.embedders.lazy_names import lazy_names
 
 
 def _check(_module: str) -> None:
     need("sentence_transformers", extra="sentence-transformers")
 
 
-_names = LazyNames(__name__, __file__, check=_check)
-__all__ = _names.names  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    return _names.load(name)
-
-
-def __dir__() -> list[str]:
-    return _names.names
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)
