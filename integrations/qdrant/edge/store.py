@@ -9,6 +9,7 @@ sake of other threads.
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -207,6 +208,10 @@ class EdgeStore:
         request = edge.CountRequest(exact=True, filter=self._filter(where))
         with self._reading(name, f"counting in {name!r}") as shard:
             return shard.count(request)
+
+    def list_limit(self, name: str) -> int:  # noqa: ARG002 - a server's differs by collection
+        """Return how many values one condition of a filter may list: any number."""
+        return sys.maxsize
 
     def flush(self, name: str) -> None:
         """Write everything out to the disk."""

@@ -16,7 +16,7 @@ from ..points.locks import CollectionLock, lock_of
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
 from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Point, Select, Store, each
+from ..stores.protocol import Point, Select, Store, each, each_with
 
 _PAGE = 256
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
@@ -191,8 +191,9 @@ class Checker:
     def _chunks(self, markers: Sequence[Marker], fetch: Select) -> Iterator[list[Point]]:
         sources = sorted({marker.key.source for marker in markers})
         roots = sorted({marker.key.root for marker in markers})
-        where = And([CHUNKS, FieldIn(Field.SOURCE, sources), FieldIn(Field.ROOT, roots)])
-        return each(self._store, self._name, where, fetch, page=_PAGE)
+        few = len(roots) <= self._store.list_limit(self._name)
+        within = And([CHUNKS, FieldIn(Field.ROOT, roots)]) if few else CHUNKS
+        return each_with(self._store, self._name, within, fetch, sources=sources, page=_PAGE)
 
 
 def _key(marker: Marker) -> DocumentKey:

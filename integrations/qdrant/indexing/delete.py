@@ -17,7 +17,7 @@ from ..points.locks import CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
 from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Point, Select, Store, each, slices
+from ..stores.protocol import Point, Select, Store, each, each_with, slices
 
 _OWNER = Select(fields=("kind", "root", "source"))
 _GROUP = 64
@@ -139,8 +139,8 @@ class Remover:
 
     def _chunks(self, keys: set[DocumentKey]) -> int:
         removed = 0
-        where = And([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
-        for page in each(self._store, self._name, where, _OWNER):
+        sources = sorted({key.source for key in keys})
+        for page in each_with(self._store, self._name, CHUNKS, _OWNER, sources=sources):
             # The same source may lie in several roots, of which only some go.
             ids = [point.id for point in page if DocumentKey.of(point.payload) in keys]
             self._store.delete(self._name, ids)

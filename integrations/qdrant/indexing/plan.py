@@ -22,7 +22,7 @@ from ..points.payloads import CHUNKS, MARKER, ChunkSum, Marker, State, sha256
 from ..points.vectors import Row
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Json, Payload, Point, Select, each, slices
+from ..stores.protocol import Json, Payload, Point, Select, each_with, slices
 from .chunking import Chunker, Chunking, Syntax, has_data, syntax_of
 from .documents import Document
 
@@ -160,11 +160,12 @@ class Planner:
         stored: dict[DocumentKey, _Stored] = {key: {} for key in keys}
         if not keys:
             return stored
-        where = And([CHUNKS, FieldIn(Field.SOURCE, sorted({key.source for key in keys}))])
+        sources = sorted({key.source for key in keys})
         fetch, size = _PLACED, _PAGE
         if self._verify:
             fetch, size = replace(_CONTENT, soft_tokens=self._has_states), _HEAVY_PAGE
-        for page in each(self._store, self._name, where, fetch, page=size):
+        pages = each_with(self._store, self._name, CHUNKS, fetch, sources=sources, page=size)
+        for page in pages:
             for point in page:
                 # The same source may lie in several roots.
                 if (chunks := stored.get(DocumentKey.of(point.payload))) is not None:
@@ -240,7 +241,7 @@ class Planner:
         """
         texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
         known: dict[str, Row] = {}
-        for part in slices(sorted(texts), _LOOKUP):
+        for part in slices(sorted(texts), min(_LOOKUP, self._store.list_limit(self._name))):
             known |= self._known(part)
         if not known:
             return plans

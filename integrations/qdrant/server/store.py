@@ -277,6 +277,10 @@ class RemoteStore:
             if after is None:
                 return total
 
+    def list_limit(self, name: str) -> int:
+        """Return how many values one condition of a filter may list."""
+        return self._requests.limits(name).values
+
     def flush(self, name: str) -> None:
         """Do nothing: what a server has acknowledged is in its log; see :meth:`Store.flush`."""
 

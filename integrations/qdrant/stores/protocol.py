@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from decant.embedders import StoreError
 
+from .filters import And, Field, FieldIn, Where
 from .input_errors import AbsentError, StoreInputError
 from .sparse_vector import SparseVector
 
@@ -207,6 +208,13 @@ class Store(Protocol):
         """Return exactly how many points match."""
         ...
 
+    def list_limit(self, name: str) -> int:
+        """Return how many values one condition of a filter may list, ``sys.maxsize`` for any.
+
+        A longer list is cut into several conditions, of which a server may allow few, too.
+        """
+        ...
+
     def flush(self, name: str) -> None:
         """Return when everything written so far would survive what the engine can be asked for.
 
@@ -263,6 +271,30 @@ def each(
         if found.after is None:
             return
         after = found.after
+
+
+def each_with(
+    store: Store,
+    name: str,
+    within: Where,
+    fetch: Select,
+    *,
+    sources: Sequence[str],
+    page: int = 1_000,
+) -> Iterator[list[Point]]:
+    """Yield all points that match and have one of these sources, in filters that the store takes.
+
+    Args:
+        store: What holds the collection.
+        name: The collection.
+        within: What else must hold.
+        fetch: What to bring back of each point.
+        sources: Each once, any number.
+        page: How many points a page has at most.
+    """
+    for part in slices(sources, store.list_limit(name)):
+        where = And([within, FieldIn(Field.SOURCE, part)])
+        yield from each(store, name, where, fetch, page=page)
 
 
 Item = TypeVar("Item")

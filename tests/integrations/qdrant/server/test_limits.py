@@ -128,6 +128,11 @@ def test_a_limit_that_the_settings_name_is_never_run_into(
         opened = Collection.open(store, "docs", HashEncoder(8))
         opened.index(documents(70), chunking=Chunking(max_tokens=32))
         assert len(list(opened.each())) == COUNT + 70
+        # More documents than one condition may list, in more parts than a filter may have.
+        opened.index(documents(270), chunking=Chunking(max_tokens=32))
+        assert opened.check().is_sound
+        opened.index(documents(260), chunking=Chunking(max_tokens=32), verify=True)
+        assert opened.info().documents == 260
         opened.clear()
         assert opened.count() == 0
     assert {asked.status for asked in quick.asked} == {200}
