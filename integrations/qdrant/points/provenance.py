@@ -7,6 +7,7 @@ a vector. The point's id is computed, so writers cannot overwrite each other's n
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from decant.embedders import Encoder
@@ -15,6 +16,8 @@ from ..stores.point_ids import Kind, note_id
 from ..stores.protocol import Payload, Point, Select, Store, each
 from .locks import CollectionLock
 from .payloads import NOTES, PASSAGES
+
+_log = logging.getLogger("decant")
 
 _UNKNOWN = "unknown"
 _GIVEN = "given"
@@ -105,15 +108,24 @@ class FillingNotes:
         if note.id in self._lock.noted:
             return
         with self._lock.noting:
-            if not self._store.retrieve(self._name, [note.id], Select(fields=())):
+            held = read_fillings(self._store, self._name)
+            if filling not in held:
                 notes = [note]
-                if self._is_old():
+                if not held and self._has_passages():
                     notes.append(Filling(_UNKNOWN).point())
                 self._store.upsert(self._name, notes)
             self._lock.noted.add(note.id)
+        others = {item.precision for item in held if item.is_known} - {filling.precision}
+        if others and filling.is_known:
+            _log.warning(
+                "the collection %r holds vectors in %s and gets others in %s: they are near each "
+                "other and not equal, so that scores differ a little; use one precision for both, "
+                "or index into a new collection",
+                self._name,
+                ", ".join(sorted(others)),
+                filling.precision,
+            )
 
-    def _is_old(self) -> bool:
-        """Return whether there are passages of which nothing was noted."""
-        if read_fillings(self._store, self._name):
-            return False
-        return bool(self._store.scroll(self._name, PASSAGES, Select(fields=()), limit=1).points)
+    def _has_passages(self) -> bool:
+        page = self._store.scroll(self._name, PASSAGES, Select(fields=()), limit=1)
+        return bool(page.points)

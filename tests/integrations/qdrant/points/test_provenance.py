@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from decant.integrations.qdrant import (
     Document,
     Filling,
     Record,
-    SearchMode,
     Select,
     Store,
 )
@@ -66,6 +64,19 @@ def test_indexing_and_adding_note_the_precision(store: Store) -> None:
     assert str(INT8) == "int8 on CPUExecutionProvider"
 
 
+def test_a_run_that_mixes_precisions_says_so_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Collection.create(store, "docs", HashEncoder(16))
+    first.index([Document(source="a", text="a")])
+    assert not caplog.records
+    second = Collection.open(store, "docs", Int8(16))
+    second.add([Record(id="b", text="b")])
+    second.add([Record(id="c", text="c")])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("the collection 'docs' holds vectors in fp32 and gets others in int8")
+
+
 def test_vectors_that_were_given_are_noted_as_such(collection: Collection) -> None:
     vectors = collection.encoder.encode(["a"], role=Role.PASSAGE)
     collection.add([Record(id="a", text="a")], vectors=vectors)
@@ -103,10 +114,10 @@ def test_an_encoder_that_does_not_say_is_unknown(store: Store) -> None:
 
 def test_it_is_noted_once_for_each_opened_collection(store: Store) -> None:
     requests: list[str] = []
-    for operation in ("upsert", "retrieve"):
+    for operation in ("upsert", "scroll"):
         Collection.open_or_create(store, "docs", HashEncoder(16)).clear()
         counted: Any = Between(store, operation, lambda _: requests.append(operation))  # noqa: B023
-        counted.retrieve = _counted(store, requests) if operation == "retrieve" else store.retrieve
+        counted.scroll = _counted(store, requests) if operation == "scroll" else store.scroll
         collection = Collection(
             Target(store=counted, name="docs", mark="noted", encoder=HashEncoder(16), sparse=False)
         )
@@ -114,55 +125,13 @@ def test_it_is_noted_once_for_each_opened_collection(store: Store) -> None:
         first = len(requests)
         requests.clear()
         collection.add([Record(id="b", text="b")])
-        assert (first, len(requests)) == ((2, 1) if operation == "upsert" else (1, 0))
+        assert (first, len(requests)) == ((2, 1) if operation == "upsert" else (2, 0))
         requests.clear()
 
 
 def _counted(store: Store, requests: list[str]) -> Any:
-    def retrieve(name: str, ids: Sequence[str], fetch: Select) -> Any:
-        requests.extend(["retrieve"] if ids else [])
-        return store.retrieve(name, ids, fetch)
+    def scroll(*arguments: Any, **named: Any) -> Any:
+        requests.append("scroll")
+        return store.scroll(*arguments, **named)
 
-    return retrieve
-
-
-def test_opening_and_searching_write_nothing(store: Store) -> None:
-    Collection.create(store, "docs", HashEncoder(16)).add([Record(id="a", text="a")])
-
-    class ReadOnly:
-        """Answers reads; a key that may only read is refused all else."""
-
-        def __getattr__(self, name: str) -> object:
-            assert name not in {"upsert", "set_fields", "delete", "create", "add_index"}
-            return getattr(store, name)
-
-    collection = Collection.open(ReadOnly(), "docs", Int8(16))  # type: ignore[arg-type]
-    assert collection.search("a", mode=SearchMode.DENSE)[0].id == "a"
-    assert collection.info().filled_by == (FP32,)
-    assert collection.check().is_sound
-
-
-@pytest.mark.parametrize("how", ["clear", "drop"])
-def test_an_emptied_collection_has_no_notes(store: Store, how: str) -> None:
-    collection = Collection.create(store, "docs", HashEncoder(16))
-    collection.add([Record(id="a", text="a")])
-    if how == "clear":
-        collection.clear()
-    else:
-        store.drop("docs")
-        Collection.create(store, "docs", HashEncoder(16))
-    assert collection.info().filled_by == ()
-    collection.add([Record(id="a", text="a")])
-    assert collection.info().filled_by == (FP32,)
-
-
-def test_notes_are_no_passages(collection: Collection) -> None:
-    collection.add([Record(id="a", text="a")])
-    notes = [point.id for page in each(collection.store, "docs", NOTES, Select()) for point in page]
-    assert len(notes) == 1
-    assert collection.get(notes) == []
-    assert collection.delete(notes) == 0
-    assert [passage.id for passage in collection.each()] == ["a"]
-    assert collection.count() == 1
-    assert [hit.id for hit in collection.search("a", limit=9)] == ["a"]
-    assert collection.info().filled_by == (FP32,)
+    return scroll
