@@ -246,7 +246,7 @@ def _open(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # On x86 without VNNI the product of uint8 and int8 saturates at 16 bits, and int8 graphs give
     # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. With
-    # VNNI, and on ARM, it changes nothing.
+    # VNNI, and on ARM, it changes nothing. (Version 1.29 aborts the process in this rewriting.)
     options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling = True
