@@ -19,6 +19,7 @@ from ..points.flaws import find_flaw, is_usable
 from ..points.handle import Target
 from ..points.locks import Claim, Claims
 from ..points.payloads import CHUNKS, MARKER, ChunkSum, Marker, State, sha256
+from ..points.stored_passage import StoredPassage
 from ..points.vectors import Row
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey, Kind
@@ -215,24 +216,21 @@ class Planner:
 
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
-        metadata = dict(document.metadata)
         chunks = self._chunker.cut(document.text, syntax_of(document.source))
         for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
             identity = document.key.chunk_id(digest, seen[digest])
             seen[digest] += 1
-            payload: Payload = {
-                "kind": Kind.CHUNK.value,
-                "id": identity,
-                "root": document.key.root,
-                "source": document.key.source,
-                "chunk": index,
-                "start": chunk.start,
-                "text": chunk.text,
-                "text_sha256": digest,
-                "metadata": metadata,
-            }
-            yield Point(id=identity, payload=payload)
+            yield StoredPassage(
+                kind=Kind.CHUNK,
+                id=identity,
+                text=chunk.text,
+                source=document.key.source,
+                root=document.key.root,
+                chunk=index,
+                start=chunk.start,
+                metadata=document.metadata,
+            ).point()
 
     def _with_known_vectors(self, plans: list[Plan]) -> list[Plan]:
         """Fill in the vectors of texts that some chunk of the collection has already.

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
-from decant.embedders import StoreError, TextError
+from decant.embedders import TextError
 
-from ..stores.point_ids import Kind, is_uuid, record_id
-from ..stores.protocol import Json, Payload, Point, ScoredPoint
-from .payloads import check_text, checked_metadata, sha256
+from ..stores.point_ids import Kind
+from ..stores.protocol import Json, Point, ScoredPoint
+from .payloads import check_text, checked_metadata
+from .stored_passage import StoredPassage
 from .vectors import Row
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-_FIELDS = frozenset({"id", "text", "source", "root", "start", "metadata"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +56,13 @@ class Record:
 
 def record_point(record: Record, identity: str, row: Row | None) -> Point:
     """Return the record as it is stored under ``identity``; None as ``row`` is without vectors."""
-    payload: Payload = {
-        "kind": Kind.RECORD.value,
-        "id": identity,
-        "root": "",
-        "source": record.source,
-        "chunk": 0,
-        "start": 0,
-        "text": record.text,
-        "text_sha256": sha256(record.text),
-        "metadata": dict(record.metadata),
-    }
-    point = Point(id=record_id(identity), payload=payload)
+    point = StoredPassage(
+        kind=Kind.RECORD,
+        id=identity,
+        text=record.text,
+        source=record.source,
+        metadata=record.metadata,
+    ).point()
     return point if row is None else row.on(point)
 
 
@@ -141,36 +134,14 @@ class _Fields(TypedDict):
 
 
 def _fields(point: Point) -> _Fields:
-    held = point.payload
-    if not held.keys() >= _FIELDS:
-        raise StoreError(
-            f"the point {point.id} was found as a passage and holds none, only "
-            f"{', '.join(sorted(held)) or 'nothing'}: another program wrote it, or the engine's "
-            f"files are damaged; {_way_out(point.id)}, or restore the collection from a copy"
-        )
+    stored = StoredPassage.read(point)
     return {
-        "id": str(held["id"]),
-        "text": str(held["text"]),
-        "source": str(held["source"]),
-        "root": str(held["root"]) or None,
-        "start": _int(held["start"]),
-        "metadata": _dict(held["metadata"]),
-        "is_chunk": held.get("kind") == Kind.CHUNK,
+        "id": stored.id,
+        "text": stored.text,
+        "source": stored.source,
+        "root": stored.root or None,
+        "start": stored.start,
+        "metadata": dict(stored.metadata),
+        "is_chunk": stored.kind is Kind.CHUNK,
         "vector": point.dense,
     }
-
-
-def _way_out(identity: str) -> str:
-    if is_uuid(identity):
-        return f"take it out with collection.delete([{identity!r}])"
-    return f"take the point {identity} out with the program that wrote it"
-
-
-def _int(value: Json) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _dict(value: Json) -> dict[str, Json]:
-    assert isinstance(value, dict)
-    return value
