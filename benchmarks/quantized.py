@@ -84,7 +84,7 @@ def measure(options: Options, stage: Stage) -> Result:
     train = read_sts(data / _TRAIN)
     texts = list(dict.fromkeys([*train.first, *train.second]))
     chosen = random.Random(seed).sample(texts, min(options.texts, len(texts)))  # noqa: S311
-    stage.tick(f"calibrating on {len(chosen):,} sentences")
+    stage.on_step(f"calibrating on {len(chosen):,} sentences")
     calibrate_vectors(stage.bundle, chosen, provider="cpu", precision="fp32")
     bootstrap = Bootstrap(seed=seed)
     tasks: dict[str, Task] = {
@@ -98,7 +98,7 @@ def measure(options: Options, stage: Stage) -> Result:
         for name, change in changes(quantizers).items():
             changed = Changed(encoder, change, memory)
             for label, task in tasks.items():
-                stage.tick(f"{label}, {name}")
+                stage.on_step(f"{label}, {name}")
                 score = task.score(changed)[0].score
                 for part, value in (("", score.value), (" low", score.low), (" high", score.high)):
                     points = Figure(name=f"{label}, {name}{part}", value=100 * value, unit="points")

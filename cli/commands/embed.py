@@ -138,10 +138,10 @@ def _embed(
 ) -> int:
     done = 0
 
-    def tell(finished: int) -> None:
+    def update(finished: int) -> None:
         nonlocal done
         done += finished
-        shown.tell(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
+        shown.update(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
 
     underway: deque[Line] = deque()
 
@@ -150,7 +150,7 @@ def _embed(
             underway.append(line)
             yield line.text
 
-    for block in stream(texts(), progress=tell):
+    for block in stream(texts(), progress=update):
         writer.write([underway.popleft() for _ in range(len(block))], finish(block.dense))
     writer.finish()
     return done

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], object]
 """Called with the number of texts that were finished since the last call."""
+OnStep = Callable[[str], object]
+"""Called with the name of each step as it begins."""
 
 
 class Output(StrEnum):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..encoding.batch_encoder import BatchEncoder, Runner
+from ..encoding.protocol import OnStep
 from ..errors import ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.rows import TokenBatch
@@ -77,7 +78,7 @@ def tune(
     provider: str = "auto",
     precision: str = "auto",
     texts: Iterable[str] | None = None,
-    step: Callable[[str], object] | None = None,
+    on_step: OnStep | None = None,
 ) -> TuningReport:
     """Find the fastest settings for a bundle on this machine; :func:`load` takes them from then on.
 
@@ -87,7 +88,7 @@ def tune(
         precision: Which graph; ``auto`` is the one that :func:`load` would take.
         texts: Such as will be encoded, of which the first 2,048 are used; None makes up texts of
             16 to 256 tokens.
-        step: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         The trials and what was kept: the assumed settings, unless others were 3 % faster.
@@ -101,12 +102,12 @@ def tune(
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     chosen = preferred(opened, precision, name)
     bench = _Bench(opened, opened.graph(chosen), name, texts)
-    tell = step or (lambda _: None)
+    announce = on_step or (lambda _: None)
     trials: list[Trial] = []
     assumed = ExecutionOptions().settled(name)
 
     def try_all(settings: Sequence[Settled]) -> Settled:
-        found = [bench.trial(item, tell) for item in settings]
+        found = [bench.trial(item, announce) for item in settings]
         trials.extend(found)
         return max(found, key=lambda trial: trial.tokens_per_second).settings
 
@@ -115,7 +116,7 @@ def tune(
     best = try_all([replace(best, token_budget=budget) for budget in budgets])
     if all(trial.failure for trial in trials):
         raise ProviderError(f"{bundle} does not run on {name}: {trials[0].failure}")
-    tell("comparing the best with the defaults")
+    announce("comparing the best with the defaults")
     kept, rate, over = _decided(bench, trials, assumed, best)
     entry = Tuned(
         sha256=opened.manifest.files[opened.manifest.graphs[chosen]],
@@ -177,9 +178,9 @@ class _Bench:
         kind = "made-up texts" if texts is None else "texts"
         self.workload = f"{kind} of {min(self._lengths)} to {max(self._lengths)} tokens"
 
-    def trial(self, settings: Settled, tell: Callable[[str], object]) -> Trial:
+    def trial(self, settings: Settled, on_step: OnStep) -> Trial:
         """Return the median speed of some rounds."""
-        tell(f"trying {settings}")
+        on_step(f"trying {settings}")
         self._keep_only(settings.threads)
         try:
             count = self._fitting(settings)

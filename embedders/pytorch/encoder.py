@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..bundle.certificate import Precision
 from ..encoding.batch_encoder import BatchEncoder, Runner
 from ..encoding.outputs import DENSE
+from ..encoding.protocol import OnStep
 from ..recipe.recipe import Recipe
 from ..sources.choices import Choices
 from ..sources.find import ModelFiles, find_model
@@ -26,7 +27,6 @@ from ..tokens.rows import TokenBatch
 from ..tokens.tokenizer import TextTokenizer
 from .load import load_model
 from .model import PooledModel
-from .vocabulary_clusters import Tell
 
 _TOKEN_BUDGET = 4096
 
@@ -77,20 +77,20 @@ class TorchEncoder(BatchEncoder):
 
     @classmethod
     def from_source(
-        cls, source: ModelFiles, recipe: Recipe, *, tell: Tell | None = None
+        cls, source: ModelFiles, recipe: Recipe, *, on_step: OnStep | None = None
     ) -> TorchEncoder:
         """Load files as a recipe says.
 
         Args:
             source: The files.
             recipe: What the model's vectors are made by.
-            tell: Told of what may take minutes.
+            on_step: Called with the name of each step that may take minutes.
 
         Raises:
             RecipeError: The files do not fit the recipe.
         """
         tokenizer = load_text_tokenizer(source.folder, recipe)
-        pooled = load_model(source.folder, recipe, adapters=source.adapters, tell=tell)
+        pooled = load_model(source.folder, recipe, adapters=source.adapters, on_step=on_step)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
     @property

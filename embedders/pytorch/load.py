@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 import torch
 from torch import nn
 
+from ..encoding.protocol import OnStep
 from ..errors import RecipeError
 from ..recipe.enums import Activation
 from ..recipe.recipe import Dense, Recipe
@@ -22,7 +23,6 @@ from .layer_hooks import add_slot, check_interventions, numbered_layers, states_
 from .lora import merge_adapters
 from .model import PooledModel, pooled_width
 from .sparse_head import LexicalHead, lexical_head
-from .vocabulary_clusters import Tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,7 +37,7 @@ def load_model(
     *,
     adapters: Sequence[Path] = (),
     fold: bool = True,
-    tell: Tell | None = None,
+    on_step: OnStep | None = None,
 ) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
@@ -46,7 +46,7 @@ def load_model(
         recipe: What the model's vectors are made by.
         adapters: Folders of LoRA adapters, merged in this order.
         fold: Whether linear layers with nothing between them become one; training keeps them.
-        tell: Told of what may take minutes.
+        on_step: Called with the name of each step that may take minutes.
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
@@ -57,7 +57,7 @@ def load_model(
         backbone = load_backbone(folder, recipe.attention)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.lexicon, folder=folder, tell=tell)
+        lexical = lexical_head(whole, recipe.lexicon, folder=folder, on_step=on_step)
     check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, assert_never, cast
 import torch
 from torch import Tensor, nn
 
+from ..encoding.protocol import OnStep
 from ..errors import RecipeError
 from ..recipe.enums import Pooling
 from ..recipe.sparse_head import SparseHead, SparsePooling
 from .pooling import token_weights
-from .vocabulary_clusters import Tell, cluster_centres
+from .vocabulary_clusters import cluster_centres
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -120,7 +121,7 @@ def lexical_head(
     lexicon: SparseHead,
     *,
     folder: Path | None = None,
-    tell: Tell | None = None,
+    on_step: OnStep | None = None,
 ) -> LexicalHead:
     """Take the head of a language model.
 
@@ -128,7 +129,7 @@ def lexical_head(
         model: A causal or masked language model with its head; the head is taken apart.
         lexicon: What it shall weigh.
         folder: Where clusters are looked for and kept; None: nowhere.
-        tell: Told of clustering, which may take minutes.
+        on_step: Called with the steps of clustering, which may take minutes.
 
     Raises:
         RecipeError: The head is of a kind that we do not take apart.
@@ -145,7 +146,7 @@ def lexical_head(
     if lexicon.clusters is not None:
         if bias is not None:
             raise RecipeError("clusters of a head with a bias per token are not defined")
-        centres = cluster_centres(rows.float().numpy(), lexicon, folder=folder, tell=tell)
+        centres = cluster_centres(rows.float().numpy(), lexicon, folder=folder, on_step=on_step)
         rows = torch.from_numpy(centres).to(rows.dtype)
     return LexicalHead(lexicon, before, rows, bias, softcap=softcap)
 

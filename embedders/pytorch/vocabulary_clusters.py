@@ -21,11 +21,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..encoding.protocol import OnStep
 from ..errors import RecipeError, need
 from ..recipe.sparse_head import SparseHead
-
-Tell = Callable[[str], object]
-"""Told in a few words what is being done."""
 
 _SEED = 0
 _BATCH = 4096
@@ -33,7 +31,11 @@ _log = logging.getLogger("decant")
 
 
 def cluster_centres(
-    rows: NDArray[np.float32], lexicon: SparseHead, *, folder: Path | None = None, tell: Tell | None
+    rows: NDArray[np.float32],
+    lexicon: SparseHead,
+    *,
+    folder: Path | None = None,
+    on_step: OnStep | None,
 ) -> NDArray[np.float32]:
     """Return the centres of k-means over rows.
 
@@ -41,7 +43,8 @@ def cluster_centres(
         rows: Float32, shape (V, d).
         lexicon: Says how many clusters, and how often the rows are gone through.
         folder: Where centres are looked for and kept; None: nowhere.
-        tell: Told each pass, and where the centres are kept; the log ``decant`` is told the same.
+        on_step: Called with each pass, and with the place where the centres are kept; the log
+            ``decant`` gets the same messages.
 
     Returns:
         Float32, shape (clusters, d); the same for the same rows and lexicon.
@@ -60,8 +63,8 @@ def cluster_centres(
 
     def say(words: str) -> None:
         _log.info(words)
-        if tell is not None:
-            tell(words)
+        if on_step is not None:
+            on_step(words)
 
     what = f"clustering {len(rows):,} tokens into {clusters:,}"
     if lexicon.passes is None:

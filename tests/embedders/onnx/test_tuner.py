@@ -62,7 +62,7 @@ def test_what_wins_clearly_is_kept_and_taken_by_load(
         assert str(encoder.runtime) == "4 workers x 1 thread, 512 tokens"
         before = encoder.encode(TEXTS, role=Role.PASSAGE).dense
     told: list[str] = []
-    report = tune(bundle, provider="cpu", step=told.append)
+    report = tune(bundle, provider="cpu", on_step=told.append)
     tried = [trial.settings for trial in report.trials]
     assert [(item.workers, item.threads) for item in tried[:3]] == [(4, 1), (2, 2), (1, 4)]
     assert [item.token_budget for item in tried[3:]] == [128, 256, 512, 1024, 2048, 4096]
