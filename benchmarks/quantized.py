@@ -94,7 +94,7 @@ def measure(options: Options, stage: Stage) -> Result:
     figures: list[Figure] = []
     memory: dict[tuple[Role, str], Floats] = {}
     with load(stage.bundle, provider="cpu", precision="fp32") as encoder:
-        quantizers = {kind: encoder.quantizer(kind) for kind in ("int8", "uint8", "binary")}
+        quantizers = {kind: encoder.quantizer(kind) for kind in ("int8", "uint8", "ubinary")}
         for name, change in changes(quantizers).items():
             changed = Changed(encoder, change, memory)
             for label, task in tasks.items():
@@ -119,10 +119,10 @@ def measure(options: Options, stage: Stage) -> Result:
 
 def changes(quantizers: dict[str, Quantizer]) -> dict[str, Callable[[Floats], Floats]]:
     """Return what is compared instead of the vectors, by name."""
-    int8, uint8, binary = (quantizers[kind] for kind in ("int8", "uint8", "binary"))
+    int8, uint8, ubinary = (quantizers[kind] for kind in ("int8", "uint8", "ubinary"))
 
     def signs(vectors: Floats) -> Floats:
-        codes = np.asarray(binary.quantize(vectors), np.uint8)
+        codes = np.asarray(ubinary.quantize(vectors), np.uint8)
         bits = np.unpackbits(codes, axis=1, count=vectors.shape[1])
         return 2 * bits.astype(np.float32) - 1
 
@@ -131,7 +131,7 @@ def changes(quantizers: dict[str, Quantizer]) -> dict[str, Callable[[Floats], Fl
         "int8 codes": lambda vectors: int8.quantize(vectors).astype(np.float32),
         "uint8 codes": lambda vectors: uint8.quantize(vectors).astype(np.float32),
         "int8, values back": lambda vectors: int8.dequantize(int8.quantize(vectors)),
-        "binary": signs,
+        "ubinary": signs,
     }
 
 

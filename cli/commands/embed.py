@@ -71,7 +71,7 @@ def embed(
     quantize: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help="int8, uint8 (after `decant calibrate-vectors`) or binary."
+            metavar="KIND", help="int8, uint8 (after `decant calibrate-vectors`) or ubinary."
         ),
     ] = None,
     provider: Provider = "auto",
@@ -88,7 +88,7 @@ def embed(
       decant embed minilm titles.txt --role passage --output titles.npy
       echo "who approves a PEP?" | decant embed minilm --role query
       decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
-      decant embed minilm titles.txt --role passage --quantize binary -o bits.npy
+      decant embed minilm titles.txt --role passage --quantize ubinary -o bits.npy
     """
     _check(file, output)
     # JSON lines on the same screen as a bar would tear both.
