@@ -148,7 +148,7 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
         "an ensemble of prompts": recipe.ensemble,
         "a contrast": recipe.contrast,
         "token prepending": recipe.prepending,
-        "a lexicon": recipe.lexicon,
+        "a sparse head": recipe.sparse_head,
         "token states": recipe.token_embeddings,
         "states of appended tokens": recipe.appended,
         "a latent attention": recipe.latent_heads,

@@ -44,8 +44,8 @@ class HashEncoder:
 
     Args:
         dim: Width of the vectors.
-        query: Prompt for queries.
-        passage: Prompt for passages.
+        query_prompt: Prompt for queries.
+        passage_prompt: Prompt for passages.
         max_tokens: Words of prompt and text that count; what follows is cut.
         sparse: Whether it gives sparse vectors, too: hashed words of the text, weighed by
             ``log(1 + count)``.
@@ -62,8 +62,8 @@ class HashEncoder:
         self,
         dim: int = 64,
         *,
-        query: Prompt | None = None,
-        passage: Prompt | None = None,
+        query_prompt: Prompt | None = None,
+        passage_prompt: Prompt | None = None,
         max_tokens: int = 512,
         sparse: bool = False,
         tokens: bool = False,
@@ -74,10 +74,10 @@ class HashEncoder:
             attention=Attention.BIDIRECTIONAL,
             pooling=Pooling.MEAN,
             max_tokens=max_tokens,
-            query_prompt=query or Prompt(),
-            passage_prompt=passage or Prompt(),
+            query_prompt=query_prompt or Prompt(),
+            passage_prompt=passage_prompt or Prompt(),
             dim=dim,
-            lexicon=SparseHead(top=max_tokens) if sparse else None,
+            sparse_head=SparseHead(top=max_tokens) if sparse else None,
             token_embeddings=tokens,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
@@ -98,10 +98,10 @@ class HashEncoder:
         made = partial(
             HashEncoder,
             self.dim,
-            query=recipe.query_prompt,
-            passage=recipe.passage_prompt,
+            query_prompt=recipe.query_prompt,
+            passage_prompt=recipe.passage_prompt,
             max_tokens=recipe.max_tokens,
-            sparse=recipe.lexicon is not None,
+            sparse=recipe.sparse_head is not None,
             tokens=recipe.token_embeddings,
         )
         return made, ()

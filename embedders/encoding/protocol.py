@@ -42,7 +42,7 @@ class Vectors:
 
     Args:
         dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
-        sparse: N vectors over the recipe's lexicon; None unless asked for.
+        sparse: N sparse vectors; None unless asked for.
         soft_tokens: float32, shape ``(N, n, d')``: the states of the appended tokens that are
             read, in their order, as a frozen language model decodes them; None unless asked for.
         token_embeddings: N arrays, float32, each of shape ``(T, d)``: the last hidden state of
@@ -150,10 +150,10 @@ def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
     Raises:
         RecipeError: Says which, and how to get it.
     """
-    if Output.SPARSE in outputs and recipe.lexicon is None:
+    if Output.SPARSE in outputs and recipe.sparse_head is None:
         raise RecipeError(
-            f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
-            "(strategy 'splade' or 'promptreps')"
+            f"{recipe.base} gives no sparse vectors: its recipe has no sparse head. Export it "
+            "with one (strategy 'splade' or 'promptreps')"
         )
     if Output.SOFT_TOKENS in outputs and recipe.appended is None:
         raise RecipeError(

@@ -132,7 +132,7 @@ def _hindrance(recipe: Recipe) -> str:
         return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
     if recipe.appended is not None:
         return f"{recipe.base} reads its vectors from appended tokens, which belong to no part"
-    if recipe.wording is not TextFormat.VERBATIM:
+    if recipe.text_format is not TextFormat.VERBATIM:
         return f"parts are places in a text as it is, and the recipe of {recipe.base} rewords texts"
     return ""
 

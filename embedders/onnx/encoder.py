@@ -101,7 +101,7 @@ class OnnxEncoder(BatchEncoder):
         """Return what turns this encoder's vectors into integers or bits.
 
         Args:
-            kind: ``int8``, ``uint8`` or ``binary``.
+            kind: ``int8``, ``uint8`` or ``ubinary``.
             calibration: The ranges for the first two; None takes those in the bundle.
 
         Raises:
@@ -110,7 +110,7 @@ class OnnxEncoder(BatchEncoder):
             BundleError: The bundle's ``calibration.json`` is damaged or of a newer format.
         """
         wanted = Quantization.named(kind)
-        if wanted is Quantization.BINARY:
+        if wanted is Quantization.UBINARY:
             return Quantizer(kind=wanted)
         if calibration is None:
             return Quantizer(kind=wanted, calibration=calibration_of(self._bundle, self._recipe))
@@ -283,7 +283,7 @@ def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None
     recipe = manifest.recipe
     wanted = [
         DENSE,
-        *(SPARSE if recipe.lexicon is not None else ()),
+        *(SPARSE if recipe.sparse_head is not None else ()),
         *([STATES] if recipe.appended is not None else []),
         *([TOKENS] if recipe.token_embeddings else []),
     ]

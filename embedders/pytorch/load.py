@@ -53,11 +53,11 @@ def load_model(
             weights; or its weights cannot be read, or hold NaN.
     """
     lexical = None
-    if recipe.lexicon is None:
+    if recipe.sparse_head is None:
         backbone = load_backbone(folder, recipe.attention)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.lexicon, folder=folder, on_step=on_step)
+        lexical = lexical_head(whole, recipe.sparse_head, folder=folder, on_step=on_step)
     check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
@@ -209,7 +209,7 @@ def settle_depth(model: PooledModel) -> None:
     """
     recipe, backbone = model.recipe, model.backbone
     whole = recipe.mix is None and recipe.layer == -1
-    layers = None if whole or recipe.lexicon is not None else numbered_layers(backbone)
+    layers = None if whole or recipe.sparse_head is not None else numbered_layers(backbone)
     if layers is None or max(wanted := model.read_layers(1 + len(layers))) == len(layers):
         return
     half: int = backbone.config.vocab_size // 2

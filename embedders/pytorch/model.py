@@ -40,7 +40,7 @@ class PooledModel(nn.Module):
         recipe: Layer, pooling, width and normalisation.
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
-        lexical: The head of its lexicon, if the recipe has one.
+        lexical: The head of its sparse head, if the recipe has one.
         decoding: What states of appended tokens pass through; None: the head's own first layers.
 
     Attributes:
@@ -73,9 +73,9 @@ class PooledModel(nn.Module):
                 f"the recipe has latent_heads={recipe.latent_heads}, and the model "
                 f"{'no' if latent is None else 'a'} latent attention; hand over both or neither"
             )
-        if (lexical is None) != (recipe.lexicon is None):
+        if (lexical is None) != (recipe.sparse_head is None):
             raise RecipeError(
-                f"the recipe has lexicon={recipe.lexicon}, and the model "
+                f"the recipe has sparse_head={recipe.sparse_head}, and the model "
                 f"{'no' if lexical is None else 'a'} lexical head; hand over both or neither"
             )
         self.latent = latent
@@ -95,10 +95,10 @@ class PooledModel(nn.Module):
         self.inputs = ["input_ids", "attention_mask"]
         if recipe.span is not PooledTokens.ALL:
             self.inputs.append("pooling_mask")
-        if recipe.lexicon is not None and recipe.lexicon.words:
+        if recipe.sparse_head is not None and recipe.sparse_head.words:
             self.inputs.append("word_ids")
         self.outputs = [DENSE]
-        if recipe.lexicon is not None:
+        if recipe.sparse_head is not None:
             self.outputs += SPARSE
         if recipe.appended is not None:
             self.outputs.append(STATES)

@@ -31,7 +31,7 @@ class LexicalHead(nn.Module):
     """From token states to the heaviest entries of sparse vectors.
 
     Args:
-        lexicon: What is weighed.
+        sparse_head: How the logits become weights.
         before: What states pass through before the output matrix; identity for decoders.
         rows: The output matrix, float32, shape (V, d).
         bias: Shape (V,), or None.
@@ -40,7 +40,7 @@ class LexicalHead(nn.Module):
 
     def __init__(
         self,
-        lexicon: SparseHead,
+        sparse_head: SparseHead,
         before: nn.Module,
         rows: Tensor,
         bias: Tensor | None,
@@ -48,7 +48,7 @@ class LexicalHead(nn.Module):
         softcap: float | None,
     ) -> None:
         super().__init__()
-        self.lexicon = lexicon
+        self.sparse_head = sparse_head
         self.before = before
         self.rows = nn.Parameter(rows, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
@@ -65,11 +65,12 @@ class LexicalHead(nn.Module):
         Args:
             states: The backbone's last states, shape (B, T, d).
             mask: int64, shape (B, T); 1 where a token counts.
-            word_ids: int64, shape (B, W), -1 where there is none; read only for a lexicon of words.
+            word_ids: int64, shape (B, W), -1 where there is none; read only if
+                ``sparse_head.words``.
         """
         weights = self.weights(states, mask)
-        count = min(self.lexicon.top, self.width)
-        if not self.lexicon.words:
+        count = min(self.sparse_head.top, self.width)
+        if not self.sparse_head.words:
             values, indices = weights.topk(count, dim=1)
             return indices, values
         kept, any_word = self._of_words(weights, word_ids)
@@ -87,7 +88,7 @@ class LexicalHead(nn.Module):
 
     def _logits(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the largest or the last logit of each column, shape (B, V)."""
-        match self.lexicon.weighting:
+        match self.sparse_head.weighting:
             case SparsePooling.LAST:
                 weights = token_weights(mask, Pooling.LAST)
                 kept = states.masked_fill(mask.unsqueeze(-1) == 0, 0.0)
@@ -104,7 +105,7 @@ class LexicalHead(nn.Module):
                     parts.append(block.masked_fill(absent, lowest).amax(1))
                 return torch.cat(parts, dim=1)
             case _:
-                assert_never(self.lexicon.weighting)
+                assert_never(self.sparse_head.weighting)
 
     def _of_words(self, weights: Tensor, word_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Drop weights of tokens that are not in a text's words; tell which texts have words."""
@@ -118,7 +119,7 @@ class LexicalHead(nn.Module):
 
 def lexical_head(
     model: PreTrainedModel,
-    lexicon: SparseHead,
+    sparse_head: SparseHead,
     *,
     folder: Path | None = None,
     on_step: OnStep | None = None,
@@ -127,7 +128,7 @@ def lexical_head(
 
     Args:
         model: A causal or masked language model with its head; the head is taken apart.
-        lexicon: What it shall weigh.
+        sparse_head: How the logits become weights.
         folder: Where clusters are looked for and kept; None: nowhere.
         on_step: Called with the steps of clustering, which may take minutes.
 
@@ -143,12 +144,12 @@ def lexical_head(
     bias = None if added is None else added.detach()
     before = _before(model, output)
     softcap = getattr(model.config, "final_logit_softcapping", None)
-    if lexicon.clusters is not None:
+    if sparse_head.clusters is not None:
         if bias is not None:
             raise RecipeError("clusters of a head with a bias per token are not defined")
-        centres = cluster_centres(rows.float().numpy(), lexicon, folder=folder, on_step=on_step)
+        centres = cluster_centres(rows.float().numpy(), sparse_head, folder=folder, on_step=on_step)
         rows = torch.from_numpy(centres).to(rows.dtype)
-    return LexicalHead(lexicon, before, rows, bias, softcap=softcap)
+    return LexicalHead(sparse_head, before, rows, bias, softcap=softcap)
 
 
 def _before(model: PreTrainedModel, output: nn.Linear) -> nn.Module:

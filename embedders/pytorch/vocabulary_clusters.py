@@ -32,7 +32,7 @@ _log = logging.getLogger("decant")
 
 def cluster_centres(
     rows: NDArray[np.float32],
-    lexicon: SparseHead,
+    sparse_head: SparseHead,
     *,
     folder: Path | None = None,
     on_step: OnStep | None,
@@ -41,23 +41,27 @@ def cluster_centres(
 
     Args:
         rows: Float32, shape (V, d).
-        lexicon: Says how many clusters, and how often the rows are gone through.
+        sparse_head: Specifies the number of clusters and of passes over the rows.
         folder: Where centres are looked for and kept; None: nowhere.
         on_step: Called with each pass, and with the place where the centres are kept; the log
             ``decant`` gets the same messages.
 
     Returns:
-        Float32, shape (clusters, d); the same for the same rows and lexicon.
+        Float32, shape (clusters, d); the same for the same rows and sparse head.
 
     Raises:
         RecipeError: There are fewer rows than clusters.
         MissingExtra: scikit-learn is not installed.
     """
-    clusters = lexicon.clusters
+    clusters = sparse_head.clusters
     assert clusters is not None
     if clusters > len(rows):
         raise RecipeError(f"{clusters} clusters of {len(rows)} tokens; ask for fewer")
-    kept = None if folder is None else folder / f"decant_clusters_{_fingerprint(rows, lexicon)}.npy"
+    kept = (
+        None
+        if folder is None
+        else folder / f"decant_clusters_{_fingerprint(rows, sparse_head)}.npy"
+    )
     if kept is not None and (found := _read(kept, (clusters, rows.shape[1]))) is not None:
         return found
 
@@ -67,11 +71,13 @@ def cluster_centres(
             on_step(words)
 
     what = f"clustering {len(rows):,} tokens into {clusters:,}"
-    if lexicon.passes is None:
+    if sparse_head.passes is None:
         say(f"{what}, as before there were passes; this may take long")
         centres = _as_before(rows, clusters)
     else:
-        centres = _centres(rows, clusters, lexicon.passes, lambda words: say(f"{what}: {words}"))
+        centres = _centres(
+            rows, clusters, sparse_head.passes, lambda words: say(f"{what}: {words}")
+        )
     if kept is not None:
         _keep(kept, centres, say)
     return centres
@@ -100,8 +106,8 @@ def _as_before(rows: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     return np.asarray(found.fit(rows).cluster_centers_, np.float32)
 
 
-def _fingerprint(rows: NDArray[np.float32], lexicon: SparseHead) -> str:
-    digest = hashlib.sha256(f"{rows.shape} {lexicon.clusters} {lexicon.passes}".encode())
+def _fingerprint(rows: NDArray[np.float32], sparse_head: SparseHead) -> str:
+    digest = hashlib.sha256(f"{rows.shape} {sparse_head.clusters} {sparse_head.passes}".encode())
     digest.update(np.ascontiguousarray(rows).data)
     return digest.hexdigest()[:16]
 

@@ -56,7 +56,12 @@ class Activation(StrEnum):
     GELU = "gelu"
 
 
-KINDS = {"attention": Attention, "pooling": Pooling, "span": PooledTokens, "wording": TextFormat}
+KINDS = {
+    "attention": Attention,
+    "pooling": Pooling,
+    "span": PooledTokens,
+    "text_format": TextFormat,
+}
 """Fields of a recipe, and of choices, that hold members of an enumeration."""
 INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "min_dim", "max_text_tokens")
 """Fields that hold an integer."""

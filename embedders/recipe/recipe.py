@@ -76,12 +76,12 @@ class Recipe:
         max_tokens: The longest input in tokens, prompt and special tokens included.
         max_text_tokens: The longest text in tokens, without what stands around it (LLM2Vec's
             ``doc_max_length``); None: as many as ``max_tokens`` leaves.
-        wording: How a text enters its prompt.
+        text_format: How a text enters its prompt.
         ensemble: Further prompts for either role; the vectors under all prompts are averaged,
             before head and normalisation (MetaEOL, arXiv 2402.18458).
         prepending: Overwrites the prompts' slot between layers.
         contrast: Subtracts what an auxiliary prompt says.
-        lexicon: The sparse vector that comes with the dense one; None: there is none.
+        sparse_head: What makes the sparse vector that comes with the dense one; None makes none.
         token_embeddings: Whether the graph can give every token's state, for late interaction and
             late chunking.
         appended: Trained tokens that end every input, of which :attr:`PooledTokens.TAIL` counts the
@@ -113,11 +113,11 @@ class Recipe:
     normalize: bool = True
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: TextFormat = TextFormat.VERBATIM
+    text_format: TextFormat = field(default=TextFormat.VERBATIM, metadata=stored_as("wording"))
     ensemble: tuple[Prompt, ...] = ()
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
-    lexicon: SparseHead | None = None
+    sparse_head: SparseHead | None = field(default=None, metadata=stored_as("lexicon"))
     token_embeddings: bool = field(default=False, metadata=stored_as("tokens"))
     instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool = False
@@ -202,7 +202,7 @@ class Recipe:
         given = (self.query_prompt, self.passage_prompt, *self.further)
         if self.ensemble and self.contrast is not None:
             raise RecipeError("an ensemble of prompts and a contrast exclude each other; say one")
-        if self.further and (self.lexicon is not None or self.token_embeddings):
+        if self.further and (self.sparse_head is not None or self.token_embeddings):
             raise RecipeError(
                 "sparse vectors and token states belong to one prompt, and this recipe has several"
             )
@@ -280,7 +280,7 @@ def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
         "several prompts for one text": bool(recipe.further),
         "token prepending": recipe.prepending is not None,
         "a second copy of the text": any(prompt.between_copies is not None for prompt in prompts),
-        "a lexicon": recipe.lexicon is not None,
+        "a sparse head": recipe.sparse_head is not None,
         "a mix of layers": recipe.mix is not None,
     }
     if named := [name for name, is_there in beside.items() if is_there]:

@@ -49,11 +49,11 @@ class Choices:
     normalize: bool | None = None
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: TextFormat | None = None
+    text_format: TextFormat | None = field(default=None, metadata=stored_as("wording"))
     ensemble: tuple[Prompt, ...] | None = None
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
-    lexicon: SparseHead | None = None
+    sparse_head: SparseHead | None = field(default=None, metadata=stored_as("lexicon"))
     token_embeddings: bool | None = field(default=None, metadata=stored_as("tokens"))
     instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool | None = None

@@ -91,7 +91,7 @@ def _quoted(template: str, *, layer: int = -1) -> Choices:
     return Choices(
         query_prompt=template,
         passage_prompt=template,
-        wording=TextFormat.QUOTED,
+        text_format=TextFormat.QUOTED,
         open_end=True,
         pooling=Pooling.LAST,
         span=PooledTokens.ALL,
@@ -160,14 +160,14 @@ def _promptreps(shape: ModelSize) -> Choices:
         passage_prompt=passage,
         open_end=True,
         pooling=Pooling.LAST,
-        lexicon=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
+        sparse_head=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
     )
 
 
 def _lens(shape: ModelSize) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
-    lexicon = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
-    return Choices(pooling=Pooling.MEAN, lexicon=lexicon)
+    sparse_head = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
+    return Choices(pooling=Pooling.MEAN, sparse_head=sparse_head)
 
 
 _PLAIN = (
@@ -301,7 +301,7 @@ _SPARSE = (
         name="splade",
         purpose="a dense and a sparse vector over the vocabulary, from all tokens",
         source="SPLADE v2, arXiv 2109.10086, section 3.1",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, lexicon=SparseHead()),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, sparse_head=SparseHead()),
         head=True,
     ),
     Strategy(

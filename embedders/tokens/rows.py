@@ -51,7 +51,7 @@ class TokenBatch:
         attention_mask: 1 where there is a token.
         pooling_mask: 1 where a token is in the span.
         word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1;
-            None where no lexicon asks for them.
+            None where no sparse head asks for them.
         prompt: The first columns that hold a prompt, the same in every row; each row goes on.
         prompt_states: Of a prompt that stands before all columns, float32 (L, 2, H, p, d); None:
             there is none.

@@ -59,7 +59,7 @@ class TextTokenizer:
         self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
         slot = None if recipe.prepending is None else recipe.prepending.slot
         self._unembedded = Unembedded.of(self.bare, embedded, slot)
-        self._words = recipe.lexicon is not None and recipe.lexicon.words
+        self._words = recipe.sparse_head is not None and recipe.sparse_head.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
     def max_text_tokens(self, role: Role) -> int:
@@ -106,7 +106,7 @@ class TextTokenizer:
     def _tokenised(
         self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int = 0
     ) -> list[Tokens]:
-        worded = [self.recipe.wording.of(text) for text in texts]
+        worded = [self.recipe.text_format.of(text) for text in texts]
         prompts = (prompt, *self.recipe.further)
         rows, *further = (self._rows(worded, one, limit, first=first) for one in prompts)
         if further:

@@ -223,7 +223,7 @@ def test_a_chat_template_that_cannot_be_used_is_told(
 
 def test_words_are_the_texts_own() -> None:
     assert content_words("The Cat's hat, and 2 cats_!") == ["cat", "hat", "2", "cats_"]
-    model = made(lexicon=SparseHead(words=True))
+    model = made(sparse_head=SparseHead(words=True))
     first, second = model(["What a thewhat", "the of"], role=Role.PASSAGE)
     assert first.words == tuple(sorted(set(piece("thewhat"))))
     assert second.words == ()
@@ -247,7 +247,7 @@ def test_places_are_found_behind_a_prompt() -> None:
     [
         ({"span": PooledTokens.COPY}, "twice in every prompt"),
         ({"prepending": TokenPrepending(start=0, stop=1, slot=9)}, "go together"),
-        ({"ensemble": (Prompt(),), "lexicon": SparseHead()}, "belong to one prompt"),
+        ({"ensemble": (Prompt(),), "sparse_head": SparseHead()}, "belong to one prompt"),
         ({"ensemble": (Prompt(),), "token_embeddings": True}, "belong to one prompt"),
     ],
 )
