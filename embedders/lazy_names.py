@@ -1,8 +1,8 @@
 """Public names of a package that are imported when they are first used.
 
-The names stand once, in the package's stub ``__init__.pyi``, which type checkers read and which is
-read here at run time. ``lazy-loader`` does the same, but cannot look for an extra before it imports
-the module that needs it.
+The names are listed once, in the package's stub ``__init__.pyi``: type checkers read it, and this
+module reads it at run time. ``lazy-loader`` does the same, but cannot check for an extra before it
+imports the module that needs it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class LazyNames:
         package: The package, its ``__name__``.
         file: Its ``__file__``; the stub lies next to it.
         check: Called with the module that defines a name, relative to the package, before that
-            module is imported: raises where an extra is missing.
+            module is imported; it raises if an extra is missing.
 
     Every line of the stub that counts has the form ``from .module import Name as Name``, or
     ``from . import folder as folder`` for a folder of the package.
@@ -36,11 +36,11 @@ class LazyNames:
 
     @property
     def names(self) -> list[str]:
-        """The names, sorted: what ``__all__`` and ``dir()`` of the package are."""
+        """The names, sorted, for ``__all__`` and ``dir()`` of the package."""
         return sorted(self.modules)
 
     def load(self, name: str) -> object:
-        """Import a name and keep it in the package: what ``__getattr__`` of the package is.
+        """Import a name and set it in the package; this is the package's ``__getattr__``.
 
         Raises:
             AttributeError: The stub does not list it.

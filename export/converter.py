@@ -15,7 +15,7 @@ from decant.embedders import (
     Precision,
     RecipeError,
 )
-from decant.embedders.bundle import folder_beside, full_disk_told
+from decant.embedders.bundle import full_disk_error, sibling_folder
 from decant.embedders.onnx import provider_name
 
 from .bundle_writer import add_graph, check_same_bundle, graph_name, without_graph
@@ -70,8 +70,8 @@ def convert(
     on_step = on_step or (lambda _: None)
     opened = Bundle.open(bundle)
     plain, file = opened.graph(Precision.FP32), graph_name(wanted)
-    making = folder_beside(opened.folder)
-    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as made:
+    making = sibling_folder(opened.folder)
+    with full_disk_error(f"{bundle} was not converted to {wanted}"), making as made:
         certifier = Certifier(
             folder=made,
             tokenizer=opened.tokenizer(),

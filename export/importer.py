@@ -34,7 +34,7 @@ from decant.embedders.bundle import fresh_folder
 from decant.embedders.files import file_hash
 from decant.embedders.onnx import provider_name
 from decant.embedders.sources import pad_id
-from decant.embedders.tokens import TextTokenizer, embedded, read_tokenizer
+from decant.embedders.tokens import TextTokenizer, embedding_count, read_tokenizer
 
 from .bundle_writer import graph_name, write_certificate, write_manifest
 from .certify.certifier import Certifier, Place
@@ -174,7 +174,7 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
         contract=contract,
         recipe=recipe,
         head=read_head(source.folder, recipe.head),
-        tokenizer=TextTokenizer(tokenizer, recipe, embedded=embedded(source.folder)),
+        tokenizer=TextTokenizer(tokenizer, recipe, embedded=embedding_count(source.folder)),
         source=source,
         precision=precision_of(model),
         longest=longest_probe(recipe.max_tokens, heads=heads),

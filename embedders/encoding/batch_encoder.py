@@ -1,8 +1,8 @@
-"""From texts to vectors around any batch function: tokenise, sort, batch, run, restore order.
+"""From texts to vectors with any batch function: tokenise, sort, batch, run, restore order.
 
-Tokenising the next block overlaps with running the present one. What runs a batch (ONNX Runtime,
-torch) is handed in. Invariant: the result does not depend on blocks, batches or workers, and
-holds finite numbers.
+The next block is tokenised while the present one runs. The function that runs a batch (by ONNX
+Runtime or torch) is a parameter. Invariant: the result does not depend on blocks, batches or
+workers, and holds finite numbers.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _UNDERWAY = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """What runs batches, and how work is cut for it.
+    """The functions that run batches, and how texts are cut into batches for them.
 
     Args:
         run: Runs one of many batches; safe in ``workers`` threads at a time.
-        run_alone: Runs the only batch of a call, with every core that there is.
+        run_alone: Runs the only batch of a call, on all cores.
         batching: How texts become batches.
         workers: Batches that run at the same time.
         dim: Width D of the vectors.
@@ -62,11 +62,11 @@ class Runner:
 
 
 class BatchEncoder:
-    """The part of an encoder that does not depend on what runs its batches.
+    """The part of an encoder that is the same for ONNX Runtime and torch.
 
     Args:
-        tokenizer: Tokenises as its recipe says.
-        runner: What runs batches.
+        tokenizer: Tokenises as its recipe specifies.
+        runner: Runs the batches.
     """
 
     def __init__(self, tokenizer: TextTokenizer, runner: Runner) -> None:
@@ -78,7 +78,7 @@ class BatchEncoder:
 
     @property
     def recipe(self) -> Recipe:
-        """What decides the vectors."""
+        """The recipe, which decides the vectors."""
         return self._tokenizer.recipe
 
     @property
@@ -93,11 +93,11 @@ class BatchEncoder:
 
     @property
     def text_tokenizer(self) -> TextTokenizer:
-        """Tokenises as the recipe says."""
+        """The tokenizer with the recipe's prompts and limits."""
         return self._tokenizer
 
     def max_text_tokens(self, role: Role) -> int:
-        """Return how many tokens of text fit beside prompt and special tokens."""
+        """Return how many tokens of text fit next to the prompt and the special tokens."""
         return self._tokenizer.max_text_tokens(role)
 
     def encode(
@@ -134,7 +134,7 @@ class BatchEncoder:
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled; encoders of a bundle, which can be opened again, do better.
+        """Refuse to be pickled; encoders of a bundle override this, because they can be reopened.
 
         Raises:
             TypeError: Says what to send instead.
@@ -146,7 +146,7 @@ class BatchEncoder:
         )
 
     def renew(self) -> None:
-        """Make the workers anew; called in a forked child, which has none of its parent's."""
+        """Start new workers; called in a forked child, which has no threads of its parent."""
         leave_behind(self._pool)
         self._pool = self._workers()
         if self._closed:
@@ -156,7 +156,7 @@ class BatchEncoder:
         return ThreadPoolExecutor(self._runner.workers, thread_name_prefix="decant")
 
     def close(self) -> None:
-        """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
+        """Stop the workers; later calls raise :class:`ProviderError`."""
         self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
@@ -209,11 +209,12 @@ class BatchEncoder:
                     underway.popleft()
                     self._check_open(pool)
             while underway:
-                self._check_open(pool)  # what was not run then never is
+                self._check_open(pool)  # close() cancelled the batches that had not begun
                 yield self._finished(underway[0], progress)
                 underway.popleft()
         finally:
-            # In a forked child the batches are its parent's: nothing runs them, nor may be asked.
+            # In a forked child the batches are its parent's: no thread runs them, and they hold
+            # locks.
             for block_underway in underway if pool is self._pool else ():
                 for batch_underway in block_underway.batches:
                     batch_underway.cancel()
@@ -236,7 +237,7 @@ class BatchEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a call of ``encode`` asks for."""
+    """The arguments of a call of ``encode``."""
 
     role: Role
     instruction: str | None

@@ -1,11 +1,11 @@
-"""Vectors as bytes or bits: the ranges that this takes, and the arithmetic.
+"""Vectors as bytes or bits: the ranges of the dimensions, and the arithmetic.
 
 An int8 or uint8 code is the number of the bucket, of 255 between a dimension's lowest and highest
-value; a ubinary one is the signs. Nothing here runs a model or reads a file; where a bundle keeps
-its ranges is ``onnx/calibration_file.py``. The formulas are those of sentence-transformers 6.2
-(``util/quantization.py``, ``quantize_embeddings``), which also clips values outside the ranges.
-Earlier versions did not: such values wrapped around (the largest became the smallest), and
-int8 was rounded towards zero, which made one bucket twice as wide.
+value; a ubinary code holds the signs. Nothing here runs a model or reads a file;
+``onnx/calibration_file.py`` keeps the ranges of a bundle. The formulas are those of
+sentence-transformers 6.2 (``util/quantization.py``, ``quantize_embeddings``), which also clips
+values outside the ranges. Earlier versions did not: such values wrapped around (the largest became
+the smallest), and int8 was rounded towards zero, which made one bucket twice as wide.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class VectorRanges:
     Args:
         low: The smallest values, float32, shape (D,).
         high: The largest, float32, shape (D,).
-        texts: How many vectors were looked at.
+        texts: How many vectors were measured.
         digest: The digest of their recipe.
 
     Raises:
@@ -105,7 +105,7 @@ class VectorRanges:
 
         Args:
             vectors: float32, shape (N, D), N at least 2.
-            recipe: What made them.
+            recipe: The recipe of the vectors.
 
         Raises:
             QuantizationError: They are fewer than two, not finite, or a dimension is constant.
@@ -114,7 +114,7 @@ class VectorRanges:
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[NDArray[np.float32]], *, recipe: Recipe) -> Self:
-        """Return the same of vectors that come in blocks, holding one of them at a time."""
+        """Return the ranges of vectors that come in blocks; one block is held at a time."""
         low: NDArray[np.float32] | None = None
         high: NDArray[np.float32] | None = None
         texts = 0
@@ -129,7 +129,7 @@ class VectorRanges:
         if low is None or high is None or texts < 2:
             raise QuantizationError(
                 f"a range takes at least two vectors, got {texts}; calibrate with some thousand "
-                "texts such as will be embedded"
+                "texts like those that will be embedded"
             )
         return cls(low=low, high=high, texts=texts, digest=recipe.digest())
 
@@ -144,7 +144,7 @@ class VectorRanges:
         return (self.high - self.low) / np.float32(_HIGHEST)
 
     def require(self, recipe: Recipe) -> None:
-        """Refuse to serve vectors of another recipe.
+        """Refuse vectors of another recipe.
 
         Raises:
             QuantizationError: Names both recipes.
@@ -244,7 +244,7 @@ class Quantizer:
         """Return the number of each value's bucket, 0 to 255 as float32, shape (N, D)."""
         ranges = self.calibration
         assert ranges is not None, "checked when this was made"
-        with np.errstate(over="ignore"):  # far outside its range a value is infinite, then clipped
+        with np.errstate(over="ignore"):  # too large values are clipped below
             buckets = np.floor((vectors - ranges.low) / ranges.steps)
         return np.asarray(np.clip(buckets, 0, _HIGHEST), np.float32)
 

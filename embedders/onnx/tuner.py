@@ -1,8 +1,8 @@
 """Measure which settings encode fastest on this machine, and keep them in the bundle.
 
-First the cores are divided between workers, then the token budget is varied; in the end the best
-of both meets the assumed settings in alternating rounds, and is kept only if it wins clearly.
-Settings change when a vector is there, never the vector.
+First the cores are divided between workers, then the token budget is varied. At the end the best
+settings run against the defaults in alternating rounds, and are kept only if they are clearly
+faster. Settings change how long a vector takes, never the vector.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _GPU_WORKERS = (1, 2, 3, 4)
 _TRIAL_SECONDS = 1.5
 _ROUNDS = 3
 _LAST_ROUNDS = 7
-_CLEARLY = 1.03  # less is noise on most machines
+_CLEARLY = 1.03  # smaller differences are noise on most machines
 _TEXTS = 2048
-_LENGTHS = (16, 256)  # tokens of the texts that are made up, if they fit
+_LENGTHS = (16, 256)  # tokens of the made-up texts, if they fit
 _SEED = 0
 _WORDS = ("harbour", "quiet", "winter", "boats", "covered", "gulls", "watch", "water", "rise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Settings, and how fast they were.
+    """Settings, and their measured speed.
 
     Args:
-        settings: What was tried.
-        tokens_per_second: Median; 0 where it did not run.
-        failure: Why it did not run, for example a lack of GPU memory.
+        settings: The settings that were tried.
+        tokens_per_second: The median; 0 if they did not run.
+        failure: Why they did not run, for example a lack of GPU memory.
     """
 
     settings: Settled
@@ -65,7 +65,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningReport:
-    """What :func:`tune` tried, in order, and what it kept."""
+    """The trials of :func:`tune`, in order, and the settings that it kept."""
 
     precision: Precision
     trials: tuple[Trial, ...]
@@ -85,13 +85,13 @@ def tune(
     Args:
         bundle: The bundle's folder; ``tuning.json`` is written there.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: Which graph; ``auto`` is the one that :func:`load` would take.
-        texts: Such as will be encoded, of which the first 2,048 are used; None makes up texts of
-            16 to 256 tokens.
+        precision: The graph's precision; ``auto`` is the one that :func:`load` would take.
+        texts: Texts like those that will be encoded, of which the first 2,048 are used; None makes
+            up texts of 16 to 256 tokens.
         on_step: Called with the name of each step as it begins.
 
     Returns:
-        The trials and what was kept: the assumed settings, unless others were 3 % faster.
+        The trials and the kept settings: the defaults, unless others were 3 % faster.
 
     Raises:
         BundleError: The bundle is missing, damaged, or lacks the precision.
@@ -137,7 +137,7 @@ def tune(
 def _decided(
     bench: _Bench, trials: Sequence[Trial], assumed: Settled, best: Settled
 ) -> tuple[Settled, float, float | None]:
-    """Return what is kept, its tokens per second, and these over those of the assumed settings."""
+    """Return the kept settings, their tokens per second, and this rate over the defaults' rate."""
     if any(trial.failure for trial in trials if trial.settings == assumed):
         rates = [trial.tokens_per_second for trial in trials if trial.settings == best]
         return best, max(rates), None
@@ -147,7 +147,7 @@ def _decided(
 
 
 def _splits(assumed: Settled, provider: str) -> list[Settled]:
-    """Ways to divide the cores: all workers with one thread, half with two, … one with all."""
+    """Return ways to divide the cores: a worker for each, half as many with two, … one with all."""
     if provider != CPU:
         return [replace(assumed, workers=workers) for workers in _GPU_WORKERS]
     cores = available_cores()
@@ -158,7 +158,7 @@ def _splits(assumed: Settled, provider: str) -> list[Settled]:
 
 
 class _Bench:
-    """Times settings on one graph; one session is open at a time, two in the end."""
+    """Times settings on one graph; one session is open at a time, and two in the final duel."""
 
     def __init__(
         self, bundle: Bundle, graph: Path, provider: str, texts: Iterable[str] | None
@@ -169,10 +169,12 @@ class _Bench:
         self._sessions: dict[int, Session] = {}
         tokenizer = bundle.tokenizer()
         room = tokenizer.max_text_tokens(Role.PASSAGE)
-        given = made_texts(_TEXTS, longest=room) if texts is None else checked(texts)
+        given = make_texts(_TEXTS, longest=room) if texts is None else checked(texts)
         self._texts = list(islice(cycle(islice(given, _TEXTS)), _TEXTS))
         if not self._texts:
-            raise TextError("there is no text to tune with; pass some, or None to make them up")
+            raise TextError(
+                "there is no text to tune with; pass some texts, or None to make them up"
+            )
         self._tokenizer = tokenizer
         self._lengths = [row.width for row in tokenizer(self._texts, role=Role.PASSAGE)]
         kind = "made-up texts" if texts is None else "texts"
@@ -219,7 +221,7 @@ class _Bench:
         prompts = SharedPrompts(session)
 
         def run(batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-            return session.outputs_of(prompts.begun(batch, names), names)
+            return session.outputs_of(prompts.cut_shared_prompt(batch, names), names)
 
         runner = Runner(
             run=run,
@@ -242,12 +244,12 @@ class _Bench:
             del self._sessions[number]
 
 
-def made_texts(count: int, *, longest: int) -> list[str]:
-    """Return texts of seeded words, of lengths drawn evenly between 16 and 256 tokens.
+def make_texts(count: int, *, longest: int) -> list[str]:
+    """Return seeded texts whose lengths are drawn evenly between 16 and 256 tokens.
 
     Args:
-        count: How many.
-        longest: Tokens that fit; the lengths stop there. A word is at least a token.
+        count: How many texts.
+        longest: The most tokens that fit; no text is longer. A word is at least one token.
     """
     drawn = random.Random(_SEED)  # noqa: S311 - not for secrets
     low, high = (min(limit, longest) for limit in _LENGTHS)

@@ -1,6 +1,6 @@
 """The reference encoder: a model folder in PyTorch, float32. For parity, export and training.
 
-It shares tokenising and pooling rules with the production encoder, and no graph.
+It shares tokenising and pooling rules with the production encoder, but runs no graph.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class TorchEncoder(BatchEncoder):
     """Runs a model folder with PyTorch.
 
     Args:
-        model: The pooled model; it is moved nowhere and not changed.
-        tokenizer: Tokenises as the model's recipe says.
-        pad_id: Fills padded positions.
+        model: The pooled model; it stays on its device and is not changed.
+        tokenizer: Tokenises as the model's recipe specifies.
+        pad_id: The token id of padded positions.
     """
 
     def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
@@ -66,11 +66,12 @@ class TorchEncoder(BatchEncoder):
 
         Args:
             model: A folder, a hub id, or files already found.
-            choices: What the user says about the recipe.
-            strategy: A name of :func:`strategies`, a JSON file's, or one.
+            choices: The user's choices for the recipe.
+            strategy: A name of :func:`strategies`, the path of a JSON file, or a :class:`Strategy`.
 
         Raises:
-            RecipeError: The model is not there, its recipe is incomplete, or weights do not fit.
+                RecipeError: The model does not exist, its recipe is incomplete, or weights do not
+                    fit.
         """
         source = model if isinstance(model, ModelFiles) else find_model(model)
         return cls.from_source(source, resolve(source, choices, strategy=strategy))
@@ -79,11 +80,11 @@ class TorchEncoder(BatchEncoder):
     def from_source(
         cls, source: ModelFiles, recipe: Recipe, *, on_step: OnStep | None = None
     ) -> TorchEncoder:
-        """Load files as a recipe says.
+        """Load files as a recipe specifies.
 
         Args:
             source: The files.
-            recipe: What the model's vectors are made by.
+            recipe: The recipe of the model's vectors.
             on_step: Called with the name of each step that may take minutes.
 
         Raises:
@@ -95,7 +96,7 @@ class TorchEncoder(BatchEncoder):
 
     @property
     def precision(self) -> Precision:
-        """Single: models are loaded in no other."""
+        """Always float32, because models are loaded in no other precision."""
         return Precision.FP32
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
@@ -103,7 +104,7 @@ class TorchEncoder(BatchEncoder):
         return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        """Return the named outputs for one batch; names are those of the graph."""
+        """Return the named outputs for one batch; the names are the graph's."""
         device = next(self.model.parameters()).device
         inputs = {name: getattr(batch, name) for name in self.model.inputs}
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Load a model folder as its recipe says, and refuse one that does not fit it."""
+"""Load a model folder as its recipe specifies, and refuse one that does not fit the recipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from .sparse_head import LexicalHead, lexical_head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Of float32, relative to the largest value: rotary angles that begin elsewhere differ by so little.
+# In float32, relative to the largest value: other first positions change rotary angles by so
+# little.
 _ROUNDING = 1e-4
 
 
@@ -43,7 +44,7 @@ def load_model(
 
     Args:
         folder: A Transformers or sentence-transformers folder.
-        recipe: What the model's vectors are made by.
+        recipe: The recipe of the model's vectors.
         adapters: Folders of LoRA adapters, merged in this order.
         fold: Whether linear layers with nothing between them become one; training keeps them.
         on_step: Called with the name of each step that may take minutes.
@@ -72,12 +73,12 @@ def pooled_model(
     head: nn.Sequential | None = None,
     fold: bool = True,
 ) -> PooledModel:
-    """Put the recipe's parts around a backbone that was loaded from a folder; nothing can learn.
+    """Add the recipe's parts to a backbone that was loaded from a folder, with frozen weights.
 
-    Arguments as :func:`load_model`; ``head`` None is the folder's.
+    The arguments are those of :func:`load_model`; ``head`` None loads the folder's head.
 
     Raises:
-        RecipeError: As :func:`load_model`.
+        RecipeError: As in :func:`load_model`.
     """
     backbone.config.use_cache = False
     heads = recipe.latent_heads
@@ -100,7 +101,7 @@ def pooled_model(
 
 @contextmanager
 def _running(backbone: PreTrainedModel) -> Iterator[None]:
-    """Say of a model that it does not run, for example as it wants more than text."""
+    """Raise an error if a model does not run, for example because it needs more than text."""
     try:
         yield
     except RecipeError:
@@ -108,7 +109,7 @@ def _running(backbone: PreTrainedModel) -> Iterator[None]:
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(
             f"this {backbone.config.model_type} model does not run on token ids and their mask, "
-            f"which is all that decant has: {error}"
+            f"which are decant's only inputs: {error}"
         ) from error
 
 
@@ -116,7 +117,7 @@ def check_fit(model: PooledModel) -> None:
     """Refuse a recipe whose layer or widths the model does not have.
 
     Raises:
-        RecipeError: Says which.
+        RecipeError: The message names the layer or the widths.
     """
     recipe, config = model.recipe, model.backbone.config
     layers = config.num_hidden_layers
@@ -132,15 +133,15 @@ def check_fit(model: PooledModel) -> None:
 
 
 def settle_positions(model: PooledModel) -> None:
-    """Make positions those that the model counts itself: short texts are run with and without them.
+    """Find the model's own way to count positions: run short texts with and without ours.
 
-    Positions that are off give plausible vectors and no error; no list of families is complete.
+    Wrong positions give plausible vectors and no error, and no list of families is complete.
 
     Args:
         model: In evaluation mode; its first position and its uncounted id are set.
 
     Raises:
-        RecipeError: It counts in no way that we know.
+        RecipeError: The model counts positions in an unknown way.
     """
     if not model.takes_positions:
         return
@@ -148,7 +149,7 @@ def settle_positions(model: PooledModel) -> None:
     padding = getattr(config, "pad_token_id", None)
     padding = padding if isinstance(padding, int) and 0 <= padding < config.vocab_size else None
     half: int = config.vocab_size // 2
-    # RoBERTa and its kin tell padding by its id, whatever the mask says.
+    # RoBERTa models find padding by its id, whatever the mask says.
     held = {padding, model.uncounted_id}
     words = [one for one in range(half, half + 5) if one not in held][:3]
     firsts = dict.fromkeys((model.first_position, 1 + (padding or 0)))
@@ -160,20 +161,20 @@ def settle_positions(model: PooledModel) -> None:
         known, other = next(iter(firsts)), 1 + (padding or 0)
         raise RecipeError(
             f"this {config.model_type} model counts positions neither from {known} nor from "
-            f"{other}, behind its padding token; decant cannot tell it where tokens stand, use "
+            f"{other}, behind its padding token; decant cannot compute its positions, use "
             "another model"
         )
     _settle_uncounted(model, words, padding)
 
 
 def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None) -> None:
-    """Try whether the padding token is counted where it stands in a text as a word."""
+    """Find out by a run whether a padding token inside a text gets a position of its own."""
     known = model.uncounted_id
     word = padding if known is None else known
     if word is None:
         return
     text = [words[0], word, *words[1:]]
-    behind = model.first_position - 1  # such a word's position is its id
+    behind = model.first_position - 1  # the position of such a word is the padding token's id
     for uncounted in (known, word if word == behind else None, None):
         model.uncounted_id = uncounted
         if _counts_as(model, text):
@@ -185,7 +186,7 @@ def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None)
 
 
 def _counts_as(model: PooledModel, ids: list[int]) -> bool:
-    """Tell whether a text's states are the same with our positions as with none."""
+    """Return whether a text's states are the same with our positions as without any."""
     row = torch.tensor([ids])
     text = {"input_ids": row, "attention_mask": torch.ones_like(row)}
     backbone = model.backbone.eval()
@@ -193,16 +194,16 @@ def _counts_as(model: PooledModel, ids: list[int]) -> bool:
         own = backbone(**text).last_hidden_state
         try:
             ours = backbone(**text, position_ids=model.positions(**text)).last_hidden_state
-        except IndexError:  # beyond the table of positions
+        except IndexError:  # the position is beyond the table
             return False
     return bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
 
 
 def settle_depth(model: PooledModel) -> None:
-    """Let runs end at the deepest layer that is pooled, if that is not the last.
+    """Let runs end at the deepest pooled layer, if that is not the last layer.
 
-    A short text is run both ways: where the layers are given other states than Transformers lists,
-    or the model has no list of layers, it runs as a whole.
+    A short text runs both ways. If the inputs of the layers differ from Transformers' hidden
+    states, or the model has no list of layers, it always runs as a whole.
 
     Args:
         model: In evaluation mode; its ``early`` is set.
@@ -234,7 +235,7 @@ def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:
 
 
 def make_head(layers: tuple[Dense, ...]) -> nn.Sequential:
-    """Build the dense layers with new weights, drawn as torch draws them."""
+    """Build the dense layers with new weights, by torch's own initialisation."""
     parts: list[nn.Module] = []
     for layer in layers:
         linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)

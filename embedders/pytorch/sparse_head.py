@@ -1,8 +1,8 @@
-"""The language-model head that gives sparse vectors; what those are is in ``recipe``.
+"""The language-model head that gives sparse vectors, which ``recipe/sparse_head.py`` defines.
 
 Logits of all tokens, (B, T, V), would need gigabytes at a large vocabulary. The head goes through
-the vocabulary in blocks and keeps the largest of each column, (B, V), so that its memory is that of
-one block.
+the vocabulary in blocks and keeps one logit of each column, (B, V), so it needs memory for one
+block only.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _HEAVIEST = 10
 
 
 class LexicalHead(nn.Module):
-    """From token states to the heaviest entries of sparse vectors.
+    """Maps token states to the heaviest entries of sparse vectors.
 
     Args:
         sparse_head: How the logits become weights.
-        before: What states pass through before the output matrix; identity for decoders.
+        before: The layers between the states and the output matrix; the identity for decoders.
         rows: The output matrix, float32, shape (V, d).
         bias: Shape (V,), or None.
         softcap: Gemma 2's bound on logits, ``c * tanh(logit / c)``; None for the others.
@@ -79,7 +79,7 @@ class LexicalHead(nn.Module):
         return indices, values * (any_word | few).to(values.dtype)
 
     def weights(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return all weights, float32 and none negative, (B, V); arguments as :meth:`forward`."""
+        """Return all weights, float32 >= 0, (B, V); the arguments are those of :meth:`forward`."""
         states = self.before(states.to(self.rows.dtype))
         logits = self._logits(states, mask)  # (B, V)
         if self.softcap is not None:
@@ -108,9 +108,11 @@ class LexicalHead(nn.Module):
                 assert_never(self.sparse_head.weighting)
 
     def _of_words(self, weights: Tensor, word_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Drop weights of tokens that are not in a text's words; tell which texts have words."""
+        """Return the weights of tokens in a text's words, and which texts have such words."""
         beyond = word_ids < 0
-        columns = torch.where(beyond, self.width, word_ids)  # one column more takes what is none
+        columns = torch.where(
+            beyond, self.width, word_ids
+        )  # one more column takes the entries without a word
         marks = torch.zeros_like(weights[:, :1]).expand(-1, self.width + 1)
         marks = marks.scatter(1, columns, 1.0)[:, : self.width]  # (B, V)
         any_word = (~beyond).any(1, keepdim=True)  # (B, 1)
@@ -127,14 +129,14 @@ def lexical_head(
     """Take the head of a language model.
 
     Args:
-        model: A causal or masked language model with its head; the head is taken apart.
+        model: A causal or masked language model with its head, which is taken out of the model.
         sparse_head: How the logits become weights.
-        folder: Where clusters are looked for and kept; None: nowhere.
+        folder: The folder in which clusters are cached; None caches nothing.
         on_step: Called with the steps of clustering, which may take minutes.
 
     Raises:
-        RecipeError: The head is of a kind that we do not take apart.
-        MissingExtra: Clusters are asked for and scikit-learn is not installed.
+            RecipeError: The head has an unknown structure.
+            MissingExtra: The sparse head has clusters and scikit-learn is not installed.
     """
     output = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):
@@ -153,7 +155,7 @@ def lexical_head(
 
 
 def _before(model: PreTrainedModel, output: nn.Linear) -> nn.Module:
-    """Return what comes between the backbone and the output matrix."""
+    """Return the layers between the backbone and the output matrix."""
     prefix = model.base_model_prefix
     heads = [part for name, part in model.named_children() if name != prefix]
     if heads == [output]:
@@ -168,6 +170,6 @@ def _before(model: PreTrainedModel, output: nn.Linear) -> nn.Module:
 
 
 class _NoLayer(nn.Identity):
-    """Stands where the output matrix was; Transformers ties its bias to the head's."""
+    """Replaces the output matrix, because Transformers ties its bias to the head's."""
 
     bias = None

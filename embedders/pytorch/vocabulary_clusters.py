@@ -1,12 +1,12 @@
-"""Cluster the rows of a language-model head, once for a model, and keep the centres beside it.
+"""Cluster the rows of a language-model head, once for a model, and cache the centres.
 
 LENS (arXiv 2501.09749, section 3) merges the head's rows by k-means. Here that is scikit-learn's
 mini-batch k-means from one initialisation, rows drawn at random, in as many passes over all rows as
-the recipe says: k-means++ alone takes longer than the passes, at thousands of clusters. Recipes
-without passes, of before there were any, are clustered as they were then.
-The centres are kept in the model's folder as ``decant_clusters_….npy``; the name ends in a hash
-over rows and settings, so that other weights never find them. A bundle needs no such file: its
-graph holds the centres.
+the recipe specifies: k-means++ alone takes longer than the passes, at thousands of clusters.
+Recipes without passes come from older versions, and are clustered as those did. The centres are
+kept in the model's folder as ``decant_clusters_….npy``; the name ends in a hash over rows and
+settings, so other weights never read them. A bundle needs no such file, because its graph holds the
+centres.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cluster_centres(
     Args:
         rows: Float32, shape (V, d).
         sparse_head: Specifies the number of clusters and of passes over the rows.
-        folder: Where centres are looked for and kept; None: nowhere.
+        folder: The folder in which centres are cached; None caches nothing.
         on_step: Called with each pass, and with the place where the centres are kept; the log
             ``decant`` gets the same messages.
 
@@ -72,7 +72,7 @@ def cluster_centres(
 
     what = f"clustering {len(rows):,} tokens into {clusters:,}"
     if sparse_head.passes is None:
-        say(f"{what}, as before there were passes; this may take long")
+        say(f"{what}, as older versions did; this may take long")
         centres = _as_before(rows, clusters)
     else:
         centres = _centres(
@@ -113,7 +113,7 @@ def _fingerprint(rows: NDArray[np.float32], sparse_head: SparseHead) -> str:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Return kept centres; None where there are none, or where the file is damaged."""
+    """Return cached centres; None if there are none, or the file is damaged."""
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -122,7 +122,7 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
 
 
 def _keep(path: Path, centres: NDArray[np.float32], say: Callable[[str], None]) -> None:
-    """Write centres whole or not at all; a folder that cannot be written to costs time alone."""
+    """Write centres atomically; if the folder is not writable, they are computed again later."""
     try:
         with NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
             np.save(file, centres)

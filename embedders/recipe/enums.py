@@ -1,7 +1,8 @@
-"""What the fields of a recipe choose between: the enumerations, and which field holds which.
+"""The enumerations of a recipe, and which field holds which.
 
-What a member means is said here; it is carried out elsewhere (``pytorch/attention_mask.py``,
-``tokens/tokenizer.py``, ``pytorch/pooling.py``, ``pytorch/load.py``).
+This module defines what the members mean; other modules implement them
+(``pytorch/attention_mask.py``, ``tokens/tokenizer.py``, ``pytorch/pooling.py``,
+``pytorch/load.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ways to get a vector out of a language model, by name; each is a few choices of a recipe.
 
-None needs training. Prompts stand to the letter, as the papers' code has them; layers and strengths
-that a paper gives for one model are scaled to the model's depth (32 layers: Llama 2 7B).
+None needs training. Prompts are exactly those of the papers' code. Layers and strengths that a
+paper gives for one model are scaled to the model's depth (32 layers: Llama 2 7B).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _mixed(name: str, layers: str, purpose: str, source: str) -> Strategy:
 
 
 def _quoted(template: str, *, layer: int = -1) -> Choices:
-    """Choices of the PromptEOL line: the state of the prompt's last token."""
+    """Return the choices of PromptEOL and similar methods: the state of the prompt's last token."""
     return Choices(
         query_prompt=template,
         passage_prompt=template,
@@ -217,7 +217,7 @@ _PLAIN = (
     ),
     Strategy(
         name="late-interaction",
-        purpose="every token's state beside their average; also for late chunking",
+        purpose="every token's state and their average; also for late chunking",
         source="ColBERT, arXiv 2004.12832; late chunking, arXiv 2409.04701",
         choose=lambda _: Choices(pooling=Pooling.MEAN, token_embeddings=True),
     ),
@@ -279,7 +279,7 @@ _PROMPTED = (
     ),
     _prompted(
         "contrastive",
-        "prompt-eol less what an auxiliary prompt calls irrelevant",
+        "prompt-eol minus what an auxiliary prompt calls irrelevant",
         "arXiv 2505.12831, section 4",
         _contrast,
         passes="1 and 5/32",

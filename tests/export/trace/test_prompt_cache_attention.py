@@ -82,7 +82,7 @@ def test_texts_behind_their_prompt_get_the_vectors_of_the_whole(
     prompts = SharedPrompts(session)
     for group in ([0, 1, 2, 3, 4], [2], [0]):
         batch = pad([texts[index] for index in group], pad_id=0)
-        rest = prompts.begun(batch, [DENSE])
+        rest = prompts.cut_shared_prompt(batch, [DENSE])
         assert rest.input_ids.shape[1] == batch.input_ids.shape[1] - prompt
         assert rest.prompt_states is not None
         assert rest.prompt_states.shape[3] == prompt
