@@ -90,15 +90,15 @@ def measure(options: Options, stage: Stage) -> Result:
     notes = {"corpus": corpus.name}
     sections = []
     for title, texts in sets.items():
-        tick = partial(_tell, stage, title)
+        on_step = partial(_name_step, stage, title)
         contenders = [_contender(*pair, texts) for pair in zip(encoders, runtimes, strict=True)]
         for peer in peers:
-            tick(f"the fastest batch size of {peer.name}")
+            on_step(f"the fastest batch size of {peer.name}")
             sweep = batch_seconds(peer, _sample(texts))
             shown = ", ".join(f"{batch}: {seconds:.2f} s" for batch, seconds in sweep.items())
             notes[f"batch sizes of {peer.name}, {title}"] = shown
             contenders += _contenders(peer, texts, best=min(sweep, key=sweep.__getitem__))
-        laps = interleave(contenders, rounds=options.common.rounds, tick=tick)
+        laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
         amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
         sections.append(section(title, contenders, laps, dict.fromkeys(laps, amount)))
     return Result(
@@ -128,7 +128,7 @@ def agree(ours: OnnxEncoder, peers: Sequence[Peer], texts: Sequence[str]) -> Non
 
 
 def _peer(name: str, stage: Stage) -> Peer:
-    stage.tick(f"loading {name}")
+    stage.on_step(f"loading {name}")
     if name == "fastembed":
         return fastembed(stage.model, stage.work)
     return sentence_transformers(stage.model)
@@ -163,8 +163,8 @@ def _contenders(peer: Peer, texts: Sequence[str], *, best: int) -> list[Contende
     ]
 
 
-def _tell(stage: Stage, title: str, what: str) -> None:
-    stage.tick(f"{title}: {what}")
+def _name_step(stage: Stage, title: str, what: str) -> None:
+    stage.on_step(f"{title}: {what}")
 
 
 def _sample(texts: Sequence[str]) -> Sequence[str]:

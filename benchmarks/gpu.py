@@ -24,8 +24,7 @@ from bench.machine import circumstances
 from bench.minilm import model_folder
 from bench.options import conduct
 from bench.report import Figure, Findings, Result
-from bench.rounds import Tick
-from decant.embedders import Precision
+from decant.embedders import OnStep, Precision
 
 _PRODUCTS = 50
 
@@ -35,23 +34,23 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     return parse_gpu(str(__doc__), arguments)
 
 
-def measure(options: Options, work: Path, tick: Tick) -> Result:
+def measure(options: Options, work: Path, on_step: OnStep) -> Result:
     """Measure one model after the other."""
     device = torch_device(options.provider)
     ways = usable(options.ways, device)
     for way in ways:
         check(way, device)
-    peaks = peak_figures(options, device, tick)
+    peaks = peak_figures(options, device, on_step)
     place = Place(
         device=device,
         ways=ways,
         peak=1e12 * max(figure.value for figure in peaks),
         corpus=load_corpus(options.common.data),
-        tick=tick,
+        on_step=on_step,
     )
     found = Findings(figures=peaks)
     for name in options.models:
-        subject = make_subject(request(name, options), options.keep or work, tick=tick)
+        subject = make_subject(request(name, options), options.keep or work, on_step=on_step)
         found = found.and_then(certified(subject))
         release(device)
         if not options.prepare:
@@ -72,11 +71,11 @@ def measure(options: Options, work: Path, tick: Tick) -> Result:
     )
 
 
-def peak_figures(options: Options, device: torch.device, tick: Tick) -> tuple[Figure, ...]:
+def peak_figures(options: Options, device: torch.device, on_step: OnStep) -> tuple[Figure, ...]:
     """Measure the matrix product's peak in each of PyTorch's types; the highest is the peak."""
     figures = []
     for dtype in options.dtypes:
-        tick(f"the matrix peak in {dtype}")
+        on_step(f"the matrix peak in {dtype}")
         found = matrix_peak(device, getattr(torch, dtype), size=options.size, runs=_PRODUCTS)
         name = f"{device_name(device)}, product of two {options.size}² matrices in {dtype}"
         figures.append(Figure(name=name, value=found / 1e12, unit="TFLOP/s"))
@@ -101,4 +100,4 @@ def request(name: str, options: Options) -> Request:
 
 if __name__ == "__main__":
     chosen = parse()
-    conduct(chosen.common.output, lambda work, tick: measure(chosen, work, tick))
+    conduct(chosen.common.output, lambda work, on_step: measure(chosen, work, on_step))

@@ -116,7 +116,7 @@ def measure(options: Options, stage: Stage) -> Result:
     few = Work.write(texts[:_FEW], stage.work / "few", cutter, limit=limit)
     fresh = (stage.work / f"store-{number}" for number in itertools.count())
     ours, pairs = Ours(encoder), [_pair(name, stage) for name in options.peers]
-    stage.tick("comparing what is found")
+    stage.on_step("comparing what is found")
     agree(ours, pairs, few, fresh)
     done: list[Path] = []
 
@@ -132,9 +132,9 @@ def measure(options: Options, stage: Stage) -> Result:
         split = pair.texts(pair.split(work.paths()))
         for contender, chunks in zip(theirs, (work.chunks, split), strict=True):
             amounts[contender.name] = _amount(chunks, cutter)
-    laps = interleave(contenders, rounds=options.common.rounds, tick=stage.tick)
+    laps = interleave(contenders, rounds=options.common.rounds, on_step=stage.on_step)
     found = section("from text to stored", contenders, laps, amounts)
-    stage.tick("decant, again with nothing changed")
+    stage.on_step("decant, again with nothing changed")
     again = timed(lambda: ours.store(work.files, done[-1]))
     return Result(
         benchmark="ingest",
@@ -175,7 +175,7 @@ def agree(ours: Ours, pairs: Sequence[Pair], few: Work, fresh: Iterator[Path]) -
 
 
 def _pair(name: str, stage: Stage) -> Pair:
-    stage.tick(f"loading {name}")
+    stage.on_step(f"loading {name}")
     return LangChain(stage.model) if name == "LangChain" else LlamaIndex(stage.model)
 
 

@@ -15,8 +15,7 @@ from bench.machine import circumstances
 from bench.minilm import bundle
 from bench.options import Common, common, conduct, parser, positive
 from bench.report import Figure, Result
-from bench.rounds import Tick
-from decant.embedders import load
+from decant.embedders import OnStep, load
 from decant.evaluation import Bootstrap, Chunkings, LateChunking, consecutive, read_beir
 
 _SET = "retrieval/xquad_en"
@@ -55,17 +54,17 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
 
 
-def measure(options: Options, work: Path, tick: Tick) -> Result:
+def measure(options: Options, work: Path, on_step: OnStep) -> Result:
     """Score both ways for each length of article."""
     chosen = options.common
     folder = chosen.bundle or bundle(
-        chosen.model, work, max_tokens=options.max_tokens, tokens=True, tick=tick
+        chosen.model, work, max_tokens=options.max_tokens, tokens=True, on_step=on_step
     )
     data = read_beir(chosen.data / _SET)
     figures: list[Figure] = []
     with load(folder, provider="cpu", precision="fp32") as encoder:
         for count in options.paragraphs:
-            tick(f"articles of {count}")
+            on_step(f"articles of {count}")
             articles = consecutive(data, count)
             bootstrap = Bootstrap(seed=chosen.seed)
             task = LateChunking(data=data, articles=articles, bootstrap=bootstrap)
@@ -104,4 +103,4 @@ def figures_of(label: str, both: Chunkings) -> Iterator[Figure]:
 
 if __name__ == "__main__":
     asked = parse()
-    conduct(asked.common.output, lambda work, tick: measure(asked, work, tick))
+    conduct(asked.common.output, lambda work, on_step: measure(asked, work, on_step))

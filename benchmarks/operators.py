@@ -84,7 +84,7 @@ def measure(options: Options, stage: Stage) -> Result:
     """Make, export and profile one family after the other."""
     figures: list[Figure] = []
     for family in options.families:
-        stage.tick(f"exporting {family}")
+        stage.on_step(f"exporting {family}")
         model = save_family(
             stage.work / family,
             stage.model,
@@ -98,7 +98,7 @@ def measure(options: Options, stage: Stage) -> Result:
         bundle = stage.work / f"{family}-bundle"
         export(model, bundle, choices=choices, precisions=["int8"])
         for precision in PRECISIONS:
-            stage.tick(f"profiling {family}, {precision}")
+            stage.on_step(f"profiling {family}, {precision}")
             graph = Bundle.open(bundle).graph(precision)
             found = kernels(
                 graph, _feeds(options.batch), runs=options.common.rounds, work=stage.work

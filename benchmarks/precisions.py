@@ -72,11 +72,11 @@ def measure(options: Options, stage: Stage) -> Result:
     """Time both models, then see what MiniLM's precisions are worth."""
     encoder_bundle = Path(shutil.copytree(stage.bundle, stage.work / "minilm"))
     for precision in ("int8", "w8"):  # w4 is refused here: it loses too much
-        stage.tick(f"converting to {precision}")
+        stage.on_step(f"converting to {precision}")
         convert(encoder_bundle, precision)
     seed = options.common.seed
     decoder = save_decoder(stage.work / "decoder", stage.model, options.decoder, seed=seed)
-    stage.tick("exporting the decoder")
+    stage.on_step("exporting the decoder")
     export(decoder, stage.work / "qwen3", precisions=("int8", "w8", "w4"))
     sections = [
         compare("MiniLM, mixed lengths", encoder_bundle, stage.model, options, stage),
@@ -103,11 +103,11 @@ def compare(title: str, bundle: Path, model: Path, options: Options, stage: Stag
     contenders = [_ours(encoder, texts) for encoder in encoders]
     for dtype in DTYPES:
         peer = sentence_transformers(model, dtype=dtype)
-        stage.tick(f"{title}: the fastest batch size of {peer.name}")
+        stage.on_step(f"{title}: the fastest batch size of {peer.name}")
         sweep = batch_seconds(peer, _sample(texts))
         contenders += _theirs(peer, texts, best=min(sweep, key=sweep.__getitem__))
-    tick = partial(_tell, stage, title)
-    laps = interleave(contenders, rounds=options.common.rounds, tick=tick)
+    on_step = partial(_name_step, stage, title)
+    laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
     amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
     return section(title, contenders, laps, dict.fromkeys(laps, amount))
 
@@ -160,8 +160,8 @@ def _sample(texts: Sequence[str]) -> Sequence[str]:
     return texts[: max(16, int(len(texts) * _SAMPLE))]
 
 
-def _tell(stage: Stage, title: str, what: str) -> None:
-    stage.tick(f"{title}: {what}")
+def _name_step(stage: Stage, title: str, what: str) -> None:
+    stage.on_step(f"{title}: {what}")
 
 
 def _targets(encoder: Section, decoder: Section) -> list[Target]:

@@ -23,7 +23,7 @@ from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import Peer, batch_seconds, sentence_transformers, worst_cosine
 from bench.report import Amount, Figure, Result, Section, section
 from bench.rounds import Contender, interleave
-from decant.embedders import Choices, OnnxEncoder, ParityError, Role, load
+from decant.embedders import Choices, OnnxEncoder, OnStep, ParityError, Role, load
 from decant.export import export
 
 _TASK = "Given a question about software, retrieve passages that answer the question"
@@ -78,7 +78,7 @@ def measure(options: Options, stage: Stage) -> Result:
     """Time every prompt, with queries one by one and all at once."""
     seed = options.common.seed
     decoder = save_decoder(stage.work / "decoder", stage.model, options.decoder, seed=seed)
-    stage.tick("exporting the decoder without a prompt")
+    stage.on_step("exporting the decoder without a prompt")
     export(decoder, stage.work / "whole")
     whole = load(stage.work / "whole", provider="cpu")
     cutter = Cutter(whole.tokenizer)
@@ -89,7 +89,7 @@ def measure(options: Options, stage: Stage) -> Result:
     figures: list[Figure] = []
     for number, (title, prompt) in enumerate(PROMPTS.items()):
         bundle = stage.work / f"prompt{number}"
-        stage.tick(f"exporting the decoder with {title}")
+        stage.on_step(f"exporting the decoder with {title}")
         export(decoder, bundle, choices=Choices(query_prompt=f"{prompt}{{text}}"))
         length = int(median(cutter.tokens([prompt + query for query in queries])))
         figures += [
@@ -99,7 +99,7 @@ def measure(options: Options, stage: Stage) -> Result:
         with load(bundle, provider="cpu") as once:
             both = _Both(once=once, whole=whole, peer=peer, prompt=prompt, queries=queries)
             both.agree()
-            sections += both.sections(title, cutter, options.common.rounds, stage.tick)
+            sections += both.sections(title, cutter, options.common.rounds, stage.on_step)
     return Result(
         benchmark="prompts",
         circumstances=circumstances(),
@@ -132,7 +132,7 @@ class _Both:
                 raise ParityError(f"the vectors differ, worst cosine {worst:.6f}")
 
     def sections(
-        self, title: str, cutter: Cutter, rounds: int, tick: Callable[[str], object]
+        self, title: str, cutter: Cutter, rounds: int, on_step: OnStep
     ) -> Iterator[Section]:
         """Time queries one by one, and all at once."""
         amount = Amount(chunks=len(self.queries), tokens=sum(cutter.tokens(self.queries)))
@@ -153,7 +153,7 @@ class _Both:
                 Contender(name=name, settings="its defaults", run=partial(embed, self.queries))
                 for name, embed in embeds.items()
             ]
-            laps = interleave(contenders, rounds=rounds, tick=tick)
+            laps = interleave(contenders, rounds=rounds, on_step=on_step)
             yield section(f"{title}, {kind}", contenders, laps, dict.fromkeys(laps, amount))
 
     def _once(self, queries: Sequence[str]) -> NDArray[np.float32]:

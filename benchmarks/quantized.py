@@ -84,7 +84,7 @@ def measure(options: Options, stage: Stage) -> Result:
     train = read_sts(data / _TRAIN)
     texts = list(dict.fromkeys([*train.first, *train.second]))
     chosen = random.Random(seed).sample(texts, min(options.texts, len(texts)))  # noqa: S311
-    stage.tick(f"calibrating on {len(chosen):,} sentences")
+    stage.on_step(f"calibrating on {len(chosen):,} sentences")
     calibrate_vectors(stage.bundle, chosen, provider="cpu", precision="fp32")
     bootstrap = Bootstrap(seed=seed)
     tasks: dict[str, Task] = {
@@ -94,11 +94,11 @@ def measure(options: Options, stage: Stage) -> Result:
     figures: list[Figure] = []
     memory: dict[tuple[Role, str], Floats] = {}
     with load(stage.bundle, provider="cpu", precision="fp32") as encoder:
-        quantizers = {kind: encoder.quantizer(kind) for kind in ("int8", "uint8", "binary")}
+        quantizers = {kind: encoder.quantizer(kind) for kind in ("int8", "uint8", "ubinary")}
         for name, change in changes(quantizers).items():
             changed = Changed(encoder, change, memory)
             for label, task in tasks.items():
-                stage.tick(f"{label}, {name}")
+                stage.on_step(f"{label}, {name}")
                 score = task.score(changed)[0].score
                 for part, value in (("", score.value), (" low", score.low), (" high", score.high)):
                     points = Figure(name=f"{label}, {name}{part}", value=100 * value, unit="points")
@@ -119,10 +119,10 @@ def measure(options: Options, stage: Stage) -> Result:
 
 def changes(quantizers: dict[str, Quantizer]) -> dict[str, Callable[[Floats], Floats]]:
     """Return what is compared instead of the vectors, by name."""
-    int8, uint8, binary = (quantizers[kind] for kind in ("int8", "uint8", "binary"))
+    int8, uint8, ubinary = (quantizers[kind] for kind in ("int8", "uint8", "ubinary"))
 
     def signs(vectors: Floats) -> Floats:
-        codes = np.asarray(binary.quantize(vectors), np.uint8)
+        codes = np.asarray(ubinary.quantize(vectors), np.uint8)
         bits = np.unpackbits(codes, axis=1, count=vectors.shape[1])
         return 2 * bits.astype(np.float32) - 1
 
@@ -131,7 +131,7 @@ def changes(quantizers: dict[str, Quantizer]) -> dict[str, Callable[[Floats], Fl
         "int8 codes": lambda vectors: int8.quantize(vectors).astype(np.float32),
         "uint8 codes": lambda vectors: uint8.quantize(vectors).astype(np.float32),
         "int8, values back": lambda vectors: int8.dequantize(int8.quantize(vectors)),
-        "binary": signs,
+        "ubinary": signs,
     }
 
 

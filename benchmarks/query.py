@@ -23,7 +23,7 @@ from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import worst_cosine
 from bench.report import Figure, Result, Target
-from decant.embedders import Bundle, Encoder, ParityError, Precision, Role, load
+from decant.embedders import Bundle, Encoder, OnStep, ParityError, Precision, Role, load
 from decant.embedders.onnx import available_cores
 
 WANTED = 10.0  # percent
@@ -71,7 +71,7 @@ def measure(options: Options, stage: Stage) -> Result:
         ours = by_encoder(encoder)
         bare = by_hand(encoder, Bundle.open(stage.bundle).graph(Precision.FP32))
         agree(ours, bare, queries)
-        times = take_turns(ours, bare, queries, rounds=options.common.rounds, tick=stage.tick)
+        times = take_turns(ours, bare, queries, rounds=options.common.rounds, on_step=stage.on_step)
         lengths = cutter.tokens(queries)
     beyond = 100 * (median(times.encode) / median(times.bare) - 1)
     return Result(
@@ -138,13 +138,13 @@ def take_turns(
     queries: Sequence[str],
     *,
     rounds: int,
-    tick: Callable[[str], object],
+    on_step: OnStep,
 ) -> Times:
     """Time every query both ways once a round; who is first alternates."""
     times = Times()
     sides = [(times.encode, ours), (times.bare, bare)]
     for number in range(rounds):
-        tick(f"round {number + 1} of {rounds}")
+        on_step(f"round {number + 1} of {rounds}")
         for turn, query in enumerate(queries, start=number):
             for kept, embed in sides if turn % 2 else reversed(sides):
                 start = time.perf_counter()

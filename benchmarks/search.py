@@ -17,7 +17,7 @@ from bench.corpus import Corpus, Cutter, chance, load_corpus
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.report import Figure, Result, Target
-from decant.embedders import Encoder, Role, TextError, load
+from decant.embedders import Encoder, OnStep, Role, TextError, load
 from decant.integrations.qdrant import (
     Collection,
     CollectionSettings,
@@ -103,11 +103,11 @@ def measure(options: Options, stage: Stage) -> Result:
     queries = [" ".join(chunk.split()[:_WORDS]) for chunk in drawn]
     with connect(stage.work / "store") as store:
         collection = Collection.create(store, "benchmark", encoder, settings=LAYOUT)
-        fill(collection, chunks, tick=stage.tick)
+        fill(collection, chunks, on_step=stage.on_step)
         if options.optimized:
-            stage.tick("building the vector index")
+            stage.on_step("building the vector index")
             collection.optimize()
-        times = search(collection, queries, options, tick=stage.tick)
+        times = search(collection, queries, options, on_step=stage.on_step)
         stored = collection.count()
     return Result(
         benchmark="search",
@@ -151,14 +151,14 @@ def some_chunks(corpus: Corpus, cutter: Cutter, options: Options) -> list[str]:
     )
 
 
-def fill(collection: Collection, chunks: Sequence[str], *, tick: Callable[[str], object]) -> None:
+def fill(collection: Collection, chunks: Sequence[str], *, on_step: OnStep) -> None:
     """Store chunks, every other one marked so that filters find it."""
     records = [
         Record(text=chunk, metadata=dict.fromkeys(("indexed", "plain"), index % 2 == 0))
         for index, chunk in enumerate(chunks)
     ]
     for start in range(0, len(records), _BATCH):
-        tick(f"storing chunk {start:,} of {len(records):,}")
+        on_step(f"storing chunk {start:,} of {len(records):,}")
         collection.add(records[start : start + _BATCH])
 
 
@@ -167,7 +167,7 @@ def search(
     queries: Sequence[str],
     options: Options,
     *,
-    tick: Callable[[str], object],
+    on_step: OnStep,
 ) -> Times:
     """Time every query once a round, after one round that does not count."""
     times = Times()
@@ -183,7 +183,7 @@ def search(
         ),
     ]
     for number in range(options.common.rounds + 1):
-        tick(f"round {number} of {options.common.rounds}" if number else "warm-up")
+        on_step(f"round {number} of {options.common.rounds}" if number else "warm-up")
         for turn, query in enumerate(queries):
             first = turn % len(tasks)
             for kept, task in (*tasks[first:], *tasks[:first]):

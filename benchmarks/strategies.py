@@ -107,7 +107,7 @@ def _measured(options: argparse.Namespace, name: str, bundle: Path) -> Iterable[
         print(f"{name}: {error}", file=sys.stderr)
         return
     with load(bundle) as encoder:
-        kinds = [False, True] if encoder.recipe.lexicon is not None else [False]
+        kinds = [False, True] if encoder.recipe.sparse_head is not None else [False]
     for sparse in kinds:
         command = [
             sys.executable, __file__, "--model", options.model, "--data", options.data,
@@ -151,9 +151,9 @@ def _one(options: argparse.Namespace) -> dict[str, object]:
         texts = _texts(options.data)
         rows = encoder.text_tokenizer(texts, role=Role.PASSAGE)
         tokens = sum(len(one.ids) for row in rows for one in row.rows) / len(texts)
-        lexicon = encoder.recipe.lexicon
+        sparse_head = encoder.recipe.sparse_head
         words = encoder.tokenizer.get_vocab_size()
-        width = words if lexicon is None else lexicon.clusters or words
+        width = words if sparse_head is None else sparse_head.clusters or words
         system = _Sparse(encoder, width) if options.sparse else encoder
         bootstrap = Bootstrap(seed=options.seed, resamples=100)
         scores = {

@@ -5,6 +5,7 @@ from .bundle.certificate import CertificateEntry as CertificateEntry
 from .bundle.certificate import Precision as Precision
 from .encoding.hash_encoder import HashEncoder as HashEncoder
 from .encoding.protocol import Encoder as Encoder
+from .encoding.protocol import OnStep as OnStep
 from .encoding.protocol import Output as Output
 from .encoding.protocol import Progress as Progress
 from .encoding.protocol import Vectors as Vectors

@@ -11,7 +11,9 @@ DISTRIBUTION = "decant-qdrant"
 
 def decant_version() -> str:
     """Return the version of the installed distribution."""
-    from importlib.metadata import version  # here, because it takes as long as all other imports
+    from importlib.metadata import (
+        version,  # imported here, because it takes as long as all other imports together
+    )
 
     return version(DISTRIBUTION)
 

@@ -1,6 +1,6 @@
-"""Accept members of an enumeration by name: people write ``pooling="last"``, and mean it.
+"""Accept members of an enumeration by name, because people write ``pooling="last"``.
 
-Enumerations are compared by identity everywhere else, so what is not a member must not get in.
+All other code compares members by identity, so fields must hold members and no strings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def member(kind: type[E], value: str, *, error: type[DecantError]) -> E:
-    """Return the member that a value is or names.
+    """Return the member that ``value`` is, or whose name it is.
 
     Args:
         kind: The enumeration.
@@ -25,7 +25,7 @@ def member(kind: type[E], value: str, *, error: type[DecantError]) -> E:
         error: What to raise.
 
     Raises:
-        DecantError: No member has this name; of the class that was given.
+        DecantError: Of class ``error``: no member has this name.
 
     >>> from decant.embedders import RecipeError, Role
     >>> member(Role, "query", error=RecipeError) is Role.QUERY
@@ -46,10 +46,12 @@ def settle(
     *,
     error: type[DecantError],
 ) -> None:
-    """Make members and integers of what the fields of a frozen record hold; None stays.
+    """Replace names by members, and numbers by integers, in the fields of a frozen record.
+
+    None stays None.
 
     Args:
-        record: In its ``__post_init__``.
+        record: The record, in its ``__post_init__``.
         kinds: The enumeration of each such field.
         integers: Fields that hold integers.
         error: What to raise.

@@ -1,4 +1,4 @@
-"""Hash files, and write them so that they are whole: what every wing needs and none owns."""
+"""Hash files, and write them atomically. Every wing uses this module."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Make anew in a forked child what a fork breaks: threads, and locks that a thread held.
+"""Replace in a forked child what a fork breaks: threads, and locks that a thread held.
 
-A child has one thread, whatever its parent had (gunicorn's ``--preload``, Celery's prefork pool,
-``multiprocessing`` before Python 3.14): work that waits for another waits for ever, and so does who
-takes a lock that one of them held at that moment. Objects that have either register here and are
-told in the child, before anything else runs there. Where nothing forks this costs nothing.
+A forked child has one thread, whatever its parent had (gunicorn's ``--preload``, Celery's prefork
+pool, ``multiprocessing`` before Python 3.14). Work that waits for another thread waits for ever,
+and so does code that takes a lock which another thread held at the fork. Objects with threads or
+locks register here, and ``renew()`` is called on them in the child before anything else runs there.
+Without a fork this costs nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """Holds threads or locks."""
+    """An object that holds threads or locks."""
 
     def renew(self) -> None:
-        """Make threads and locks anew, without waiting for anything; called in a forked child."""
+        """Make new threads and locks without waiting; called in a forked child."""
         ...
 
 
@@ -36,12 +37,12 @@ def renew_after_fork(owner: Renewable) -> None:
 
 
 def forked() -> bool:
-    """Tell whether this process was forked after :func:`watch_forks`."""
+    """Return whether this process was forked after :func:`watch_forks`."""
     return bool(_forked)
 
 
 def leave_behind(inherited: object) -> None:
-    """Never free what belongs to the parent's threads: its destructor would wait for them.
+    """Never free an object of the parent's threads: its destructor would wait for them.
 
     A reference is not enough, because the interpreter drops them all when it ends.
     """
@@ -49,16 +50,16 @@ def leave_behind(inherited: object) -> None:
 
 
 def end_without_destructors() -> None:
-    """Let this process end as ``os._exit`` does once Python has finished, with its exit code.
+    """Let this process end like ``os._exit`` once Python has finished, with its exit code.
 
-    For a forked child that inherited ONNX Runtime: merely imported, it has a thread, for which its
-    destructors in the child wait for ever (1.31; ``multiprocessing`` and Celery skip them anyway,
-    gunicorn's workers do not). Python's own handlers ran before, and C's buffers are written. Does
-    nothing where the C library is not glibc.
+    This is for a forked child that inherited ONNX Runtime. The mere import starts a thread, and the
+    destructors of ONNX Runtime 1.31 wait for that thread in the child for ever (``multiprocessing``
+    and Celery skip destructors, gunicorn's workers do not). Python's exit handlers run before, and
+    C's buffers are written. Without glibc this function does nothing.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "on_exit"):
-        # What is registered last runs first, and all of it before what the parent registered.
+        # Handlers run in reverse order of registration, so these run before those of the parent.
         libc.on_exit(libc["_exit"], None)
         libc.on_exit(libc.fcloseall, None)
 

@@ -1,9 +1,9 @@
 """Frozen dataclasses to JSON and back, strictly: an unknown key or a wrong type is an error.
 
-A file is read only if it is a plain one (or a link to one) of at most 64 MiB, and however it is
-damaged, what is raised is the caller's error with the file's name. NaN and infinity are no figures.
+A file is read only if it is a plain file (or a link to one) of at most 64 MiB. However it is
+damaged, the caller's class of error is raised with the file's name. NaN and infinity are refused.
 
-The one place where loose JSON becomes typed values. Supported field types are those that our
+Only here does loose JSON become typed values. Supported field types are those that our
 records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tuple[X, ...]`` and
 ``dict[str, X]``. A field that was renamed keeps its old key (:func:`stored_as`).
 Invariant: ``decode(type(x), encode(x)) == x``.
@@ -30,7 +30,7 @@ _KEY = "decant.key"
 _LARGEST_INTEGER = 2**53  # whole numbers below it are exact as floats
 _LARGEST_FILE = 2**26  # bytes; the largest that we write, a calibration, has some hundred thousand
 
-# A value is shown in a message: what is damaged may be long, or nested too deeply for repr().
+# For values in messages: damaged ones may be long, or nested too deeply for repr().
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 120
 _shown.maxlevel = 3
@@ -40,7 +40,7 @@ Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
 
 def stored_as(key: str) -> dict[str, str]:
-    """Return the ``metadata`` of a dataclass field whose key in JSON is not the field's name."""
+    """Return the ``metadata`` of a dataclass field whose key in JSON is not its name."""
     return {_KEY: key}
 
 
@@ -77,7 +77,7 @@ def decode(kind: type[T], data: object, *, where: str, error: type[DecantError])
 
     Args:
         kind: The dataclass to build.
-        data: What ``json.loads`` gave.
+        data: The result of ``json.loads``.
         where: A name for messages, for example the file.
         error: The class of error to raise.
 
@@ -88,7 +88,7 @@ def decode(kind: type[T], data: object, *, where: str, error: type[DecantError])
 
 
 def overlaid(value: T, data: object, *, where: str, error: type[DecantError]) -> T:
-    """Return a dataclass with what ``data``, an object with some of its keys, says instead."""
+    """Return a dataclass in which the keys of ``data``, a JSON object, replace values."""
     if not isinstance(data, dict):
         raise error(f"{where}: expected an object, found {_shown.repr(data)}")
     held = cast("dict[str, Json]", encode(value))
@@ -101,7 +101,7 @@ def read(kind: type[T], path: Path, *, error: type[DecantError]) -> T:
 
 
 def read_json(path: Path, *, error: type[DecantError]) -> object:
-    """Return what the JSON file at ``path`` holds, or say why it cannot be read.
+    """Return the content of the JSON file at ``path``.
 
     Raises:
         DecantError: Of class ``error``: it is missing, no plain file, above 64 MiB, or damaged.
@@ -118,7 +118,7 @@ def read_json(path: Path, *, error: type[DecantError]) -> object:
 
 
 def check_plain(path: Path, *, most_bytes: int, error: type[DecantError]) -> None:
-    """Refuse what is no plain file, or a link to one, or is too large.
+    """Refuse a path that is not a plain file or a link to one, and files that are too large.
 
     Args:
         path: The file.
@@ -126,7 +126,7 @@ def check_plain(path: Path, *, most_bytes: int, error: type[DecantError]) -> Non
         error: The class of error to raise.
 
     Raises:
-        DecantError: Of class ``error``; says which.
+        DecantError: Of class ``error``: it is missing, no plain file, or too large.
     """
     try:
         found = path.stat()
@@ -144,7 +144,7 @@ def check_plain(path: Path, *, most_bytes: int, error: type[DecantError]) -> Non
 
 
 def parse(text: str | bytes, *, where: str, error: type[DecantError]) -> object:
-    """Return what a JSON text holds.
+    """Return the data of a JSON text.
 
     Args:
         text: The text, or its bytes in UTF-8.
@@ -206,7 +206,7 @@ def _key(item: Field[Any]) -> str:
 
 
 def _decode_member(kind: type[Enum], data: object, where: str, error: type[DecantError]) -> Enum:
-    # Not kind(data): what it raises of a list holds all of the list, however deeply nested.
+    # Not kind(data): its error for a list shows the whole list, however deeply nested.
     found = [member for member in kind if isinstance(data, str) and member.value == data]
     if not found:
         known = ", ".join(str(member.value) for member in kind)

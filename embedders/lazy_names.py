@@ -1,8 +1,8 @@
 """Public names of a package that are imported when they are first used.
 
-The names stand once, in the package's stub ``__init__.pyi``, which type checkers read and which is
-read here at run time. ``lazy-loader`` does the same, but cannot look for an extra before it imports
-the module that needs it.
+The names are listed once, in the package's stub ``__init__.pyi``: type checkers read it, and this
+module reads it at run time. ``lazy-loader`` does the same, but cannot check for an extra before it
+imports the module that needs it.
 """
 
 from __future__ import annotations

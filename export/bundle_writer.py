@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +17,6 @@ from decant.embedders.distribution import decant_version
 from decant.embedders.files import file_hash, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.tokens import TextTokenizer
-
-Step = Callable[[str], object]
-"""Told the name of each step as it begins."""
 
 GRAPH = "onnx/model.onnx"
 _OURS = ("decant.json", "certificate.json")

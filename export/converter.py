@@ -6,11 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import assert_never
 
-from decant.embedders import Bundle, BundleError, Certificate, ParityError, Precision, RecipeError
-from decant.embedders.bundle import folder_beside, full_disk_told
+from decant.embedders import (
+    Bundle,
+    BundleError,
+    Certificate,
+    OnStep,
+    ParityError,
+    Precision,
+    RecipeError,
+)
+from decant.embedders.bundle import full_disk_error, sibling_folder
 from decant.embedders.onnx import provider_name
 
-from .bundle_writer import Step, add_graph, check_same_bundle, graph_name, without_graph
+from .bundle_writer import add_graph, check_same_bundle, graph_name, without_graph
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 from .graph.external_data import save_graph
@@ -29,7 +37,7 @@ def convert(
     precision: Precision | str,
     *,
     texts: Iterable[str] | None = None,
-    step: Step | None = None,
+    on_step: OnStep | None = None,
 ) -> Certificate:
     """Add the graph of another precision to a bundle, and certify it on the CPU.
 
@@ -39,7 +47,7 @@ def convert(
             One that is there already is made anew.
         texts: Such as will be embedded, of which the first 512 show how large states become, for
             int8; None takes texts of our own, in several languages.
-        step: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         The bundle's certificate, with the new entry.
@@ -59,25 +67,25 @@ def convert(
     wanted = Precision(precision)
     if texts is not None and wanted is not Precision.INT8:
         raise BundleError(f"texts show ranges for int8; {wanted} has none, leave them out")
-    tell = step or (lambda _: None)
+    on_step = on_step or (lambda _: None)
     opened = Bundle.open(bundle)
     plain, file = opened.graph(Precision.FP32), graph_name(wanted)
-    making = folder_beside(opened.folder)
-    with full_disk_told(f"{bundle} was not converted to {wanted}"), making as made:
+    making = sibling_folder(opened.folder)
+    with full_disk_error(f"{bundle} was not converted to {wanted}"), making as made:
         certifier = Certifier(
             folder=made,
             tokenizer=opened.tokenizer(),
             reference=Reference.read(opened.folder / "reference.npz"),
             pad_id=opened.manifest.pad_id,
-            tell=tell,
+            on_step=on_step,
         )
-        tell(f"making the {wanted} graph")
+        on_step(f"making the {wanted} graph")
         (made / file).parent.mkdir()
         try:
             make_graph(wanted, plain, made / file, certifier, texts=texts)
         except ParityError as error:
             raise ParityError(f"{bundle} was not converted to {wanted}: {error}") from error
-        tell(f"certifying {wanted} on the CPU")
+        on_step(f"certifying {wanted} on the CPU")
         entry = certifier.entry(wanted, file, Place(provider=provider_name("cpu")))
         if not entry.passed:
             raise ParityError(f"{bundle} was not converted to {wanted}: {entry.failures}")

@@ -20,6 +20,7 @@ from decant.embedders import (
     Certificate,
     Choices,
     ModelFiles,
+    OnStep,
     ParityError,
     Pooling,
     Precision,
@@ -33,7 +34,7 @@ from decant.embedders.bundle import MANIFEST, fresh_folder
 from decant.embedders.sources import pad_id
 from decant.embedders.tokens import pad
 
-from .bundle_writer import Step, graph_name, write_certificate, write_manifest
+from .bundle_writer import graph_name, write_certificate, write_manifest
 from .certify.certifier import Certifier
 from .certify.output_checks import Extras
 from .certify.probes import longest_probe, probe_rows, probe_texts
@@ -53,7 +54,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     precisions: Iterable[Precision | str] = (),
     replace: bool = False,
     exist_ok: bool = False,
-    step: Step | None = None,
+    on_step: OnStep | None = None,
 ) -> Certificate:
     """Turn a model into a certified ONNX bundle.
 
@@ -69,7 +70,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             have their hashes, its certificate passed, it is of the same model files and recipe, and
             it has these precisions. Then its certificate is returned, and nothing is exported.
             Another bundle is refused, or goes if ``replace`` says so.
-        step: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         The certificate, which is in the bundle too; it passed. A bf16 graph has no entry, because
@@ -81,7 +82,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             ``exist_ok``, the bundle at ``target`` is another, and the message says in what.
         ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
-    tell = step or (lambda _: None)
+    on_step = on_step or (lambda _: None)
     wanted = (Precision.FP32, *_beside(precisions))
     if exist_ok and (Path(target) / MANIFEST).is_file():
         model = model if isinstance(model, ModelFiles) else find_model(model)
@@ -97,7 +98,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, ModelFiles) else find_model(model)
         recipe = resolve(source, choices, strategy=strategy)
-        making, dim = _trace(source, recipe, folder, wanted, tell)
+        making, dim = _trace(source, recipe, folder, wanted, on_step)
         # Modules refer to each other, so that the model is freed only by a collection.
         gc.collect()
         tokenizer = making.certifier.tokenizer
@@ -143,27 +144,27 @@ def _difference(held: Bundle, recipe: Recipe, wanted: Sequence[Precision]) -> st
 
 
 def _trace(
-    source: ModelFiles, recipe: Recipe, folder: Path, wanted: Sequence[Precision], tell: Step
+    source: ModelFiles, recipe: Recipe, folder: Path, wanted: Sequence[Precision], on_step: OnStep
 ) -> tuple[Making, int]:
     """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
-    tell(f"loading {source.base}")
-    with TorchEncoder.from_source(source, recipe, tell=tell) as encoder:
-        trace_graphs(encoder.model, folder, wanted, tell)
+    on_step(f"loading {source.base}")
+    with TorchEncoder.from_source(source, recipe, on_step=on_step) as encoder:
+        trace_graphs(encoder.model, folder, wanted, on_step)
         _save_preprocessors(source, folder, encoder)
         heads: int = encoder.model.backbone.config.num_attention_heads
         longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
         uncounted = encoder.model.uncounted_id
         texts = probe_texts(encoder.text_tokenizer, longest=longest, uncounted_id=uncounted)
-        reference = _reference(encoder, texts, tell)
+        reference = _reference(encoder, texts, on_step)
         reference.save(folder / "reference.npz")
         certifier = Certifier(
             folder=folder,
             tokenizer=encoder.text_tokenizer,
             reference=reference,
             pad_id=pad_id(source.folder),
-            tell=tell,
+            on_step=on_step,
         )
-        return Making(certifier, Fingerprints.of(encoder.model), tell), encoder.dim
+        return Making(certifier, Fingerprints.of(encoder.model), on_step), encoder.dim
 
 
 def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
@@ -193,11 +194,11 @@ def _save_preprocessors(source: ModelFiles, folder: Path, encoder: TorchEncoder)
         encoder.tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _reference(encoder: TorchEncoder, texts: list[str], tell: Step) -> Reference:
+def _reference(encoder: TorchEncoder, texts: list[str], on_step: OnStep) -> Reference:
     """Run every probe alone and unpadded in PyTorch."""
     rows = probe_rows(encoder.text_tokenizer, texts)
     longest = max(row.width for row in rows)
-    tell(f"computing reference vectors: {len(rows)} probes of up to {longest:,} tokens")
+    on_step(f"computing reference vectors: {len(rows)} probes of up to {longest:,} tokens")
     batches = [pad([row], pad_id=0) for row in rows]
     vectors = np.concatenate([encoder.run(batch) for batch in batches])
     others: dict[Pooling, NDArray[np.float32]] = {}

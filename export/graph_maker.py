@@ -15,11 +15,11 @@ from typing import assert_never
 import torch
 from torch import nn
 
-from decant.embedders import CertificateEntry, Precision
+from decant.embedders import CertificateEntry, OnStep, Precision
 from decant.embedders.onnx import provider_name
 from decant.embedders.pytorch import PooledModel
 
-from .bundle_writer import GRAPH, Step, graph_name
+from .bundle_writer import GRAPH, graph_name
 from .certify.certifier import Certifier, Place
 from .certify.weight_checks import Fingerprints, weights_check
 from .converter import make_graph
@@ -27,7 +27,7 @@ from .trace.tracing import trace
 
 
 def trace_graphs(
-    model: PooledModel, folder: Path, precisions: Iterable[Precision], tell: Step
+    model: PooledModel, folder: Path, precisions: Iterable[Precision], on_step: OnStep
 ) -> None:
     """Write the graphs that are traced from the model; the others are made from the float32 one.
 
@@ -35,20 +35,20 @@ def trace_graphs(
         model: The float32 model.
         folder: The bundle in the making.
         precisions: All that the bundle shall have.
-        tell: Told what is being done.
+        on_step: Called with the name of each step as it begins.
     """
     for precision in precisions:
         path = folder / graph_name(precision)
         match precision:
             case Precision.FP32:
-                tell("tracing the graph")
+                on_step("tracing the graph")
                 path.parent.mkdir()
                 trace(model, path)
             case Precision.FP16:
-                tell("tracing the fp16 graph")
+                on_step("tracing the fp16 graph")
                 trace(in_half(model, torch.float16), path)
             case Precision.BF16:
-                tell("tracing the bf16 graph; it is not certified, for no CPU runs it")
+                on_step("tracing the bf16 graph; it is not certified, for no CPU runs it")
                 trace(in_half(model, torch.bfloat16), path)
             case Precision.INT8 | Precision.W8 | Precision.W4:
                 continue
@@ -63,19 +63,19 @@ class Making:
     Args:
         certifier: Of the bundle in the making; :func:`trace_graphs` wrote its graphs.
         source: What is known of the float32 model's weights.
-        tell: Told what is being done.
+        on_step: Called with the name of each step as it begins.
     """
 
     certifier: Certifier
     source: Fingerprints
-    tell: Step
+    on_step: OnStep
 
     def entry(self, precision: Precision) -> CertificateEntry | None:
         """Make the graph if it was not traced; return its entry, None where no CPU runs it."""
         folder, file = self.certifier.folder, graph_name(precision)
         match precision:
             case Precision.FP32:
-                self.tell("certifying on the CPU")
+                self.on_step("certifying on the CPU")
                 known = [weights_check(self.source, folder / file)]
                 return self.certifier.entry(precision, file, _cpu(), known=known)
             case Precision.FP16:
@@ -83,9 +83,9 @@ class Making:
             case Precision.BF16:
                 return None
             case Precision.INT8 | Precision.W8 | Precision.W4:
-                self.tell(f"making the {precision} graph")
+                self.on_step(f"making the {precision} graph")
                 make_graph(precision, folder / GRAPH, folder / file, self.certifier)
-                self.tell(f"certifying {precision} on the CPU")
+                self.on_step(f"certifying {precision} on the CPU")
                 return self.certifier.entry(precision, file, _cpu())
             case _:
                 assert_never(precision)
@@ -93,11 +93,11 @@ class Making:
     def _fp16(self, file: str) -> CertificateEntry:
         """All in float16 where that passes; else the products alone (``quantize/fp16.py``)."""
         path = self.certifier.folder / file
-        self.tell("certifying fp16 on the CPU")
+        self.on_step("certifying fp16 on the CPU")
         entry = self.certifier.entry(Precision.FP16, file, _cpu())
         if entry.passed:
             return entry
-        self.tell(f"fp16 throughout fails ({entry.failures}); keeping all but products in fp32")
+        self.on_step(f"fp16 throughout fails ({entry.failures}); keeping all but products in fp32")
         for old in path.parent.glob(f"{path.name}*"):
             old.unlink()
         make_graph(Precision.FP16, self.certifier.folder / GRAPH, path, self.certifier)

@@ -22,6 +22,7 @@ from decant.embedders import (
     CertificateCheck,
     Choices,
     ModelFiles,
+    OnStep,
     ParityError,
     Precision,
     Recipe,
@@ -33,9 +34,9 @@ from decant.embedders.bundle import fresh_folder
 from decant.embedders.files import file_hash
 from decant.embedders.onnx import provider_name
 from decant.embedders.sources import pad_id
-from decant.embedders.tokens import TextTokenizer, embedded, read_tokenizer
+from decant.embedders.tokens import TextTokenizer, embedding_count, read_tokenizer
 
-from .bundle_writer import Step, graph_name, write_certificate, write_manifest
+from .bundle_writer import graph_name, write_certificate, write_manifest
 from .certify.certifier import Certifier, Place
 from .certify.probes import longest_probe, probe_rows, probe_texts
 from .certify.reference import Reference
@@ -89,7 +90,7 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
     choices: Choices | None = None,
     output: str | None = None,
     replace: bool = False,
-    step: Step | None = None,
+    on_step: OnStep | None = None,
 ) -> Certificate:
     """Turn an ONNX graph of token states into a certified bundle of finished vectors.
 
@@ -103,7 +104,7 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
         output: The output with token states; None: ``last_hidden_state``, ``token_embeddings`` or
             ``hidden_states``.
         replace: Whether a bundle at ``target`` may go.
-        step: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         The certificate, which is in the bundle too; it passed. Its reference is the original graph,
@@ -116,17 +117,17 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
             way, or the disk is full.
         ParityError: The graph's vectors depend on padding or neighbours; nothing is left.
     """
-    tell = step or (lambda _: None)
+    on_step = on_step or (lambda _: None)
     with fresh_folder(Path(target), replace=replace) as folder:
-        tell(f"reading {Path(graph).name}")
+        on_step(f"reading {Path(graph).name}")
         found = source if isinstance(source, ModelFiles) else find_model(source)
         job = _prepare(Path(graph), found, choices, output)
-        tell("computing reference vectors")
+        on_step("computing reference vectors")
         reference, known = _measure(job)
-        tell("adding pooling and normalisation")
+        on_step("adding pooling and normalisation")
         _write(job, folder, reference)
-        tell("certifying on the CPU")
-        certificate = _certify(job, folder, reference, known, tell)
+        on_step("certifying on the CPU")
+        certificate = _certify(job, folder, reference, known, on_step)
         write_certificate(folder, certificate)
         if not certificate.passed:
             failures = certificate.entries[0].failures
@@ -147,7 +148,7 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
         "an ensemble of prompts": recipe.ensemble,
         "a contrast": recipe.contrast,
         "token prepending": recipe.prepending,
-        "a lexicon": recipe.lexicon,
+        "a sparse head": recipe.sparse_head,
         "token states": recipe.token_embeddings,
         "states of appended tokens": recipe.appended,
         "a latent attention": recipe.latent_heads,
@@ -173,7 +174,7 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
         contract=contract,
         recipe=recipe,
         head=read_head(source.folder, recipe.head),
-        tokenizer=TextTokenizer(tokenizer, recipe, embedded=embedded(source.folder)),
+        tokenizer=TextTokenizer(tokenizer, recipe, embedded=embedding_count(source.folder)),
         source=source,
         precision=precision_of(model),
         longest=longest_probe(recipe.max_tokens, heads=heads),
@@ -245,14 +246,14 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
 
 
 def _certify(
-    job: _Job, folder: Path, reference: Reference, known: list[CertificateCheck], tell: Step
+    job: _Job, folder: Path, reference: Reference, known: list[CertificateCheck], on_step: OnStep
 ) -> Certificate:
     certifier = Certifier(
         folder=folder,
         tokenizer=job.tokenizer,
         reference=reference,
         pad_id=pad_id(job.source.folder),
-        tell=tell,
+        on_step=on_step,
     )
     place = Place(provider=provider_name("cpu"))
     entry = certifier.entry(job.precision, graph_name(job.precision), place, known=known)

@@ -15,6 +15,7 @@ from decant.embedders import (
     CertificateEntry,
     Encoder,
     ExecutionOptions,
+    OnStep,
     ParityError,
     Precision,
     load,
@@ -24,7 +25,7 @@ from decant.embedders.files import write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import candidates, provider_name
 
-from .bundle_writer import Step, check_same_bundle
+from .bundle_writer import check_same_bundle
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 
@@ -39,7 +40,7 @@ def verify(
     precision: str = "auto",
     device: int = 0,
     scores: Scores | None = None,
-    step: Step | None = None,
+    on_step: OnStep | None = None,
 ) -> Certificate:
     """Measure a bundle's graphs on a provider and write the result into its certificate.
 
@@ -55,7 +56,7 @@ def verify(
         scores: Tasks whose scores are stated in each entry beside those of the float32 graph on
             the same provider; :mod:`decant.evaluation` has some. What an entry stated before stays
             where this is None and the graph is the same.
-        step: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         The whole certificate; ``passed`` tells whether all of it is good.
@@ -71,19 +72,19 @@ def verify(
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     certificate = _stored(opened)
     files = _files_check(opened)
-    tell = step or (lambda _: None)
+    on_step = on_step or (lambda _: None)
     certifier = Certifier(
         folder=opened.folder,
         tokenizer=opened.tokenizer(),
         reference=Reference.read(opened.folder / REFERENCE),
         pad_id=opened.manifest.pad_id,
-        tell=tell,
+        on_step=on_step,
     )
     place = Place(provider=name, device=device)
     stated = _Stated(opened, place, scores)
     for wanted in _wanted(opened, precision, name):
         file = opened.manifest.graphs[wanted]
-        tell(f"certifying {wanted} on {name}")
+        on_step(f"certifying {wanted} on {name}")
         entry = certifier.entry(wanted, file, place, known=[files])
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
         certificate = certificate.with_entry(stated.beside(entry, before))

@@ -27,7 +27,7 @@ from .loop.train_model import Report as Report
 from .loop.train_model import check_run as check_run
 from .loop.train_model import finish_run as finish_run
 from .loop.train_model import train as train
-from .loop.trainer import Look as Look
+from .loop.trainer import TrainingCallbacks as TrainingCallbacks
 from .models.language_model import LanguageBase as LanguageBase
 from .models.language_model import open_language_model as open_language_model
 from .models.trainable import Base as Base

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from decant.embedders import Choices, Precision, find_model
+from decant.embedders import Choices, OnStep, Precision, find_model
 from decant.embedders.errors import need
 from decant.export import export
 
@@ -31,7 +31,7 @@ def bundle(
     precisions: Sequence[Precision] = (),
     max_tokens: int | None = None,
     tokens: bool = False,
-    tick: Callable[[str], object],
+    on_step: OnStep,
 ) -> Path:
     """Export a model and return the bundle.
 
@@ -41,10 +41,10 @@ def bundle(
         precisions: Graphs to make beside the float32 one.
         max_tokens: The longest input; None is what the model's files say.
         tokens: Whether its graph gives token states too.
-        tick: Told what is being done.
+        on_step: Called with the name of each step as it begins.
     """
     source = find_model(model_folder(), name=NAME) if model is None else find_model(model)
     target = work / "bundle"
     choices = Choices(max_tokens=max_tokens, token_embeddings=tokens or None)
-    export(source, target, choices=choices, precisions=precisions, step=tick)
+    export(source, target, choices=choices, precisions=precisions, on_step=on_step)
     return target

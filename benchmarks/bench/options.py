@@ -12,12 +12,11 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from decant.embedders import DecantError, ExecutionOptions
+from decant.embedders import DecantError, ExecutionOptions, OnStep
 from decant.embedders.errors import need
 
 from .minilm import bundle, model_folder
 from .report import Result, save, show
-from .rounds import Tick
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _WIDTH = 110
@@ -52,13 +51,13 @@ class Stage:
         model: The model's folder.
         bundle: Its bundle.
         work: A folder that is deleted in the end.
-        tick: Tells the user what is being done.
+        on_step: Called with the name of each step as it begins.
     """
 
     model: Path
     bundle: Path
     work: Path
-    tick: Tick
+    on_step: OnStep
 
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
@@ -113,15 +112,15 @@ def read_runtime(text: str) -> ExecutionOptions:
 def carry_out(options: Common, measure: Callable[[Stage], Result]) -> None:
     """Set the stage with the model's bundle, measure, show and save; see :func:`conduct`."""
 
-    def staged(work: Path, tick: Tick) -> Result:
-        made = options.bundle or bundle(options.model, work, tick=tick)
+    def staged(work: Path, on_step: OnStep) -> Result:
+        made = options.bundle or bundle(options.model, work, on_step=on_step)
         model = options.model or model_folder()
-        return measure(Stage(model=model, bundle=made, work=work, tick=tick))
+        return measure(Stage(model=model, bundle=made, work=work, on_step=on_step))
 
     conduct(options.output, staged)
 
 
-def conduct(output: Path | None, measure: Callable[[Path, Tick], Result]) -> None:
+def conduct(output: Path | None, measure: Callable[[Path, OnStep], Result]) -> None:
     """Measure, show and save; errors of ours end the process with their text.
 
     Args:
@@ -130,13 +129,13 @@ def conduct(output: Path | None, measure: Callable[[Path, Tick], Result]) -> Non
     """
     notes = Console(stderr=True, highlight=False)
 
-    def tick(what: str) -> None:
+    def on_step(what: str) -> None:
         notes.print(f"[dim]… {what}[/]")
 
     try:
         need("transformers", extra="export").utils.logging.disable_progress_bar()
         with TemporaryDirectory() as folder:
-            result = measure(Path(folder), tick)
+            result = measure(Path(folder), on_step)
     except DecantError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     console = Console(highlight=False)
@@ -144,4 +143,4 @@ def conduct(output: Path | None, measure: Callable[[Path, Tick], Result]) -> Non
     show(result, console if console.is_terminal else Console(highlight=False, width=_WIDTH))
     if output is not None:
         save(result, output)
-        tick(f"written to {output}")
+        on_step(f"written to {output}")

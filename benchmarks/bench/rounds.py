@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-Tick = Callable[[str], object]
-"""Told the name of what runs next."""
+from decant.embedders import OnStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +71,27 @@ def orders(count: int, rounds: int) -> list[list[int]]:
 
 
 def interleave(
-    contenders: Sequence[Contender], *, rounds: int, tick: Tick
+    contenders: Sequence[Contender], *, rounds: int, on_step: OnStep
 ) -> dict[str, tuple[Lap, ...]]:
     """Warm every contender up, then time each once a round.
 
     Args:
         contenders: With names that differ.
         rounds: At least one.
-        tick: Told what runs next.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
         For each name its laps, one a round, in the order of the rounds.
     """
     for contender in contenders:
         if contender.warm_up is not None:
-            tick(f"{contender.name}, warm-up")
+            on_step(f"{contender.name}, warm-up")
             contender.warm_up()
     laps: dict[str, list[Lap]] = {contender.name: [] for contender in contenders}
     for number, order in enumerate(orders(len(contenders), rounds), start=1):
         for index in order:
             contender = contenders[index]
-            tick(f"{contender.name}, round {number} of {rounds}")
+            on_step(f"{contender.name}, round {number} of {rounds}")
             laps[contender.name].append(timed(contender.run))
     return {name: tuple(found) for name, found in laps.items()}
 

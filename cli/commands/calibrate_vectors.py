@@ -50,14 +50,14 @@ def calibrate_vectors(
     ):
         from decant.embedders import calibrate_vectors as run
 
-        def told() -> Iterator[str]:
+        def counted_lines() -> Iterator[str]:
             for number, text in enumerate(lines):
-                shown.tell(number)
+                shown.update(number)
                 yield text
 
         found = run(
             bundle,
-            told(),
+            counted_lines(),
             provider=provider,
             precision=precision,
             dim=dim,

@@ -45,11 +45,11 @@ def convert(
       decant convert minilm int8 --texts passages.txt
     """
     reading = nullcontext() if texts is None else texts_of(texts)
-    with silenced(), reading as given, steps() as step:
-        step("reading the bundle")
+    with silenced(), reading as given, steps() as on_step:
+        on_step("reading the bundle")
         from decant.export import convert as run
 
-        certificate = run(bundle, precision, texts=given, step=step)
+        certificate = run(bundle, precision, texts=given, on_step=on_step)
     (entry,) = (item for item in certificate.entries[-1:])
     if as_json:
         show_json({"bundle": str(bundle), "passed": entry.passed, "entry": entry})

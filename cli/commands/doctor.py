@@ -42,8 +42,8 @@ def doctor(
     """
     from decant.embedders.doctor import diagnose
 
-    with silenced(), steps(keep=False) as step:
-        step("trying what runs here")
+    with silenced(), steps(keep=False) as on_step:
+        on_step("trying what runs here")
         diagnosis = diagnose(bundle)
     problems = len(diagnosis.problems)
     if as_json:

@@ -71,7 +71,7 @@ def embed(
     quantize: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help="int8, uint8 (after `decant calibrate-vectors`) or binary."
+            metavar="KIND", help="int8, uint8 (after `decant calibrate-vectors`) or ubinary."
         ),
     ] = None,
     provider: Provider = "auto",
@@ -88,7 +88,7 @@ def embed(
       decant embed minilm titles.txt --role passage --output titles.npy
       echo "who approves a PEP?" | decant embed minilm --role query
       decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
-      decant embed minilm titles.txt --role passage --quantize binary -o bits.npy
+      decant embed minilm titles.txt --role passage --quantize ubinary -o bits.npy
     """
     _check(file, output)
     # JSON lines on the same screen as a bar would tear both.
@@ -138,10 +138,10 @@ def _embed(
 ) -> int:
     done = 0
 
-    def tell(finished: int) -> None:
+    def update(finished: int) -> None:
         nonlocal done
         done += finished
-        shown.tell(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
+        shown.update(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
 
     underway: deque[Line] = deque()
 
@@ -150,7 +150,7 @@ def _embed(
             underway.append(line)
             yield line.text
 
-    for block in stream(texts(), progress=tell):
+    for block in stream(texts(), progress=update):
         writer.write([underway.popleft() for _ in range(len(block))], finish(block.dense))
     writer.finish()
     return done

@@ -152,13 +152,15 @@ def evaluate(
     names, kinds = system_names(places), [kind_of(place) for place in places]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
     results: list[SystemResult] = []
-    with steps(keep=False) as step:
+    with steps(keep=False) as on_step:
         for place, name, kind in zip(places, names, kinds, strict=True):
-            step(f"opening {name}")
+            on_step(f"opening {name}")
             opening = opened(place, kind, provider=provider, precision=precision)
             with silenced(), opening as embedder:
-                results.append(score_system(name, embedder, tasks, words=vocabulary, told=step))
-        step("comparing")
+                results.append(
+                    score_system(name, embedder, tasks, words=vocabulary, on_step=on_step)
+                )
+        on_step("comparing")
         standing = compare_systems(results)
     if as_json:
         show_json(standing)

@@ -162,8 +162,8 @@ def export_source(
 ) -> Certificate:
     """Export while showing each step; see :func:`decant.export.export`."""
     no_more_download_bars()
-    with steps() as step:
-        step("starting PyTorch")
+    with steps() as on_step:
+        on_step("starting PyTorch")
         for module in _NEEDED:
             need(module, extra="export")
         from decant.export import export as run
@@ -176,5 +176,5 @@ def export_source(
             precisions=precisions,
             replace=replace,
             exist_ok=exist_ok,
-            step=step,
+            on_step=on_step,
         )

@@ -91,8 +91,8 @@ def import_onnx(
     from decant.embedders import find_model
 
     source = find_model(model, revision=revision, name=name)
-    with silenced(), steps() as step:
-        step("starting")
+    with silenced(), steps() as on_step:
+        on_step("starting")
         from decant.export import import_onnx as run
 
         certificate = run(
@@ -102,7 +102,7 @@ def import_onnx(
             choices=choices,
             output=output,
             replace=replace,
-            step=step,
+            on_step=on_step,
         )
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})

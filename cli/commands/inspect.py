@@ -114,8 +114,8 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         facts["contrast"] = (
             f"with prompt 2 in layer {recipe.contrast.layer}, strength {recipe.contrast.strength}"
         )
-    if recipe.lexicon is not None:
-        facts["sparse vectors"] = _lexicon(recipe.lexicon)
+    if recipe.sparse_head is not None:
+        facts["sparse vectors"] = _describe_sparse_head(recipe.sparse_head)
     if recipe.appended is not None:
         tokens = json.dumps(recipe.appended.tokens, ensure_ascii=False)
         facts["appended"] = f"{tokens}, of which the last {recipe.appended.read} are read"
@@ -125,10 +125,13 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
     return facts
 
 
-def _lexicon(lexicon: SparseHead) -> str:
-    over = "tokens" if lexicon.clusters is None else f"{lexicon.clusters:,} clusters of tokens"
-    words = ", of the text's own words" if lexicon.words else ""
-    return f"the {lexicon.top} heaviest {over}{words}, weighed by the {lexicon.weighting} token"
+def _describe_sparse_head(sparse_head: SparseHead) -> str:
+    over = (
+        "tokens" if sparse_head.clusters is None else f"{sparse_head.clusters:,} clusters of tokens"
+    )
+    words = ", of the text's own words" if sparse_head.words else ""
+    pooled = f"weighed by the {sparse_head.weighting} token"
+    return f"the {sparse_head.top} heaviest {over}{words}, {pooled}"
 
 
 def _layers(recipe: Recipe) -> str:

@@ -127,8 +127,8 @@ def _bundle(source: ModelFiles, target: Path) -> Certificate:
 
 
 def _docstrings() -> Corpus:
-    with steps() as step:
-        step("reading the sources of the standard library")
+    with steps() as on_step:
+        on_step("reading the sources of the standard library")
         from ..input.standard_library import EVERYDAY, read_docstrings
 
         found = read_docstrings(modules=EVERYDAY)

@@ -47,11 +47,11 @@ def tune(
       decant tune minilm --texts passages.txt --precision int8
     """
     reading = nullcontext() if texts is None else texts_of(texts)
-    with silenced(), reading as given, steps(keep=False) as step:
-        step("reading the bundle")
+    with silenced(), reading as given, steps(keep=False) as on_step:
+        on_step("reading the bundle")
         from decant.embedders import tune as run
 
-        report = run(bundle, provider=provider, precision=precision, texts=given, step=step)
+        report = run(bundle, provider=provider, precision=precision, texts=given, on_step=on_step)
     if as_json:
         show_json({"bundle": str(bundle), "report": report})
         return

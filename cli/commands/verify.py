@@ -59,8 +59,8 @@ def verify(
       decant verify minilm --provider cuda --json
       decant verify minilm --sts sts-dev.tsv --retrieval cranfield
     """
-    with silenced(), steps(keep=False) as step:
-        step("opening the bundle")
+    with silenced(), steps(keep=False) as on_step:
+        on_step("opening the bundle")
         from decant.export import verify as run
 
         scores = _scores(sts or [], retrieval or [])
@@ -70,7 +70,7 @@ def verify(
             precision=precision,
             device=device,
             scores=scores,
-            step=step,
+            on_step=on_step,
         )
     if as_json:
         show_json({"bundle": str(bundle), "passed": certificate.passed, "certificate": certificate})

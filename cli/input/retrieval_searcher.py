@@ -36,16 +36,16 @@ class SearchedRetrieval:
         """Return every metric of each mode, metric by metric.
 
         Raises:
-            EvaluationError: The embedder is no encoder whose recipe has a lexicon.
+            EvaluationError: The embedder is no encoder whose recipe has a sparse head.
         """
         from decant.evaluation import EvaluationError
         from decant.integrations.qdrant import Collection, SearchMode, connect
 
         recipe = getattr(embedder, "recipe", None)
-        if recipe is None or recipe.lexicon is None:
+        if recipe is None or recipe.sparse_head is None:
             raise EvaluationError(
                 f"{self.name}: there are no sparse vectors to search with; --hybrid is for bundles "
-                "whose recipe has a lexicon (decant export --strategy splade or promptreps)"
+                "whose recipe has a sparse head (decant export --strategy splade or promptreps)"
             )
         encoder = cast("Encoder", embedder)
         with tempfile.TemporaryDirectory(prefix="decant-") as folder, connect(folder) as store:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,15 +19,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from decant.embedders import OnStep
+
 from .places import counted
 from .terminal import messages, say
 
-Step = Callable[[str], None]
-
 
 @contextmanager
-def steps(*, keep: bool = True) -> Iterator[Step]:
-    """Give a function that is told each step as it begins.
+def steps(*, keep: bool = True) -> Iterator[OnStep]:
+    """Give a function that is called with the name of each step as it begins.
 
     Args:
         keep: Whether finished steps stay on the screen, with the time they took.
@@ -61,13 +61,13 @@ def steps(*, keep: bool = True) -> Iterator[Step]:
 
 @dataclass(slots=True)
 class Bar:
-    """A bar that is told how much is done, and what else there is to say."""
+    """A bar of what is done, with a note behind it."""
 
     _progress: Progress
     _task: TaskID
     started: float
 
-    def tell(self, done: int, note: str = "") -> None:
+    def update(self, done: int, note: str = "") -> None:
         """Move the bar.
 
         Args:

@@ -7,9 +7,9 @@ from .bundle import Manifest as Manifest
 from .bundle import read_manifest as read_manifest
 from .certificate import NEIGHBOURS as NEIGHBOURS
 from .certificate import TaskScore as TaskScore
-from .folders import folder_beside as folder_beside
 from .folders import fresh_folder as fresh_folder
-from .folders import full_disk_told as full_disk_told
+from .folders import full_disk_error as full_disk_error
+from .folders import sibling_folder as sibling_folder
 from .onnx_file import BLOCK_OPERATORS as BLOCK_OPERATORS
 from .onnx_file import INTEGER_OPERATORS as INTEGER_OPERATORS
 from .st_files import SENTENCE_FILES as SENTENCE_FILES

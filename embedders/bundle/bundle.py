@@ -1,11 +1,11 @@
-"""A bundle on disk: what it holds, how it is written, and what is checked before it is believed.
+"""A bundle on disk: its files, and the checks that each of them must pass before it is used.
 
-It is never half there (``folders.py``).
+A bundle appears on disk whole or not at all (``folders.py``).
 
 Layout (Hugging Face's, so that other tools read it): ``config.json``, ``tokenizer.json``,
 ``onnx/model.onnx`` and its external data, then ours: ``decant.json`` (:class:`Manifest`),
-``certificate.json`` and ``reference.npz``. Which files may be among them is ``bundle_files``'s
-rule. Nothing here runs a model.
+``certificate.json`` and ``reference.npz``. ``file_list.py`` rules which files may be in a bundle.
+Nothing here runs a model.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..recipe.recipe import Recipe
 from ..tokens.load import load_text_tokenizer
 from ..tokens.tokenizer import TextTokenizer
 from .certificate import CERTIFICATE_FORMAT, Certificate, CertificateEntry, Precision
-from .file_list import CheckedFile, beside, check_name, check_not_replaced, hashed
-from .onnx_file import read_onnx_file, unlike
+from .file_list import CheckedFile, check_name, check_not_replaced, hashed, name_in_bundle
+from .onnx_file import mismatch, read_onnx_file
 
 BUNDLE_FORMAT = 1
 MANIFEST = "decant.json"
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """The token ids that one text must give."""
+    """One text and the token ids that the tokenizer must give for it."""
 
     role: Role
     text: str
@@ -104,8 +104,8 @@ class Bundle:
     Args:
         folder: Where it lies.
         manifest: What it should hold.
-        checked: Its files as they were when their hashes were right, by name; none before
-            :meth:`open` has looked.
+                checked: Its files at the time when their hashes were right, by name; empty before
+                    :meth:`open` has compared them.
     """
 
     folder: Path
@@ -170,7 +170,7 @@ class Bundle:
         return self.folder / graphs[precision]
 
     def graph_files(self, precision: Precision) -> tuple[CheckedFile, ...]:
-        """Return what a graph consists of: its own file, and those beside it that hold weights.
+        """Return the files of a graph: its own file, and the files next to it that hold weights.
 
         Raises:
             BundleError: The bundle does not hold this precision, the graph reads a file that has
@@ -178,7 +178,7 @@ class Bundle:
         """
         path = self.graph(precision)
         name = self.manifest.graphs[precision]
-        weights = [beside(name, one) for one in sorted(read_onnx_file(path).external)]
+        weights = [name_in_bundle(name, one) for one in sorted(read_onnx_file(path).external)]
         for one in (name, *weights):
             if one not in self.checked:
                 raise BundleError(
@@ -196,10 +196,10 @@ class Bundle:
         return read_record(Certificate, self.folder / CERTIFICATE, newest=CERTIFICATE_FORMAT)
 
     def entry(self, precision: Precision, provider: str) -> CertificateEntry | None:
-        """Return what the certificate holds of a graph on a provider; None: nothing that counts.
+        """Return the certificate's entry for a graph on a provider; None if no entry counts.
 
-        An entry counts for the graph with its hash, under the precision's own gates, and only if
-        the certificate is of this bundle's recipe and the graph is of that precision.
+        An entry counts if it has the graph's hash and was judged by the gates of this precision, if
+        the certificate belongs to this bundle's recipe, and if the graph has this precision.
 
         Raises:
             BundleError: The certificate is missing, damaged, or of a newer format; or the bundle
@@ -207,7 +207,7 @@ class Bundle:
         """
         certificate = self.certificate()
         path = self.graph(precision)
-        if certificate.digest != self.manifest.digest or unlike(read_onnx_file(path), precision):
+        if certificate.digest != self.manifest.digest or mismatch(read_onnx_file(path), precision):
             return None
         sha256 = self.manifest.files[self.manifest.graphs[precision]]
         return certificate.entry(sha256=sha256, provider=provider, precision=precision)
@@ -226,7 +226,7 @@ class Bundle:
                 f"recipe {self.manifest.digest}; certify it on this machine with `decant verify "
                 f"{name} --provider {provider}`, or pass allow_uncertified=True"
             )
-        if difference := unlike(read_onnx_file(self.graph(precision)), precision):
+        if difference := mismatch(read_onnx_file(self.graph(precision)), precision):
             raise ParityError(
                 f"the {precision} graph of {name} {difference}, and the gates of {precision} are "
                 "not for it; export the bundle again, or pass allow_uncertified=True"
@@ -235,7 +235,7 @@ class Bundle:
         certificate.require(sha256=sha256, provider=provider, bundle=name, precision=precision)
 
     def tokenizer(self) -> TextTokenizer:
-        """Return the tokenizer, after it gave the golden ids.
+        """Return the tokenizer, after a check that it gives the golden token ids.
 
         Raises:
             BundleError: It cannot be read, gives other ids than when the bundle was made, or a
@@ -244,8 +244,8 @@ class Bundle:
         manifest = self.manifest
         if _CONFIG not in manifest.files and (self.folder / _CONFIG).exists():
             raise BundleError(
-                f"{self.folder / _CONFIG} is there and {MANIFEST} holds no hash of it; take it "
-                "away, or export the bundle again"
+                f"{self.folder / _CONFIG} exists and {MANIFEST} holds no hash of it; delete the "
+                "file, or export the bundle again"
             )
         try:
             tokenizer = load_text_tokenizer(self.folder, manifest.recipe)
@@ -292,7 +292,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _no_bundle(path: Path) -> str:
-    """Say what lies at ``path``, where a bundle's folder is wanted."""
+    """Return a message that says what lies at ``path`` instead of a bundle."""
     if not path.exists():
         return f"{path} does not exist; make a bundle with: decant export MODEL {path}"
     for parent in path.absolute().parents[:2]:  # its graphs lie in a folder of their own
@@ -310,7 +310,7 @@ def _no_bundle(path: Path) -> str:
 
 
 def read_record(kind: type[T], path: Path, *, newest: int) -> T:
-    """Read a JSON file of a bundle that says its format.
+    """Read a JSON file of a bundle that states its format.
 
     Args:
         kind: What it holds.

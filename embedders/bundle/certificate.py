@@ -1,11 +1,11 @@
 """The certificate: what was measured of a graph on a provider, and whether that is good enough.
 
-Here are the record, its gates and the question a loader asks; the measuring is in
-``decant.export``. What an entry says of itself (``passed``) is not believed: its figures are held
-against the gates again, whenever it is asked. Gates (``docs/architecture.md``): the worst cosine
-to the float32 PyTorch reference is at least 0.99999 for fp32, 0.999 for fp16 and bf16, 0.95 (mean
-0.99) for integers. A text among others of its own length, where nothing is padded, has a gate of
-its own (:attr:`Precision.invariance_gate`).
+This module holds the record, its gates and the check that a loader makes; ``decant.export``
+measures. The stored result of an entry (``passed``) is not trusted: its figures are compared with
+the gates again each time. Gates (``docs/architecture.md``): the worst cosine to the float32 PyTorch
+reference is at least 0.99999 for fp32, 0.999 for fp16 and bf16, 0.95 (mean 0.99) for integers. A
+text among others of its own length, where nothing is padded, has a gate of its own
+(:attr:`Precision.invariance_gate`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Precision(StrEnum):
 
     @property
     def gates(self) -> tuple[float, float]:
-        """The least worst and the least mean cosine to the reference."""
+        """Lower bounds for the worst and for the mean cosine to the reference."""
         match self:
             case Precision.FP32:
                 return 0.99999, 0.99999
@@ -56,10 +56,11 @@ class Precision(StrEnum):
     def invariance_gate(self) -> float:
         """The least cosine of a text alone to the same text among others of its own length.
 
-        Nothing is padded there, so that in a graph whose rows are independent the same numbers are
-        added in the same order, and nothing is rounded otherwise. Integers with a scale for the
-        whole batch (``DynamicQuantizeLinear``) miss it on every text. Kernels for weights in blocks
-        multiply few tokens otherwise than many, and are held to their gate of rounding alone.
+        Nothing is padded there. So a graph whose rows are independent adds the same numbers in the
+        same order, and rounds equally. Integers with a scale for the whole batch
+        (``DynamicQuantizeLinear``) miss this gate on every text. Kernels for weights in blocks
+        multiply few tokens in another way than many tokens, so only their gate for rounding
+        applies.
         """
         match self:
             case Precision.FP32:
@@ -99,7 +100,7 @@ class CertificateCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
-    """What a graph is worth on a task, beside the float32 graph on the same provider.
+    """The score of a graph on a task, and that of the float32 graph on the same provider.
 
     Args:
         name: Task and metric, for example ``cranfield nDCG@10``.
@@ -123,7 +124,7 @@ class CertificateEntry:
 
     Args:
         file: The graph's path in the bundle.
-        sha256: Its hash; the entry speaks of no other file.
+        sha256: Its hash; the entry holds for no other file.
         precision: The graph's precision.
         provider: ONNX Runtime's name of the provider, for example ``CPUExecutionProvider``.
         worst_cosine: Smallest cosine to the float32 PyTorch reference over all checks.
@@ -134,7 +135,7 @@ class CertificateEntry:
         not_finite: Vectors with NaN or infinity.
         longest: Tokens of the longest probe.
         checks: The conditions, each by name.
-        environment: Versions and machine, for people.
+        environment: Versions and machine, for readers; no code reads it.
         date: When, as ISO 8601 in UTC.
         tasks: Scores on the tasks that :func:`decant.export.verify` was given; stated, not gated.
     """
@@ -164,19 +165,19 @@ class CertificateEntry:
     def failures(self) -> str:
         """The failed checks with their findings, and the figures that miss a gate, in one line.
 
-        What is wrong with several is said once, with the worst of their cosines.
+        Checks that failed for the same reason share one sentence, with the worst of their cosines.
         """
         reasons: dict[str, list[CertificateCheck]] = {}
         for check in self.checks:
             if not check.passed:
                 reasons.setdefault(check.reason, []).append(check)
-        failed = [_told(reason, checks) for reason, checks in reasons.items()]
+        failed = [_describe_failure(reason, checks) for reason, checks in reasons.items()]
         return "; ".join(failed or self._contradictions())
 
     def _contradictions(self) -> list[str]:
         """Return the figures that an entry whose checks all passed cannot have."""
         least_worst, least_mean = self.precision.gates
-        # A list, for two checks of one name may not hide each other.
+        # A list, because two checks of one name must not hide each other.
         figures = [
             ("worst cosine", self.worst_cosine, least_worst),
             ("mean cosine", self.mean_cosine, least_mean),
@@ -205,8 +206,8 @@ class CertificateEntry:
         return found
 
 
-def _told(reason: str, checks: Sequence[CertificateCheck]) -> str:
-    """Return one sentence for all checks that failed for one reason."""
+def _describe_failure(reason: str, checks: Sequence[CertificateCheck]) -> str:
+    """Return one sentence for all checks that failed for the same reason."""
     more = len(checks) - 1
     names = checks[0].name + (f" and {more} more check{'s' * (more > 1)}" if more else "")
     if any(check.finding and check.finding == reason for check in checks):
@@ -247,7 +248,7 @@ class Certificate:
         Args:
             sha256: The graph's hash.
             provider: ONNX Runtime's name of it.
-            precision: Whose gates it has to have met; None: any.
+            precision: The precision by whose gates it was judged; None accepts any.
         """
         found = [
             entry

@@ -1,12 +1,12 @@
-"""Which files may belong to a bundle, and whether they are still those that were checked.
+"""Which files may belong to a bundle, and whether they are still the files that were checked.
 
-The rule. Every name in ``decant.json`` is a relative path that does not leave the bundle, and what
-it leads to is a plain file. A link to a plain file will do wherever it lies: the hub's cache is
-made of links into a folder beside, and the hash says whether the content is right. Whatever
-decides a vector (graphs, the weights beside them, the tokenizer, ``config.json``) is listed there
-with its hash. ``certificate.json``, ``tuning.json`` and ``calibration.json`` change after a bundle
-was made and have none: their entries name the graph or the recipe that they speak of, and their
-figures are judged when they are read. Engines that TensorRT builds beside a graph are its own.
+Every name in ``decant.json`` is a relative path that does not leave the bundle and leads to a
+plain file. A link to a plain file is accepted wherever that file lies: the hub's cache consists of
+links into a neighbouring folder, and the hash proves the content. Each file that decides a vector
+(graphs, their external weights, the tokenizer, ``config.json``) is listed there with its hash.
+``certificate.json``, ``tuning.json`` and ``calibration.json`` change after a bundle was made, so
+they have no hash: their entries name the graph or the recipe that they are about, and their
+figures are checked when they are read. Engines that TensorRT builds next to a graph are not listed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import BundleError
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one content of a path from the next without reading it."""
+    """Facts that change when a file's content changes, and that cost no reading."""
 
     device: int
     inode: int
@@ -33,7 +33,7 @@ class Identity:
 
     @classmethod
     def of(cls, found: os.stat_result) -> Identity:
-        """Return that of a file."""
+        """Return the identity of a file."""
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -42,9 +42,9 @@ class CheckedFile:
     """A file as it was when its hash was right.
 
     Args:
-        path: Where it lies; absolute, so that it is found after a change of folder too.
+        path: Its absolute path, which stays right when the working directory changes.
         sha256: Its hash.
-        identity: What it was.
+        identity: Its identity at that time.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class CheckedFile:
 
     @property
     def replaced(self) -> bool:
-        """Whether its content is another by now, or gone. Reads it only if it was touched."""
+        """Whether the content changed or the file is gone. It is read only if it was touched."""
         try:
             if Identity.of(self.path.stat()) == self.identity:
                 return False
@@ -66,12 +66,12 @@ def hashed(path: Path) -> CheckedFile:
     """Hash a file.
 
     Raises:
-        BundleError: It is no plain file, or was written meanwhile.
+        BundleError: It is no plain file, or it was written meanwhile.
         OSError: It is missing, or cannot be read.
     """
-    # Looked at before it is opened: a pipe would wait for a writer.
+    # Checked before it is opened: opening a pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
-        raise BundleError(f"{path} is no plain file; a bundle's files are, or links to such")
+        raise BundleError(f"{path} is no plain file; a bundle holds plain files, or links to them")
     with path.open("rb") as file:
         before = Identity.of(os.fstat(file.fileno()))
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,7 +81,7 @@ def hashed(path: Path) -> CheckedFile:
 
 
 def check_not_replaced(files: Iterable[CheckedFile]) -> None:
-    """Refuse files that are not those any more whose hashes were compared.
+    """Refuse files that changed since their hashes were compared.
 
     Raises:
         BundleError: One was replaced, altered or removed; names it.
@@ -95,11 +95,11 @@ def check_not_replaced(files: Iterable[CheckedFile]) -> None:
 
 
 def check_name(name: str, *, where: str) -> None:
-    """Refuse a path that is not a file's inside the bundle.
+    """Refuse a name that does not lead to a path inside the bundle.
 
     Args:
         name: As ``decant.json`` or a graph gives it, with ``/`` between its parts.
-        where: What gives it, for messages.
+        where: The file that holds the name, for messages.
 
     Raises:
         BundleError: It is empty or absolute, or leaves the bundle.
@@ -121,8 +121,8 @@ not inside the bundle; export it again
         )
 
 
-def beside(graph: str, location: str) -> str:
-    """Return the name in the bundle of a file that a graph names, relative to its own folder.
+def name_in_bundle(graph: str, location: str) -> str:
+    """Return the bundle's name for a file that a graph names relative to its own folder.
 
     Raises:
         BundleError: It is not inside the bundle.

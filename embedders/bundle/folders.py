@@ -1,9 +1,9 @@
-"""Make a folder that appears whole or not at all, and clear away what ended processes left of one.
+"""Make a folder that appears whole or not at all, and remove leftovers of processes that ended.
 
-What is in the making lies beside its target, hidden, and is locked by the process that makes it: a
-lock ends with its process, however that ends, so that whoever makes the same target next can tell
-leftovers from work under way. Where folders cannot be locked (Windows, some network disks),
-leftovers stay.
+A folder is filled under a hidden name next to its target, and the process that fills it locks it.
+A lock ends with its process, however that process ends, so a later process knows leftovers from
+work that is under way. Where folders cannot be locked (Windows, some network disks), leftovers
+stay.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if sys.platform != "win32":
     import fcntl
 
 _MAKING, _REPLACED = ".making-", ".replaced-"
-_RANDOM = r"[a-z0-9_]{8}"  # what tempfile puts behind a prefix
+_RANDOM = r"[a-z0-9_]{8}"  # the random suffix of tempfile
 
 
 @contextmanager
 def fresh_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` that becomes ``target`` when all went well.
+    """Yield a temporary folder next to ``target``, and rename it to ``target`` on success.
 
-    What processes that were killed left of the same target is removed first, and a bundle that one
-    of them had set aside is put back.
+    Leftovers of killed processes for the same target are removed first, and a bundle that one of
+    them had set aside is put back.
 
     Args:
         target: The folder to make.
-        replace: Whether a bundle that is there already may go.
+        replace: Whether an existing bundle may be replaced.
 
     Raises:
         BundleError: ``target`` exists and is no bundle or may not be replaced, or the disk is full.
@@ -49,17 +49,17 @@ def fresh_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         if not replace and (target / MANIFEST).exists():
             raise BundleError(f"{target} already holds a bundle; pass replace=True (--replace)")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with full_disk_told(f"{target} was not written"), folder_beside(target) as making:
+    with full_disk_error(f"{target} was not written"), sibling_folder(target) as making:
         yield making
         making.chmod(0o755)
         _swap(making, target)
 
 
 @contextmanager
-def folder_beside(target: Path) -> Iterator[Path]:
-    """Give a hidden folder on the disk of ``target`` that is gone in the end.
+def sibling_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder on the disk of ``target``, and delete it at the end.
 
-    What processes that were killed left of earlier ones is removed first.
+    Leftovers of killed processes are removed first.
     """
     for old in _leftovers(target, _MAKING):
         with _unowned(old) as unowned:
@@ -70,8 +70,8 @@ def folder_beside(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def full_disk_told(outcome: str) -> Iterator[None]:
-    """Turn a full disk into :class:`BundleError`, which says what became of the work."""
+def full_disk_error(outcome: str) -> Iterator[None]:
+    """Raise a full disk as a :class:`BundleError` that says what became of the work."""
     try:
         yield
     except OSError as error:
@@ -97,7 +97,7 @@ def _swap(made: Path, target: Path) -> None:
 
 
 def _put_back(target: Path) -> None:
-    """Undo what a process did that was killed while it replaced ``target``."""
+    """Put a bundle back that a killed process had set aside while it replaced ``target``."""
     for old in _leftovers(target, _REPLACED):
         with _unowned(old) as unowned:
             if not unowned:
@@ -108,7 +108,7 @@ def _put_back(target: Path) -> None:
 
 
 def _leftovers(target: Path, kind: str) -> list[Path]:
-    """Return the folders beside ``target`` that were made for it, by any process."""
+    """Return the hidden folders next to ``target`` that any process made for it."""
     parent = target.absolute().parent
     ours = re.compile(rf"\.{re.escape(target.name)}{re.escape(kind)}{_RANDOM}")
     found = parent.iterdir() if parent.is_dir() else iter(())
@@ -121,7 +121,7 @@ def _is_folder(path: Path) -> bool:
 
 @contextmanager
 def _owned(target: Path, kind: str) -> Iterator[Path]:
-    """Make a folder beside ``target`` and hold its lock; remove what is left of it in the end."""
+    """Make a folder next to ``target`` and hold its lock; at the end, delete what is left."""
     while True:
         made = Path(tempfile.mkdtemp(prefix=f".{target.name}{kind}", dir=target.absolute().parent))
         lock = _locked(made, waiting=True)
@@ -137,7 +137,7 @@ def _owned(target: Path, kind: str) -> Iterator[Path]:
 
 @contextmanager
 def _unowned(folder: Path) -> Iterator[bool]:
-    """Tell whether no process holds a folder's lock; it is ours meanwhile."""
+    """Yield whether no other process holds a folder's lock; if so, this process holds it."""
     lock = _locked(folder, waiting=False)
     try:
         yield lock is not None
@@ -146,7 +146,7 @@ def _unowned(folder: Path) -> Iterator[bool]:
 
 
 def _locked(folder: Path, *, waiting: bool) -> int | None:
-    """Lock a folder and return what holds the lock; None: it is another's, or cannot be locked."""
+    """Lock a folder and return the lock's handle; None if it is held, or cannot be locked."""
     if sys.platform == "win32":
         return None
     descriptor = None

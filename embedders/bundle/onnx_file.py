@@ -1,9 +1,8 @@
-"""What an ONNX file says of itself, read from its bytes: operators, weights' types, other files.
+"""Read operators, types of weights and external files from the bytes of an ONNX file.
 
-No package that runs a graph tells this, and ``onnx`` is not among what encoding needs, so the few
-fields are read from the file as protobuf writes them
-(https://protobuf.dev/programming-guides/encoding; numbers of fields from ``onnx.proto``). Weights
-are passed over and not read, so that it takes milliseconds whatever the size.
+ONNX Runtime does not show these, and encoding does not depend on the package ``onnx``. So the few
+fields are parsed in protobuf's wire format (https://protobuf.dev/programming-guides/encoding;
+field numbers from ``onnx.proto``). Weights are skipped, so this takes milliseconds at any size.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ INTEGER_OPERATORS = frozenset(
         "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearMatMul", "QuantizeLinear",
     }
 )  # fmt: skip
-"""Operators that multiply, or make, states in integers."""
+"""Operators that multiply activations in integers, or quantise them."""
 BLOCK_OPERATORS = frozenset({"GatherBlockQuantized", "MatMulNBits"})
 """Operators whose weights are integers in blocks."""
 _FLOAT16, _BFLOAT16, _UINT4, _INT4 = 10, 16, 21, 22  # TensorProto.DataType
 
-# What stands inside what, by number of field. A value is the kind of the message in that field.
+# For each kind of message: its fields that hold messages, by number, and their kinds.
 _MODEL, _GRAPH, _FUNCTION, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _ENTRY = range(8)
 _INSIDE: dict[int, dict[int, int]] = {
     _MODEL: {7: _GRAPH, 25: _FUNCTION},
@@ -51,12 +50,12 @@ _LONGEST_VARINT = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFile:
-    """What one file says.
+    """What one ONNX file states about itself.
 
     Args:
         operators: Names of the operators of all nodes, inner graphs' included.
         weight_types: The types of its tensors, as ``TensorProto.DataType`` numbers them.
-        external: Files that hold weights, as they are named in it: relative to its folder.
+        external: Names of the files that hold its weights, relative to its folder.
     """
 
     operators: frozenset[str]
@@ -65,7 +64,7 @@ class OnnxFile:
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
-    """Read what an ONNX file says of itself.
+    """Read what an ONNX file states about itself.
 
     Raises:
         BundleError: It is empty or no ONNX.
@@ -76,7 +75,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
 
-@lru_cache(maxsize=16)  # a bundle's graphs are asked for what they are and what they read
+@lru_cache(maxsize=16)  # a bundle's graphs are read once for their kind and once for their files
 def _read(path: Path, _: Identity) -> OnnxFile:
     seen = _Seen()
     try:
@@ -94,8 +93,8 @@ def _read(path: Path, _: Identity) -> OnnxFile:
     )
 
 
-def unlike(file: OnnxFile, precision: Precision) -> str:
-    """Say what a graph has or lacks that one of a precision would not; nothing if it may be one."""
+def mismatch(file: OnnxFile, precision: Precision) -> str:
+    """Return why a graph cannot be of this precision; an empty string if it can be."""
     integers = sorted(file.operators & INTEGER_OPERATORS)
     blocks = sorted(file.operators & (BLOCK_OPERATORS | {"DequantizeLinear"}))
     match precision:
@@ -115,7 +114,7 @@ def unlike(file: OnnxFile, precision: Precision) -> str:
 
 
 class _Seen:
-    """Collects while it walks through a file."""
+    """Collects the facts of an :class:`OnnxFile` while it walks through the bytes."""
 
     def __init__(self) -> None:
         self.operators: set[str] = set()
@@ -142,7 +141,7 @@ class _Seen:
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type, begin and end of each field; a number's value in place of begin."""
+    """Yield number, wire type, begin and end of each field; for varints, begin is the value."""
     place = start
     while place < end:
         tag, place = _varint(data, place, end)

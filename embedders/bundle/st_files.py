@@ -1,7 +1,7 @@
-"""What lets sentence-transformers open a bundle: the module that runs it, and its prompts' names.
+"""The files that let sentence-transformers open a bundle: its module, and its prompts by name.
 
-The files hold no setting of decant's: whoever opens a bundle reads its recipe. Prompts are in them
-so that sentence-transformers shows them and tells which one was asked for.
+They hold no setting of decant's, because each reader of a bundle reads its recipe. They hold the
+prompts so that sentence-transformers shows them and passes on the name that a caller gives.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NAMES = {Role.QUERY: "query", Role.PASSAGE: "document"}
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """Return a prompt as sentence-transformers has prompts: what stands before the text.
+    """Return a prompt in sentence-transformers' form: the text before the input.
 
-    One that is more than that is given whole, as a template.
+    A prompt with more than that is returned as a whole template.
 
     >>> prompt_text(Prompt.parse("query: {text}"))
     'query: '
@@ -42,8 +42,8 @@ def sentence_prompts(recipe: Recipe) -> dict[str, str]:
 def write_sentence_files(folder: Path, recipe: Recipe) -> list[str]:
     """Write those of :data:`SENTENCE_FILES` that ``folder`` does not hold, and return their names.
 
-    The default prompt is that of documents where they have one: ``encode`` takes texts for
-    passages, and sentence-transformers then says so.
+    The default prompt is that of passages, if they have one, because ``encode`` takes texts for
+    passages; sentence-transformers then shows that default.
     """
     prompts = sentence_prompts(recipe)
     document = _NAMES[Role.PASSAGE]

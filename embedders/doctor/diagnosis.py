@@ -1,7 +1,7 @@
 """What runs here and what does not: packages, execution providers, a bundle's graphs.
 
-Everything is reported as a :class:`Finding`, good or bad; nothing is printed, and of what is
-broken nothing raises. Here are the packages; what needs a session is in ``sessions.py``.
+Every result is a :class:`Finding`, good or bad: nothing is printed, and a broken part raises no
+error. This module checks packages; ``sessions.py`` checks what needs a session.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EXTRAS = (
 
 
 def diagnose(bundle: str | Path | None = None) -> Diagnosis:
-    """Look at this installation and, if one is given, at how a bundle runs on it.
+    """Check this installation and, if a bundle is given, how its graphs run here.
 
     Args:
         bundle: A bundle's folder; each of its graphs runs once on every provider that opens.
@@ -64,14 +64,14 @@ def _system() -> Finding:
 
 
 def _base() -> Iterator[Finding]:
-    """Name what everything needs and is installed in a version that does not go with it."""
+    """Yield a problem for each required package that is installed in an unfit version."""
     for requirement in _requirements():
         if unfit := _unfit(requirement):
             yield problem("system", requirement.name, unfit, f"pip install '{requirement}'")
 
 
 def _runtimes() -> Iterator[Finding]:
-    """Say which distributions of ONNX Runtime there are; one is right."""
+    """Yield the installed distributions of ONNX Runtime; more than one is a problem."""
     present = [name for name in _RUNTIMES if _version(name) is not None]
     ours = {one.name: one for extra in ("cpu", "gpu") for one in _requirements(extra)}
     for name in present:
@@ -90,7 +90,7 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _broken_runtime() -> Finding | None:
-    """Say why ONNX Runtime does not import, if so."""
+    """Return why ONNX Runtime cannot be imported; None if it can."""
     try:
         importlib.import_module("..onnx.session", __package__)
     except MissingExtra:
@@ -120,7 +120,7 @@ def _stores() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """Say which optional parts are complete, by what our own metadata says they need."""
+    """Yield whether each extra is complete, by the requirements in decant's own metadata."""
     for extra in _EXTRAS:
         needed = [*_requirements(extra)]
         versions = {one.name: _version(one.name) for one in needed}
@@ -135,7 +135,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _requirements(extra: str | None = None) -> Iterator[Requirement]:
-    """Yield what the base needs, or what an extra adds to it, the extras in it included."""
+    """Yield the requirements of the base, or those of an extra and of the extras in it."""
     for line in requires(DISTRIBUTION) or ():
         requirement = Requirement(line)
         marker, requirement.marker = requirement.marker, None
@@ -151,7 +151,7 @@ def _requirements(extra: str | None = None) -> Iterator[Requirement]:
 
 
 def _unfit(requirement: Requirement) -> str:
-    """Say of what is installed in a version that does not do; empty if it does, or is absent."""
+    """Return why an installed version does not fit; empty if it fits or is not installed."""
     found = _version(requirement.name)
     if found is None or requirement.specifier.contains(found, prereleases=True):
         return ""

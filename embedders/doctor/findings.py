@@ -1,4 +1,4 @@
-"""What a look at an installation gives: findings, each good, a note, or a problem."""
+"""The results of a diagnosis: findings, each of which is good, a note, or a problem."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """How a finding is to be taken."""
+    """Whether a finding is good, neutral or bad."""
 
     GOOD = "good"
     NOTE = "note"
@@ -16,11 +16,11 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
         topic: Its group: ``system``, ``runtime``, ``provider``, ``store``, ``extra``, ``bundle``.
-        name: What it is, for example ``CUDAExecutionProvider``.
+        name: What was checked, for example ``CUDAExecutionProvider``.
         health: Whether it is as it should be; a note is neither good nor bad.
         detail: What was found.
         advice: What to do about it; empty if nothing.
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """All findings, in the order of looking."""
+    """All findings, in the order of the checks."""
 
     findings: tuple[Finding, ...]
 

@@ -68,7 +68,7 @@ def _provider(name: str) -> Finding:
 
 
 def _broken(name: str, reason: str) -> Finding:
-    """Say why a provider does not run; the libraries that are missing tell it best."""
+    """Return why a provider does not run; missing libraries are the clearest reason."""
     missing = missing_libraries(_library(name))
     detail = f"does not start: cannot load {', '.join(missing)}" if missing else reason
     if name == _TENSORRT:
@@ -111,7 +111,7 @@ def _bundle(folder: Path, providers: list[str]) -> Iterator[Finding]:
 
 
 def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Finding:
-    """Say which operators the provider left to another one."""
+    """Return a finding with the operators that the provider left to another provider."""
     name = f"{precision} on {provider}"
     try:
         ran = placement(path, provider, batch)

@@ -85,7 +85,7 @@ class BatchEncoder(ABC):
 
     @property
     def recipe(self) -> Recipe:
-        """What decides the vectors."""
+        """The recipe, which decides the vectors."""
         return self._tokenizer.recipe
 
     @property
@@ -100,11 +100,11 @@ class BatchEncoder(ABC):
 
     @property
     def text_tokenizer(self) -> TextTokenizer:
-        """Tokenises as the recipe says."""
+        """The tokenizer with the recipe's prompts and limits."""
         return self._tokenizer
 
     def max_text_tokens(self, role: Role) -> int:
-        """Return how many tokens of text fit beside prompt and special tokens."""
+        """Return how many tokens of text fit next to the prompt and the special tokens."""
         return self._tokenizer.max_text_tokens(role)
 
     def encode(
@@ -141,7 +141,7 @@ class BatchEncoder(ABC):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled; encoders of a bundle, which can be opened again, do better.
+        """Refuse to be pickled; encoders of a bundle override this, because they can be reopened.
 
         Raises:
             TypeError: Says what to send instead.
@@ -153,7 +153,7 @@ class BatchEncoder(ABC):
         )
 
     def renew(self) -> None:
-        """Make the workers anew; called in a forked child, which has none of its parent's."""
+        """Start new workers; called in a forked child, which has no threads of its parent."""
         leave_behind(self._pool)
         self._pool = self._workers()
         if self._closed:
@@ -163,7 +163,7 @@ class BatchEncoder(ABC):
         return ThreadPoolExecutor(self._settings.workers, thread_name_prefix="decant")
 
     def close(self) -> None:
-        """Stop the workers; what is asked for afterwards raises :class:`ProviderError`."""
+        """Stop the workers; later calls raise :class:`ProviderError`."""
         self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
@@ -214,11 +214,12 @@ class BatchEncoder(ABC):
                     underway.popleft()
                     self._check_open(pool)
             while underway:
-                self._check_open(pool)  # what was not run then never is
+                self._check_open(pool)  # close() cancelled the batches that had not begun
                 yield self._finished(underway[0], progress)
                 underway.popleft()
         finally:
-            # In a forked child the batches are its parent's: nothing runs them, nor may be asked.
+            # In a forked child the batches are its parent's: no thread runs them, and they hold
+            # locks.
             for block_underway in underway if pool is self._pool else ():
                 for batch_underway in block_underway.batches:
                     batch_underway.cancel()
@@ -245,7 +246,7 @@ class BatchEncoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a call of ``encode`` asks for."""
+    """The arguments of a call of ``encode``."""
 
     role: Role
     instruction: str | None

@@ -1,6 +1,6 @@
-"""Refuse vectors that hold NaN or infinity: in an index they are found by everything, or nothing.
+"""Refuse vectors that hold NaN or infinity: an index would find them for every query, or for none.
 
-A certified graph gives none; damaged weights do, and so does a text that overflows float16.
+A certified graph gives no such vectors; damaged weights do, and so do texts that overflow float16.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def check_finite(vectors: Vectors, *, first: int, by: str) -> Vectors:
     Args:
         vectors: Of some texts, in order.
         first: The caller's number of the first text.
-        by: What computed them, for messages.
+        by: The model that computed them, for messages.
 
     Raises:
         ParityError: One holds NaN or infinity; the message holds the text's index.

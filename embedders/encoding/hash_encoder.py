@@ -1,9 +1,9 @@
 """An encoder without a model: hashed words, deterministic, instant. For tests and dry runs.
 
-It obeys the same contract as the real ones (prompts, truncation, order, errors), and texts that
-share words are close to each other, so that search over it behaves like search.
-The method is feature hashing with signs (Weinberger et al. 2009, arXiv 0902.2206) over lower-case
-words; each word contributes a fixed pseudo-random unit direction.
+It obeys the same contract as the real encoders (prompts, truncation, order, errors). Texts that
+share words get similar vectors, so a search with it behaves like a search. The method is feature
+hashing with signs (Weinberger et al. 2009, arXiv 0902.2206) over lower-case words; each word
+contributes a fixed pseudo-random unit direction.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class HashEncoder:
 
     Args:
         dim: Width of the vectors.
-        query: Prompt for queries.
-        passage: Prompt for passages.
+        query_prompt: Prompt for queries.
+        passage_prompt: Prompt for passages.
         max_tokens: Words of prompt and text that count; what follows is cut.
-        sparse: Whether it gives sparse vectors, too: hashed words of the text, weighed by
-            ``log(1 + count)``.
-        tokens: Whether it gives token states, too: each word's direction.
+        sparse: Whether it also gives sparse vectors: hashed words of the text, weighed by ``log(1 +
+            count)``.
+        tokens: Whether it also gives token embeddings: each word's direction.
 
     Raises:
         RecipeError: A value is out of range, or a prompt leaves no room for text.
@@ -62,8 +62,8 @@ class HashEncoder:
         self,
         dim: int = 64,
         *,
-        query: Prompt | None = None,
-        passage: Prompt | None = None,
+        query_prompt: Prompt | None = None,
+        passage_prompt: Prompt | None = None,
         max_tokens: int = 512,
         sparse: bool = False,
         tokens: bool = False,
@@ -74,10 +74,10 @@ class HashEncoder:
             attention=Attention.BIDIRECTIONAL,
             pooling=Pooling.MEAN,
             max_tokens=max_tokens,
-            query_prompt=query or Prompt(),
-            passage_prompt=passage or Prompt(),
+            query_prompt=query_prompt or Prompt(),
+            passage_prompt=passage_prompt or Prompt(),
             dim=dim,
-            lexicon=SparseHead(top=max_tokens) if sparse else None,
+            sparse_head=SparseHead(top=max_tokens) if sparse else None,
             token_embeddings=tokens,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
@@ -93,31 +93,31 @@ class HashEncoder:
                 )
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Return what makes an equal one, in another process or as a copy."""
+        """Return a constructor of an equal encoder, for pickling and copying."""
         recipe = self._recipe
         made = partial(
             HashEncoder,
             self.dim,
-            query=recipe.query_prompt,
-            passage=recipe.passage_prompt,
+            query_prompt=recipe.query_prompt,
+            passage_prompt=recipe.passage_prompt,
             max_tokens=recipe.max_tokens,
-            sparse=recipe.lexicon is not None,
+            sparse=recipe.sparse_head is not None,
             tokens=recipe.token_embeddings,
         )
         return made, ()
 
     def renew(self) -> None:
-        """Make the lock anew that another thread may have held at a fork."""
+        """Make a new lock, because another thread may have held the old one at the fork."""
         self._lock = Lock()
 
     @property
     def recipe(self) -> Recipe:
-        """What decides the vectors."""
+        """The recipe, which decides the vectors."""
         return replace(self._recipe)
 
     @property
     def precision(self) -> Precision:
-        """Single: there is no other."""
+        """Always float32."""
         return Precision.FP32
 
     @property
@@ -132,7 +132,7 @@ class HashEncoder:
         return self._tokenizer
 
     def max_text_tokens(self, role: Role) -> int:
-        """Return how many words of text fit beside the prompt."""
+        """Return how many words of text fit next to the prompt."""
         prompt = self._recipe.prompt(role)
         return self._recipe.max_tokens - len(self._words(prompt.prefix + " " + prompt.suffix))
 
@@ -208,7 +208,7 @@ def _summed(states: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _counted(texts: list[list[str]]) -> SparseVectors:
-    """Weigh each text's words by how often they stand in it, at hashed places."""
+    """Return sparse vectors: each word's weight is by its count, at the word's hashed index."""
     counts = [Counter(_place(word) for word in words) for words in texts]
     widest = max(1, *(len(count) for count in counts))
     indices = np.zeros((len(texts), widest), np.int64)

@@ -1,4 +1,4 @@
-"""Bring what batches gave back into the order of their texts.
+"""Put the outputs of batches back into the order of their texts.
 
 Invariant: the result does not depend on how texts were batched.
 """
@@ -41,10 +41,10 @@ def batch_vectors(
     """Return one batch's vectors.
 
     Args:
-        batch: What was run.
-        given: What it gave, as :func:`output_names` names them: float32 (B, D); int64 (B, K) and
+        batch: The batch that was run.
+        given: Its outputs in the order of :func:`output_names`: float32 (B, D); int64 (B, K) and
             float32 (B, K); float32 (B, n, d'); float32 (B, T, d).
-        outputs: What was asked for.
+        outputs: The outputs that the caller requested.
     """
     found = dict(zip(output_names(outputs), given, strict=True))
     sparse, states, tokens = None, None, None
@@ -89,7 +89,7 @@ def joined(
     outputs: Collection[Output],
     read_shape: tuple[int, int] | None = None,
 ) -> Vectors:
-    """Return all parts in one; none give zero rows, of width ``dim`` and shape ``read_shape``."""
+    """Join all parts; without parts, return zero rows of width ``dim`` and ``read_shape``."""
     if len(parts) == 1:
         return parts[0]
     states = None
@@ -106,18 +106,18 @@ def joined(
 
 
 def joined_sparse(parts: list[Vectors]) -> SparseVectors | None:
-    """Return the sparse vectors of all parts; None where one has none."""
+    """Return the sparse vectors of all parts; None if a part has none."""
     found = [part.sparse for part in parts if part.sparse is not None]
     return SparseVectors.stacked(found) if len(found) == len(parts) else None
 
 
 def joined_states(parts: list[Vectors]) -> NDArray[np.float32] | None:
-    """Return the states that all parts read; None where one has none, or there is no part."""
+    """Return the soft tokens of all parts; None if a part has none, or there is no part."""
     found = [part.soft_tokens for part in parts if part.soft_tokens is not None]
     return np.concatenate(found) if found and len(found) == len(parts) else None
 
 
 def joined_tokens(parts: list[Vectors]) -> tuple[NDArray[np.float32], ...] | None:
-    """Return the token states of all parts; None where one has none."""
+    """Return the token embeddings of all parts; None if a part has none."""
     found = [part.token_embeddings for part in parts if part.token_embeddings is not None]
     return tuple(states for part in found for states in part) if len(found) == len(parts) else None

@@ -1,4 +1,4 @@
-"""What an encoder is: the protocol that the whole project speaks, and the vectors it gives.
+"""The protocol of encoders, which the whole project uses, and the vectors that they return.
 
 The implementations are ``OnnxEncoder``, ``TorchEncoder`` and ``HashEncoder``; one contract test
 class holds for all three. Nothing here imports more than numpy.
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], object]
 """Called with the number of texts that were finished since the last call."""
+OnStep = Callable[[str], object]
+"""Called with the name of each step as it begins."""
 
 
 class Output(StrEnum):
-    """What an encoder can give beside dense vectors, from the same pass."""
+    """What an encoder can give in addition to dense vectors, from the same pass."""
 
     SPARSE = "sparse"
     SOFT_TOKENS = "soft_tokens"
@@ -40,13 +42,14 @@ class Vectors:
 
     Args:
         dense: float32, shape ``(N, D)``, unit length if the recipe normalises.
-        sparse: N vectors over the recipe's lexicon; None unless asked for.
-        soft_tokens: float32, shape ``(N, n, d')``: the states of the appended tokens that are
-            read, in their order, as a frozen language model decodes them; None unless asked for.
+        sparse: N sparse vectors; None unless requested.
+        soft_tokens: float32, shape ``(N, n, d')``: the hidden states of the appended tokens that
+            are read, in their order, as a frozen language model decodes them; None unless
+            requested.
         token_embeddings: N arrays, float32, each of shape ``(T, d)``: the last hidden state of
             every token of the text as the model sees it, prompt and special tokens included, in
-            their order and not normalised; None unless asked for. They are large: ask for them in
-            small portions.
+            their order and not normalised; None unless requested. They are large: request them for
+            few texts at a time.
     """
 
     dense: NDArray[np.float32]
@@ -59,7 +62,7 @@ class Vectors:
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors as one recipe says."""
+    """Turns texts into vectors as one recipe specifies."""
 
     @property
     def recipe(self) -> Recipe:
@@ -80,7 +83,7 @@ class Encoder(Protocol):
         ...
 
     def max_text_tokens(self, role: Role) -> int:
-        """Return how many tokens of text fit beside the prompt and the special tokens."""
+        """Return how many tokens of text fit next to the prompt and the special tokens."""
         ...
 
     def encode(
@@ -98,12 +101,12 @@ class Encoder(Protocol):
 
         Args:
             texts: Any number of non-empty strings in an order, which are embedded exactly as they
-                are; zero texts give a ``(0, D)`` array. Longer ones than :meth:`room` are cut at
-                the end.
+                are; zero texts give a ``(0, D)`` array. Texts longer than :meth:`max_text_tokens`
+                are cut at the end.
             role: Whether these are queries or passages; selects the prompt.
             instruction: The task, for models that take one, in place of the recipe's own.
-            outputs: What is wanted beside dense vectors.
-            progress: Told the number of newly finished texts, from the calling thread.
+            outputs: What to return in addition to dense vectors.
+            progress: Called with the number of newly finished texts, from the calling thread.
 
         Raises:
             TextError: A text is empty or not a string (the message holds its index), or ``texts``
@@ -124,18 +127,18 @@ class Encoder(Protocol):
     ) -> Iterator[Vectors]:
         """Yield the vectors of ``texts`` in order, in blocks, holding only a few blocks in memory.
 
-        ``texts`` may be endless. Reading it runs ahead of the yielded vectors by a bounded number
-        of texts, in the calling thread.
+        ``texts`` may be endless. It is read in the calling thread, a bounded number of texts ahead
+        of the yielded vectors.
 
         Args:
             texts: As in :meth:`encode`.
             role: As in :meth:`encode`.
             instruction: As in :meth:`encode`.
             outputs: As in :meth:`encode`.
-            progress: As in :meth:`encode`; told while a block is under way.
+            progress: As in :meth:`encode`; called while a block is under way.
 
         Raises:
-            TextError: As :meth:`encode`, when the text's block is reached.
+            TextError: As in :meth:`encode`, when the text's block is reached.
             RecipeError: As :meth:`encode`.
             ParityError: As :meth:`encode`.
         """
@@ -148,18 +151,18 @@ def check_outputs(recipe: Recipe, outputs: Collection[Output]) -> None:
     Raises:
         RecipeError: Says which, and how to get it.
     """
-    if Output.SPARSE in outputs and recipe.lexicon is None:
+    if Output.SPARSE in outputs and recipe.sparse_head is None:
         raise RecipeError(
-            f"{recipe.base} gives no sparse vectors: its recipe has no lexicon. Export it with one "
-            "(strategy 'splade' or 'promptreps')"
+            f"{recipe.base} gives no sparse vectors: its recipe has no sparse head. Export it "
+            "with one (strategy 'splade' or 'promptreps')"
         )
     if Output.SOFT_TOKENS in outputs and recipe.appended is None:
         raise RecipeError(
-            f"{recipe.base} has no states to read: its recipe appends no tokens. Models trained "
-            "by AutoRegEmbed or LLM2Vec-Gen do"
+            f"{recipe.base} gives no soft tokens: its recipe appends no tokens. The recipes of "
+            "models trained by AutoRegEmbed or LLM2Vec-Gen do"
         )
     if Output.TOKEN_EMBEDDINGS in outputs and not recipe.token_embeddings:
         raise RecipeError(
-            f"{recipe.base} gives no token states: its recipe has token_embeddings=False. Export "
-            "it with token_embeddings=True (--token-embeddings)"
+            f"{recipe.base} gives no token embeddings: its recipe has token_embeddings=False. "
+            "Export it with token_embeddings=True (--token-embeddings)"
         )

@@ -1,11 +1,11 @@
-"""Vectors as bytes or bits: the ranges that this takes, and the arithmetic.
+"""Vectors as bytes or bits: the ranges of the dimensions, and the arithmetic.
 
 An int8 or uint8 code is the number of the bucket, of 255 between a dimension's lowest and highest
-value; a binary one is the signs. Nothing here runs a model or reads a file; where a bundle keeps
-its ranges is ``onnx/calibration_file.py``. The formulas are those of sentence-transformers 6.2
-(``util/quantization.py``, ``quantize_embeddings``), which also clips values outside the ranges.
-Earlier versions did not: such values wrapped around (the largest became the smallest), and
-int8 was rounded towards zero, which made one bucket twice as wide.
+value; a ubinary code holds the signs. Nothing here runs a model or reads a file;
+``onnx/calibration_file.py`` keeps the ranges of a bundle. The formulas are those of
+sentence-transformers 6.2 (``util/quantization.py``, ``quantize_embeddings``), which also clips
+values outside the ranges. Earlier versions did not: such values wrapped around (the largest became
+the smallest), and int8 was rounded towards zero, which made one bucket twice as wide.
 """
 
 from __future__ import annotations
@@ -34,13 +34,18 @@ _OFFSET = 128  # of int8 from uint8
 class Quantization(StrEnum):
     """What a vector's values become.
 
-    INT8 and UINT8 take a byte each and need a :class:`VectorRanges`. BINARY takes a bit each, the
-    first dimension in the highest bit, and is what sentence-transformers calls ``ubinary``.
+    INT8 and UINT8 take a byte each and need a :class:`VectorRanges`. UBINARY takes a bit each, the
+    first dimension in the highest bit, as sentence-transformers' ``ubinary`` does. Its name was
+    ``binary`` before, which is still read.
     """
 
     INT8 = "int8"
     UINT8 = "uint8"
-    BINARY = "binary"
+    UBINARY = "ubinary"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Quantization | None:
+        return cls.UBINARY if value == "binary" else None
 
     @classmethod
     def named(cls, kind: str) -> Self:
@@ -59,7 +64,7 @@ class VectorRanges:
     Args:
         low: The smallest values, float32, shape (D,).
         high: The largest, float32, shape (D,).
-        texts: How many vectors were looked at.
+        texts: How many vectors were measured.
         digest: The digest of their recipe.
 
     Raises:
@@ -91,7 +96,7 @@ class VectorRanges:
             raise QuantizationError(
                 f"dimension {at} does not vary over {self.texts:,} texts: it goes from "
                 f"{self.low[at]} to {self.high[at]}; calibrate with more, and different, texts, or "
-                "use binary, which needs no ranges"
+                "use ubinary, which needs no ranges"
             )
 
     @classmethod
@@ -100,7 +105,7 @@ class VectorRanges:
 
         Args:
             vectors: float32, shape (N, D), N at least 2.
-            recipe: What made them.
+            recipe: The recipe of the vectors.
 
         Raises:
             QuantizationError: They are fewer than two, not finite, or a dimension is constant.
@@ -109,7 +114,7 @@ class VectorRanges:
 
     @classmethod
     def of_blocks(cls, blocks: Iterable[NDArray[np.float32]], *, recipe: Recipe) -> Self:
-        """Return the same of vectors that come in blocks, holding one of them at a time."""
+        """Return the ranges of vectors that come in blocks; one block is held at a time."""
         low: NDArray[np.float32] | None = None
         high: NDArray[np.float32] | None = None
         texts = 0
@@ -124,7 +129,7 @@ class VectorRanges:
         if low is None or high is None or texts < 2:
             raise QuantizationError(
                 f"a range takes at least two vectors, got {texts}; calibrate with some thousand "
-                "texts such as will be embedded"
+                "texts like those that will be embedded"
             )
         return cls(low=low, high=high, texts=texts, digest=recipe.digest())
 
@@ -139,7 +144,7 @@ class VectorRanges:
         return (self.high - self.low) / np.float32(_HIGHEST)
 
     def require(self, recipe: Recipe) -> None:
-        """Refuse to serve vectors of another recipe.
+        """Refuse vectors of another recipe.
 
         Raises:
             QuantizationError: Names both recipes.
@@ -157,12 +162,12 @@ class Quantizer:
 
     Args:
         kind: What values become.
-        calibration: The ranges for int8 and uint8; binary has none.
+        calibration: The ranges for int8 and uint8; ubinary has none.
 
     Raises:
         QuantizationError: The kind needs a calibration and there is none.
 
-    >>> signs = Quantizer(kind=Quantization.BINARY)
+    >>> signs = Quantizer(kind=Quantization.UBINARY)
     >>> signs.quantize(np.array([[0.5, -0.5, 0.0, 2.0]], np.float32)).tolist()
     [[144]]
     """
@@ -171,7 +176,7 @@ class Quantizer:
     calibration: VectorRanges | None = None
 
     def __post_init__(self) -> None:
-        if self.calibration is None and self.kind is not Quantization.BINARY:
+        if self.calibration is None and self.kind is not Quantization.UBINARY:
             raise QuantizationError(
                 f"{self.kind} needs the range of each dimension; pass "
                 "calibration=VectorRanges.of(vectors, recipe=…), or run `decant calibrate-vectors` "
@@ -182,13 +187,13 @@ class Quantizer:
         """Return the codes of vectors.
 
         ``floor((x - low) / step)`` with ``step = (high - low) / 255``, clipped to 0 … 255, for
-        uint8; 128 less for int8. Binary: a bit for each ``x > 0``, filled up with zeros.
+        uint8; 128 less for int8. UBINARY: a bit for each ``x > 0``, filled up with zeros.
 
         Args:
             vectors: float32, shape (N, D); it is not changed.
 
         Returns:
-            int8 or uint8, shape (N, D); for binary uint8, shape (N, ceil(D / 8)).
+            int8 or uint8, shape (N, D); for ubinary uint8, shape (N, ceil(D / 8)).
 
         Raises:
             QuantizationError: They are not float32, of another width, or not finite.
@@ -199,7 +204,7 @@ class Quantizer:
                 return (self._buckets(vectors) - _OFFSET).astype(np.int8)
             case Quantization.UINT8:
                 return self._buckets(vectors).astype(np.uint8)
-            case Quantization.BINARY:
+            case Quantization.UBINARY:
                 return np.packbits(vectors > 0, axis=1)
             case _:
                 assert_never(self.kind)
@@ -220,9 +225,9 @@ class Quantizer:
             QuantizationError: The codes are signs, of another kind, or of another width.
         """
         ranges = self.calibration
-        if self.kind is Quantization.BINARY or ranges is None:
+        if self.kind is Quantization.UBINARY or ranges is None:
             raise QuantizationError(
-                "binary codes hold signs, from which no value comes back; compare them by the "
+                "ubinary codes hold signs, from which no value comes back; compare them by the "
                 "number of bits that differ"
             )
         wanted = np.dtype(self.kind.value)
@@ -239,7 +244,7 @@ class Quantizer:
         """Return the number of each value's bucket, 0 to 255 as float32, shape (N, D)."""
         ranges = self.calibration
         assert ranges is not None, "checked when this was made"
-        with np.errstate(over="ignore"):  # far outside its range a value is infinite, then clipped
+        with np.errstate(over="ignore"):  # too large values are clipped below
             buckets = np.floor((vectors - ranges.low) / ranges.steps)
         return np.asarray(np.clip(buckets, 0, _HIGHEST), np.float32)
 

@@ -27,43 +27,44 @@ _OVERLAP = 0.25
 
 @runtime_checkable
 class TokenEncoder(Encoder, Protocol):
-    """An encoder that tells which token holds which characters: bundles and PyTorch models."""
+    """An encoder that maps characters to tokens: bundles and PyTorch models."""
 
     @property
     def text_tokenizer(self) -> TextTokenizer:
-        """Tokenises as the recipe says."""
+        """The tokenizer with the recipe's prompts and limits."""
         ...
 
 
 def gives_parts(encoder: object) -> TypeGuard[TokenEncoder]:
-    """Return whether :func:`span_vectors` takes it: its token states are its recipe's vectors."""
+    """Return whether :func:`span_vectors` accepts the encoder."""
     return isinstance(encoder, TokenEncoder) and not _hindrance(encoder.recipe)
 
 
 def span_vectors(
     encoder: TokenEncoder, text: str, spans: Sequence[Place], *, role: Role = Role.PASSAGE
 ) -> NDArray[np.float32]:
-    """Return a vector for each part of a text, made of states that have seen the whole.
+    """Return a vector for each part of a text, pooled from token states that saw the whole text.
 
-    A text that is longer than the model takes is read in windows that overlap by a quarter; each
+    A text that is longer than the model takes is read in windows that overlap by a quarter. Each
     part is pooled in the window in which it lies farthest from both ends ("long late chunking",
-    arXiv 2409.04701, section 3.2). A part that reaches over the edge of each gets a window of its
-    own, with as much before it as after it.
+    arXiv 2409.04701, section 3.2). A part that fits whole into none of them gets its own window,
+    with as much text before it as after it.
 
     Args:
-        encoder: Its recipe has ``tokens``, and no head after pooling.
+        encoder: Its recipe has ``token_embeddings``, and no head after pooling.
         text: Any non-empty text.
-        spans: First character and the one after the last, of each part.
-        role: Selects the prompt; its tokens are seen, and belong to no part.
+        spans: For each part, its first character and the character after its last.
+        role: Selects the prompt; the model sees its tokens, and they belong to no part.
 
     Returns:
-        float32, shape (N, d); unit length if the recipe normalises. A part as long as the text
-        has the vector of the text, without those of special tokens.
+        float32, shape (N, d); unit length if the recipe normalises. A part as long as the text has
+        the vector of the text, without the special tokens.
 
     Raises:
-        RecipeError: The encoder gives no token states, or its recipe rewords texts or has a head.
-        TextError: A part lies outside the text, no token holds any of it, or it is longer than
-            the model reads at once; says which.
+        RecipeError: The encoder gives no token embeddings, or its recipe rewords texts or has a
+            head.
+        TextError: A part lies outside the text, no token holds any of it, or it is longer than the
+            model reads at once; the message names the part.
     """
     _check(encoder, text, spans)
     tokenizer = encoder.text_tokenizer
@@ -122,23 +123,23 @@ def _check(encoder: Encoder, text: str, spans: Sequence[Place]) -> None:
 
 
 def _hindrance(recipe: Recipe) -> str:
-    """Return why a recipe has no vectors for parts of a text; nothing if it has."""
+    """Return why a recipe has no vectors for parts of a text; an empty string if it has."""
     if not recipe.token_embeddings:
         return (
-            f"{recipe.base} gives no token states: its recipe has tokens=False. Export it with "
-            "token_embeddings=True (--token-embeddings)"
+            f"{recipe.base} gives no token embeddings: its recipe has token_embeddings=False. "
+            "Export it with token_embeddings=True (--token-embeddings)"
         )
     if recipe.head:
         return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
     if recipe.appended is not None:
         return f"{recipe.base} reads its vectors from appended tokens, which belong to no part"
-    if recipe.wording is not TextFormat.VERBATIM:
+    if recipe.text_format is not TextFormat.VERBATIM:
         return f"parts are places in a text as it is, and the recipe of {recipe.base} rewords texts"
     return ""
 
 
 def _windows(tokenizer: TextTokenizer, text: str, role: Role) -> list[_Window]:
-    """Cut a text into windows that fit the model, each a quarter into the one before."""
+    """Cut a text into windows that fit the model and overlap by a quarter."""
     room = tokenizer.max_text_tokens(role)
     offsets = tokenizer.bare.encode(text, add_special_tokens=False).offsets
     if len(offsets) <= room:
@@ -175,7 +176,7 @@ def _around(tokenizer: TextTokenizer, text: str, span: Place, role: Role) -> _Wi
     offsets = tokenizer.bare.encode(text, add_special_tokens=False).offsets
     held = [i for i, (begin, end) in enumerate(offsets) if begin < span[1] and end > span[0]]
     own = len(held)
-    # The tokens of a window are not always those of the whole text: less around it until it fits.
+    # The tokens of a window are not always those of the whole text, so it shrinks until it fits.
     for more in range(room - own, -1, -1) if held else ():
         first = min(max(held[0] - more // 2, 0), max(len(offsets) - own - more, 0))
         cut = _cut(offsets, first, own + more, len(text))
@@ -187,7 +188,7 @@ def _around(tokenizer: TextTokenizer, text: str, span: Place, role: Role) -> _Wi
 
 
 def _choose(windows: Sequence[_Window], spans: Sequence[Place]) -> list[_Window]:
-    """Return the window for each part: where most context stands on its poorer side."""
+    """Return the window for each part: the one with most context on the part's poorer side."""
 
     def context(window: _Window, span: Place) -> tuple[int, int]:
         begin, end = span
@@ -198,7 +199,7 @@ def _choose(windows: Sequence[_Window], spans: Sequence[Place]) -> list[_Window]
 
 
 def _pooled(states: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
-    """Pool as ``pytorch/pooling.py`` does, of states (T, d) that all count."""
+    """Pool states (T, d), all of which count, as ``pytorch/pooling.py`` does."""
     count = len(states)
     match pooling:
         case Pooling.MEAN:

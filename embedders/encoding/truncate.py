@@ -1,8 +1,8 @@
 """Matryoshka at load time: vectors cut to their first values, and normalised again.
 
 Models that are trained for it (Kusupati et al. 2022, "Matryoshka Representation Learning", arXiv
-2205.13147, section 3) put what matters most first. The graph stays as it is; what is cut is its
-output. Invariant: the same vectors as if ``Recipe.dim`` had been said at export, up to rounding.
+2205.13147, section 3) put what matters most first. The graph stays as it is; its output is cut.
+Invariant: the vectors are those of an export with ``Recipe.dim``, up to rounding.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from ..errors import RecipeError
 from ..recipe.recipe import Recipe
 
-_SMALLEST_LENGTH = 1e-12  # as torch.nn.functional.normalize has it, which normalises in the graph
+_SMALLEST_LENGTH = 1e-12  # the constant of torch.nn.functional.normalize, which the graph uses
 
 
 def cut_recipe(recipe: Recipe, *, width: int, dim: int, allow_any_dim: bool) -> Recipe:
     """Return the recipe of vectors that are cut to ``dim`` values.
 
     Args:
-        recipe: That of the whole vectors.
-        width: How wide they are.
-        dim: How many values are kept; all of them leave the recipe as it is.
-        allow_any_dim: Whether the model may be cut though it was not trained to be, or shorter.
+        recipe: The recipe of the whole vectors.
+        width: Their width.
+        dim: How many values are kept; if all are kept, the recipe is returned as it is.
+        allow_any_dim: Whether a model may be cut that was not trained for it, or shorter than it
+            was trained.
 
     Raises:
         RecipeError: ``dim`` is below 1 or above the width, or, without ``allow_any_dim``, the
@@ -55,12 +56,12 @@ def cut_recipe(recipe: Recipe, *, width: int, dim: int, allow_any_dim: bool) -> 
 
 
 def cut(vectors: NDArray[np.float32], *, dim: int, normalize: bool) -> NDArray[np.float32]:
-    """Return the first ``dim`` values of each vector, of unit length if asked.
+    """Return the first ``dim`` values of each vector, normalised again if ``normalize``.
 
     Args:
         vectors: float32, shape (B, D), D at least ``dim``; it is not changed.
         dim: How many values are kept.
-        normalize: Whether what is left is divided by its length.
+        normalize: Whether each cut vector is divided by its length.
 
     Returns:
         float32, shape (B, dim).

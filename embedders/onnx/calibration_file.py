@@ -1,8 +1,8 @@
-"""``calibration.json``: the ranges that a bundle's vectors were seen to have.
+"""``calibration.json``: the measured ranges of a bundle's vectors.
 
 A bundle keeps one entry for each recipe: its own, and that of each ``dim`` to which it was cut
 when it was calibrated, because cut vectors are normalised again and have other ranges. An entry is
-believed only for the recipe whose digest it holds. The measuring is in ``calibrator``.
+used only for the recipe whose digest it holds. ``calibrator.py`` measures.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """One :class:`VectorRanges` as JSON holds it.
+    """One :class:`VectorRanges` in JSON.
 
     Args:
-        digest: The recipe's.
+        digest: The recipe's digest.
         texts: How many texts were embedded.
         low: The smallest value of each dimension; its decimals give the same float32 again.
-        high: The largest.
-        date: When, as ISO 8601 in UTC.
+        high: The largest value of each dimension.
+        date: The time of the measurement, as ISO 8601 in UTC.
     """
 
     digest: str
@@ -51,7 +51,7 @@ class Calibrations:
 
 
 def read_calibrations(bundle: Bundle) -> Calibrations:
-    """Return what a bundle was calibrated with; an empty one where it never was.
+    """Return a bundle's calibrations; they are empty if it was never calibrated.
 
     Raises:
         BundleError: The file is damaged or of a newer format.
@@ -63,7 +63,7 @@ def read_calibrations(bundle: Bundle) -> Calibrations:
 
 
 def keep_calibration(bundle: Bundle, new: VectorRanges) -> None:
-    """Write a calibration into ``calibration.json``; entries that are not the bundle's go."""
+    """Write a calibration into ``calibration.json``, and drop entries of other bundles."""
     entry = Ranges(
         digest=new.digest,
         texts=new.texts,
@@ -77,7 +77,7 @@ def keep_calibration(bundle: Bundle, new: VectorRanges) -> None:
 
 
 def calibration_of(bundle: Bundle, recipe: Recipe) -> VectorRanges:
-    """Return a bundle's calibration for its own recipe, or for one that is cut.
+    """Return a bundle's calibration for its own recipe, or for its recipe cut to fewer values.
 
     Raises:
         QuantizationError: There is none for this recipe.
@@ -107,12 +107,12 @@ def calibration_of(bundle: Bundle, recipe: Recipe) -> VectorRanges:
 
 
 def _calibration(entry: Ranges) -> VectorRanges:
-    with np.errstate(over="ignore"):  # what is no float32 becomes infinity, and is refused
+    with np.errstate(over="ignore"):  # too large values become infinity, which VectorRanges refuses
         low, high = (np.array(values, np.float32) for values in (entry.low, entry.high))
     return VectorRanges(low=low, high=high, texts=entry.texts, digest=entry.digest)
 
 
 def _of_bundle(entry: Ranges, bundle: Bundle) -> bool:
-    """Tell whether an entry's recipe is the bundle's, perhaps cut to the entry's width."""
+    """Return whether an entry's recipe is the bundle's, perhaps cut to the entry's width."""
     recipe = bundle.manifest.recipe
     return entry.digest in (recipe.digest(), replace(recipe, dim=len(entry.low) or None).digest())

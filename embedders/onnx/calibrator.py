@@ -1,6 +1,6 @@
 """Measure the range of each dimension of a bundle's vectors, and keep it in the bundle.
 
-What is measured is ``quantization.Calibration``; how it is kept, ``calibration_file.py``.
+The result is a :class:`VectorRanges`, which ``calibration_file.py`` stores.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def calibrate_vectors(
 ) -> VectorRanges:
     """Find the ranges of a bundle's vectors; ``encoder.quantizer`` takes them from then on.
 
-    Values outside are clipped later, so the texts should be such as will be embedded; some
-    thousand will do. They are embedded as passages, and their vectors are not kept.
+    Values outside the ranges are clipped later, so the texts should be like those that will be
+    embedded; some thousand are enough. They are embedded as passages, and their vectors are not
+    kept.
 
     Args:
         bundle: The bundle's folder; ``calibration.json`` is written there.
-        texts: At least two, of which the first 100,000 are used.
+        texts: At least two texts, of which the first 100,000 are used.
         provider: As for :func:`load`.
         precision: As for :func:`load`.
         dim: As for :func:`load`; each width has its own ranges.

@@ -1,6 +1,6 @@
-"""Which graph of a bundle runs: the fastest that is certified and loses little.
+"""Choose the graph of a bundle that runs: the fastest that is certified and loses little.
 
-Nothing is opened here.
+No graph is opened here.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
     Args:
         bundle: Its graphs and certificate.
         wanted: A precision, which is then taken whatever its certificate says; or ``auto``: the
-            fastest on this provider that passed and :func:`loses_little`; where there is none, the
-            float32 one.
-        provider: ONNX Runtime's name of it.
+            fastest precision on this provider that passed and :func:`loses_little`; if there is
+            none, float32.
+        provider: ONNX Runtime's name of the provider.
 
     Raises:
         BundleError: The precision is unknown or not in the bundle.
@@ -69,10 +69,11 @@ def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
 
 
 def loses_little(entry: CertificateEntry) -> bool:
-    """Tell whether a graph is near enough to float32 to be taken without being asked for.
+    """Return whether a graph is near enough to float32 for ``precision="auto"``.
 
-    Mean cosine to the reference at least 0.995, at least 0.9 of the ten nearest probe texts the
-    same, and at most 0.005 (half a point of a hundred) lost on every task that the entry states.
+    Its mean cosine to the reference must be at least 0.995; at least 0.9 of the ten nearest probe
+    texts must be the same; and it must lose at most 0.005 (half a point of a hundred) on every task
+    in the entry.
     """
     near = entry.mean_cosine >= LEAST_MEAN_COSINE and entry.top10_overlap >= LEAST_OVERLAP
     return near and all(task.loss <= MOST_TASK_LOSS for task in entry.tasks)

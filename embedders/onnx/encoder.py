@@ -26,7 +26,7 @@ from .choose_precision import preferred
 from .options import CPU, ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
 from .session import Session, candidates, provider_name
-from .tuning_file import tuned
+from .tuning_file import tuned_settings
 
 _log = logging.getLogger("decant")
 
@@ -39,24 +39,24 @@ class OnnxEncoder(BatchEncoder):
     """Runs a bundle with ONNX Runtime; made by :func:`load`.
 
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
-    the session for the former opens when it is first needed, and only if the graph's files are
-    still those that were checked when the bundle was loaded: vectors of two models never mix. A
-    forked child goes on with sessions and workers of its own. A copy is the encoder itself; pickled
-    (spawned pools, Ray, Spark), it opens the bundle again with its settings, and only if the same
-    graph and recipe lie there.
+    the session for many batches opens when it is first needed, and only if the graph's files are
+    still those that were checked at loading, so vectors of two models never mix. A forked child
+    opens its own sessions and workers. A copy is the encoder itself. Unpickling (spawned pools,
+    Ray, Spark) opens the bundle again with the same settings, and only if it still holds the same
+    graph and recipe.
 
     Args:
-        bundle: Checked files.
-        session: One of its graphs, open.
-        precision: Which graph that is.
+        bundle: The checked files.
+        session: An open session of one of its graphs.
+        precision: The precision of that graph.
         runtime: How hard to use the machine.
-        recipe: The bundle's, or the same with a smaller ``dim``, to which vectors are then cut;
-            None: the bundle's.
+        recipe: The bundle's recipe, or the same with a smaller ``dim``, to which vectors are then
+            cut; None takes the bundle's.
 
     Attributes:
-        precision: Which graph runs.
-        provider: ONNX Runtime's name of what runs it.
-        runtime: The settings in use: the caller's, tuned ones, or those assumed.
+        precision: The precision of the graph that runs.
+        provider: ONNX Runtime's name of the provider that runs it.
+        runtime: The settings in use: the caller's, tuned ones, or the defaults.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class OnnxEncoder(BatchEncoder):
 
     @property
     def bundle(self) -> Bundle:
-        """The files that it runs."""
+        """The bundle that it runs."""
         return self._bundle
 
     @property
     def recipe(self) -> Recipe:
-        """What decides the vectors, the width to which they are cut included."""
+        """The recipe, which decides the vectors and the width to which they are cut."""
         return self._recipe
 
     def quantizer(self, kind: str, *, calibration: VectorRanges | None = None) -> Quantizer:
-        """Return what turns this encoder's vectors into integers or bits.
+        """Return a quantizer that turns this encoder's vectors into integers or bits.
 
         Args:
-            kind: ``int8``, ``uint8`` or ``binary``.
+            kind: ``int8``, ``uint8`` or ``ubinary``.
             calibration: The ranges for the first two; None takes those in the bundle.
 
         Raises:
@@ -108,7 +108,7 @@ class OnnxEncoder(BatchEncoder):
             BundleError: The bundle's ``calibration.json`` is damaged or of a newer format.
         """
         wanted = Quantization.named(kind)
-        if wanted is Quantization.BINARY:
+        if wanted is Quantization.UBINARY:
             return Quantizer(kind=wanted)
         if calibration is None:
             return Quantizer(kind=wanted, calibration=calibration_of(self._bundle, self._recipe))
@@ -121,19 +121,19 @@ class OnnxEncoder(BatchEncoder):
         )
 
     def renew(self) -> None:
-        """Make workers and locks anew; called in a forked child."""
+        """Make new workers and locks; called in a forked child."""
         super().renew()
         self._opening = Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Return what another process needs to open the same graph with equal settings."""
+        """Return a call that opens the same graph with equal settings in another process."""
         runtime, manifest = self.runtime, self._bundle.manifest
         identity = (self.recipe.digest(), manifest.files[manifest.graphs[self.precision]])
         settings = {
             "provider": self.provider,
             "precision": str(self.precision),
             "dim": self.dim,
-            # What is allowed was settled when it was opened.
+            # The first load checked what these allow.
             "allow_any_dim": True,
             "allow_uncertified": True,
             "runtime": ExecutionOptions(
@@ -150,7 +150,7 @@ class OnnxEncoder(BatchEncoder):
     ) -> list[NDArray[np.generic]]:
         """Run the graph on one batch; see :meth:`BatchEncoder.run_batch`."""
         session = self._alone if alone else self._session_for_many()
-        return self._cut(session.outputs_of(self._prompts.begun(batch, names), names))
+        return self._cut(session.outputs_of(self._prompts.cut_shared_prompt(batch, names), names))
 
     def _cut(self, values: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """Cut the dense vectors, which come first."""
@@ -172,8 +172,8 @@ class OnnxEncoder(BatchEncoder):
 def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
     """Return how texts become batches for an open graph of a bundle.
 
-    On CPUs attention is fastest where nothing is padded; elsewhere few shapes are better, each of
-    which has its buffers and engines.
+    On CPUs attention is fastest without padding. Elsewhere few different shapes are better, because
+    each shape has its own buffers and engines.
     """
     return Batching(
         token_budget=token_budget,
@@ -205,18 +205,18 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
             provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
             ``encoder.precision`` says which.
-        runtime: How hard to use the machine; None takes what ``decant tune`` found for this graph
-            and machine, else what suits provider and cores.
+        runtime: How hard to use the machine; None takes the result of ``decant tune`` for this
+            graph and machine, or else defaults for the provider and the cores.
         dim: Keep only this many leading values of each vector and normalise again, for models that
-            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe, and so its
-            digest, says it. None, or the bundle's own width, keeps all.
+            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe and its digest
+            contain the new width. None, or the bundle's own width, keeps all.
         allow_any_dim: Cut also a model that was not trained for it, or shorter than it was.
-        allow_uncertified: Run even what has no certificate on this provider, or failed it.
+        allow_uncertified: Run a graph that has no certificate on this provider, or failed it.
 
     Raises:
         BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
-            decides vectors has no hash in it, or is none of its own; or its graph does not give
-            what the recipe says.
+            decides vectors has no hash in it, or lies outside it; or its graph lacks outputs of the
+            recipe.
         ProviderError: The provider is unknown, not installed, or does not start.
         ParityError: The graph is not certified on this provider, or failed.
         RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
@@ -253,15 +253,15 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
 def _open_again(
     folder: Path, identity: tuple[str, str], settings: Mapping[str, Any]
 ) -> OnnxEncoder:
-    """Open what an encoder was pickled from.
+    """Open the bundle from which an encoder was pickled.
 
     Args:
         folder: The bundle.
         identity: The recipe's digest and the graph's SHA-256.
-        settings: Of :func:`load`.
+        settings: The arguments of :func:`load`.
 
     Raises:
-        BundleError: Another model lies there by now, or as :func:`load`.
+            BundleError: The folder holds another model by now, or as in :func:`load`.
     """
     encoder = load(folder, **settings)
     manifest = encoder.bundle.manifest
@@ -277,12 +277,12 @@ def _open_again(
 
 
 def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None:
-    """Refuse a graph that takes or gives something else than its recipe says."""
+    """Refuse a graph whose inputs or outputs do not fit its recipe."""
     manifest, path = bundle.manifest, bundle.graph(precision)
     recipe = manifest.recipe
     wanted = [
         DENSE,
-        *(SPARSE if recipe.lexicon is not None else ()),
+        *(SPARSE if recipe.sparse_head is not None else ()),
         *([STATES] if recipe.appended is not None else []),
         *([TOKENS] if recipe.token_embeddings else []),
     ]
@@ -290,7 +290,9 @@ def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None
         raise BundleError(f"{path} gives no {lacking[0]}, which its recipe has; export it again")
     known = TokenBatch.__dataclass_fields__
     if strange := [name for name in session.inputs if name not in known]:
-        raise BundleError(f"{path} takes {strange[0]!r}, which decant has not; export it again")
+        raise BundleError(
+            f"{path} takes {strange[0]!r}, which decant does not provide; export it again"
+        )
     width = session.shapes[DENSE][-1] if session.shapes[DENSE] else None
     if isinstance(width, int) and width != manifest.dim:
         raise BundleError(
@@ -302,6 +304,8 @@ def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None
 def _settled(
     bundle: Bundle, precision: Precision, provider: str, runtime: ExecutionOptions
 ) -> Settled:
-    """What the user said; where that is nothing, what was tuned; else what is assumed."""
-    found = tuned(bundle, precision, provider, device=runtime.device) if runtime.open else None
+    """Return the user's settings; without any, the tuned ones, or else the defaults."""
+    found = (
+        tuned_settings(bundle, precision, provider, device=runtime.device) if runtime.open else None
+    )
     return found or runtime.settled(provider)

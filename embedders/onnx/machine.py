@@ -1,4 +1,4 @@
-"""What a machine is called, so that figures measured on one are not believed on another."""
+"""Name a machine, so that figures measured on it are not used on another machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 
 
 def processor() -> str:
-    """Return the processor's name, as the system tells it."""
+    """Return the processor's name as the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():
@@ -28,8 +28,8 @@ def machine_name(provider: str, *, device: int = 0) -> str:
 
     Args:
         provider: ONNX Runtime's full name.
-        device: Which GPU. Where it cannot be named (no ``nvidia-smi``), the processor stands for
-            it.
+        device: The GPU's number. If its name is unknown (no ``nvidia-smi``), the processor's name
+            is used.
     """
     if provider != CPU and (gpu := _gpu(device)):
         return gpu
@@ -37,8 +37,8 @@ def machine_name(provider: str, *, device: int = 0) -> str:
 
 
 def peak_memory_mb() -> int | None:
-    """Return the most memory this process held, in 2**20 bytes; None where the system hides it."""
-    # Not ru_maxrss: a child starts with its parent's.
+    """Return the peak memory of this process in 2**20 bytes; None if the system hides it."""
+    # Not ru_maxrss, because a child starts with its parent's value.
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,6 +1,6 @@
-"""How hard to use the machine: what the user says, what was tuned, and what is assumed otherwise.
+"""How hard to use the machine: the user's settings, tuned settings, and defaults.
 
-Nothing here changes a vector, only when it is there.
+These settings change how long a vector takes, never the vector.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _GPU_TOKEN_BUDGET = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionOptions:
-    """How hard to use the machine; None leaves it to us. Changes speed, never the result.
+    """How hard to use the machine; None chooses a default. Changes speed, never the result.
 
     Args:
-        device: Which GPU.
+        device: The GPU's number.
         workers: Batches that run at the same time.
         threads: Cores that one batch uses on the CPU.
-        token_budget: Most tokens in a batch, padding counted.
+        token_budget: The most tokens in a batch, padding included.
     """
 
     device: int = 0
@@ -40,11 +40,11 @@ class ExecutionOptions:
 
     @property
     def open(self) -> bool:
-        """Whether everything but the device is left to us."""
+        """Whether all settings but the device are None."""
         return self.workers is self.threads is self.token_budget is None
 
     def settled(self, provider: str) -> Settled:
-        """Return the same with every None replaced by what suits ``provider``."""
+        """Return the settings with each None replaced by the default for ``provider``."""
         cores = available_cores()
         # On CPUs, one single-threaded worker a core beats one worker with all cores, and batches of
         # some hundred tokens stay in its cache and pad little. Token budgets were measured
@@ -57,7 +57,7 @@ class ExecutionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A :class:`ExecutionOptions` without open questions; the fields are the same."""
+    """The fields of :class:`ExecutionOptions` without None."""
 
     device: int
     workers: int
@@ -66,7 +66,7 @@ class Settled:
 
     @property
     def lone_threads(self) -> int:
-        """Cores for a batch that runs alone: all that the workers would use together."""
+        """Cores for a batch that runs alone: as many as all workers use together."""
         return self.workers * self.threads
 
     def __str__(self) -> str:

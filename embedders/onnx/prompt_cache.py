@@ -1,8 +1,8 @@
-"""Compute a prompt once for all texts that stand behind it, where a graph can go on from it.
+"""Compute a prompt once for all texts behind it, if the graph takes a KV cache.
 
-A causal model gives the tokens of a prompt the same states whatever follows. Graphs that were
-exported for it take these states as ``prompt_states``; the contract is ``docs/architecture.md``'s.
-Invariant: only time depends on what was computed before; vectors do not.
+A causal model gives the tokens of a prompt the same keys and values whatever follows. Graphs that
+were exported for this take them as ``prompt_states``; ``docs/architecture.md`` has the contract.
+Invariant: the cache changes the time that vectors take, never the vectors.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from .session import Session
 
 _KEPT = 8  # prompts: a query's, a passage's, and some instructions
-_KEPT_BYTES = 2**28  # of them together; a token of a model of 0.6 billion weights takes 230 kB
-_REMEMBERED = 64  # prompts that came once
+_KEPT_BYTES = 2**28  # of all cached prompts; a token of a model of 0.6 billion weights takes 230 kB
+_REMEMBERED = 64  # prompts that were seen once
 
 
 class SharedPrompts:
-    """Takes prompts out of batches, and puts their states in their place.
+    """Replaces the prompts of batches by their cached keys and values.
 
-    A prompt that comes with a single text for the first time is not taken out: what comes once (an
-    instruction made for one query) may not come again, and taking it out costs more than it saves.
+    A prompt that comes with a single text for the first time is not cached, because it may never
+    come again (an instruction made for one query), and caching would cost more than it saves.
 
     Args:
-        session: Computes prompts, if its graph takes any. Safe to use from several threads.
+        session: Computes prompts, if its graph takes any; it is safe to use from several threads.
     """
 
     def __init__(self, session: Session) -> None:
@@ -46,15 +46,15 @@ class SharedPrompts:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Make the lock anew; called in a forked child."""
+        """Make a new lock; called in a forked child."""
         self._lock = Lock()
 
-    def begun(self, batch: TokenBatch, names: Sequence[str]) -> TokenBatch:
-        """Return what is left to run of a batch; all of it where nothing is shared.
+    def cut_shared_prompt(self, batch: TokenBatch, names: Sequence[str]) -> TokenBatch:
+        """Return the rest of a batch that must run; the whole batch if no prompt is shared.
 
         Args:
-            batch: Rows, the first columns of which may be one prompt.
-            names: Outputs that are asked for; the states of all tokens want the whole rows.
+            batch: Rows whose first columns may be one prompt.
+            names: The requested outputs; token embeddings need the whole rows.
         """
         count = batch.prompt
         pools_it = "pooling_mask" in self._session.inputs and batch.pooling_mask[:, :count].any()
@@ -73,7 +73,7 @@ class SharedPrompts:
         )
 
     def _states(self, batch: TokenBatch) -> NDArray[np.float32] | None:
-        """Return the states of a batch's prompt; None where it is not worth computing yet."""
+        """Return the keys and values of a batch's prompt; None if it is not worth caching yet."""
         first = replace(
             batch,
             input_ids=batch.input_ids[:1, : batch.prompt],
@@ -95,7 +95,7 @@ class SharedPrompts:
             return self._kept[key]
 
     def _came_before(self, key: bytes) -> bool:
-        """Tell whether a prompt came before, and remember it."""
+        """Return whether a prompt was seen before, and remember it."""
         before = key in self._seen
         self._seen[key] = None
         self._seen.move_to_end(key)

@@ -1,8 +1,8 @@
-"""The one place that speaks to ONNX Runtime: providers, sessions, running a batch.
+"""The only module that calls ONNX Runtime: providers, sessions, running a batch.
 
-You get the execution provider that you asked for, or :class:`ProviderError`. CUDA keeps the CPU
-provider behind it for shape arithmetic, as ONNX Runtime requires, and TensorRT both; which nodes
-landed where is what :func:`placement` tells. A forked child opens its graphs anew.
+You get the execution provider that you asked for, or a :class:`ProviderError`. CUDA falls back to
+the CPU provider for shape arithmetic, as ONNX Runtime requires, and TensorRT to both;
+:func:`placement` shows which provider ran which nodes. A forked child opens its graphs again.
 """
 
 from __future__ import annotations
@@ -44,41 +44,42 @@ _NAMES = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-# Best first. TensorRT is not among them: it builds an engine for minutes, so one asks for it.
+# Best first. TensorRT builds an engine for minutes, so it runs only if it is asked for.
 _AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
 _CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
-# What ONNX Runtime says of an int8 matrix of several nodes on x86 without VNNI.
+# ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
 # Measured: the fused kernels take longer than what they fuse, that of SkipLayerNormalization three
 # times as long (experiments/log/2026-11-20-skip-layer-normalization.md), that of BiasGelu a fifth
 # longer (experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md).
 SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
-"""Fusions that are left out on the CPU."""
+"""Fusions that are switched off on the CPU."""
 
 
 class Session:
     """An open graph on one provider; safe to run from several threads.
 
-    In a forked child it opens the file anew when it is first run there, on the CPU: what the parent
-    opened waits for threads that a child does not have. On a GPU the child is refused, because CUDA
-    cannot be used on both sides of a fork.
+    On the CPU, a forked child opens the file again at its first run, because the parent's session
+    waits for threads that a child does not have. On a GPU the child is refused, because CUDA cannot
+    be used on both sides of a fork.
 
     Args:
         path: The ONNX file.
         provider: ONNX Runtime's full name, for example ``CPUExecutionProvider``.
-        device: Which GPU.
-        threads: Cores that one run uses on the CPU; None is all that there are.
-        files: The file and its weights as they were checked; none: they were not.
+        device: The GPU's number.
+        threads: Cores that one run uses on the CPU; None uses all.
+        files: The file and its weights as they were checked; empty if they were not checked.
 
     Attributes:
-        inputs: Names of what a batch must bring.
-        outputs: Names of what it gives.
-        shapes: The shape of each output; a size that is free is a name.
+            inputs: Names of the graph's inputs.
+            outputs: Names of the graph's outputs.
+            shapes: The shape of each output; a dynamic size is a name.
         takes_prompts: Whether texts can go on from a prompt's states.
 
     Raises:
-        ProviderError: The provider is not installed, cannot start, or is not what would run.
-        BundleError: The files are not those any more that were checked.
+        ProviderError: The provider is not installed, cannot start, or is not the one that would
+            run.
+        BundleError: The files changed since they were checked.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Session:
 
     @property
     def read_shape(self) -> tuple[int, int] | None:
-        """Number and width of the states of appended tokens; None: the graph gives none."""
+        """Number and width of the soft tokens; None if the graph gives none."""
         if STATES not in self.shapes:
             return None
         _, count, width = self.shapes[STATES]
@@ -118,16 +119,16 @@ class Session:
         return count, width
 
     def twin(self, *, threads: int) -> Session:
-        """Open the same graph once more, with other threads.
+        """Open the same graph once more, with another number of threads.
 
         Raises:
             ProviderError: It does not open.
-            BundleError: The files are not those any more that were checked.
+            BundleError: The files changed since they were checked.
         """
         return Session(self._path, self.provider, threads=threads, files=self.files)
 
     def renew(self) -> None:
-        """Open the graph anew when it is next run; called in a forked child."""
+        """Open the graph again at its next run; called in a forked child."""
         leave_behind(self._session)
         end_without_destructors()
         self._session = None
@@ -149,7 +150,7 @@ class Session:
             return self._session
 
     def _open(self) -> onnxruntime.InferenceSession:
-        check_not_replaced(self.files)  # what is gone is better told by us
+        check_not_replaced(self.files)  # our error for a missing file is clearer
         session = _open(self._path, self.provider, self._device, self.threads)
         check_not_replaced(self.files)
         return session
@@ -168,8 +169,8 @@ class Session:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
         if self.provider not in _CUDA_FAMILY:
             return [np.asarray(value) for value in session.run(names, feeds)]
-        # Outputs are allocated on the device by the provider and copied once: what is not asked
-        # for, token states above all, never travels.
+        # The provider allocates outputs on the device, and only the named ones are copied, so token
+        # embeddings that nobody requested stay there.
         binding = session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
@@ -214,7 +215,7 @@ def candidates() -> list[str]:
 def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter[str]]:
     """Run ``batch`` once and return, for each provider, how many nodes of which operator it ran.
 
-    Read from ONNX Runtime's own profile, so it is what happened and not what was asked for.
+    This is read from ONNX Runtime's own profile, so it shows what really ran.
 
     Raises:
         ProviderError: The provider does not open the graph.
@@ -239,7 +240,7 @@ def _open(
     if provider not in installed:
         raise ProviderError(_not_installed(provider, installed))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised, not written to the terminal
+    options.log_severity_level = 4  # errors are raised, not written to the terminal
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
@@ -252,7 +253,7 @@ def _open(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     wanted = _wanted(provider, path, device)
-    # Where CUDA does not load, the package prints a banner; what matters is raised below.
+    # Where CUDA does not load, the package prints a banner; the code below raises the error.
     with contextlib.redirect_stdout(io.StringIO()):
         if provider in _CUDA_FAMILY:
             # Finds the CUDA libraries of the nvidia-* wheels or of torch.
@@ -264,7 +265,7 @@ def _open(
                 providers=wanted,
                 disabled_optimizers=SLOW_ON_CPU if provider == CPU else None,
             )
-        except Exception as error:  # its errors share no base of their own
+        except Exception as error:  # its errors share no base class
             reason = str(error).strip().partition("\n")[0]
             version = onnxruntime.__version__
             if _SHARED_INT8 in reason:
@@ -278,18 +279,18 @@ def _open(
     running = session.get_providers()
     if running[0] != provider:
         raise ProviderError(
-            f"asked for {provider}, the session runs on {running[0]}; its libraries did not load. "
-            "Run `decant doctor`, or pass provider='cpu'"
+            f"asked for {provider}, but the session runs on {running[0]}; its libraries did not "
+            "load. Run `decant doctor`, or pass provider='cpu'"
         )
     session.disable_fallback()
     return session
 
 
 def _wanted(provider: str, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
-    """Return the providers of a session with their options: the one asked for, and what backs it.
+    """Return the providers of a session with their options: the wanted one, then its fallbacks.
 
-    TensorRT does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA does, and
-    runs what TensorRT leaves; without it that would be the CPU.
+    TensorRT does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA knows
+    them and runs these nodes; without CUDA they would run on the CPU.
     """
     names = [provider, CPU]
     if provider == _NAMES["tensorrt"]:
@@ -299,7 +300,7 @@ def _wanted(provider: str, path: Path, device: int) -> list[tuple[str, dict[str,
 
 def _options(provider: str, path: Path, device: int) -> dict[str, str]:
     if provider == _NAMES["cuda"]:
-        # Grow the arena by what is asked for, not by powers of two: shapes vary with every batch.
+        # Grow the arena by the requested size, not by powers of two: shapes vary with every batch.
         return {"device_id": str(device), "arena_extend_strategy": "kSameAsRequested"}
     if provider == _NAMES["tensorrt"]:
         return {

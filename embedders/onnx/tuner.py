@@ -1,8 +1,8 @@
 """Measure which settings encode fastest on this machine, and keep them in the bundle.
 
-First the cores are divided between workers, then the token budget is varied; in the end the best
-of both meets the assumed settings in alternating rounds, and is kept only if it wins clearly.
-Settings change when a vector is there, never the vector.
+First the cores are divided between workers, then the token budget is varied. At the end the best
+settings run against the defaults in alternating rounds, and are kept only if they are clearly
+faster. Settings change how long a vector takes, never the vector.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
+from ..encoding.protocol import OnStep
 from ..errors import ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
@@ -34,21 +35,21 @@ _GPU_WORKERS = (1, 2, 3, 4)
 _TRIAL_SECONDS = 1.5
 _ROUNDS = 3
 _LAST_ROUNDS = 7
-_CLEARLY = 1.03  # less is noise on most machines
+_CLEARLY = 1.03  # smaller differences are noise on most machines
 _TEXTS = 2048
-_LENGTHS = (16, 256)  # tokens of the texts that are made up, if they fit
+_LENGTHS = (16, 256)  # tokens of the made-up texts, if they fit
 _SEED = 0
 _WORDS = ("harbour", "quiet", "winter", "boats", "covered", "gulls", "watch", "water", "rise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Settings, and how fast they were.
+    """Settings, and their measured speed.
 
     Args:
-        settings: What was tried.
-        tokens_per_second: Median; 0 where it did not run.
-        failure: Why it did not run, for example a lack of GPU memory.
+        settings: The settings that were tried.
+        tokens_per_second: The median; 0 if they did not run.
+        failure: Why they did not run, for example a lack of GPU memory.
     """
 
     settings: Settled
@@ -58,7 +59,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningReport:
-    """What :func:`tune` tried, in order, and what it kept."""
+    """The trials of :func:`tune`, in order, and the settings that it kept."""
 
     precision: Precision
     trials: tuple[Trial, ...]
@@ -71,20 +72,20 @@ def tune(
     provider: str = "auto",
     precision: str = "auto",
     texts: Iterable[str] | None = None,
-    step: Callable[[str], object] | None = None,
+    on_step: OnStep | None = None,
 ) -> TuningReport:
     """Find the fastest settings for a bundle on this machine; :func:`load` takes them from then on.
 
     Args:
         bundle: The bundle's folder; ``tuning.json`` is written there.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: Which graph; ``auto`` is the one that :func:`load` would take.
-        texts: Such as will be encoded, of which the first 2,048 are used; None makes up texts of
-            16 to 256 tokens.
-        step: Told what is being done.
+        precision: The graph's precision; ``auto`` is the one that :func:`load` would take.
+        texts: Texts like those that will be encoded, of which the first 2,048 are used; None makes
+            up texts of 16 to 256 tokens.
+        on_step: Called with the name of each step as it begins.
 
     Returns:
-        The trials and what was kept: the assumed settings, unless others were 3 % faster.
+        The trials and the kept settings: the defaults, unless others were 3 % faster.
 
     Raises:
         BundleError: The bundle is missing, damaged, or lacks the precision.
@@ -95,12 +96,12 @@ def tune(
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     chosen = preferred(opened, precision, name)
     bench = _Bench(opened, chosen, name, texts)
-    tell = step or (lambda _: None)
+    announce = on_step or (lambda _: None)
     trials: list[Trial] = []
     assumed = ExecutionOptions().settled(name)
 
     def try_all(settings: Sequence[Settled]) -> Settled:
-        found = [bench.trial(item, tell) for item in settings]
+        found = [bench.trial(item, announce) for item in settings]
         trials.extend(found)
         return max(found, key=lambda trial: trial.tokens_per_second).settings
 
@@ -109,7 +110,7 @@ def tune(
     best = try_all([replace(best, token_budget=budget) for budget in budgets])
     if all(trial.failure for trial in trials):
         raise ProviderError(f"{bundle} does not run on {name}: {trials[0].failure}")
-    tell("comparing the best with the defaults")
+    announce("comparing the best with the defaults")
     kept, rate, over = _decided(bench, trials, assumed, best)
     entry = Tuned(
         sha256=opened.manifest.files[opened.manifest.graphs[chosen]],
@@ -130,7 +131,7 @@ def tune(
 def _decided(
     bench: _Bench, trials: Sequence[Trial], assumed: Settled, best: Settled
 ) -> tuple[Settled, float, float | None]:
-    """Return what is kept, its tokens per second, and these over those of the assumed settings."""
+    """Return the kept settings, their tokens per second, and this rate over the defaults' rate."""
     if any(trial.failure for trial in trials if trial.settings == assumed):
         rates = [trial.tokens_per_second for trial in trials if trial.settings == best]
         return best, max(rates), None
@@ -140,7 +141,7 @@ def _decided(
 
 
 def _splits(assumed: Settled, provider: str) -> list[Settled]:
-    """Ways to divide the cores: all workers with one thread, half with two, … one with all."""
+    """Return ways to divide the cores: a worker for each, half as many with two, … one with all."""
     if provider != CPU:
         return [replace(assumed, workers=workers) for workers in _GPU_WORKERS]
     cores = available_cores()
@@ -151,7 +152,7 @@ def _splits(assumed: Settled, provider: str) -> list[Settled]:
 
 
 class _Bench:
-    """Times settings on one graph; one session is open at a time, two in the end."""
+    """Times settings on one graph; one session is open at a time, and two in the final duel."""
 
     def __init__(
         self, bundle: Bundle, precision: Precision, provider: str, texts: Iterable[str] | None
@@ -163,18 +164,20 @@ class _Bench:
         self._sessions: dict[int, Session] = {}
         tokenizer = bundle.tokenizer()
         room = tokenizer.max_text_tokens(Role.PASSAGE)
-        given = made_texts(_TEXTS, longest=room) if texts is None else checked(texts)
+        given = make_texts(_TEXTS, longest=room) if texts is None else checked(texts)
         self._texts = list(islice(cycle(islice(given, _TEXTS)), _TEXTS))
         if not self._texts:
-            raise TextError("there is no text to tune with; pass some, or None to make them up")
+            raise TextError(
+                "there is no text to tune with; pass some texts, or None to make them up"
+            )
         self._tokenizer = tokenizer
         self._lengths = [row.width for row in tokenizer(self._texts, role=Role.PASSAGE)]
         kind = "made-up texts" if texts is None else "texts"
         self.workload = f"{kind} of {min(self._lengths)} to {max(self._lengths)} tokens"
 
-    def trial(self, settings: Settled, tell: Callable[[str], object]) -> Trial:
+    def trial(self, settings: Settled, on_step: OnStep) -> Trial:
         """Return the median speed of some rounds."""
-        tell(f"trying {settings}")
+        on_step(f"trying {settings}")
         self._keep_only(settings.threads)
         try:
             count = self._fitting(settings)
@@ -229,12 +232,12 @@ class _Bench:
             del self._sessions[number]
 
 
-def made_texts(count: int, *, longest: int) -> list[str]:
-    """Return texts of seeded words, of lengths drawn evenly between 16 and 256 tokens.
+def make_texts(count: int, *, longest: int) -> list[str]:
+    """Return seeded texts whose lengths are drawn evenly between 16 and 256 tokens.
 
     Args:
-        count: How many.
-        longest: Tokens that fit; the lengths stop there. A word is at least a token.
+        count: How many texts.
+        longest: The most tokens that fit; no text is longer. A word is at least one token.
     """
     drawn = random.Random(_SEED)  # noqa: S311 - not for secrets
     low, high = (min(limit, longest) for limit in _LENGTHS)

@@ -1,7 +1,7 @@
 """``tuning.json``: how fast a bundle's graphs ran on a machine, and with which settings.
 
-Settings are believed only for the graph, provider and machine that they were measured on, so a
-bundle that travels is none the worse. The measuring is in ``tuner``.
+Settings are used only for the graph, provider and machine that they were measured on, so a bundle
+can be moved to another machine. ``tuner.py`` measures.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Tuned:
 
     Args:
         sha256: The graph's hash.
-        provider: ONNX Runtime's name of what ran it.
+        provider: ONNX Runtime's name of the provider that ran it.
         machine: See :func:`decant.embedders.onnx.machine.machine_name`.
         workers: Batches that run at the same time.
         threads: Cores that one batch uses on the CPU.
         token_budget: Most tokens in a batch.
-        tokens_per_second: Median over the last rounds.
-        over_default: The same, divided by that of the settings that are assumed otherwise; None
-            where those do not run, for example for want of GPU memory.
-        workload: What was encoded, for people.
-        date: When, as ISO 8601 in UTC.
+        tokens_per_second: The median over the last rounds.
+        over_default: This speed divided by that of the default settings; None if those do not run,
+            for example for want of GPU memory.
+        workload: A description of the texts, for readers; no code reads it.
+        date: The time of the measurement, as ISO 8601 in UTC.
 
     Raises:
-        BundleError: A setting is one that no machine runs with.
+        BundleError: A setting is impossible on any machine.
     """
 
     sha256: str
@@ -61,7 +61,7 @@ class Tuned:
                 )
 
     def settled(self, device: int = 0) -> Settled:
-        """Return the settings, for one GPU."""
+        """Return the settings for one GPU."""
         return Settled(
             device=device,
             workers=self.workers,
@@ -78,20 +78,20 @@ class Tuning:
     entries: tuple[Tuned, ...] = ()
 
     def entry(self, sha256: str, provider: str, machine: str) -> Tuned | None:
-        """Return what was found for a graph on a machine, or None."""
+        """Return the entry for a graph on a machine, or None."""
         for entry in self.entries:
             if (entry.sha256, entry.provider, entry.machine) == (sha256, provider, machine):
                 return entry
         return None
 
     def with_entry(self, new: Tuned) -> Tuning:
-        """Return a tuning in which ``new`` replaces its predecessor."""
+        """Return a tuning in which ``new`` replaces the entry for the same graph and machine."""
         same = self.entry(new.sha256, new.provider, new.machine)
         return Tuning(entries=(*(entry for entry in self.entries if entry is not same), new))
 
 
 def read_tuning(bundle: Bundle) -> Tuning:
-    """Return a bundle's tuning; an empty one where it was never tuned.
+    """Return a bundle's tuning; it is empty if the bundle was never tuned.
 
     Raises:
         BundleError: The file is damaged or of a newer format.
@@ -103,15 +103,17 @@ def read_tuning(bundle: Bundle) -> Tuning:
 
 
 def keep(bundle: Bundle, entry: Tuned) -> None:
-    """Write an entry into ``tuning.json``; those of graphs that are gone go, too."""
+    """Write an entry into ``tuning.json``, and drop entries of graphs that no longer exist."""
     tuning = read_tuning(bundle).with_entry(entry)
     there = set(bundle.manifest.files.values())
     kept = Tuning(entries=tuple(item for item in tuning.entries if item.sha256 in there))
     write_atomically(bundle.folder / TUNING, json_records.to_json(kept))
 
 
-def tuned(bundle: Bundle, precision: Precision, provider: str, *, device: int) -> Settled | None:
-    """Return the settings that were found for a graph on this machine, or None.
+def tuned_settings(
+    bundle: Bundle, precision: Precision, provider: str, *, device: int
+) -> Settled | None:
+    """Return the tuned settings for a graph on this machine, or None.
 
     Raises:
         BundleError: ``tuning.json`` is damaged.

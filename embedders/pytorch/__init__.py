@@ -1,4 +1,4 @@
-"""The model in PyTorch: the reference that graphs are held against, and what is trained."""
+"""The model in PyTorch: the reference for graphs, and the model that is trained."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Read the states of appended tokens, and fold linear layers that follow each other into one.
+"""Gather the hidden states of appended tokens, and fold consecutive linear layers into one.
 
-Reading is arithmetic on the pooling mask alone, so that neither padding side nor the order of rows
-in a batch matters: the token of rank r among the counted ones goes to place r.
+Gathering is arithmetic on the pooling mask alone, so neither the padding side nor the order of rows
+in a batch matters: the token of rank r among the counted tokens goes to place r.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ def read_states(hidden: Tensor, mask: Tensor, count: int) -> Tensor:
     ranks = mask.cumsum(1) * mask  # (B, T)
     wanted = torch.arange(1, count + 1, device=mask.device)  # (n,)
     chosen = (ranks.unsqueeze(1) == wanted.view(1, -1, 1)).to(torch.float32)  # (B, n, T)
-    # Zeros times NaN are NaN: states of other tokens are dropped, not multiplied by nothing.
+    # Zero times NaN is NaN, so states of other tokens are replaced, not multiplied by zero.
     states = hidden.to(torch.float32).masked_fill(mask.unsqueeze(-1) == 0, 0.0)
     return torch.matmul(chosen, states)
 
 
 def decoded_states(states: Tensor, layers: nn.Sequential) -> Tensor:
-    """Pass each state, (B, n, d), through layers of the head; return (B, n, d')."""
+    """Return the states, (B, n, d), after these layers of the head: (B, n, d')."""
     if not len(layers):
         return states
-    # One row a state: the head is no product of token states, which precisions round.
+    # One row for each state, so that quantisers do not take the head for a product of token states.
     rows: Tensor = layers(states.flatten(0, 1))  # (B * n, d')
     return rows.reshape(-1, states.shape[1], rows.shape[1])
 
@@ -41,8 +41,8 @@ def decoded_states(states: Tensor, layers: nn.Sequential) -> Tensor:
 def folded(layers: nn.Sequential) -> nn.Sequential:
     """Fold linear layers with nothing between them: ``A (W x + b) + a = (A W) x + (A b + a)``.
 
-    Products are float64, the result is float32. A mean over tokens commutes with it, so pooling
-    before the layers gives what pooling after them would.
+    Products are float64, the result is float32. A mean over tokens commutes with a linear layer, so
+    pooling before the layers gives the same as pooling after them.
 
     Args:
         layers: Linear layers and activations; they are not changed.
@@ -72,5 +72,5 @@ def _product(first: nn.Linear, second: nn.Linear) -> nn.Linear:
 
 
 def _bias(layer: nn.Linear) -> Tensor | None:
-    held: Tensor | None = layer.bias  # torch's types do not say that it may be missing
+    held: Tensor | None = layer.bias  # torch's types do not state that it may be None
     return None if held is None else held.double()

@@ -1,7 +1,7 @@
-"""Make a Transformers model attend as its recipe says, and see that it does.
+"""Make a Transformers model attend as its recipe specifies, and check that it does.
 
-A wrong direction of attention gives plausible vectors and no error, so it is not believed but
-tried: two short inputs that differ in their last token tell the two kinds apart exactly.
+A wrong direction of attention gives plausible vectors and no error, so it is tested: two short
+inputs that differ in their last token separate the two kinds exactly.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from ..recipe.enums import Attention
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# Its masks read this switch of the configuration (modeling_gemma3: use_bidirectional_attention),
-# whose window is half of what the file says and exclusive: |i - j| <= 256 for 512.
+# Gemma 3's masks read this switch of the configuration (modeling_gemma3:
+# use_bidirectional_attention). Its window is then half of the file's number and exclusive: |i - j|
+# <= 256 for 512.
 _OWN_SWITCH = {"gemma3_text"}
 
 
 def apply_attention(config: PretrainedConfig, attention: Attention) -> None:
-    """Make Transformers build the mask that the recipe asks for.
+    """Make Transformers build the attention mask of the recipe.
 
     Transformers' mask functions turn a causal mask into a bidirectional one where
     ``config.is_causal`` is false (``masking_utils.create_causal_mask``); encoders ignore it. A
@@ -43,10 +44,10 @@ def check_attention(model: PreTrainedModel, attention: Attention) -> None:
 
     Args:
         model: In evaluation mode; it runs twice.
-        attention: What the recipe says.
+        attention: The recipe's direction.
 
     Raises:
-        RecipeError: The model attends the other way.
+            RecipeError: The model attends the other way.
     """
     vocabulary: int = model.config.vocab_size
     first, one, other = 0, vocabulary // 3, 2 * vocabulary // 3
@@ -56,7 +57,7 @@ def check_attention(model: PreTrainedModel, attention: Attention) -> None:
             model(input_ids=torch.tensor([[first, last]]), attention_mask=mask).last_hidden_state
             for last in (one, other)
         ]
-    # Same shapes, same sums: what a token does not see leaves its state equal to the last bit.
+    # The shapes and sums are the same, so a token that is not seen changes no bit of a state.
     sees = not torch.equal(states[0][0, 0], states[1][0, 0])
     found = Attention.BIDIRECTIONAL if sees else Attention.CAUSAL
     if found is not attention:

@@ -1,11 +1,11 @@
 """Load the Transformers model of a folder, in float32 and without remote code.
 
-Where a folder names code of its own, Transformers asks on the terminal whether to run it unless it
-is told; it is always told no.
+If a folder names code of its own, Transformers would ask on the terminal whether to run it, unless
+the caller decides; decant always decides no.
 
-Of an encoder with a decoder (T5: sentence-t5, GTR; T5Gemma) the encoder is taken.
-NV-Embed's folders name their own classes; what these hold is a plain Mistral beside a latent
-attention, and it is loaded as such.
+Of an encoder with a decoder (T5: sentence-t5, GTR; T5Gemma) the encoder is taken. NV-Embed's
+folders name their own classes, which consist of a plain Mistral and a latent attention; decant
+loads these two parts.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ..sources.weight_files import check_weights, readable
 from ..tokens.load import NO_CODE
 from .attention_mask import apply_attention
 
-# What Transformers raises of files that hold other types than it takes; it checks few itself.
+# Transformers raises these for files with wrong types; it checks few types itself.
 _DAMAGED = (
     OSError,
     ValueError,
@@ -62,7 +62,7 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
 
     Args:
         folder: A Transformers or sentence-transformers folder.
-        attention: What the recipe says; the model's masks are set to it.
+        attention: The recipe's direction; the model's masks are set to it.
 
     Raises:
         RecipeError: The folder does not load, or lacks weights.
@@ -70,20 +70,22 @@ def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
 
     def kind(config: PretrainedConfig) -> _Loader:
         if isinstance(config, T5GemmaConfig):
-            config.is_encoder_decoder = False  # its encoder's class wants that said
+            config.is_encoder_decoder = False  # the encoder's class requires this flag
             return AutoModelForTextEncoding
         if not config.is_encoder_decoder:
             return AutoModel
         if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
             raise RecipeError(
-                f"{folder} holds a {config.model_type} model, an encoder with a decoder, of which "
-                "Transformers has no class for the encoder alone; T5's kin have one"
+                f"{folder} holds a {config.model_type} model, an encoder with a decoder, for which "
+                "Transformers has no class for the encoder alone; T5 models have one"
             )
         return AutoModelForTextEncoding
 
     model = _load(folder, attention, kind)
     if isinstance(model, T5GemmaEncoderModel):
-        return cast("PreTrainedModel", model.encoder)  # whose configuration is not the whole's
+        return cast(
+            "PreTrainedModel", model.encoder
+        )  # the configuration of the encoder is a part of the whole one
     return model
 
 
@@ -94,11 +96,11 @@ def load_language_model(
 
     Args:
         folder: A Transformers folder; its weights hold the head, or tie it to the embeddings.
-        attention: What the recipe says. Bidirectional models whose kind has a masked language
+        attention: The recipe's direction. Bidirectional models whose type has a masked language
             model are loaded as that, all others as causal ones.
 
     Returns:
-        The base model, and the whole that it is a part of.
+            The base model, and the whole model that contains it.
 
     Raises:
         RecipeError: The folder does not load, or lacks weights of model or head.
@@ -146,13 +148,13 @@ def _load(
 
 
 def _own_code(folder: Path) -> str:
-    """Say that a folder names code of its own, if it does."""
+    """Return a note that a folder names code of its own; empty if it does not."""
     named = settings(folder / "config.json", required=False).get("auto_map")
     return f" (its config.json names code of its own, and {NO_CODE})" if named else ""
 
 
 def _config(folder: Path) -> tuple[PretrainedConfig, dict[str, str] | None]:
-    """Return the configuration, and how tensors are renamed if they are."""
+    """Return the configuration, and the renaming of tensors if there is one."""
     said = json_records.read_json(folder / "config.json", error=RecipeError)
     if not isinstance(said, Mapping) or said.get("model_type") != "nvembed":
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -161,6 +163,6 @@ def _config(folder: Path) -> tuple[PretrainedConfig, dict[str, str] | None]:
     if not isinstance(inner, Mapping):
         raise RecipeError(f"{folder / 'config.json'}: an nvembed model lacks its text_config")
     plain = {name: value for name, value in inner.items() if name != "model_type"}
-    # NV-Embed's own mask hides padding and nothing else, whatever window the file names.
+    # NV-Embed's own mask hides padding alone, so the window in the file has no effect.
     mistral = MistralConfig.from_dict({**plain, "sliding_window": None})
     return mistral, {r"^embedding_model\.": ""}

@@ -1,6 +1,6 @@
 """The reference encoder: a model folder in PyTorch, float32. For parity, export and training.
 
-It shares tokenising and pooling rules with the production encoder, and no graph.
+It shares tokenising and pooling rules with the production encoder, but runs no graph.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..bundle.certificate import Precision
 from ..encoding.batch_encoder import BatchEncoder, BatchSettings
 from ..encoding.outputs import DENSE
+from ..encoding.protocol import OnStep
 from ..recipe.recipe import Recipe
 from ..sources.choices import Choices
 from ..sources.find import ModelFiles, find_model
@@ -26,7 +27,6 @@ from ..tokens.rows import TokenBatch
 from ..tokens.tokenizer import TextTokenizer
 from .load import load_model
 from .model import PooledModel
-from .vocabulary_clusters import Tell
 
 _TOKEN_BUDGET = 4096
 
@@ -35,9 +35,9 @@ class TorchEncoder(BatchEncoder):
     """Runs a model folder with PyTorch.
 
     Args:
-        model: The pooled model; it is moved nowhere and not changed.
-        tokenizer: Tokenises as the model's recipe says.
-        pad_id: Fills padded positions.
+        model: The pooled model; it stays on its device and is not changed.
+        tokenizer: Tokenises as the model's recipe specifies.
+        pad_id: The token id of padded positions.
     """
 
     def __init__(self, model: PooledModel, tokenizer: TextTokenizer, *, pad_id: int) -> None:
@@ -64,36 +64,37 @@ class TorchEncoder(BatchEncoder):
 
         Args:
             model: A folder, a hub id, or files already found.
-            choices: What the user says about the recipe.
-            strategy: A name of :func:`strategies`, a JSON file's, or one.
+            choices: The user's choices for the recipe.
+            strategy: A name of :func:`strategies`, the path of a JSON file, or a :class:`Strategy`.
 
         Raises:
-            RecipeError: The model is not there, its recipe is incomplete, or weights do not fit.
+                RecipeError: The model does not exist, its recipe is incomplete, or weights do not
+                    fit.
         """
         source = model if isinstance(model, ModelFiles) else find_model(model)
         return cls.from_source(source, resolve(source, choices, strategy=strategy))
 
     @classmethod
     def from_source(
-        cls, source: ModelFiles, recipe: Recipe, *, tell: Tell | None = None
+        cls, source: ModelFiles, recipe: Recipe, *, on_step: OnStep | None = None
     ) -> TorchEncoder:
-        """Load files as a recipe says.
+        """Load files as a recipe specifies.
 
         Args:
             source: The files.
-            recipe: What the model's vectors are made by.
-            tell: Told of what may take minutes.
+            recipe: The recipe of the model's vectors.
+            on_step: Called with the name of each step that may take minutes.
 
         Raises:
             RecipeError: The files do not fit the recipe.
         """
         tokenizer = load_text_tokenizer(source.folder, recipe)
-        pooled = load_model(source.folder, recipe, adapters=source.adapters, tell=tell)
+        pooled = load_model(source.folder, recipe, adapters=source.adapters, on_step=on_step)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
     @property
     def precision(self) -> Precision:
-        """Single: models are loaded in no other."""
+        """Always float32, because models are loaded in no other precision."""
         return Precision.FP32
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
@@ -108,7 +109,7 @@ class TorchEncoder(BatchEncoder):
         return self.outputs_of(batch, names)
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        """Return the named outputs for one batch; names are those of the graph."""
+        """Return the named outputs for one batch; the names are the graph's."""
         device = next(self.model.parameters()).device
         inputs = {name: getattr(batch, name) for name in self.model.inputs}
         with torch.inference_mode():

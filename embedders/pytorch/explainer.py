@@ -1,8 +1,8 @@
-"""Read states back: what a frozen language model makes of them, and the words they are near.
+"""Decode soft tokens: the text that a frozen language model continues with, and the nearest tokens.
 
-States of appended tokens stand where token embeddings would, and the model goes on from there,
-greedily (AutoRegEmbed, arXiv 2502.11401, section 3.1; LLM2Vec-Gen, arXiv 2603.10913, section 3).
-A model that was not trained for it gives text without sense, and nothing here can tell.
+Soft tokens replace token embeddings in the input of a language model, which decodes greedily from
+there (AutoRegEmbed, arXiv 2502.11401, section 3.1; LLM2Vec-Gen, arXiv 2603.10913, section 3). A
+model that was not trained for it gives text without sense, which this module cannot detect.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .backbone import load_language_model
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# LLM2Vec-Gen ends at these of Llama 3 and Qwen as well (its code: ids 128001 and 151643): chat
-# models name only the end of a turn as theirs.
+# LLM2Vec-Gen also ends at these tokens of Llama 3 and Qwen (its code: ids 128001 and 151643),
+# because chat models name only the end of a turn as their end.
 _ENDS = ("<|end_of_text|>", "<|endoftext|>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What a vector's states were read as.
+    """The decoded soft tokens of one vector.
 
     Args:
-        text: What the language model says after the states, without special tokens.
-        tokens: For each of the n states, the tokens that it is nearest to, nearest first.
+        text: The language model's continuation of the states, without special tokens.
+        tokens: For each of the n states, its nearest tokens, nearest first.
     """
 
     text: str
@@ -50,8 +50,9 @@ class Explainer:
     """Decodes states with a frozen causal language model.
 
     Args:
-        model: It with its head, in evaluation mode; that from which the embedder was trained.
-        tokenizer: Its own.
+        model: The language model from which the embedder was trained, with its head, in evaluation
+            mode.
+        tokenizer: The language model's own tokenizer.
 
     Raises:
         RecipeError: The model has no head, or one that is not a single matrix.
@@ -67,7 +68,7 @@ class Explainer:
         self._tokenizer = tokenizer
         embeddings = cast("nn.Embedding", model.get_input_embeddings())
         self._width = embeddings.embedding_dim
-        # Its own may sample, penalise or stop early; what is read back depends on the states alone.
+        # The model's own settings may sample, penalise or stop early; here only the states decide.
         model.generation_config = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -80,17 +81,17 @@ class Explainer:
         """Load a Transformers folder or hub model, in float32.
 
         Raises:
-            RecipeError: It is not there, no causal language model, or lacks its head.
+            RecipeError: It does not exist, is no causal language model, or lacks its head.
         """
-        # Naming a folder's weights, as find_source does, would read all of them once more.
+        # Hashing a folder's weights, as find_model does, would read all of them once more.
         found = Path(folder) if Path(folder).is_dir() else find_model(folder).folder
         try:
             backbone, whole = load_language_model(found, Attention.CAUSAL)
             check_attention(backbone, Attention.CAUSAL)
         except RecipeError as error:
             raise RecipeError(
-                f"{folder} cannot decode states, for which a causal language model with its head "
-                f"is needed: {error}"
+                f"{folder} cannot decode states; that needs a causal language model with its "
+                f"head: {error}"
             ) from error
         return cls(whole.requires_grad_(requires_grad=False), load_tokenizer(found))
 
@@ -102,7 +103,7 @@ class Explainer:
     def explain(
         self, states: NDArray[np.float32], *, max_new_tokens: int = 256, top: int = 5
     ) -> Explanation:
-        """Return what the states of one vector say.
+        """Decode the soft tokens of one vector.
 
         Args:
             states: float32, shape ``(n, d')``, one row of :attr:`Vectors.soft_tokens`.
@@ -153,7 +154,7 @@ class Explainer:
         return given
 
     def _name(self, token: int) -> str:
-        # Models round their vocabularies up: some ids stand for nothing.
+        # Models round their vocabularies up, so some ids have no token.
         return self._tokenizer.decode([token], skip_special_tokens=False) or f"<{token}>"
 
 

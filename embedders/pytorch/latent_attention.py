@@ -1,10 +1,10 @@
-"""NV-Embed's latent attention: every token state asks learned latents before pooling.
+"""NV-Embed's latent attention: each token state attends to learned latents before pooling.
 
 The block is that of arXiv 2405.17428, section 3.1, as NV-Embed's code builds it: with latents Z,
 ``[K, V] = LayerNorm(Z) W_kv``, ``O = softmax(LayerNorm(H) W_q K' / sqrt(w)) V W_o + H`` over heads
-of width w, and then ``O + FF(LayerNorm(O))``, where FF is a linear layer to two halves y and g,
-``y · gelu(g)``, and a linear layer back. Pooling is the recipe's and comes after.
-Keys and values do not depend on the text: they are computed once, at loading.
+of width w, and then ``O + FF(LayerNorm(O))``, where FF is a linear layer to two halves y and g, ``y
+· gelu(g)``, and a linear layer back. The recipe's pooling comes after this block. Keys and values
+do not depend on the text: they are computed once, at loading.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORWARD = "cross_attend_blocks.1."
 
 
 class LatentAttention(nn.Module):
-    """From token states to token states of the same shape.
+    """Maps token states to token states of the same shape.
 
     Args:
         weights: Tensors by NV-Embed's names, without their common prefix.
@@ -60,7 +60,7 @@ class LatentAttention(nn.Module):
         self.register_buffer("values", values.contiguous())
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Return states of the shape given, (B, T, d), in the type of the block's weights."""
+        """Return states of the same shape, (B, T, d), in the type of the block's weights."""
         hidden = hidden.to(self.keys.dtype)
         asked = self.ask(self.norm(hidden)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         shares = (asked @ self.keys.transpose(1, 2)).softmax(-1)  # (B, heads, T, N)

@@ -1,8 +1,8 @@
-"""Reach between a model's layers: token prepending, contrastive prompting, and an early end.
+"""Hooks between a model's layers: token prepending, contrastive prompting, and an early end.
 
-All are hooks that live for one forward pass, so that the model itself is not changed and one
-export traces what the first two do; their definitions are in ``recipe/layer_hooks.py``. What no
-layer that is read needs is not run: torch stops there, an export traces the whole and prunes.
+Each hook lives for one forward pass, so the model itself is not changed, and an export traces the
+first two; their definitions are in ``recipe/layer_hooks.py``. Layers above the deepest pooled layer
+do not run: torch stops before them, and an export traces the whole model and prunes them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class _EnoughError(Exception):
-    """Ends a forward pass of which everything that is wanted is there; never leaves this module."""
+    """Ends a forward pass once all wanted states are known; never leaves this module."""
 
 
 def numbered_layers(backbone: PreTrainedModel) -> nn.ModuleList | None:
-    """Return the list of a model's layers, wherever it keeps it; None: it has no such list."""
+    """Return the list of a model's layers; None if it has no such list."""
     count: int = backbone.config.num_hidden_layers
     lists = (part for part in backbone.modules() if isinstance(part, nn.ModuleList))
     return next((part for part in lists if len(part) == count), None)
@@ -37,15 +37,15 @@ def numbered_layers(backbone: PreTrainedModel) -> nn.ModuleList | None:
 def states_before(
     layers: nn.ModuleList, wanted: Sequence[int], run: Callable[[], object]
 ) -> list[Tensor] | None:
-    """Run a model up to the deepest layer that is wanted, and return what those layers are given.
+    """Run a model up to the deepest wanted layer, and return the inputs of the wanted layers.
 
     Args:
-        layers: Of :func:`numbered_layers`.
-        wanted: Which of them, each once, in any order.
+        layers: The layers from :func:`numbered_layers`.
+        wanted: Numbers of layers, each once, in any order.
         run: Runs the model.
 
     Returns:
-        One tensor, (rows, T, d), for each of ``wanted``; None: a layer was given none.
+        One tensor, (rows, T, d), for each of ``wanted``; None if a layer got no tensor.
     """
     seen: dict[int, Tensor] = {}
     deepest = max(wanted)
@@ -77,13 +77,13 @@ def decoder_layers(backbone: PreTrainedModel) -> nn.ModuleList:
     """Return a decoder's layers.
 
     Raises:
-        RecipeError: It does not keep them as Llama and its kin do.
+        RecipeError: It does not keep them as Llama does.
     """
     layers = getattr(backbone, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise RecipeError(
-            f"a {backbone.config.model_type!r} model does not keep its layers as Llama and its kin "
-            "do; token prepending and contrasts are built for those"
+            f"a {backbone.config.model_type!r} model does not keep its layers as Llama does; token "
+            "prepending and contrasts need that"
         )
     return layers
 
@@ -93,10 +93,10 @@ def check_interventions(
     prepending: TokenPrepending | None,
     contrast: ContrastivePrompting | None,
 ) -> None:
-    """Refuse interventions for which the model has no place.
+    """Refuse interventions in layers that the model does not have.
 
     Raises:
-        RecipeError: Says which.
+        RecipeError: The message names the intervention and the layer.
     """
     if prepending is None and contrast is None:
         return
@@ -118,7 +118,7 @@ def add_slot(backbone: PreTrainedModel, slot: int) -> None:
     table = cast("nn.Embedding", backbone.get_input_embeddings())
     rows = table.weight.detach()  # (V, d)
     if slot != len(rows):
-        raise RecipeError(f"the slot must be token {len(rows)}, one beyond the others; got {slot}")
+        raise RecipeError(f"the slot must be token {len(rows)}, the id after the last; got {slot}")
     table.weight = nn.Parameter(torch.cat([rows, rows.mean(0, keepdim=True)]), requires_grad=False)
     table.num_embeddings = len(rows) + 1
 
@@ -130,9 +130,9 @@ def prepended(
     """Overwrite the slot with the last token's state before each layer of the plan.
 
     Args:
-        backbone: Has the slot's embedding; see :func:`add_slot`.
-        plan: Which layers.
-        input_ids: int64, shape (B, T); the slot stands once in a row.
+        backbone: A model with the slot's embedding; see :func:`add_slot`.
+        plan: The layers.
+        input_ids: int64, shape (B, T); each row holds the slot once.
         mask: int64, shape (B, T); 1 where there is a token.
     """
     at_slot = (input_ids == plan.slot).unsqueeze(-1)  # (B, T, 1)
@@ -154,7 +154,7 @@ def contrasted(
     """Subtract the auxiliary prompt's heads at the last token.
 
     Args:
-        backbone: Has :func:`decoder_layers`.
+        backbone: A model with :func:`decoder_layers`.
         plan: Layer and strength.
         mask: int64, shape (B, T); 1 where there is a token.
         auxiliary: Shape (B, 1, d'); see :func:`heads_at_last`.
@@ -171,11 +171,11 @@ def contrasted(
 def heads_at_last(
     backbone: PreTrainedModel, layer: int, run: Callable[[], object], mask: Tensor
 ) -> Tensor:
-    """Return what a layer's attention heads give at the last token, joined: shape (B, 1, d').
+    """Return the joined outputs of a layer's attention heads at the last token, (B, 1, d').
 
     Args:
-        backbone: Has :func:`decoder_layers`.
-        layer: Which of them.
+        backbone: A model with :func:`decoder_layers`.
+        layer: The number of the layer.
         run: Runs the backbone on the rows of ``mask``.
         mask: int64, shape (B, T); 1 where there is a token.
     """
@@ -212,7 +212,7 @@ def _output_projection(backbone: PreTrainedModel, layer: int) -> nn.Module:
 
 @contextmanager
 def _inputs_changed(modules: list[nn.Module], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Pass what each module is given first through ``change``."""
+    """Apply ``change`` to the first input of each module."""
 
     def hook(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         first, *rest = given

@@ -1,4 +1,4 @@
-"""Load a model folder as its recipe says, and refuse one that does not fit it."""
+"""Load a model folder as its recipe specifies, and refuse one that does not fit the recipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 import torch
 from torch import nn
 
+from ..encoding.protocol import OnStep
 from ..errors import RecipeError
 from ..recipe.enums import Activation
 from ..recipe.recipe import Dense, Recipe
@@ -22,12 +23,12 @@ from .layer_hooks import add_slot, check_interventions, numbered_layers, states_
 from .lora import merge_adapters
 from .model import PooledModel, pooled_width
 from .sparse_head import LexicalHead, lexical_head
-from .vocabulary_clusters import Tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Of float32, relative to the largest value: rotary angles that begin elsewhere differ by so little.
+# In float32, relative to the largest value: other first positions change rotary angles by so
+# little.
 _ROUNDING = 1e-4
 
 
@@ -37,27 +38,27 @@ def load_model(
     *,
     adapters: Sequence[Path] = (),
     fold: bool = True,
-    tell: Tell | None = None,
+    on_step: OnStep | None = None,
 ) -> PooledModel:
     """Load a model folder in float32, ready for inference.
 
     Args:
         folder: A Transformers or sentence-transformers folder.
-        recipe: What the model's vectors are made by.
+        recipe: The recipe of the model's vectors.
         adapters: Folders of LoRA adapters, merged in this order.
         fold: Whether linear layers with nothing between them become one; training keeps them.
-        tell: Told of what may take minutes.
+        on_step: Called with the name of each step that may take minutes.
 
     Raises:
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
             weights; or its weights cannot be read, or hold NaN.
     """
     lexical = None
-    if recipe.lexicon is None:
+    if recipe.sparse_head is None:
         backbone = load_backbone(folder, recipe.attention)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.lexicon, folder=folder, tell=tell)
+        lexical = lexical_head(whole, recipe.sparse_head, folder=folder, on_step=on_step)
     check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
@@ -72,12 +73,12 @@ def pooled_model(
     head: nn.Sequential | None = None,
     fold: bool = True,
 ) -> PooledModel:
-    """Put the recipe's parts around a backbone that was loaded from a folder; nothing can learn.
+    """Add the recipe's parts to a backbone that was loaded from a folder, with frozen weights.
 
-    Arguments as :func:`load_model`; ``head`` None is the folder's.
+    The arguments are those of :func:`load_model`; ``head`` None loads the folder's head.
 
     Raises:
-        RecipeError: As :func:`load_model`.
+        RecipeError: As in :func:`load_model`.
     """
     backbone.config.use_cache = False
     heads = recipe.latent_heads
@@ -100,7 +101,7 @@ def pooled_model(
 
 @contextmanager
 def _running(backbone: PreTrainedModel) -> Iterator[None]:
-    """Say of a model that it does not run, for example as it wants more than text."""
+    """Raise an error if a model does not run, for example because it needs more than text."""
     try:
         yield
     except RecipeError:
@@ -108,7 +109,7 @@ def _running(backbone: PreTrainedModel) -> Iterator[None]:
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(
             f"this {backbone.config.model_type} model does not run on token ids and their mask, "
-            f"which is all that decant has: {error}"
+            f"which are decant's only inputs: {error}"
         ) from error
 
 
@@ -116,7 +117,7 @@ def check_fit(model: PooledModel) -> None:
     """Refuse a recipe whose layer or widths the model does not have.
 
     Raises:
-        RecipeError: Says which.
+        RecipeError: The message names the layer or the widths.
     """
     recipe, config = model.recipe, model.backbone.config
     layers = config.num_hidden_layers
@@ -132,15 +133,15 @@ def check_fit(model: PooledModel) -> None:
 
 
 def settle_positions(model: PooledModel) -> None:
-    """Make positions those that the model counts itself: short texts are run with and without them.
+    """Find the model's own way to count positions: run short texts with and without ours.
 
-    Positions that are off give plausible vectors and no error; no list of families is complete.
+    Wrong positions give plausible vectors and no error, and no list of families is complete.
 
     Args:
         model: In evaluation mode; its first position and its uncounted id are set.
 
     Raises:
-        RecipeError: It counts in no way that we know.
+        RecipeError: The model counts positions in an unknown way.
     """
     if not model.takes_positions:
         return
@@ -148,7 +149,7 @@ def settle_positions(model: PooledModel) -> None:
     padding = getattr(config, "pad_token_id", None)
     padding = padding if isinstance(padding, int) and 0 <= padding < config.vocab_size else None
     half: int = config.vocab_size // 2
-    # RoBERTa and its kin tell padding by its id, whatever the mask says.
+    # RoBERTa models find padding by its id, whatever the mask says.
     held = {padding, model.uncounted_id}
     words = [one for one in range(half, half + 5) if one not in held][:3]
     firsts = dict.fromkeys((model.first_position, 1 + (padding or 0)))
@@ -160,20 +161,20 @@ def settle_positions(model: PooledModel) -> None:
         known, other = next(iter(firsts)), 1 + (padding or 0)
         raise RecipeError(
             f"this {config.model_type} model counts positions neither from {known} nor from "
-            f"{other}, behind its padding token; decant cannot tell it where tokens stand, use "
+            f"{other}, behind its padding token; decant cannot compute its positions, use "
             "another model"
         )
     _settle_uncounted(model, words, padding)
 
 
 def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None) -> None:
-    """Try whether the padding token is counted where it stands in a text as a word."""
+    """Find out by a run whether a padding token inside a text gets a position of its own."""
     known = model.uncounted_id
     word = padding if known is None else known
     if word is None:
         return
     text = [words[0], word, *words[1:]]
-    behind = model.first_position - 1  # such a word's position is its id
+    behind = model.first_position - 1  # the position of such a word is the padding token's id
     for uncounted in (known, word if word == behind else None, None):
         model.uncounted_id = uncounted
         if _counts_as(model, text):
@@ -185,7 +186,7 @@ def _settle_uncounted(model: PooledModel, words: list[int], padding: int | None)
 
 
 def _counts_as(model: PooledModel, ids: list[int]) -> bool:
-    """Tell whether a text's states are the same with our positions as with none."""
+    """Return whether a text's states are the same with our positions as without any."""
     row = torch.tensor([ids])
     text = {"input_ids": row, "attention_mask": torch.ones_like(row)}
     backbone = model.backbone.eval()
@@ -193,23 +194,23 @@ def _counts_as(model: PooledModel, ids: list[int]) -> bool:
         own = backbone(**text).last_hidden_state
         try:
             ours = backbone(**text, position_ids=model.positions(**text)).last_hidden_state
-        except IndexError:  # beyond the table of positions
+        except IndexError:  # the position is beyond the table
             return False
     return bool((ours - own).abs().max() <= _ROUNDING * own.abs().max())
 
 
 def settle_depth(model: PooledModel) -> None:
-    """Let runs end at the deepest layer that is pooled, if that is not the last.
+    """Let runs end at the deepest pooled layer, if that is not the last layer.
 
-    A short text is run both ways: where the layers are given other states than Transformers lists,
-    or the model has no list of layers, it runs as a whole.
+    A short text runs both ways. If the inputs of the layers differ from Transformers' hidden
+    states, or the model has no list of layers, it always runs as a whole.
 
     Args:
         model: In evaluation mode; its ``early`` is set.
     """
     recipe, backbone = model.recipe, model.backbone
     whole = recipe.mix is None and recipe.layer == -1
-    layers = None if whole or recipe.lexicon is not None else numbered_layers(backbone)
+    layers = None if whole or recipe.sparse_head is not None else numbered_layers(backbone)
     if layers is None or max(wanted := model.read_layers(1 + len(layers))) == len(layers):
         return
     half: int = backbone.config.vocab_size // 2
@@ -234,7 +235,7 @@ def load_head(folder: Path, layers: tuple[Dense, ...]) -> nn.Sequential:
 
 
 def make_head(layers: tuple[Dense, ...]) -> nn.Sequential:
-    """Build the dense layers with new weights, drawn as torch draws them."""
+    """Build the dense layers with new weights, by torch's own initialisation."""
     parts: list[nn.Module] = []
     for layer in layers:
         linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)

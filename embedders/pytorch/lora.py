@@ -43,13 +43,13 @@ def _merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     try:
         stored = cast("dict[str, Tensor]", peft.utils.load_peft_weights(str(folder), device="cpu"))
         with warnings.catch_warnings():
-            # What it warns of that matters is an error below; the rest is its own deprecations.
+            # Warnings of peft that matter are errors below; the others are its own deprecations.
             warnings.simplefilter("ignore")
             wrapped = peft.PeftModel.from_pretrained(model, str(folder))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RecipeError(f"{folder} does not load as a LoRA adapter: {error}") from error
     check_finite_weights(stored.items(), folder)
-    # peft only warns of tensors that match no layer; the model would be the one without them.
+    # peft only warns of tensors that match no layer, and the model would stay without them.
     loaded = peft.get_peft_model_state_dict(wrapped)
     if strange := sorted(set(stored) ^ set(loaded)):
         raise RecipeError(

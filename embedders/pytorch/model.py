@@ -1,10 +1,10 @@
 """A backbone, its pooling, head and normalisation as one torch module.
 
-It is the reference, and what the export traces.
+It is the reference, and the module that an export traces.
 
-Positions are computed from the mask, so that either padding side gives the same vectors. Loading
-weights is in ``load.py``; tokenising is not here. The graph contract is
-``docs/architecture.md``'s.
+Positions are computed from the mask, so that either padding side gives the same vectors.
+``load.py`` loads weights; tokenising is not here. The contract of the graph is in
+``docs/architecture.md``.
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ if TYPE_CHECKING:
 
 
 class PooledModel(nn.Module):
-    """From token ids to finished vectors.
+    """Maps token ids to finished vectors.
 
     Args:
         backbone: A Transformers base model in evaluation mode.
         recipe: Layer, pooling, width and normalisation.
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
-        lexical: The head of its lexicon, if the recipe has one.
-        decoding: What states of appended tokens pass through; None: the head's own first layers.
+        lexical: The language-model head for sparse vectors, if the recipe has a sparse head.
+        decoding: The layers behind the states of appended tokens; None takes the head's first
+            layers.
 
     Attributes:
-        inputs: The names of what :meth:`forward` takes, in the graph's order.
-        outputs: The names of what it gives.
-        takes_positions: Whether the backbone is told positions.
-        first_position: That of a text's first token; loading tries it (``load.py``).
-        early: The backbone's layers, where a run may end at the deepest one that is read; loading
-            tries that, too. None: the backbone runs as a whole.
-        uncounted_id: The token that positions leave out, also as a word of a text: it gets the
-            position before the first. None: every token of a text counts. Loading tries it, too.
+            inputs: Names of the arguments of :meth:`forward`, in the graph's order.
+            outputs: Names of its results.
+            takes_positions: Whether the backbone takes position ids.
+            first_position: The position of a text's first token; loading tests it (``load.py``).
+            early: The backbone's layers, if a run may end at the deepest one that is pooled;
+                loading tests this, too. None: the backbone runs as a whole.
+            uncounted_id: The token that positions do not count, even inside a text: it gets the
+                position before the first. None: every token of a text counts. Loading tests this,
+                too.
 
     Raises:
-        RecipeError: A part is missing that the recipe has, or the other way.
+            RecipeError: The recipe has a part that was not passed, or the other way round.
     """
 
     def __init__(
@@ -71,18 +73,18 @@ class PooledModel(nn.Module):
         if (latent is None) != (recipe.latent_heads is None):
             raise RecipeError(
                 f"the recipe has latent_heads={recipe.latent_heads}, and the model "
-                f"{'no' if latent is None else 'a'} latent attention; hand over both or neither"
+                f"{'no' if latent is None else 'a'} latent attention; pass both or neither"
             )
-        if (lexical is None) != (recipe.lexicon is None):
+        if (lexical is None) != (recipe.sparse_head is None):
             raise RecipeError(
-                f"the recipe has lexicon={recipe.lexicon}, and the model "
-                f"{'no' if lexical is None else 'a'} lexical head; hand over both or neither"
+                f"the recipe has sparse_head={recipe.sparse_head}, and the model "
+                f"{'no' if lexical is None else 'a'} lexical head; pass both or neither"
             )
         self.latent = latent
         self.lexical = lexical
         self.backbone = backbone
         self.head = head
-        # Two modules a layer: the product, and its activation.
+        # Each layer is two modules: the product, and its activation.
         decoded = 0 if recipe.appended is None else recipe.appended.decoded
         own = nn.Sequential(*list(head)[: 2 * decoded])
         self.decoding = own if decoding is None else decoding
@@ -90,15 +92,17 @@ class PooledModel(nn.Module):
         self.takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
         padding = getattr(backbone.config, "pad_token_id", None)
         self.first_position = first_position(backbone.config.model_type, padding)
-        self.early: tuple[nn.ModuleList] | None = None  # a tuple, so that it is no part of this one
+        self.early: tuple[nn.ModuleList] | None = (
+            None  # a tuple, so that torch does not register it as a submodule
+        )
         self.uncounted_id = uncounted_id(backbone.config.model_type, padding)
         self.inputs = ["input_ids", "attention_mask"]
         if recipe.span is not PooledTokens.ALL:
             self.inputs.append("pooling_mask")
-        if recipe.lexicon is not None and recipe.lexicon.words:
+        if recipe.sparse_head is not None and recipe.sparse_head.words:
             self.inputs.append("word_ids")
         self.outputs = [DENSE]
-        if recipe.lexicon is not None:
+        if recipe.sparse_head is not None:
             self.outputs += SPARSE
         if recipe.appended is not None:
             self.outputs.append(STATES)
@@ -112,7 +116,7 @@ class PooledModel(nn.Module):
         pooling_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """Return float32 vectors of shape (B, D); with further outputs, a tuple of all.
+        """Return float32 vectors of shape (B, D); with further outputs, a tuple of all outputs.
 
         Args:
             input_ids: int64, shape (B * P, T): a row for each prompt of a text.
@@ -143,7 +147,7 @@ class PooledModel(nn.Module):
         return found[0] if len(found) == 1 else tuple(found)
 
     def pooled(self, states: list[Tensor], counted: Tensor) -> Tensor:
-        """Return finished dense vectors, float32 (B, D), of what :meth:`states` gave first."""
+        """Return finished vectors, float32 (B, D), from the first result of :meth:`states`."""
         pooled = [pool(layer, counted, self.recipe.pooling) for layer in states]
         vectors: Tensor = self.head(self._averaged(self._mixed(pooled)))  # (B, D)
         if self.recipe.dim is not None:
@@ -153,13 +157,13 @@ class PooledModel(nn.Module):
         return vectors.to(torch.float32)
 
     def named(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Return the outputs by name; arguments as in :meth:`forward`."""
+        """Return the outputs by name; the arguments are those of :meth:`forward`."""
         found = self(**inputs)
         values = (found,) if isinstance(found, Tensor) else found
         return dict(zip(self.outputs, values, strict=True))
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the states that are pooled, (rows, T, d) of each layer that is, and the last."""
+        """Return the hidden states of each pooled layer, each (rows, T, d), and the last ones."""
         arguments = self._arguments(input_ids, attention_mask)
         plan = self.recipe.prepending
         acting = (
@@ -173,7 +177,10 @@ class PooledModel(nn.Module):
                 last: Tensor = self.backbone(**arguments).last_hidden_state
                 chosen = [last]
             elif (early := self._ended_early(arguments)) is not None:
-                chosen, last = early, early[-1]  # nobody reads the last: there is no lexical head
+                chosen, last = (
+                    early,
+                    early[-1],
+                )  # without a lexical head, the last states are not used
             else:
                 found = self.backbone(**arguments, output_hidden_states=True)
                 last, states = found.last_hidden_state, found.hidden_states
@@ -184,12 +191,12 @@ class PooledModel(nn.Module):
         )
 
     def read_layers(self, count: int) -> tuple[int, ...]:
-        """Return which of ``count`` hidden states are pooled, each from 0 on."""
+        """Return which of ``count`` hidden states are pooled; they count from 0."""
         mix, layer = self.recipe.mix, self.recipe.layer
         return (layer % count,) if mix is None else mix.indices(count)
 
     def _ended_early(self, arguments: dict[str, Tensor]) -> list[Tensor] | None:
-        """Return the states that are pooled without running later layers, where that goes."""
+        """Return the pooled states without running later layers; None if that is impossible."""
         if self.early is None or torch.compiler.is_compiling():
             return None
         (layers,) = self.early
@@ -199,7 +206,7 @@ class PooledModel(nn.Module):
     def _contrasted(
         self, input_ids: Tensor, attention_mask: Tensor, other_ids: Tensor, other_mask: Tensor
     ) -> tuple[list[Tensor], Tensor]:
-        """Return :meth:`states` after taking away what the auxiliary prompt's rows say."""
+        """Return :meth:`states` after the contrast with the rows of the auxiliary prompt."""
         plan = self.recipe.contrast
         assert plan is not None
 
@@ -217,14 +224,14 @@ class PooledModel(nn.Module):
         return arguments
 
     def positions(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return each token's position, int64 (rows, T), whatever side is padded."""
+        """Return each token's position, int64 (rows, T), for either padding side."""
         if self.uncounted_id is None:
             return (attention_mask.cumsum(1) - 1).clamp(min=0) + self.first_position
         counted = attention_mask * input_ids.ne(self.uncounted_id)
         return counted.cumsum(1) * counted + self.first_position - 1
 
     def _mixed(self, pooled: list[Tensor]) -> Tensor:
-        """Average the layers' vectors, (B, d), as the recipe's mix says."""
+        """Average the layers' vectors, (B, d), with the weights of the recipe's mix."""
         mix = self.recipe.mix
         if mix is None:
             (vectors,) = pooled
@@ -241,7 +248,7 @@ class PooledModel(nn.Module):
         return vectors.reshape(-1, 1 + count, vectors.shape[1]).mean(1) if count else vectors
 
     def with_parts(self, backbone: PreTrainedModel, recipe: Recipe) -> PooledModel:
-        """Return a model with this one's heads around another backbone, by another recipe."""
+        """Return a model with this model's heads on another backbone, by another recipe."""
         made = PooledModel(
             backbone,
             recipe,
@@ -261,7 +268,7 @@ class PooledModel(nn.Module):
         return made
 
     def pooled_by(self, pooling: Pooling) -> PooledModel:
-        """Return a model that shares every weight and pools otherwise.
+        """Return a model that shares every weight and has another pooling.
 
         Raises:
             RecipeError: The pooling does not suit the model's attention.
@@ -278,7 +285,7 @@ class PooledModel(nn.Module):
 
     @property
     def read_shape(self) -> tuple[int, int] | None:
-        """Number n and width d' of the states that are read; None: no tokens are appended."""
+        """Number n and width d' of the soft tokens; None if no tokens are appended."""
         appended = self.recipe.appended
         if appended is None:
             return None
@@ -288,10 +295,10 @@ class PooledModel(nn.Module):
 
 
 def pooled_width(backbone: PreTrainedModel, recipe: Recipe) -> int:
-    """Width of the states that are pooled; OPT-350m alone projects its last ones to another.
+    """Return the width of the pooled states; only OPT-350m's last states have another width.
 
     Raises:
-        RecipeError: The recipe mixes layers that are not there, or of different widths.
+        RecipeError: The recipe mixes layers that do not exist, or have different widths.
     """
     config = backbone.config
     width: int = config.hidden_size

@@ -21,7 +21,7 @@ _TINY = 1e-9
 
 
 def token_weights(mask: Tensor, pooling: Pooling) -> Tensor:
-    """Return how much each token counts.
+    """Return the weight of each token.
 
     Args:
         mask: int64, shape (B, T); 1 where a token counts.
@@ -70,6 +70,6 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     if pooling is Pooling.MAX:
         lowest = torch.finfo(torch.float32).min
         return states.masked_fill(mask.unsqueeze(-1) == 0, lowest).amax(1)
-    # Zeros times NaN are NaN: states of padded tokens are dropped, not multiplied by nothing.
+    # Zero times NaN is NaN, so states of padded tokens are replaced, not multiplied by zero.
     states = states.masked_fill(mask.unsqueeze(-1) == 0, 0.0)
     return torch.einsum("bt,btd->bd", token_weights(mask, pooling), states)

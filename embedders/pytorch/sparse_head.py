@@ -1,8 +1,8 @@
-"""The language-model head that gives sparse vectors; what those are is in ``recipe``.
+"""The language-model head that gives sparse vectors, which ``recipe/sparse_head.py`` defines.
 
 Logits of all tokens, (B, T, V), would need gigabytes at a large vocabulary. The head goes through
-the vocabulary in blocks and keeps the largest of each column, (B, V), so that its memory is that of
-one block.
+the vocabulary in blocks and keeps one logit of each column, (B, V), so it needs memory for one
+block only.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, assert_never, cast
 import torch
 from torch import Tensor, nn
 
+from ..encoding.protocol import OnStep
 from ..errors import RecipeError
 from ..recipe.enums import Pooling
 from ..recipe.sparse_head import SparseHead, SparsePooling
 from .pooling import token_weights
-from .vocabulary_clusters import Tell, cluster_centres
+from .vocabulary_clusters import cluster_centres
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,11 +28,11 @@ _HEAVIEST = 10
 
 
 class LexicalHead(nn.Module):
-    """From token states to the heaviest entries of sparse vectors.
+    """Maps token states to the heaviest entries of sparse vectors.
 
     Args:
-        lexicon: What is weighed.
-        before: What states pass through before the output matrix; identity for decoders.
+        sparse_head: How the logits become weights.
+        before: The layers between the states and the output matrix; the identity for decoders.
         rows: The output matrix, float32, shape (V, d).
         bias: Shape (V,), or None.
         softcap: Gemma 2's bound on logits, ``c * tanh(logit / c)``; None for the others.
@@ -39,7 +40,7 @@ class LexicalHead(nn.Module):
 
     def __init__(
         self,
-        lexicon: SparseHead,
+        sparse_head: SparseHead,
         before: nn.Module,
         rows: Tensor,
         bias: Tensor | None,
@@ -47,7 +48,7 @@ class LexicalHead(nn.Module):
         softcap: float | None,
     ) -> None:
         super().__init__()
-        self.lexicon = lexicon
+        self.sparse_head = sparse_head
         self.before = before
         self.rows = nn.Parameter(rows, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
@@ -64,11 +65,12 @@ class LexicalHead(nn.Module):
         Args:
             states: The backbone's last states, shape (B, T, d).
             mask: int64, shape (B, T); 1 where a token counts.
-            word_ids: int64, shape (B, W), -1 where there is none; read only for a lexicon of words.
+            word_ids: int64, shape (B, W), -1 where there is none; read only if
+                ``sparse_head.words``.
         """
         weights = self.weights(states, mask)
-        count = min(self.lexicon.top, self.width)
-        if not self.lexicon.words:
+        count = min(self.sparse_head.top, self.width)
+        if not self.sparse_head.words:
             values, indices = weights.topk(count, dim=1)
             return indices, values
         kept, any_word = self._of_words(weights, word_ids)
@@ -77,7 +79,7 @@ class LexicalHead(nn.Module):
         return indices, values * (any_word | few).to(values.dtype)
 
     def weights(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return all weights, float32 and none negative, (B, V); arguments as :meth:`forward`."""
+        """Return all weights, float32 >= 0, (B, V); the arguments are those of :meth:`forward`."""
         states = self.before(states.to(self.rows.dtype))
         logits = self._logits(states, mask)  # (B, V)
         if self.softcap is not None:
@@ -86,7 +88,7 @@ class LexicalHead(nn.Module):
 
     def _logits(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the largest or the last logit of each column, shape (B, V)."""
-        match self.lexicon.weighting:
+        match self.sparse_head.weighting:
             case SparsePooling.LAST:
                 weights = token_weights(mask, Pooling.LAST)
                 kept = states.masked_fill(mask.unsqueeze(-1) == 0, 0.0)
@@ -103,12 +105,14 @@ class LexicalHead(nn.Module):
                     parts.append(block.masked_fill(absent, lowest).amax(1))
                 return torch.cat(parts, dim=1)
             case _:
-                assert_never(self.lexicon.weighting)
+                assert_never(self.sparse_head.weighting)
 
     def _of_words(self, weights: Tensor, word_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Drop weights of tokens that are not in a text's words; tell which texts have words."""
+        """Return the weights of tokens in a text's words, and which texts have such words."""
         beyond = word_ids < 0
-        columns = torch.where(beyond, self.width, word_ids)  # one column more takes what is none
+        columns = torch.where(
+            beyond, self.width, word_ids
+        )  # one more column takes the entries without a word
         marks = torch.zeros_like(weights[:, :1]).expand(-1, self.width + 1)
         marks = marks.scatter(1, columns, 1.0)[:, : self.width]  # (B, V)
         any_word = (~beyond).any(1, keepdim=True)  # (B, 1)
@@ -117,22 +121,22 @@ class LexicalHead(nn.Module):
 
 def lexical_head(
     model: PreTrainedModel,
-    lexicon: SparseHead,
+    sparse_head: SparseHead,
     *,
     folder: Path | None = None,
-    tell: Tell | None = None,
+    on_step: OnStep | None = None,
 ) -> LexicalHead:
     """Take the head of a language model.
 
     Args:
-        model: A causal or masked language model with its head; the head is taken apart.
-        lexicon: What it shall weigh.
-        folder: Where clusters are looked for and kept; None: nowhere.
-        tell: Told of clustering, which may take minutes.
+        model: A causal or masked language model with its head, which is taken out of the model.
+        sparse_head: How the logits become weights.
+        folder: The folder in which clusters are cached; None caches nothing.
+        on_step: Called with the steps of clustering, which may take minutes.
 
     Raises:
-        RecipeError: The head is of a kind that we do not take apart.
-        MissingExtra: Clusters are asked for and scikit-learn is not installed.
+            RecipeError: The head has an unknown structure.
+            MissingExtra: The sparse head has clusters and scikit-learn is not installed.
     """
     output = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):
@@ -142,16 +146,16 @@ def lexical_head(
     bias = None if added is None else added.detach()
     before = _before(model, output)
     softcap = getattr(model.config, "final_logit_softcapping", None)
-    if lexicon.clusters is not None:
+    if sparse_head.clusters is not None:
         if bias is not None:
             raise RecipeError("clusters of a head with a bias per token are not defined")
-        centres = cluster_centres(rows.float().numpy(), lexicon, folder=folder, tell=tell)
+        centres = cluster_centres(rows.float().numpy(), sparse_head, folder=folder, on_step=on_step)
         rows = torch.from_numpy(centres).to(rows.dtype)
-    return LexicalHead(lexicon, before, rows, bias, softcap=softcap)
+    return LexicalHead(sparse_head, before, rows, bias, softcap=softcap)
 
 
 def _before(model: PreTrainedModel, output: nn.Linear) -> nn.Module:
-    """Return what comes between the backbone and the output matrix."""
+    """Return the layers between the backbone and the output matrix."""
     prefix = model.base_model_prefix
     heads = [part for name, part in model.named_children() if name != prefix]
     if heads == [output]:
@@ -166,6 +170,6 @@ def _before(model: PreTrainedModel, output: nn.Linear) -> nn.Module:
 
 
 class _NoLayer(nn.Identity):
-    """Stands where the output matrix was; Transformers ties its bias to the head's."""
+    """Replaces the output matrix, because Transformers ties its bias to the head's."""
 
     bias = None

@@ -1,7 +1,8 @@
-"""What the fields of a recipe choose between: the enumerations, and which field holds which.
+"""The enumerations of a recipe, and which field holds which.
 
-What a member means is said here; it is carried out elsewhere (``pytorch/attention_mask.py``,
-``tokens/tokenizer.py``, ``pytorch/pooling.py``, ``pytorch/load.py``).
+This module defines what the members mean; other modules implement them
+(``pytorch/attention_mask.py``, ``tokens/tokenizer.py``, ``pytorch/pooling.py``,
+``pytorch/load.py``).
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ class Activation(StrEnum):
     GELU = "gelu"
 
 
-KINDS = {"attention": Attention, "pooling": Pooling, "span": PooledTokens, "wording": TextFormat}
+KINDS = {
+    "attention": Attention,
+    "pooling": Pooling,
+    "span": PooledTokens,
+    "text_format": TextFormat,
+}
 """Fields of a recipe, and of choices, that hold members of an enumeration."""
 INTEGERS = ("max_tokens", "layer", "dim", "latent_heads", "min_dim", "max_text_tokens")
 """Fields that hold an integer."""

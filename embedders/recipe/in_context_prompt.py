@@ -1,8 +1,8 @@
-"""Queries that are shown with examples of their task, as BGE-EN-ICL takes them.
+"""Query prompts with examples of the task, as BGE-EN-ICL takes them.
 
 The template is that of "Making Text Embedders Few-Shot Learners" (arXiv 2409.15700, section 3.1)
-and its code: an example is task, query and response, each after its mark; examples and query stand
-apart by an empty line, and passages are left bare.
+and its code: an example is task, query and response, each behind its tag; an empty line separates
+the examples and the query. Passages have no prompt.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def in_context_query(task: str, examples: Sequence[InContextExample]) -> str:
     """Return the query template of BGE-EN-ICL, for ``Choices(query_prompt=…)``.
 
     Args:
-        task: What the query is for, in a sentence.
-        examples: Shown before every query, in this order; they count towards ``max_tokens``.
+        task: The task of the queries, in a sentence.
+        examples: Examples before every query, in this order; they count towards ``max_tokens``.
 
     Raises:
         RecipeError: A text holds ``{text}`` or ``{slot}``, which have a meaning in templates.
@@ -48,5 +48,5 @@ def in_context_query(task: str, examples: Sequence[InContextExample]) -> str:
     before = f"{''.join(shown)}<instruct>{task}\n<query>"
     template = f"{before}{{text}}\n<response>"
     if "{text}" in before or Prompt.parse(template).prefix != before:
-        raise RecipeError("task and examples may not hold {text} or {slot}; word them otherwise")
+        raise RecipeError("task and examples may not hold {text} or {slot}; reword them")
     return template

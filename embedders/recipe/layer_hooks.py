@@ -1,6 +1,7 @@
-"""What a recipe changes between a decoder's layers, as values; ``pytorch`` carries it out.
+"""What a recipe changes between a decoder's layers, as values; ``pytorch`` implements it.
 
-Both need no training: they hand the last token's state to where the model does not send it itself.
+Neither method needs training: both use the last token's state in places that the model itself does
+not connect to it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ class TokenPrepending:
 
     Args:
         start: The first layer that reads an overwritten slot; layers count from 0.
-        stop: The first layer that does not any more.
+        stop: The first layer after those.
         slot: The token id of the slot, which is the vocabulary's size: no text has it. Its
-            embedding is the mean of all others, where the paper draws it at random.
+            embedding is the mean of all others; the paper draws it at random.
     """
 
     start: int
@@ -40,14 +41,14 @@ class TokenPrepending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastivePrompting:
-    """Contrastive Prompting (arXiv 2505.12831, section 4): what an auxiliary prompt says goes.
+    """Contrastive Prompting (arXiv 2505.12831, section 4): an auxiliary prompt is subtracted.
 
-    In one layer, what the attention heads give at the last token, A, becomes
-    ``strength * (A - B)``, where B is the same under the auxiliary prompt ("norm scaling").
+    In one layer, the output A of the attention heads at the last token becomes ``strength * (A -
+    B)``, where B is the same output under the auxiliary prompt ("norm scaling").
 
     Args:
-        prompt: The auxiliary prompt; the text is worded as in the others.
-        layer: Which layer; layers count from 0.
+        prompt: The auxiliary prompt; the text has the same format as in the others.
+        layer: The layer; layers count from 0.
         strength: The paper's alpha.
     """
 

@@ -1,11 +1,10 @@
 """Several layers' vectors, averaged into one.
 
 Every chosen layer is pooled by itself, and the results are averaged. States before the final norm
-are larger by orders of magnitude in some layers than in others, so that a plain average is that of
-the loudest: hence ``unit``.
-Names: ``first+last`` is BERT-flow's (arXiv 2011.05864, section 4) and Sentence-BERT's usual
-baseline, ``last4`` the sum of BERT (arXiv 1810.04805, section 5.3), ``all`` the layer average of
-"Revisiting Word Embeddings in the LLM Era" (arXiv 2402.11094).
+are larger by orders of magnitude in some layers than in others, so the largest would dominate a
+plain average: hence ``unit``. Names: ``first+last`` is BERT-flow's (arXiv 2011.05864, section 4)
+and Sentence-BERT's usual baseline, ``last4`` the sum of BERT (arXiv 1810.04805, section 5.3),
+``all`` the layer average of "Revisiting Word Embeddings in the LLM Era" (arXiv 2402.11094).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class LayerMix:
             the token embeddings, -1 the last states after the final norm. Empty: all of them.
         unit: Bring each layer's vector to unit length first.
         weights: One positive number for each of ``layers``, for example learnt ones
-            (sentence-transformers' ``WeightedLayerPooling``); empty: all alike.
+            (sentence-transformers' ``WeightedLayerPooling``); empty weighs all alike.
 
     >>> LayerMix.parse("first+last").layers
     (1, -1)
@@ -68,7 +67,7 @@ class LayerMix:
         """Return which of ``count`` hidden states are read, in the order of the weights.
 
         Raises:
-            RecipeError: One is not there, or two names mean the same.
+            RecipeError: A layer does not exist, or two indices mean the same layer.
         """
         wanted = self.layers or tuple(range(count))
         if beyond := [layer for layer in wanted if not -count <= layer < count]:

@@ -1,4 +1,4 @@
-"""What stands around a text before it is tokenised: roles, prompts, and how a text is worded."""
+"""The input around a text before it is tokenised: roles, prompts, and text formats."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Role(StrEnum):
 class TextFormat(StrEnum):
     """How a text enters its prompt.
 
-    VERBATIM: to the letter. QUOTED: as the prompts of the PromptEOL line want a sentence between
-    double quotes (arXiv 2307.16645, its code): a text that ends in none of ``. ? " '`` gets a full
-    stop, double quotes become single ones, and a question mark at the end a full stop.
+    VERBATIM: unchanged. QUOTED: as PromptEOL and similar methods want a sentence between double
+    quotes (arXiv 2307.16645, its code): a text that ends in none of ``. ? " '`` gets a full stop,
+    double quotes become single ones, and a question mark at the end becomes a full stop.
 
     >>> TextFormat.QUOTED.of('Who said "no"?')
     "Who said 'no'."
@@ -46,14 +46,14 @@ class TextFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What stands around a text, to the letter.
+    """The exact strings around a text.
 
     Args:
-        prefix: Before the text, and after the slot if there is one.
-        suffix: After the text.
-        between_copies: Where the text stands twice (Echo, arXiv 2402.15449), what is between the
-            copies. They are tokenised apart from everything else, so that both have the same ids.
-        before_slot: What stands before the slot, a place that no token of a text can fill
+        prefix: The string before the text, and after the slot if there is one.
+        suffix: The string after the text.
+        between_copies: The string between the copies, if the text is repeated (Echo, arXiv
+            2402.15449). Copies are tokenised apart from the rest, so that both have the same ids.
+        before_slot: The string before the slot, a place that no token of a text can fill
             (:class:`TokenPrepending`); None: there is no slot.
 
     >>> Prompt.parse("query: {text}")
@@ -73,7 +73,7 @@ class Prompt:
             template: Holds ``{text}`` once, or twice for Echo, and perhaps ``{slot}`` before it.
 
         Raises:
-            RecipeError: ``{text}`` is missing or stands three times, or the slot is elsewhere.
+            RecipeError: ``{text}`` is missing or appears three times, or the slot is not before it.
         """
         first, *after = template.split(_TEXT)
         if len(after) not in (1, 2):
@@ -99,5 +99,5 @@ class Prompt:
 
     @property
     def copies(self) -> int:
-        """How often the text stands in it."""
+        """How many copies of the text the prompt holds."""
         return 1 if self.between_copies is None else 2

@@ -1,8 +1,8 @@
 """What decides a vector: the :class:`Recipe`, its choices, its JSON and its digest.
 
-Here are only values. How a recipe is found for a model is in ``sources/resolver.py``; how it is
-carried out, in ``tokens/tokenizer.py`` and the encoders. Devices, batches, precisions and paths are
-not part of it. Invariant: two encoders with equal digests give the same vectors up to rounding.
+This module holds values only. ``sources/resolver.py`` finds the recipe of a model;
+``tokens/tokenizer.py`` and the encoders follow it. Devices, batches, precisions and paths are not
+part of a recipe. Invariant: two encoders with equal digests give the same vectors up to rounding.
 """
 
 from __future__ import annotations
@@ -53,43 +53,43 @@ class Recipe:
     """Everything that decides a vector.
 
     Args:
-        base: The model's name, for people: a hub id or a folder's name.
-        revision: Which weights: a hub commit, or ``sha256:…`` of a local folder's files; of a graph
-            made by others (``seal``), a hash over that and the graph.
+        base: The model's name for readers: a hub id or a folder's name.
+        revision: The version of the weights: a hub commit, or ``sha256:…`` of a local folder's
+            files; for a graph made by others (``import_onnx``), a hash over that and the graph.
         attention: Causal or bidirectional, as the model was trained.
         layer: Which hidden states are pooled, as an index into Transformers' ``hidden_states``;
             -1 is the last layer after the final norm, 0 the token embeddings.
         mix: Several layers instead, pooled one by one and averaged; None reads ``layer``.
         query_prompt: Prompt for :attr:`Role.QUERY`.
         passage_prompt: Prompt for :attr:`Role.PASSAGE`.
-        eos: The token that every input ends with, appended where the tokenizer does not do it;
-            None leaves the end to the tokenizer.
+        eos: The token that ends every input, appended if the tokenizer does not append it; None
+            leaves the end to the tokenizer.
         latent_heads: Heads of a learned latent attention between the states and their pooling
             (NV-Embed, ``pytorch/latent_attention.py``), whose weights lie in the model's folder;
             None: states are pooled as they are.
-        span: Which tokens count.
-        pooling: How they combine.
+            span: Which tokens are pooled.
+            pooling: How they are combined.
         head: Linear layers after pooling, in order.
         dim: Keep only this many leading dimensions (Matryoshka, arXiv 2205.13147), before
             normalising; None keeps all.
         normalize: Whether vectors get unit length.
         max_tokens: The longest input in tokens, prompt and special tokens included.
-        max_text_tokens: The longest text in tokens, without what stands around it (LLM2Vec's
+        max_text_tokens: The longest text in tokens, without prompt and special tokens (LLM2Vec's
             ``doc_max_length``); None: as many as ``max_tokens`` leaves.
-        wording: How a text enters its prompt.
+        text_format: How a text enters its prompt.
         ensemble: Further prompts for either role; the vectors under all prompts are averaged,
             before head and normalisation (MetaEOL, arXiv 2402.18458).
         prepending: Overwrites the prompts' slot between layers.
-        contrast: Subtracts what an auxiliary prompt says.
-        lexicon: The sparse vector that comes with the dense one; None: there is none.
+        contrast: Subtracts the output of an auxiliary prompt.
+        sparse_head: What makes the sparse vector that comes with the dense one; None makes none.
         token_embeddings: Whether the graph can give every token's state, for late interaction and
             late chunking.
         appended: Trained tokens that end every input, of which :attr:`PooledTokens.TAIL` counts the
             last.
-        open_end: Whether inputs end with the prompt's last token, so that neither ``eos`` nor what
-            the tokenizer would append stands after it (PromptEOL and its kin).
+        open_end: Whether inputs end with the prompt's last token, without ``eos`` and the special
+            tokens that the tokenizer would append (PromptEOL and similar methods).
         instruction_template: The query prompt with ``{instruction}`` in place of the task, for
-            models that take one with each call; None: the model does not.
+            models that take one with each call; None: the model takes none.
         min_dim: The smallest width to which the model was trained to be cut; None: not
             trained for that. It decides no vector, only what :func:`decant.embedders.load` may
             cut, and is not part of the digest.
@@ -113,11 +113,11 @@ class Recipe:
     normalize: bool = True
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: TextFormat = TextFormat.VERBATIM
+    text_format: TextFormat = field(default=TextFormat.VERBATIM, metadata=stored_as("wording"))
     ensemble: tuple[Prompt, ...] = ()
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
-    lexicon: SparseHead | None = None
+    sparse_head: SparseHead | None = field(default=None, metadata=stored_as("lexicon"))
     token_embeddings: bool = field(default=False, metadata=stored_as("tokens"))
     instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool = False
@@ -167,7 +167,7 @@ class Recipe:
 
     @property
     def further(self) -> tuple[Prompt, ...]:
-        """The prompts beside that of the role; a text is one row of a batch for each, and one."""
+        """The prompts in addition to that of the role; each adds one row of a batch for a text."""
         return self.ensemble if self.contrast is None else (self.contrast.prompt,)
 
     def instructed(self, instruction: str) -> Prompt:
@@ -182,7 +182,7 @@ class Recipe:
                 "without, or export it with one (--instruction-template), as its model card says"
             )
         if not instruction.strip():
-            raise RecipeError("an instruction must say something, got white space")
+            raise RecipeError("an instruction must not be blank, got white space")
         before, _, after = self.instruction_template.partition(_INSTRUCTION)
         between, _, suffix = after.partition(_TEXT)
         return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
@@ -191,24 +191,24 @@ class Recipe:
         if (self.span is PooledTokens.TAIL) != (self.appended is not None):
             raise RecipeError(
                 f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
-                f"appended={self.appended}. A model that appends tokens was trained to be read at "
-                "them: leave out the strategy or span that reads others"
+                f"appended={self.appended}. A model that appends tokens was trained to be pooled "
+                "over them: leave out the strategy or span that pools others"
             )
         if self.appended is not None:
             _check_appended_tokens(self.appended, self)
 
     def _check_prompts(self) -> None:
-        """Refuse combinations of prompts that mean nothing."""
+        """Refuse combinations of prompts that make no sense."""
         given = (self.query_prompt, self.passage_prompt, *self.further)
         if self.ensemble and self.contrast is not None:
             raise RecipeError("an ensemble of prompts and a contrast exclude each other; say one")
-        if self.further and (self.lexicon is not None or self.token_embeddings):
+        if self.further and (self.sparse_head is not None or self.token_embeddings):
             raise RecipeError(
-                "sparse vectors and token states belong to one prompt, and this recipe has several"
+                "sparse vectors and token embeddings belong to one prompt, this recipe has several"
             )
         if self.token_embeddings and self.mix is not None:
             raise RecipeError(
-                "token embeddings are those of one layer; leave out the mix or token_embeddings"
+                "token embeddings come from one layer; leave out the mix or token_embeddings"
             )
         if self.span is PooledTokens.COPY and any(
             prompt.between_copies is None for prompt in given
@@ -222,11 +222,13 @@ class Recipe:
         causal = self.attention is Attention.CAUSAL
         if not causal and (self.prepending is not None or self.contrast is not None):
             raise RecipeError(
-                "token prepending and contrasts are for causal models: elsewhere every token sees "
+                "token prepending and contrasts are for causal models: in others every token sees "
                 "the whole text anyway"
             )
         if self.instruction_template is not None and (any(slots) or self.span is PooledTokens.COPY):
-            raise RecipeError("an instruction's template has neither a slot nor a second copy")
+            raise RecipeError(
+                "an instruction template cannot have a slot or a second copy of the text"
+            )
         if self.instruction_template is not None and (
             self.instruction_template.count(_INSTRUCTION) != 1
             or self.instruction_template.count(_TEXT) != 1
@@ -239,7 +241,7 @@ class Recipe:
             )
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that name this recipe: the head of a SHA-256.
+        """Return 16 hexadecimal digits that identify this recipe: the start of a SHA-256.
 
         Fields that hold their default do not enter, so a later decant that adds a field keeps the
         digests of recipes that do not use it; nor do ``min_dim``, ``token_embeddings`` and
@@ -266,10 +268,10 @@ class Recipe:
 
 
 def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
-    """Refuse a recipe in which appended tokens mean nothing.
+    """Refuse a recipe in which appended tokens make no sense.
 
     Raises:
-        RecipeError: Says which part of it.
+        RecipeError: The message names the conflicting part.
     """
     if appended.decoded > len(recipe.head):
         raise RecipeError(
@@ -280,11 +282,11 @@ def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
         "several prompts for one text": bool(recipe.further),
         "token prepending": recipe.prepending is not None,
         "a second copy of the text": any(prompt.between_copies is not None for prompt in prompts),
-        "a lexicon": recipe.lexicon is not None,
+        "a sparse head": recipe.sparse_head is not None,
         "a mix of layers": recipe.mix is not None,
     }
     if named := [name for name, is_there in beside.items() if is_there]:
         raise RecipeError(
-            f"appended tokens were trained to hold the whole text, so {named[0]} beside them "
-            "means nothing; leave one of the two out"
+            f"appended tokens were trained to hold the whole text, so {named[0]} in addition to "
+            "them makes no sense; leave one of the two out"
         )

@@ -1,4 +1,4 @@
-"""What a recipe says of sparse vectors over a vocabulary."""
+"""The part of a recipe that makes sparse vectors over a vocabulary."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class SparseHead:
 
     Args:
         weighting: Which tokens' logits count.
-        top: At most so many entries of a vector, the heaviest.
+        top: The most entries of a vector; the heaviest are kept.
         words: Weigh only tokens of the text's own words, as PromptReps does: lower-cased, without
             stop words and punctuation. A text without such words keeps its ten heaviest tokens.
-        clusters: Merge the head's rows into so many by k-means (LENS, arXiv 2501.09749, section
-            3); dimensions are clusters then, not tokens. None: dimensions are token ids.
+        clusters: Merge the head's rows into so many clusters by k-means (LENS, arXiv 2501.09749,
+            section 3); dimensions are clusters then, not tokens. None: dimensions are token ids.
         passes: How often k-means goes through the rows (``pytorch/vocabulary_clusters.py``). None:
-            there are no clusters, or they are those of a recipe from before there were passes.
+            there are no clusters, or the recipe is older than this field.
     """
 
     weighting: SparsePooling = SparsePooling.MAX
@@ -53,4 +53,6 @@ class SparseHead:
                 f"clusters={self.clusters}"
             )
         if self.words and self.clusters is not None:
-            raise RecipeError("words are tokens, and clusters are not; choose one of them")
+            raise RecipeError(
+                "words need tokens as dimensions, and clusters are none; choose one of them"
+            )

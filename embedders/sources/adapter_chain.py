@@ -1,10 +1,10 @@
-"""Which adapters lie below an adapter: what has to be merged first.
+"""Find the adapters that have to be merged before an adapter.
 
 peft writes into ``adapter_config.json`` the name of the model that an adapter was trained on. That
 may be a folder that is an adapter itself. LLM2Vec merges its first adapter (MNTP) before it trains
-the next, and peft then writes the name of the bare model, so that the file names too little: those
-are known by LLM2Vec's names for them (``…-mntp-supervised``) or by ``llm2vec_config.json``, which
-only its contrastive training writes.
+the next, and peft then writes the name of the bare model, so the file does not name the first
+adapter. Such adapters are recognised by LLM2Vec's names for them (``…-mntp-supervised``) or by
+``llm2vec_config.json``, which only its contrastive training writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .config_files import LLM2VEC_CONFIG
 
 ADAPTER_SETTINGS = "adapter_config.json"
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-# train_configs/mntp of its repository: what the published first adapters were trained on.
+# train_configs/mntp of its repository: the base models of the published first adapters.
 _PUBLISHED = {
     "McGill-NLP/LLM2Vec-Meta-Llama-3-8B-Instruct-mntp": "meta-llama/Meta-Llama-3-8B-Instruct",
     "McGill-NLP/LLM2Vec-Mistral-7B-Instruct-v2-mntp": "mistralai/Mistral-7B-Instruct-v0.2",
@@ -36,10 +36,10 @@ class AdapterChain:
     """A model and the adapters on it, in the order of their training.
 
     Args:
-        base: The model at the bottom; None where no file names it.
-        adapters: Those below the last one, and the last one; a name may stand in for a folder that
-            nobody named.
-        guessed: Whether such a name stands in.
+        base: The model at the bottom; None if no file names it.
+        adapters: The lower adapters, and the last one; a placeholder replaces a folder that no file
+            names.
+        guessed: Whether there is such a placeholder.
     """
 
     base: str | None
@@ -48,18 +48,18 @@ class AdapterChain:
 
 
 def is_adapter_alone(folder: Path) -> bool:
-    """Tell whether a folder holds an adapter and no weights of a model."""
+    """Return whether a folder holds an adapter and no weights of a model."""
     return (folder / ADAPTER_SETTINGS).is_file() and not any(
         found for pattern in _WEIGHTS for found in folder.glob(pattern)
     )
 
 
 def adapter_chain(folder: Path, name: str) -> AdapterChain:
-    """Follow what adapters were trained on down to a model.
+    """Follow the base models of adapters down to a model that is no adapter.
 
     Args:
-        folder: An adapter's.
-        name: What the user calls it: that folder, or a hub id.
+        folder: An adapter's folder.
+        name: The user's name for it: that folder, or a hub id.
 
     Raises:
         RecipeError: A file is damaged, or adapters name each other in a circle.
@@ -81,17 +81,17 @@ def adapter_chain(folder: Path, name: str) -> AdapterChain:
 
 
 def check_chain(model: str, folder: Path, adapters: Sequence[str]) -> None:
-    """Refuse an adapter on the bare model, where it was trained on another adapter.
+    """Refuse an adapter on the bare model if it was trained on top of another adapter.
 
-    A model into which that adapter was merged has another name, and passes.
+    A model into which that adapter was merged has another name, and is accepted.
 
     Args:
-        model: What is passed as the model.
-        folder: The first adapter's.
-        adapters: What is passed as adapters.
+        model: The user's argument for the model.
+        folder: The first adapter's folder.
+        adapters: The user's argument for the adapters.
 
     Raises:
-        RecipeError: Names all that has to be merged.
+        RecipeError: The message names all adapters that have to be merged.
     """
     name, *_ = adapters
     chain = adapter_chain(folder, name)
@@ -102,17 +102,17 @@ def check_chain(model: str, folder: Path, adapters: Sequence[str]) -> None:
     listed = list(dict.fromkeys((*chain.adapters, *adapters)))
     raise RecipeError(
         f"{name} was trained on {model} with the adapter {chain.adapters[-2]} merged, which is not "
-        f"among the adapters; pass all of them, find_source({model!r}, adapters={listed!r}) or "
+        f"among the adapters; pass all of them, find_model({model!r}, adapters={listed!r}) or "
         f"`decant export {model} TARGET {_options(listed)}`"
     )
 
 
 def whole_command(chain: AdapterChain, more: tuple[str, ...] = ()) -> str:
-    """Return the words that say how a chain, and ``more`` adapters on it, are passed."""
+    """Return the call and the command that pass a chain, and ``more`` adapters on it."""
     listed = list(dict.fromkeys((*chain.adapters, *more)))
     base = chain.base or "BASE"
     return (
-        f"find_source({base!r}, adapters={listed!r}), or `decant export {base} TARGET "
+        f"find_model({base!r}, adapters={listed!r}), or `decant export {base} TARGET "
         f"{_options(listed)}`"
     )
 
@@ -130,7 +130,7 @@ def _named(folder: Path) -> str | None:
 
 
 def _below(folder: Path, name: str) -> str | None:
-    """Return the adapter that lies directly below one; None: the model, as far as files say."""
+    """Return the adapter directly below one; None if, by the files, that is the model."""
     named = _named(folder)
     if named in _PUBLISHED or (named is not None and is_adapter_alone(Path(named))):
         return named
@@ -151,15 +151,15 @@ def _same(model: str, base: str | None) -> bool:
 
 
 def check_not_adapter(folder: Path, model: str, *, adapters: Sequence[str] = ()) -> None:
-    """Refuse a folder that is asked for as a model and holds an adapter alone.
+    """Refuse a folder that was passed as a model and holds an adapter alone.
 
     Args:
         folder: The folder.
-        model: What the user calls it.
-        adapters: What the user wants merged into it.
+        model: The user's name for it.
+        adapters: The adapters that the user wants merged into it.
 
     Raises:
-        RecipeError: Says which model it belongs to, and how that is passed with every adapter.
+        RecipeError: The message names the adapter's model, and how to pass it with every adapter.
     """
     if not is_adapter_alone(folder):
         return
@@ -175,5 +175,5 @@ def check_not_adapter(folder: Path, model: str, *, adapters: Sequence[str] = ())
     )
     raise RecipeError(
         f"{model} holds an adapter (peft) of {kind}{trained}, and no weights of a model; pass the "
-        f"model and the adapters beside it: {whole_command(chain, tuple(adapters))}{first}"
+        f"model and its adapters: {whole_command(chain, tuple(adapters))}{first}"
     )

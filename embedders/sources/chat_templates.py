@@ -1,4 +1,4 @@
-"""Conversations as a model was trained on them: its chat template, rendered by Transformers."""
+"""Conversations in the format of a model's chat template, which Transformers renders."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-# Templates of Llama 3 write a day into the system's turn; it is the one they fall back on, so that
-# a prompt does not depend on when it was made.
+# Templates of Llama 3 write a date into the system's turn. This is their fallback date, so that a
+# prompt does not depend on the day on which it is made.
 _DAY = "26 Jul 2024"
 
 
 def chat_template(folder: Path, tokenizer: Tokenizer) -> PreTrainedTokenizerFast | None:
-    """Return what writes conversations, if the folder has a template for them.
+    """Return a tokenizer that renders the folder's chat template; None if it has no template.
 
-    Transformers' own choice of a class may build another tokenizer of the same files; this one
-    only fills in the template.
+    Transformers' own choice of a class may build another tokenizer of the same files; this one only
+    fills in the template.
 
     Raises:
         RecipeError: ``tokenizer_config.json`` is damaged.
@@ -34,7 +34,7 @@ def chat_template(folder: Path, tokenizer: Tokenizer) -> PreTrainedTokenizerFast
     alone = folder / "chat_template.jinja"
     if alone.exists():
         template = alone.read_text(encoding="utf-8")
-    if isinstance(template, list):  # several by name, as Transformers 4 wrote them
+    if isinstance(template, list):  # several templates by name, as Transformers 4 wrote them
         listed = [one for one in template if isinstance(one, dict)]
         template = next(
             (one.get("template") for one in listed if one.get("name") == "default"), None
@@ -56,10 +56,10 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
     """Return a conversation in which the model speaks next; special tokens are written out.
 
     Args:
-        chat: What :func:`chat_template` gave.
+        chat: The result of :func:`chat_template`.
         user: The user's turn.
-        system: What stands above it; where the template refuses or drops such a turn, it begins
-            the user's.
+        system: The system's turn; if the template refuses or drops it, it is put at the start of
+            the user's turn.
 
     Raises:
         RecipeError: The template is damaged, or refuses a user's turn.
@@ -91,7 +91,7 @@ def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str
 
 
 def without_start(rendered: str, tokenizer: Tokenizer) -> str:
-    """Return a conversation without the token that the tokenizer puts first by itself."""
+    """Return a conversation without the start token, which the tokenizer adds itself."""
     given = tokenizer.encode("")
     for token, special in zip(given.tokens, given.special_tokens_mask, strict=True):
         if special and rendered.startswith(token):

@@ -1,4 +1,4 @@
-"""The parts of a recipe that someone chose, all optional, and how choices stack."""
+"""The parts of a recipe that one source specifies, all optional, and how choices are combined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What one source says about a recipe; None is no say. Fields as in :class:`Recipe`.
+    """What one source specifies of a recipe; None leaves a field open. See :class:`Recipe`.
 
     Prompts are templates here (``"query: {text}"``), as people write them; members of enumerations
     may be given by their names (``pooling="last"``).
@@ -49,11 +49,11 @@ class Choices:
     normalize: bool | None = None
     latent_heads: int | None = None
     mix: LayerMix | None = None
-    wording: TextFormat | None = None
+    text_format: TextFormat | None = field(default=None, metadata=stored_as("wording"))
     ensemble: tuple[Prompt, ...] | None = None
     prepending: TokenPrepending | None = None
     contrast: ContrastivePrompting | None = None
-    lexicon: SparseHead | None = None
+    sparse_head: SparseHead | None = field(default=None, metadata=stored_as("lexicon"))
     token_embeddings: bool | None = field(default=None, metadata=stored_as("tokens"))
     instruction_template: str | None = field(default=None, metadata=stored_as("instruction"))
     open_end: bool | None = None
@@ -66,7 +66,7 @@ class Choices:
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
-        """Return choices that say all of a recipe but its name and revision."""
+        """Return choices with all fields of a recipe but its name and revision."""
         prompts = {
             "query_prompt": recipe.query_prompt.template,
             "passage_prompt": recipe.passage_prompt.template,
@@ -75,7 +75,7 @@ class Choices:
         return cls(**{**held, **prompts})
 
     def over(self, other: Choices) -> Choices:
-        """Return these choices, with those of ``other`` where there is none here."""
+        """Return these choices, with fields of ``other`` where this one has None."""
         own = {
             item.name: value
             for item in fields(self)
@@ -84,10 +84,10 @@ class Choices:
         return replace(other, **own)
 
     def recipe(self, source: ModelFiles) -> Recipe:
-        """Make the recipe for a model; what is still open takes the recipe's default.
+        """Make the recipe for a model; open fields take the recipe's defaults.
 
         Raises:
-            RecipeError: Attention, pooling or length were said by nobody.
+            RecipeError: No source specified attention, pooling or length.
         """
         if self.pooling is None:
             raise RecipeError(
@@ -122,10 +122,10 @@ def _prompt(template: str | None) -> Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFamily:
-    """Models whose vectors are made alike, as our registry states it.
+    """Models with the same recipe, as our registry states it.
 
     Args:
-        choices: What a recipe of these models says beyond their own files.
+        choices: The fields of their recipes that their own files do not specify.
         models: Their hub ids.
     """
 
@@ -151,15 +151,15 @@ def known_families() -> dict[str, ModelFamily]:
     }
 
 
-def registered(base: str) -> Choices:
-    """Return what our registry of known models says about a hub id; no say if it is not there."""
+def registry_choices(base: str) -> Choices:
+    """Return the registry's choices for a hub id; they are empty if it is not listed."""
     registry = _registry()
     family = registry.models.get(base)
     return Choices() if family is None else registry.families[family]
 
 
 def _registry() -> _Registry:
-    """Read ``registry.json``, whose rows are stated from each model's reference code."""
+    """Read ``registry.json``, whose rows follow each model's reference code."""
     from importlib.resources import as_file, files
 
     with as_file(files("decant.embedders.sources").joinpath("registry.json")) as path:

@@ -15,7 +15,7 @@ Object: TypeAlias = dict[str, object]
 
 
 def settings(path: Path, *, required: bool = True) -> Object:
-    """Return the object in the file at ``path``; an empty one if it may be missing, and is.
+    """Return the JSON object in the file at ``path``; empty if it is missing and may be.
 
     Raises:
         RecipeError: The file is missing, damaged, or holds something else.

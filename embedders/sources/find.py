@@ -24,7 +24,7 @@ class ModelFiles:
     """A model's files.
 
     Args:
-        folder: Where they lie.
+        folder: The folder that holds them.
         base: The model's name: the hub id, or the folder's.
         revision: The hub commit, or ``sha256:`` and 16 digits over the files that decide vectors.
         adapters: Folders of LoRA adapters in peft's format, merged into the weights in this order.
@@ -54,9 +54,9 @@ def find_model(
             MNTP, then SimCSE or supervised). The revision is then a hash over all revisions.
 
     Raises:
-        RecipeError: There is no such folder or hub model, it is an adapter alone or a bundle, or
-            an adapter was trained on another that is not passed.
-        HubError: There is no such folder, and the hub cannot be reached; a RecipeError, too.
+        RecipeError: There is no such folder or hub model, it is an adapter alone or a bundle, or an
+            adapter was trained on another one that is not passed.
+        HubError: There is no such folder, and the hub cannot be reached; it is a RecipeError, too.
         MissingExtra: It is a hub id and huggingface_hub is not installed.
     """
     if not adapters:
@@ -90,8 +90,8 @@ def _find_model(
     _check_not_static(found.folder, str(model))
     if (found.folder / _BUNDLE).is_file():
         raise RecipeError(
-            f"{model} is a bundle, which has a graph and no model to export or train; open it with "
-            "load(), or give the model that it was made from"
+            f"{model} is a bundle, which holds a graph and no model to export or train; open it "
+            "with load(), or give the model that it was made from"
         )
     return found
 
@@ -100,7 +100,7 @@ def _check_not_static(folder: Path, model: str) -> None:
     """Refuse a table of vectors: sentence-transformers' StaticEmbedding, model2vec's folders.
 
     Raises:
-        RecipeError: It is one; says what to do.
+        RecipeError: It is such a table; the message says what to do.
     """
     modules, config = folder / "modules.json", folder / "config.json"
     listed = json_records.read_json(modules, error=RecipeError) if modules.is_file() else ()
@@ -111,8 +111,8 @@ def _check_not_static(folder: Path, model: str) -> None:
         raise RecipeError(
             f"{model} holds static embeddings: a vector for each token and no Transformer, which "
             "decant does not export. Run it with sentence-transformers or model2vec, or export a "
-            "Transformer: `decant export MODEL TARGET`, with `--strategy static` where its token "
-            "table alone is wanted"
+            "Transformer: `decant export MODEL TARGET`, with `--strategy static` for its token "
+            "table alone"
         )
 
 
@@ -133,7 +133,7 @@ def _find(model: str | Path, mark: str, *, revision: str | None, name: str | Non
 
 
 def _not_a_folder(path: Path, mark: str, kind: str) -> str:
-    """Say what lies at ``path``, where the folder of a model or adapter is wanted."""
+    """Return a message that says what lies at ``path`` instead of a model or an adapter."""
     wanted = f"the folder of a Transformers or sentence-transformers {kind}"
     gguf = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
     if gguf:
@@ -146,7 +146,7 @@ def _not_a_folder(path: Path, mark: str, kind: str) -> str:
         return f"{path} exists but holds no {mark}; give {wanted}"
     if path.suffix == ".onnx":
         return (
-            f"{path} is a graph, and {wanted} is wanted; a graph of others becomes a bundle by "
+            f"{path} is a graph, and decant needs {wanted}; to make a bundle of a graph, run "
             f"`decant import-onnx {path} MODEL TARGET`"
         )
     parent = path.absolute().parent
@@ -162,13 +162,13 @@ def _download(name: str, revision: str | None) -> ModelFiles:
         if not any(folder.glob("*.safetensors")):
             hub.snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, "*.bin"])
     except Exception as error:  # noqa: BLE001 - the hub client raises many kinds, none of them ours
-        # Without a cause: it is ninety lines of the client's requests, and says what this says.
+        # Without a cause, because that is ninety lines of the client's requests and adds nothing.
         raise _not_downloaded(name, error) from None
     return ModelFiles(folder=folder, base=name, revision=folder.name)
 
 
 def _not_downloaded(name: str, error: Exception) -> RecipeError:
-    """Return what to raise where the hub's client failed: the name is wrong, or the way to it."""
+    """Return the error for a failure of the hub's client: a wrong name, or no connection."""
     errors = need("huggingface_hub.errors", extra="export")
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     if isinstance(error, errors.HFValidationError):

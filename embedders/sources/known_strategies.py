@@ -1,7 +1,7 @@
 """Ways to get a vector out of a language model, by name; each is a few choices of a recipe.
 
-None needs training. Prompts stand to the letter, as the papers' code has them; layers and strengths
-that a paper gives for one model are scaled to the model's depth (32 layers: Llama 2 7B).
+None needs training. Prompts are exactly those of the papers' code. Layers and strengths that a
+paper gives for one model are scaled to the model's depth (32 layers: Llama 2 7B).
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def _mixed(name: str, layers: str, purpose: str, source: str) -> Strategy:
 
 
 def _quoted(template: str, *, layer: int = -1) -> Choices:
-    """Choices of the PromptEOL line: the state of the prompt's last token."""
+    """Return the choices of PromptEOL and similar methods: the state of the prompt's last token."""
     return Choices(
         query_prompt=template,
         passage_prompt=template,
-        wording=TextFormat.QUOTED,
+        text_format=TextFormat.QUOTED,
         open_end=True,
         pooling=Pooling.LAST,
         span=PooledTokens.ALL,
@@ -160,14 +160,14 @@ def _promptreps(shape: ModelSize) -> Choices:
         passage_prompt=passage,
         open_end=True,
         pooling=Pooling.LAST,
-        lexicon=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
+        sparse_head=SparseHead(weighting=SparsePooling.LAST, top=128, words=True),
     )
 
 
 def _lens(shape: ModelSize) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
-    lexicon = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
-    return Choices(pooling=Pooling.MEAN, lexicon=lexicon)
+    sparse_head = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
+    return Choices(pooling=Pooling.MEAN, sparse_head=sparse_head)
 
 
 _PLAIN = (
@@ -217,7 +217,7 @@ _PLAIN = (
     ),
     Strategy(
         name="late-interaction",
-        purpose="every token's state beside their average; also for late chunking",
+        purpose="every token's state and their average; also for late chunking",
         source="ColBERT, arXiv 2004.12832; late chunking, arXiv 2409.04701",
         choose=lambda _: Choices(pooling=Pooling.MEAN, token_embeddings=True),
     ),
@@ -279,7 +279,7 @@ _PROMPTED = (
     ),
     _prompted(
         "contrastive",
-        "prompt-eol less what an auxiliary prompt calls irrelevant",
+        "prompt-eol minus what an auxiliary prompt calls irrelevant",
         "arXiv 2505.12831, section 4",
         _contrast,
         passes="1 and 5/32",
@@ -301,7 +301,7 @@ _SPARSE = (
         name="splade",
         purpose="a dense and a sparse vector over the vocabulary, from all tokens",
         source="SPLADE v2, arXiv 2109.10086, section 3.1",
-        choose=lambda _: Choices(pooling=Pooling.MEAN, lexicon=SparseHead()),
+        choose=lambda _: Choices(pooling=Pooling.MEAN, sparse_head=SparseHead()),
         head=True,
     ),
     Strategy(

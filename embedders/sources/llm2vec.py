@@ -1,12 +1,13 @@
-"""Read what LLM2Vec's own code reads of a checkpoint, and hold it as its code does.
+"""Read LLM2Vec's checkpoints as LLM2Vec's own code reads them.
 
-``llm2vec_config.json`` stands in merged folders and beside adapters of its contrastive training;
-its first step (MNTP) leaves an adapter without it. All attend both ways, which no file says; where
-that one is missing, the class that was trained tells them (``architectures.py``). Prompts and
-defaults are those of its code (arXiv 2404.05961; McGill-NLP/llm2vec at 312adcf, ``llm2vec.py``).
+``llm2vec_config.json`` is in merged folders and in adapter folders of its contrastive training; its
+first step (MNTP) leaves an adapter without it. All these models attend both ways, which no file
+states; without that file, they are recognised by the class that was trained (``architectures.py``).
+Prompts and defaults are those of its code (arXiv 2404.05961; McGill-NLP/llm2vec at 312adcf,
+``llm2vec.py``).
 
 Two things differ: it cuts a long text at white space, decant at a token; and it drops white space
-around a text, which decant never alters.
+around a text, while decant never alters texts.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _AVERAGES = ("mean", "weighted_mean")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Settings:
-    """The file, with its code's defaults."""
+    """The content of ``llm2vec_config.json``, with the defaults of LLM2Vec's code."""
 
     pooling_mode: str = "mean"
     max_length: int = 512
@@ -57,16 +58,17 @@ class _Settings:
 
 
 def llm2vec_choices(folder: Path, adapters: Sequence[Path] = ()) -> Choices | None:
-    """Return what LLM2Vec's code would make of a model; None: nothing says that it is LLM2Vec's.
+    """Return the choices of LLM2Vec's code for a model; None if it is no model of LLM2Vec.
 
-    Queries get no instruction, as its code leaves them without one unless it is told one.
+    Queries get no instruction, because LLM2Vec's code adds none unless the caller passes one.
 
     Args:
-        folder: The base model, or a merged one.
-        adapters: What is merged into it, in this order.
+        folder: The base model, or a merged model.
+        adapters: The adapters to merge into it, in this order.
 
     Raises:
-        RecipeError: A file is damaged, or holds a setting or a pooling that we do not build.
+        RecipeError: A file is damaged, or holds a setting or a pooling that decant does not
+            support.
     """
     held = next(
         (one for one in (*reversed(adapters), folder) if (one / LLM2VEC_CONFIG).exists()), None
@@ -75,8 +77,8 @@ def llm2vec_choices(folder: Path, adapters: Sequence[Path] = ()) -> Choices | No
         return None
     said = _Settings() if held is None else _read(held / LLM2VEC_CONFIG)
     before, after = _around(folder, adapters, said.pooling_mode)
-    # Its mask counts as many tokens from the row's end as the text has: without a prompt before
-    # the text that leaves BOS out, too.
+    # LLM2Vec's mask counts as many tokens from the row's end as the text has: without a prompt
+    # before the text that leaves BOS out, too.
     own = PooledTokens.TEXT if before else PooledTokens.CONTENT
     skipped = said.skip_instruction and said.pooling_mode in _AVERAGES
     return Choices(
@@ -105,13 +107,13 @@ def _read(path: Path) -> _Settings:
 
 
 def _trained_both_ways(adapter: Path) -> bool:
-    """Tell whether an adapter was trained on a class of LLM2Vec's."""
+    """Return whether an adapter was trained on one of LLM2Vec's classes."""
     mapping = part(settings(adapter / _ADAPTER, required=False), "auto_mapping")
     return llm2vec_class(mapping.get("base_model_class"))
 
 
 def _around(folder: Path, adapters: Sequence[Path], pooling: str) -> tuple[str, str]:
-    """Return what stands before and after a text: a user's turn, and the end that is pooled."""
+    """Return the strings before and after a text: those of a user's turn, and the pooled end."""
     config = settings(folder / "config.json")
     first = settings(adapters[0] / _ADAPTER, required=False) if adapters else {}
     names = {config.get("_name_or_path"), first.get("base_model_name_or_path")}

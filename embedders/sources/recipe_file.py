@@ -1,7 +1,7 @@
-"""A model folder's own word on its recipe: the file that decant's training leaves beside weights.
+"""The recipe file of a model folder, which decant's training writes next to the weights.
 
-It says everything but name and revision, which belong to the folder that is read. Files of
-sentence-transformers may stand there as well, for its own users; here they do not count.
+It holds everything but name and revision, which belong to the folder that is read. The folder may
+also hold files for users of sentence-transformers; decant ignores those.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RECIPE_FILE = "decant_recipe.json"
 
 
 def read_choices(folder: Path) -> Choices | None:
-    """Return what a folder's recipe file says; None where there is no such file.
+    """Return the choices in a folder's recipe file; None if there is no such file.
 
     Raises:
         RecipeError: The file is damaged, or of a newer decant.
@@ -31,10 +31,12 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Write a recipe into a model's folder, where :func:`resolve` then finds it.
 
     Raises:
-        RecipeError: A prompt holds ``{text}`` in other places than the text's.
+        RecipeError: A prompt holds a literal ``{text}``, which would be read as the text's place.
     """
     for prompt in (recipe.query_prompt, recipe.passage_prompt):
         if Prompt.parse(prompt.template) != prompt:
-            raise RecipeError(f"the prompt {prompt.template!r} would be read otherwise; reword it")
+            raise RecipeError(
+                f"the prompt {prompt.template!r} would not be read back unchanged; reword it"
+            )
     path = folder / RECIPE_FILE
     path.write_text(json_records.to_json(Choices.of(recipe)), encoding="utf-8")

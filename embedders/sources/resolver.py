@@ -1,6 +1,6 @@
-"""Find the recipe of a model, and fail loudly where nothing says a part of it.
+"""Find the recipe of a model, and raise an error if no source specifies a part of it.
 
-What the user says comes first, then a strategy, our registry, and the folder's own files.
+The user's choices come first, then a strategy, the registry, and the folder's own files.
 
 Only JSON files are read here, no weights. The folder formats are sentence-transformers' (both
 schemas: up to 5 with ``pooling_mode_*`` booleans, from 6 with ``pooling_mode``) and Transformers'.
@@ -19,7 +19,7 @@ from ..tokens.content_words import wants_space
 from ..tokens.load import load_tokenizer
 from .architectures import said_attention
 from .chat_templates import chat_template, conversation, without_start
-from .choices import Choices, registered
+from .choices import Choices, registry_choices
 from .config_files import Object, count, part, settings
 from .find import ModelFiles
 from .known_strategies import find_strategy
@@ -27,14 +27,15 @@ from .llm2vec import llm2vec_choices
 from .positions import longest_text
 from .recipe_file import RECIPE_FILE, read_choices
 from .st_modules import sentence_modules
-from .st_settings import check_lower_case, check_query, said_prompts, said_width
+from .st_settings import check_lower_case, check_query, read_prompts, read_width
 from .strategy import ModelSize, Strategy, check_strategy
 
-# Transformers reads all as the first: names of GPT-2 and BLOOM, of GPT-Neo, of MPT and DistilBERT.
+# Transformers maps all of these to the first name: those of GPT-2 and BLOOM, GPT-Neo, MPT,
+# DistilBERT.
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _BARE = "{text}"
 _SPACED = " {text}"
-_LENGTH_LIMIT = 10**6  # tokenizers without a limit say 10**30
+_LENGTH_LIMIT = 10**6  # tokenizers without a limit have 10**30
 
 
 def resolve(
@@ -44,17 +45,17 @@ def resolve(
 
     Args:
         source: The model's files.
-        choices: What the user says; it wins over everything.
-        strategy: A name of :func:`strategies`, a JSON file's, or one; it wins over registry and
-            files.
+        choices: The user's choices; they override everything.
+        strategy: A name of :func:`strategies`, the path of a JSON file, or a :class:`Strategy`; it
+            overrides registry and files.
 
     Raises:
-        RecipeError: Pooling, attention, length or which of several prompts is for queries is said
-            by nobody, files contradict each other, or the folder holds a module that we do not
-            build.
+            RecipeError: No source specifies pooling, attention, length or the prompt for queries,
+                files contradict each other, or the folder holds a module that decant does not
+                support.
     """
     own = source_choices(source)
-    found = registered(source.base).over(own)
+    found = registry_choices(source.base).over(own)
     if strategy is not None:
         way = find_strategy(strategy)
         check_strategy(way, (choices or Choices()).over(found).attention, source)
@@ -63,7 +64,9 @@ def resolve(
             shape = replace(shape, converse=_conversing(source.folder))
         chosen = way.choose(shape)
         if chosen.query_prompt is not None:
-            found = replace(found, instruction_template=None)  # it belongs to the prompt that goes
+            found = replace(
+                found, instruction_template=None
+            )  # the template belongs to the prompt that the strategy replaces
         found = chosen.over(found)
         if way.words and {found.query_prompt, found.passage_prompt} <= {None, _BARE}:
             found = _behind_space(source.folder).over(found)
@@ -74,10 +77,10 @@ def resolve(
 
 
 def _shape(folder: Path) -> ModelSize:
-    """Return what strategies are fitted to.
+    """Return the size of a model, to which strategies are fitted.
 
     Raises:
-        RecipeError: ``config.json`` does not say it.
+        RecipeError: ``config.json`` does not state it.
     """
     config = settings(folder / "config.json")
     found = (count(config.get(name)) for name in _DEPTHS)
@@ -89,14 +92,14 @@ def _shape(folder: Path) -> ModelSize:
 
 
 def _behind_space(folder: Path) -> Choices:
-    """Return the prompts of words, if the vocabulary wants a space before them."""
+    """Return prompts that put a space before single words, if the vocabulary needs it."""
     if not wants_space(load_tokenizer(folder)):
         return Choices()
     return Choices(query_prompt=_SPACED, passage_prompt=_SPACED)
 
 
 def _conversing(folder: Path) -> Callable[[str, str], str] | None:
-    """Return what writes conversations for a model, if it has a template for them."""
+    """Return a function that writes conversations for a model; None without a chat template."""
     tokenizer = load_tokenizer(folder)
     chat = chat_template(folder, tokenizer)
     if chat is None:
@@ -105,13 +108,13 @@ def _conversing(folder: Path) -> Callable[[str, str], str] | None:
 
 
 def source_choices(source: ModelFiles) -> Choices:
-    """Return what the files of a model and of its adapters say.
+    """Return the choices in the files of a model and of its adapters.
 
-    Of a folder that sentence-transformers and LLM2Vec both describe, the former says all but the
-    attention, which it has no word for.
+    If both sentence-transformers and LLM2Vec describe a folder, the former specifies everything but
+    the attention, for which it has no setting.
 
     Raises:
-        RecipeError: As :func:`folder_choices` and :func:`llm2vec_choices`.
+        RecipeError: As in :func:`folder_choices` and :func:`llm2vec_choices`.
     """
     own = folder_choices(source.folder)
     if (source.folder / RECIPE_FILE).exists():
@@ -126,10 +129,10 @@ def source_choices(source: ModelFiles) -> Choices:
 
 
 def folder_choices(folder: Path) -> Choices:
-    """Return what a model's own files say.
+    """Return the choices in a model's own files.
 
     Raises:
-        RecipeError: A file is damaged, or names a module or mode that we do not build.
+        RecipeError: A file is damaged, or names a module or mode that decant does not support.
     """
     if (written := read_choices(folder)) is not None:
         return written
@@ -149,11 +152,11 @@ def folder_choices(folder: Path) -> Choices:
     if not (folder / "modules.json").exists():
         return own
     check_lower_case(folder)
-    return sentence_modules(folder).over(said_prompts(folder)).over(said_width(folder)).over(own)
+    return sentence_modules(folder).over(read_prompts(folder)).over(read_width(folder)).over(own)
 
 
 def pad_id(folder: Path) -> int:
-    """Return the id that fills padded positions; any id does, the mask hides it."""
+    """Return the token id of padded positions; any id will do, because the mask hides it."""
     return count(settings(folder / "config.json").get("pad_token_id")) or 0
 
 
@@ -171,10 +174,11 @@ def _max_tokens(folder: Path, config: Object) -> int | None:
 
 
 def _eos(folder: Path) -> str | None:
-    """Return the token that the folder wants at every end.
+    """Return the token that the folder's settings append to every input.
 
-    Transformers up to 4 obeyed ``add_eos_token``; from 5 on it reads ``tokenizer.json`` alone,
-    which for e5-mistral and its kin adds nothing: last-token pooling then reads the last word.
+    Transformers up to 4 obeyed ``add_eos_token``. From 5 on it reads ``tokenizer.json`` alone,
+    which appends nothing for e5-mistral and similar models, so last-token pooling would read the
+    last word.
     """
     config = settings(folder / "tokenizer_config.json", required=False)
     token = config.get("eos_token")

@@ -18,21 +18,21 @@ from .weight_files import read_safetensors
 
 
 def weighted_layers(folder: Path, path: str) -> Choices:
-    """Return what the module in ``folder / path`` says.
+    """Return the layer mix of the module in ``folder / path``.
 
     Raises:
         RecipeError: Settings or weights are missing or do not fit each other, a weight is not
-            positive, or the model does not hand its layers to the module, so that
-            sentence-transformers passes over it.
+            positive, or the model does not output its hidden states, so that sentence-transformers
+            ignores the module.
         MissingExtra: safetensors is not installed.
     """
     home = folder / path
     whole = json_records.read_object(folder / "config.json", error=RecipeError)
     if whole.get("output_hidden_states") is not True:
         raise RecipeError(
-            f"{folder} has a WeightedLayerPooling, and its config.json not output_hidden_states: "
-            "true, without which sentence-transformers passes over it; add that, or take the "
-            "module out of modules.json"
+            f"{folder} has a WeightedLayerPooling, but no output_hidden_states: "
+            "true, without which sentence-transformers ignores the module; add that, or take "
+            "the module out of modules.json"
         )
     settings = json_records.read_object(home / "config.json", error=RecipeError)
     start, count = settings.get("layer_start"), settings.get("num_hidden_layers")
@@ -41,7 +41,7 @@ def weighted_layers(folder: Path, path: str) -> Choices:
     file = home / "model.safetensors"
     if not file.is_file():
         raise RecipeError(
-            f"{file} is missing; save the model anew with sentence-transformers, which writes it"
+            f"{file} is missing; save the model again with sentence-transformers, which writes it"
         )
     stored = read_safetensors(file)
     weights = tuple(float(weight) for weight in stored.get("layer_weights", ()))
@@ -62,6 +62,6 @@ def check_linear(choices: Choices) -> None:
     """
     if choices.mix is not None and choices.pooling is Pooling.MAX:
         raise RecipeError(
-            "the maximum over weighted layers is not the average of their maxima; decant builds "
+            "the maximum over weighted layers is not the average of their maxima; decant supports "
             "WeightedLayerPooling with every pooling but max"
         )

@@ -1,8 +1,8 @@
-"""Read ``modules.json``: which of sentence-transformers' modules a vector goes through.
+"""Read ``modules.json``: the modules of sentence-transformers that make a vector.
 
-Built are a Transformer, perhaps weighted layers, one Pooling, and behind it any Dense layers and
-Normalize, each on the pooled vector. What else a module can be told is refused by name, because
-a setting that is passed over gives other vectors than sentence-transformers does.
+Supported are a Transformer, perhaps weighted layers, one Pooling, and behind it any Dense layers
+and Normalize, each on the pooled vector. Other settings of a module are refused by name, because
+ignoring them would give other vectors than sentence-transformers does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ACTIVATIONS = {
     "ReLU": Activation.RELU,
     "GELU": Activation.GELU,
 }
-# What Dense of sentence-transformers 6 writes; up to 5 it wrote the first four.
+# The keys that Dense of sentence-transformers 6 writes; up to 5 it wrote the first four.
 _DENSE_KEYS = (
     "in_features",
     "out_features",
@@ -55,11 +55,11 @@ _POOLED = "sentence_embedding"
 
 
 def sentence_modules(folder: Path) -> Choices:
-    """Return what a folder's modules say; without Normalize vectors keep their length.
+    """Return the choices in a folder's modules; without Normalize vectors keep their length.
 
     Raises:
-        RecipeError: A file is damaged, or names a module, an order or a setting that we do not
-            build.
+        RecipeError: A file is damaged, or names a module, an order or a setting that decant does
+            not support.
     """
     listed = json_records.read_json(folder / "modules.json", error=RecipeError)
     if not isinstance(listed, list):
@@ -87,7 +87,7 @@ def sentence_modules(folder: Path) -> Choices:
                 found = Choices(normalize=True).over(found)
             case _:
                 raise RecipeError(
-                    f"{folder}: modules.json names a {name} module, which decant does not build; "
+                    f"{folder}: modules.json names a {name} module, which decant does not support; "
                     "supported are Transformer, WeightedLayerPooling, Pooling, Dense and "
                     "Normalize"
                 )
@@ -96,7 +96,7 @@ def sentence_modules(folder: Path) -> Choices:
 
 
 def _check_order(folder: Path, kind: str, before: Choices, *, dense: bool) -> None:
-    """Refuse a module that would read something else than what decant hands it."""
+    """Refuse a module in a place where its input would differ from decant's."""
     name = kind.rpartition(".")[2]
     if before.normalize or (dense and name == "Pooling"):
         last = "Normalize" if before.normalize else "Dense"
@@ -104,7 +104,7 @@ def _check_order(folder: Path, kind: str, before: Choices, *, dense: bool) -> No
     if name == "Dense" and (before.pooling is None or not kind.startswith(_OURS)):
         place = "with no Pooling before it" if before.pooling is None else "behind Pooling"
         raise RecipeError(
-            f"{folder}: modules.json names {kind} {place}; decant builds sentence-transformers' "
+            f"{folder}: modules.json names {kind} {place}; decant supports sentence-transformers' "
             "own Dense, and only behind Pooling, on the pooled vector"
         )
 
@@ -118,7 +118,7 @@ def _pooling(path: Path) -> Choices:
     names = [str(item) for item in modes]
     if len(names) != 1 or names[0] not in _POOLINGS:
         raise RecipeError(
-            f"{path} asks for the pooling {names}; decant builds exactly one of "
+            f"{path} names the pooling {names}; decant supports exactly one of "
             f"{', '.join(_POOLINGS)}"
         )
     span = PooledTokens.TEXT if config.get("include_prompt") is False else PooledTokens.ALL
@@ -136,7 +136,7 @@ def _dense(folder: Path, path: str) -> Dense:
     _check_names(config, file)
     if config.get("use_residual", False) is not False:
         raise RecipeError(
-            f"{file} asks for use_residual {config['use_residual']!r}: decant builds "
+            f"{file} has use_residual {config['use_residual']!r}: decant computes "
             "activation(W x + b) alone, without adding its input"
         )
     inputs, outputs = config.get("in_features"), config.get("out_features")
@@ -152,10 +152,10 @@ def _dense(folder: Path, path: str) -> Dense:
 
 
 def _activation(config: Object, file: Path) -> Activation:
-    """A Dense that names none has sentence-transformers' default, Tanh."""
+    """Return a Dense module's activation; the default is Tanh, as in sentence-transformers."""
     said = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     package, _, name = str(said).rpartition(".")
-    # Under another package's name sentence-transformers builds Tanh, unless it trusts the folder.
+    # For other packages' names, sentence-transformers takes Tanh unless it trusts the folder.
     if name not in _ACTIVATIONS or not f"{package}.".startswith("torch."):
         raise RecipeError(
             f"{file}: activation {said!r} is none of torch's {', '.join(_ACTIVATIONS)}"
@@ -169,6 +169,6 @@ def _check_names(config: Object, file: Path) -> None:
         said = config.get(key)
         if said not in (None, _POOLED):
             raise RecipeError(
-                f"{file} has {key} {said!r}; decant builds modules behind Pooling that read and "
+                f"{file} has {key} {said!r}; decant supports modules behind Pooling that read and "
                 f"write {_POOLED!r} alone"
             )

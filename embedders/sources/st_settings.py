@@ -1,4 +1,4 @@
-"""Read sentence-transformers' settings beside its modules: prompts, width, lower-casing."""
+"""Read sentence-transformers' settings outside its modules: prompts, width, lower-casing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _FILE = "config_sentence_transformers.json"
 _PASSAGES = ("document", "passage", "corpus")
 
 
-def said_prompts(folder: Path) -> Choices:
-    """Read prompts by sentence-transformers' names; the query's is open where no name says it.
+def read_prompts(folder: Path) -> Choices:
+    """Read prompts by sentence-transformers' names; the query's is None if no name is for it.
 
     encode_query reads ``query``; encode_document the first of ``document``, ``passage`` and
     ``corpus``; either falls back to the default prompt.
@@ -32,12 +32,13 @@ def said_prompts(folder: Path) -> Choices:
 
 
 def check_query(folder: Path) -> None:
-    """Refuse prompts of which none is said to be the query's.
+    """Refuse a folder whose named prompts include none for queries.
 
-    sentence-transformers would leave queries without one, although the model was trained with one.
+    sentence-transformers would leave queries without a prompt, although the model was trained with
+    one.
 
     Raises:
-        RecipeError: Lists them.
+        RecipeError: No prompt is for queries; the message lists the names.
     """
     if (folder / "modules.json").exists() and (names := _unnamed(folder)):
         template = f"{_prompts(folder)[0][names[0]]}{{text}}"
@@ -49,11 +50,11 @@ def check_query(folder: Path) -> None:
         )
 
 
-def said_width(folder: Path) -> Choices:
-    """Read ``truncate_dim``: sentence-transformers cuts its vectors to so many values.
+def read_width(folder: Path) -> Choices:
+    """Read ``truncate_dim``: sentence-transformers cuts its vectors to this number of values.
 
-    It cuts after Normalize and gives shorter vectors; ours are cut before it, which changes their
-    length and no cosine.
+    It cuts after Normalize, so its vectors have less than unit length; decant cuts before, which
+    changes the length and no cosine.
 
     Raises:
         RecipeError: It is no width.
@@ -69,7 +70,7 @@ def check_lower_case(folder: Path) -> None:
     """Refuse a folder that lower-cases outside its tokenizer.
 
     Raises:
-        RecipeError: Says what to add to the tokenizer.
+        RecipeError: It does; the message says what to add to the tokenizer.
     """
     config = settings(folder / "sentence_bert_config.json", required=False)
     if config.get("do_lower_case") is not True or not (folder / "tokenizer.json").exists():
@@ -88,14 +89,14 @@ def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
     held = config.get("prompts") or {}
     if not isinstance(held, dict):
         raise RecipeError(f"{folder / _FILE}: prompts is no object")
-    # null is no prompt, as in sentence-transformers.
+    # null means no prompt, as in sentence-transformers.
     prompts = {name: str(text or "") for name, text in cast("Object", held).items()}
     default = config.get("default_prompt_name")
     return prompts, None if default is None else prompts.get(str(default), "")
 
 
 def _unnamed(folder: Path) -> list[str]:
-    """Return the names of prompts that hold something, if none of all says what it is for."""
+    """Return the names of the non-empty prompts, if no name is for queries or the default."""
     prompts, default = _prompts(folder)
     if default is not None or prompts.keys() & {"query", *_PASSAGES}:
         return []

@@ -1,4 +1,4 @@
-"""A named way to a vector: a :class:`Strategy`, from our table, from a file, or from the user."""
+"""A named way to make vectors: a :class:`Strategy` from the table, a file, or the user."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSize:
-    """What strategies are fitted to.
+    """The facts of a model that strategies depend on.
 
     Args:
-        layers: The model's.
-        vocabulary: How many tokens it knows.
-        converse: Writes a conversation up to the model's answer, from what the system and the user
-            say, by the model's chat template; None: it has none.
+        layers: The number of its layers.
+        vocabulary: The number of its tokens.
+        converse: Writes a conversation up to the model's answer with its chat template, from the
+            system's and the user's turn; None: it has no template.
     """
 
     layers: int
@@ -38,20 +38,20 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """A named way to a vector.
+    """A named way to make vectors.
 
     Args:
-        name: What it is called.
-        purpose: What it is for, in a line.
-        source: The paper, and where in it.
-        choose: Makes the choices for a model; what the user says wins over them.
+        name: Its name.
+        purpose: What it is for, in one line.
+        source: The paper, and the place in it.
+        choose: Makes the choices for a model; the user's choices override them.
         causal: Whether it is for causal models only.
-        passes: What it costs: passes through the model for each text.
-        adds: What it costs: tokens beside the text's own.
+        passes: Passes through the model for each text.
+        adds: Tokens in addition to the text's own, in words.
         head: Whether it needs the model's language-model head.
-        chat: Whether it asks in a conversation, where the model has a chat template.
-        words: Whether it is for single words, which then begin as they do inside a text: behind a
-            space where the vocabulary makes a difference of that, and nothing else is before them.
+        chat: Whether it asks in a conversation, if the model has a chat template.
+        words: Whether it is for single words. They then begin as they do inside a text: behind a
+            space, if the vocabulary has other tokens for that, and without a prompt.
 
     >>> mine = Strategy(name="mine", purpose="a test", choose=lambda _: Choices(layer=-2))
     >>> mine.choose(ModelSize(layers=4, vocabulary=100)).layer
@@ -71,7 +71,7 @@ class Strategy:
 
     @property
     def needs(self) -> str:
-        """What it needs of a model, for people."""
+        """What it needs of a model, as text for readers."""
         kind = "a causal model" if self.causal else "any model"
         return f"{kind} with its language-model head" if self.head else kind
 
@@ -111,10 +111,10 @@ def read_strategy(path: Path) -> Strategy:
 
 
 def check_strategy(strategy: Strategy, attention: Attention | None, source: ModelFiles) -> None:
-    """Refuse a strategy that the model does not suit.
+    """Refuse a strategy that does not suit the model.
 
     Raises:
-        RecipeError: It is for causal models and this is none.
+        RecipeError: It is for causal models, and this model is not causal.
     """
     if strategy.causal and attention is Attention.BIDIRECTIONAL:
         raise RecipeError(

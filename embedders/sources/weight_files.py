@@ -1,9 +1,9 @@
-"""Read files of weights, and say what one is that cannot be read.
+"""Read files of weights, and name what is wrong with one that cannot be read.
 
-What downloads leave behind: a git-LFS pointer instead of the file, a file that is empty or ends
-early, a page that says why there is none. Pickles are read without running what is in them. Numbers
-that are none (NaN) are named by their tensor: whatever is computed with them fails later, far from
-the cause. Nothing here imports torch at once.
+Failed downloads leave a git-LFS pointer instead of the file, a file that is empty or ends early, or
+a web page with an error. Pickles are read without running code in them. A tensor with NaN or
+infinity is refused by its name, because the error would otherwise come later, far from the cause.
+torch is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 # A model's own file comes before its shards, and safetensors before pickles, as in Transformers.
 _KINDS = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 _PLACES = ("model.safetensors", "pytorch_model.bin")
-_LENGTH = 8  # bytes of a safetensors file that hold its header's length
+_LENGTH = 8  # the first bytes of a safetensors file, which hold its header's length
 _AGAIN = "download it again"
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a folder whose weights are no weights, before anything heavy reads them.
+    """Refuse a folder whose weight files are damaged, before a heavy library reads them.
 
     Raises:
-        RecipeError: Says which file, and what it is.
+        RecipeError: The message names the file, and what it is.
     """
     for pattern in _KINDS:
         if found := sorted(folder.glob(pattern)):
@@ -45,12 +45,12 @@ def check_weights(folder: Path) -> None:
 
 
 def check_weight_file(path: Path) -> None:
-    """Refuse a file that is no whole file of weights, by its first bytes and its length.
+    """Refuse a file that is no complete file of weights, by its first bytes and its length.
 
     Raises:
-        RecipeError: It is no file, a git-LFS pointer, empty, ends early, or is something else.
+        RecipeError: It is no file, a git-LFS pointer, empty, cut off, or of another type.
     """
-    if not path.is_file():  # also a link into nothing, as a cache that was cleared leaves it
+    if not path.is_file():  # also a dangling link, which a cleared cache leaves
         raise RecipeError(f"{path} is no file that can be read; {_AGAIN}")
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -67,7 +67,9 @@ def check_weight_file(path: Path) -> None:
         if path.suffix == ".bin":
             if not start.startswith((_ZIP, _PICKLE)):
                 raise RecipeError(f"{path} is no file of weights that PyTorch wrote; {_AGAIN}")
-            if start.startswith(_ZIP) and not is_zipfile(path):  # what it holds is told at its end
+            if start.startswith(_ZIP) and not is_zipfile(
+                path
+            ):  # a zip file's directory is at its end
                 raise RecipeError(f"{path} ends early, after {size:,} bytes; {_AGAIN}")
             return
         length = int.from_bytes(start[:_LENGTH], "little")
@@ -79,15 +81,15 @@ def check_weight_file(path: Path) -> None:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what a reader raises of damaged weights into :class:`RecipeError`.
+    """Turn a reader's errors about damaged weights into :class:`RecipeError`.
 
     Args:
-        path: The file, or the folder whose file it is.
+        path: The file, or its folder.
 
     Raises:
-        RecipeError: Names the file and what is wrong.
+        RecipeError: The message names the file and what is wrong.
     """
-    # Neither Transformers nor torch names the file, and of a pickle they advise to run it.
+    # Neither Transformers nor torch names the file, and for a pickle they advise to run its code.
     name = path if path.is_file() else next((path / one for one in _held(path)), path)
     try:
         yield
@@ -106,23 +108,23 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _held(folder: Path) -> Iterator[str]:
-    """Yield the names of a folder's weights as Transformers would take them."""
+    """Yield a folder's weight files in the order in which Transformers looks for them."""
     for pattern in _KINDS:
         yield from sorted(path.name for path in folder.glob(pattern))
 
 
 def _damaged_pickle(error: BaseException) -> bool:
-    """Tell whether torch did not get through a file's container (PytorchStreamReader)."""
+    """Return whether torch failed to read a file's container (PytorchStreamReader)."""
     causes = (error, error.__cause__, error.__context__)
-    told = ("PytorchStreamReader", "Invalid magic number", "checkpoint file", "Weights only load")
-    return any(mark in str(cause) for cause in causes if cause is not None for mark in told)
+    marks = ("PytorchStreamReader", "Invalid magic number", "checkpoint file", "Weights only load")
+    return any(mark in str(cause) for cause in causes if cause is not None for mark in marks)
 
 
 def _pickled(path: Path, reason: str) -> str:
     if "GLOBAL" in reason or "Unsupported" in reason:
         return (
-            f"{path} holds more than tensors, which decant does not run: a pickle can hold any "
-            "program. Take a copy with safetensors, or write the tensors anew where you trust it"
+            f"{path} holds more than tensors, and decant does not run it: a pickle can hold any "
+            "program. Take a copy with safetensors, or, if you trust it, save its tensors again"
         )
     return f"{path} is damaged or ends early; {_AGAIN}"
 
@@ -131,7 +133,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.generic]]:
     """Return the arrays of a safetensors file by name, without torch.
 
     Raises:
-        RecipeError: It cannot be read; says what it is.
+        RecipeError: It cannot be read; the message says what it is.
         MissingExtra: safetensors is not installed.
     """
     check_weight_file(path)
@@ -181,9 +183,9 @@ def check_finite_weights(weights: Iterable[tuple[str, Tensor]], folder: Path) ->
     for name, tensor in weights:
         if not tensor.is_floating_point() or not tensor.numel() or tensor.is_meta:
             continue
-        # Both ends are NaN where any value is; isfinite() would allocate a mask.
+        # Minimum and maximum are NaN if any value is; isfinite() would allocate a mask.
         if not all(bool(end.isfinite()) for end in tensor.detach().aminmax()):
             raise RecipeError(
-                f"the weights of {folder} hold NaN or infinity, in the tensor {name!r}, so that "
-                f"every vector would; {_AGAIN}, or train the model anew from where it was sound"
+                f"the weights of {folder} hold NaN or infinity, in the tensor {name!r}, and "
+                f"every vector would, too; {_AGAIN}, or train again from the last sound checkpoint"
             )

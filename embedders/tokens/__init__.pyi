@@ -1,5 +1,5 @@
 from .batching import pad as pad
-from .load import embedded as embedded
+from .load import embedding_count as embedding_count
 from .load import load_text_tokenizer as load_text_tokenizer
 from .load import load_tokenizer as load_tokenizer
 from .load import read_tokenizer as read_tokenizer

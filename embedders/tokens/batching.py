@@ -1,6 +1,6 @@
 """Put texts of similar length together, and stack them into arrays.
 
-Nothing here changes a vector, only how soon it is there: a graph does not see padding.
+Batching changes how long a vector takes, never the vector: a graph ignores padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHORTEST_PROMPT = 8
 _TEXT_TO_PROMPT = 4
 _LONGEST_TEXT = 256
 _SMALLEST_STEP = 8
-_STEPS_AN_OCTAVE = 8  # so that at most an eighth of a row is added
+_STEPS_AN_OCTAVE = 8  # so that padding adds at most an eighth of a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +27,15 @@ class Batching:
     """How texts become batches.
 
     Args:
-        token_budget: Most tokens in a batch, padding counted. One text alone may exceed it.
-        pad_id: Fills padded positions.
-        even_from: A batch of so many tokens ends where the length changes, and so is not padded;
-            None fills every batch.
+        token_budget: The most tokens in a batch, padding included. One text alone may exceed it.
+        pad_id: The token id of padded positions.
+        even_from: A batch of at least so many tokens ends where the length changes, so that it
+            needs no padding; None fills every batch.
         few_widths: Round lengths up with :func:`bucket`, so that a GPU's memory pool and engines
             see few shapes.
-        longest: Lengths are not rounded beyond it.
-        rows: Rows that a text takes, one for each of its recipe's prompts.
-        once: Whether prompts are computed once for all texts behind them.
+        longest: Lengths are not rounded beyond this number of tokens.
+        rows: Rows of a text, one for each of its recipe's prompts.
+        once: Whether a prompt is computed once for all texts behind it.
     """
 
     token_budget: int
@@ -47,15 +47,18 @@ class Batching:
     once: bool = False
 
     def batches(self, rows: Sequence[Tokens], *, whole: bool = False) -> list[list[int]]:
-        """Return indices of texts by batch, counting the tokens that are run.
+        """Return indices of texts by batch; only tokens that run count towards the budget.
 
         Args:
             rows: The texts.
-            whole: Run prompts with every text, even where they could be computed once.
+            whole: Run prompts with every text, even if they could be computed once.
         """
         behind = [self.once and not whole and shared(row) > 0 for row in rows]
         found = []
-        for kind in (True, False):  # apart, so that a batch is as large as it was counted
+        for kind in (
+            True,
+            False,
+        ):  # texts with and without a shared prompt apart, so that the count of tokens is right
             indices = [index for index, one in enumerate(behind) if one is kind]
             widths = [rows[index].width - (rows[index].prompt if kind else 0) for index in indices]
             found += [[indices[place] for place in group] for group in self.groups(widths)]
@@ -77,7 +80,7 @@ class Batching:
 
 
 def shared(row: Tokens) -> int:
-    """Return how many tokens of a text's prompt are worth computing once: all, or none."""
+    """Return how many tokens of a text's prompt should be computed once: all, or none."""
     text = row.width - row.prompt
     short = text <= min(_TEXT_TO_PROMPT * row.prompt, _LONGEST_TEXT)
     return row.prompt if row.prompt >= _SHORTEST_PROMPT and short else 0
@@ -101,7 +104,7 @@ def pad(
     Args:
         rows: At least one text.
         pad_id: Fills ``input_ids`` where there is no token.
-        left: Pad before the text instead of after it. Graphs must not care.
+        left: Pad before the text instead of after it. Vectors do not depend on it.
         width: Columns of the batch, if more than the longest text needs.
     """
     flat = [one for row in rows for one in row.rows]
@@ -130,7 +133,7 @@ def pad(
 
 
 def _common_prompt(rows: Sequence[Tokens], ids: NDArray[np.int64]) -> int:
-    """Return how many first columns are one prompt that is worth sharing; every row goes on."""
+    """Return how many first columns hold a shared prompt; every row is longer than these."""
     most = min(min(shared(row), len(row.ids) - 1) for row in rows)
     differing = np.flatnonzero((ids[:, :most] != ids[0, :most]).any(axis=0))
     count = int(differing[0]) if len(differing) else most
@@ -144,12 +147,12 @@ def token_batches(
 
     Args:
         lengths: Tokens of each text.
-        budget: Most tokens in a batch, padding counted. One text alone may exceed it.
-        even_from: A batch of so many tokens ends where the length changes, and so is not padded;
-            None fills every batch.
+        budget: The most tokens in a batch, padding included. One text alone may exceed it.
+        even_from: A batch of at least so many tokens ends where the length changes, so that it
+            needs no padding; None fills every batch.
 
     Returns:
-        Indices into ``lengths``; each index stands in exactly one group.
+        Indices into ``lengths``; each index is in exactly one group.
 
     >>> token_batches([1, 5, 2, 5], 10)
     [[1, 3], [2, 0]]

@@ -1,7 +1,7 @@
-"""Check tokenised texts before anything runs: what cannot be embedded is named by its index.
+"""Check tokenised texts before a model runs, and refuse those that cannot be embedded, by index.
 
-A text of which no token is left, and one that holds a token without embedding, would else fail
-inside the graph, or get a vector that says nothing.
+A text without a token that counts, or with a token that has no embedding, would fail inside the
+graph or get a meaningless vector.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _NAMED = 3
 
 
 def check_counted(rows: Sequence[Tokens], texts: Sequence[str], *, first: int) -> None:
-    """Refuse a text under which no token counts: a pooling of nothing has no direction.
+    """Refuse a text of which no token counts: pooling would have no input.
 
     Args:
-        rows: One for each text.
+        rows: The tokens of each text.
         texts: The texts.
-        first: The caller's number of the first.
+        first: The caller's number of the first text.
 
     Raises:
-        TextError: A tokenizer left nothing of a text; the message holds its index.
+        TextError: A text has no token that counts; the message holds its index.
     """
     for index, row in enumerate(rows):
         for one in row.rows:
             if one.counted >= (len(one.ids) if one.end is None else one.end):
                 raise TextError(
                     f"text {first + index}, {texts[index][:_SHOWN]!r}, gives no token that counts: "
-                    "the tokenizer drops all of its characters, and nothing that counts stands "
-                    "beside it; leave it out, or export the model with an eos"
+                    "the tokenizer drops all of its characters, and prompt and special tokens "
+                    "do not count; leave it out, or export the model with an eos"
                 )
 
 
@@ -47,12 +47,13 @@ class Unembedded:
     """Tokens that a tokenizer knows and the model has no embedding for.
 
     Such a model is not refused as a whole: EmbeddingGemma's tokenizer has ``<image_soft_token>``,
-    one beyond its embeddings, which a text all but never holds. What holds one is refused.
+    an id beyond its embeddings, which texts hardly ever hold. Prompts and texts that hold such a
+    token are refused.
 
     Args:
         rows: How many tokens have an embedding.
-        tokens: The others, by id.
-        slot: The id that token prepending gives its slot, once in a row; None: there is none.
+        tokens: The tokens without one, by id.
+        slot: The id of token prepending's slot, which each row holds once; None: there is no slot.
     """
 
     rows: int
@@ -64,7 +65,7 @@ class Unembedded:
         """Return the tokens without embedding; None if there are none, or ``rows`` is unknown."""
         if rows is None:
             return None
-        # Listing a large vocabulary takes as long as reading a tenth of it: not where all fit.
+        # Listing a large vocabulary takes a tenth of the time of reading it, so only if needed.
         added = max(tokenizer.get_added_tokens_decoder(), default=0)
         if tokenizer.get_vocab_size(with_added_tokens=True) <= rows and added < rows:
             return None
@@ -73,10 +74,10 @@ class Unembedded:
         return cls(rows=rows, tokens=beyond, slot=slot) if beyond else None
 
     def check_prompt(self, template: str, ids: Sequence[int]) -> None:
-        """Refuse a prompt, with the special tokens around it, that holds such a token.
+        """Refuse a prompt that holds such a token, or has one among its special tokens.
 
         Raises:
-            RecipeError: It does; the message names the tokens.
+            RecipeError: The prompt holds such tokens; the message names them.
         """
         if found := self._among(ids):
             raise RecipeError(
@@ -89,11 +90,11 @@ class Unembedded:
         """Refuse texts that hold such a token.
 
         Args:
-            rows: One for each text.
-            first: The caller's number of the first.
+            rows: The tokens of each text.
+            first: The caller's number of the first text.
 
         Raises:
-            TextError: One does; the message holds its index and names the tokens.
+                TextError: A text holds such tokens; the message holds its index and names them.
         """
         for index, row in enumerate(rows):
             for ids in (row.words, *(one.ids for one in row.rows)):

@@ -1,6 +1,6 @@
 """Single words, and the words of a text that carry meaning.
 
-The latter are those of PromptReps (arXiv 2404.18424). Its code splits with NLTK and drops NLTK's
+Content words are those of PromptReps (arXiv 2404.18424). Its code splits with NLTK and drops NLTK's
 English stop words and punctuation. Here a word is a run of letters, digits and underscores, and the
 stop words are a closed list of English function words; texts in other languages keep theirs.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Common in most vocabularies, and each one whole token in the large ones.
+# Words that are common in most vocabularies, and one token in the large ones.
 _TRIED = ("time", "people", "water", "house", "the", "in")
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = """
@@ -40,12 +40,11 @@ def content_words(text: str) -> list[str]:
 
 
 def wants_space(tokenizer: Tokenizer) -> bool:
-    """Tell whether a word alone needs a space before it to be what it is inside a text.
+    """Return whether a single word needs a space before it to get the token that it has in texts.
 
-    Byte-level vocabularies mark the beginning of a word by its space: "dog" at the start of a
-    string is another token than in "a dog", mostly a rare one. WordPiece has no such mark,
-    SentencePiece mostly puts it before a text itself, and where a space is a token of its own it
-    says nothing about the word.
+    In byte-level vocabularies the space is part of a word's token: "dog" at the start of a string
+    is another, mostly rare, token than in "a dog". WordPiece has no such space, and SentencePiece
+    mostly adds it before a text itself. Where a space is a token of its own, it changes no word.
     """
 
     def ids(text: str) -> list[int]:

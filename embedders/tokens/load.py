@@ -1,6 +1,6 @@
-"""Get a model folder's tokenizer as a ``tokenizers.Tokenizer``, converting older formats.
+"""Load a model folder's tokenizer as a ``tokenizers.Tokenizer``, converting older formats.
 
-Beside it stands how many tokens the folder's model has embeddings for.
+This module also reads how many tokens the folder's model has embeddings for.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ NO_CODE = "decant runs no code that comes with a model"
 
 
 def load_text_tokenizer(folder: Path, recipe: Recipe) -> TextTokenizer:
-    """Return what tokenises for a folder's model, as its recipe says.
+    """Return the tokenizer of a folder's model, with its recipe's prompts and limits.
 
     Raises:
-        RecipeError: As :func:`load_tokenizer` and :class:`TextTokenizer`.
-        MissingExtra: As :func:`load_tokenizer`.
+        RecipeError: As in :func:`load_tokenizer` and :class:`TextTokenizer`.
+        MissingExtra: As in :func:`load_tokenizer`.
     """
-    return TextTokenizer(load_tokenizer(folder), recipe, embedded=embedded(folder))
+    return TextTokenizer(load_tokenizer(folder), recipe, embedded=embedding_count(folder))
 
 
-def embedded(folder: Path) -> int | None:
-    """Return how many tokens ``config.json`` gives embeddings; None if it does not say.
+def embedding_count(folder: Path) -> int | None:
+    """Return the number of token embeddings in ``config.json``; None if it has no such number.
 
     Raises:
         RecipeError: The file is damaged.
@@ -72,7 +72,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         return read_tokenizer(path)
     transformers = need("transformers", extra="export")
     try:
-        # Not said, Transformers asks on the terminal whether to run the folder's code.
+        # Without this, Transformers asks on the terminal whether to run the folder's code.
         loaded = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )

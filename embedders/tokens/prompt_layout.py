@@ -1,7 +1,8 @@
-"""Put a text into its prompt, and find it again among the tokens.
+"""Put a text into its prompt, and find the text's tokens afterwards.
 
-Where a prompt holds the text twice, or a slot, marks part what is tokenised apart. They are spelt
-with Unicode noncharacters and drawn at random, so that no text has them, and no model sees them.
+If a prompt holds the text twice, or a slot, marks separate the parts that are tokenised apart.
+Marks consist of Unicode noncharacters and random digits, so that no text holds them, and the model
+never sees them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Place = tuple[int, int]
-"""A first position and the one after the last: of characters, or of tokens."""
+"""The first position and the position after the last, of characters or of tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +29,8 @@ class Marks:
 
     Args:
         tokenizer: The copy.
-        gap: Parts what stands beside it.
-        slot: Stands for a token that no text can hold.
+        gap: The mark that separates its neighbours.
+        slot: The mark in place of a token that no text can hold.
     """
 
     tokenizer: Tokenizer
@@ -45,18 +46,18 @@ class Marks:
         return cls(made, gap, slot)
 
 
-def marked(prompt: Prompt) -> bool:
-    """Tell whether a prompt needs marks."""
+def needs_marks(prompt: Prompt) -> bool:
+    """Return whether a prompt needs marks."""
     return prompt.between_copies is not None or prompt.before_slot is not None
 
 
-def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Place]]:
-    """Return what is tokenised, and which characters of it are copies of the text.
+def lay_out(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Place]]:
+    """Return the string to tokenise, and which of its characters are copies of the text.
 
     Args:
-        prompt: What stands around the text.
+        prompt: The prompt.
         text: The text.
-        marks: For a prompt that is :func:`marked`; others do not read them.
+        marks: For a prompt that is :func:`needs_marks`; others do not read them.
     """
     head = prompt.prefix
     if marks is not None and prompt.before_slot is not None:
@@ -74,16 +75,16 @@ def built(prompt: Prompt, text: str, marks: Marks | None) -> tuple[str, list[Pla
 def without_marks(
     marks: Marks, encoding: Encoding, places: list[Place], *, slot: int | None
 ) -> tuple[list[int], list[Place]]:
-    """Drop breaks, and give the slot the id that the model knows it by.
+    """Drop the gap marks, and replace the slot mark by the slot's token id.
 
     Args:
-        marks: Of the tokenizer that encoded.
-        encoding: Of a string that :func:`built` gave.
-        places: Tokens of the text in it.
-        slot: That id.
+        marks: The marks of the tokenizer that encoded.
+        encoding: The encoding of a string from :func:`lay_out`.
+        places: The text's tokens in it.
+        slot: The slot's token id.
 
     Returns:
-        Ids, and the places among them.
+        The ids, and the text's places among them.
     """
     gap, mark = (
         cast("int", marks.tokenizer.token_to_id(spelt)) for spelt in (marks.gap, marks.slot)

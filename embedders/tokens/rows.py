@@ -1,4 +1,4 @@
-"""Texts as token ids: one text with its marks, and a padded batch of them."""
+"""Texts as token ids: one text with its pooled tokens, and a padded batch of texts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Tokens:
     Args:
         ids: The ids under the role's prompt.
         counted: The first token of the span.
-        end: The token after the span's last; None: the span reaches to the end.
+        end: The token after the last of the span; None: the span reaches to the end.
         others: The same text under the recipe's further prompts.
-        words: Ids of the text's own words, for a :class:`SparseHead` that asks for them.
-        prompt: How many tokens stand before the text's first; 0 if the span begins among them.
+        words: Ids of the text's own words, for a :class:`SparseHead` with ``words``.
+        prompt: How many tokens come before the text's first; 0 if the span begins among them.
     """
 
     ids: tuple[int, ...]
@@ -43,18 +43,18 @@ class Tokens:
 class TokenBatch:
     """B texts, padded to one length; names are those of the graph's inputs.
 
-    A text takes P rows that follow each other, one for each prompt of its recipe; P is 1 unless
-    the recipe says otherwise. The first three arrays are int64 of shape (B * P, T).
+    A text has P consecutive rows, one for each prompt of its recipe; P is 1 unless the recipe has
+    further prompts. The first three arrays are int64 of shape (B * P, T).
 
     Args:
         input_ids: Token ids.
         attention_mask: 1 where there is a token.
         pooling_mask: 1 where a token is in the span.
-        word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1;
-            None where no lexicon asks for them.
-        prompt: The first columns that hold a prompt, the same in every row; each row goes on.
-        prompt_states: Of a prompt that stands before all columns, float32 (L, 2, H, p, d); None:
-            there is none.
+        word_ids: int64, shape (B, W), W >= 1: ids of each text's own words, filled up with -1; None
+            if no sparse head needs them.
+        prompt: How many first columns hold a prompt, the same in every row; each row is longer.
+        prompt_states: Keys and values of a prompt before all columns, float32 (L, 2, H, p, d);
+            None: there is no such prompt.
     """
 
     input_ids: NDArray[np.int64]

@@ -16,8 +16,8 @@ from ..errors import TextError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Controls, formats, separators, and marks that stand on nothing; not lone surrogates, which are no
-# text. U+FFFD stands for bytes that could not be read, and BERT's normalizer drops it too.
+# Controls, formats, separators, and combining marks without a base; not lone surrogates, which are
+# no text. U+FFFD replaces bytes that could not be read, and BERT's normalizer drops it too.
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Zl", "Zp", "Zs", "Mc", "Me", "Mn"})
 _REPLACEMENT = "\ufffd"
 
@@ -28,9 +28,9 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
     """Yield the texts as they are.
 
     Raises:
-        TextError: A text is empty or not a string (the message holds its index), or ``texts`` is
-            nothing that gives texts in an order: one string, bytes, a mapping (whose keys would be
-            embedded), a set, a table, an open file, or what cannot be iterated.
+        TextError: A text is empty or not a string (the message holds its index), or ``texts`` gives
+            no texts in an order: it is one string, bytes, a mapping (whose keys would be embedded),
+            a set, a table, an open file, or not iterable.
     """
     if refusal := _refusal(texts):
         raise TextError(f"expected several texts, got {refusal}")
@@ -51,7 +51,7 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _refusal(texts: object) -> str | None:
-    """Return what is given instead of texts and what to do; None: it may give texts."""
+    """Return what ``texts`` is instead of texts, with advice; None if it may be texts."""
     kind = type(texts).__name__
     match texts:
         case str():
@@ -72,15 +72,15 @@ def _refusal(texts: object) -> str | None:
 
 
 def is_unseen(text: str) -> bool:
-    """Return whether a text holds nothing but what is not seen, white space among it."""
+    """Return whether a text holds only invisible characters, white space included."""
     return all(one == _REPLACEMENT or unicodedata.category(one) in _UNSEEN for one in text)
 
 
 def is_blank(text: str, tokenizer: Tokenizer) -> bool:
-    """Return whether there is nothing in a text to embed.
+    """Return whether a text holds nothing to embed.
 
-    That is white space, and characters that are not seen if the tokenizer drops them: to BERT's
-    normalizer a zero-width space is nothing, to others it is a token like any other.
+    That is white space, and other invisible characters if the tokenizer drops them: BERT's
+    normalizer drops a zero-width space, while for other tokenizers it is a token.
     """
     if not is_unseen(text):
         return False
@@ -90,7 +90,7 @@ def is_blank(text: str, tokenizer: Tokenizer) -> bool:
 def blocks(items: Iterable[T], size: int, *, first: int | None = None) -> Iterator[list[T]]:
     """Cut ``items`` into lists of ``size``; the last may be shorter.
 
-    With ``first``, sizes begin there and double until they reach ``size``.
+    With ``first``, the first list has that size, and sizes double until they reach ``size``.
     """
     iterator = iter(items)
     wanted = size if first is None else first

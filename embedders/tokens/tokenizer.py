@@ -1,8 +1,9 @@
 """Turn texts into token ids, and mark which tokens count.
 
-Everything prompt-related ends here: after this module there are only arrays.
+Prompts are handled only up to here: later modules see arrays alone.
+
 A prompt and its text are tokenised as one string, as the models were trained; then only the text
-is cut, so that prompt, special tokens, EOS and what is appended always survive.
+is cut, so prompt, special tokens, EOS and appended tokens always survive.
 Invariant: ``pooling_mask <= attention_mask``, element by element.
 """
 
@@ -22,7 +23,15 @@ from ..recipe.recipe import Recipe
 from .checks import Unembedded, check_counted
 from .content_words import content_words
 from .golden_texts import GOLDEN_TEXTS
-from .prompt_layout import Marks, Place, built, closing_tokens, marked, text_tokens, without_marks
+from .prompt_layout import (
+    Marks,
+    Place,
+    closing_tokens,
+    lay_out,
+    needs_marks,
+    text_tokens,
+    without_marks,
+)
 from .rows import Tokens
 from .tokenizers_errors import encode_prompt, encode_texts
 
@@ -33,17 +42,18 @@ _GOLDEN_LIMIT = 64
 
 
 class TextTokenizer:
-    """Tokenises texts as one recipe says.
+    """Tokenises texts as one recipe specifies.
 
     Args:
         tokenizer: The model's tokenizer; it is copied, and its own truncation and padding are
             dropped (all-MiniLM-L6-v2 ships with both set to 128).
         recipe: Gives prompts, EOS, span and length.
-        embedded: How many tokens the model has embeddings for; None: for all of the tokenizer's.
+        embedded: How many tokens the model has embeddings for; None: for all tokens of the
+            tokenizer.
 
     Raises:
-        RecipeError: EOS or an appended token is not in the vocabulary, or a prompt leaves no room
-            for text, or holds a token that has no embedding.
+            RecipeError: EOS or an appended token is not in the vocabulary, a prompt fills
+                ``max_tokens``, or it holds a token that has no embedding.
     """
 
     def __init__(
@@ -56,14 +66,14 @@ class TextTokenizer:
         self.recipe = recipe
         self._ending = _end_ids(self.bare, recipe)
         prompts = {recipe.query_prompt, recipe.passage_prompt, *recipe.further}
-        self._marks = Marks.of(self.bare) if any(map(marked, prompts)) else None
+        self._marks = Marks.of(self.bare) if any(map(needs_marks, prompts)) else None
         slot = None if recipe.prepending is None else recipe.prepending.slot
         self._unembedded = Unembedded.of(self.bare, embedded, slot)
-        self._words = recipe.lexicon is not None and recipe.lexicon.words
+        self._words = recipe.sparse_head is not None and recipe.sparse_head.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
 
     def max_text_tokens(self, role: Role) -> int:
-        """Return how many tokens of text fit beside prompt and special tokens."""
+        """Return how many tokens of text fit next to the prompt and the special tokens."""
         prompts = (self.recipe.prompt(role), *self.recipe.further)
         limit = self.recipe.max_tokens
         room = min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
@@ -89,9 +99,9 @@ class TextTokenizer:
             first: The caller's number of the first text, for messages.
 
         Raises:
-            RecipeError: The model takes no instruction, or this one leaves no room for text.
-            TextError: A text gives no token that counts, or one that the model has no embedding
-                for, or the tokenizer fails on it; the message holds its index.
+            RecipeError: The model takes no instruction, or the instruction fills ``max_tokens``.
+            TextError: A text gives no token that counts, or a token without an embedding, or the
+                tokenizer fails on it; the message holds its index.
         """
         prompt = self.recipe.prompt(role)
         if instruction is not None:
@@ -106,7 +116,7 @@ class TextTokenizer:
     def _tokenised(
         self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int = 0
     ) -> list[Tokens]:
-        worded = [self.recipe.wording.of(text) for text in texts]
+        worded = [self.recipe.text_format.of(text) for text in texts]
         prompts = (prompt, *self.recipe.further)
         rows, *further = (self._rows(worded, one, limit, first=first) for one in prompts)
         if further:
@@ -118,38 +128,40 @@ class TextTokenizer:
         return rows
 
     def places(self, text: str, parts: Sequence[Place], *, role: Role) -> list[Place]:
-        """Return which tokens of a text's uncut row hold parts of it.
+        """Return the tokens that hold each part of a text, in a row that is not truncated.
 
         Args:
             text: The text.
-            parts: First character and the one after the last, of each part.
+            parts: For each part, its first character and the character after its last.
             role: Selects the prompt.
 
         Returns:
-            First token and the one after the last, for each part; equal where no token holds any
-            of its characters.
+            For each part, its first token and the token after its last; they are equal if no token
+            holds any of its characters.
         """
         prompt = self.recipe.prompt(role)
-        string, ((start, _), *_) = built(prompt, text, self._marks)
+        string, ((start, _), *_) = lay_out(prompt, text, self._marks)
         encoding = self._encoder(prompt).encode(string)
         return [text_tokens(encoding, start + begin, start + end) for begin, end in parts]
 
     def golden(self) -> list[tuple[Role, str, tuple[int, ...]]]:
         """Return role, text and ids of every golden text, cut to 64 tokens or the recipe's limit.
 
-        Roles with the same prompt give the same ids and are listed both.
+        Roles with the same prompt give the same ids, and both are listed.
         """
         found: list[tuple[Role, str, tuple[int, ...]]] = []
         for role in Role:
             prompt = self.recipe.prompt(role)
             enough = self._others[prompt] + prompt.copies * _GOLDEN_LIMIT
             limit = min(self.recipe.max_tokens, enough)
-            rows = self._tokenised(GOLDEN_TEXTS, prompt, limit)  # unchecked: one may have no token
+            rows = self._tokenised(
+                GOLDEN_TEXTS, prompt, limit
+            )  # not checked, because a golden text may have no token
             found += [(role, text, row.ids) for text, row in zip(GOLDEN_TEXTS, rows, strict=True)]
         return found
 
     def _instructed(self, instruction: str, role: Role) -> Prompt:
-        if role != Role.QUERY:  # a name is fine, too
+        if role != Role.QUERY:  # the role may be a name
             raise RecipeError(
                 "an instruction is for queries; where both sides have a task (similarity, "
                 "clustering), encode both as queries"
@@ -159,14 +171,14 @@ class TextTokenizer:
         return prompt
 
     def _encoder(self, prompt: Prompt) -> Tokenizer:
-        if self._marks is None or not marked(prompt):
+        if self._marks is None or not needs_marks(prompt):
             return self.bare
         return self._marks.tokenizer
 
     def _rows(
         self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int
     ) -> list[Tokens]:
-        strings = [built(prompt, text, self._marks) for text in texts]
+        strings = [lay_out(prompt, text, self._marks) for text in texts]
         written = [string for string, _ in strings]
         encodings = encode_texts(self._encoder(prompt), written, first=first)
         return [
@@ -175,12 +187,12 @@ class TextTokenizer:
         ]
 
     def _row(self, encoding: Encoding, copies: list[Place], limit: int) -> Tokens:
-        """Drop tokens beyond ``limit`` from the ends of the copies, as many from each."""
+        """Cut the row to ``limit`` tokens, with as many dropped from the end of each copy."""
         ids, places = self._found(encoding, copies)
         surplus = len(ids) + len(self._ending) - limit
         share = -(-surplus // len(places))
         longest = self.recipe.max_text_tokens
-        # Beyond the recipe's limit a caller wants the whole text, to count its tokens.
+        # A caller that passes more than the recipe's limit counts the tokens of the whole text.
         if longest is not None and limit <= self.recipe.max_tokens:
             share = max(share, places[0][1] - places[0][0] - longest)
         if share > 0:
@@ -208,9 +220,9 @@ class TextTokenizer:
         return ids, places
 
     def _span(self, places: list[Place], copies: list[Place], count: int) -> tuple[int, int | None]:
-        """Return the first of ``count`` tokens that counts and the one after the last.
+        """Return the first pooled token of ``count`` tokens, and the one after the last.
 
-        None is the end.
+        None means the end.
         """
         match self.recipe.span:
             case PooledTokens.ALL:
@@ -237,9 +249,9 @@ class TextTokenizer:
         """Return how many tokens a prompt and special tokens take.
 
         Raises:
-            RecipeError: They leave no room for text, or one has no embedding.
+            RecipeError: They fill ``max_tokens``, or one of them has no embedding.
         """
-        string, copies = built(prompt, "a", self._marks)
+        string, copies = lay_out(prompt, "a", self._marks)
         ids, places = self._found(encode_prompt(self._encoder(prompt), string), copies)
         if self._unembedded is not None:
             self._unembedded.check_prompt(prompt.template, [*ids, *self._ending])
@@ -254,7 +266,7 @@ class TextTokenizer:
 
 
 def _end_ids(tokenizer: Tokenizer, recipe: Recipe) -> tuple[int, ...]:
-    """Return the ids that follow what the tokenizer itself puts at the end.
+    """Return the ids that follow the special tokens of the tokenizer at the end.
 
     Raises:
         RecipeError: The vocabulary lacks one of the tokens.
@@ -267,7 +279,7 @@ def _end_ids(tokenizer: Tokenizer, recipe: Recipe) -> tuple[int, ...]:
                 f"the recipe ends every text with {recipe.eos!r}, which this tokenizer "
                 "does not know; correct the recipe's eos"
             )
-        # transformers >= 5 no longer appends EOS for e5-mistral and its kin: their
+        # transformers >= 5 no longer appends EOS for e5-mistral and similar models: their
         # tokenizer.json adds <s> alone, so the recipe decides, not the tokenizer's settings.
         if tokenizer.encode("a").ids[-1:] != [last]:
             eos = (last,)

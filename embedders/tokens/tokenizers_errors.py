@@ -1,9 +1,9 @@
-"""Call the tokenizers package so that what fails inside it is an error of ours.
+"""Call the tokenizers package, and turn its failures into decant's errors.
 
-It is Rust: what it gives up on is a bare ``Exception``, or a panic, which is no ``Exception`` at
-all, so that callers do not catch it. A regular expression in ``tokenizer.json`` that backtracks
-without end is such a case: the panic comes after some tenths of a second for each text, and what
-Rust writes to stderr then cannot be kept from it. And its threads do not outlive a fork.
+The package is Rust. It fails with a bare ``Exception``, or with a panic, which is no ``Exception``
+at all, so that callers do not catch it. A regular expression in ``tokenizer.json`` that backtracks
+without end is such a case: the panic comes after some tenths of a second for each text, and Rust's
+message on stderr cannot be suppressed. And its threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 _SHOWN = 40
-_PANIC = "PanicException"  # of pyo3, which gives no way to import it
+_PANIC = "PanicException"  # the class of pyo3, which cannot be imported
 
 
 @contextmanager
-def rust_errors(error: type[DecantError], told: str) -> Iterator[None]:
-    """Turn what the tokenizers package raises, panics included, into an error.
+def rust_errors(error: type[DecantError], message: str) -> Iterator[None]:
+    """Turn the errors of the tokenizers package, panics included, into an error of ours.
 
     Args:
-        error: Its class.
-        told: What happened; the reason is put behind it.
+        error: The class of the error.
+        message: What happened; the reason is appended.
     """
     try:
         yield
     except Exception as cause:
-        raise error(f"{told}: {cause}") from cause
+        raise error(f"{message}: {cause}") from cause
     except BaseException as cause:
         if type(cause).__name__ != _PANIC:
             raise
-        raise error(f"{told}: {cause}") from cause
+        raise error(f"{message}: {cause}") from cause
 
 
 def encode_texts(
@@ -48,7 +48,7 @@ def encode_texts(
     Args:
         tokenizer: The tokenizer.
         texts: The texts.
-        first: The caller's number of the first, for messages.
+        first: The caller's number of the first text, for messages.
         special: Whether special tokens are added.
 
     Raises:
@@ -60,7 +60,7 @@ def encode_texts(
                 return tokenizer.encode_batch(list(texts), add_special_tokens=special)
         except TextError:
             if not texts:
-                raise  # below, each is tried alone, so that the right one is named
+                raise  # each text is tried alone below, so that the error names the right one
     found = []
     for index, text in enumerate(texts, start=first):
         with rust_errors(TextError, f"the tokenizer fails on text {index}, {text[:_SHOWN]!r}"):

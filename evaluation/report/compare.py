@@ -7,19 +7,16 @@ that only some systems can be measured by is shown for those, and compared if th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from decant.embedders import Role
+from decant.embedders import OnStep, Role
 
 from ..errors import EvaluationError
 from ..models.protocol import Embedder, known, unit_vectors
 from ..scores.measurement import Comparison, Measurement, Score, Task, compare
 from ..tasks.agreement import Agreement, agreement_of
 from ..tasks.cosine_spread import Spread, all_pairs
-
-Told = Callable[[str], object]
-"""Told what is done next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +70,7 @@ def score_system(
     tasks: Sequence[Task],
     *,
     words: Sequence[str] = (),
-    told: Told,
+    on_step: OnStep,
 ) -> SystemResult:
     """Score one system.
 
@@ -82,7 +79,7 @@ def score_system(
         embedder: The system.
         tasks: With names that differ.
         words: Their cosines' spread is found too, if there are any.
-        told: Told what is done next.
+        on_step: Called with the name of each step as it begins.
 
     Raises:
         EvaluationError: As the tasks; the message begins with the system's name.
@@ -90,11 +87,11 @@ def score_system(
     found: list[Measurement] = []
     try:
         for task in tasks:
-            told(f"{name}: {task.name}")
+            on_step(f"{name}: {task.name}")
             found += task.score(embedder)
         spread = None
         if words:
-            told(f"{name}: cosines of {len(words):,} words")
+            on_step(f"{name}: cosines of {len(words):,} words")
             held = [word for word, can in zip(words, known(embedder, words), strict=True) if can]
             spread = all_pairs(unit_vectors(embedder, held, role=Role.QUERY))
     except EvaluationError as error:

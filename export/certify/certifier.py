@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from decant.embedders import CertificateCheck, CertificateEntry, Precision
+from decant.embedders import CertificateCheck, CertificateEntry, OnStep, Precision
 from decant.embedders.files import file_hash
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TextTokenizer
 
-from ..bundle_writer import Step
 from .checks import Graph, Subject, certify
 from .output_checks import extra_checks
 from .probes import probe_rows
@@ -37,14 +36,14 @@ class Certifier:
         tokenizer: Turns the probe texts into rows.
         reference: Their vectors.
         pad_id: Fills padded positions.
-        tell: Told each group of probes as it begins.
+        on_step: Called with each group of probes as it begins.
     """
 
     folder: Path
     tokenizer: TextTokenizer
     reference: Reference
     pad_id: int
-    tell: Step = lambda _: None
+    on_step: OnStep = lambda _: None
 
     def entry(
         self,
@@ -77,7 +76,7 @@ class Certifier:
             pooling=self.tokenizer.recipe.pooling,
             precision=precision,
             pad_id=self.pad_id,
-            tell=self.tell,
+            on_step=self.on_step,
         )
         graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
         extra = extra_checks(

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import CertificateCheck, CertificateEntry, Pooling, Precision
+from decant.embedders import CertificateCheck, CertificateEntry, OnStep, Pooling, Precision
 from decant.embedders.bundle import NEIGHBOURS
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 
@@ -51,7 +51,7 @@ class Subject:
         pooling: The pooling that the recipe names.
         precision: Sets the gates.
         pad_id: Fills padded positions.
-        tell: Told each group of probes as it begins, and how many tokens its longest has.
+        on_step: Called with each group of probes as it begins, and the tokens of its longest.
     """
 
     run: Run
@@ -60,7 +60,7 @@ class Subject:
     pooling: Pooling
     precision: Precision
     pad_id: int
-    tell: Callable[[str], object] = lambda _: None
+    on_step: OnStep = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _padded(
 
 def _tell(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
     longest = max(subject.rows[row].width for row in rows)
-    subject.tell(f"probes, {name}: {len(rows)} of up to {longest:,} tokens")
+    subject.on_step(f"probes, {name}: {len(rows)} of up to {longest:,} tokens")
 
 
 def _accompanied(subject: Subject) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -27,7 +27,7 @@ class Extras:
     """What PyTorch gave beside dense vectors.
 
     Args:
-        sparse: A sparse vector for each of M rows; None where the recipe has no lexicon.
+        sparse: A sparse vector for each of M rows; None where the recipe has no sparse head.
         read: The states of the appended tokens that are read, float32, shape (M, n, d'); None where
             the recipe appends none.
         states: The token states of the first rows one after the other, float32, shape (S, d); None
@@ -46,7 +46,7 @@ class Extras:
     def of(cls, run: RunOutputs, rows: Sequence[Tokens], recipe: Recipe) -> Extras:
         """Run every row alone and unpadded."""
         sparse = read = states = lengths = None
-        if recipe.lexicon is not None:
+        if recipe.sparse_head is not None:
             sparse = SparseVectors.stacked([_sparse(run, pad([row], pad_id=0)) for row in rows])
         if recipe.appended is not None:
             read = np.concatenate([_read(run, pad([row], pad_id=0)) for row in rows])
@@ -54,7 +54,7 @@ class Extras:
             found = [_states(run, pad([row], pad_id=0))[0] for row in rows[:_FIRST]]
             states = np.concatenate(found)
             lengths = np.array([len(part) for part in found], np.int64)
-        top = 0 if recipe.lexicon is None else recipe.lexicon.top
+        top = 0 if recipe.sparse_head is None else recipe.sparse_head.top
         return cls(sparse=sparse, read=read, states=states, lengths=lengths, top=top)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

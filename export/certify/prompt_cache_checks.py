@@ -57,7 +57,7 @@ def prompt_checks(
         return []
     told = "texts that go on from their prompt's states get other vectors"
     extra = extra_checks(
-        lambda batch, names: session.outputs_of(prompts.begun(batch, names), names),
+        lambda batch, names: session.outputs_of(prompts.cut_shared_prompt(batch, names), names),
         rows,
         reference.extras,
         precision=precision,
@@ -87,7 +87,7 @@ def _compared(
     """Return the cosine of every vector that was found behind a prompt."""
     found: list[NDArray[np.float64]] = [np.zeros(0)]
     for batch, numbers in _batches(rows, pad_id):
-        rest = prompts.begun(batch, [DENSE])
+        rest = prompts.cut_shared_prompt(batch, [DENSE])
         if rest is not batch:
             found.append(cosines_of(session.run(rest), expected[numbers]))
     return np.concatenate(found)

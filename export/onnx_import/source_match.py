@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from decant.embedders import BundleError, CertificateCheck, RecipeError
-from decant.embedders.tokens import embedded
+from decant.embedders.tokens import embedding_count
 
 from ..graph.external_data import weights_of
 from .contract import Feed
@@ -72,7 +72,7 @@ def check_token_table(model: onnx_ir.Model, path: Path, folder: Path, tokenizer:
     rows = None if found is None or found.shape is None else found.shape[0]
     if not isinstance(rows, int):
         return
-    said = embedded(folder)
+    said = embedding_count(folder)
     if said is not None and said != rows:
         raise BundleError(
             f"{path} has embeddings for {rows} tokens and {folder / 'config.json'} says {said} "

@@ -19,7 +19,7 @@ from decant.embedders import Pooling
 from ..graph.builder import INT64, Pen
 
 ONE_TOKEN = frozenset({Pooling.FIRST, Pooling.LAST})
-# Of ``pool``, of a lexicon's last logits, and of sealed graphs; all weigh one token of a row.
+# Of ``pool``, of a sparse head's last logits, and of sealed graphs; all weigh one token of a row.
 SUM = "bt,btd->bd"
 POINTWISE = {
     "Abs", "Add", "Cast", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater",

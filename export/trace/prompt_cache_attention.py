@@ -50,7 +50,7 @@ def shareable(model: PooledModel) -> bool:
     last = recipe.layer == -1 and recipe.mix is None
     own = recipe.prepending is None and not recipe.further
     unread = recipe.span is not PooledTokens.ALL or (
-        recipe.pooling is Pooling.LAST and recipe.lexicon is None
+        recipe.pooling is Pooling.LAST and recipe.sparse_head is None
     )
     return fusable(model) and prompted and single and last and own and unread
 

@@ -1,7 +1,7 @@
 """Trace a pooled model into one ONNX graph.
 
 The graph takes ``input_ids``, ``attention_mask`` (and ``pooling_mask`` where the recipe's span is
-not ALL), int64 (B * P, T), P rows a text, and ``word_ids``, int64 (B, W), where its lexicon wants
+not ALL), int64 (B * P, T), P rows a text, and ``word_ids``, int64 (B, W), if its sparse head wants
 words. It gives ``sentence_embedding``, float32 (B, D), and what else the recipe asks for:
 ``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``compress_states``,
 float32 (B, n, d'), the states of appended tokens; ``token_embeddings``, float32 (B, T, d), in the

@@ -79,7 +79,7 @@ class Collection:
     ) -> Self:
         """Make an empty collection for this encoder.
 
-        If its recipe has a lexicon, texts get a dense and a sparse vector, from one pass.
+        If its recipe has a sparse head, texts get a dense and a sparse vector, from one pass.
 
         Raises:
             TypeError: As :meth:`open`.

@@ -154,6 +154,6 @@ def _mode(target: Target, mode: SearchMode | None) -> SearchMode:
         raise StoreError(
             f"the collection {target.name!r} has no sparse vectors, so it cannot be searched in "
             f"the mode {mode.value!r}; search it in the mode 'dense', or make a collection with an "
-            "encoder whose recipe has a lexicon (strategy 'splade' or 'promptreps')"
+            "encoder whose recipe has a sparse head (strategy 'splade' or 'promptreps')"
         )
     return mode

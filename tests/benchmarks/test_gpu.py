@@ -51,7 +51,7 @@ CPU = "CPUExecutionProvider"
 def bundle(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the lean bundle of that folder, certified on the CPU."""
     target = tmp_path_factory.mktemp("lean") / "bundle"
-    lean_bundle(seeded, target, [Precision.FP32], device=torch.device("cpu"), tick=str)
+    lean_bundle(seeded, target, [Precision.FP32], device=torch.device("cpu"), on_step=str)
     verify(target, provider="cpu")
     return target
 
@@ -102,7 +102,9 @@ def test_a_lean_bundle_holds_the_graph_asked_for_and_no_other(bundle: Path) -> N
 
 @pytest.mark.slow
 def test_a_lean_bundle_can_do_without_fp32(seeded: Path, tmp_path: Path) -> None:
-    lean_bundle(seeded, tmp_path / "half", [Precision.BF16], device=torch.device("cpu"), tick=str)
+    lean_bundle(
+        seeded, tmp_path / "half", [Precision.BF16], device=torch.device("cpu"), on_step=str
+    )
     assert list(Bundle.open(tmp_path / "half").manifest.graphs) == ["bf16"]
     assert not (tmp_path / "half" / "onnx" / "model.onnx").exists()
 
@@ -260,7 +262,7 @@ def test_peers_run_at_the_batch_size_that_was_fastest() -> None:
 
     peer = Peer(name="torch", threads="1", default_batch=1, batches=(1, 4, 8), embed=embed)
     ours = Contender(name="decant", settings="", run=str)
-    contenders, laps = compete("t", [ours], [peer], ["a"], rounds=2, tick=str)
+    contenders, laps = compete("t", [ours], [peer], ["a"], rounds=2, on_step=str)
     assert [each.name for each in contenders] == ["decant", "torch, batch 4"]
     assert "1: " in contenders[1].settings
     assert {name: len(found) for name, found in laps.items()} == {

@@ -104,7 +104,7 @@ def test_all_of_it_runs_on_the_cpu_and_keeps_what_it_made(
         "--output", str(tmp_path / "gpu.json"),
     ]  # fmt: skip
     options = gpu.parse(arguments)
-    conduct(options.common.output, lambda work, tick: gpu.measure(options, work, tick))
+    conduct(options.common.output, lambda work, on_step: gpu.measure(options, work, on_step))
     shown = capsys.readouterr().out
     for words in ("q shape, 2 of 3 layers, mixed lengths", "of peak", "from texts", "1x1x64",
                   "1.000000 passed", "torch bfloat16 rows"):  # fmt: skip

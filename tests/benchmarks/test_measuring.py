@@ -63,9 +63,9 @@ def test_every_query_is_timed_once_a_round(tiny_data: Path, tmp_path: Path) -> N
     assert len(set(chunks)) == 30
     with connect(tmp_path / "store") as store:
         collection = Collection.create(store, "docs", encoder, settings=search.LAYOUT)
-        search.fill(collection, chunks, tick=str)
+        search.fill(collection, chunks, on_step=str)
         assert collection.count() == 30
-        times = search.search(collection, ["ferry", "dusk", "island"], options, tick=str)
+        times = search.search(collection, ["ferry", "dusk", "island"], options, on_step=str)
     kept = (times.embedding, times.whole, times.filtered, times.filtered_plain)
     assert [len(found) for found in kept] == [6, 6, 6, 6]
     assert min(times.whole) > 0

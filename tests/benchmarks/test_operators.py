@@ -77,7 +77,7 @@ def test_a_query_is_timed_both_ways_in_every_round(tiny_data: Path) -> None:
     queries = some_queries(load_corpus(tiny_data), Cutter(encoder.tokenizer), 6, seed=0)
     assert len(set(queries)) == 6
     ours = query.by_encoder(encoder)
-    times = query.take_turns(ours, ours, queries, rounds=2, tick=str)
+    times = query.take_turns(ours, ours, queries, rounds=2, on_step=str)
     assert len(times.encode) == len(times.bare) == 12
     assert min(times.encode) > 0
 

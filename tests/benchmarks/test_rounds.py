@@ -37,7 +37,7 @@ def test_warm_ups_come_before_all_rounds_and_are_not_timed() -> None:
         for name in ("a", "b")
     ]
     told: list[str] = []
-    laps = interleave(contenders, rounds=2, tick=told.append)
+    laps = interleave(contenders, rounds=2, on_step=told.append)
     assert log == ["warm a", "warm b", "run a", "run b", "run b", "run a"]
     assert told == [
         "a, warm-up", "b, warm-up",

@@ -26,7 +26,7 @@ GIVEN: dict[str, Any] = {
     "attention": "bidirectional",
     "pooling": "mean_sqrt",
     "span": "text",
-    "wording": "quoted",
+    "text_format": "quoted",
     "max_tokens": np.int64(9),
     "dim": np.int32(3),
 }
@@ -34,7 +34,7 @@ MEANT = {
     "attention": Attention.BIDIRECTIONAL,
     "pooling": Pooling.MEAN_SQRT,
     "span": PooledTokens.TEXT,
-    "wording": TextFormat.QUOTED,
+    "text_format": TextFormat.QUOTED,
     "max_tokens": 9,
     "dim": 3,
 }

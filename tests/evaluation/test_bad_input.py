@@ -290,7 +290,7 @@ def test_systems_that_share_too_few_cases_are_named() -> None:
         own = [text for text in texts if int(text[1:]) in numbers]
         known = Partial({text: random.normal(size=4) for text in own})
         return score_system(
-            name, known, [Sts(name="s", sets=sets, bootstrap=FEW)], told=lambda _: None
+            name, known, [Sts(name="s", sets=sets, bootstrap=FEW)], on_step=lambda _: None
         )
 
     one, two, three = result("one", range(5)), result("two", range(4, 8)), result("three", range(4))

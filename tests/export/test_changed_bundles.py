@@ -44,7 +44,7 @@ def test_a_conversion_is_not_added_to_another_bundle(bundle: Path) -> None:
             after.update(replace(bundle))
 
     with pytest.raises(BundleError, match="was replaced or changed while this ran"):
-        convert(bundle, "w8", step=step)
+        convert(bundle, "w8", on_step=step)
     assert contents(bundle) == after
 
 

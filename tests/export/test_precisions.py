@@ -151,7 +151,7 @@ def test_a_bundle_is_converted_without_torch_and_keeps_what_it_had(
     shutil.copytree(tiny_bundle, bundle)
     before = Bundle.open(bundle).manifest
     told: list[str] = []
-    certificate = convert(bundle, "int8", step=told.append)
+    certificate = convert(bundle, "int8", on_step=told.append)
     assert told[:2] == ["making the int8 graph", "certifying int8 on the CPU"]
     # Some minutes each with a large model: who reads a log sees which is under way.
     assert [step.partition(":")[0] for step in told[2:]] == [
@@ -206,7 +206,7 @@ def test_what_overflows_in_float16_stays_in_float32(tmp_path: Path) -> None:
     folder = save_sentence_transformer(tmp_path / "model", "llama")
     scale_weights(folder, "layers.0.mlp.down_proj.weight", 3e5)
     told: list[str] = []
-    certificate = export(folder, tmp_path / "bundle", precisions="fp16", step=told.append)
+    certificate = export(folder, tmp_path / "bundle", precisions="fp16", on_step=told.append)
     (reason,) = [line for line in told if "throughout fails" in line]
     assert "keeping all but products in fp32" in reason
     assert certificate.passed

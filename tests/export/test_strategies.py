@@ -180,11 +180,11 @@ def test_lens_weighs_clusters_of_the_vocabulary(llama: Path, passes: int | None)
     """Recipes without passes keep the centres that they had before there were any."""
     naive = Naive(llama)
     clusters = naive.tokenizer.get_vocab_size() // 4
-    lexicon = SparseHead(clusters=clusters, passes=passes)
-    choices = None if passes else Choices(lexicon=lexicon)
+    sparse_head = SparseHead(clusters=clusters, passes=passes)
+    choices = None if passes else Choices(sparse_head=sparse_head)
     with TorchEncoder.from_pretrained(llama, strategy="lens", choices=choices) as encoder:
         found = sparse(encoder)
-        assert encoder.recipe.lexicon == lexicon
+        assert encoder.recipe.sparse_head == sparse_head
         assert encoder.model.lexical is not None
         centres = encoder.model.lexical.rows.numpy()
     if passes is None:

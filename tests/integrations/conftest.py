@@ -38,7 +38,9 @@ def store(
 def encoder() -> HashEncoder:
     """Return an encoder whose prompts differ, so that a mixed-up role shows."""
     return HashEncoder(
-        48, query=Prompt.parse("query: {text}"), passage=Prompt.parse("passage: {text}")
+        48,
+        query_prompt=Prompt.parse("query: {text}"),
+        passage_prompt=Prompt.parse("passage: {text}"),
     )
 
 

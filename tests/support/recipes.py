@@ -63,7 +63,7 @@ instructions = st.none() | st.just("Do {instruction}: {text}!")
 prependings = st.builds(
     TokenPrepending, start=st.integers(0, 3), stop=st.integers(4, 9), slot=st.integers(1, 2**20)
 )
-lexicons = (
+sparse_heads = (
     st.builds(
         SparseHead,
         weighting=st.sampled_from(SparsePooling),
@@ -133,11 +133,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
         normalize=draw(st.booleans()),
         latent_heads=latent_heads,
         mix=mix,
-        wording=draw(st.sampled_from(TextFormat)),
+        text_format=draw(st.sampled_from(TextFormat)),
         ensemble=tuple(ensemble),
         prepending=draw(prependings) if slot else None,
         contrast=contrast,
-        lexicon=draw(st.none() | lexicons) if outputs and not tail else None,
+        sparse_head=draw(st.none() | sparse_heads) if outputs and not tail else None,
         token_embeddings=outputs and mix is None and draw(st.booleans()),
         instruction_template=None if around is not prompts else draw(instructions),
         open_end=draw(st.booleans()),

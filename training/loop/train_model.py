@@ -26,7 +26,7 @@ from ..objectives.objective import Objective
 from ..settings import Lora, TrainingSettings
 from .batch_sampler import TaskOrder
 from .curves import draw_curves
-from .trainer import LOG, Look, Runner
+from .trainer import LOG, Runner, TrainingCallbacks
 
 CURVES = "curves.svg"
 _ABOUT = "training"
@@ -61,7 +61,7 @@ def train(
     target: Path,
     loop: TrainingSettings,
     *,
-    look: Look | None = None,
+    callbacks: TrainingCallbacks | None = None,
 ) -> Report:
     """Train, and write the model to ``target``.
 
@@ -73,7 +73,7 @@ def train(
         table: The rows to learn from.
         target: A folder that is made; ``<target>.partial`` holds the run until then.
         loop: Steps, rates, seed.
-        look: Whom to tell, and who measures.
+        callbacks: What is called with each line of the log, and what measures meanwhile.
 
     Raises:
         DataError: The rows are too few for a batch, or the objective cannot learn from them.
@@ -84,7 +84,7 @@ def train(
     partial = _partial(target)
     begun = partial / "checkpoints"
     begun.mkdir(parents=True, exist_ok=True)
-    runner = Runner(objective, table, order, loop, look or Look(), partial)
+    runner = Runner(objective, table, order, loop, callbacks or TrainingCallbacks(), partial)
     # Of several processes the first alone writes; the others wait, and find what it left.
     with runner.args.main_process_first(local=False):
         _same_run(partial / _RUN, objective, table, loop)

@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 
 Scorer = Callable[["TorchEncoder"], Mapping[str, float]]
 """Measures an encoder: named values, higher is better."""
-Watcher = Callable[[int, int, Mapping[str, float]], None]
-"""Is told of every line of the log: steps done, steps in all, and its values."""
+TrainingProgress = Callable[[int, int, Mapping[str, float]], None]
+"""Called with every line of the log: steps done, steps in all, and its values."""
 
 LOG = "log.jsonl"
 _WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Whom a run tells what it does, and who measures it meanwhile.
+class TrainingCallbacks:
+    """What a run calls while it trains.
 
     Args:
         scorer: Called every ``score_every`` steps on the model as it is then.
-        watcher: Called with every line of the log.
+        progress: Called with every line of the log.
     """
 
     scorer: Scorer | None = None
-    watcher: Watcher | None = None
+    progress: TrainingProgress | None = None
 
 
 class _Rows(Dataset[TrainingExample]):
@@ -81,7 +81,7 @@ class Runner(Trainer):
         table: TrainingDataset,
         order: TaskOrder,
         loop: TrainingSettings,
-        look: Look,
+        callbacks: TrainingCallbacks,
         folder: Path,
     ) -> None:
         set_seed(loop.seed)
@@ -92,7 +92,7 @@ class Runner(Trainer):
             args=_arguments(loop, folder / "checkpoints"),
             data_collator=lambda rows: {"batch": objective.collate(rows)},
             train_dataset=_Rows(table),
-            callbacks=[_Log(objective, loop, look, folder)],
+            callbacks=[_Log(objective, loop, callbacks, folder)],
         )
         self.remove_callback(PrinterCallback)
         # Both names of the same thing: losses are means of a batch.
@@ -201,9 +201,13 @@ class _Log(TrainerCallback):
     """Writes the log, asks the scorer, and ends a run whose loss is no number."""
 
     def __init__(
-        self, objective: Objective, loop: TrainingSettings, look: Look, folder: Path
+        self,
+        objective: Objective,
+        loop: TrainingSettings,
+        callbacks: TrainingCallbacks,
+        folder: Path,
     ) -> None:
-        self._objective, self._loop, self._look = objective, loop, look
+        self._objective, self._loop, self._callbacks = objective, loop, callbacks
         self._file = folder / LOG
 
     def on_train_begin(
@@ -237,7 +241,7 @@ class _Log(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Measure, where it is time."""
-        every, scorer = self._loop.score_every, self._look.scorer
+        every, scorer = self._loop.score_every, self._callbacks.scorer
         if scorer is None or every is None or state.global_step % every:
             return
         if state.is_world_process_zero:
@@ -250,8 +254,8 @@ class _Log(TrainerCallback):
         line = {"step": state.global_step, **values}
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self._look.watcher is not None:
-            self._look.watcher(state.global_step, state.max_steps, values)
+        if self._callbacks.progress is not None:
+            self._callbacks.progress(state.global_step, state.max_steps, values)
 
 
 def _step(line: str) -> float:

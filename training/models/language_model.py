@@ -66,7 +66,7 @@ def open_language_model(
     """Open a language model with its head, in float32; the head itself does not learn.
 
     Arguments as :func:`open_base`; ``choices``, or a ``strategy`` by its name, say how its embedder
-    attends and pools. Where the recipe has a lexicon, token embeddings do not learn either.
+    attends and pools. Where the recipe has a sparse head, token embeddings do not learn either.
 
     Raises:
         RecipeError: As :func:`open_base`.
@@ -78,8 +78,10 @@ def open_language_model(
     said, limit = training_length(source, choices, strategy=strategy)
     recipe = resolve(source, said, strategy=strategy)
     backbone, whole = load_with_head(source, recipe.attention)
-    lexicon = recipe.lexicon
-    lexical = None if lexicon is None else lexical_head(whole, lexicon, folder=source.folder)
+    sparse_head = recipe.sparse_head
+    lexical = (
+        None if sparse_head is None else lexical_head(whole, sparse_head, folder=source.folder)
+    )
     pooled = pooled_model(
         source.folder, longer(recipe, limit), backbone, lexical=lexical, fold=False
     )

@@ -100,7 +100,7 @@ def _plain(recipe: Recipe) -> bool:
         min_dim=recipe.min_dim,
         span=recipe.span,
         layer=-1,
-        wording=TextFormat.VERBATIM,
+        text_format=TextFormat.VERBATIM,
         ensemble=(),
         token_embeddings=recipe.token_embeddings,
         open_end=False,

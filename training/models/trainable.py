@@ -214,8 +214,8 @@ def open_base(
     source = model if isinstance(model, ModelFiles) else find_model(model)
     said, limit = training_length(source, choices)
     recipe = resolve(source, said)
-    if recipe.latent_heads is not None or recipe.lexicon is not None:
-        part = "latent attention" if recipe.lexicon is None else "sparse head"
+    if recipe.latent_heads is not None or recipe.sparse_head is not None:
+        part = "latent attention" if recipe.sparse_head is None else "sparse head"
         raise TrainingError(
             f"{source.base} has a {part}, which this method does not train (sparse heads: "
             "decant train sparse)"

@@ -52,11 +52,11 @@ class SparseContrastive(Objective):
     """Sparse queries near their positives, and few weights.
 
     Args:
-        language: A model opened with a lexicon, for example by ``strategy="splade"``.
+        language: A model opened with a sparse head, for example by ``strategy="splade"``.
         settings: How.
 
     Raises:
-        TrainingError: It has no lexicon.
+        TrainingError: It has no sparse head.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
@@ -67,7 +67,7 @@ class SparseContrastive(Objective):
         self.settings = settings
         if self.model.lexical is None:
             raise TrainingError(
-                f"{language.base.source.base} is opened without a lexicon, so it has no sparse "
+                f"{language.base.source.base} is opened without a sparse head, so it has no sparse "
                 "vectors; open it with one (strategy 'splade')"
             )
 
@@ -114,5 +114,5 @@ class SparseContrastive(Objective):
         return self.model.lexical.weights(last, counted), dense
 
     def write(self, folder: Path) -> None:
-        """Write the language model, head included, with a recipe that has the lexicon."""
+        """Write the language model, head included, with a recipe that has the sparse head."""
         self.language.write(folder)

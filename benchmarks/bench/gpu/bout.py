@@ -11,13 +11,13 @@ from functools import partial
 
 import torch
 
-from decant.embedders import RecipeError
+from decant.embedders import OnStep, RecipeError
 from decant.embedders.tokens import pad
 
 from ..corpus import Corpus
 from ..peers import Embed, Peer
 from ..report import Figure, Findings, Section, Target, lowest_speed_up
-from ..rounds import Contender, Tick
+from ..rounds import Contender
 from .chip import memory_in_use, release
 from .matches import (
     MIXED,
@@ -56,14 +56,14 @@ class Place:
         ways: How PyTorch attends.
         peak: Of the matrix product, in operations a second.
         corpus: Where rows come from.
-        tick: Tells the user what is being done.
+        on_step: Called with the name of each step as it begins.
     """
 
     device: torch.device
     ways: tuple[Way, ...]
     peak: float
     corpus: Corpus
-    tick: Tick
+    on_step: OnStep
 
 
 def measured(subject: Subject, options: Options, place: Place) -> Findings:
@@ -120,7 +120,7 @@ class Bout:
         self._rows = replace(drawn, rows=everything)
         # Before anything is open: each graph is opened for it once more.
         self._placement = self._placed()
-        place.tick(f"{subject.title}: opening graphs and PyTorch's model")
+        place.on_step(f"{subject.title}: opening graphs and PyTorch's model")
         self._ours = open_ours(subject, self._rows.rows, options.provider, options.runtimes, stack)
         self._models = {
             dtype: TorchModel(
@@ -163,7 +163,7 @@ class Bout:
             self._peers(names),
             names,
             rounds=self._options.common.rounds,
-            tick=self._place.tick,
+            on_step=self._place.on_step,
         )
         lengths = [len(self._rows.rows[name].ids) for name in names]
         found = counted(
@@ -177,7 +177,7 @@ class Bout:
     def queries(self) -> Findings:
         """Time one short query on every side."""
         title, first = self._subject.title, self._ours[0]
-        self._place.tick(f"{title}: one query")
+        self._place.on_step(f"{title}: one query")
         sides: dict[str, Embed] = {first.name: lambda names, _: first.embed(names)}
         for dtype, model in self._models.items():
             for way in self._ways(dtype):
@@ -195,7 +195,7 @@ class Bout:
     def memory(self) -> Findings:
         """See what changing shapes add to the memory in use."""
         title, first = self._subject.title, self._ours[0]
-        self._place.tick(f"{title}: memory under changing shapes")
+        self._place.on_step(f"{title}: memory under changing shapes")
         release(self._place.device)
         figures = growth(
             f"{title} {first.precision}",
@@ -206,7 +206,7 @@ class Bout:
         return Findings(figures=tuple(figures))
 
     def _placed(self) -> tuple[Figure, ...]:
-        self._place.tick(f"{self._subject.title}: where nodes run")
+        self._place.on_step(f"{self._subject.title}: where nodes run")
         rows = [self._rows.rows[names[0]] for names in self._rows.names.values()]
         batch = pad(rows, pad_id=0)
         return tuple(placement_figures(self._subject, self._options.provider, batch))

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from decant.embedders import Certificate, Precision, TorchEncoder
+from decant.embedders import Certificate, OnStep, Precision, TorchEncoder
 from decant.embedders.bundle import fresh_folder
 from decant.embedders.sources import pad_id
 from decant.embedders.tokens import pad
@@ -33,7 +33,7 @@ def lean_bundle(
     precisions: Sequence[Precision],
     *,
     device: torch.device,
-    tick: Callable[[str], object],
+    on_step: OnStep,
 ) -> Path:
     """Write a bundle without certificates; return its folder.
 
@@ -42,24 +42,24 @@ def lean_bundle(
         target: The bundle's folder; it appears whole or not at all.
         precisions: Those that are traced: fp32, fp16 and bf16.
         device: Where the reference vectors are computed, in float32.
-        tick: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Raises:
         BundleError: ``target`` is in the way, or the disk is full.
         RecipeError: The model does not load or cannot be traced.
     """
     with fresh_folder(target) as folder:
-        tick(f"loading {model}")
+        on_step(f"loading {model}")
         with TorchEncoder.from_pretrained(model) as encoder:
             if Precision.FP32 not in precisions:  # tracing that one makes the folder
                 (folder / graph_name(Precision.FP32)).parent.mkdir()
-            trace_graphs(encoder.model, folder, precisions, tick)
+            trace_graphs(encoder.model, folder, precisions, on_step)
             for file in ("config.json", "tokenizer.json"):
                 shutil.copy(model / file, folder)
-            tick(f"computing reference vectors on {device.type}")
+            on_step(f"computing reference vectors on {device.type}")
             encoder.model.to(device)
             _reference(encoder, device).save(folder / "reference.npz")
-            tick("hashing the bundle")
+            on_step("hashing the bundle")
             write_manifest(
                 folder,
                 encoder.text_tokenizer,

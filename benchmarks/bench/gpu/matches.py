@@ -16,13 +16,13 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from decant.embedders import ExecutionOptions, OnnxEncoder, Precision, Role, load
+from decant.embedders import ExecutionOptions, OnnxEncoder, OnStep, Precision, Role, load
 from decant.embedders.tokens import TextTokenizer, Tokens
 
 from ..corpus import Corpus
 from ..peers import Embed, Peer, batch_seconds, worst_cosine
 from ..report import Amount, Compute, Section, section
-from ..rounds import Contender, Lap, Tick, interleave
+from ..rounds import Contender, Lap, interleave
 from .flops import Arithmetic
 from .ready import Rows, even_rows, mixed_texts, with_ids
 from .subjects import Subject, verdict
@@ -148,7 +148,7 @@ def compete(
     names: Sequence[str],
     *,
     rounds: int,
-    tick: Tick,
+    on_step: OnStep,
 ) -> tuple[list[Contender], dict[str, tuple[Lap, ...]]]:
     """Find each peer's fastest batch size, then time everyone in interleaved rounds.
 
@@ -157,7 +157,7 @@ def compete(
     """
     contenders = list(ours)
     for each in peers:
-        tick(f"{title}: the fastest batch size of {each.name}")
+        on_step(f"{title}: the fastest batch size of {each.name}")
         sweep = batch_seconds(each, names)
         best = min(sweep, key=sweep.__getitem__)
         shown = ", ".join(f"{size}: {seconds:.3g} s" for size, seconds in sweep.items())
@@ -169,7 +169,7 @@ def compete(
                 warm_up=partial(each.embed, names, best),
             )
         )
-    laps = interleave(contenders, rounds=rounds, tick=lambda what: tick(f"{title}: {what}"))
+    laps = interleave(contenders, rounds=rounds, on_step=lambda what: on_step(f"{title}: {what}"))
     return contenders, laps
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from decant.embedders import Bundle, BundleError, CertificateEntry, Precision
+from decant.embedders import Bundle, BundleError, CertificateEntry, OnStep, Precision
 from decant.embedders.onnx import placement
 from decant.embedders.tokens import TokenBatch
 from decant.export import verify
 
 from .. import minilm
 from ..report import Figure, Findings, Target
-from ..rounds import Tick
 from .chip import torch_device
 from .flops import Arithmetic, arithmetic
 from .lean import lean_bundle
@@ -74,7 +73,7 @@ class Subject:
     entries: Mapping[Precision, CertificateEntry]
 
 
-def make_subject(request: Request, folder: Path, *, tick: Tick) -> Subject:
+def make_subject(request: Request, folder: Path, *, on_step: OnStep) -> Subject:
     """Make a model and its bundle where they are not there yet, and certify the graphs.
 
     A graph that fails its certificate is measured all the same; the entry tells.
@@ -82,17 +81,17 @@ def make_subject(request: Request, folder: Path, *, tick: Tick) -> Subject:
     Args:
         request: Which model.
         folder: Where they lie.
-        tick: Told what is being done.
+        on_step: Called with the name of each step as it begins.
 
     Raises:
         DecantError: The model cannot be made, exported, or opened on the provider.
     """
     if request.name == MINILM:
         title, model = "MiniLM", request.model
-        bundle = request.bundle or _exported(request, folder, tick)
+        bundle = request.bundle or _exported(request, folder, on_step)
     else:
-        title, model, bundle = _seeded(request, folder, tick)
-    entries = {each: _entry(bundle, each, request.provider, tick) for each in request.precisions}
+        title, model, bundle = _seeded(request, folder, on_step)
+    entries = {each: _entry(bundle, each, request.provider, on_step) for each in request.precisions}
     return Subject(
         title=title,
         model=model,
@@ -147,7 +146,7 @@ def placement_figures(subject: Subject, provider: str, batch: TokenBatch) -> lis
     return figures
 
 
-def _exported(request: Request, folder: Path, tick: Tick) -> Path:
+def _exported(request: Request, folder: Path, on_step: OnStep) -> Path:
     home = folder / f"minilm-{_joined(request.precisions)}"
     if not (home / "bundle").exists():
         beside = [each for each in request.precisions if each is not Precision.FP32]
@@ -157,11 +156,11 @@ def _exported(request: Request, folder: Path, tick: Tick) -> Path:
             request.model, local_files_only=True, trust_remote_code=False
         )
         longest = min(LONGEST, config.max_position_embeddings)
-        minilm.bundle(model, home, precisions=beside, max_tokens=longest, tick=tick)
+        minilm.bundle(model, home, precisions=beside, max_tokens=longest, on_step=on_step)
     return home / "bundle"
 
 
-def _seeded(request: Request, folder: Path, tick: Tick) -> tuple[str, Path, Path]:
+def _seeded(request: Request, folder: Path, on_step: OnStep) -> tuple[str, Path, Path]:
     """Return title, model and bundle of a model with drawn weights."""
     shape = SHAPES[request.name].cut(request.layers)
     home = folder / f"{request.name}-{shape.layers}-layers-seed-{request.seed}"
@@ -169,22 +168,22 @@ def _seeded(request: Request, folder: Path, tick: Tick) -> tuple[str, Path, Path
     if not model.exists():
         making = home / ".model"
         shutil.rmtree(making, ignore_errors=True)
-        tick(f"drawing the weights of the {shape.name}")
+        on_step(f"drawing the weights of the {shape.name}")
         save_seeded(making, request.model, shape, seed=request.seed).rename(model)
     bundle = home / f"bundle-{_joined(request.precisions)}"
     if not bundle.exists():
         device: torch.device = torch_device(request.provider)
-        lean_bundle(model, bundle, request.precisions, device=device, tick=tick)
+        lean_bundle(model, bundle, request.precisions, device=device, on_step=on_step)
     return shape.name, model, bundle
 
 
-def _entry(folder: Path, precision: Precision, provider: str, tick: Tick) -> CertificateEntry:
+def _entry(folder: Path, precision: Precision, provider: str, on_step: OnStep) -> CertificateEntry:
     """Return the certificate's entry on the provider; certify where there is none."""
     bundle = Bundle.unchecked(folder)
     sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
     if (known := bundle.certificate().entry(sha256=sha256, provider=provider)) is not None:
         return known
-    tick(f"certifying {folder.name} {precision} on {provider}")
+    on_step(f"certifying {folder.name} {precision} on {provider}")
     found = verify(folder, provider=provider, precision=precision)
     entry = found.entry(sha256=sha256, provider=provider)
     if entry is None:

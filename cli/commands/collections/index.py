@@ -178,9 +178,9 @@ def index_into(
     """Index while showing how far it is; return the report and the seconds it took."""
     with bar("indexing", total=total, unit="documents") as shown:
 
-        def tell(report: IndexReport) -> None:
+        def update(report: IndexReport) -> None:
             rate = report.embedded / max(shown.seconds, 1e-9)
-            shown.tell(report.documents, f"{report.embedded:,} chunks, {rate:.0f}/s")
+            shown.update(report.documents, f"{report.embedded:,} chunks, {rate:.0f}/s")
 
-        report = collection.index(documents, chunking=chunking, progress=tell, verify=verify)
+        report = collection.index(documents, chunking=chunking, progress=update, verify=verify)
         return report, shown.seconds

@@ -92,7 +92,7 @@ def searcher_of(
         collection = Collection.create(store, "passages", encoder)
         with bar("embedding positives", total=len(table), unit="rows") as shown:
             for done in _filled(collection, table):
-                shown.tell(done)
+                shown.update(done)
         for folder in corpus:
             documents = read_documents(folder)
             report, _ = index_into(collection, documents, total=documents.count())

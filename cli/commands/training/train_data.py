@@ -101,12 +101,12 @@ def mine(
         silenced(),
     ):
 
-        def tell(count: int) -> None:
+        def update(count: int) -> None:
             nonlocal done
             done += count
-            shown.tell(done)
+            shown.update(done)
 
-        mined = run(table, searcher, out, mining, progress=tell)
+        mined = run(table, searcher, out, mining, progress=update)
     if as_json:
         show_json({"file": str(out), "mined": mined, "without": mined.without})
         return
@@ -203,12 +203,12 @@ def generate(
     done = 0
     with bar("asking", total=len(table), unit="texts") as shown, silenced():
 
-        def tell(count: int) -> None:
+        def update(count: int) -> None:
             nonlocal done
             done += count
-            shown.tell(done)
+            shown.update(done)
 
-        generated = run(speaker, table, out, generating, progress=tell)
+        generated = run(speaker, table, out, generating, progress=update)
     if as_json:
         show_json({"file": str(out), "generated": generated})
         return

@@ -13,8 +13,10 @@ from rich import box
 from rich.table import Table as Shown
 from rich.text import Text
 
+from decant.embedders import OnStep
+
 from ...output.comparison_tables import show_standing
-from ...output.progress import Step, bar, steps
+from ...output.progress import bar, steps
 from ...output.quiet import silenced
 from ...output.terminal import messages, say, show_json
 from ...output.views import show_facts
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from decant.evaluation import ComparisonReport, SystemResult, Task
     from decant.training import (
         DataReport,
-        Look,
         Objective,
         Report,
+        TrainingCallbacks,
         TrainingDataset,
         TrainingSettings,
     )
@@ -88,11 +90,11 @@ def carry_out(run: Run, *, as_json: bool) -> None:
     show_data(found)
     results: list[SystemResult] = []
     if run.tasks:
-        with steps(keep=False) as step, silenced(), run.objective.resting() as encoder:
-            results.append(_scored("before", encoder, run.tasks, step))
+        with steps(keep=False) as on_step, silenced(), run.objective.resting() as encoder:
+            results.append(_scored("before", encoder, run.tasks, on_step))
     if report is None:
-        with _watched(run) as look, silenced():
-            report = train(run.objective, run.table, run.target, run.loop, look=look)
+        with _watched(run) as callbacks, silenced():
+            report = train(run.objective, run.table, run.target, run.loop, callbacks=callbacks)
     else:
         say(f"{run.target} is trained; it is measured now")
     standing = None
@@ -125,36 +127,38 @@ def _standing(run: Run, results: list[SystemResult]) -> ComparisonReport:
     from decant.embedders import TorchEncoder
     from decant.evaluation import compare_systems
 
-    with steps(keep=False) as step, silenced():
+    with steps(keep=False) as on_step, silenced():
         encoder = TorchEncoder.from_pretrained(run.target)
-        results.append(_scored("after", encoder, run.tasks, step))
-        step("comparing")
+        results.append(_scored("after", encoder, run.tasks, on_step))
+        on_step("comparing")
         return compare_systems(results)
 
 
-def _scored(name: str, encoder: TorchEncoder, tasks: Sequence[Task], step: Step) -> SystemResult:
+def _scored(
+    name: str, encoder: TorchEncoder, tasks: Sequence[Task], on_step: OnStep
+) -> SystemResult:
     from decant.evaluation import score_system
 
-    return score_system(name, encoder, tasks, told=step)
+    return score_system(name, encoder, tasks, on_step=on_step)
 
 
 @contextmanager
-def _watched(run: Run) -> Iterator[Look]:
-    """Give what a run tells: a bar, and a line for every measurement."""
-    from decant.training import Look
+def _watched(run: Run) -> Iterator[TrainingCallbacks]:
+    """Give the callbacks of a run: they draw a bar, and print a line for every measurement."""
+    from decant.training import TrainingCallbacks
 
     with bar("training", total=None, unit="steps") as progress:
 
         def watch(step: int, total: int, values: Mapping[str, float]) -> None:
             if "loss" in values:
-                progress.tell(step, f"of {total}, loss {values['loss']:.4f}")
+                progress.update(step, f"of {total}, loss {values['loss']:.4f}")
                 if not messages().is_terminal:
                     say(f"step {step} of {total}: loss {values['loss']:.4f}")
             else:
                 said = ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items())
                 say(f"step {step}: {said}")
 
-        yield Look(watcher=watch, scorer=_scorer(run.tasks) if run.tasks else None)
+        yield TrainingCallbacks(progress=watch, scorer=_scorer(run.tasks) if run.tasks else None)
 
 
 def _scorer(tasks: Sequence[Task]) -> Callable[[TorchEncoder], dict[str, float]]:

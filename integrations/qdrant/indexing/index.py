@@ -89,7 +89,7 @@ class _Run:
     def index(self, census: _Census) -> IndexReport:
         tally, remover = self._tally, self._hands.remover
         store, name = self._target.store, self._target.name
-        stale = self._write(_groups(census), self._hands.lock.writing, self._tell)
+        stale = self._write(_groups(census), self._hands.lock.writing, self._report_progress)
         self._settle(stale)
         for gone in census.vanished(store, name):
             tally.add(IndexReport(removed=len(gone), deleted=remover.documents(gone)))
@@ -97,14 +97,14 @@ class _Run:
         problems = census.unreadable
         tally.add(IndexReport(unreadable=len(problems), problems=problems, skipped=census.skipped))
         store.flush(name)
-        self._tell()
+        self._report_progress()
         return tally.total
 
     def _write(
         self,
         groups: Iterable[list[Document]],
         guard: AbstractContextManager[object],
-        tell: Callable[[], None],
+        report_progress: Callable[[], None],
     ) -> list[Document]:
         """Carry out what groups of documents need; return those that others changed meanwhile."""
         to = Destination(
@@ -115,13 +115,13 @@ class _Run:
             embedded=self._hands.notes.embedded,
         )
         writer = Writer(to, self._tally)
-        with Pipeline(self._target, writer, self._tally, tell) as pipeline:
+        with Pipeline(self._target, writer, self._tally, report_progress) as pipeline:
             for group in groups:
                 plans = self._planner.plan(group)
                 self._tally.add(IndexReport(unchanged=plans.unchanged))
                 for plan in plans.plans:
                     pipeline.put(plan)
-                tell()
+                report_progress()
             pipeline.finish()
         return writer.stale
 
@@ -136,8 +136,8 @@ class _Run:
                 # The lock is this thread's, and the writing thread works for it. Nobody is told
                 # anything meanwhile: what is told may delete, and this thread would be let through.
                 with self._hands.lock.writing:
-                    left += self._write([group], nullcontext(), _tell_nobody)
-                self._tell()
+                    left += self._write([group], nullcontext(), _report_nothing)
+                self._report_progress()
             if not left:
                 return
             stale = left
@@ -167,12 +167,12 @@ class _Run:
                 self._hands.remover.reopen([key])
             self._tally.add(IndexReport(damaged=1))
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         if self._ways.progress is not None:
             self._ways.progress(self._tally.total)
 
 
-def _tell_nobody() -> None:
+def _report_nothing() -> None:
     """Do nothing."""
 
 

@@ -46,10 +46,10 @@ class _Line(Generic[T]):
         self._changed = Condition()
         self._stopped = False
 
-    def put(self, item: T, tick: Callable[[], object] | None = None) -> None:
-        while not self._offer(item, None if tick is None else _TICK):
-            if tick is not None:
-                tick()
+    def put(self, item: T, report_progress: Callable[[], object] | None = None) -> None:
+        while not self._offer(item, None if report_progress is None else _TICK):
+            if report_progress is not None:
+                report_progress()
 
     def _offer(self, item: T, timeout: float | None) -> bool:
         with self._changed:
@@ -120,14 +120,14 @@ class Pipeline:
         target: The collection; its encoder gives the vectors, from one background thread.
         writer: Takes the steps, from the other.
         tally: Told what is embedded as soon as it is.
-        tick: Called now and then, from the caller's thread, while that waits.
+        report_progress: Called now and then, from the caller's thread, while that waits.
     """
 
     def __init__(
-        self, target: Target, writer: Writer, tally: Tally, tick: Callable[[], object]
+        self, target: Target, writer: Writer, tally: Tally, report_progress: Callable[[], object]
     ) -> None:
         self._writer = writer
-        self._tick = tick
+        self._report_progress = report_progress
         self._key = _key(target.store, target.name)
         self._is_remote = target.store.engine is Engine.REMOTE
         self._stop = Event()
@@ -145,7 +145,7 @@ class Pipeline:
         check_stopped()
         try:
             for step in _steps(plan):
-                self._to_embed.put(step, self._ticked)
+                self._to_embed.put(step, self._poll)
         except Stopped:
             self._raise()
             raise
@@ -153,14 +153,14 @@ class Pipeline:
     def finish(self) -> None:
         """Wait until all plans are carried out."""
         try:
-            self._to_embed.put(None, self._ticked)
+            self._to_embed.put(None, self._poll)
         except Stopped:
             self._raise()
             raise
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(_TICK)
-                self._ticked()
+                self._poll()
         self._raise()
 
     def __enter__(self) -> Self:
@@ -187,9 +187,9 @@ class Pipeline:
         writing.join(_GRACE if self._is_remote else None)
         embedding.join(_BATCH_GRACE)
 
-    def _ticked(self) -> None:
+    def _poll(self) -> None:
         check_stopped()  # by whoever runs the caller's thread
-        self._tick()
+        self._report_progress()
 
     def _write(self) -> None:
         while (step := self._to_write.get()) is not None:

@@ -56,7 +56,7 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
     if target.sparse and vectors.sparse is None:
         raise StoreError(
             f"the encoder of {target.encoder.recipe.base} gave no sparse vectors although it was "
-            "asked for them and its recipe has a lexicon; its encode() must obey `outputs`"
+            "asked for them and its recipe has a sparse head; its encode() must obey `outputs`"
         )
     if target.soft_tokens is not None and vectors.soft_tokens is None:
         raise StoreError(
@@ -81,7 +81,7 @@ def given_rows(
         raise StoreError(
             f"sparse vectors were given, and the collection {target.name!r} holds dense ones "
             "alone; give vectors.dense, or make a collection with an encoder whose recipe has a "
-            "lexicon"
+            "sparse head"
         )
     if vectors.soft_tokens is not None and target.soft_tokens is None:
         raise StoreError(

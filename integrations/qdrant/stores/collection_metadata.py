@@ -40,7 +40,7 @@ class CollectionMetadata:
         recipe: What decides its vectors.
         dim: The width D of the dense ones.
         sparse: Whether points have sparse vectors, too. A collection has them from the start or
-            never: a decant that knew none may have made one for a recipe with a lexicon.
+            never: a decant that knew none may have made one for a recipe with a sparse head.
         soft_tokens: The width d' of the states of appended tokens that points keep; None: none.
         mark: Drawn at random for each collection made, so that a creator whose answer got lost
             can tell its own collection from another's.
@@ -67,7 +67,7 @@ class CollectionMetadata:
         return cls(
             recipe=recipe,
             dim=encoder.dim,
-            sparse=recipe.lexicon is not None,
+            sparse=recipe.sparse_head is not None,
             soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
         )
 

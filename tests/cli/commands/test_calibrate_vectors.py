@@ -37,7 +37,7 @@ def test_vectors_come_in_bytes_after_a_calibration(
     assert "32 values, from 40 texts" in ran.err
     with load(bundle) as encoder:
         vectors = encoder.encode(TEXTS, role=Role.PASSAGE).dense
-        for kind in ("int8", "uint8", "binary"):
+        for kind in ("int8", "uint8", "ubinary"):
             done = decant(*asked, kind)
             assert done.code == Exit.OK
             assert f"40 texts, 32 wide as {kind}" in done.err
@@ -48,7 +48,7 @@ def test_vectors_come_in_bytes_after_a_calibration(
 
 
 def test_json_lines_hold_codes_as_whole_numbers(decant: Decant, bundle: Path) -> None:
-    ran = decant("embed", bundle, "--role", "query", "--quantize", "binary", typed="a\nb\n")
+    ran = decant("embed", bundle, "--role", "query", "--quantize", "ubinary", typed="a\nb\n")
     rows = [json.loads(line)["embedding"] for line in ran.out.splitlines()]
     assert [len(row) for row in rows] == [4, 4]
     assert all(isinstance(code, int) and 0 <= code <= 255 for row in rows for code in row)
@@ -57,7 +57,7 @@ def test_json_lines_hold_codes_as_whole_numbers(decant: Decant, bundle: Path) ->
 def test_an_unknown_kind_is_an_input_error(decant: Decant, bundle: Path) -> None:
     ran = decant("embed", bundle, "--role", "query", "--quantize", "int4", typed="a\n")
     assert ran.code == Exit.INPUT
-    assert "known are 'int8', 'uint8', 'binary'" in ran.err
+    assert "known are 'int8', 'uint8', 'ubinary'" in ran.err
     assert ran.out == ""
 
 

@@ -22,7 +22,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_a_bar_shows_the_count_the_time_gone_and_the_time_left(terminal: io.StringIO) -> None:
     with progress.bar("indexing", total=40, unit="documents") as shown:
         assert "0/40" in terminal.getvalue(), "before anything is done"
-        shown.tell(10, "300 chunks")
+        shown.update(10, "300 chunks")
         shown._progress.refresh()
         line = terminal.getvalue()
     assert "10/40" in line
@@ -33,7 +33,7 @@ def test_a_bar_shows_the_count_the_time_gone_and_the_time_left(terminal: io.Stri
 
 def test_a_bar_of_unknown_length_promises_no_end(terminal: io.StringIO) -> None:
     with progress.bar("embedding", total=None, unit="texts") as shown:
-        shown.tell(3)
+        shown.update(3)
         shown._progress.refresh()
         assert "left" not in terminal.getvalue()
     assert "3/?" in terminal.getvalue()

@@ -22,7 +22,7 @@ from decant.embedders import (
     Role,
     load,
 )
-from decant.embedders.bundle.onnx_file import read_onnx_file, unlike
+from decant.embedders.bundle.onnx_file import mismatch, read_onnx_file
 from decant.embedders.files import file_hash
 from decant.embedders.onnx.choose_precision import preferred
 
@@ -241,8 +241,8 @@ def test_what_an_onnx_file_says_is_what_onnx_reads(tiny_bundle: Path) -> None:
     assert {node.op_type for node in model.graph.node} <= found.operators
     assert {item.data_type for item in model.graph.initializer} <= found.weight_types
     assert found.external == frozenset()
-    assert unlike(found, Precision.FP32) == ""
-    assert all(unlike(found, one) for one in Precision if one is not Precision.FP32)
+    assert mismatch(found, Precision.FP32) == ""
+    assert all(mismatch(found, one) for one in Precision if one is not Precision.FP32)
 
 
 @pytest.mark.parametrize(

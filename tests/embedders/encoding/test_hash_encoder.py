@@ -24,8 +24,8 @@ class TestHashEncoderWithPrompts(EncoderContract):
     def encoder(self) -> Encoder:
         return HashEncoder(
             dim=48,
-            query=Prompt.parse("query: {text} ?"),
-            passage=Prompt.parse("title: none | text: {text}"),
+            query_prompt=Prompt.parse("query: {text} ?"),
+            passage_prompt=Prompt.parse("title: none | text: {text}"),
             max_tokens=24,
         )
 
@@ -48,7 +48,7 @@ def test_the_hash_encoder_gives_the_same_vectors_on_every_machine() -> None:
 @pytest.mark.parametrize("max_tokens", [0, 3])
 def test_a_prompt_that_leaves_no_room_is_refused(max_tokens: int) -> None:
     with pytest.raises(RecipeError, match="max_tokens"):
-        HashEncoder(query=Prompt.parse("search for: {text}"), max_tokens=max_tokens)
+        HashEncoder(query_prompt=Prompt.parse("search for: {text}"), max_tokens=max_tokens)
 
 
 def test_a_width_below_one_is_refused() -> None:

@@ -27,7 +27,7 @@ TEXTS = ["the wind", "a", "what the wind wants " * 4, "the", "wind wind wind"]
 
 
 class OutputsContract:
-    """Inherit, and give an ``encoder`` with a lexicon and token states."""
+    """Inherit, and give an ``encoder`` with a sparse head and token states."""
 
     @pytest.fixture
     def encoder(self) -> Iterator[Encoder]:

@@ -45,7 +45,7 @@ def peer_codes(
             found = quantize_embeddings(given_vectors, "int8", ranges=ranges)
         case Quantization.UINT8:
             found = quantize_embeddings(given_vectors, "uint8", ranges=ranges)
-        case Quantization.BINARY:
+        case Quantization.UBINARY:
             found = quantize_embeddings(given_vectors, "ubinary")
         case _:
             assert_never(kind)
@@ -143,8 +143,8 @@ def test_codes_keep_the_order_of_values(
 
 @given(arrays.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(1, 20)),
                      elements=st.floats(-1, 1, width=32)))  # fmt: skip
-def test_binary_codes_are_the_signs_bit_by_bit(given_vectors: NDArray[np.float32]) -> None:
-    codes = Quantizer(kind=Quantization.BINARY).quantize(given_vectors)
+def test_ubinary_codes_are_the_signs_bit_by_bit(given_vectors: NDArray[np.float32]) -> None:
+    codes = Quantizer(kind=Quantization.UBINARY).quantize(given_vectors)
     count, dim = given_vectors.shape
     assert codes.shape == (count, math.ceil(dim / 8))
     assert codes.dtype == np.uint8
@@ -161,7 +161,7 @@ def test_inputs_are_not_changed_and_no_vector_has_no_codes(kind: Quantization) -
     made.quantize(given_vectors)
     np.testing.assert_array_equal(given_vectors, before)
     empty = made.quantize(given_vectors[:0])
-    assert empty.shape == (0, 2 if kind is Quantization.BINARY else 12)
+    assert empty.shape == (0, 2 if kind is Quantization.UBINARY else 12)
 
 
 @given(vectors(), st.integers(1, 3))
@@ -231,7 +231,7 @@ def test_codes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(QuantizationError, match=r"shape \(N, 3\), got uint8 of shape \(1, 4\)"):
         quantizer("uint8", seen).dequantize(np.zeros((1, 4), np.uint8))
     with pytest.raises(QuantizationError, match="hold signs"):
-        quantizer("binary", seen).dequantize(np.zeros((1, 1), np.uint8))
+        quantizer("ubinary", seen).dequantize(np.zeros((1, 1), np.uint8))
 
 
 @pytest.mark.parametrize("kind", SCALAR)
@@ -242,6 +242,7 @@ def test_bytes_need_a_calibration(kind: Quantization) -> None:
 
 def test_an_unknown_kind_is_refused_by_name() -> None:
     assert Quantization.named("int8") is Quantization.INT8
+    assert Quantization.named("binary") is Quantization.UBINARY
     with pytest.raises(
         QuantizationError, match="no quantization is called 'int4'; known are 'int8'"
     ):

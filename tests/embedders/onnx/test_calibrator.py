@@ -74,16 +74,16 @@ def test_an_encoder_takes_the_ranges_of_its_bundle(bundle: Path, kind: str) -> N
     assert np.abs(found.dequantize(codes) - vectors).max() < 0.51 * step
 
 
-def test_without_a_calibration_only_binary_is_to_be_had(bundle: Path) -> None:
+def test_without_a_calibration_only_ubinary_is_to_be_had(bundle: Path) -> None:
     with load(bundle) as encoder:
         vectors = encoder.encode(TEXTS, role=Role.PASSAGE).dense
-        assert encoder.quantizer("binary").quantize(vectors).shape == (len(TEXTS), WIDTH // 8)
+        assert encoder.quantizer("ubinary").quantize(vectors).shape == (len(TEXTS), WIDTH // 8)
         for kind in ("int8", "uint8"):
             with pytest.raises(
                 QuantizationError, match=r"run: decant calibrate-vectors .*bundle --texts"
             ):
                 encoder.quantizer(kind)
-        with pytest.raises(QuantizationError, match="known are 'int8', 'uint8', 'binary'"):
+        with pytest.raises(QuantizationError, match="known are 'int8', 'uint8', 'ubinary'"):
             encoder.quantizer("int4")
 
 

@@ -108,7 +108,7 @@ def test_a_model_in_memory_says_what_to_send_instead(tiny_folder: Path) -> None:
 
 
 def test_a_hash_encoder_is_made_anew() -> None:
-    encoder = HashEncoder(6, query=Prompt.parse("q: {text}"), max_tokens=9, sparse=True)
+    encoder = HashEncoder(6, query_prompt=Prompt.parse("q: {text}"), max_tokens=9, sparse=True)
     again = pickle.loads(pickle.dumps(encoder))
     assert again.recipe == encoder.recipe
     assert rows(again) == rows(encoder)

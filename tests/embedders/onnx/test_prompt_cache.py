@@ -56,23 +56,23 @@ def two(prompt: tuple[int, ...] = PROMPT) -> TokenBatch:
 def test_a_prompt_that_comes_once_with_one_text_runs_with_it() -> None:
     session, shared = prompts()
     alone = [pad([row(number)], pad_id=0) for number in range(3)]
-    assert shared.begun(alone[0], [DENSE]) is alone[0]
+    assert shared.cut_shared_prompt(alone[0], [DENSE]) is alone[0]
     assert session.ran == []
-    assert shared.begun(alone[1], [DENSE]).prompt_states is not None
-    assert shared.begun(alone[2], [DENSE]).prompt_states is not None
+    assert shared.cut_shared_prompt(alone[1], [DENSE]).prompt_states is not None
+    assert shared.cut_shared_prompt(alone[2], [DENSE]).prompt_states is not None
     assert session.ran == [list(PROMPT)]
 
 
 def test_sixty_four_prompts_that_came_once_are_remembered() -> None:
     session, shared = prompts()
     for begin in (*range(100, 165), 100, 164):
-        shared.begun(pad([row(1, prompt=(begin, *PROMPT))], pad_id=0), [DENSE])
+        shared.cut_shared_prompt(pad([row(1, prompt=(begin, *PROMPT))], pad_id=0), [DENSE])
     assert [ids[0] for ids in session.ran] == [164]
 
 
 def test_words_are_those_of_the_row_that_is_run() -> None:
     session, shared = prompts()
-    shared.begun(replace(two(), word_ids=np.array([[3, 4], [5, -1]])), [DENSE])
+    shared.cut_shared_prompt(replace(two(), word_ids=np.array([[3, 4], [5, -1]])), [DENSE])
     assert session.words == [[[3, 4]]]
 
 
@@ -80,14 +80,14 @@ def test_a_graph_that_takes_no_prompts_gets_none() -> None:
     session, shared = prompts()
     session.takes_prompts = False
     batch = two()
-    assert shared.begun(batch, [DENSE]) is batch
+    assert shared.cut_shared_prompt(batch, [DENSE]) is batch
 
 
 def test_a_prompt_is_computed_once_and_only_the_rest_is_left() -> None:
     session, shared = prompts("pooling_mask")
     for texts in ([row(1, 2), row(3)], [row(4)], [row(5, 6, 7)]):
         batch = pad(texts, pad_id=0)
-        rest = shared.begun(batch, [DENSE])
+        rest = shared.cut_shared_prompt(batch, [DENSE])
         assert rest.prompt == 0
         assert rest.prompt_states is not None
         assert rest.prompt_states.dtype == np.float32
@@ -99,23 +99,23 @@ def test_a_prompt_is_computed_once_and_only_the_rest_is_left() -> None:
 def test_what_reads_the_prompt_runs_whole() -> None:
     session, shared = prompts("pooling_mask")
     batch = pad([row(1, 2)], pad_id=0)
-    assert shared.begun(batch, [DENSE, TOKENS]) is batch
+    assert shared.cut_shared_prompt(batch, [DENSE, TOKENS]) is batch
     pooled = pad([Tokens(ids=(*PROMPT, 1), counted=4, prompt=10)], pad_id=0)
-    assert shared.begun(pooled, [DENSE]) is pooled
+    assert shared.cut_shared_prompt(pooled, [DENSE]) is pooled
     assert session.ran == []
 
 
 def test_a_last_token_is_read_whatever_counts() -> None:
     _, shared = prompts()  # the graph takes no pooling mask
     batch = pad([Tokens(ids=(*PROMPT, 1), counted=0, prompt=10)] * 2, pad_id=0)
-    assert shared.begun(batch, [DENSE]).prompt_states is not None
+    assert shared.cut_shared_prompt(batch, [DENSE]).prompt_states is not None
 
 
 def test_eight_prompts_are_kept_and_the_oldest_goes() -> None:
     session, shared = prompts()
     for begin in (*range(8), 0, 8, 0, 1):
         prompt = (100 + begin, *PROMPT)
-        shared.begun(two(prompt), [DENSE])
+        shared.cut_shared_prompt(two(prompt), [DENSE])
     # 1 was the oldest when 8 came, for 0 had been used again.
     assert [ids[0] - 100 for ids in session.ran] == [*range(8), 8, 1]
 
@@ -126,7 +126,7 @@ def test_what_is_kept_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     long = tuple(range(100, 160))  # alone beyond the bound, and kept nevertheless
     first, second, third = ((number, *PROMPT) for number in (1, 2, 3))
     for prompt in (first, second, third, first, long, long, first):
-        shared.begun(two(prompt), [DENSE])
+        shared.cut_shared_prompt(two(prompt), [DENSE])
     assert [ids[0] for ids in session.ran] == [1, 2, 3, 100, 1]
 
 
@@ -134,7 +134,7 @@ def test_threads_that_come_together_compute_it_once() -> None:
     session, shared = prompts()
     batch = two()
     with ThreadPoolExecutor(8) as pool:
-        rests = list(pool.map(lambda _: shared.begun(batch, [DENSE]), range(64)))
+        rests = list(pool.map(lambda _: shared.cut_shared_prompt(batch, [DENSE]), range(64)))
     assert session.ran == [list(PROMPT)]
     assert all(rest.prompt_states is rests[0].prompt_states for rest in rests)
 

@@ -26,7 +26,7 @@ from decant.embedders.json_records import to_json
 from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
 from decant.embedders.onnx.machine import machine_name
 from decant.embedders.onnx.options import CPU, Settled
-from decant.embedders.onnx.tuner import made_texts
+from decant.embedders.onnx.tuner import make_texts
 from decant.embedders.tokens import TokenBatch
 
 TEXTS = [f"text number {number} " * (number % 7 + 1) for number in range(150)]
@@ -62,7 +62,7 @@ def test_what_wins_clearly_is_kept_and_taken_by_load(
         assert str(encoder.runtime) == "4 workers x 1 thread, 512 tokens"
         before = encoder.encode(TEXTS, role=Role.PASSAGE).dense
     told: list[str] = []
-    report = tune(bundle, provider="cpu", step=told.append)
+    report = tune(bundle, provider="cpu", on_step=told.append)
     tried = [trial.settings for trial in report.trials]
     assert [(item.workers, item.threads) for item in tried[:3]] == [(4, 1), (2, 2), (1, 4)]
     assert [item.token_budget for item in tried[3:]] == [128, 256, 512, 1024, 2048, 4096]
@@ -188,8 +188,8 @@ def test_where_the_defaults_do_not_run_what_does_is_kept(
 
 
 def test_made_up_texts_fit_and_are_always_the_same() -> None:
-    texts = made_texts(50, longest=30)
-    assert texts == made_texts(50, longest=30)
+    texts = make_texts(50, longest=30)
+    assert texts == make_texts(50, longest=30)
     lengths = [len(text.split()) for text in texts]
     assert min(lengths) >= 16
     assert max(lengths) <= 30

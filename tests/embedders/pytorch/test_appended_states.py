@@ -90,7 +90,7 @@ class TestRecipe:
                 "several prompts",
             ),
             ({"query_prompt": Prompt(between_copies=" ")}, "second copy"),
-            ({"lexicon": SparseHead()}, "a lexicon"),
+            ({"sparse_head": SparseHead()}, "a sparse head"),
             ({"mix": LayerMix()}, "a mix of layers"),
         ],
     )

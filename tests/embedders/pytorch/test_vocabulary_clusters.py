@@ -22,7 +22,7 @@ def rows() -> NDArray[np.float32]:
 
 
 def found(rows: NDArray[np.float32], folder: Path | None = None) -> NDArray[np.float32]:
-    return cluster_centres(rows, LENS, folder=folder, tell=None)
+    return cluster_centres(rows, LENS, folder=folder, on_step=None)
 
 
 def inertia(rows: NDArray[np.float32], centres: NDArray[np.float32]) -> float:
@@ -43,14 +43,14 @@ def test_every_pass_is_told_and_so_is_where_the_centres_lie(
     tmp_path: Path, rows: NDArray[np.float32]
 ) -> None:
     told: list[str] = []
-    first = cluster_centres(rows, LENS, folder=tmp_path, tell=told.append)
+    first = cluster_centres(rows, LENS, folder=tmp_path, on_step=told.append)
     (kept,) = tmp_path.iterdir()
     assert told == [
         *(f"clustering 480 tokens into 12: pass {number} of 3" for number in (1, 2, 3)),
         f"kept the clusters in {kept}",
     ]
     told.clear()
-    again = cluster_centres(rows, LENS, folder=tmp_path, tell=told.append)
+    again = cluster_centres(rows, LENS, folder=tmp_path, on_step=told.append)
     assert np.array_equal(first, again)
     assert told == []
 
@@ -64,7 +64,7 @@ def test_kept_centres_are_those_of_the_same_rows_and_settings(
     assert (found(rows, tmp_path) == 1).all(), "it is read"
     assert not (found(rows + 1, tmp_path) == 1).all()
     other = SparseHead(clusters=12, passes=4)
-    assert not (cluster_centres(rows, other, folder=tmp_path, tell=None) == 1).all()
+    assert not (cluster_centres(rows, other, folder=tmp_path, on_step=None) == 1).all()
     kept.write_bytes(kept.read_bytes()[:40])
     assert np.array_equal(found(rows, tmp_path), found(rows))
 
@@ -73,7 +73,7 @@ def test_a_folder_that_takes_no_file_costs_time_alone(
     tmp_path: Path, rows: NDArray[np.float32]
 ) -> None:
     told: list[str] = []
-    centres = cluster_centres(rows, LENS, folder=tmp_path / "gone", tell=told.append)
+    centres = cluster_centres(rows, LENS, folder=tmp_path / "gone", on_step=told.append)
     assert np.array_equal(centres, found(rows))
     assert told[-1].startswith(f"the clusters cannot be kept in {tmp_path / 'gone'}")
 
@@ -88,9 +88,9 @@ def test_a_second_load_finds_the_clusters_and_the_revision_stays(tmp_path: Path)
     source = find_model(folder)
     recipe = resolve(source, strategy="lens")
     told: list[str] = []
-    TorchEncoder.from_source(source, recipe, tell=told.append).close()
+    TorchEncoder.from_source(source, recipe, on_step=told.append).close()
     assert any(words.startswith("kept the clusters in ") for words in told)
     told.clear()
-    TorchEncoder.from_source(source, recipe, tell=told.append).close()
+    TorchEncoder.from_source(source, recipe, on_step=told.append).close()
     assert told == []
     assert find_model(folder).revision == source.revision

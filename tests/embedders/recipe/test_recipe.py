@@ -80,11 +80,11 @@ OTHERS: dict[str, Recipe] = {
     "normalize": replace(PLAIN, normalize=False),
     "latent_heads": replace(PLAIN, latent_heads=8),
     "mix": replace(PLAIN, mix=LayerMix()),
-    "wording": replace(PLAIN, wording=TextFormat.QUOTED),
+    "text_format": replace(PLAIN, text_format=TextFormat.QUOTED),
     "ensemble": replace(PLAIN, ensemble=(Prompt(prefix="query: "),)),
     "prepending": _slotted(TokenPrepending(start=1, stop=2, slot=9)),
     "contrast": _contrasted(ContrastivePrompting(prompt=Prompt(prefix="a"), layer=1, strength=0.5)),
-    "lexicon": replace(PLAIN, lexicon=SparseHead()),
+    "sparse_head": replace(PLAIN, sparse_head=SparseHead()),
     "open_end": replace(PLAIN, open_end=True),
     "max_text_tokens": replace(PLAIN, max_text_tokens=4),
     "appended": replace(
@@ -154,6 +154,8 @@ def test_defaults_do_not_enter_the_digest_whether_written_or_not() -> None:
     renamed = {
         "query_prompt": "query",
         "passage_prompt": "passage",
+        "text_format": "wording",
+        "sparse_head": "lexicon",
         "token_embeddings": "tokens",
         "instruction_template": "instruction",
         "min_dim": "smallest_dim",

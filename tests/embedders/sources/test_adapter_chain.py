@@ -156,7 +156,7 @@ def test_an_adapter_alone_names_its_base_and_how_both_are_passed(
         with pytest.raises(RecipeError, match=r"an adapter \(peft\) of") as told:
             find_model(adapter, adapters=adapters)
         assert f"of {folders[0]}, and no weights" in str(told.value)
-        assert f"find_source('{folders[0]}', adapters=['{adapter}'])" in str(told.value)
+        assert f"find_model('{folders[0]}', adapters=['{adapter}'])" in str(told.value)
         assert f"decant export {folders[0]} TARGET --adapter {adapter}" in str(told.value)
     write_json(adapter / "adapter_config.json", {"base_model_name_or_path": None})
     with pytest.raises(RecipeError, match=r"does not name, .*decant export BASE TARGET"):

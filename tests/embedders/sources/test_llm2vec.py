@@ -241,7 +241,7 @@ def test_llama_3s_turn_is_that_of_the_registry(tmp_path: Path) -> None:
 def test_the_hint_for_a_second_adapter_names_the_one_below_it(tmp_path: Path, llama: Path) -> None:
     first = adapter(tmp_path / "mine", base_model_name_or_path=str(llama))
     second = adapter(tmp_path / "mine-too", base_model_name_or_path=str(first))
-    call = f"find_source('{llama}', adapters=['{first}', '{second}'])"
+    call = f"find_model('{llama}', adapters=['{first}', '{second}'])"
     command = f"decant export {llama} TARGET --adapter {first} --adapter {second}`"
     for model, adapters in ((second, []), (first, [second])):
         with pytest.raises(RecipeError, match="and no weights of a model") as told:

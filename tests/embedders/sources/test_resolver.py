@@ -20,7 +20,7 @@ from decant.embedders import (
     resolve,
 )
 from decant.embedders.sources import write_recipe
-from decant.embedders.sources.choices import registered
+from decant.embedders.sources.choices import registry_choices
 from folders import folder_with, source
 from models import save_model, save_sentence_transformer, write_json
 from recipes import recipes
@@ -51,7 +51,7 @@ def test_the_registry_wins_over_the_folder(tmp_path: Path) -> None:
 
 
 def test_templates_keep_their_white_space() -> None:
-    said = registered("intfloat/e5-mistral-7b-instruct").query_prompt
+    said = registry_choices("intfloat/e5-mistral-7b-instruct").query_prompt
     assert said is not None
     assert said.endswith("\nQuery: {text}")
 

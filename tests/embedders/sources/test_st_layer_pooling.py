@@ -47,7 +47,7 @@ def test_vectors_are_those_of_sentence_transformers(folder: Path) -> None:
 def test_a_module_that_sentence_transformers_would_pass_over_is_told(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     write_json(folder / "config.json", {**config, "output_hidden_states": False})
-    with pytest.raises(RecipeError, match="passes over it"):
+    with pytest.raises(RecipeError, match="ignores the module"):
         TorchEncoder.from_pretrained(folder)
 
 

@@ -223,7 +223,7 @@ def test_a_chat_template_that_cannot_be_used_is_told(
 
 def test_words_are_the_texts_own() -> None:
     assert content_words("The Cat's hat, and 2 cats_!") == ["cat", "hat", "2", "cats_"]
-    model = made(lexicon=SparseHead(words=True))
+    model = made(sparse_head=SparseHead(words=True))
     first, second = model(["What a thewhat", "the of"], role=Role.PASSAGE)
     assert first.words == tuple(sorted(set(piece("thewhat"))))
     assert second.words == ()
@@ -247,7 +247,7 @@ def test_places_are_found_behind_a_prompt() -> None:
     [
         ({"span": PooledTokens.COPY}, "twice in every prompt"),
         ({"prepending": TokenPrepending(start=0, stop=1, slot=9)}, "go together"),
-        ({"ensemble": (Prompt(),), "lexicon": SparseHead()}, "belong to one prompt"),
+        ({"ensemble": (Prompt(),), "sparse_head": SparseHead()}, "belong to one prompt"),
         ({"ensemble": (Prompt(),), "token_embeddings": True}, "belong to one prompt"),
     ],
 )
@@ -278,9 +278,9 @@ def test_values_out_of_range_are_refused(wrong: object, message: str) -> None:
 
 
 def test_the_registry_knows_how_models_take_instructions() -> None:
-    from decant.embedders.sources.choices import registered
+    from decant.embedders.sources.choices import registry_choices
 
-    found = registered("Qwen/Qwen3-Embedding-0.6B")
+    found = registry_choices("Qwen/Qwen3-Embedding-0.6B")
     assert found.instruction_template == "Instruct: {instruction}\nQuery:{text}"
     chosen = Choices(attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=9).over(found)
     assert chosen.query_prompt is not None
@@ -302,7 +302,7 @@ def test_examples_stand_before_the_query_as_bge_en_icl_was_trained() -> None:
     )
     assert in_context_query(task, []) == f"<instruct>{task}\n<query>{{text}}\n<response>"
     for wrong in ("a {text}", "a {slot}"):
-        with pytest.raises(RecipeError, match="word them otherwise"):
+        with pytest.raises(RecipeError, match="reword them"):
             in_context_query(task, [InContextExample(wrong, "b")])
 
 

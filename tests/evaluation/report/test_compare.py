@@ -49,7 +49,7 @@ def results() -> tuple[SystemResult, ...]:
         "classical": WordVectors(words=WORDS[:5], matrix=matrix),
     }
     return tuple(
-        score_system(name, system, [task], words=WORDS, told=lambda _: None)
+        score_system(name, system, [task], words=WORDS, on_step=lambda _: None)
         for name, system in systems.items()
     )
 
@@ -116,7 +116,7 @@ def test_the_standing_is_plain_json() -> None:
 def test_what_is_done_is_told_and_words_spread_over_known_pairs() -> None:
     told: list[str] = []
     task = Sts(name="sts", sets=(PAIRS,))
-    found = score_system("hash", HashEncoder(dim=8), [task], words=WORDS, told=told.append)
+    found = score_system("hash", HashEncoder(dim=8), [task], words=WORDS, on_step=told.append)
     assert told == ["hash: sts", "hash: cosines of 6 words"]
     assert found.spread is not None
     assert found.spread.pairs == 15
@@ -126,7 +126,7 @@ def test_what_is_done_is_told_and_words_spread_over_known_pairs() -> None:
 def test_an_error_names_the_system() -> None:
     unknown = WordVectors(words=("x",), matrix=np.ones((1, 2), np.float32))
     with pytest.raises(EvaluationError, match="glove: sts: none of the 5 cases"):
-        score_system("glove", unknown, [Sts(name="sts", sets=(PAIRS,))], told=lambda _: None)
+        score_system("glove", unknown, [Sts(name="sts", sets=(PAIRS,))], on_step=lambda _: None)
 
 
 def test_systems_scored_on_different_tasks_are_not_compared() -> None:
@@ -179,7 +179,7 @@ def test_only_metrics_that_rank_have_a_best() -> None:
     )
     ranked = Sts(name="ranked", sets=(PAIRS,), bootstrap=Bootstrap(resamples=5))
     found = [
-        score_system(str(dim), HashEncoder(dim=dim), [geometry, ranked], told=lambda _: None)
+        score_system(str(dim), HashEncoder(dim=dim), [geometry, ranked], on_step=lambda _: None)
         for dim in (2, 64)
     ]
     shape, _, rest = html_page(found, compare_systems(found)).partition("<h2>ranked</h2>")

@@ -57,7 +57,7 @@ def pairs(count: int) -> Sts:
 
 def two_systems(*tasks: Task) -> tuple[list[SystemResult], ComparisonReport]:
     results = [
-        score_system(f"hash {dim}", HashEncoder(dim=dim), tasks, told=lambda _: None)
+        score_system(f"hash {dim}", HashEncoder(dim=dim), tasks, on_step=lambda _: None)
         for dim in (64, 8)
     ]
     return results, compare_systems(results)

@@ -28,7 +28,7 @@ RECIPE = Recipe(
     attention=Attention.CAUSAL,
     pooling=Pooling.MEAN,
     max_tokens=99,
-    lexicon=SparseHead(top=6),
+    sparse_head=SparseHead(top=6),
     token_embeddings=True,
 )
 ROWS = [Tokens(ids=tuple(range(5, 5 + length)), counted=0) for length in (1, 4, 9, 2, 7, 30)]
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_named(
 def test_states_of_appended_tokens_are_compared_one_by_one(tmp_path: Path) -> None:
     rows = [Tokens(ids=row.ids, counted=len(row.ids) - 1) for row in ROWS]
     recipe = replace(
-        RECIPE, lexicon=None, token_embeddings=False, span=PooledTokens.TAIL, appended=LAST
+        RECIPE, sparse_head=None, token_embeddings=False, span=PooledTokens.TAIL, appended=LAST
     )
 
     def last(batch: TokenBatch, names: Sequence[str]) -> Values:

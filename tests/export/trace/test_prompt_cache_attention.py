@@ -82,7 +82,7 @@ def test_texts_behind_their_prompt_get_the_vectors_of_the_whole(
     prompts = SharedPrompts(session)
     for group in ([0, 1, 2, 3, 4], [2], [0]):
         batch = pad([texts[index] for index in group], pad_id=0)
-        rest = prompts.begun(batch, [DENSE])
+        rest = prompts.cut_shared_prompt(batch, [DENSE])
         assert rest.input_ids.shape[1] == batch.input_ids.shape[1] - prompt
         assert rest.prompt_states is not None
         assert rest.prompt_states.shape[3] == prompt
@@ -237,9 +237,12 @@ def test_an_instruction_of_a_call_is_certified_without_a_prompt_of_ones_own(
 @pytest.mark.slow
 def test_sparse_vectors_of_words_go_on_from_a_prompt_too(tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "model", "llama", layers=2)
-    lexicon = SparseHead(weighting=SparsePooling.LAST, top=20, words=True)
+    sparse_head = SparseHead(weighting=SparsePooling.LAST, top=20, words=True)
     said = Choices(
-        pooling=Pooling.LAST, span=PooledTokens.TEXT, query_prompt=PROMPT_TEXT, lexicon=lexicon
+        pooling=Pooling.LAST,
+        span=PooledTokens.TEXT,
+        query_prompt=PROMPT_TEXT,
+        sparse_head=sparse_head,
     )
     certificate = export(folder, tmp_path / "bundle", choices=said)
     names = {check.name for check in certificate.entries[0].checks}

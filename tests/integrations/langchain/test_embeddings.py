@@ -43,7 +43,9 @@ class TestStandardIntegration(EmbeddingsIntegrationTests):
 
 @pytest.fixture
 def encoder() -> HashEncoder:
-    return HashEncoder(8, query=Prompt.parse("ask: {text}"), passage=Prompt.parse("tell: {text}"))
+    return HashEncoder(
+        8, query_prompt=Prompt.parse("ask: {text}"), passage_prompt=Prompt.parse("tell: {text}")
+    )
 
 
 def test_documents_are_passages_and_queries_are_queries(encoder: HashEncoder) -> None:

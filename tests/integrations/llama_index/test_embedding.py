@@ -34,7 +34,9 @@ class CountingEncoder(HashEncoder):
 
 @pytest.fixture
 def encoder() -> HashEncoder:
-    return HashEncoder(8, query=Prompt.parse("ask: {text}"), passage=Prompt.parse("tell: {text}"))
+    return HashEncoder(
+        8, query_prompt=Prompt.parse("ask: {text}"), passage_prompt=Prompt.parse("tell: {text}")
+    )
 
 
 def test_it_is_a_llama_index_embedding(encoder: HashEncoder) -> None:

@@ -327,7 +327,7 @@ class TestOpening:
         assert again.info().sparse
         assert [hit.id for hit in again.search("cat", mode=SearchMode.SPARSE)] == ["cats", "cat"]
 
-    def test_an_encoder_with_and_one_without_a_lexicon_do_not_mix(self, store: Store) -> None:
+    def test_an_encoder_with_and_one_without_a_sparse_head_do_not_mix(self, store: Store) -> None:
         Collection.create(store, "dense", HashEncoder(16))
         Collection.create(store, "both", HashEncoder(16, sparse=True))
         with pytest.raises(CollectionMismatch, match="lexicon: None there"):

@@ -35,7 +35,7 @@ class TestOpening:
         self, store: Store, encoder: HashEncoder
     ) -> None:
         Collection.create(store, "docs", encoder)
-        other = HashEncoder(16, query=Prompt(prefix="query: "))
+        other = HashEncoder(16, query_prompt=Prompt(prefix="query: "))
         with pytest.raises(CollectionMismatch) as caught:
             Collection.open(store, "docs", other)
         said = str(caught.value)

@@ -53,7 +53,7 @@ class TestReading:
         assert years.search("the year 3", offset=10) == []
 
     def test_the_query_prompt_is_used_for_queries_only(self, store: Store) -> None:
-        prompted = HashEncoder(16, query=Prompt(prefix="what is "))
+        prompted = HashEncoder(16, query_prompt=Prompt(prefix="what is "))
         collection = Collection.create(store, "docs", prompted)
         collection.add([Record(id="1", text="what is love"), Record(id="2", text="love")])
         assert collection.search("love")[0].id == "1"

@@ -275,7 +275,7 @@ def test_token_states_come_where_the_recipe_has_them(last: Case, first: Case) ->
     found = opened(last.bundle).encode_query(TEXTS, output_value="token_embeddings", batch_size=4)
     for rows, others in zip(found, wanted, strict=True):
         same(rows, others)
-    with pytest.raises(RecipeError, match="gives no token states"):
+    with pytest.raises(RecipeError, match="gives no token embeddings"):
         opened(first.bundle).encode(TEXTS, output_value="token_embeddings")
 
 

@@ -21,10 +21,10 @@ from decant.training import (
     Contrastive,
     ContrastiveSettings,
     DataError,
-    Look,
     Lora,
     Plan,
     SimCSE,
+    TrainingCallbacks,
     TrainingDataset,
     TrainingError,
     TrainingSettings,
@@ -115,7 +115,7 @@ loop = TrainingSettings(
     batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2, accumulate=2
 )
 objective, table = SimCSE(base, ContrastiveSettings()), read_table([pairs])
-train(objective, table, Path(target), loop, look=Look(watcher=watch))
+train(objective, table, Path(target), loop, callbacks=TrainingCallbacks(progress=watch))
 """
 
 
@@ -172,7 +172,13 @@ def test_a_begun_run_with_other_settings_is_refused(
 
     target = tmp_path / "tuned"
     with pytest.raises(KeyboardInterrupt):
-        train(Contrastive(open_base(bert), SETTINGS), table, target, LOOP, look=Look(watcher=stop))
+        train(
+            Contrastive(open_base(bert), SETTINGS),
+            table,
+            target,
+            LOOP,
+            callbacks=TrainingCallbacks(progress=stop),
+        )
     with pytest.raises(TrainingError, match=r"begun with other loop"):
         train(Contrastive(open_base(bert), SETTINGS), table, target, replace(LOOP, seed=3))
     adapted = Contrastive(open_base(bert, lora=Lora()), SETTINGS)
@@ -220,7 +226,7 @@ def test_the_scorer_is_asked_while_training(
         table,
         tmp_path / "tuned",
         loop,
-        look=Look(scorer=score),
+        callbacks=TrainingCallbacks(scorer=score),
     )
     lines = logged(tmp_path / "tuned")
     assert [line["step"] for line in lines if "dev" in line] == [7, 14]

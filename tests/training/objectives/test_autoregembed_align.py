@@ -38,8 +38,8 @@ from decant.training import (
     DistributionAlignment,
     LLM2VecGen,
     LLM2VecGenSettings,
-    Look,
     ReferenceMargin,
+    TrainingCallbacks,
     TrainingError,
     TrainingSettings,
     frozen_decoder,
@@ -154,16 +154,16 @@ def test_a_begun_run_is_refused_with_another_decoder_or_teacher(
     with torch.no_grad():
         next(changed.parameters()).add_(0.1)
     changed.save_pretrained(other)
-    stop = Look(watcher=_stop)
+    stop = TrainingCallbacks(progress=_stop)
     loop = TrainingSettings(batch_size=2)
     table = read_table([triplets(tmp_path)])
     with pytest.raises(KeyboardInterrupt):
-        train(aligned(stage_one, llama), table, tmp_path / "aligned", loop, look=stop)
+        train(aligned(stage_one, llama), table, tmp_path / "aligned", loop, callbacks=stop)
     elsewhere = aligned(stage_one, other)
     with pytest.raises(TrainingError, match="begun with other decoder"):
         train(elsewhere, table, tmp_path / "aligned", loop)
     with pytest.raises(KeyboardInterrupt):
-        train(gen(llama), table, tmp_path / "gen", loop, look=stop)
+        train(gen(llama), table, tmp_path / "gen", loop, callbacks=stop)
     wider = gen(llama, dim=16)
     with pytest.raises(TrainingError, match=r"begun with other.* teacher"):
         train(wider, table, tmp_path / "gen", loop)

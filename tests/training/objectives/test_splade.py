@@ -81,7 +81,7 @@ def test_a_price_on_weights_makes_vectors_shorter(llama: Path, pairs: Path, tmp_
     assert counts[1] < 0.9 * counts[0]
 
 
-def test_a_model_without_a_lexicon_is_refused(llama: Path) -> None:
+def test_a_model_without_a_sparse_head_is_refused(llama: Path) -> None:
     language = open_language_model(llama, choices=Choices(pooling=Pooling.MEAN))
     with pytest.raises(TrainingError, match="strategy 'splade'"):
         SparseContrastive(language, SparseSettings())

@@ -168,7 +168,7 @@ def test_overlap_repeats_the_end_of_a_chunk() -> None:
 
 
 def test_chunks_are_no_longer_than_the_encoder_has_room() -> None:
-    encoder = HashEncoder(4, max_tokens=10, passage=Prompt(prefix="passage : "))
+    encoder = HashEncoder(4, max_tokens=10, passage_prompt=Prompt(prefix="passage : "))
     chunks = Chunker(encoder, Chunking(max_tokens=256)).cut("word " * 100)
     assert encoder.max_text_tokens(Role.PASSAGE) == 8
     assert [tokens(encoder, chunk.text) for chunk in chunks] == [8] * 12 + [4]
