@@ -8,13 +8,14 @@ from typing import assert_never
 
 from decant.embedders import Bundle, BundleError, Certificate, ParityError, Precision, RecipeError
 from decant.embedders.bundle import folder_beside, full_disk_told
+from decant.embedders.files import REFERENCE
 from decant.embedders.onnx import provider_name
 
 from .bundle_writer import Step, add_graph, check_same_bundle, graph_name, without_graph
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 from .graph.external_data import save_graph
-from .passes.plain_graph import plain_graph
+from .passes.restore_token_axis import plain_graph
 from .quantize.activation_ranges import measure_ranges
 from .quantize.calibration_texts import range_rows
 from .quantize.early_refusal import refuse_hopeless
@@ -67,7 +68,7 @@ def convert(
         certifier = Certifier(
             folder=made,
             tokenizer=opened.tokenizer(),
-            reference=Reference.read(opened.folder / "reference.npz"),
+            reference=Reference.read(opened.folder / REFERENCE),
             pad_id=opened.manifest.pad_id,
             tell=tell,
         )

@@ -82,7 +82,7 @@ def _bundles(folder: Path) -> Iterator[_Held]:
         BadParameter: There is no such folder.
     """
     from decant.embedders import Bundle
-    from decant.embedders.bundle import MANIFEST
+    from decant.embedders.files import MANIFEST
 
     if not folder.is_dir():
         raise typer.BadParameter(

@@ -1,4 +1,4 @@
-"""The texts whose token ids a bundle keeps: what tokenizers have been seen to disagree about."""
+"""Texts on which tokenizers have been seen to disagree: a table in a file of its own."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ GOLDEN_TEXTS = (
     "\n",
     "one text that is longer than the limit of the golden ids " * 12,
 )
-"""Texts whose ids a bundle keeps, so that another tokenizer version cannot slip in."""
+"""Texts whose token ids a bundle stores, so that a tokenizer that differs is noticed."""

@@ -18,7 +18,7 @@ from typing import Protocol
 from decant.embedders import Progress
 
 from ..errors import DataError, TrainingError
-from .new_file import appearing, refuse_existing
+from .new_file import open_atomically, refuse_existing
 from .row import Column, TrainingExample
 from .table import TrainingDataset, text_hash
 
@@ -127,7 +127,7 @@ def mine(
     refuse_existing(target)
     answers, fields = _answers(table)
     counts: Counter[int] = Counter()
-    with appearing(target) as file:
+    with open_atomically(target) as file:
         for begin in range(0, len(table), _BATCH):
             rows = list(table[begin : begin + _BATCH])
             found = searcher.search(rows, limit=mining.depth)
