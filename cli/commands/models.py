@@ -20,8 +20,8 @@ from ..output.terminal import printable, say, show, show_json
 from ..output.views import show_facts
 
 if TYPE_CHECKING:
+    from decant.embedders import ModelFamily
     from decant.embedders.bundle import Manifest
-    from decant.embedders.sources import ModelFamily
 
 
 def models(
@@ -43,7 +43,7 @@ def models(
       decant models
       decant models ./bundles --json | jq .bundles
     """
-    from decant.embedders.sources import known_families
+    from decant.embedders import known_families
 
     families = known_families()
     held = list(_bundles(folder))
