@@ -19,6 +19,7 @@ from decant.embedders import (
     BundleError,
     CollectionMismatch,
     DecantError,
+    HubError,
     MissingExtra,
     ParityError,
     ProviderError,
@@ -26,7 +27,6 @@ from decant.embedders import (
     StoreError,
     TextError,
 )
-from decant.embedders.errors import HubError
 
 from .output.hints import in_commands
 from .output.quiet import debugging, quiet

@@ -18,6 +18,7 @@ from .errors import BundleError as BundleError
 from .errors import CollectionMismatch as CollectionMismatch
 from .errors import DecantError as DecantError
 from .errors import ExplanationError as ExplanationError
+from .errors import HubError as HubError
 from .errors import MissingExtra as MissingExtra
 from .errors import ParityError as ParityError
 from .errors import ProviderError as ProviderError
@@ -52,6 +53,8 @@ from .recipe.recipe import Recipe as Recipe
 from .recipe.sparse_head import SparseHead as SparseHead
 from .recipe.sparse_head import SparsePooling as SparsePooling
 from .sources.choices import Choices as Choices
+from .sources.choices import ModelFamily as ModelFamily
+from .sources.choices import known_families as known_families
 from .sources.find import ModelFiles as ModelFiles
 from .sources.find import find_model as find_model
 from .sources.known_strategies import find_strategy as find_strategy

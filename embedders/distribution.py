@@ -1,4 +1,4 @@
-"""The distribution that installs decant: its name, its version, and the command for an extra.
+"""Name and version of the distribution: a file of its own, because every error needs them.
 
 It is called ``decant-qdrant``, because ``decant`` on PyPI is another project; the import is
 ``decant``. No other module writes the name.

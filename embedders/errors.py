@@ -34,7 +34,7 @@ class RecipeError(DecantError, ValueError):
 
 
 class HubError(RecipeError):
-    """The model hub cannot be reached, or does not answer, and a model is not on this machine."""
+    """A model is not on this machine, and the hub cannot be reached or does not answer."""
 
 
 class TextError(DecantError, ValueError):

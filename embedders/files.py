@@ -1,4 +1,7 @@
-"""Hash files, and write them atomically. Every wing uses this module."""
+"""Names of the files that make a folder a bundle; hash files, and write them atomically.
+
+Every wing needs these, and none owns them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,15 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+MANIFEST = "decant.json"
+"""The file that makes a folder a bundle: its recipe, and the hashes of its files."""
+
+CERTIFICATE = "certificate.json"
+"""How far the graphs of a bundle agree with PyTorch."""
+
+REFERENCE = "reference.npz"
+"""Texts with PyTorch's vectors of them, which certificates compare with."""
 
 
 def file_hash(path: Path) -> str:

@@ -17,7 +17,7 @@ import reprlib
 import stat
 import types
 import typing
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
@@ -88,11 +88,39 @@ def decode(kind: type[T], data: object, *, where: str, error: type[DecantError])
 
 
 def overlaid(value: T, data: object, *, where: str, error: type[DecantError]) -> T:
-    """Return a dataclass in which the keys of ``data``, a JSON object, replace values."""
+    """Return a dataclass in which the fields that ``data`` names have its values.
+
+    A field that was renamed is found by its name and by its old key, see :func:`stored_as`.
+
+    Args:
+        value: A dataclass.
+        data: An object with some of its fields.
+        where: A name for messages, for example the file.
+        error: The class of error to raise.
+
+    Raises:
+        DecantError: Of class ``error``: ``data`` is no object, a field is unknown or given twice,
+            or a value has another type.
+    """
     if not isinstance(data, dict):
         raise error(f"{where}: expected an object, found {_shown.repr(data)}")
-    held = cast("dict[str, Json]", encode(value))
-    return decode(type(value), {**held, **data}, where=where, error=error)
+    kind: Any = type(value)
+    names = {_key(item): item.name for item in fields(kind)}
+    names |= {item.name: item.name for item in fields(kind)}
+    if unknown := sorted(set(data) - set(names)):
+        known = ", ".join(item.name for item in fields(kind))
+        raise error(f"{where}: unknown key {unknown[0]!r}; known are {known}")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, item in data.items():
+        name = names[key]
+        if name in values:
+            raise error(f"{where}: {name!r} is given twice, once by its old name")
+        values[name] = _decode(hints[name], item, f"{where}.{key}", error)
+    try:
+        return cast("T", replace(cast("Any", value), **values))
+    except DecantError as cause:
+        raise error(f"{where}: {cause}") from cause
 
 
 def read(kind: type[T], path: Path, *, error: type[DecantError]) -> T:

@@ -1,4 +1,4 @@
-"""The one error of this folder; it stands below ``DecantError``, beside those of the embedders."""
+"""The error of this folder, in a file of its own, because every wing raises it."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from decant.embedders import DecantError
 
 
 class EvaluationError(DecantError, ValueError):
-    """A data set is malformed, or a score is not defined for what was found."""
+    """A data set is malformed, or a score is not defined for the data."""

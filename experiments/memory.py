@@ -68,7 +68,7 @@ _BOTH_WAYS = Choices(attention=Attention.BIDIRECTIONAL, pooling=Pooling.MEAN, ma
 
 def _contrastive(model: Path, *, chunk: int | None = None, lora: bool = False) -> Objective:
     base = open_base(model, choices=_MEAN, lora=Lora() if lora else None)
-    return Contrastive(base, ContrastiveSettings(chunk=chunk))
+    return Contrastive(base, ContrastiveSettings(mini_batch_size=chunk))
 
 
 def _mntp(model: Path) -> Objective:
@@ -102,11 +102,11 @@ def _alignment(model: Path) -> Objective:
 
 
 def _graded(model: Path, *, chunk: int | None = None) -> Objective:
-    return CoSENT(open_base(model, choices=_MEAN), CoSENTSettings(chunk=chunk))
+    return CoSENT(open_base(model, choices=_MEAN), CoSENTSettings(mini_batch_size=chunk))
 
 
 def _distillation(model: Path, *, chunk: int | None = None) -> Objective:
-    base, settings = open_base(model, choices=_MEAN), DistillationSettings(chunk=chunk)
+    base, settings = open_base(model, choices=_MEAN), DistillationSettings(mini_batch_size=chunk)
     return Distillation(base, settings, HashEncoder(dim=512))
 
 
@@ -194,7 +194,7 @@ def _measure(name: str, folder: Path) -> None:
     case = _CASES[name]
     objective = case.make(folder / "model")
     loop = TrainingSettings(
-        batch_size=_ROWS, max_steps=2, recompute=case.recompute, save_every=None
+        batch_size=_ROWS, max_steps=2, gradient_checkpointing=case.recompute, save_every=None
     )
     table = read_table([folder / f"{case.rows}.jsonl"])
     report = train(objective, table, _left_by(name, folder / "model"), loop)

@@ -14,12 +14,12 @@ from decant.embedders.bundle import (
     write_sentence_files,
 )
 from decant.embedders.distribution import decant_version
-from decant.embedders.files import file_hash, write_atomically
+from decant.embedders.files import CERTIFICATE, MANIFEST, file_hash, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.tokens import TextTokenizer
 
 GRAPH = "onnx/model.onnx"
-_OURS = ("decant.json", "certificate.json")
+_OURS = (MANIFEST, CERTIFICATE)
 
 
 def graph_name(precision: Precision) -> str:
@@ -68,13 +68,13 @@ def write_manifest(
             Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden()
         ),
     )
-    (folder / "decant.json").write_text(to_json(manifest), encoding="utf-8")
+    (folder / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 
 def write_certificate(folder: Path, certificate: Certificate) -> None:
     """Write ``certificate.json``."""
-    (folder / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
+    (folder / CERTIFICATE).write_text(to_json(certificate), encoding="utf-8")
 
 
 def check_same_bundle(bundle: Bundle) -> None:
@@ -121,7 +121,7 @@ def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Cer
         old.unlink()
     for new in sorted((made / file).parent.iterdir()):
         new.replace(home / new.name)
-    write_atomically(bundle.folder / "certificate.json", to_json(certificate))
+    write_atomically(bundle.folder / CERTIFICATE, to_json(certificate))
     # Bundles of older versions have no files for sentence-transformers.
     further = write_sentence_files(bundle.folder, bundle.manifest.recipe)
     paths = [*sorted(home.glob(f"{Path(file).name}*")), *(bundle.folder / name for name in further)]
@@ -135,5 +135,5 @@ def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Cer
 
 def _rewritten(bundle: Bundle, *, graphs: dict[str, str], files: dict[str, str]) -> Bundle:
     manifest = replace(bundle.manifest, graphs=graphs, files=files)
-    write_atomically(bundle.folder / "decant.json", to_json(manifest))
+    write_atomically(bundle.folder / MANIFEST, to_json(manifest))
     return replace(bundle, manifest=manifest)

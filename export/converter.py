@@ -16,13 +16,14 @@ from decant.embedders import (
     RecipeError,
 )
 from decant.embedders.bundle import full_disk_error, sibling_folder
+from decant.embedders.files import REFERENCE
 from decant.embedders.onnx import provider_name
 
 from .bundle_writer import add_graph, check_same_bundle, graph_name, without_graph
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 from .graph.external_data import save_graph
-from .passes.plain_graph import plain_graph
+from .passes.restore_token_axis import plain_graph
 from .quantize.activation_ranges import measure_ranges
 from .quantize.calibration_texts import range_rows
 from .quantize.early_refusal import refuse_hopeless
@@ -75,7 +76,7 @@ def convert(
         certifier = Certifier(
             folder=made,
             tokenizer=opened.tokenizer(),
-            reference=Reference.read(opened.folder / "reference.npz"),
+            reference=Reference.read(opened.folder / REFERENCE),
             pad_id=opened.manifest.pad_id,
             on_step=on_step,
         )

@@ -30,7 +30,8 @@ from decant.embedders import (
     find_model,
     resolve,
 )
-from decant.embedders.bundle import MANIFEST, fresh_folder
+from decant.embedders.bundle import fresh_folder
+from decant.embedders.files import MANIFEST, REFERENCE
 from decant.embedders.sources import pad_id
 from decant.embedders.tokens import pad
 
@@ -156,7 +157,7 @@ def _trace(
         uncounted = encoder.model.uncounted_id
         texts = probe_texts(encoder.text_tokenizer, longest=longest, uncounted_id=uncounted)
         reference = _reference(encoder, texts, on_step)
-        reference.save(folder / "reference.npz")
+        reference.save(folder / REFERENCE)
         certifier = Certifier(
             folder=folder,
             tokenizer=encoder.text_tokenizer,

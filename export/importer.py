@@ -31,7 +31,7 @@ from decant.embedders import (
     resolve,
 )
 from decant.embedders.bundle import fresh_folder
-from decant.embedders.files import file_hash
+from decant.embedders.files import REFERENCE, file_hash
 from decant.embedders.onnx import provider_name
 from decant.embedders.sources import pad_id
 from decant.embedders.tokens import TextTokenizer, embedding_count, read_tokenizer
@@ -235,7 +235,7 @@ def _write(job: _Job, folder: Path, reference: Reference) -> None:
     for name in _COPIED:
         if (wanted := job.source.folder / name).is_file():
             shutil.copyfile(wanted, folder / name)
-    reference.save(folder / "reference.npz")
+    reference.save(folder / REFERENCE)
     write_manifest(
         folder,
         job.tokenizer,

@@ -20,8 +20,8 @@ from decant.embedders import (
     Precision,
     load,
 )
-from decant.embedders.bundle import REFERENCE, TaskScore
-from decant.embedders.files import write_atomically
+from decant.embedders.bundle import TaskScore
+from decant.embedders.files import CERTIFICATE, REFERENCE, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import candidates, provider_name
 
@@ -89,7 +89,7 @@ def verify(
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
         certificate = certificate.with_entry(stated.beside(entry, before))
     check_same_bundle(opened)
-    write_atomically(opened.folder / "certificate.json", to_json(certificate))
+    write_atomically(opened.folder / CERTIFICATE, to_json(certificate))
     return certificate
 
 
@@ -146,7 +146,7 @@ def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
 def _stored(bundle: Bundle) -> Certificate:
     """The bundle's certificate; an empty one where it was lost."""
     empty = Certificate(format=1, digest=bundle.manifest.digest)
-    if not (bundle.folder / "certificate.json").exists():
+    if not (bundle.folder / CERTIFICATE).exists():
         return empty
     stored = bundle.certificate()
     return stored if stored.digest == bundle.manifest.digest else empty

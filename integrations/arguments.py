@@ -1,4 +1,4 @@
-"""Refuse arguments that a framework's classes would take for something else, or drop."""
+"""Refuse arguments that would be dropped or misread: of its own, as all frameworks need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of training, in decant's tree."""
+"""The errors of this folder, in a file of their own, because every wing raises them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from decant.embedders import DecantError
 
 
 class DataError(DecantError, ValueError):
-    """Training data are not what a method needs; the message holds file and line."""
+    """Training data are not what a method needs; the message names file and line."""
 
 
 class TrainingError(DecantError):
-    """A run cannot begin, go on, or be resumed."""
+    """A run cannot start, continue or be resumed."""

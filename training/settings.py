@@ -1,19 +1,19 @@
-"""How a run goes, whatever it trains: steps, rates, adapters; and settings in TOML.
+"""Settings of a training run, whatever the method: steps, learning rate, LoRA; and their TOML file.
 
-Invariant: settings that could be built make sense by themselves; whether they suit data and model
-is said before the first step.
+Invariant: settings that can be built are valid in themselves. Whether they suit the data and the
+model is checked before the first step.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from decant.embedders.json_records import overlaid
+from decant.embedders.json_records import overlaid, stored_as
 
 from .errors import TrainingError
 
@@ -21,7 +21,7 @@ Settings = TypeVar("Settings")
 
 
 class Schedule(StrEnum):
-    """How the learning rate falls after its warm-up; names of Transformers' schedulers."""
+    """How the learning rate falls after the warm-up, under the names of Transformers."""
 
     LINEAR = "linear"
     COSINE = "cosine"
@@ -29,7 +29,7 @@ class Schedule(StrEnum):
 
 
 class MixedPrecision(StrEnum):
-    """In what precision products are computed; weights and losses stay float32."""
+    """The precision of matrix products; weights and losses stay float32."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -38,30 +38,31 @@ class MixedPrecision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """The loop around any objective.
+    """Settings of the training loop, the same for every objective.
 
     Args:
-        batch_size: Rows of one step on one device.
-        accumulate: Steps whose gradients are added before the weights change. In-batch negatives
-            are those of one step; gradient caching (``chunk``) makes the step itself larger.
-        epochs: How often every row is seen.
-        max_steps: Ends the run earlier; None: ``epochs`` decides.
-        learning_rate: The highest.
-        warmup: Share of all steps in which the rate rises.
-        schedule: How it falls after that.
-        weight_decay: Of AdamW, for matrices alone.
-        max_grad_norm: Gradients are shortened to this norm; 0 leaves them.
-        precision: Of products.
-        recompute: Whether layers forget their states and compute them anew in the backward pass
-            (gradient checkpointing): less memory, a third more time.
+        batch_size: Rows in one step on one device.
+        gradient_accumulation_steps: Steps whose gradients are summed before the weights change.
+            In-batch negatives come from one step; for more of them, make the step itself larger
+            with gradient caching (``mini_batch_size`` of the objective's settings).
+        epochs: How often every row is used.
+        max_steps: Stop after this many steps; None: after ``epochs``.
+        learning_rate: The highest learning rate, reached after the warm-up.
+        warmup: Share of all steps in which the learning rate rises.
+        schedule: How the learning rate falls after the warm-up.
+        weight_decay: Weight decay of AdamW; it applies to matrices only.
+        max_grad_norm: Gradients are clipped to this norm; 0 does not clip.
+        precision: Precision of matrix products.
+        gradient_checkpointing: Drop the activations of layers and compute them again in the
+            backward pass, which takes less memory and a third more time.
         log_every: Steps between two lines of the log.
-        save_every: Steps between two checkpoints; None: none but the model at the end.
-        score_every: Steps between two looks at the held-out part; None: before and after alone.
-        seed: Of order, dropout and new weights.
+        save_every: Steps between two checkpoints; None writes no checkpoints.
+        score_every: Steps between two evaluations during training; None: only before and after.
+        seed: Seed of the order of rows, of dropout and of new weights.
     """
 
     batch_size: int = 32
-    accumulate: int = 1
+    gradient_accumulation_steps: int = field(default=1, metadata=stored_as("accumulate"))
     epochs: int = 1
     max_steps: int | None = None
     learning_rate: float = 2e-5
@@ -70,7 +71,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     precision: MixedPrecision = MixedPrecision.FP32
-    recompute: bool = False
+    gradient_checkpointing: bool = field(default=False, metadata=stored_as("recompute"))
     log_every: int = 10
     save_every: int | None = 500
     score_every: int | None = None
@@ -78,8 +79,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in (
-            "batch_size", "accumulate", "epochs", "max_steps", "log_every", "save_every",
-            "score_every",
+            "batch_size", "gradient_accumulation_steps", "epochs", "max_steps", "log_every",
+            "save_every", "score_every",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -96,12 +97,12 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
-    """Train low-rank additions to the linear layers and nothing else (Hu et al., 2106.09685).
+    """Train low-rank adapters of the linear layers and nothing else (LoRA, arXiv 2106.09685).
 
     Args:
-        rank: Of the additions.
-        alpha: They enter times ``alpha / rank``.
-        dropout: On what goes into them.
+        rank: Rank of the adapters.
+        alpha: Adapter outputs are multiplied by ``alpha / rank``.
+        dropout: Dropout on the adapters' inputs.
     """
 
     rank: int = 16
@@ -112,12 +113,12 @@ class Lora:
         if self.rank < 1 or self.alpha < 1:
             raise TrainingError(f"rank and alpha must be at least 1, got {self}")
         if not 0 <= self.dropout < 1:
-            raise TrainingError(f"dropout lies between 0 and 1, got {self.dropout}")
+            raise TrainingError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Generic[Settings]):
-    """A run as a TOML file states it: ``[objective]``, ``[loop]`` and, for adapters, ``[lora]``."""
+    """All settings of a run: the tables ``objective``, ``loop`` and ``lora`` of a TOML file."""
 
     objective: Settings
     loop: TrainingSettings
@@ -125,33 +126,35 @@ class Plan(Generic[Settings]):
 
 
 def read_plan(path: Path, start: Plan[Settings]) -> Plan[Settings]:
-    """Return ``start`` with what a TOML file says in place of its own.
+    """Return ``start`` with the settings that a TOML file specifies.
 
     Args:
         path: A file with the tables ``objective``, ``loop`` and ``lora``, all optional.
-        start: What holds where the file is silent.
+        start: Settings for everything that the file leaves out.
 
     Raises:
-        TrainingError: The file is not there or not TOML, or a key or value is not known.
+        TrainingError: The file is missing or not TOML, or a key or value is invalid.
     """
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"{path} is not TOML: {error}") from error
-    if unknown := sorted(set(said) - {"objective", "loop", "lora"}):
+    if unknown := sorted(set(given) - {"objective", "loop", "lora"}):
         raise TrainingError(
             f"{path}: unknown table [{unknown[0]}]; known are objective, loop, lora"
         )
 
     return Plan(
-        objective=_overlaid(start.objective, said, path, "objective"),
-        loop=_overlaid(start.loop, said, path, "loop"),
-        lora=_overlaid(start.lora or Lora(), said, path, "lora") if "lora" in said else start.lora,
+        objective=_overlaid(start.objective, given, path, "objective"),
+        loop=_overlaid(start.loop, given, path, "loop"),
+        lora=_overlaid(start.lora or Lora(), given, path, "lora")
+        if "lora" in given
+        else start.lora,
     )
 
 
-def _overlaid(held: Settings, said: Mapping[str, object], path: Path, table: str) -> Settings:
+def _overlaid(held: Settings, given: Mapping[str, object], path: Path, table: str) -> Settings:
     where = f"{path.name}: {table}"
-    return overlaid(held, said.get(table, {}), where=where, error=TrainingError)
+    return overlaid(held, given.get(table, {}), where=where, error=TrainingError)

@@ -20,8 +20,8 @@ from ..output.terminal import printable, say, show, show_json
 from ..output.views import show_facts
 
 if TYPE_CHECKING:
+    from decant.embedders import ModelFamily
     from decant.embedders.bundle import Manifest
-    from decant.embedders.sources import ModelFamily
 
 
 def models(
@@ -43,7 +43,7 @@ def models(
       decant models
       decant models ./bundles --json | jq .bundles
     """
-    from decant.embedders.sources import known_families
+    from decant.embedders import known_families
 
     families = known_families()
     held = list(_bundles(folder))
@@ -82,7 +82,7 @@ def _bundles(folder: Path) -> Iterator[_Held]:
         BadParameter: There is no such folder.
     """
     from decant.embedders import Bundle
-    from decant.embedders.bundle import MANIFEST
+    from decant.embedders.files import MANIFEST
 
     if not folder.is_dir():
         raise typer.BadParameter(

@@ -1,4 +1,7 @@
-"""Ask before something is deleted; where nobody can be asked, it must have been said."""
+"""Ask before something is deleted: a file of its own, shared by `drop` and `delete`.
+
+Where nobody can be asked, ``--yes`` must have been given.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ def confirm(question: str, *, yes: bool) -> None:
     """Return if the answer is yes.
 
     Args:
-        question: What is asked, on stderr.
-        yes: Whether that was answered on the command line.
+        question: The question, which is written to stderr.
+        yes: Whether the command line answers it already.
 
     Raises:
         Abort: The answer is no.

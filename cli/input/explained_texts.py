@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decant.embedders.files import MANIFEST
+
 from ..output.quiet import no_more_download_bars
 from .open import open_encoder
 
@@ -40,7 +42,7 @@ class Explained:
 @contextmanager
 def open_model(model: Path) -> Iterator[Encoder]:
     """Open a bundle, or else a model folder with PyTorch."""
-    if (model / "decant.json").is_file():
+    if (model / MANIFEST).is_file():
         with open_encoder(model) as bundle:
             yield bundle
         return

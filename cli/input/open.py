@@ -1,4 +1,4 @@
-"""Open what commands work on: encoders and stores, without noise from the libraries beneath."""
+"""Open the encoders and stores that commands work on, without messages of libraries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ def open_encoder(
 
 
 def open_store(place: str, api_key: str | None = None) -> Store:
-    """Connect to a store; a key from the environment is not meant for a folder."""
+    """Connect to a store.
+
+    Args:
+        place: A folder, or the address of a server.
+        api_key: Key of a server; it is not used for a folder, because it may come from the
+            environment.
+    """
     from decant.integrations.qdrant import connect
 
     return connect(place, api_key=api_key if place.startswith(("http://", "https://")) else None)

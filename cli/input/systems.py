@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, assert_never
 import typer
 
 from decant.embedders import Precision
+from decant.embedders.files import MANIFEST
 
 from .open import open_encoder
 
@@ -73,7 +74,7 @@ def system_names(places: Sequence[Place]) -> list[str]:
 class Kind(Enum):
     """A kind of system, and the file that tells it."""
 
-    BUNDLE = "decant.json"
+    BUNDLE = MANIFEST
     SENTENCE_TRANSFORMER = "modules.json"
     WORD_VECTORS = ""
 

@@ -1,4 +1,4 @@
-"""Say where data lie, and how much, in the words that several commands share."""
+"""Show a store's place and a count as text: a file of its own, below all other output."""
 
 from __future__ import annotations
 

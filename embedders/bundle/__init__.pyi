@@ -1,7 +1,4 @@
 from .bundle import BUNDLE_FORMAT as BUNDLE_FORMAT
-from .bundle import CERTIFICATE as CERTIFICATE
-from .bundle import MANIFEST as MANIFEST
-from .bundle import REFERENCE as REFERENCE
 from .bundle import Golden as Golden
 from .bundle import Manifest as Manifest
 from .bundle import read_manifest as read_manifest

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from .. import json_records
 from ..errors import BundleError, ParityError, RecipeError, TextError
+from ..files import CERTIFICATE, MANIFEST
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..tokens.load import load_text_tokenizer
@@ -26,9 +27,6 @@ from .file_list import CheckedFile, check_name, check_not_replaced, hashed, name
 from .onnx_file import mismatch, read_onnx_file
 
 BUNDLE_FORMAT = 1
-MANIFEST = "decant.json"
-CERTIFICATE = "certificate.json"
-REFERENCE = "reference.npz"
 TOKENIZER = "tokenizer.json"
 _CONFIG = "config.json"
 _MOST_TOKENS = 2**31

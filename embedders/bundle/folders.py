@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import BundleError
-from .bundle import MANIFEST
+from ..files import MANIFEST
 
 if sys.platform != "win32":
     import fcntl

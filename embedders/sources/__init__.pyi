@@ -1,7 +1,5 @@
 from .chat_templates import chat_template as chat_template
 from .chat_templates import conversation as conversation
-from .choices import ModelFamily as ModelFamily
-from .choices import known_families as known_families
 from .positions import first_position as first_position
 from .positions import uncounted_id as uncounted_id
 from .recipe_file import write_recipe as write_recipe

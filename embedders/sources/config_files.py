@@ -1,4 +1,7 @@
-"""Read the JSON files of a model's folder, and the loose values that they hold."""
+"""Read the JSON files of a model's folder, and the loose values that they hold.
+
+Invariant: whatever a file holds, the caller gets a dictionary or a :class:`RecipeError`.
+"""
 
 from __future__ import annotations
 

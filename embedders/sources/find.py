@@ -9,11 +9,10 @@ from pathlib import Path
 
 from .. import json_records
 from ..errors import HubError, RecipeError, need
-from ..files import file_hash
+from ..files import MANIFEST, file_hash
 from .adapter_chain import check_chain, check_not_adapter
 from .config_files import settings
 
-_BUNDLE = "decant.json"
 _SERVER_ERROR = 500
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
@@ -88,7 +87,7 @@ def _find_model(
     found = _find(model, "config.json", revision=revision, name=name)
     check_not_adapter(found.folder, str(model), adapters=more)
     _check_not_static(found.folder, str(model))
-    if (found.folder / _BUNDLE).is_file():
+    if (found.folder / MANIFEST).is_file():
         raise RecipeError(
             f"{model} is a bundle, which holds a graph and no model to export or train; open it "
             "with load(), or give the model that it was made from"

@@ -1,4 +1,4 @@
-"""The texts whose token ids a bundle stores; versions of tokenizers were seen to differ on them."""
+"""Texts on which tokenizers have been seen to disagree: a table in a file of its own."""
 
 from __future__ import annotations
 

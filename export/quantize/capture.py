@@ -15,7 +15,7 @@ from decant.embedders.tokens import Tokens, pad
 
 from ..graph.builder import Pen
 from ..graph.layers import Linear, linears
-from ..passes.plain_graph import plain_graph
+from ..passes.restore_token_axis import plain_graph
 
 Watch = Callable[[Pen, Linear], Sequence[ir.Value]]
 """Adds nodes that compute what is wanted of a linear layer, float32, and returns their values."""

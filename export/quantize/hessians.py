@@ -13,7 +13,7 @@ from decant.embedders.tokens import Tokens
 
 from ..graph.builder import Pen
 from ..graph.layers import Linear, linears, narrow_first
-from ..passes.plain_graph import plain_graph
+from ..passes.restore_token_axis import plain_graph
 from .capture import observed
 
 _MOST = 2**28  # numbers held at a time, 2 GiB; large models run once more for each further such

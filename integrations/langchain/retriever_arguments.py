@@ -1,4 +1,7 @@
-"""Sort the arguments of ``as_retriever``: some are the retriever's, others go to its searches."""
+"""Sort the arguments of ``as_retriever``: some are the retriever's, others go to its searches.
+
+LangChain itself drops the latter without a word where they are not in ``search_kwargs``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copy a bundle into a folder that sentence-transformers saves a model to."""
+"""Copy a bundle to where sentence-transformers saves: a file of its own, without torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from decant.embedders import Bundle
-from decant.embedders.bundle import CERTIFICATE, MANIFEST, SENTENCE_FILES
-from decant.embedders.files import write_atomically
+from decant.embedders.bundle import SENTENCE_FILES
+from decant.embedders.files import CERTIFICATE, MANIFEST, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import CALIBRATION, TUNING
 

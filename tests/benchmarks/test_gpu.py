@@ -21,10 +21,9 @@ from bench.gpu.lean import lean_bundle
 from bench.gpu.matches import MIXED, compete, counted, draw_rows, open_ours, section_of, sized
 from bench.gpu.packed import Packed, Way, takes, usable
 from bench.gpu.shapes import SHAPES, Family, save_seeded
-from bench.gpu.steady import WARM_UPS, growth, random_rows
+from bench.gpu.steady import WARM_UPS, growth, random_rows, turn_by_turn
 from bench.gpu.subjects import Subject, certified, verdict
 from bench.gpu.torch_peer import TorchModel
-from bench.gpu.turns import turn_by_turn
 from bench.peers import Peer, worst_cosine
 from bench.rounds import Contender, Lap
 from decant.embedders import (

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from decant.embedders import OnnxEncoder, Role, load
-from decant.embedders.bundle import REFERENCE
+from decant.embedders.files import REFERENCE
 from decant.export import export, import_onnx
 from decant.export.certify.reference import Reference
 from foreign_graphs import traced

@@ -27,7 +27,7 @@ import pytest
 
 import command_reference
 from readme import SHELLS, Block, anchors, blocks, links
-from repository import EXTRAS, PACKAGES, PROJECT, ROOT, library_files, module_name
+from repository import EXTRAS, PACKAGES, PROJECT, ROOT, folder, library_files, module_name
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
@@ -39,6 +39,7 @@ LINKED = [
     *sorted((DOCS / "reference").glob("*.md")),
     *sorted((ROOT / "experiments" / "log").glob("*.md")),
 ]
+LINKED_TO_CODE = [*PAGES, *sorted((DOCS / "reference").glob("*.md"))]
 MAKES_THE_BUNDLE = {"README.md", "quickstart.md"}
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
@@ -52,6 +53,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 REFERENCES = {
     package: DOCS / "reference" / f"{package.rpartition('.')[2].replace('_', '-')}.md"
     for package in (
+        "decant",
         "decant.embedders",
         "decant.evaluation",
         "decant.export",
@@ -145,6 +147,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert dead == []
 
 
+@pytest.mark.parametrize(
+    "page", LINKED_TO_CODE, ids=lambda page: str(page.relative_to(ROOT)).replace("/", "-")
+)
+def test_every_path_of_the_repository_that_a_page_names_is_there(page: Path) -> None:
+    """A path in backticks that begins with a folder of ours and ends like one of its files."""
+    folders = "|".join(path.name for path in ROOT.glob("[!.]*/"))
+    named = re.findall(
+        rf"`((?:{folders})/[\w./-]+\.(?:py|pyi|toml|md|json|xz|yml))\b",
+        page.read_text(encoding="utf-8"),
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_page_is_reached_from_the_first_and_stands_in_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     first = {link.partition("#")[0] for link in links(DOCS / "index.md")}
@@ -210,21 +225,22 @@ def test_every_public_name_is_shown_to_the_reader(package: str) -> None:
     """The page of a package has one directive a name, which mkdocstrings turns into its section."""
     page = REFERENCES[package].read_text(encoding="utf-8")
     shown = re.findall(rf"(?m)^::: {re.escape(package)}\.(\w+)$", page)
-    public: list[str] = list(importlib.import_module(package).__all__)
-    assert sorted(shown) == sorted(public), f"docs/reference/{REFERENCES[package].name}"
+    assert sorted(shown) == sorted(public_names(package)), (
+        f"docs/reference/{REFERENCES[package].name}"
+    )
 
 
 @pytest.mark.parametrize("package", REFERENCES)
 def test_every_public_name_has_a_docstring_of_its_own(package: str) -> None:
     module = importlib.import_module(package)
-    assert [name for name in module.__all__ if not described(module, name)] == []
+    assert [name for name in public_names(package) if not described(module, name)] == []
 
 
 def test_every_package_that_users_import_from_has_its_page() -> None:
     facing = {
         package
         for package in PACKAGES
-        if (ROOT.joinpath(*package.split(".")[1:]) / "__init__.pyi").exists()
+        if (folder(package) / "__init__.pyi").exists()
         and package.count(".") <= 1 + ("integrations" in package)
     }
     assert facing == {*REFERENCES}
@@ -243,6 +259,16 @@ def test_every_command_has_its_section_in_the_page_of_the_command_line() -> None
     assert "decant export" in names
     assert "decant train contrastive" in names
     assert [name for name in names if name.replace(" ", "-") not in sections] == []
+
+
+def public_names(package: str) -> list[str]:
+    """Return the public names of a package, without its sub-packages and its version."""
+    module = importlib.import_module(package)
+    return [
+        name
+        for name in module.__all__
+        if not name.startswith("__") and not isinstance(getattr(module, name), ModuleType)
+    ]
 
 
 def described(module: ModuleType, name: str) -> bool:

@@ -6,6 +6,7 @@ what is loaded in the end.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import sys
@@ -107,6 +108,15 @@ HEAVY: dict[str, set[str]] = {
 
 FILES_IN_A_WING = 16
 LINES_IN_A_FILE = 400
+LEAST_LINES_IN_A_FILE = 40
+# The files of a bundle that are decant's own, and the module that has each name as a literal.
+BUNDLE_FILES = {
+    "decant.json": "embedders/files.py",
+    "certificate.json": "embedders/files.py",
+    "reference.npz": "embedders/files.py",
+    "tuning.json": "embedders/onnx/tuning_file.py",
+    "calibration.json": "embedders/onnx/calibration_file.py",
+}
 # Words of the field, also as the last of several.
 GERUNDS = {
     "batching",
@@ -245,6 +255,30 @@ def test_a_module_is_one_idea() -> None:
     files = [*library_files(), *script_files()]
     lines = {file: (ROOT / file).read_text("utf-8").count("\n") for file in files}
     assert {file: count for file, count in lines.items() if count > LINES_IN_A_FILE} == {}
+
+
+def test_a_short_module_says_why_it_stands_alone() -> None:
+    """Below 40 lines a module is merged into a neighbour, or its first line names the reason."""
+    files = [file for file in library_files() if not file.name.startswith("__")]
+    files += [file for file in script_files() if file.parts[0] == "benchmarks"]
+    unexplained = []
+    for file in files:
+        lines = (ROOT / file).read_text("utf-8").splitlines()
+        reason = re.search(r"\bof (its|their) own\b", lines[0] if lines else "")
+        if len(lines) < LEAST_LINES_IN_A_FILE and file.name != "__init__.py" and not reason:
+            unexplained.append(str(file))
+    assert unexplained == []
+
+
+def test_the_files_of_a_bundle_are_named_in_one_module() -> None:
+    found: dict[str, set[str]] = {name: set() for name in BUNDLE_FILES}
+    for file in library_files():
+        if file.parts[0] == "training":  # a run has a reference.npz too, which is another file
+            continue
+        for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in BUNDLE_FILES:
+                found[str(node.value)].add(file.as_posix())
+    assert found == {name: {home} for name, home in BUNDLE_FILES.items()}
 
 
 def test_no_module_is_named_by_a_gerund() -> None:

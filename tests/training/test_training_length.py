@@ -109,7 +109,7 @@ def test_texts_are_cut_while_training_and_the_model_keeps_its_limit(
     assert set(widths(own.collate([row, row]))) == {64}
     assert set(widths(objective.collate([row, row]))) == {LIMIT}
     assert objective.lengths(row)["query"][1] == LIMIT
-    with objective.resting() as encoder:
+    with objective.eval_encoder() as encoder:
         assert encoder.recipe.max_tokens == 64
     loop = TrainingSettings(batch_size=4, max_steps=1, learning_rate=1e-3)
     train(objective, read_table([pairs]), tmp_path / "tuned", loop)

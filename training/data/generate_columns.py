@@ -21,7 +21,7 @@ from decant.embedders.json_records import to_json
 
 from ..errors import TrainingError
 from .generation_settings import Answer, GenerationSettings, OutputColumn
-from .new_file import appearing, refuse_existing
+from .new_file import open_atomically, refuse_existing
 from .table import TrainingDataset
 
 if TYPE_CHECKING:
@@ -138,14 +138,14 @@ def _resumed(partial: Path, about: _About, texts: int, size: int) -> int:
     kept = len(lines) if len(lines) == texts else len(lines) // size * size
     whole = b"".join(line + b"\n" for line in (head, *lines[:kept]))
     if whole != begun:
-        with appearing(partial) as file:
+        with open_atomically(partial) as file:
             file.write(whole)
     return kept
 
 
 def _finished(partial: Path, target: Path, written: OutputColumn) -> Generated:
     rows = empty = cut = 0
-    with appearing(target) as file:
+    with open_atomically(target) as file:
         for answer in _answers(partial):
             cut += answer.cut
             if not answer.response:

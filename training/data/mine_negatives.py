@@ -18,7 +18,7 @@ from typing import Protocol
 from decant.embedders import Progress
 
 from ..errors import DataError, TrainingError
-from .new_file import appearing, refuse_existing
+from .new_file import open_atomically, refuse_existing
 from .row import Column, TrainingExample
 from .table import TrainingDataset, text_hash
 
@@ -54,21 +54,24 @@ class Mining:
     """Which candidates become negatives.
 
     Args:
-        count: How many of a row, at most.
-        share: Of the positive's score, above which a candidate counts as an answer, too.
-        skip: So many of the best candidates are passed over, not counting those that can be no
-            negatives: positives of the query, the query itself, negatives that the row has.
-        depth: How far down a ranking is read.
+        count: The most negatives that a row gets.
+        max_positive_ratio: A candidate whose score exceeds this share of the positive's score is
+            taken for an answer and left out.
+        skip: How many of the best candidates are passed over. Positives of the query, the query
+            itself and negatives that the row already has are never candidates.
+        depth: How many results of a search are considered.
     """
 
     count: int = 4
-    share: float = 0.95
+    max_positive_ratio: float = 0.95
     skip: int = 0
     depth: int = 100
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise TrainingError(f"share lies between 0 and 1, 1 included, got {self.share}")
+        if not 0 < self.max_positive_ratio <= 1:
+            raise TrainingError(
+                f"max_positive_ratio must be above 0 and at most 1, got {self.max_positive_ratio}"
+            )
         if self.count < 1 or self.skip < 0:
             raise TrainingError(
                 f"count must be at least 1 and skip at least 0, got {self.count} and {self.skip}"
@@ -124,7 +127,7 @@ def mine(
     refuse_existing(target)
     answers, fields = _answers(table)
     counts: Counter[int] = Counter()
-    with appearing(target) as file:
+    with open_atomically(target) as file:
         for begin in range(0, len(table), _BATCH):
             rows = list(table[begin : begin + _BATCH])
             found = searcher.search(rows, limit=mining.depth)
@@ -153,7 +156,7 @@ def chosen(
         DataError: The score of the positive or a candidate is NaN.
     """
     # Of a negative score a share is more than all of it: nothing above the positive is taken.
-    highest = min(mining.share * ranking.positive, ranking.positive)
+    highest = min(mining.max_positive_ratio * ranking.positive, ranking.positive)
     seen = {row.query, row.positive, *row.negatives}
     found: list[str] = []
     passed = 0

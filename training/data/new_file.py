@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all."""
+"""Write a file whole or not at all: a file of its own, shared by everything that makes data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import TrainingError
 
 
 def refuse_existing(target: Path) -> None:
-    """Refuse to write over what is there.
+    """Refuse to write over an existing file.
 
     Raises:
         TrainingError: ``target`` exists.
@@ -21,8 +21,8 @@ def refuse_existing(target: Path) -> None:
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file that becomes ``target`` when all went well, and is gone otherwise."""
+def open_atomically(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that becomes ``target`` on success and is deleted on an error."""
     partial = target.with_name(f".{target.name}.new")
     try:
         with partial.open("wb") as file:

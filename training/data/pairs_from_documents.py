@@ -18,7 +18,7 @@ from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
 from ..errors import DataError, TrainingError
-from .new_file import appearing
+from .new_file import open_atomically
 
 _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?=\s|$)|[^.!?]+$")
@@ -80,7 +80,7 @@ def write_pairs(
     """
     splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, making.max_tokens)
     count = 0
-    with appearing(target) as file:
+    with open_atomically(target) as file:
         for number, (name, text) in enumerate(documents):
             random = np.random.default_rng([making.seed, number])
             for passage in splitter.chunks(text):

@@ -1,4 +1,4 @@
-"""The log of a run as a plot; the one file here that needs matplotlib."""
+"""Plot the log of a run: a file of its own, because it alone needs matplotlib."""
 
 from __future__ import annotations
 

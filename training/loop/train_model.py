@@ -199,7 +199,7 @@ def _said_of_run(
     run = _Run(
         method=type(objective).__name__,
         recipe=objective.base.model.recipe,
-        settings=objective.about,
+        settings=objective.settings,
         lora=objective.base.lora,
         dropout=objective.base.dropout,
         max_tokens=objective.base.max_tokens,
@@ -207,7 +207,7 @@ def _said_of_run(
         rows=len(table),
         data=table.digest(),
     )
-    return {**json.loads(to_json(run)), **objective.beside()}
+    return {**json.loads(to_json(run)), **objective.run_identity()}
 
 
 def _same_run(

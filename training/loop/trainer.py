@@ -27,7 +27,7 @@ from transformers import (
 from ..data.row import TrainingExample
 from ..data.table import TrainingDataset
 from ..errors import TrainingError
-from ..models.gradient_checkpointing import recompute
+from ..models.gradient_checkpointing import enable_gradient_checkpointing
 from ..objectives.objective import Inputs, Objective
 from ..settings import MixedPrecision, TrainingSettings
 from .batch_sampler import TaskOrder
@@ -98,8 +98,8 @@ class Runner(Trainer):
         # Both names of the same thing: losses are means of a batch.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
-        if loop.recompute:
-            recompute(objective)
+        if loop.gradient_checkpointing:
+            enable_gradient_checkpointing(objective)
 
     def _get_train_sampler(self, train_dataset: object = None) -> TaskOrder:
         del train_dataset
@@ -166,7 +166,7 @@ def _arguments(loop: TrainingSettings, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=loop.batch_size,
-        gradient_accumulation_steps=loop.accumulate,
+        gradient_accumulation_steps=loop.gradient_accumulation_steps,
         num_train_epochs=loop.epochs,
         max_steps=loop.max_steps or -1,
         learning_rate=loop.learning_rate,
@@ -245,7 +245,7 @@ class _Log(TrainerCallback):
         if scorer is None or every is None or state.global_step % every:
             return
         if state.is_world_process_zero:
-            with self._objective.resting() as encoder:
+            with self._objective.eval_encoder() as encoder:
                 self._write(state, scorer(encoder))
 
     def _write(self, state: TrainerState, values: Mapping[str, float]) -> None:

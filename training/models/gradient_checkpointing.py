@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def recompute(objective: nn.Module) -> None:
+def enable_gradient_checkpointing(objective: nn.Module) -> None:
     """Let the layers of every Transformers model in a module forget their states.
 
     Frozen models through which gradients flow, too, once :func:`freeze_mode` is called for them.
@@ -31,7 +31,9 @@ def recompute(objective: nn.Module) -> None:
         )
         enable({"use_reentrant": False})
     if not able:
-        raise TrainingError("this method has no model that can; train without recompute")
+        raise TrainingError(
+            "this method has no model that can; train without gradient_checkpointing"
+        )
 
 
 def freeze_mode(model: PreTrainedModel) -> None:

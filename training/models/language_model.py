@@ -15,7 +15,7 @@ from decant.embedders.tokens import load_text_tokenizer
 
 from ..errors import TrainingError
 from ..settings import Lora
-from .trainable import Base, copy_tokenizer, learning, longer, training_length
+from .trainable import Base, copy_tokenizer, longer, make_trainable, training_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +94,7 @@ def open_language_model(
         max_tokens=limit,
     )
     whole.requires_grad_(requires_grad=False)
-    learnt = learning(base, lora=lora, dropout=dropout, seed=seed)
+    learnt = make_trainable(base, lora=lora, dropout=dropout, seed=seed)
     if lexical is not None:
         # The head may be tied to them, and a sparse vector's dimensions are its rows.
         lexical.requires_grad_(requires_grad=False)

@@ -125,23 +125,24 @@ class Base:
             return whole, min(whole, recipe.max_tokens)
         return whole, min(self.tokenizer([text], role=role)[0].width, recipe.max_tokens)
 
-    def vectors(self, batch: Batch, *, chunk: int | None = None) -> Tensor:
+    def vectors(self, batch: Batch, *, mini_batch_size: int | None = None) -> Tensor:
         """Return vectors of shape (B, D), with gradients.
 
         Args:
-            batch: What :meth:`tokens` gave.
-            chunk: Texts at a time. Their states are forgotten and computed anew in the backward
-                pass, which is GradCache (Gao et al., arXiv 2101.06983): a batch of any size costs
-                the memory of one chunk, gradients are the same, dropout included. None keeps all.
+            batch: A batch from :meth:`tokens`.
+            mini_batch_size: Texts per forward pass. Their activations are dropped and computed
+                again in the backward pass (GradCache, Gao et al., arXiv 2101.06983): a batch of
+                any size takes the memory of one mini-batch, and the gradients are the same,
+                dropout included. None computes the whole batch in one pass.
         """
         rows = 1 + len(self.model.recipe.further)
         count = len(batch["input_ids"]) // rows
-        if chunk is None or count <= chunk:
+        if mini_batch_size is None or count <= mini_batch_size:
             return _dense(self.model(**batch))
         parts = []
-        for begin in range(0, count, chunk):
+        for begin in range(0, count, mini_batch_size):
             part = {
-                name: values[begin * rows : (begin + chunk) * rows]
+                name: values[begin * rows : (begin + mini_batch_size) * rows]
                 for name, values in batch.items()
             }
             longest = int(part["attention_mask"].sum(1).max())
@@ -153,7 +154,7 @@ class Base:
         return _dense(self.model(**batch))
 
     @contextmanager
-    def resting(self) -> Iterator[TorchEncoder]:
+    def eval_encoder(self) -> Iterator[TorchEncoder]:
         """Give an encoder of the model as it is now, without dropout; training goes on after it."""
         training = self.model.training
         self.model.eval()
@@ -162,9 +163,9 @@ class Base:
         finally:
             self.model.train(training)
 
-    def learnt_widths(self, widths: Sequence[int]) -> None:
-        """Note in the recipe that vectors may be cut, down to the smallest of ``widths``."""
-        self.model.recipe = replace(self.model.recipe, min_dim=min(widths))
+    def note_matryoshka_dims(self, dims: Sequence[int]) -> None:
+        """Note in the recipe that vectors may be cut, down to the smallest of ``dims``."""
+        self.model.recipe = replace(self.model.recipe, min_dim=min(dims))
 
     def merge(self) -> None:
         """Add the adapters to the weights, for good."""
@@ -223,7 +224,7 @@ def open_base(
     tokenizer = load_text_tokenizer(source.folder, recipe)
     pooled = load_model(source.folder, longer(recipe, limit), adapters=source.adapters, fold=False)
     pooled.recipe = recipe
-    return learning(
+    return make_trainable(
         Base(
             source=source,
             model=pooled,
@@ -270,7 +271,7 @@ def longer(recipe: Recipe, limit: int | None) -> Recipe:
     return replace(recipe, max_tokens=max(recipe.max_tokens, limit or 0))
 
 
-def learning(base: Base, *, lora: Lora | None, dropout: float | None, seed: int) -> Base:
+def make_trainable(base: Base, *, lora: Lora | None, dropout: float | None, seed: int) -> Base:
     """Let a base learn: all of its weights, or adapters alone; arguments as :func:`open_base`."""
     if dropout is not None:
         set_dropout(base.model.backbone, dropout)

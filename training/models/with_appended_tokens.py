@@ -134,7 +134,7 @@ def open_appended(
     pooled.recipe = recipe
     language.requires_grad_(requires_grad=new.whole)
     pooled.head.requires_grad_(requires_grad=True)
-    adapters = None if new.whole else _learning(backbone, new, ids)
+    adapters = None if new.whole else _make_trainable(backbone, new, ids)
     base = Base(
         source=source,
         model=pooled,
@@ -159,7 +159,7 @@ def _added(vocabulary: Tokenizer, tokens: Sequence[str], name: str) -> list[int]
     return [cast("int", vocabulary.token_to_id(token)) for token in tokens]
 
 
-def _learning(
+def _make_trainable(
     backbone: nn.Module, new: NewTokens, ids: Sequence[int]
 ) -> LoraModel | TrainableTokensModel:
     """Let the new tokens' rows learn, and adapters if they are asked for."""

@@ -121,10 +121,10 @@ class DistributionAlignment(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.NEGATIVES)
+    settings: AlignmentSettings
 
     def __init__(self, base: Base, settings: AlignmentSettings, decoder: PreTrainedModel) -> None:
         super().__init__(base, settings)
-        self.settings = settings
         self.decoder = decoder
         appended = base.model.recipe.appended
         if appended is None:
@@ -148,7 +148,7 @@ class DistributionAlignment(Objective):
         freeze_mode(self.decoder)
         return self
 
-    def beside(self) -> dict[str, str]:
+    def run_identity(self) -> dict[str, str]:
         """Return the decoder's revision."""
         return {"decoder": revision_of(self.decoder)}
 

@@ -72,13 +72,13 @@ class Compression(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
+    settings: CompressionSettings
 
     def __init__(
         self, opened: AppendedBase, settings: CompressionSettings, decoder: PreTrainedModel
     ) -> None:
         super().__init__(opened.base, settings)
         self.opened = opened
-        self.settings = settings
         self.decoder = decoder
         self._end = end_token(decoder)
         self._instructed = Instructed(opened.base)
@@ -93,7 +93,7 @@ class Compression(Objective):
         """Tell that each row may have its own."""
         return True
 
-    def beside(self) -> dict[str, str]:
+    def run_identity(self) -> dict[str, str]:
         """Return the decoder's revision."""
         return {"decoder": revision_of(self.decoder)}
 

@@ -6,7 +6,7 @@ The losses are in ``losses.py``. Texts of a batch that are equal are never negat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from decant.embedders import Role
+from decant.embedders.json_records import stored_as
 
 from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
@@ -34,17 +35,20 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastiveSettings:
-    """How pairs are told apart.
+    """Settings of contrastive training.
 
     Args:
-        loss: ``improved`` is that of Qwen3-Embedding (arXiv 2506.05176).
-        temperature: Of the cosines; 0.02 to 0.05 is common, Qwen3 takes 0.01.
-        margin: Of the false-negative mask of ``improved``, as a cosine.
-        both_ways: Whether passages look for their query, too; halves of the loss each.
-        symmetric: Whether both texts are of one kind (paraphrases): both get the query's prompt.
-        widths: Also learn to be cut to these widths (Matryoshka); none: the whole vector alone.
-        spread: Weight of the spread-out regulariser on the passages.
-        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+        loss: Which loss; ``improved`` is that of Qwen3-Embedding (arXiv 2506.05176).
+        temperature: Cosines are divided by it; 0.02 to 0.05 is common, Qwen3 uses 0.01.
+        margin: The margin of the false-negative mask of ``improved``, as a cosine.
+        both_ways: Also find each passage's query among all queries; the loss is the mean of both
+            directions.
+        symmetric: Whether both texts are of one kind, such as paraphrases. Then both get the
+            query's prompt.
+        matryoshka_dims: Also train vectors cut to these widths (Matryoshka); empty: only the whole
+            vector.
+        spread: Weight of the spread-out regulariser of the passages.
+        mini_batch_size: Texts per forward pass with gradient caching; None: the whole batch.
     """
 
     loss: Loss = Loss.INFO_NCE
@@ -52,19 +56,21 @@ class ContrastiveSettings:
     margin: float = 0.1
     both_ways: bool = False
     symmetric: bool = False
-    widths: tuple[int, ...] = ()
+    matryoshka_dims: tuple[int, ...] = field(default=(), metadata=stored_as("widths"))
     spread: float = 0.0
-    chunk: int | None = None
+    mini_batch_size: int | None = field(default=None, metadata=stored_as("chunk"))
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise TrainingError(f"temperature must be positive, got {self.temperature}")
         if self.margin < 0 or self.spread < 0:
             raise TrainingError("margin and spread must not be negative")
-        if self.chunk is not None and self.chunk < 1:
-            raise TrainingError(f"chunk must be at least 1, got {self.chunk}")
-        if any(width < 1 for width in self.widths):
-            raise TrainingError(f"widths must be positive, got {list(self.widths)}")
+        if self.mini_batch_size is not None and self.mini_batch_size < 1:
+            raise TrainingError(f"mini_batch_size must be at least 1, got {self.mini_batch_size}")
+        if any(width < 1 for width in self.matryoshka_dims):
+            raise TrainingError(
+                f"matryoshka_dims must be positive, got {list(self.matryoshka_dims)}"
+            )
         if self.both_ways and self.loss is Loss.IMPROVED:
             raise TrainingError("the improved loss has both directions in it; leave both_ways out")
 
@@ -81,13 +87,14 @@ class Contrastive(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
+    settings: ContrastiveSettings
 
     def __init__(self, base: Base, settings: ContrastiveSettings) -> None:
         super().__init__(base, settings)
-        self.settings = settings
-        if any(width > base.model.dim for width in settings.widths):
+        if any(width > base.model.dim for width in settings.matryoshka_dims):
             raise TrainingError(
-                f"widths {list(settings.widths)} exceed the model's {base.model.dim} dimensions"
+                f"matryoshka_dims {list(settings.matryoshka_dims)} exceed the model's "
+                f"{base.model.dim} dimensions"
             )
 
     def takes_instructions(self) -> bool:
@@ -100,8 +107,9 @@ class Contrastive(Objective):
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss and its parts."""
-        queries = self.base.vectors(cast("Batch", batch["queries"]), chunk=self.settings.chunk)
-        passages = self.base.vectors(cast("Batch", batch["passages"]), chunk=self.settings.chunk)
+        size = self.settings.mini_batch_size
+        queries = self.base.vectors(cast("Batch", batch["queries"]), mini_batch_size=size)
+        passages = self.base.vectors(cast("Batch", batch["passages"]), mini_batch_size=size)
         asked = cast("Tensor", batch["query_names"])
         named = cast("Tensor", batch["passage_names"])
         # Own positives, those of other processes, own negatives.
@@ -120,10 +128,10 @@ class Contrastive(Objective):
         def loss(asked: Tensor, found: Tensor) -> Tensor:
             return self._loss(asked, found, equal)
 
-        if not self.settings.widths:
+        if not self.settings.matryoshka_dims:
             return loss(queries, passages)
-        widths = sorted({*self.settings.widths, self.model.dim})
-        return matryoshka(loss, queries, passages, widths=widths)
+        dims = sorted({*self.settings.matryoshka_dims, self.model.dim})
+        return matryoshka(loss, queries, passages, dims=dims)
 
     def _loss(self, queries: Tensor, passages: Tensor, equal: Tensor) -> Tensor:
         settings, count = self.settings, len(queries)
@@ -150,8 +158,8 @@ class Contrastive(Objective):
 
     def write(self, folder: Path) -> None:
         """Write the model as a folder; it says the smallest width that it learnt."""
-        if self.settings.widths:
-            self.base.learnt_widths(self.settings.widths)
+        if self.settings.matryoshka_dims:
+            self.base.note_matryoshka_dims(self.settings.matryoshka_dims)
         self.base.write(folder)
 
 

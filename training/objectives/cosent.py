@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from decant.embedders import Role
+from decant.embedders.json_records import stored_as
 
 from ..data.row import Column, TrainingExample
 from ..errors import DataError, TrainingError
@@ -29,11 +30,11 @@ class CoSENTSettings:
 
     Args:
         temperature: Of the cosines.
-        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+        mini_batch_size: Texts per forward pass with gradient caching; None: the whole batch.
     """
 
     temperature: float = 0.05
-    chunk: int | None = None
+    mini_batch_size: int | None = field(default=None, metadata=stored_as("chunk"))
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -51,10 +52,10 @@ class CoSENT(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.SCORE)
+    settings: CoSENTSettings
 
     def __init__(self, base: Base, settings: CoSENTSettings) -> None:
         super().__init__(base, settings)
-        self.settings = settings
 
     def check(self, table: TrainingDataset) -> None:
         """Refuse scores that are all equal."""
@@ -76,9 +77,9 @@ class CoSENT(Objective):
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss."""
-        chunk = self.settings.chunk
-        first = self.base.vectors(cast("Batch", batch["first"]), chunk=chunk)
-        second = self.base.vectors(cast("Batch", batch["second"]), chunk=chunk)
+        size = self.settings.mini_batch_size
+        first = self.base.vectors(cast("Batch", batch["first"]), mini_batch_size=size)
+        second = self.base.vectors(cast("Batch", batch["second"]), mini_batch_size=size)
         near = functional.cosine_similarity(first.float(), second.float(), dim=-1)
         scores = cast("Tensor", batch["scores"])
         return {"loss": cosent(near, scores, temperature=self.settings.temperature)}

@@ -7,7 +7,7 @@ onnxruntime too. Its texts are the student's, each under its own prompts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, assert_never, cast
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from decant.embedders import Encoder, Role
+from decant.embedders.json_records import stored_as
 
 from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
@@ -41,12 +42,12 @@ class DistillationSettings:
     Args:
         lesson: What is taken over.
         temperature: Of the cosines, for scores.
-        chunk: Texts whose states are held at a time (gradient caching); None holds all.
+        mini_batch_size: Texts per forward pass with gradient caching; None: the whole batch.
     """
 
     lesson: DistillationTarget = DistillationTarget.VECTORS
     temperature: float = 0.05
-    chunk: int | None = None
+    mini_batch_size: int | None = field(default=None, metadata=stored_as("chunk"))
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -66,10 +67,10 @@ class Distillation(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
+    settings: DistillationSettings
 
     def __init__(self, base: Base, settings: DistillationSettings, teacher: Encoder) -> None:
         super().__init__(base, settings)
-        self.settings = settings
         self.teacher = teacher
         if settings.lesson is DistillationTarget.VECTORS and teacher.dim != base.model.dim:
             raise TrainingError(
@@ -77,7 +78,7 @@ class Distillation(Objective):
                 f"{base.model.dim}; take lesson = 'scores', or a teacher of the student's width"
             )
 
-    def beside(self) -> dict[str, str]:
+    def run_identity(self) -> dict[str, str]:
         """Return the digest of the teacher's recipe."""
         return {"teacher": self.teacher.recipe.digest()}
 
@@ -103,12 +104,12 @@ class Distillation(Objective):
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss."""
-        chunk = self.settings.chunk
-        queries = self.base.vectors(cast("Batch", batch["queries"]), chunk=chunk)
+        size = self.settings.mini_batch_size
+        queries = self.base.vectors(cast("Batch", batch["queries"]), mini_batch_size=size)
         taught = cast("Tensor", batch["taught_queries"])
         passages = None
         if "passages" in batch:
-            passages = self.base.vectors(cast("Batch", batch["passages"]), chunk=chunk)
+            passages = self.base.vectors(cast("Batch", batch["passages"]), mini_batch_size=size)
         others = cast("Tensor", batch.get("taught_passages"))
         match self.settings.lesson:
             case DistillationTarget.VECTORS:

@@ -106,13 +106,13 @@ class LLM2VecGen(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
+    settings: LLM2VecGenSettings
 
     def __init__(
         self, opened: AppendedBase, settings: LLM2VecGenSettings, teacher: Encoder
     ) -> None:
         super().__init__(opened.base, settings)
         self.opened = opened
-        self.settings = settings
         self.teacher = teacher
         if opened.decoder is None:
             raise TrainingError(
@@ -144,7 +144,7 @@ class LLM2VecGen(Objective):
         self.language = unshare(self.language, self.model.backbone)
         super().write(folder)
 
-    def beside(self) -> dict[str, str]:
+    def run_identity(self) -> dict[str, str]:
         """Return the digest of the teacher's recipe."""
         return {"teacher": self.teacher.recipe.digest()}
 

@@ -160,7 +160,7 @@ def matryoshka(
     queries: Tensor,
     passages: Tensor,
     *,
-    widths: Sequence[int],
+    dims: Sequence[int],
 ) -> Tensor:
     """Sum a loss over vectors that are cut to each width (Kusupati et al., arXiv 2205.13147).
 
@@ -168,9 +168,9 @@ def matryoshka(
         loss: Of queries and passages; it takes cosines, so that cut vectors need no new length.
         queries: (B, D).
         passages: (P, D).
-        widths: Each at most D.
+        dims: Each at most D.
     """
-    return torch.stack([loss(queries[:, :width], passages[:, :width]) for width in widths]).sum()
+    return torch.stack([loss(queries[:, :width], passages[:, :width]) for width in dims]).sum()
 
 
 def _own(rows: Tensor) -> Tensor:

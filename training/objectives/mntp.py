@@ -64,13 +64,13 @@ class Mntp(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
+    settings: MntpSettings
 
     def __init__(self, language: LanguageBase, settings: MntpSettings) -> None:
         base = language.base
         super().__init__(base, settings)
         self.language = language
         self.whole = language.whole
-        self.settings = settings
         if base.model.recipe.attention is not Attention.BIDIRECTIONAL:
             raise TrainingError("MNTP teaches a model to look both ways: attention='bidirectional'")
         mask = base.tokenizer.bare.token_to_id(settings.mask_token)

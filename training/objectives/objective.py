@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -38,15 +38,17 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         needs: Fields that every row must have.
+        settings: What it was made with.
     """
 
     needs: ClassVar[tuple[Column, ...]]
+    settings: Any  # each method names its own dataclass
 
     def __init__(self, base: Base, settings: object) -> None:
         super().__init__()
         self.base = base
         self.model = base.model
-        self.about = settings
+        self.settings = settings
 
     @abstractmethod
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
@@ -71,7 +73,7 @@ class Objective(nn.Module, ABC):
             DataError: Says what is wrong and what to do.
         """
 
-    def beside(self) -> dict[str, str]:
+    def run_identity(self) -> dict[str, str]:
         """Return what else decides a run: the other models in it, by what they are to it.
 
         Each with what tells it from others; a run is resumed only with the same ones.
@@ -96,9 +98,9 @@ class Objective(nn.Module, ABC):
             found["negative"] = self.base.length(row.negatives[0], Role.PASSAGE)
         return found
 
-    def resting(self) -> AbstractContextManager[TorchEncoder]:
+    def eval_encoder(self) -> AbstractContextManager[TorchEncoder]:
         """Give an encoder of the model as it is now; training goes on after it."""
-        return self.base.resting()
+        return self.base.eval_encoder()
 
     def write(self, folder: Path) -> None:
         """Write the trained model into an empty folder that every command of decant can open."""

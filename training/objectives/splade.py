@@ -60,11 +60,11 @@ class SparseContrastive(Objective):
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
+    settings: SparseSettings
 
     def __init__(self, language: LanguageBase, settings: SparseSettings) -> None:
         super().__init__(language.base, settings)
         self.language = language
-        self.settings = settings
         if self.model.lexical is None:
             raise TrainingError(
                 f"{language.base.source.base} is opened without a sparse head, so it has no sparse "

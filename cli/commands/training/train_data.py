@@ -54,10 +54,16 @@ def mine(
     negatives: Annotated[
         int, typer.Option(metavar="N", min=1, help="Negatives of a row, at most.")
     ] = 4,
-    share: Annotated[
+    max_positive_ratio: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="Nearer than so much of the positive's score: left."),
+        typer.Option(
+            metavar="SHARE",
+            help="Leave out passages that score higher than so much of the positive's score.",
+        ),
     ] = 0.95,
+    share: Annotated[
+        float | None, typer.Option(hidden=True, help="The old name of --max-positive-ratio.")
+    ] = None,
     skip: Annotated[
         int, typer.Option(metavar="N", min=0, help="Pass over so many of the best.")
     ] = 0,
@@ -80,8 +86,8 @@ def mine(
     """Find hard negatives for pairs: near a query, and no answer to it.
 
     Searches all positives, and the passages of --corpus, by each query. A hit
-    becomes a negative if its cosine is at most --share of that of the positive
-    (NV-Retriever's threshold).
+    becomes a negative if its cosine is at most --max-positive-ratio of that of the
+    positive (NV-Retriever's threshold).
 
     Examples:
       decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
@@ -90,7 +96,12 @@ def mine(
     from decant.training import Column, Mining, read_table
     from decant.training import mine as run
 
-    mining = Mining(count=negatives, share=share, skip=skip, depth=depth)
+    mining = Mining(
+        count=negatives,
+        max_positive_ratio=max_positive_ratio if share is None else share,
+        skip=skip,
+        depth=depth,
+    )
     _refuse_existing(out)  # before anything is embedded
     table = read_table(pairs, columns=_columns(columns), needs=(Column.QUERY, Column.POSITIVE))
     done = 0

@@ -90,7 +90,7 @@ def carry_out(run: Run, *, as_json: bool) -> None:
     show_data(found)
     results: list[SystemResult] = []
     if run.tasks:
-        with steps(keep=False) as on_step, silenced(), run.objective.resting() as encoder:
+        with steps(keep=False) as on_step, silenced(), run.objective.eval_encoder() as encoder:
             results.append(_scored("before", encoder, run.tasks, on_step))
     if report is None:
         with _watched(run) as callbacks, silenced():

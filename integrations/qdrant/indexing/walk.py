@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from decant.embedders.bundle import MANIFEST
+from decant.embedders.files import MANIFEST
 
 _TOKENIZER = "tokenizer.json"  # a manifest alone may be somebody else's file of that name
 _CARD, _SHARD = "collection.json", "shard"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -194,3 +195,24 @@ def without_secrets(text: str) -> str:
 
 def _no_address(shown: str, why: str) -> StoreInputError:
     return StoreInputError(f"{shown!r} is no address of a Qdrant server: {why}")
+
+
+def endpoint(options: Mapping[str, object]) -> str:
+    """Return the host, port and path that a client speaks to, without scheme and credentials.
+
+    Two clients of one server have the same.
+
+    Args:
+        options: What a ``QdrantClient`` was built with, its ``init_options``.
+
+    >>> endpoint({"url": "https://user:secret@Host/qdrant/?api_key=secret"})
+    'host:6333/qdrant'
+    >>> endpoint({"host": "host", "port": 6333, "prefix": "qdrant"})
+    'host:6333/qdrant'
+    """
+    named = next((options[n] for n in ("url", "location", "host") if options.get(n)), "localhost")
+    address = str(named)
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    port = parts.port or options.get("port") or DEFAULT_PORT
+    path = (parts.path.strip("/") or str(options.get("prefix") or "")).strip("/")
+    return f"{parts.hostname or ''}:{port}/{path}".rstrip("/")

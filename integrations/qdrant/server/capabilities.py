@@ -16,9 +16,8 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
-from .addresses import DEFAULT_PORT, read_address, without_secrets
+from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
 from .client import Access, AttemptLimit
-from .endpoint import endpoint
 from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
 

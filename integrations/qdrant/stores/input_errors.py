@@ -1,4 +1,4 @@
-"""Errors of a store that say: what was given is wrong, or not there; the store itself is well."""
+"""Errors of input that a store refuses: a file of their own, because every store raises them."""
 
 from __future__ import annotations
 

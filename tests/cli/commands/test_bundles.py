@@ -52,6 +52,20 @@ def test_an_export_may_be_given_again_with_exist_ok(
     assert "its dim is None, not 16" in other.err
 
 
+def test_exist_ok_and_replace_keep_an_equal_bundle_and_replace_another(
+    decant: Decant, tiny_folder: Path, bundle: Path
+) -> None:
+    made = (bundle / "decant.json").stat().st_mtime_ns
+    equal = decant("export", tiny_folder, bundle, "--exist-ok", "--replace")
+    assert equal.code == Exit.OK
+    assert "tracing" not in equal.err
+    assert (bundle / "decant.json").stat().st_mtime_ns == made
+    other = decant("export", tiny_folder, bundle, "--exist-ok", "--replace", "--dim", 16)
+    assert other.code == Exit.OK
+    assert "tracing" in other.err
+    assert inspected(decant, str(bundle)).dim == 16
+
+
 def test_strategies_are_listed_with_what_they_cost(decant: Decant) -> None:
     ran = decant("strategies")
     assert ran.code == Exit.OK

@@ -9,8 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from decant.embedders import RecipeError, find_model
-from decant.embedders.errors import HubError
+from decant.embedders import HubError, RecipeError, find_model
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -18,8 +18,7 @@ from decant.embedders.onnx import Session
 from decant.embedders.tokens import Tokens, pad
 from decant.export.graph_maker import in_half
 from decant.export.passes.fuse_bias import fuse_biases
-from decant.export.passes.plain_graph import plain_graph
-from decant.export.passes.restore_token_axis import unflatten
+from decant.export.passes.restore_token_axis import plain_graph, unflatten
 from decant.export.trace.tracing import trace
 from models import save_model
 

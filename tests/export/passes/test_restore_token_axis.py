@@ -19,8 +19,7 @@ from decant.embedders.tokens import pad
 from decant.embedders.tokens.rows import Tokens
 from decant.export import export
 from decant.export.graph_maker import in_half
-from decant.export.passes.plain_graph import plain_graph
-from decant.export.passes.restore_token_axis import unflatten
+from decant.export.passes.restore_token_axis import plain_graph, unflatten
 from decant.export.trace.tracing import trace
 from models import save_model
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from decant.embedders import Choices, LayerMix, PooledTokens, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TokenBatch, Tokens, pad
-from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import plain_graph
 from decant.export.passes.slice_pooled_token import prune_unread
 from decant.export.trace.tracing import trace
 from models import DECODERS, ENCODERS, save_model

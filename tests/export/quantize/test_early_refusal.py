@@ -14,7 +14,7 @@ from decant.export import convert
 from decant.export.certify.certifier import Certifier
 from decant.export.certify.reference import Reference
 from decant.export.graph.layers import constant, linears
-from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import plain_graph
 from decant.export.quantize import early_refusal, hessians
 from decant.export.quantize.early_refusal import refuse_hopeless
 

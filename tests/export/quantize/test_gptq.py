@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from decant.embedders import Bundle, Precision, Role
 from decant.embedders.tokens import pad
 from decant.export.graph.layers import linears
-from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import plain_graph
 from decant.export.quantize import hessians as moments_module
 from decant.export.quantize.capture import observed
 from decant.export.quantize.gptq import Rounding

@@ -31,7 +31,7 @@ from decant.embedders.tokens import TokenBatch
 from decant.export import convert
 from decant.export.certify.probes import _PLAIN, _SENTENCE
 from decant.export.graph.layers import linears
-from decant.export.passes.plain_graph import plain_graph
+from decant.export.passes.restore_token_axis import plain_graph
 from decant.export.quantize.activation_ranges import Range, measure_ranges
 from decant.export.quantize.activation_scales import MOST_NOISE, Way, chosen_scale
 from decant.export.quantize.calibration_texts import _PARAGRAPHS, _SHORT

@@ -76,7 +76,7 @@ def searcher(table: TrainingDataset) -> Exact:
 def test_mined_negatives_are_those_of_a_naive_loop(path: Path, tmp_path: Path, skip: int) -> None:
     table = read_table([path], needs=NEEDS)
     exact = searcher(table)
-    mining = Mining(count=20, share=0.8, skip=skip)
+    mining = Mining(count=20, max_positive_ratio=0.8, skip=skip)
     told: list[int] = []
     report = mine(table, exact, tmp_path / "mined.jsonl", mining, progress=told.append)
     mined = list(read_table([tmp_path / "mined.jsonl"], needs=NEEDS))
@@ -118,7 +118,7 @@ def test_no_negative_is_nearer_than_the_threshold_and_none_below_it_is_missed(
     ranking = Ranking(
         positive=positive, candidates=[(f"t{at}", one) for at, one in enumerate(ordered)]
     )
-    mining = Mining(count=count, share=share, skip=skip)
+    mining = Mining(count=count, max_positive_ratio=share, skip=skip)
     answers = {text_hash("t2"), text_hash("t4")}
     found = chosen(row, ranking, mining, answers=answers)
     allowed = [at for at in range(len(ordered)) if at not in (1, 2, 4)][skip:]
@@ -161,8 +161,8 @@ def test_a_file_that_is_there_and_rows_without_positives_are_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"share": 0}, "share lies between 0 and 1"),
-        ({"share": 1.5}, "share lies between 0 and 1"),
+        ({"max_positive_ratio": 0}, "max_positive_ratio must be above 0"),
+        ({"max_positive_ratio": 1.5}, "max_positive_ratio must be above 0"),
         ({"count": 0}, "count must be at least 1"),
         ({"skip": -1}, "skip at least 0"),
         ({"count": 9, "skip": 2, "depth": 10}, r"count \+ skip = 11, got 10"),

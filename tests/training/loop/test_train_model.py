@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from decant.embedders import Role, TorchEncoder, find_model, resolve
+from decant.embedders.json_records import to_json
 from decant.training import (
     Contrastive,
     ContrastiveSettings,
@@ -34,7 +35,7 @@ from decant.training import (
     train,
 )
 
-SETTINGS = ContrastiveSettings(widths=(16,))
+SETTINGS = ContrastiveSettings(matryoshka_dims=(16,))
 LOOP = TrainingSettings(batch_size=4, epochs=2, learning_rate=1e-3, log_every=2)
 
 
@@ -57,7 +58,7 @@ def test_a_run_leaves_a_model_that_every_command_can_open(
     report = train(Contrastive(base, SETTINGS), table, target, LOOP)
     assert report.steps == 14
     assert report.frozen == 32 * 33  # BERT's pooler, which no vector reads
-    with base.resting() as trained:
+    with base.eval_encoder() as trained:
         wanted = trained.encode(["the cat"], role=Role.QUERY).dense
     opened = TorchEncoder.from_pretrained(target)
     assert abs(opened.encode(["the cat"], role=Role.QUERY).dense - wanted).max() < 1e-6
@@ -112,7 +113,8 @@ def watch(step, steps, values):
     time.sleep(float(pause))
 base = open_base(model, dropout=0.2, lora=Lora(rank=2))
 loop = TrainingSettings(
-    batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2, accumulate=2
+    batch_size=4, epochs=3, learning_rate=1e-2, log_every=1, save_every=2,
+    gradient_accumulation_steps=2,
 )
 objective, table = SimCSE(base, ContrastiveSettings()), read_table([pairs])
 train(objective, table, Path(target), loop, callbacks=TrainingCallbacks(progress=watch))
@@ -236,9 +238,11 @@ def test_recomputing_layers_changes_no_weight(
     bert: Path, table: TrainingDataset, tmp_path: Path
 ) -> None:
     loop = replace(LOOP, max_steps=2)
-    for name, recompute in (("a", False), ("b", True)):
+    for name, checkpointing in (("a", False), ("b", True)):
         objective = Contrastive(open_base(bert), SETTINGS)
-        train(objective, table, tmp_path / name, replace(loop, recompute=recompute))
+        train(
+            objective, table, tmp_path / name, replace(loop, gradient_checkpointing=checkpointing)
+        )
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-6, rtol=1e-5)
@@ -247,20 +251,40 @@ def test_recomputing_layers_changes_no_weight(
 def test_a_plan_is_read_over_defaults(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(
-        '[objective]\ntemperature = 0.02\nwidths = [64, 128]\n[loop]\nschedule = "cosine"\n[lora]\n'
-        "rank = 8\n",
+        "[objective]\ntemperature = 0.02\nmatryoshka_dims = [64, 128]\n[loop]\n"
+        'schedule = "cosine"\n[lora]\nrank = 8\n',
         encoding="utf-8",
     )
     start = Plan(objective=ContrastiveSettings(spread=0.1), loop=TrainingSettings(seed=4))
     plan = read_plan(path, start)
-    assert plan.objective == ContrastiveSettings(spread=0.1, temperature=0.02, widths=(64, 128))
+    assert plan.objective == ContrastiveSettings(
+        spread=0.1, temperature=0.02, matryoshka_dims=(64, 128)
+    )
     assert plan.loop == replace(TrainingSettings(seed=4), schedule=plan.loop.schedule)
     assert plan.lora == Lora(rank=8)
+
+
+def test_a_plan_may_use_the_old_names(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        "[objective]\nwidths = [8]\nchunk = 2\n[loop]\naccumulate = 3\nrecompute = true\n", "utf-8"
+    )
+    plan = read_plan(path, Plan(objective=ContrastiveSettings(), loop=TrainingSettings()))
+    assert plan.objective == ContrastiveSettings(matryoshka_dims=(8,), mini_batch_size=2)
+    assert plan.loop == TrainingSettings(gradient_accumulation_steps=3, gradient_checkpointing=True)
+
+
+def test_the_stored_identity_of_a_run_keeps_its_keys() -> None:
+    """A run that an earlier version began is resumed: its run.json is compared key by key."""
+    stored = json.loads(to_json(TrainingSettings()))
+    assert {"accumulate", "recompute"} <= set(stored)
+    assert {"widths", "chunk"} <= set(json.loads(to_json(ContrastiveSettings())))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[loop]\nrecompute = true\ngradient_checkpointing = true", "given twice"),
         ("[optimizer]\nlr = 1", r"unknown table \[optimizer\]"),
         ("[loop]\nlr = 1", "unknown key 'lr'"),
         ("[loop]\nepochs = 0", "epochs must be at least 1"),

@@ -24,7 +24,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.models.gradient_checkpointing import freeze_mode, recompute
+from decant.training.models.gradient_checkpointing import enable_gradient_checkpointing, freeze_mode
 from models import save_language_model
 
 LOOP = TrainingSettings(batch_size=4, max_steps=2, learning_rate=1e-2)
@@ -78,7 +78,7 @@ def test_the_frozen_decoder_recomputes_too_and_never_drops(
     first.get_submodule("mlp").register_forward_pre_hook(lambda *_: passes.append("decoder"))
     plainly = gradients(objective.train(), batch)
     once = len(passes)
-    recompute(objective)
+    enable_gradient_checkpointing(objective)
     again = gradients(objective.train(), batch)
     assert len(passes) == once + 2 * once
     assert first.training
@@ -95,7 +95,7 @@ def test_a_frozen_decoder_that_recomputes_says_the_same_every_time(
     decoder = frozen_decoder(save_language_model(tmp_path / family, family, layers=2, longest=64))
     ids = torch.arange(7, 40)[None]
     expected = decoder(ids).logits
-    recompute(nn.ModuleList([decoder]))
+    enable_gradient_checkpointing(nn.ModuleList([decoder]))
     freeze_mode(decoder)
     assert any(part.training for part in decoder.modules())
     for _ in range(3):
@@ -113,7 +113,10 @@ def test_a_run_that_recomputes_ends_with_the_same_weights(
 ) -> None:
     for name in ("plain", "recomputed"):
         loop = TrainingSettings(
-            batch_size=4, max_steps=2, learning_rate=1e-2, recompute=name == "recomputed"
+            batch_size=4,
+            max_steps=2,
+            learning_rate=1e-2,
+            gradient_checkpointing=name == "recomputed",
         )
         train(compression(llama), triplets, tmp_path / name, loop)
     plain, again = (
@@ -125,5 +128,5 @@ def test_a_run_that_recomputes_ends_with_the_same_weights(
 
 
 def test_what_has_no_layers_is_refused() -> None:
-    with pytest.raises(TrainingError, match="without recompute"):
-        recompute(nn.Linear(2, 2))
+    with pytest.raises(TrainingError, match="without gradient_checkpointing"):
+        enable_gradient_checkpointing(nn.Linear(2, 2))

@@ -81,9 +81,9 @@ def test_equal_texts_are_no_negatives_of_each_other() -> None:
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 @pytest.mark.parametrize("loss", Loss)
 def test_gradient_caching_changes_no_gradient(bert: Path, chunk: int, loss: Loss) -> None:
-    settings = replace(PLAIN, loss=loss, widths=(8, 16), spread=0.5)
+    settings = replace(PLAIN, loss=loss, matryoshka_dims=(8, 16), spread=0.5)
     whole = gradients(Contrastive(open_base(bert), settings), ROWS)
-    cached = gradients(Contrastive(open_base(bert), replace(settings, chunk=chunk)), ROWS)
+    cached = gradients(Contrastive(open_base(bert), replace(settings, mini_batch_size=chunk)), ROWS)
     assert whole.keys() == cached.keys()
     for name, gradient in whole.items():
         torch.testing.assert_close(cached[name], gradient, atol=1e-5, rtol=1e-4)
@@ -92,17 +92,17 @@ def test_gradient_caching_changes_no_gradient(bert: Path, chunk: int, loss: Loss
 def test_gradient_caching_sees_one_dropout_in_both_passes(bert: Path) -> None:
     """With dropout, a chunk's second pass must drop what its first did."""
     base = open_base(bert, dropout=0.3)
-    objective = Contrastive(base, replace(PLAIN, chunk=1)).train()
+    objective = Contrastive(base, replace(PLAIN, mini_batch_size=1)).train()
     torch.manual_seed(0)
     batch = base.tokens(["the cat"], role=Role.QUERY)
-    base.vectors(batch, chunk=None)[0, 0].backward()  # type: ignore[no-untyped-call]
+    base.vectors(batch, mini_batch_size=None)[0, 0].backward()  # type: ignore[no-untyped-call]
     parameter = next(objective.parameters())
     assert parameter.grad is not None
     plain = parameter.grad.clone()
     objective.zero_grad()
     torch.manual_seed(0)
     two = {name: torch.cat([value, value]) for name, value in batch.items()}
-    base.vectors(two, chunk=1)[0, 0].backward()  # type: ignore[no-untyped-call]
+    base.vectors(two, mini_batch_size=1)[0, 0].backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(parameter.grad, plain)
 
 
@@ -145,7 +145,7 @@ def test_merged_adapters_give_the_vectors_that_were_trained(bert: Path, tmp_path
     for name, parameter in base.model.named_parameters():
         if "lora" in name:
             torch.nn.init.normal_(parameter, std=0.3)
-    with base.resting() as encoder:
+    with base.eval_encoder() as encoder:
         trained = encoder.encode(["the whale"], role=Role.QUERY).dense
     base.write(tmp_path)
     written = TorchEncoder.from_pretrained(tmp_path).encode(["the whale"], role=Role.QUERY).dense
@@ -210,6 +210,6 @@ def test_settings_that_make_no_sense_are_refused(bert: Path) -> None:
     with pytest.raises(TrainingError, match="temperature must be positive"):
         ContrastiveSettings(temperature=0)
     with pytest.raises(TrainingError, match="exceed the model's 32 dimensions"):
-        Contrastive(open_base(bert), ContrastiveSettings(widths=(64,)))
+        Contrastive(open_base(bert), ContrastiveSettings(matryoshka_dims=(64,)))
     with pytest.raises(TrainingError, match="leave both_ways out"):
         ContrastiveSettings(loss=Loss.IMPROVED, both_ways=True)

@@ -24,7 +24,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.models.gradient_checkpointing import recompute
+from decant.training.models.gradient_checkpointing import enable_gradient_checkpointing
 from models import save_language_model
 
 LORA = Lora(rank=2, dropout=0.0)
@@ -83,7 +83,7 @@ def test_gradients_of_llm2vec_gen_are_those_of_two_models(
 ) -> None:
     objective = adapted(llama, lora)
     if recomputed:
-        recompute(objective)
+        enable_gradient_checkpointing(objective)
     objective.train()
     base = frozen_decoder(llama)
     wanted_loss = reconstruction(base, objective, ROWS)

@@ -43,7 +43,7 @@ distributed.init_process_group(
 torch.set_num_threads(1)
 pairs = zip(texts[::2], texts[1::2])
 rows = [TrainingExample(query=query, positive=positive) for query, positive in pairs]
-settings = ContrastiveSettings(chunk=int(chunk) or None, widths=(8,))
+settings = ContrastiveSettings(mini_batch_size=int(chunk) or None, matryoshka_dims=(8,))
 objective = Contrastive(open_base(model), settings).eval()
 loss = objective(objective.collate(rows))["loss"]
 loss.backward()
@@ -76,7 +76,7 @@ def together(bert: Path, folder: Path, *, chunk: int) -> list[Mapping[str, Tenso
 def test_two_processes_learn_what_one_learns_from_the_whole_batch(
     bert: Path, tmp_path: Path, chunk: int
 ) -> None:
-    objective = Contrastive(open_base(bert), ContrastiveSettings(widths=(8,))).eval()
+    objective = Contrastive(open_base(bert), ContrastiveSettings(matryoshka_dims=(8,))).eval()
     loss = objective(objective.collate(ROWS))["loss"]
     loss.backward()
     first, second = together(bert, tmp_path, chunk=chunk)

@@ -166,5 +166,5 @@ def test_matryoshka_adds_the_losses_of_cut_vectors() -> None:
         return info_nce(first, second, temperature=T)
 
     total = sum(float(loss(queries[:, :k], passages[:, :k])) for k in (2, 3))
-    found = matryoshka(loss, queries, passages, widths=(2, 3))
+    found = matryoshka(loss, queries, passages, dims=(2, 3))
     assert float(found) == pytest.approx(total, abs=1e-6)

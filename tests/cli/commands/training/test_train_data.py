@@ -43,7 +43,14 @@ def test_negatives_are_near_and_below_the_threshold_by_the_bundles_own_cosines(
     (tmp_path / "corpus").mkdir()
     for name, text in corpus.items():  # short enough to be one chunk each
         (tmp_path / "corpus" / name).write_text(text, encoding="utf-8")
-    asked = ("--columns", "query=question,positive=reply", "--negatives", 3, "--share", 0.98)
+    asked = (
+        "--columns",
+        "query=question,positive=reply",
+        "--negatives",
+        3,
+        "--max-positive-ratio",
+        0.98,
+    )
     ran = decant(
         "train", "mine", "--bundle", bundle, "--pairs", pairs, "--out", "mined.jsonl",
         "--corpus", "corpus", *asked, "--json",
@@ -97,7 +104,7 @@ def test_bad_input_of_mining_is_refused_and_leaves_nothing(
     assert "faq.tsv:1: no column is the positive" in wrong.err
     share = decant(*asked, *columns, "--out", "mined.jsonl", "--share", 2)
     assert share.code == Exit.INPUT
-    assert "share lies between 0 and 1" in share.err
+    assert "max_positive_ratio must be above 0" in share.err
     there = decant(*asked, *columns, "--out", pairs)
     assert there.code == Exit.INPUT
     assert "exists; choose another name" in there.err
