@@ -2,10 +2,7 @@
 
 Only the mask and its cumulative sum are used: no flip, no argmax, no slicing by length, so the
 padding side and holes in the mask do not matter. All sums are float32.
-Formulas: with ``m`` the mask, ``seen = cumsum(m)`` and ``count = sum(m)``, the weights are
-MEAN ``m``; WEIGHTED_MEAN ``m·seen`` (SGPT, arXiv 2202.08904, section 3, by rank among the counted
-tokens); FIRST ``m·(seen = 1)``; LAST ``m·(seen = count)``, each divided by its sum. MEAN_SQRT is
-the sum over ``sqrt(count)``; MAX the largest value per dimension over counted tokens.
+Formulas: :class:`~decant.embedders.Pooling`.
 """
 
 from __future__ import annotations

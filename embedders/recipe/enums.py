@@ -38,7 +38,13 @@ class PooledTokens(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How the counted tokens combine into one vector; formulas: ``pytorch/pooling.py``."""
+    """How the counted tokens combine into one vector.
+
+    With ``m`` the mask, ``seen = cumsum(m)`` and ``count = sum(m)``, the weights of MEAN are ``m``;
+    of WEIGHTED_MEAN ``m·seen`` (SGPT, arXiv 2202.08904, section 3, by rank among the counted
+    tokens); of FIRST ``m·(seen = 1)``; of LAST ``m·(seen = count)``, each divided by its sum.
+    MEAN_SQRT is the sum over ``sqrt(count)``; MAX the largest value per dimension.
+    """
 
     MEAN = "mean"
     MEAN_SQRT = "mean_sqrt"
@@ -46,6 +52,26 @@ class Pooling(StrEnum):
     FIRST = "first"
     LAST = "last"
     MAX = "max"
+
+    @property
+    def sentence_transformers_name(self) -> str:
+        """Its ``pooling_mode`` in the files of sentence-transformers."""
+        return _POOLINGS[self][0]
+
+    @property
+    def sentence_transformers_switch(self) -> str:
+        """The boolean that stands for it in files of sentence-transformers up to 5."""
+        return f"pooling_mode_{_POOLINGS[self][1]}"
+
+
+_POOLINGS = {
+    Pooling.MEAN: ("mean", "mean_tokens"),
+    Pooling.MEAN_SQRT: ("mean_sqrt_len_tokens", "mean_sqrt_len_tokens"),
+    Pooling.WEIGHTED_MEAN: ("weightedmean", "weightedmean_tokens"),
+    Pooling.FIRST: ("cls", "cls_token"),
+    Pooling.LAST: ("lasttoken", "lasttoken"),
+    Pooling.MAX: ("max", "max_tokens"),
+}
 
 
 class Activation(StrEnum):

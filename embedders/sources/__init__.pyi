@@ -1,3 +1,5 @@
+from .architectures import Operator as Operator
+from .architectures import architecture as architecture
 from .chat_templates import chat_template as chat_template
 from .chat_templates import conversation as conversation
 from .positions import first_position as first_position

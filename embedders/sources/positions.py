@@ -11,20 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import RecipeError
+from .architectures import architecture
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-# These count from padding_idx + 1 on (transformers: create_position_ids_from_input_ids). A family
-# that is missing here is noticed when its model is loaded; a finished graph cannot be tried so.
-_AFTER_PADDING = {
-    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "markuplm", "mpnet",
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
-# These count from 2 on, whatever their padding token, and their tables have two rows more than
-# max_position_embeddings (transformers: the buffer position_ids of their embeddings).
-_FROM_TWO = {"mra", "nystromformer", "yoso"}
 # Their angles change for a whole batch as soon as one text is long enough.
 _CHANGING = {"dynamic", "longrope"}
 
@@ -36,12 +28,8 @@ def first_position(kind: object, padding: object) -> int:
         kind: The ``model_type`` of a configuration.
         padding: Its ``pad_token_id``; what is no number is the default of RoBERTa, 1.
     """
-    if kind in _FROM_TWO:
-        return 2
-    if kind not in _AFTER_PADDING:
-        return 0
-    # MPNet's padding is 1 whatever its configuration says.
-    return 1 + (padding if isinstance(padding, int) and kind != "mpnet" else 1)
+    own = architecture(kind).first_position
+    return own if own is not None else 1 + (padding if isinstance(padding, int) else 1)
 
 
 def uncounted_id(kind: object, padding: object) -> int | None:
@@ -51,8 +39,9 @@ def uncounted_id(kind: object, padding: object) -> int | None:
         kind: As for :func:`first_position`.
         padding: As for :func:`first_position`.
     """
-    # The same create_position_ids_from_input_ids: it cannot tell padding from such a word.
-    return first_position(kind, padding) - 1 if kind in _AFTER_PADDING else None
+    # transformers: create_position_ids_from_input_ids. It cannot tell padding from such a word.
+    counted = architecture(kind).counts_padding
+    return None if counted else first_position(kind, padding) - 1
 
 
 def longest_text(kind: object, padding: object, positions: int) -> int:
@@ -63,7 +52,8 @@ def longest_text(kind: object, padding: object, positions: int) -> int:
         padding: As for :func:`first_position`.
         positions: ``max_position_embeddings``.
     """
-    return positions if kind in _FROM_TWO else positions - first_position(kind, padding)
+    counted = architecture(kind).counts_padding
+    return positions if counted else positions - first_position(kind, padding)
 
 
 def settle_rotary(model: PreTrainedModel, max_tokens: int) -> None:

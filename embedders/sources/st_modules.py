@@ -18,22 +18,7 @@ from .choices import Choices
 from .config_files import Object, settings
 from .st_layer_pooling import check_linear, weighted_layers
 
-_POOLINGS = {
-    "cls": Pooling.FIRST,
-    "mean": Pooling.MEAN,
-    "max": Pooling.MAX,
-    "mean_sqrt_len_tokens": Pooling.MEAN_SQRT,
-    "weightedmean": Pooling.WEIGHTED_MEAN,
-    "lasttoken": Pooling.LAST,
-}
-_LEGACY_POOLINGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
+_POOLINGS = {pooling.sentence_transformers_name: pooling for pooling in Pooling}
 _ACTIVATIONS = {
     "Identity": Activation.IDENTITY,
     "Tanh": Activation.TANH,
@@ -114,7 +99,11 @@ def _pooling(path: Path) -> Choices:
     mode = config.get("pooling_mode")
     modes = mode if isinstance(mode, list) else [] if mode is None else [mode]
     if mode is None:
-        modes = [name for key, name in _LEGACY_POOLINGS.items() if config.get(key) is True]
+        modes = [
+            name
+            for name, pooling in _POOLINGS.items()
+            if config.get(pooling.sentence_transformers_switch) is True
+        ]
     names = [str(item) for item in modes]
     if len(names) != 1 or names[0] not in _POOLINGS:
         raise RecipeError(

@@ -1,7 +1,7 @@
 """From the token states of one unpadded text to its vector, in plain numpy.
 
 It is what sealed graphs are compared with, so it shares nothing with ``complete.py``: one text, no
-mask, no batch, float64. Formulas: ``embedders/pytorch/pooling.py``.
+mask, no batch, float64. Formulas: :class:`~decant.embedders.Pooling`.
 """
 
 from __future__ import annotations

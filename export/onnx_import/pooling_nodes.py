@@ -1,6 +1,6 @@
 """Nodes behind token states: pooling, dense layers, width and normalisation, in float32.
 
-Formulas: ``embedders/pytorch/pooling.py``; what each gives is compared with ``numpy_pooling.py``
+Formulas: :class:`~decant.embedders.Pooling`; what each gives is compared with ``numpy_pooling.py``
 and with PyTorch. Only operators whose form is the same from opset 14 on are used, but for
 ReduceMax.
 """

@@ -18,17 +18,11 @@ from torch import Tensor, nn
 from decant.embedders import Attention
 from decant.embedders.encoding import TOKENS
 from decant.embedders.pytorch import PooledModel
+from decant.embedders.sources import Operator, architecture
 
 from .attention_impl import attending
 
 _NAME = "decant_grouped"
-# Each is certified in the tests. Others trace as plain operators.
-FUSED_TYPES = {
-    "arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm",
-    "glm4", "gpt2", "gpt_neox", "granite", "hunyuan_v1_dense", "llama", "mistral",
-    "modernbert-decoder", "nemotron", "olmo", "olmo2", "olmo3", "opt", "phi", "phi3", "qwen2",
-    "qwen3", "seed_oss", "smollm3", "stablelm", "starcoder2",
-}  # fmt: skip
 _WIDTH_STEP = 8
 
 
@@ -37,8 +31,9 @@ def fusable(model: PooledModel) -> bool:
     config = model.backbone.config
     causal = model.recipe.attention is Attention.CAUSAL
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    known = Operator.GROUP_QUERY in architecture(config.model_type).operators
     # The operator takes no other widths ("head_size must be a multiple of 8").
-    return causal and config.model_type in FUSED_TYPES and width % _WIDTH_STEP == 0
+    return causal and known and width % _WIDTH_STEP == 0
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from decant.embedders import Attention
 from decant.embedders.pytorch import PooledModel
+from decant.embedders.sources import Operator, architecture
 
 from ..graph.if_node import branch
 from ..graph.layers import MICROSOFT, constant
@@ -27,13 +28,6 @@ from .attention_impl import attending
 _NAME = "decant_dense"
 _DOMAIN = "decant"
 _OPERATOR = "Attention"
-# Each is certified in the tests; their layers all see the whole text. Others trace as plain
-# operators.
-DENSE_TYPES = {
-    "albert", "bert", "bert-generation", "camembert", "data2vec-text", "distilbert", "electra",
-    "ernie", "eurobert", "jina_embeddings_v3", "llama", "nomic_bert", "phi3", "qwen2", "qwen3",
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl",
-}  # fmt: skip
 _WHOLE = "full_attention"
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -44,7 +38,8 @@ def dense(model: PooledModel) -> bool:
     single = model.backbone.dtype == torch.float32  # GPUs run the others, and no branches
     config = model.backbone.config
     layers = getattr(config, "layer_types", None) or [_WHOLE]
-    return whole and single and config.model_type in DENSE_TYPES and set(layers) == {_WHOLE}
+    known = Operator.MULTI_HEAD in architecture(config.model_type).operators
+    return whole and single and known and set(layers) == {_WHOLE}
 
 
 @contextlib.contextmanager

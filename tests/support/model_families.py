@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decant.embedders.sources import Operator
+from decant.embedders.sources.architectures import ARCHITECTURES
+
 LONGEST = 64
 WIDTH = 32
 DECODERS = (
@@ -137,3 +140,8 @@ FAMILIES: dict[str, dict[str, object]] = {
 }
 # Names here that are a setting of another architecture.
 TYPES = {"embeddinggemma": "gemma3_text", "opt_projected": "opt"}
+
+
+def traced_as(operator: Operator) -> list[str]:
+    """Return the architectures whose attention is traced as an operator, all in ``FAMILIES``."""
+    return sorted(kind for kind, row in ARCHITECTURES.items() if operator in row.operators)

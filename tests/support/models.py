@@ -23,12 +23,12 @@ from transformers import (
 
 from decant.embedders import AppendedTokens, Attention, Dense, PooledTokens, Pooling, Prompt, Recipe
 from decant.embedders.sources.recipe_file import write_recipe
-from model_families import DECODERS, ENCODERS, FAMILIES, LONGEST, TYPES, WIDTH, WINDOW
+from model_families import DECODERS, ENCODERS, FAMILIES, LONGEST, TYPES, WIDTH, WINDOW, traced_as
 
 __all__ = [
     "COMPRESS", "DECODERS", "ENCODERS", "LONGEST", "MERGES", "SPECIALS", "WIDTH", "WINDOW",
     "config", "save_compressing", "save_embedding_gemma", "save_language_model", "save_model",
-    "save_nv_embed", "save_sentence_transformer", "tokenizer", "write_json",
+    "save_nv_embed", "save_sentence_transformer", "tokenizer", "traced_as", "write_json",
 ]  # fmt: skip
 
 MERGES = [

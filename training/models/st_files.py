@@ -9,16 +9,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from decant.embedders import Activation, Choices, PooledTokens, Pooling, Recipe, TextFormat
+from decant.embedders import Activation, Choices, PooledTokens, Recipe, TextFormat
 
-_MODES = {
-    Pooling.FIRST: "cls",
-    Pooling.MEAN: "mean",
-    Pooling.MAX: "max",
-    Pooling.MEAN_SQRT: "mean_sqrt_len_tokens",
-    Pooling.WEIGHTED_MEAN: "weightedmean",
-    Pooling.LAST: "lasttoken",
-}
 _ACTIVATIONS = {
     Activation.IDENTITY: "torch.nn.modules.linear.Identity",
     Activation.TANH: "torch.nn.modules.activation.Tanh",
@@ -75,7 +67,7 @@ def write_sentence_files(folder: Path, recipe: Recipe, linears: Sequence[nn.Line
         folder / "1_Pooling" / "config.json",
         {
             "embedding_dimension": width,
-            "pooling_mode": _MODES[recipe.pooling],
+            "pooling_mode": recipe.pooling.sentence_transformers_name,
             "include_prompt": recipe.span is PooledTokens.ALL,
         },
     )

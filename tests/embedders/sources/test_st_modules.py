@@ -23,6 +23,14 @@ LEGACY = {
 CURRENT = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
+def test_each_pooling_has_its_names_in_the_table() -> None:
+    assert {item: item.sentence_transformers_switch for item in LEGACY.values()} == {
+        pooling: switch for switch, pooling in LEGACY.items()
+    }
+    assert set(LEGACY.values()) == set(Pooling)
+    assert {pooling.sentence_transformers_name for pooling in Pooling} == set(CURRENT)
+
+
 @pytest.mark.parametrize("key", LEGACY)
 def test_the_boolean_pooling_schema_is_read(tmp_path: Path, key: str) -> None:
     folder = folder_with(tmp_path)

@@ -16,14 +16,15 @@ from transformers import AutoModel
 
 from decant.embedders import Attention, Choices, PooledTokens, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
+from decant.embedders.sources import Operator
 from decant.embedders.tokens import Tokens, pad
-from decant.export.trace.group_query_attention import FUSED_TYPES, fusable, right_padding_order
+from decant.export.trace.group_query_attention import fusable, right_padding_order
 from decant.export.trace.tracing import trace
-from models import config, save_model
+from models import config, save_model, traced_as
 
 # Soft caps and windows; test_families.py certifies the rest, and the slow tests repeat them here.
 FUSED = ("gemma2",)
-OTHERS = sorted(FUSED_TYPES - set(FUSED))
+OTHERS = sorted({*traced_as(Operator.GROUP_QUERY)} - {*FUSED})
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=5))

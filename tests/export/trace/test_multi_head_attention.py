@@ -12,20 +12,22 @@ from numpy.typing import NDArray
 
 from decant.embedders import Attention, Choices, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
+from decant.embedders.sources import Operator
 from decant.embedders.tokens import Tokens, pad
 from decant.export.graph_maker import in_half
-from decant.export.trace.multi_head_attention import DENSE_TYPES, dense
+from decant.export.trace.multi_head_attention import dense
 from decant.export.trace.tracing import trace
-from models import save_model
+from models import save_model, traced_as
 
 SAID = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL)
+OTHERS = sorted({*traced_as(Operator.MULTI_HEAD)} - {"bert"})
 
 
 @pytest.fixture(
     scope="module",
     params=[
         "bert",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(DENSE_TYPES - {"bert"})),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS),
     ],
 )
 def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

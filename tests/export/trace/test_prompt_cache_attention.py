@@ -27,19 +27,19 @@ from decant.embedders import (
 )
 from decant.embedders.encoding import DENSE, PRESENT, PROMPT
 from decant.embedders.onnx import Session
+from decant.embedders.sources import Operator
 from decant.embedders.tokens import Tokens, pad
 from decant.export import export
 from decant.export.trace import prompt_cache_attention
-from decant.export.trace.group_query_attention import FUSED_TYPES
 from decant.export.trace.prompt_cache_attention import shareable
 from decant.export.trace.tracing import trace
-from models import LONGEST, save_language_model, save_model
+from models import LONGEST, save_language_model, save_model, traced_as
 
 PROMPT_TEXT = "Instruct: find the passage that answers.\nQuery: {text}"
 SAID = Choices(pooling=Pooling.WEIGHTED_MEAN, span=PooledTokens.TEXT, query_prompt=PROMPT_TEXT)
 # A window that is shorter than the prompt, and a bound on the scores; the rest is slow.
 FAMILIES = ("gemma2",)
-OTHERS = sorted(FUSED_TYPES - set(FAMILIES))
+OTHERS = sorted({*traced_as(Operator.GROUP_QUERY)} - {*FAMILIES})
 
 
 @pytest.fixture(
