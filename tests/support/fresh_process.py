@@ -12,10 +12,13 @@ _ROUNDS = 5
 
 
 def seconds_to_import(module: str, *, python: str | Path) -> float:
-    """Return the best of several first imports of ``module``, without the process's own start."""
+    """Return the best of several first imports of ``module``, without the process's own start.
+
+    They are seconds of the processor, so that what else a machine does does not count.
+    """
     script = (
-        "from time import perf_counter; start = perf_counter(); "
-        f"import {module}; print(perf_counter() - start)"
+        "from time import process_time; start = process_time(); "
+        f"import {module}; print(process_time() - start)"
     )
     return min(float(_output(python, script)) for _ in range(_ROUNDS))
 
