@@ -1,4 +1,4 @@
-"""Copy a bundle into a folder that sentence-transformers saves a model to."""
+"""Copy a bundle into the folder to which sentence-transformers saves a model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BESIDE = (CERTIFICATE, CALIBRATION, TUNING)
 def copy_bundle(bundle: Bundle, target: Path) -> None:
     """Write a bundle's files to ``target``, which may be its own folder.
 
-    sentence-transformers writes :data:`SENTENCE_FILES` itself, with what its user changed (prompts,
+    sentence-transformers writes :data:`SENTENCE_FILES` itself, with the user's changes (prompts,
     modules behind ours), so the copy has no hashes of them.
 
     Args:
-        bundle: The files to copy.
+        bundle: The bundle to copy.
         target: A folder that exists.
     """
     manifest = bundle.manifest

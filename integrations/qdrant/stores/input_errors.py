@@ -1,4 +1,4 @@
-"""Errors of a store that say: what was given is wrong, or not there; the store itself is well."""
+"""Errors of a store about its arguments, when the store itself works."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decant.embedders import StoreError
 
 
 class StoreInputError(StoreError):
-    """What was given names no place, no collection, or none that is there."""
+    """An argument names no valid place or collection, or one that does not exist."""
 
 
 class AbsentError(StoreInputError):
