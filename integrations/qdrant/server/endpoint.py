@@ -1,4 +1,4 @@
-"""Which server a client speaks to, so that two clients of one server are known as such."""
+"""Find the server of a client, so that two clients of one server are recognised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def endpoint(options: Mapping[str, object]) -> str:
     """Return host, port and path, without scheme and credentials.
 
     Args:
-        options: What a ``QdrantClient`` was built with, its ``init_options``.
+        options: The ``init_options`` of a ``QdrantClient``.
 
     >>> endpoint({"url": "https://user:secret@Host/qdrant/?api_key=secret"})
     'host:6333/qdrant'
