@@ -144,7 +144,7 @@ def test_what_decides_vectors_must_be_among_the_hashed_files(bundle: Path, name:
 
 def test_a_config_without_a_hash_is_refused(bundle: Path) -> None:
     change(bundle / "decant.json", lambda held: held["files"].pop("config.json"))
-    with pytest.raises(BundleError, match=r"config\.json is there.*no hash"):
+    with pytest.raises(BundleError, match=r"config\.json exists.*no hash"):
         load(bundle)
     (bundle / "config.json").unlink()
     load(bundle).close()
