@@ -108,8 +108,8 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             try:
                 entry = making.entry(precision)
             except ParityError as error:
-                told = f"{source.base} was not exported to {target}: {precision}: {error}"
-                raise ParityError(told) from error
+                message = f"{source.base} was not exported to {target}: {precision}: {error}"
+                raise ParityError(message) from error
             certificate = certificate if entry is None else certificate.with_entry(entry)
             if certificate.failed:
                 break

@@ -87,7 +87,7 @@ def verify(
         on_step(f"certifying {wanted} on {name}")
         entry = certifier.entry(wanted, file, place, known=[files])
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
-        certificate = certificate.with_entry(stated.beside(entry, before))
+        certificate = certificate.with_entry(stated.with_scores(entry, before))
     check_same_bundle(opened)
     write_atomically(opened.folder / "certificate.json", to_json(certificate))
     return certificate
@@ -104,7 +104,9 @@ class _Stated:
         if scores is not None:
             bundle.graph(Precision.FP32)
 
-    def beside(self, entry: CertificateEntry, before: CertificateEntry | None) -> CertificateEntry:
+    def with_scores(
+        self, entry: CertificateEntry, before: CertificateEntry | None
+    ) -> CertificateEntry:
         if self._scores is None:
             return replace(entry, tasks=before.tasks if before is not None else ())
         if self._exact is None:

@@ -27,7 +27,7 @@ from ..errors import ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.rows import TokenBatch
 from ..tokens.texts import checked
-from .choose_precision import preferred
+from .choose_precision import choose_precision
 from .encoder import batching
 from .machine import machine_name
 from .options import CPU, ExecutionOptions, Settled, available_cores
@@ -100,7 +100,7 @@ def tune(
     """
     opened = Bundle.open(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
-    chosen = preferred(opened, precision, name)
+    chosen = choose_precision(opened, precision, name)
     bench = _Bench(opened, opened.graph(chosen), name, texts)
     announce = on_step or (lambda _: None)
     trials: list[Trial] = []

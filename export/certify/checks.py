@@ -91,14 +91,14 @@ def certify(
         check = _compare(subject, name, vectors, target[rows], finding)
         checks.append(_blamed_on_neighbours(check, subject, cosines_of(vectors, alone[rows])))
     rows, among = _accompanied(subject)
-    beside = cosines_of(among, alone[rows])
-    checks.append(_neighbours(subject.precision, beside))
+    among_others = cosines_of(among, alone[rows])
+    checks.append(_neighbours(subject.precision, among_others))
     padded = [cosines_of(vectors, alone[rows]) for rows, vectors in conditions.values()]
-    invariance = np.concatenate([*padded, beside])
+    invariance = np.concatenate([*padded, among_others])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
-    told = "a text sees its neighbours"
-    check = least(subject.precision, "batch invariance", invariance, told)
+    finding = "a text sees its neighbours"
+    check = least(subject.precision, "batch invariance", invariance, finding)
     checks.append(_blamed_on_neighbours(check, subject, invariance))
     checks.append(_magnitude(subject, everything, expected))
     broken = int((~np.isfinite(everything).all(axis=1)).sum())
@@ -131,7 +131,7 @@ def certify(
 
 
 def _alone(subject: Subject) -> NDArray[np.float32]:
-    _tell(subject, "one by one", np.arange(len(subject.rows)))
+    _announce(subject, "one by one", np.arange(len(subject.rows)))
     vectors = [subject.run(pad([row], pad_id=subject.pad_id)) for row in subject.rows]
     return np.concatenate(vectors)
 
@@ -157,12 +157,12 @@ def _padded(
     }
     found = {}
     for name, (rows, run) in conditions.items():
-        _tell(subject, name, rows)
+        _announce(subject, name, rows)
         found[name] = (rows, run(subject, rows))
     return found
 
 
-def _tell(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
+def _announce(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
     longest = max(subject.rows[row].width for row in rows)
     subject.on_step(f"probes, {name}: {len(rows)} of up to {longest:,} tokens")
 
@@ -203,13 +203,13 @@ def _neighbours(precision: Precision, cosines: NDArray[np.float64]) -> Certifica
     worst, gate = float(cosines.min()), precision.invariance_gate
     passed = worst >= gate
     integers = precision is Precision.INT8
-    told = _SHARED_SCALE if integers else "a text sees others of its own length"
+    finding = _SHARED_SCALE if integers else "a text sees others of its own length"
     return CertificateCheck(
         name=NEIGHBOURS,
         cases=len(cosines),
         worst_cosine=_number(worst),
         passed=passed,
-        finding="" if passed else f"worst cosine {worst:.6f}: {told}",
+        finding="" if passed else f"worst cosine {worst:.6f}: {finding}",
     )
 
 

@@ -55,7 +55,7 @@ def prompt_checks(
         found = np.concatenate([found, _compared(session, prompts, asked, whole, pad_id)])
     if not len(found):
         return []
-    told = "texts behind a cached prompt get other vectors"
+    finding = "texts behind a cached prompt get other vectors"
     extra = extra_checks(
         lambda batch, names: session.outputs_of(prompts.cut_shared_prompt(batch, names), names),
         rows,
@@ -64,7 +64,7 @@ def prompt_checks(
         pad_id=pad_id,
     )
     named = [replace(check, name=f"{check.name}, {_NAME}") for check in extra]
-    return [least(precision, _NAME, found, told), *named]
+    return [least(precision, _NAME, found, finding), *named]
 
 
 def _instructed(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:

@@ -75,9 +75,9 @@ def save_graph(model: onnx_ir.Model, path: Path, *, external_above: int = EXTERN
     tensors = [value.const_value for value in weights_of(model)]
     total = sum(tensor.nbytes for tensor in tensors if tensor is not None)
     external = any(isinstance(tensor, onnx_ir.ExternalTensor) for tensor in tensors)
-    beside = f"{path.name}_data" if external or total > external_above else None
+    data_file = f"{path.name}_data" if external or total > external_above else None
     try:
-        onnx_ir.save(model, path, external_data=beside)
+        onnx_ir.save(model, path, external_data=data_file)
     except ValueError as error:
         raise BundleError(
             f"the graph's external weights cannot be read: {error}; put them in its folder as files"

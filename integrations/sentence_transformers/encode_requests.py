@@ -17,7 +17,7 @@ _TASKS = {"query": Role.QUERY, "document": Role.PASSAGE}
 _METHODS = {Role.QUERY: "encode_query", Role.PASSAGE: "encode_document"}
 
 
-def asked(
+def resolve_request(
     recipe: Recipe, texts: Sequence[str], *, task: str | None, prompt: str | None
 ) -> tuple[Role, list[str]]:
     """Return the role, and the texts to encode under it.
@@ -41,9 +41,9 @@ def asked(
     ...     base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8,
     ...     query_prompt=Prompt(prefix="query: "),
     ... )
-    >>> asked(recipe, ["a"], task=None, prompt="query: ")
+    >>> resolve_request(recipe, ["a"], task=None, prompt="query: ")
     (<Role.QUERY: 'query'>, ['a'])
-    >>> asked(recipe, ["a"], task=None, prompt="title: ")
+    >>> resolve_request(recipe, ["a"], task=None, prompt="title: ")
     (<Role.PASSAGE: 'passage'>, ['title: a'])
     """
     own = {role: prompt_text(recipe.prompt(role)) for role in Role}

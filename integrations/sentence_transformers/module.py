@@ -20,7 +20,7 @@ from decant.embedders import load as load_encoder
 from decant.embedders.bundle import sentence_prompts
 from decant.embedders.tokens import checked
 
-from .encode_requests import asked
+from .encode_requests import resolve_request
 from .results import numbered_by_batch, run
 from .save_bundle import copy_bundle
 
@@ -187,7 +187,7 @@ class BundleModule(InputModule):
             )
         with numbered_by_batch():
             texts = list(checked(inputs))
-        role, texts = asked(self.encoder.recipe, texts, task=task, prompt=prompt)
+        role, texts = resolve_request(self.encoder.recipe, texts, task=task, prompt=prompt)
         return {"texts": texts, "role": role, "instruction": instruction}
 
     def forward(self, features: dict[str, Any], **_: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from decant.embedders.files import write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import CALIBRATION, TUNING
 
-_BESIDE = (CERTIFICATE, CALIBRATION, TUNING)
+_UNHASHED = (CERTIFICATE, CALIBRATION, TUNING)
 
 
 def copy_bundle(bundle: Bundle, target: Path) -> None:
@@ -28,8 +28,8 @@ def copy_bundle(bundle: Bundle, target: Path) -> None:
     manifest = bundle.manifest
     files = {name: sha for name, sha in manifest.files.items() if name not in SENTENCE_FILES}
     if target.resolve() != bundle.folder.resolve():
-        beside = [name for name in _BESIDE if (bundle.folder / name).is_file()]
-        for name in (*files, *beside):
+        others = [name for name in _UNHASHED if (bundle.folder / name).is_file()]
+        for name in (*files, *others):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.folder / name, target / name)
     write_atomically(target / MANIFEST, to_json(replace(manifest, files=files)))

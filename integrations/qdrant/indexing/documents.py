@@ -137,14 +137,14 @@ class Documents:
 
     def _nothing(self) -> str:
         bad, skipped = self.unreadable, self.skipped
-        told = []
+        reasons = []
         if bad:
             first = "".join(f"; {one.source}: {one.reason}" for one in bad[:3])
-            told.append(f"{len(bad)} files could not be read{first}")
+            reasons.append(f"{len(bad)} files could not be read{first}")
         if skipped:
             first = ", ".join(f"{one.source} ({one.reason})" for one in skipped[:3])
-            told.append(f"passed over {len(skipped)}: {first}")
-        why = f" ({'; '.join(told)})" if told else ""
+            reasons.append(f"passed over {len(skipped)}: {first}")
+        why = f" ({'; '.join(reasons)})" if reasons else ""
         return f"there is no readable text in {self._path}{why}; give a folder of UTF-8 text files"
 
 
