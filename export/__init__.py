@@ -1,7 +1,7 @@
-"""PyTorch models to ONNX bundles with a certificate, importing others' graphs, certifying anew.
+"""Export PyTorch models as certified ONNX bundles, import other tools' graphs, certify again.
 
-Names are imported when first used. :func:`convert` and :func:`import_onnx` need the extra ``onnx``,
-without torch, and :func:`verify` none but a runtime.
+Names are imported when they are first used. :func:`convert` and :func:`import_onnx` need the extra
+``onnx``, without torch, and :func:`verify` only a runtime.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the files of a bundle that say what is in it, and add a graph to one that is in use."""
+"""Write the manifest and the certificate of a bundle, and add a graph to a bundle in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OURS = (MANIFEST, CERTIFICATE)
 
 
 def graph_name(precision: Precision) -> str:
-    """Return where a bundle keeps the graph of a precision.
+    """Return the path of a precision's graph in a bundle.
 
     >>> graph_name(Precision.INT8)
     'onnx/model_int8.onnx'
@@ -39,15 +39,15 @@ def write_manifest(
     pad_id: int,
     graphs: dict[Precision, str],
 ) -> Manifest:
-    """Write ``decant.json`` for the files that lie in ``folder`` now, and return it.
+    """Write ``decant.json`` for the present files of ``folder``, and return it.
 
-    Those that sentence-transformers reads are written first.
+    The files for sentence-transformers are written first.
 
     Args:
-        folder: The bundle in the making; every file in it is hashed.
-        tokenizer: Holds the recipe, and gives the golden ids.
+        folder: The unfinished bundle; every file in it is hashed.
+        tokenizer: The tokenizer, with the recipe and the golden ids.
         dim: Width D of the vectors.
-        pad_id: Fills padded positions.
+        pad_id: The token id of padded positions.
         graphs: For each precision, the graph's path in the bundle.
     """
     write_sentence_files(folder, tokenizer.recipe)
@@ -78,10 +78,10 @@ def write_certificate(folder: Path, certificate: Certificate) -> None:
 
 
 def check_same_bundle(bundle: Bundle) -> None:
-    """Refuse to write into a bundle that another has replaced since it was opened.
+    """Refuse to write into a bundle that was replaced since it was opened.
 
     Raises:
-        BundleError: Its manifest is another by now, or gone.
+        BundleError: Its manifest changed, or is gone.
     """
     if read_manifest(bundle.folder) != bundle.manifest:
         raise BundleError(
@@ -91,7 +91,7 @@ def check_same_bundle(bundle: Bundle) -> None:
 
 
 def without_graph(bundle: Bundle, precision: Precision) -> Bundle:
-    """Take a precision out of a bundle's manifest, if it is there; its file stays where it is."""
+    """Remove a precision from a bundle's manifest, if it is there; its file stays."""
     manifest = bundle.manifest
     if precision not in manifest.graphs:
         return bundle
@@ -106,14 +106,14 @@ def without_graph(bundle: Bundle, precision: Precision) -> Bundle:
 def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Certificate) -> None:
     """Move a graph and its weights into a bundle that others may be reading.
 
-    A crash at any moment leaves a bundle that opens: what the manifest names is there and is what
-    it says, and it is written last.
+    A crash at any moment leaves a bundle that opens, because the manifest is written last, when all
+    files that it names exist with their hashes.
 
     Args:
-        bundle: The manifest does not name ``precision``; see :func:`without_graph`.
-        precision: What is added.
-        made: A folder on the same disk that holds the new files as they lie in a bundle.
-        certificate: The bundle's, with the new entry.
+        bundle: The bundle, whose manifest does not name ``precision``; see :func:`without_graph`.
+        precision: The precision of the new graph.
+        made: A folder on the same disk with the new files, in the layout of a bundle.
+        certificate: The bundle's certificate, with the new entry.
     """
     file = graph_name(precision)
     home = (bundle.folder / file).parent

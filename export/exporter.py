@@ -1,4 +1,4 @@
-"""From a model to a bundle: trace, certify, and only then put the folder in its place."""
+"""Make a bundle of a model: trace, certify, and only then move the folder to its place."""
 
 from __future__ import annotations
 
@@ -62,25 +62,26 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     Args:
         model: A Transformers or sentence-transformers folder, a hub id, or files already found.
         target: The bundle's folder; it appears whole or not at all.
-        choices: What you say about the recipe; it wins over registry and model files.
-        strategy: A way to pool by name (``decant strategies``), a JSON file's, or one of your own;
-            it wins over registry and model files.
-        precisions: Graphs to make beside the float32 one, for example ``["int8"]``.
-        replace: Whether a bundle at ``target`` may go.
-        exist_ok: Whether a bundle at ``target`` is kept if it is what would be made: its files
-            have their hashes, its certificate passed, it is of the same model files and recipe, and
-            it has these precisions. Then its certificate is returned, and nothing is exported.
-            Another bundle is refused, or goes if ``replace`` says so.
+        choices: Your choices for the recipe; they override registry and model files.
+        strategy: The name of a strategy (``decant strategies``), the path of a JSON file, or a
+            :class:`Strategy`; it overrides registry and model files.
+        precisions: Graphs to make in addition to the float32 one, for example ``["int8"]``.
+        replace: Whether a bundle at ``target`` may be replaced.
+        exist_ok: Whether a bundle at ``target`` is kept if the export would make the same: its
+            files have their hashes, its certificate passed, and model files, recipe and precisions
+            are the same. Then its certificate is returned, and nothing is exported. Another bundle
+            is refused, or replaced with ``replace=True``.
         on_step: Called with the name of each step as it begins.
 
     Returns:
-        The certificate, which is in the bundle too; it passed. A bf16 graph has no entry, because
-        the CPU provider does not run it: :func:`verify` it where it shall run.
+        The certificate, which is also in the bundle; it passed. A bf16 graph has no entry, because
+        the CPU provider does not run it: call :func:`verify` on the machine that will run it.
 
     Raises:
-        RecipeError: The model is not there, its recipe is incomplete, or it cannot be traced.
-        BundleError: ``target`` is in the way, a precision is unknown, or the disk is full; with
-            ``exist_ok``, the bundle at ``target`` is another, and the message says in what.
+            RecipeError: The model does not exist, its recipe is incomplete, or it cannot be traced.
+            BundleError: ``target`` exists, a precision is unknown, or the disk is full; with
+                ``exist_ok``, the bundle at ``target`` is another, and the message says how it
+                differs.
         ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
     on_step = on_step or (lambda _: None)
@@ -100,7 +101,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
         source = model if isinstance(model, ModelFiles) else find_model(model)
         recipe = resolve(source, choices, strategy=strategy)
         making, dim = _trace(source, recipe, folder, wanted, on_step)
-        # Modules refer to each other, so that the model is freed only by a collection.
+        # Modules refer to each other, so only a garbage collection frees the model.
         gc.collect()
         tokenizer = making.certifier.tokenizer
         certificate = Certificate(format=1, digest=tokenizer.recipe.digest())
@@ -108,8 +109,8 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             try:
                 entry = making.entry(precision)
             except ParityError as error:
-                told = f"{source.base} was not exported to {target}: {precision}: {error}"
-                raise ParityError(told) from error
+                message = f"{source.base} was not exported to {target}: {precision}: {error}"
+                raise ParityError(message) from error
             certificate = certificate if entry is None else certificate.with_entry(entry)
             if certificate.failed:
                 break
@@ -129,7 +130,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
 
 
 def _difference(held: Bundle, recipe: Recipe, wanted: Sequence[Precision]) -> str:
-    """Return in what a bundle is not what would be made; "" where it is."""
+    """Return how a bundle differs from the one that would be made; "" if it does not."""
     own = held.manifest.recipe
     if own != recipe:
         pairs = (
@@ -147,7 +148,7 @@ def _difference(held: Bundle, recipe: Recipe, wanted: Sequence[Precision]) -> st
 def _trace(
     source: ModelFiles, recipe: Recipe, folder: Path, wanted: Sequence[Precision], on_step: OnStep
 ) -> tuple[Making, int]:
-    """Do all that needs the PyTorch model; return what the rest needs, and the vectors' width."""
+    """Do all work with the PyTorch model; return what later steps need, and the vectors' width."""
     on_step(f"loading {source.base}")
     with TorchEncoder.from_source(source, recipe, on_step=on_step) as encoder:
         trace_graphs(encoder.model, folder, wanted, on_step)
@@ -169,7 +170,7 @@ def _trace(
 
 
 def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:
-    """Return the precisions beside float32, each once, in the order of the enumeration."""
+    """Return the precisions other than float32, each once, in the order of the enumeration."""
     # A single name is an iterable of letters.
     names = [precisions] if isinstance(precisions, str) else precisions
     asked = {str(precision) for precision in names}
@@ -205,7 +206,7 @@ def _reference(encoder: TorchEncoder, texts: list[str], on_step: OnStep) -> Refe
     others: dict[Pooling, NDArray[np.float32]] = {}
     causal = encoder.recipe.attention is Attention.CAUSAL
     for pooling in Pooling:
-        pointless = causal and pooling is Pooling.FIRST  # a recipe cannot even say it
+        pointless = causal and pooling is Pooling.FIRST  # a recipe with this combination is invalid
         if pooling is not encoder.recipe.pooling and not pointless:
             swapped = encoder.model.pooled_by(pooling)
             twin = TorchEncoder(swapped, encoder.text_tokenizer, pad_id=0)

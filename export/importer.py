@@ -1,9 +1,9 @@
-"""From an ONNX graph made by others to a certified bundle: finish it, certify it, without torch.
+"""Import an ONNX graph of another tool: complete and certify it as a bundle, without torch.
 
-The graph keeps its nodes and its weights; ``onnx_import/complete.py`` adds what is missing before
-and behind them, and ``passes/slice_pooled_token.py`` gives one token to what is read of one alone.
-What it is compared with is the graph itself, run on one unpadded text at a time: a graph that reads
-its padding fails by name, and nothing is left of it.
+The graph keeps its nodes and its weights. ``onnx_import/complete.py`` adds what is missing before
+and behind them, and ``passes/slice_pooled_token.py`` restricts the last layers to the pooled token.
+The reference is the graph itself, run on one unpadded text at a time: a graph whose vectors depend
+on padding fails its certificate, and nothing is left of it.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ _COPIED = (
     "special_tokens_map.json",
     "vocab.txt",
 )
-_UNSAID_HEADS = 32  # a config that does not say its heads gets probes as if it had many
+_UNSAID_HEADS = 32  # if the config does not state its heads, probes are chosen as for many heads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Job:
-    """All that is known before anything is written."""
+    """The inputs of an import, known before the first file is written."""
 
     path: Path
     model: onnx_ir.Model
@@ -100,21 +100,22 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
             id, or files already found. Some of its backbone weights (``*.safetensors``) are
             compared with the graph's; the vectors are the graph's alone.
         target: The bundle's folder; it appears whole or not at all.
-        choices: What you say about the recipe; it wins over registry and model files.
+        choices: Your choices for the recipe; they override registry and model files.
         output: The output with token states; None: ``last_hidden_state``, ``token_embeddings`` or
             ``hidden_states``.
-        replace: Whether a bundle at ``target`` may go.
+        replace: Whether a bundle at ``target`` may be replaced.
         on_step: Called with the name of each step as it begins.
 
     Returns:
-        The certificate, which is in the bundle too; it passed. Its reference is the original graph,
-        whose hash is part of the recipe's revision and so of its digest: a collection that was
-        filled by an export, or by another graph of the same model, does not open with it.
+        The certificate, which is also in the bundle; it passed. Its reference is the original
+        graph, whose hash is part of the recipe's revision and so of its digest: a collection that
+        was filled by an export, or by another graph of the same model, does not open with it.
 
     Raises:
-        RecipeError: The recipe is incomplete, or asks for what a finished graph does not have.
-        BundleError: The graph cannot be sealed, it is not of this model, or ``target`` is in the
-            way, or the disk is full.
+            RecipeError: The recipe is incomplete, or needs outputs that a finished graph does not
+                have.
+            BundleError: The graph cannot be imported, it is not of this model, ``target`` exists,
+                or the disk is full.
         ParityError: The graph's vectors depend on padding or neighbours; nothing is left.
     """
     on_step = on_step or (lambda _: None)
@@ -131,7 +132,7 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
         write_certificate(folder, certificate)
         if not certificate.passed:
             failures = certificate.entries[0].failures
-            raise ParityError(f"{graph} was not sealed to {target}: {failures}")
+            raise ParityError(f"{graph} was not imported to {target}: {failures}")
     return certificate
 
 
@@ -155,7 +156,7 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
     }
     if named := [name for name, value in beyond.items() if value]:
         raise RecipeError(
-            f"the recipe wants {named[0]}, for which a finished graph has no place; export the "
+            f"the recipe wants {named[0]}, which a finished graph cannot give; export the "
             "model itself, or leave it out"
         )
     if recipe.layer != -1:
@@ -185,9 +186,9 @@ def _prepare(path: Path, source: ModelFiles, choices: Choices | None, output: st
 def _identified(
     source: ModelFiles, path: Path, model: onnx_ir.Model, output: str | None
 ) -> ModelFiles:
-    """Name the weights by the graph, too: the vectors are the graph's, whatever the folder holds.
+    """Return the source with the graph's hash in its revision, because the graph makes the vectors.
 
-    A recipe's digest tells models apart by the revision; a hub's commit stays readable in it.
+    A recipe's digest distinguishes models by the revision; a hub's commit stays readable in it.
     """
     digest = hashlib.sha256(source.revision.encode())
     for file in (path, *weight_files(model)):
@@ -202,14 +203,14 @@ def _tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise RecipeError(
-            f"{folder} has no tokenizer.json, which sealing needs; write one with transformers: "
+            f"{folder} has no tokenizer.json, which the import needs; write one with transformers: "
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         )
     return read_tokenizer(path)
 
 
 def _measure(job: _Job) -> tuple[Reference, list[CertificateCheck]]:
-    """Run the original, which is closed afterwards: two open graphs are twice the weights."""
+    """Run the original graph and close it, because two open graphs hold the weights twice."""
     uncounted = job.contract.uncounted_id
     texts = probe_texts(job.tokenizer, longest=job.longest, uncounted_id=uncounted)
     rows = probe_rows(job.tokenizer, texts)

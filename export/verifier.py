@@ -1,4 +1,4 @@
-"""Certify a bundle anew, on another machine or provider, from its own reference; without torch."""
+"""Certify a bundle again, on another machine or provider, by its own reference; without torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 
 Scores = Callable[[Encoder], Mapping[str, float]]
-"""Scores an encoder: name of task and metric, and a value of which more is better."""
+"""Scores an encoder: names of task and metric, each with a value; higher is better."""
 
 
 def verify(
@@ -44,27 +44,27 @@ def verify(
 ) -> Certificate:
     """Measure a bundle's graphs on a provider and write the result into its certificate.
 
-    Unlike :func:`decant.embedders.load` it does not refuse a graph whose hash is wrong, but records
-    that as a failed check named ``files``.
+    Unlike :func:`decant.embedders.load` it does not refuse a graph with a wrong hash, but records
+    it as a failed check named ``files``.
 
     Args:
         bundle: The bundle's folder.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: Which graph; ``auto`` is every one in the bundle, but bf16 on the CPU provider,
-            which cannot run it.
-        device: Which GPU.
-        scores: Tasks whose scores are stated in each entry beside those of the float32 graph on
-            the same provider; :mod:`decant.evaluation` has some. What an entry stated before stays
-            where this is None and the graph is the same.
+        precision: The precision of the graph; ``auto`` is every graph in the bundle, except bf16 on
+            the CPU provider, which cannot run it.
+        device: The GPU's number.
+        scores: Tasks whose scores each entry states, together with those of the float32 graph on
+            the same provider; :mod:`decant.evaluation` has some. With None, earlier scores of the
+            same graph stay.
         on_step: Called with the name of each step as it begins.
 
     Returns:
-        The whole certificate; ``passed`` tells whether all of it is good.
+        The whole certificate; ``passed`` is whether all entries passed.
 
     Raises:
-        BundleError: The bundle is missing, incomplete, or of a newer format; or ``scores`` are
-            asked for and it has no float32 graph to compare with, or a file was altered; or it was
-            replaced meanwhile.
+        BundleError: The bundle is missing, incomplete, or of a newer format; or with ``scores``, it
+            has no float32 graph to compare with, or a file was altered; or it was replaced
+            meanwhile.
         ParityError: A score is no number.
         ProviderError: The provider is not installed or does not start.
     """
@@ -87,7 +87,7 @@ def verify(
         on_step(f"certifying {wanted} on {name}")
         entry = certifier.entry(wanted, file, place, known=[files])
         before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
-        certificate = certificate.with_entry(stated.beside(entry, before))
+        certificate = certificate.with_entry(stated.with_scores(entry, before))
     check_same_bundle(opened)
     write_atomically(opened.folder / CERTIFICATE, to_json(certificate))
     return certificate
@@ -104,7 +104,9 @@ class _Stated:
         if scores is not None:
             bundle.graph(Precision.FP32)
 
-    def beside(self, entry: CertificateEntry, before: CertificateEntry | None) -> CertificateEntry:
+    def with_scores(
+        self, entry: CertificateEntry, before: CertificateEntry | None
+    ) -> CertificateEntry:
         if self._scores is None:
             return replace(entry, tasks=before.tasks if before is not None else ())
         if self._exact is None:
@@ -144,7 +146,7 @@ def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
 
 
 def _stored(bundle: Bundle) -> Certificate:
-    """The bundle's certificate; an empty one where it was lost."""
+    """Return the bundle's certificate; it is empty if the file was lost."""
     empty = Certificate(format=1, digest=bundle.manifest.digest)
     if not (bundle.folder / CERTIFICATE).exists():
         return empty

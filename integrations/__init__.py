@@ -1,1 +1,1 @@
-"""Where the encoders meet other systems: Qdrant, LangChain, LlamaIndex."""
+"""Adapters of encoders to other systems: Qdrant, LangChain, LlamaIndex, sentence-transformers."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def refuse_unknown(kwargs: Mapping[str, object], call: str) -> None:
-    """Refuse keyword arguments that a call does not have.
+    """Refuse unknown keyword arguments.
 
     Raises:
         TypeError: There are some; the message names them.
@@ -16,7 +16,7 @@ def refuse_unknown(kwargs: Mapping[str, object], call: str) -> None:
 
 
 def check_ids(ids: object, call: str) -> None:
-    """Refuse one string where several ids are wanted: its letters would be taken for ids.
+    """Refuse one string in place of several ids: its letters would be read as ids.
 
     Raises:
         TypeError: ``ids`` is a string.

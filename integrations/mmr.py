@@ -1,9 +1,9 @@
-"""Pick results that fit the query and are unlike each other: maximal marginal relevance.
+"""Pick results that fit the query and differ from each other: maximal marginal relevance.
 
-Carbonell and Goldstein 1998 (SIGIR): each pick maximises
-``balance * sim(query, d) - (1 - balance) * max over picked p of sim(p, d)``.
-Both frameworks call ``balance`` otherwise (``lambda_mult``, ``mmr_threshold``) and mean the same:
-1 is relevance alone, 0 is variety alone.
+Carbonell and Goldstein 1998 (SIGIR): each pick maximises ``balance * sim(query, d) - (1 - balance)
+* max over picked p of sim(p, d)``. The frameworks have other names for ``balance``
+(``lambda_mult``, ``mmr_threshold``), with the same meaning: 1 is relevance alone, 0 is variety
+alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 def diverse(
     query: NDArray[np.float32], found: NDArray[np.float32], *, count: int, balance: float
 ) -> list[int]:
-    """Return the rows of ``found`` that were picked, in the order of picking.
+    """Return the numbers of the picked rows of ``found``, in the order of picking.
 
     The first pick is the row nearest to the query. Similarity is the cosine.
 
@@ -56,7 +56,7 @@ def diverse(
 def cosines(query: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cosine of a query, shape ``(D,)``, and each row of ``found``, shape ``(N, D)``.
 
-    Rounding never brings one beyond -1 to 1.
+    Results are clipped to -1 to 1, so rounding never exceeds that.
 
     >>> cosines(np.array([2, 0], np.float32), np.array([[1, 0], [0, 3]], np.float32)).tolist()
     [1.0, 0.0]
@@ -69,5 +69,5 @@ def cosines(query: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[n
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = rows.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    # A zero vector has no direction: it stays zero and is similar to nothing.
+    # A zero vector has no direction: it stays zero, and its cosines are 0.
     return np.asarray(wide / np.where(norms == 0.0, 1.0, norms), np.float64)

@@ -1,9 +1,9 @@
-"""Conditions on metadata as a framework shows them, which is not always as they are stored.
+"""Conditions on metadata as a framework shows them, which can differ from the stored metadata.
 
-A framework shows some of our own fields as entries of the metadata (the source of a chunk stands
-under ``source``), and its users write nested entries with dots. Invariant: a condition made here
-holds for exactly the passages whose shown metadata it describes, so its :class:`Not` is the exact
-complement, and what is shown can be filtered and deleted by.
+A framework shows some of our own fields as entries of the metadata (``source`` holds the source of
+a chunk), and its users write nested entries with dots. Invariant: a condition made here
+holds for exactly the passages whose shown metadata it describes. So its :class:`Not` is the exact
+complement, and each shown entry can be used to filter and to delete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTHING: Condition = FieldIn(Field.KIND, ["nothing"])
 
 _CHUNK = FieldIn(Field.KIND, ["chunk"])
 
-# Qdrant's way into arrays, such as tags[].name and tags[0]; see "payload paths" in its filters.
+# Qdrant's paths into arrays, such as tags[].name and tags[0]; see "payload paths" in its filters.
 _ARRAY = re.compile(r"\[\d*\](\.|$)")
 
 
@@ -32,7 +32,7 @@ class ShownField:
     """One of our own fields that is shown as an entry of the metadata.
 
     Args:
-        field: Which one; where it is empty nothing is shown, and the start only of chunks.
+        field: The field. An empty field is not shown, and the start is shown for chunks only.
         unless: A passage that has this metadata entry does not show the field.
     """
 
@@ -40,7 +40,7 @@ class ShownField:
     unless: Key | None = None
 
     def any_of(self, values: Sequence[Value]) -> Condition | None:
-        """Return the condition that the field is shown as one of these; None if it cannot be."""
+        """Return the condition that the field shows one of these values; None if it never can."""
         if self.field is not Field.START:
             words = [value for value in values if isinstance(value, str) and value]
             return FieldIn(self.field, words) if words else None
@@ -55,14 +55,14 @@ class ShownField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMetadata:
-    """What a framework shows as metadata, to make conditions on.
+    """The metadata that a framework shows, and conditions on them.
 
-    A key with dots means the entry of that name, or the one that the names lead to: ``acl.team``
-    is met by ``{"acl.team": "red"}`` and by ``{"acl": {"team": "red"}}``. An entry of the
-    metadata goes before a field shown under the same key, unless it is null or an empty list.
+    A key with dots means the entry of that name, or the nested entry: both ``{"acl.team": "red"}``
+    and ``{"acl": {"team": "red"}}`` meet ``acl.team``. An entry of the metadata overrides a field
+    shown under the same key, unless it is null or an empty list.
 
     Args:
-        fields: The fields that are shown, by their keys.
+        fields: The shown fields, by their keys.
     """
 
     fields: Mapping[str, ShownField] = field(default_factory=dict)
@@ -87,10 +87,12 @@ class ShownMetadata:
         Raises:
             StoreError: The key cannot be meant, or a bound is not finite.
         """
-        return _in_either_form(key, bounds)  # where fields are shown as numbers it is not asked for
+        return _in_either_form(
+            key, bounds
+        )  # no framework asks for ranges of fields that are shown as numbers
 
     def exists(self, key: str) -> Condition:
-        """Return the condition that the entry is there and is neither null nor an empty list.
+        """Return the condition that the entry exists and is neither null nor an empty list.
 
         Raises:
             StoreError: The key cannot be meant.
@@ -108,9 +110,10 @@ class ShownMetadata:
 
 
 def with_source(passage: Passage, metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return metadata with the passage's source under ``source``, unless there is one of its own.
+    """Return metadata with the passage's source as ``source``, unless the metadata have that entry.
 
-    Null and an empty list are none of its own: no filter tells them from an entry that is missing.
+    Null and an empty list do not count as an entry: no filter distinguishes them from a missing
+    one.
     """
     if not passage.source or metadata.get("source") not in (None, []):
         return dict(metadata)
@@ -118,9 +121,9 @@ def with_source(passage: Passage, metadata: Mapping[str, object]) -> dict[str, o
 
 
 def with_start(passage: Passage, key: str, metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return metadata with a chunk's place in its document under ``key``, unless it is taken.
+    """Return metadata with a chunk's place in its document under ``key``, unless that is used.
 
-    Null and an empty list do not take it, as for :func:`with_source`.
+    Null and an empty list do not count as an entry, as in :func:`with_source`.
     """
     if not passage.is_chunk or metadata.get(key) not in (None, []):
         return dict(metadata)
@@ -130,7 +133,7 @@ def with_start(passage: Passage, key: str, metadata: Mapping[str, object]) -> di
 def _in_either_form(key: str, state: Callable[[Key], Condition]) -> Condition:
     if _ARRAY.search(key):
         raise StoreError(
-            f"the filter key {key!r} leads into a list, which is not carried out here; of a list "
+            f"the filter key {key!r} leads into a list, which is not supported here; of a list "
             "of values any one may be equal, for other lists give a models.Filter, and for a "
             f"metadata key of this very name Equals({key!r}, ...), to the collection"
         )

@@ -32,8 +32,8 @@ _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         r"delete it with `decant drop \g<name>` and index again",
     ),
     (
-        rf"take it out with collection\.delete\(\[{_NAME}\]\)",
-        r"take it out with `decant delete --id \g<name>`",
+        rf"delete it with collection\.delete\(\[{_NAME}\]\)",
+        r"delete it with `decant delete --id \g<name>`",
     ),
     # The command line has no gRPC, no file of authorities and no headers of its own.
     (r", or, if a proxy asks for the password, a QdrantClient with headers=\{[^}]*\}", ""),

@@ -50,7 +50,7 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     else:
         from . import sessions as doctor_sessions
 
-        found += doctor_sessions.look(None if bundle is None else Path(bundle))
+        found += doctor_sessions.check_sessions(None if bundle is None else Path(bundle))
     return Diagnosis(findings=(*found, *_stores(), *_extras()))
 
 

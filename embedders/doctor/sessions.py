@@ -36,7 +36,7 @@ _GRAPH = base64.b64decode(
 _TEXT = "Bread rises because yeast turns sugar into carbon dioxide."
 
 
-def look(bundle: Path | None) -> Iterator[Finding]:
+def check_sessions(bundle: Path | None) -> Iterator[Finding]:
     """Try every installed provider, then each graph of a bundle on those that run."""
     providers = [_provider(name) for name in installed_providers() if name != _REMOTE]
     yield from providers

@@ -33,7 +33,7 @@ MOST_TASK_LOSS = 0.005
 """What ``precision="auto"`` allows a graph to lose: see :func:`loses_little`."""
 
 
-def preferred(bundle: Bundle, wanted: str, provider: str) -> Precision:
+def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
     """Return the precision to open.
 
     Args:

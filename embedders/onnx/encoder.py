@@ -22,7 +22,7 @@ from ..recipe.recipe import Recipe
 from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
-from .choose_precision import preferred
+from .choose_precision import choose_precision
 from .options import CPU, ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
 from .session import Session, candidates, provider_name
@@ -227,7 +227,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
-        chosen = preferred(bundle, precision, name)
+        chosen = choose_precision(bundle, precision, name)
         settled = _settled(bundle, chosen, name, runtime or ExecutionOptions())
         try:
             session = Session(

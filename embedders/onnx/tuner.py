@@ -22,7 +22,7 @@ from ..encoding.protocol import OnStep
 from ..errors import ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
-from .choose_precision import preferred
+from .choose_precision import choose_precision
 from .encoder import OnnxEncoder
 from .machine import machine_name
 from .options import CPU, ExecutionOptions, Settled, available_cores
@@ -94,7 +94,7 @@ def tune(
     """
     opened = Bundle.open(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
-    chosen = preferred(opened, precision, name)
+    chosen = choose_precision(opened, precision, name)
     bench = _Bench(opened, chosen, name, texts)
     announce = on_step or (lambda _: None)
     trials: list[Trial] = []

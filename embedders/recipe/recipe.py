@@ -278,14 +278,14 @@ def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
             f"decoded={appended.decoded} of the head's layers, and the head has {len(recipe.head)}"
         )
     prompts = (recipe.query_prompt, recipe.passage_prompt)
-    beside = {
+    conflicts = {
         "several prompts for one text": bool(recipe.further),
         "token prepending": recipe.prepending is not None,
         "a second copy of the text": any(prompt.between_copies is not None for prompt in prompts),
         "a sparse head": recipe.sparse_head is not None,
         "a mix of layers": recipe.mix is not None,
     }
-    if named := [name for name, is_there in beside.items() if is_there]:
+    if named := [name for name, is_there in conflicts.items() if is_there]:
         raise RecipeError(
             f"appended tokens were trained to hold the whole text, so {named[0]} in addition to "
             "them makes no sense; leave one of the two out"

@@ -1,1 +1,1 @@
-"""Measure a graph against PyTorch, and write down what was found."""
+"""Compare a graph with PyTorch, and record the results."""

@@ -21,7 +21,7 @@ from .reference import Reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a graph runs: ONNX Runtime's name of the provider, and which GPU."""
+    """Where a graph runs: ONNX Runtime's name of the provider, and the GPU's number."""
 
     provider: str
     device: int = 0
@@ -29,13 +29,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certifier:
-    """What every graph of a bundle is measured with.
+    """Certifies the graphs of a bundle.
 
     Args:
         folder: The bundle.
         tokenizer: Turns the probe texts into rows.
         reference: Their vectors.
-        pad_id: Fills padded positions.
+        pad_id: The token id of padded positions.
         on_step: Called with each group of probes as it begins.
     """
 
@@ -56,7 +56,7 @@ class Certifier:
         """Measure one graph; failing is recorded, not raised.
 
         Args:
-            precision: Sets the gates.
+            precision: The precision, which decides the gates.
             file: The graph's path in the bundle.
             place: Where it runs.
             known: Checks that were made elsewhere.
@@ -64,7 +64,7 @@ class Certifier:
         Raises:
             ProviderError: The provider is not installed, or does not open the graph.
         """
-        # Graphs of onnx_ir refer to themselves: what is left of them goes before weights come.
+        # Graphs of onnx_ir have reference cycles; free them before the session loads weights.
         gc.collect()
         path = self.folder / file
         session = Session(path, place.provider, device=place.device)

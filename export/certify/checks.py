@@ -1,7 +1,7 @@
-"""Measure a graph against its reference: numpy only, whatever runs the graph.
+"""Compare a graph with its reference, in numpy alone, whatever runs the graph.
 
-Every condition is one named check (one text at a time, right padding, left padding, …), so that a
-failed certificate says which assumption broke.
+Every condition is one named check (one text at a time, right padding, left padding, …), so a failed
+certificate names the broken assumption.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _GROUP = 8
 _CROWD_TOKENS = 128
 _MIXED_TOKENS = 512
 _NEIGHBOURS = (3, 15)
-_ACCOMPANIED = 8  # texts that are run beside neighbours of their own length,
-_ACCOMPANIED_TOKENS = 32  # of at most so many tokens beside the prompt
+_ACCOMPANIED = 8  # texts that run together with neighbours of their own length,
+_ACCOMPANIED_TOKENS = 32  # of at most so many tokens in addition to the prompt
 _SAME_POOLING = 0.9999
 _MAGNITUDE = {Precision.FP32: 1e-3}
 _MAGNITUDE_OTHER = 2e-2
@@ -42,15 +42,15 @@ _SHARED_SCALE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is certified.
+    """A graph to certify, and its reference.
 
     Args:
         run: Runs one batch.
         rows: The probe texts as tokens, M rows.
         reference: Their vectors.
-        pooling: The pooling that the recipe names.
-        precision: Sets the gates.
-        pad_id: Fills padded positions.
+        pooling: The recipe's pooling.
+        precision: The precision, which decides the gates.
+        pad_id: The token id of padded positions.
         on_step: Called with each group of probes as it begins, and the tokens of its longest.
     """
 
@@ -65,7 +65,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Which file, on which provider."""
+    """The graph's file, and its provider."""
 
     file: str
     sha256: str
@@ -75,11 +75,11 @@ class Graph:
 def certify(
     subject: Subject, graph: Graph, *, known: Sequence[CertificateCheck] = ()
 ) -> CertificateEntry:
-    """Run every condition and return what was found; failing is recorded, not raised.
+    """Check every condition and return the entry; failing is recorded, not raised.
 
     Args:
-        subject: What is certified.
-        graph: What the entry speaks of.
+        subject: The graph to certify, and its reference.
+        graph: The file and the provider of the entry.
         known: Checks that were made elsewhere, for example of the weights.
     """
     alone = _alone(subject)
@@ -91,14 +91,14 @@ def certify(
         check = _compare(subject, name, vectors, target[rows], finding)
         checks.append(_blamed_on_neighbours(check, subject, cosines_of(vectors, alone[rows])))
     rows, among = _accompanied(subject)
-    beside = cosines_of(among, alone[rows])
-    checks.append(_neighbours(subject.precision, beside))
+    among_others = cosines_of(among, alone[rows])
+    checks.append(_neighbours(subject.precision, among_others))
     padded = [cosines_of(vectors, alone[rows]) for rows, vectors in conditions.values()]
-    invariance = np.concatenate([*padded, beside])
+    invariance = np.concatenate([*padded, among_others])
     everything = np.concatenate([alone, *(vectors for _, vectors in conditions.values())])
     expected = np.concatenate([target, *(target[rows] for rows, _ in conditions.values())])
-    told = "a text sees its neighbours"
-    check = least(subject.precision, "batch invariance", invariance, told)
+    finding = "a text sees its neighbours"
+    check = least(subject.precision, "batch invariance", invariance, finding)
     checks.append(_blamed_on_neighbours(check, subject, invariance))
     checks.append(_magnitude(subject, everything, expected))
     broken = int((~np.isfinite(everything).all(axis=1)).sum())
@@ -131,7 +131,7 @@ def certify(
 
 
 def _alone(subject: Subject) -> NDArray[np.float32]:
-    _tell(subject, "one by one", np.arange(len(subject.rows)))
+    _announce(subject, "one by one", np.arange(len(subject.rows)))
     vectors = [subject.run(pad([row], pad_id=subject.pad_id)) for row in subject.rows]
     return np.concatenate(vectors)
 
@@ -142,10 +142,10 @@ def _padded(
     """Run the rows in batches under each condition; row numbers and vectors by condition."""
     lengths = np.array([row.width for row in subject.rows])
     order = np.arange(len(lengths))
-    prompt = lengths.min() - 1  # what every row holds
+    prompt = lengths.min() - 1  # the part that all rows share
     short = order[lengths <= prompt + _CROWD_TOKENS]
     mixed = order[lengths <= prompt + _MIXED_TOKENS]
-    # Longest beside shortest: as much padding as these rows can have.
+    # Longest with shortest, which gives the most padding that these rows can have.
     ragged = mixed[np.argsort(lengths[mixed], kind="stable")]
     ragged = np.concatenate([ragged[:_GROUP], ragged[-_GROUP:]])[: len(ragged)]
     conditions = {
@@ -157,20 +157,20 @@ def _padded(
     }
     found = {}
     for name, (rows, run) in conditions.items():
-        _tell(subject, name, rows)
+        _announce(subject, name, rows)
         found[name] = (rows, run(subject, rows))
     return found
 
 
-def _tell(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
+def _announce(subject: Subject, name: str, rows: NDArray[np.intp]) -> None:
     longest = max(subject.rows[row].width for row in rows)
     subject.on_step(f"probes, {name}: {len(rows)} of up to {longest:,} tokens")
 
 
 def _accompanied(subject: Subject) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Run some rows beside 3 and beside 15 others of their own length, so that nothing is padded.
+    """Run some rows with 3 and with 15 others of their own length, so that nothing is padded.
 
-    The neighbours are a row's own prompt and tokens of other probes.
+    The neighbours consist of the row's own prompt and tokens of other probes.
 
     Returns:
         Row numbers, and their vectors.
@@ -192,24 +192,24 @@ def _accompanied(subject: Subject) -> tuple[NDArray[np.intp], NDArray[np.float32
 
 
 def _of_its_length(row: Tokens, ids: NDArray[np.int64]) -> Tokens:
-    """Return a row with other tokens behind the same prompt."""
+    """Return a row of the same length with other tokens behind the same prompt."""
     kept = row.ids[: row.prompt]
     drawn = np.resize(ids, len(row.ids) - len(kept))
     return replace(row, ids=(*kept, *drawn.tolist()))
 
 
 def _neighbours(precision: Precision, cosines: NDArray[np.float64]) -> CertificateCheck:
-    """Return the check that a text alone and among others of its length has one vector."""
+    """Return the check that a text has the same vector alone and among others of its length."""
     worst, gate = float(cosines.min()), precision.invariance_gate
     passed = worst >= gate
     integers = precision is Precision.INT8
-    told = _SHARED_SCALE if integers else "a text sees others of its own length"
+    finding = _SHARED_SCALE if integers else "a text sees others of its own length"
     return CertificateCheck(
         name=NEIGHBOURS,
         cases=len(cosines),
         worst_cosine=_number(worst),
         passed=passed,
-        finding="" if passed else f"worst cosine {worst:.6f}: {told}",
+        finding="" if passed else f"worst cosine {worst:.6f}: {finding}",
     )
 
 
@@ -224,7 +224,7 @@ def _once(subject: Subject, rows: NDArray[np.intp], *, left: bool) -> NDArray[np
 
 
 def cosines_of(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the cosine row by row in float64; -1 where a row is zero or not finite."""
+    """Return the cosine of each row in float64; -1 if a row is zero or not finite."""
     a, b = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     usable = np.isfinite(norms) & (norms > 0)
@@ -247,7 +247,7 @@ def _compare(
 def least(
     precision: Precision, name: str, cosines: NDArray[np.float64], finding: str
 ) -> CertificateCheck:
-    """Return the check that cosines to what is right are not below a precision's gates."""
+    """Return the check that cosines to the reference are not below a precision's gates."""
     if precision in _ROUNDED:
         finding = f"rounding to {precision} loses too much on this model"
     passed = _within(precision, cosines)
@@ -263,7 +263,7 @@ def least(
 def _blamed_on_neighbours(
     check: CertificateCheck, subject: Subject, to_alone: NDArray[np.float64]
 ) -> CertificateCheck:
-    """Say what is wrong where integers give a text another vector in a batch than alone."""
+    """Return a check whose finding names the scale that the texts of a batch share."""
     moved = not _within(subject.precision, to_alone)
     if check.passed or not moved or subject.precision is not Precision.INT8:
         return check
@@ -271,7 +271,7 @@ def _blamed_on_neighbours(
 
 
 def _within(precision: Precision, cosines: NDArray[np.float64]) -> bool:
-    """Tell whether cosines to what is right are not below a precision's gates."""
+    """Return whether cosines to the reference are not below a precision's gates."""
     least_worst, least_mean = precision.gates
     return bool(cosines.min() >= least_worst and cosines.mean() >= least_mean)
 
@@ -279,7 +279,7 @@ def _within(precision: Precision, cosines: NDArray[np.float64]) -> bool:
 def _magnitude(
     subject: Subject, vectors: NDArray[np.float32], target: NDArray[np.float32]
 ) -> CertificateCheck:
-    """Cosine does not see a wrong length of vectors (a missing normalisation); this does."""
+    """Return the check of the vectors' lengths, which cosines do not see (normalisation)."""
     expected = np.linalg.norm(target, axis=1)
     found = np.nan_to_num(np.linalg.norm(vectors, axis=1), nan=np.inf)
     worst = float(np.abs(found / np.maximum(expected, 1e-30) - 1).max())
@@ -294,7 +294,7 @@ def _magnitude(
 
 
 def _explain(subject: Subject, alone: NDArray[np.float32]) -> str:
-    """Say whether the vectors are those of another pooling."""
+    """Return why the vectors are wrong: another pooling, or other weights or operators."""
     for pooling, vectors in subject.reference.others.items():
         if cosines_of(alone[: len(vectors)], vectors).min() > _SAME_POOLING:
             return f"the graph pools by {pooling}, the recipe by {subject.pooling}"
@@ -302,7 +302,7 @@ def _explain(subject: Subject, alone: NDArray[np.float32]) -> str:
 
 
 def _overlap(vectors: NDArray[np.float32], target: NDArray[np.float32]) -> float:
-    """Mean share of each reference vector's ten nearest others that the graph finds too."""
+    """Return the mean share of each reference vector's ten nearest that the graph finds, too."""
     count = min(10, len(target) - 1)
     if count < 1:
         return 1.0
@@ -319,7 +319,7 @@ def _nearest(vectors: NDArray[np.float32], count: int) -> NDArray[np.intp]:
 
 
 def _number(value: float | np.floating) -> float:
-    """A float that JSON can hold."""
+    """Return a float that JSON can hold."""
     return float(np.clip(np.nan_to_num(value, nan=-1.0), -1e30, 1e30))
 
 

@@ -1,4 +1,4 @@
-"""Measure what a graph gives beside dense vectors: sparse vectors, compress and token states.
+"""Compare a graph's further outputs with PyTorch: sparse vectors, soft tokens, token embeddings.
 
 Each is one check of a certificate, with the gates of its precision: every text alone, and in
 batches padded on either side, against PyTorch run alone and unpadded.
@@ -19,21 +19,20 @@ from decant.embedders.tokens import TokenBatch, Tokens, pad
 RunOutputs = Callable[[TokenBatch, Sequence[str]], Sequence[NDArray[np.generic]]]
 
 _GROUP = 8
-_FIRST = 16  # texts whose token states are kept; they are large
+_FIRST = 16  # texts whose token embeddings are stored; they are large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Extras:
-    """What PyTorch gave beside dense vectors.
+    """PyTorch's outputs in addition to dense vectors.
 
     Args:
-        sparse: A sparse vector for each of M rows; None where the recipe has no sparse head.
-        read: The states of the appended tokens that are read, float32, shape (M, n, d'); None where
-            the recipe appends none.
-        states: The token states of the first rows one after the other, float32, shape (S, d); None
-            where the recipe gives none.
+        sparse: A sparse vector for each of M rows; None if the recipe has no sparse head.
+        read: The soft tokens, float32, shape (M, n, d'); None if the recipe appends no tokens.
+        states: The token embeddings of the first rows one after the other, float32, shape (S, d);
+            None if the recipe gives none.
         lengths: int64: how many of these belong to each of the first rows.
-        top: At most so many entries has a sparse vector.
+        top: The most entries of a sparse vector.
     """
 
     sparse: SparseVectors | None = None
@@ -58,7 +57,7 @@ class Extras:
         return cls(sparse=sparse, read=read, states=states, lengths=lengths, top=top)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Return what there is, by name, for a file."""
+        """Return the arrays that are not None, by name, for a file."""
         found: dict[str, NDArray[np.generic]] = {}
         if self.sparse is not None:
             found["sparse_starts"] = self.sparse.starts
@@ -97,14 +96,14 @@ class Extras:
 def extra_checks(
     run: RunOutputs, rows: Sequence[Tokens], extras: Extras, *, precision: Precision, pad_id: int
 ) -> list[CertificateCheck]:
-    """Compare a graph's sparse vectors, compress and token states with PyTorch's.
+    """Compare a graph's sparse vectors, soft tokens and token embeddings with PyTorch's.
 
     Args:
-        run: Runs a batch and gives the named outputs.
+        run: Runs a batch and returns the named outputs.
         rows: The probe texts as tokens, M rows.
-        extras: What PyTorch gave for them.
-        precision: Sets the gates.
-        pad_id: Fills padded positions.
+        extras: PyTorch's outputs for them.
+        precision: The precision, which decides the gates.
+        pad_id: The token id of padded positions.
     """
     checks: list[CertificateCheck] = []
     if extras.sparse is not None:
@@ -166,10 +165,11 @@ _Row = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 def _sparse_cosine(one: _Row, other: _Row, *, top: int) -> float:
-    """Cosine of two sparse vectors; two empty ones agree, and NaN agrees with nothing.
+    """Return the cosine of two sparse vectors; two empty ones agree, and NaN agrees with nothing.
 
-    Of two entries that weigh the same up to rounding, one may fall out of the ``top`` kept here
-    and the other there. What one full vector lacks is taken to weigh what its lightest entry does.
+    Of two entries of nearly equal weight, one vector may drop the first at its ``top`` limit and
+    the other vector the second. So an entry that a full vector lacks counts with the weight of its
+    lightest entry.
     """
     together = np.union1d(one[0], other[0])
     if not len(together):
@@ -181,7 +181,7 @@ def _sparse_cosine(one: _Row, other: _Row, *, top: int) -> float:
 
 
 def _filled(row: _Row, together: NDArray[np.int64], *, top: int) -> NDArray[np.float64]:
-    """Return the weights of all indices that either vector has."""
+    """Return the weights of all indices that one of the vectors has."""
     indices, values = row
     lacking = float(values.min()) if len(indices) >= top else 0.0
     found = np.full(len(together), lacking)

@@ -1,7 +1,7 @@
 """The texts that a certificate is measured on: fixed, of every length, in several scripts.
 
-They are short prose of our own, so that any tokenizer makes sense of them. The reference vectors
-of these texts go into the bundle; changing a text here does not touch bundles that exist.
+They are short prose of our own, which any tokenizer can read. The reference vectors of these texts
+are stored in the bundle, so changing a text here does not affect existing bundles.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _SENTENCE = (
 )
 _HOLDING = "How to use the {token} token when a batch is padded?"
 _LENGTHS = (16, 48, 96, 180, 256, 400, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
-# Plain attention over the longest probe stays below this many bytes for a layer.
+# Plain attention over the longest probe takes less than this many bytes in a layer.
 _PROBE_MEMORY = 1 << 30
 
 
@@ -72,7 +72,7 @@ def longest_probe(max_tokens: int, *, heads: int) -> int:
 
     Args:
         max_tokens: The recipe's longest input.
-        heads: Of the model; plain attention holds heads x T x T floats for a layer.
+        heads: The model's heads; plain attention holds heads x T x T floats for a layer.
     """
     return min(max_tokens, int((_PROBE_MEMORY / (4 * heads)) ** 0.5))
 
@@ -82,9 +82,9 @@ def probe_texts(
 ) -> list[str]:
     """Return the probe texts for one tokenizer.
 
-    Plain ones, then long ones of about 16, 48, 96 … tokens below ``longest``; where the recipe's
-    length is not above ``longest``, also one that fills it and one far beyond it; and one that
-    holds the token as a word that the model's positions leave out, if there is such.
+    They are plain texts, then long ones of about 16, 48, 96 … tokens below ``longest``. If the
+    recipe's longest input is not above ``longest``, one text fills it and one goes far beyond it.
+    If the model's positions do not count a token, one text holds that token as a word.
     """
     per_sentence = len(tokenizer.bare.encode(_SENTENCE, add_special_tokens=False).ids)
     room = tokenizer.max_text_tokens(Role.PASSAGE)
@@ -103,13 +103,13 @@ def probe_texts(
 
 
 def shortened(tokenizer: TextTokenizer, text: str, length: int) -> str:
-    """Return ``text`` up to about ``length`` tokens."""
+    """Return the start of ``text``, about ``length`` tokens."""
     whole = tokenizer.bare.encode(text, add_special_tokens=False)
     return text if len(whole.ids) <= length else text[: whole.offsets[length - 1][1]]
 
 
 def probe_rows(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
-    """Tokenise every text as a passage, then as a query where the prompts differ."""
+    """Tokenise every text as a passage, then as a query if the prompts differ."""
     return [row for role in probe_roles(tokenizer) for row in tokenizer(texts, role=role)]
 
 

@@ -1,4 +1,4 @@
-"""Compare texts that go on from their prompt's states with texts that are run whole."""
+"""Compare texts behind a cached prompt with texts that run whole."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def prompt_checks(
     precision: Precision,
     pad_id: int,
 ) -> list[CertificateCheck]:
-    """Run every text alone and in groups behind its prompt; no check where nothing is shared.
+    """Run every text alone and in groups behind its cached prompt; no check without such prompts.
 
-    The vectors of the recipe's own prompts, and what is given beside them, are compared with
-    PyTorch's. Instructions that come with a call are not in the reference: what the graph gives
-    behind them is compared with what it gives for the whole rows.
+    The outputs under the recipe's own prompts are compared with PyTorch's. Instructions of a call
+    are not in the reference: there, the graph's outputs behind the cached prompt are compared with
+    its outputs for the whole rows.
 
     Args:
         session: The graph.
         tokenizer: Turns texts into rows.
         reference: The probe texts, and PyTorch's vectors.
-        precision: Sets the gates.
-        pad_id: Fills padded positions.
+        precision: The precision, which decides the gates.
+        pad_id: The token id of padded positions.
     """
     if not session.takes_prompts:
         return []
@@ -55,7 +55,7 @@ def prompt_checks(
         found = np.concatenate([found, _compared(session, prompts, asked, whole, pad_id)])
     if not len(found):
         return []
-    told = "texts that go on from their prompt's states get other vectors"
+    finding = "texts behind a cached prompt get other vectors"
     extra = extra_checks(
         lambda batch, names: session.outputs_of(prompts.cut_shared_prompt(batch, names), names),
         rows,
@@ -64,11 +64,11 @@ def prompt_checks(
         pad_id=pad_id,
     )
     named = [replace(check, name=f"{check.name}, {_NAME}") for check in extra]
-    return [least(precision, _NAME, found, told), *named]
+    return [least(precision, _NAME, found, finding), *named]
 
 
 def _instructed(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
-    """Return rows under an instruction; none where none is taken, or it leaves no room for text."""
+    """Return rows under an instruction; none if the model takes none, or it fills the input."""
     if tokenizer.recipe.instruction_template is None:
         return []
     try:
@@ -84,7 +84,7 @@ def _compared(
     expected: NDArray[np.float32],
     pad_id: int,
 ) -> NDArray[np.float64]:
-    """Return the cosine of every vector that was found behind a prompt."""
+    """Return the cosine of every vector that was computed behind a cached prompt."""
     found: list[NDArray[np.float64]] = [np.zeros(0)]
     for batch, numbers in _batches(rows, pad_id):
         rest = prompts.cut_shared_prompt(batch, [DENSE])

@@ -1,8 +1,8 @@
-"""The reference vectors that a bundle keeps, so that it can be certified anew without torch.
+"""The reference vectors of a bundle, by which it can be certified again without torch.
 
-``reference.npz`` holds the probe texts, their vectors from the float32 PyTorch model run alone
-and unpadded, and for a few of them the vectors that every other pooling would give, which tells a
-swapped pooling from damaged weights.
+``reference.npz`` holds the probe texts and their vectors from the float32 PyTorch model, run alone
+and unpadded. For a few of them it holds the vectors of every other pooling, which distinguish a
+wrong pooling from damaged weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .output_checks import Extras
 PYTORCH = "PyTorch float32"
 _OTHER = "pooled_by_"
 _EXTRA = "extra_"
-# What numpy and zipfile raise of files that are cut, altered, or claim to hold more than memory.
+# Errors of numpy and zipfile for files that are cut off, altered, or claim to exceed memory.
 _DAMAGED = (
     OSError,
     ValueError,
@@ -38,14 +38,14 @@ _DAMAGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reference:
-    """What the PyTorch model gave.
+    """The PyTorch model's vectors of the probe texts.
 
     Args:
         texts: N probe texts, as :func:`probe_rows` turns them into M rows, M = N or 2 N.
         vectors: float32, shape (M, D).
         others: For each other pooling, float32 vectors of the first rows, shape (m, D), m < M.
-        origin: What gave the vectors, for people.
-        extras: Their sparse vectors and token states, if the recipe has them.
+        origin: What computed the vectors, for readers; no code reads it.
+        extras: Their sparse vectors and token embeddings, if the recipe has them.
     """
 
     texts: list[str]

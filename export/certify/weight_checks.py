@@ -1,7 +1,8 @@
 """Check a graph's weights against the source's, bit by bit.
 
-The vectors of probe texts cannot see a damaged row of the token table that no probe uses; this
-does. The source is known by fingerprints, so that it need not be in memory beside the graph.
+The vectors of probe texts do not show a damaged row of the token table that no probe uses; this
+check does. It knows the source by fingerprints, so that the source need not be in memory together
+with the graph.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from decant.embedders.pytorch import PooledModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprints:
-    """What is known of a model's matrices, as they are and transposed.
+    """Shapes and hashes of a model's matrices, as they are and transposed.
 
     Args:
         shapes: Their shapes.
@@ -32,7 +33,7 @@ class Fingerprints:
 
     @classmethod
     def of(cls, model: PooledModel) -> Fingerprints:
-        """Return those of a model on the CPU."""
+        """Return the fingerprints of a model on the CPU."""
         parameters = [value.detach().numpy() for value in model.state_dict().values()]
         matrices = [value for value in parameters if value.ndim == 2]
         both = [*matrices, *(value.T for value in matrices)]
@@ -43,15 +44,15 @@ class Fingerprints:
 
 
 def weights_check(source: Fingerprints, path: Path) -> CertificateCheck:
-    """Look for every weight of a graph among the source's.
+    """Check that every weight of a graph is one of the source's.
 
-    The exporter stores linear layers transposed and shares equal tensors, so a tensor is known by
-    its bytes; one that has the shape of a weight and the bytes of none is damaged. Vectors
-    (biases, norms) are left to the probes, which use every element of them, because some are
-    folded into constants (Gemma's ``1 + weight``).
+    The exporter stores linear layers transposed and shares equal tensors, so a tensor is identified
+    by its bytes; a tensor with the shape of a weight and the bytes of none is damaged. Vectors
+    (biases, norms) are left to the probes, which use every element of them, because some are folded
+    into constants (Gemma's ``1 + weight``).
     """
     compared, strange = 0, []
-    # Weights in a file beside the graph are read one at a time.
+    # Weights in an external file are read one at a time.
     for tensor in onnx.load(path, load_external_data=False).graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT and tuple(tensor.dims) in source.shapes:
             compared += 1

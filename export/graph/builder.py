@@ -1,4 +1,4 @@
-"""Add nodes and constants to an ONNX graph that exists, under names that it does not hold yet."""
+"""Add nodes and constants to an existing ONNX graph, under names that it does not use yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTREMES_TAKE_AXES = 18  # before this opset they were an attribute (ONNX Operat
 
 
 class Pen:
-    """Adds nodes and constants to a graph under names that it does not hold yet."""
+    """Adds nodes and constants to a graph under names that it does not use yet."""
 
     def __init__(self, graph: onnx_ir.Graph) -> None:
         self._tape = onnx_ir.tape.Tape(graph)
@@ -30,7 +30,7 @@ class Pen:
         *,
         domain: str = "",
     ) -> onnx_ir.Value:
-        """Add a node and return what it gives."""
+        """Add a node and return its output."""
         name = self._name(operator)
         output = onnx_ir.Value(name=name)
         return self._tape.op(operator, inputs, attributes, domain=domain, name=name, output=output)
@@ -38,7 +38,7 @@ class Pen:
     def extreme(
         self, operator: str, value: onnx_ir.Value, axis: int, *, keepdims: bool
     ) -> onnx_ir.Value:
-        """Add ``ReduceMax`` or ``ReduceMin`` along an axis, in the form that the opset has."""
+        """Add ``ReduceMax`` or ``ReduceMin`` along an axis, in the form of the graph's opset."""
         kept = {"keepdims": int(keepdims)}
         if self.opset < EXTREMES_TAKE_AXES:
             return self(operator, [value], {"axes": [axis], **kept})
@@ -57,7 +57,7 @@ class Pen:
         return self.constant(np.array(values, np.int64))
 
     def cast(self, value: onnx_ir.Value, dtype: onnx_ir.DataType) -> onnx_ir.Value:
-        """Add a cast where the type is not known to be right."""
+        """Add a cast, unless the value is known to have the type."""
         return value if value.dtype is dtype else self("Cast", [value], {"to": int(dtype)})
 
     def seen(self, mask: onnx_ir.Value) -> onnx_ir.Value:
@@ -73,7 +73,7 @@ class Pen:
 
 
 def values_of(graph: onnx_ir.Graph) -> dict[str, onnx_ir.Value]:
-    """Every value of a graph and its subgraphs by name."""
+    """Return every value of a graph and its subgraphs, by name."""
     found = [*graph.inputs, *graph.initializers.values()]
     for inner in graph.subgraphs():
         found += [*inner.inputs, *inner.initializers.values()]

@@ -1,7 +1,7 @@
-"""Weights that lie beside an ONNX graph: where they are, and writing them beside another.
+"""External data of an ONNX graph: find weights in files next to it, and write them for a new graph.
 
-They are mapped from the original's files and copied once, to their new place; they are never in
-memory as a whole.
+Weights are memory-mapped from the original's files and copied once, to their new place; they are
+never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from decant.embedders import BundleError
 
-# One file is easier to move about. But to write it takes three times its weights in memory, and
-# protobuf refuses 2 GiB; weights beside it are written one by one.
+# One file is easier to move. But writing it takes three times its weights in memory, and protobuf
+# refuses 2 GiB; external weights are written one by one.
 EXTERNAL_ABOVE = 500_000_000
 
 
 def weights_of(model: onnx_ir.Model) -> Iterator[onnx_ir.Value]:
-    """Yield every initializer, those of inner graphs too."""
+    """Yield every initializer, including those of inner graphs."""
     for graph in model.graphs():
         yield from graph.initializers.values()
 
 
 def prepare_weights(model: onnx_ir.Model, path: Path) -> None:
-    """Make every weight outside the file an initializer that can be read.
+    """Make every external weight an initializer that can be read.
 
-    Only initializers are written anew, and onnx_ir reads no link that leaves the graph's folder,
-    as those of the hub's cache do: graph and weights are links there into one folder of blobs. A
-    link is followed only if graph and weights truly lie side by side.
+    Only initializers are written again, and onnx_ir reads no link out of the graph's folder. In the
+    hub's cache, graph and weights are such links into one folder of blobs. A link is followed only
+    if the real files of graph and weights are in the same folder.
     """
     for node in model.graph.all_nodes():
         value = node.attributes.get("value")
@@ -55,19 +55,19 @@ def prepare_weights(model: onnx_ir.Model, path: Path) -> None:
 
 
 def weight_files(model: onnx_ir.Model) -> list[Path]:
-    """Return the files beside a graph that hold weights of it."""
+    """Return the files that hold a graph's external weights."""
     tensors = [value.const_value for value in weights_of(model)]
     return sorted({Path(item.path) for item in tensors if isinstance(item, onnx_ir.ExternalTensor)})
 
 
 def save_graph(model: onnx_ir.Model, path: Path, *, external_above: int = EXTERNAL_ABOVE) -> None:
-    """Write a graph; weights that were beside it, or are too large for it, go beside it.
+    """Write a graph; weights that were external, or are too large for one file, become external.
 
     Args:
-        model: Its weights may lie in another graph's file; they are written again, so that no
-            graph leans on another's files.
-        path: The file to write; weights beside it go to ``<path>_data``.
-        external_above: How many bytes of weights are too many for one file.
+        model: The graph. Its weights may be in another graph's file; they are written again, so
+            that no graph depends on another's files.
+        path: The file to write; external weights go to ``<path>_data``.
+        external_above: Weights of more bytes than this become external.
 
     Raises:
         BundleError: The original's weights cannot be read.
@@ -75,10 +75,10 @@ def save_graph(model: onnx_ir.Model, path: Path, *, external_above: int = EXTERN
     tensors = [value.const_value for value in weights_of(model)]
     total = sum(tensor.nbytes for tensor in tensors if tensor is not None)
     external = any(isinstance(tensor, onnx_ir.ExternalTensor) for tensor in tensors)
-    beside = f"{path.name}_data" if external or total > external_above else None
+    data_file = f"{path.name}_data" if external or total > external_above else None
     try:
-        onnx_ir.save(model, path, external_data=beside)
+        onnx_ir.save(model, path, external_data=data_file)
     except ValueError as error:
         raise BundleError(
-            f"weights beside the graph cannot be read: {error}; lay them in its folder as files"
+            f"the graph's external weights cannot be read: {error}; put them in its folder as files"
         ) from error

@@ -1,4 +1,4 @@
-"""Let a graph choose between two ways to compute the same value."""
+"""Add an ``If`` node, by which a graph chooses between two ways to compute a value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def branch(
     """Replace a placeholder with one output by an ``If``, in place.
 
     Args:
-        graph: Holds the placeholder.
-        holder: The placeholder; what reads its output reads the choice's from then on.
+        graph: The graph with the placeholder.
+        holder: The placeholder; readers of its output read that of the ``If`` from then on.
         condition: A bool scalar.
-        ways: The nodes for true and for false, in order; the last of each gives the value. They
+        ways: The nodes for true and for false, in order; the last of each computes the value. They
             may read any value of ``graph``.
-        name: Begins the names of what they give, and is no other branch's.
+        name: The prefix of their outputs' names, different for each branch.
     """
     old = holder.outputs[0]
     for at, node in enumerate([node for way in ways for node in way]):
-        node.outputs[0].name = f"{name}.{at}"  # inner names may not be those of the outer graph
+        node.outputs[
+            0
+        ].name = f"{name}.{at}"  # names of inner values must differ from those of the outer graph
     then, otherwise = (
         ir.Graph([], [way[-1].outputs[0]], nodes=way, name=f"{name}.{kind}")
         for way, kind in zip(ways, ("then", "else"), strict=True)

@@ -1,8 +1,8 @@
 """Find and replace the linear layers and token tables of an ONNX graph.
 
-Only what is large and shared by every precision: products of token states with a constant matrix,
-and lookups in a constant table. Everything after pooling works on one vector a text and stays as
-it is.
+These are the large parts that every precision changes: products of token states with a constant
+matrix, and lookups in a constant table. Nodes after pooling work on one vector for each text and
+stay as they are.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 MICROSOFT = "com.microsoft"
-_VECTORS_RANK = 2  # a product of one vector a text: the head
+_VECTORS_RANK = 2  # a product with one vector for each text: the head
 _MATRIX_RANK = 2
-_FEWEST_ROWS = 128  # of a table; smaller ones (token types) are not worth a scale
+_FEWEST_ROWS = 128  # rows of a table; smaller tables (token types) are not worth a scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def linears(model: ir.Model) -> Iterator[Linear]:
 
 
 def by_states(layers: Sequence[Linear]) -> list[list[int]]:
-    """Return the numbers of layers that read the same states, in the order of their first."""
+    """Return groups of layers that read the same states, in the order of their first layers."""
     groups: dict[ir.Value, list[int]] = {}
     for number, layer in enumerate(layers):
         groups.setdefault(layer.states, []).append(number)
@@ -60,16 +60,16 @@ def by_states(layers: Sequence[Linear]) -> list[list[int]]:
 
 
 def narrow_first(layers: Sequence[Linear]) -> list[list[int]]:
-    """Return what :func:`by_states` does, in the order in which GPTQ rounds: cheapest first.
+    """Return the groups of :func:`by_states` in the order in which GPTQ rounds: cheapest first.
 
-    Its time grows with the cube of the inputs, so that most layers are rounded in a small part of
-    it, and what they lose is known early.
+    GPTQ's time grows with the cube of a layer's inputs, so most layers are rounded in a small part
+    of the time, and their loss is known early.
     """
     return sorted(by_states(layers), key=lambda group: len(layers[group[0]].matrix))
 
 
 def bias_of(layer: Linear) -> tuple[ir.Node, ir.Value] | None:
-    """Return the node that alone reads a layer and adds a constant vector, and that vector."""
+    """Return a layer's only reader if it adds a constant vector, and that vector."""
     given = layer.node.outputs[0]
     readers = [use.node for use in given.uses()]
     if given.is_graph_output() or len(readers) != 1:
@@ -97,7 +97,7 @@ def tables(model: ir.Model) -> Iterator[Table]:
 
 
 def constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
-    """Register a constant and return it; one of the same name is taken for the same."""
+    """Register a constant and return it; an existing one of the same name is reused."""
     if name in model.graph.initializers:
         return model.graph.initializers[name]
     tensor = ir.tensor(np.ascontiguousarray(array), name=name)
@@ -108,7 +108,7 @@ def constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value
 
 
 def replace(model: ir.Model, old: ir.Node, new: list[ir.Node]) -> None:
-    """Put ``new`` where ``old`` stood; the last output of ``new`` takes its place and name."""
+    """Replace ``old`` by ``new``, whose last output gets the place and name of the old one."""
     before, after = old.outputs[0], new[-1].outputs[0]
     model.graph.insert_before(old, new)
     after.shape, after.type = before.shape, before.type
@@ -119,7 +119,7 @@ def replace(model: ir.Model, old: ir.Node, new: list[ir.Node]) -> None:
 
 
 def drop_unused(model: ir.Model) -> None:
-    """Drop constants that no node reads any more, and say that Microsoft's operators are used."""
+    """Drop constants that no node reads any more, and import the domain ``com.microsoft``."""
     used = {value for node in model.graph.all_nodes() for value in node.inputs}
     kept = {*model.graph.outputs, *used}
     for name, value in list(model.graph.initializers.items()):

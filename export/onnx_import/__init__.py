@@ -1,1 +1,1 @@
-"""Make graphs of other tools into graphs of ours."""
+"""Turn graphs of other tools into graphs of decant."""

@@ -1,9 +1,9 @@
-"""Make a graph of token states one that gives finished vectors, by adding nodes before and behind.
+"""Complete a graph of token states to a graph of finished vectors, with nodes before and behind.
 
 Before: every row is rolled until its text begins in the first column, because most graphs count
-positions by columns, and some attention kernels by the sum of the mask; then what else is wanted
-(positions, token types, an empty past). Behind: what ``pooling_nodes.py`` adds. The original's own
-nodes stay as they are. Only operators whose form is the same from opset 14 on are used.
+positions by columns, and some attention kernels by the sum of the mask; then the other inputs
+are computed (positions, token types, an empty past). Behind: the nodes of ``pooling_nodes.py``. The
+original's own nodes stay as they are. Only operators with the same form from opset 14 on are used.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def finish(
 
     Args:
         model: The original.
-        contract: What it takes and gives.
+        contract: Its inputs and outputs.
         recipe: Pooling, span, width and normalisation.
         head: The recipe's dense layers.
         dim: Width D of the vectors.
     """
     graph = model.graph
     hidden = next(value for value in graph.outputs if value.name == contract.hidden)
-    graph.outputs[:] = [hidden]  # caches, logits and other poolings go, with their weights
+    graph.outputs[:] = [hidden]  # caches, logits and other poolings are dropped, with their weights
     RemoveUnusedNodesPass()(model)
     graph.outputs.clear()
     _free_names(graph)
@@ -61,7 +61,7 @@ def finish(
 
 
 def _feed(graph: onnx_ir.Graph, contract: Contract, pen: Pen, span: PooledTokens) -> onnx_ir.Value:
-    """Leave only our inputs, compute the others from them; return the mask of what counts."""
+    """Keep only decant's inputs, compute the others from them; return the pooling mask."""
     before = {str(value.name): value for value in graph.inputs}
     graph.inputs.clear()
     ids, mask = (_new_input(graph, feed) for feed in (Feed.IDS, Feed.MASK))
@@ -115,7 +115,7 @@ def _rolled(pen: Pen, values: onnx_ir.Value, order: onnx_ir.Value) -> onnx_ir.Va
 def _positions(
     pen: Pen, ids: onnx_ir.Value, mask: onnx_ir.Value, contract: Contract
 ) -> onnx_ir.Value:
-    """Return each token's rank among those that count, int64 (B, T); see ``PooledModel``."""
+    """Return each token's rank among the counted tokens, int64 (B, T); see ``PooledModel``."""
     first = contract.first_position
     if contract.uncounted_id is None:
         ranks = pen("Max", [pen("Sub", [pen.seen(mask), pen.integers(1)]), pen.integers(0)])
@@ -136,7 +136,7 @@ def _zeros(pen: Pen, shape: onnx_ir.Value, dtype: onnx_ir.DataType) -> onnx_ir.V
 
 
 def _free_names(graph: onnx_ir.Graph) -> None:
-    """Rename what already bears a name of ours: ``sentence_embedding`` inside another's graph."""
+    """Rename values that already have one of decant's names, such as ``sentence_embedding``."""
     taken = values_of(graph)
     for name in (OUTPUT, "pooling_mask"):
         if name in taken:
@@ -144,7 +144,7 @@ def _free_names(graph: onnx_ir.Graph) -> None:
 
 
 def _free_equation(graph: onnx_ir.Graph) -> None:
-    """Write with other letters the equation by which our pooled sum is told from all else."""
+    """Rewrite with other letters the einsum equation by which decant's pooled sum is found."""
     for node in graph:
         equation = node.attributes.get("equation")
         if equation is not None and equation.as_string() == SUM:

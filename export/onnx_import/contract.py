@@ -1,6 +1,6 @@
-"""What an ONNX graph made by others takes and gives, and whether it can be sealed.
+"""The inputs and outputs of another tool's ONNX graph, and whether it can be imported.
 
-Read from the graph's inputs and outputs and the model's ``config.json``; no weight is looked at.
+They are read from the graph and the model's ``config.json``; no weight is read.
 The graphs are those of optimum-onnx, Olive, sentence-transformers and the hub, which share the
 input names of Transformers.
 """
@@ -27,7 +27,7 @@ _HALF_BYTES = {onnx_ir.DataType.INT4, onnx_ir.DataType.UINT4}
 
 
 class Feed(StrEnum):
-    """What an input is fed; the inputs' own names, but for the past."""
+    """The value of an input; members are the inputs' own names, except for the past."""
 
     IDS = "input_ids"
     MASK = "attention_mask"
@@ -42,10 +42,10 @@ class Input:
 
     Args:
         name: Its name in the graph.
-        feed: What it is fed.
+        feed: The value that it gets.
         dtype: Its element type.
-        heads: Of a past: its second dimension.
-        width: Of a past: its last dimension.
+        heads: The second dimension of a past.
+        width: The last dimension of a past.
     """
 
     name: str
@@ -57,14 +57,14 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What the original graph takes and gives.
+    """The inputs and outputs of the original graph.
 
     Args:
-        inputs: Every input, ids and mask among them.
+        inputs: Every input, including ids and mask.
         hidden: The output with token states, (B, T, d).
-        first_position: What the first token's position id is.
-        width: How wide ``config.json`` says that token states are; None where it does not.
-        uncounted_id: The token that positions leave out; see ``PooledModel``.
+        first_position: The position id of the first token.
+        width: The width of token states in ``config.json``; None if it is not stated.
+        uncounted_id: The token that positions do not count; see ``PooledModel``.
     """
 
     inputs: tuple[Input, ...]
@@ -76,7 +76,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """What ``config.json`` says that matters here; None where it says nothing."""
+    """The relevant fields of ``config.json``; None if a field is missing."""
 
     kind: str | None
     heads: int | None
@@ -87,7 +87,7 @@ class ModelConfig:
 
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
-        """Read the ``config.json`` that :func:`decant.embedders.resolve` has read before."""
+        """Read the ``config.json``, which :func:`decant.embedders.resolve` has already read."""
         data = read_object(folder / "config.json", error=RecipeError)
 
         def number(*names: str) -> int | None:
@@ -104,7 +104,7 @@ class ModelConfig:
             past_heads=number("num_key_value_heads") or heads,
             past_width=number("head_dim") or shared,
             pad_id=number("pad_token_id"),
-            # OPT's states may be narrower behind its last layer than between its layers.
+            # OPT's states may be narrower after its last layer than between its layers.
             states_width=number("word_embed_proj_dim") or hidden,
         )
 
@@ -115,7 +115,7 @@ class ModelConfig:
 
     @property
     def uncounted_id(self) -> int | None:
-        """The token that positions leave out."""
+        """The token that positions do not count."""
         return uncounted_id(self.kind, self.pad_id)
 
 
@@ -134,8 +134,8 @@ def read_graph(path: Path) -> onnx_ir.Model:
     opset = model.opset_imports.get("")
     if opset is None or opset < LEAST_OPSET:
         raise BundleError(
-            f"{path} has opset {opset}, and sealing needs {LEAST_OPSET} or newer; export it again "
-            "with a newer opset, or raise it with onnx.version_converter"
+            f"{path} has opset {opset}, and the import needs {LEAST_OPSET} or newer; export it "
+            "again with a newer opset, or raise it with onnx.version_converter"
         )
     prepare_weights(model, path)
     return model
@@ -144,27 +144,27 @@ def read_graph(path: Path) -> onnx_ir.Model:
 def read_contract(
     model: onnx_ir.Model, path: Path, config: ModelConfig, *, output: str | None = None
 ) -> Contract:
-    """Return what a graph takes and gives.
+    """Return the inputs and outputs of a graph.
 
     Args:
         model: The graph.
-        path: Where it lies, for messages.
-        config: The model's.
-        output: The output with token states; None: one of the names that tools give it.
+        path: The file, for messages.
+        config: The model's config.
+        output: The output with token states; None: one of the usual names.
 
     Raises:
-        BundleError: It lacks ids, mask or token states, has an input that nobody can feed, fixed
-            shapes, or states of another width than the config's.
+            BundleError: It lacks ids, mask or token states, has an unknown input, fixed shapes, or
+                states of another width than the config's.
     """
     graph = model.graph
-    # An input that is an initializer too has a default, which stays.
+    # An input that is also an initializer has a default, which stays.
     required = [value for value in graph.inputs if value.name not in graph.initializers]
     inputs = tuple(_input(value, path, config) for value in required)
     for feed in (Feed.IDS, Feed.MASK):
         if all(item.feed is not feed for item in inputs):
             raise BundleError(
                 f"{path} has no input {feed}, only {', '.join(item.name for item in inputs)}; "
-                "without it padding cannot be told from text. Export it again with both"
+                "without it, padding looks like text. Export it again with both"
             )
     hidden = _hidden(graph, path, output)
     last = (_dims(hidden) or [None])[-1]
@@ -180,7 +180,7 @@ def read_contract(
 
 
 def other_width(path: Path, found: int, said: int | None) -> str:
-    """Return the message about a graph whose states are not as wide as the config says."""
+    """Return the message for a graph whose states have another width than the config's."""
     return (
         f"{path} gives token states of width {found} and config.json says {said}; graph and model "
         "folder belong to different models. Give the folder of the model that the graph was made of"
@@ -190,7 +190,7 @@ def other_width(path: Path, found: int, said: int | None) -> str:
 def _input(value: onnx_ir.Value, path: Path, config: ModelConfig) -> Input:
     name, dtype = str(value.name), value.dtype
     if dtype is None:
-        raise BundleError(f"{path} does not say the type of its input {name}; it is damaged")
+        raise BundleError(f"{path} does not state the type of its input {name}; it is damaged")
     if name.startswith(Feed.PAST):
         return _past(value, dtype, path, config)
     if name not in set(Feed):
@@ -208,7 +208,7 @@ def _input(value: onnx_ir.Value, path: Path, config: ModelConfig) -> Input:
 
 
 def _past(value: onnx_ir.Value, dtype: onnx_ir.DataType, path: Path, config: ModelConfig) -> Input:
-    """Shape (batch, heads, past tokens, width), as Transformers caches are."""
+    """Return a past input, whose shape is (batch, heads, past tokens, width) as in Transformers."""
     dims = _dims(value) or [None] * 4
     if len(dims) != 4 or isinstance(dims[0], int) or isinstance(dims[2], int):
         raise BundleError(
@@ -219,7 +219,7 @@ def _past(value: onnx_ir.Value, dtype: onnx_ir.DataType, path: Path, config: Mod
     width = dims[3] if isinstance(dims[3], int) else config.past_width
     if heads is None or width is None:
         raise BundleError(
-            f"neither {path} nor config.json says how many heads of what width {value.name} has; "
+            f"neither {path} nor config.json states the heads and the width of {value.name}; "
             "add num_key_value_heads and head_dim to config.json"
         )
     return Input(name=str(value.name), feed=Feed.PAST, dtype=dtype, heads=heads, width=width)
@@ -239,14 +239,14 @@ def _hidden(graph: onnx_ir.Graph, path: Path, output: str | None) -> onnx_ir.Val
             "the shape (batch, tokens, width)"
         )
     raise BundleError(
-        f"{path} gives no token states: sealing needs one of {', '.join(_HIDDEN)} with three "
-        f"dimensions, and its outputs are {listed}. Name the one that holds them (output=, or "
+        f"{path} gives no token states: the import needs one of {', '.join(_HIDDEN)} with three "
+        f"dimensions, and its outputs are {listed}. Name the output that holds them (output=, or "
         "--output), or export it for feature extraction"
     )
 
 
 def usual_output(graph: onnx_ir.Graph) -> str | None:
-    """Return the output that tools give token states under one of their names, if there is one."""
+    """Return the output with one of the usual names for token states; None without one."""
     fitting = {str(value.name) for value in graph.outputs if _may_be_states(value)}
     return next((name for name in _HIDDEN if name in fitting), None)
 
@@ -256,7 +256,7 @@ def _may_be_states(value: onnx_ir.Value) -> bool:
 
 
 def _dims(value: onnx_ir.Value) -> list[int | str | None] | None:
-    """The size of each dimension, a number only where it is fixed; None if nothing is said."""
+    """Return the size of each dimension, a number if it is fixed; None without a shape."""
     if value.shape is None:
         return None
     return [size if isinstance(size, int) else size.value for size in value.shape.dims]
@@ -268,7 +268,7 @@ def _shown(value: onnx_ir.Value) -> str:
 
 
 def precision_of(model: onnx_ir.Model) -> Precision:
-    """Return how a graph's weights are stored: by integer operators, else by bytes of floats."""
+    """Return a graph's precision: by integer operators, or else by the bytes of its floats."""
     nodes = list(_nodes(model))
     kinds = {node.op_type for node in nodes}
     tensors = [tensor for value in weights_of(model) if (tensor := value.const_value) is not None]
@@ -278,7 +278,7 @@ def precision_of(model: onnx_ir.Model) -> Precision:
     blocks = {
         node.attributes["bits"].as_int() if "bits" in node.attributes else 4
         for node in nodes
-        if node.op_type in BLOCK_OPERATORS  # of `bits`, by default 4
+        if node.op_type in BLOCK_OPERATORS  # the attribute `bits`, by default 4
     }
     if kinds & INTEGER_OPERATORS:
         return Precision.INT8

@@ -32,7 +32,7 @@ def read_head(folder: Path, layers: tuple[Dense, ...]) -> tuple[Layer, ...]:
     """Read the weights of a recipe's head.
 
     Raises:
-        RecipeError: A layer's weights are missing, have another shape, or lie in a file that only
+        RecipeError: A layer's weights are missing, have another shape, or are in a file that only
             torch can read.
     """
     return tuple(_layer(folder, layer) for layer in layers)

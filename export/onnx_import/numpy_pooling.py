@@ -1,6 +1,6 @@
-"""From the token states of one unpadded text to its vector, in plain numpy.
+"""Pool the token states of one unpadded text, in plain numpy.
 
-It is what sealed graphs are compared with, so it shares nothing with ``complete.py``: one text, no
+It is the reference for imported graphs, so it shares no code with ``complete.py``: one text, no
 mask, no batch, float64. Formulas: :class:`~decant.embedders.Pooling`.
 """
 
@@ -29,9 +29,9 @@ def plain_vector(
     """Return the vector of one text.
 
     Args:
-        states: Of the tokens that count, in order, shape (t, d), t at least 1.
-        recipe: Gives width and normalisation.
-        pooling: How the tokens combine; the recipe's, or another to compare with.
+        states: The states of the pooled tokens, in order, shape (t, d), t at least 1.
+        recipe: Width and normalisation.
+        pooling: The recipe's pooling, or another one to compare with.
         head: The recipe's dense layers.
 
     Returns:

@@ -1,8 +1,7 @@
 """Nodes behind token states: pooling, dense layers, width and normalisation, in float32.
 
-Formulas: :class:`~decant.embedders.Pooling`; what each gives is compared with ``numpy_pooling.py``
-and with PyTorch. Only operators whose form is the same from opset 14 on are used, but for
-ReduceMax.
+Formulas: :class:`~decant.embedders.Pooling`; tests compare the results with ``numpy_pooling.py``
+and with PyTorch. Only operators with the same form from opset 14 on are used, except for ReduceMax.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ def finished(
     recipe: Recipe,
     head: Sequence[Layer],
 ) -> onnx_ir.Value:
-    """Add what makes vectors of token states, and return them, float32 (B, D).
+    """Add nodes that make vectors of token states, and return the vectors, float32 (B, D).
 
     Args:
-        pen: Of the graph.
-        hidden: Any float type, (B, T, d).
+        pen: Adds nodes to the graph.
+        hidden: The token states, any float type, (B, T, d).
         counted: int64, (B, T); 1 where a token counts.
         recipe: Pooling, width and normalisation.
         head: The recipe's dense layers.
@@ -53,7 +52,7 @@ def finished(
         squares = pen("ReduceSum", [pen("Mul", [vectors, vectors]), pen.integers(1)])
         length = pen("Max", [pen("Sqrt", [squares]), pen.number(_SHORTEST)])
         vectors = pen("Div", [vectors, length])
-    # Of its own, so that no value of the original is renamed.
+    # A node of its own, so that no value of the original is renamed.
     return pen("Identity", [vectors])
 
 
@@ -62,17 +61,17 @@ def _pooled(
 ) -> onnx_ir.Value:
     """Pool float32 states (B, T, d) to (B, d)."""
     absent = pen("Unsqueeze", [pen("Equal", [mask, pen.integers(0)]), pen.integers(-1)])
-    # Zeros times NaN are NaN: states of padded tokens are dropped, not multiplied by nothing.
+    # Zero times NaN is NaN, so states of padded tokens are replaced, not multiplied by zero.
     fill = pen.number(_LOWEST if pooling is Pooling.MAX else 0.0)
     kept = pen("Where", [absent, fill, states])  # (B, T, d)
     if pooling is Pooling.MAX:
         return pen.extreme("ReduceMax", kept, 1, keepdims=False)
-    # As ``pool`` is traced, which is what ``passes/slice_pooled_token.py`` looks for.
+    # The same form as the traced ``pool``, which ``passes/slice_pooled_token.py`` searches for.
     return pen("Einsum", [_weights(pen, mask, pooling), kept], {"equation": SUM})
 
 
 def _weights(pen: Pen, mask: onnx_ir.Value, pooling: Pooling) -> onnx_ir.Value:
-    """Return how much each token counts, float32 (B, T)."""
+    """Return the weight of each token, float32 (B, T)."""
     seen = pen.seen(mask)  # (B, T)
     match pooling:
         case Pooling.MEAN | Pooling.MEAN_SQRT:
@@ -107,7 +106,7 @@ def _activated(pen: Pen, values: onnx_ir.Value, activation: Activation) -> onnx_
             return pen("Tanh", [values])
         case Activation.RELU:
             return pen("Relu", [values])
-        case Activation.GELU:  # exact; Gelu as one operator comes with opset 20
+        case Activation.GELU:  # exact; Gelu as one operator exists from opset 20 on
             error = pen("Erf", [pen("Mul", [values, pen.number(0.5**0.5)])])
             twice = pen("Mul", [values, pen("Add", [error, pen.number(1.0)])])
             return pen("Mul", [twice, pen.number(0.5)])

@@ -1,6 +1,6 @@
-"""Run an ONNX graph made by others as it is: one text, no padding, nothing optimised.
+"""Run another tool's ONNX graph unchanged: one text, no padding, no optimisation.
 
-Its token states, pooled in plain numpy, are the reference of a sealed graph.
+Its token states, pooled in plain numpy, are the reference of the imported graph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .numpy_pooling import plain_vector
 
 _EXPLAINED_ROWS = 8
 _LOOK_AHEAD = 4
-# What a causal graph may change in the states before a changed token: rounding only.
+# In a causal graph, states before a changed token may differ by rounding only.
 _UNMOVED = 1e-4
 
 
@@ -32,17 +32,17 @@ class Original:
 
     Args:
         path: The ONNX file.
-        contract: What it takes and gives.
+        contract: Its inputs and outputs.
 
     Raises:
-        BundleError: ONNX Runtime does not open it.
+            BundleError: ONNX Runtime does not open it.
     """
 
     def __init__(self, path: Path, contract: Contract) -> None:
         runtime = need("onnxruntime", extra="cpu")
         options = runtime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised, not written to the terminal
-        # The reference is what the graph says, not what the runtime's fusions make of it.
+        options.log_severity_level = 4  # errors are raised, not written to the terminal
+        # The reference is the graph itself, without the runtime's fusions.
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._path = path
         self._contract = contract
@@ -69,7 +69,7 @@ class Original:
         if hidden.ndim != 3 or hidden.shape[:2] != (1, len(ids)):
             raise BundleError(
                 f"{self._path}: {self._contract.hidden} has the shape {hidden.shape} for one text "
-                f"of {len(ids)} tokens; sealing needs (1, {len(ids)}, width)"
+                f"of {len(ids)} tokens; the import needs (1, {len(ids)}, width)"
             )
         if self._contract.width not in (None, hidden.shape[2]):
             raise BundleError(other_width(self._path, hidden.shape[2], self._contract.width))
@@ -85,7 +85,7 @@ class Original:
             case Feed.POSITIONS:
                 first = self._contract.first_position
                 counted = np.array([[one != self._contract.uncounted_id for one in ids]])
-                ranks = np.cumsum(counted, axis=1) * counted  # 0 for what is not counted
+                ranks = np.cumsum(counted, axis=1) * counted  # 0 for tokens that are not counted
                 return np.asarray(ranks + first - 1, kind)
             case Feed.TYPES:
                 return np.zeros((1, len(ids)), kind)
@@ -106,7 +106,7 @@ def original_reference(
     """Run every row alone and unpadded through the original.
 
     Args:
-        original: Open.
+        original: The open graph.
         rows: The probe texts as tokens.
         texts: The probe texts.
         recipe: Pooling, width and normalisation.
@@ -154,10 +154,10 @@ def _check_widths(hidden: int, recipe: Recipe) -> None:
 def attention_check(
     original: Original, rows: Sequence[Tokens], recipe: Recipe
 ) -> list[CertificateCheck]:
-    """Look whether a later token changes earlier states, as the recipe's attention says.
+    """Check that later tokens change earlier states exactly if the recipe's attention lets them.
 
-    Only for floats: dynamic integer scales let every token move every other. No check where no
-    row has two tokens.
+    This is for float graphs only, because with dynamic integer scales every token changes all
+    others. There is no check if no row has two tokens.
     """
     row = max((row.ids for row in rows), key=lambda ids: len(set(ids)))
     ids = row[:_LOOK_AHEAD]

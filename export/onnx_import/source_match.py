@@ -1,10 +1,10 @@
-"""Whether a graph made by others and a model's folder belong together.
+"""Check that another tool's graph and a model's folder belong together.
 
-A graph says nothing of the model that it was made of, and tokenizer, pooling and head come from
-the folder. So its sizes are held against ``config.json`` and the tokenizer, and where the folder
-holds ``*.safetensors``, a few numbers of every float matrix against those of the same shape. What
-no folder can tell, such as a graph of integers alone, is told apart by the graph's own hash in the
-recipe's revision (``sealer.py``). ``certify/weight_checks.py`` compares an export, bit by bit.
+A graph does not name the model that it was made of, and tokenizer, pooling and head come from the
+folder. So its sizes are compared with ``config.json`` and the tokenizer. If the folder holds
+``*.safetensors``, a few numbers of every float matrix are compared with those of the same shape. A
+graph that cannot be compared, such as one of integers alone, is identified by its own hash in the
+recipe's revision (``importer.py``). ``certify/weight_checks.py`` compares an export, bit by bit.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from .contract import Feed
 
 _IDS_PASS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _TABLES_PASS = frozenset({"Cast", "DequantizeLinear", "Identity"})
-# Where an operator takes ids and where it takes the table (ONNX Gather; ONNX Runtime's
-# ContribOperators: EmbedLayerNormalization, GatherBlockQuantized).
+# The inputs of ids and of the table, by operator (ONNX Gather; ONNX Runtime's ContribOperators:
+# EmbedLayerNormalization, GatherBlockQuantized).
 _LOOKUPS = {
     "Gather": (1, 0),
     "GatherBlockQuantized": (1, 0),
@@ -44,10 +44,10 @@ _FLOATS = {
     onnx_ir.DataType.FLOAT16: 2.0**-10,
     onnx_ir.DataType.BFLOAT16: 2.0**-7,
 }
-"""Types that are compared, and by how much rounding to them may change a number."""
+"""Types that are compared, and the largest change of a number by rounding to them."""
 _STORED = {"F64": 1e-6, "F32": 1e-6, "F16": 2.0**-10, "BF16": 2.0**-7}
 _SMALLEST = 1e-7  # float16 has no finer steps
-_ROWS = 16  # of a matrix, from its first to its last
+_ROWS = 16  # sampled numbers of a matrix, from its first to its last
 _COLUMNS = 16
 _RANK = 2
 
@@ -59,11 +59,11 @@ def check_token_table(model: onnx_ir.Model, path: Path, folder: Path, tokenizer:
     """Refuse a graph whose token table has other rows than config and tokenizer have tokens.
 
     Args:
-        model: The graph; one in which no table can be found is let through.
-        path: Where it lies, for messages.
-        folder: The model's.
-        tokenizer: Its tokenizer. Where ``config.json`` says how many tokens have an embedding, one
-            without is refused when a text holds it (:mod:`decant.embedders.tokens.checks`).
+        model: The graph; a graph in which no table is found is accepted.
+        path: The file, for messages.
+        folder: The model's folder.
+        tokenizer: Its tokenizer. If ``config.json`` states how many tokens have an embedding, texts
+            with other tokens are refused later (:mod:`decant.embedders.tokens.checks`).
 
     Raises:
         BundleError: The rows differ.
@@ -93,21 +93,21 @@ def check_weights(
 ) -> list[CertificateCheck]:
     """Compare some of a graph's weights with those in a model's folder.
 
-    The token table has to be one of the folder's; of the other float matrices that have the shape
-    of a weight, so have most, for tools fold factors into a few. Transposed ones count.
+    The token table must be one of the folder's matrices. Of the other float matrices with the shape
+    of a weight, most must be, because tools fold factors into a few. Transposed ones count.
 
     Args:
         model: The graph.
-        path: Where it lies, for messages.
-        folder: The model's. Without ``*.safetensors`` nothing is compared.
-        adapted: Whether adapters belong to the model: then most matrices differ from the folder's,
-            and only the token table is compared.
+        path: The file, for messages.
+        folder: The model's folder. Without ``*.safetensors`` nothing is compared.
+        adapted: Whether the model has adapters: then most matrices differ from the folder's, and
+            only the token table is compared.
 
     Returns:
-        A passed check named ``weights``, or none where nothing can be compared.
+        A passed check named ``weights``, or none if nothing can be compared.
 
     Raises:
-        BundleError: The weights are others.
+        BundleError: The weights differ.
         RecipeError: A file of weights cannot be read.
     """
     stored = _Stored(folder)
@@ -141,7 +141,7 @@ def _other_weights(path: Path, folder: Path, what: str) -> BundleError:
 
 
 def _token_table(model: onnx_ir.Model) -> onnx_ir.Value | None:
-    """Return the constant in whose rows a graph looks up its ids, or None."""
+    """Return the constant table in which a graph looks up its ids, or None."""
     for node in model.graph.all_nodes():
         if (places := _LOOKUPS.get(node.op_type)) is None or len(node.inputs) <= max(places):
             continue
@@ -155,7 +155,7 @@ def _token_table(model: onnx_ir.Model) -> onnx_ir.Value | None:
 
 
 def _before(value: onnx_ir.Value | None, passed: frozenset[str]) -> onnx_ir.Value:
-    """Return what a value is made of by operators that only pass it on."""
+    """Follow a value back through operators that only pass it on."""
     while value is not None:
         node = value.producer()
         if node is None or node.op_type not in passed:
@@ -166,7 +166,7 @@ def _before(value: onnx_ir.Value | None, passed: frozenset[str]) -> onnx_ir.Valu
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """A sample of a stored matrix, and how exact its type is."""
+    """A sample of a stored matrix, and the precision of its type."""
 
     values: Sample
     exact: float
@@ -188,7 +188,7 @@ class _Stored:
                         self._places[shape].append((file, name))
 
     def holds(self, value: onnx_ir.Value) -> bool | None:
-        """Tell whether a graph's constant is a weight here; None where it cannot be compared."""
+        """Return whether a graph's constant is a weight here; None if it cannot be compared."""
         tensor = value.const_value
         if tensor is None or tensor.dtype not in _FLOATS or len(tensor.shape) != _RANK:
             return None

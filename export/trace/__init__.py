@@ -1,1 +1,1 @@
-"""From a PyTorch model to a graph, with attention as one operator."""
+"""Trace a PyTorch model as a graph, with attention as one operator."""

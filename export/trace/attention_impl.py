@@ -1,4 +1,4 @@
-"""Let a model attend in another way for a while, through Transformers' own registry."""
+"""Switch a model's attention implementation for a while, through Transformers' own registry."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Attend = Callable[..., tuple[Tensor, None]]
 
 @contextlib.contextmanager
 def attending(model: PooledModel, name: str, attend: Attend | None = None) -> Iterator[None]:
-    """Switch a model's attention implementation, and switch it back in the end.
+    """Switch a model's attention implementation, and switch it back at the end.
 
     Args:
-        model: Its backbone's configuration changes meanwhile.
+        model: The model; its backbone's configuration changes meanwhile.
         name: The implementation; ``eager`` is plain operators.
-        attend: What to register under this name; it is given the padding mask, int64 (B, T), in
-            place of a mask of scores. None where the name is known.
+        attend: The function to register under this name; it gets the padding mask, int64 (B, T), in
+            place of a mask of scores. None if the name is registered already.
     """
     if attend is not None:
         AttentionInterface.register(name, attend)
@@ -38,6 +38,6 @@ def attending(model: PooledModel, name: str, attend: Attend | None = None) -> It
 
 
 def _padding_mask(*_: object, attention_mask: Tensor | None = None, **__: object) -> Tensor:
-    """Hand the padding mask, (B, T), through to the attention."""
+    """Pass the padding mask, (B, T), on to the attention."""
     assert attention_mask is not None
     return attention_mask

@@ -1,10 +1,9 @@
 """Causal attention as one operator, ``com.microsoft::GroupQueryAttention``.
 
 The operator never holds masks or repeated keys and values, and skips what a token may not see. It
-reads right-padded rows only, so rows are first rolled to the right side of the contract's two; the
-pooled vector does not depend on where a row stands.
-Specification: ONNX Runtime's ContribOperators, GroupQueryAttention: ``seqlens_k`` is the number of
-keys less one; ``local_window_size`` counts the token itself.
+reads right-padded rows only, so left-padded rows are rolled first; the pooled vector does not
+depend on the padding side. Specification: ONNX Runtime's ContribOperators, GroupQueryAttention:
+``seqlens_k`` is the number of keys minus one; ``local_window_size`` includes the token itself.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _WIDTH_STEP = 8
 
 
 def fusable(model: PooledModel) -> bool:
-    """Tell whether the model's attention can be traced as one operator."""
+    """Return whether the model's attention can be traced as one operator."""
     config = model.backbone.config
     causal = model.recipe.attention is Attention.CAUSAL
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -38,20 +37,20 @@ def fusable(model: PooledModel) -> bool:
 
 @contextlib.contextmanager
 def fused_attention(model: PooledModel) -> Iterator[nn.Module]:
-    """Give a module that is traced with one operator for each layer's attention.
+    """Yield a module that is traced with one operator for each layer's attention.
 
     Args:
-        model: One that is :func:`fusable`. Its attention implementation changes meanwhile.
+        model: A model that is :func:`fusable`. Its attention implementation changes meanwhile.
     """
     with attending(model, _NAME, _attend):
         yield RightPadded(model)
 
 
 class RightPadded(nn.Module):
-    """A model that sees every row begin in the first column.
+    """A model whose rows are rolled so that each begins in the first column.
 
     Args:
-        model: Takes the same inputs.
+        model: The model, which takes the same inputs.
     """
 
     def __init__(self, model: PooledModel) -> None:
@@ -65,7 +64,7 @@ class RightPadded(nn.Module):
         pooling_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
-        """Return float32 vectors of shape (B, D) and what else there is; see PooledModel."""
+        """Return float32 vectors of shape (B, D) and further outputs; see PooledModel."""
         order = right_padding_order(attention_mask)
         rolled = [
             None if values is None else values.gather(1, order)
@@ -87,7 +86,7 @@ def right_padding_order(mask: Tensor) -> Tensor:
     """
     columns, before = _columns(mask)
     moved = columns + before
-    # A remainder by a symbolic size does not translate to ONNX.
+    # A remainder by a symbolic size cannot be exported to ONNX.
     width = columns[:, -1:] + 1
     return torch.where(moved >= width, moved - width, moved)
 
@@ -124,7 +123,7 @@ def grouped_attributes(
     window: int | None,
     softcap: float | None,
 ) -> dict[str, int | float]:
-    """Return the operator's attributes; None is what it takes for nothing said."""
+    """Return the operator's attributes; None takes its default."""
     return {
         "num_heads": query.shape[1],
         "kv_num_heads": key.shape[1],

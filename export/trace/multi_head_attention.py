@@ -1,10 +1,10 @@
-"""Bidirectional attention as one operator where nothing is padded, else as plain ones.
+"""Bidirectional attention as one operator for batches without padding, else as plain ones.
 
 ONNX Runtime's ``MultiHeadAttention`` runs block by block (FlashAttention, arXiv 2205.14135) on the
 CPU only without a mask; with one it is no faster than plain operators
 (``experiments/log/2026-11-20-attention-operator.md``). Batches of one text, and of texts of one
-length, need none. So the graph asks once whether a batch is padded,
-and every layer takes the operator that suits.
+length, need none. So the graph checks once whether a batch is padded, and every layer uses the
+suitable operators.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 def dense(model: PooledModel) -> bool:
-    """Tell whether the model's attention can be traced this way."""
+    """Return whether the model's attention can be traced this way."""
     whole = model.recipe.attention is Attention.BIDIRECTIONAL
-    single = model.backbone.dtype == torch.float32  # GPUs run the others, and no branches
+    single = (
+        model.backbone.dtype == torch.float32
+    )  # other precisions are for GPUs, and are traced without branches
     config = model.backbone.config
     layers = getattr(config, "layer_types", None) or [_WHOLE]
     known = Operator.MULTI_HEAD in architecture(config.model_type).operators
@@ -44,17 +46,17 @@ def dense(model: PooledModel) -> bool:
 
 @contextlib.contextmanager
 def dense_attention(model: PooledModel) -> Iterator[nn.Module]:
-    """Give a module that is traced with a placeholder for each layer's attention.
+    """Yield a module that is traced with a placeholder for each layer's attention.
 
     Args:
-        model: One that is :func:`dense`. Its attention implementation changes meanwhile.
+        model: A model that is :func:`dense`. Its attention implementation changes meanwhile.
     """
     with attending(model, _NAME, _attend):
         yield model
 
 
 def lower(model: ir.Model) -> None:
-    """Put branches in the place of the placeholders, in place; none is fine, too."""
+    """Replace the placeholders by branches, in place; a graph without any is not changed."""
     holders = [node for node in model.graph if (node.domain, node.op_type) == (_DOMAIN, _OPERATOR)]
     if not holders:
         return

@@ -1,12 +1,12 @@
-"""Causal attention that can begin behind a prompt whose keys and values are already there.
+"""Causal attention behind a prompt whose keys and values are cached.
 
-Texts under one prompt see the same tokens before them, and a causal model gives these the same
+Texts under one prompt have the same tokens before them, and a causal model gives these the same
 states. So the graph takes the prompt's keys and values in ``prompt_states``, float32 of shape
-(L, 2, H, P, d): L layers, keys and values, H heads that hold them, P tokens, width d. It may be
-left out; P is 0 then, and every layer is the operator of ``group_query_attention.py``. With a
-prompt it is plain operators, because that operator takes earlier keys for one row only.
-``present_states`` gives those of the rows in ``prompt_rows``, int64 (R,), as (R, L, 2, H, T, d),
-which is how ``prompt_states`` come about; left out, there are none.
+(L, 2, H, P, d): L layers, keys and values, H heads that hold them, P tokens, width d. This input is
+optional; without it P is 0, and every layer is the operator of ``group_query_attention.py``. With a
+prompt the layers are plain operators, because that operator takes earlier keys for one row only.
+The output ``present_states`` holds the keys and values of the rows in ``prompt_rows``, int64 (R,),
+as (R, L, 2, H, T, d), from which ``prompt_states`` are made; without ``prompt_rows`` it is empty.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 def shareable(model: PooledModel) -> bool:
-    """Tell whether texts of this model can share their prompts.
+    """Return whether texts of this model can share their prompts.
 
-    What is pooled must not be the prompt's states, and what is read must be the last layer's alone.
+    That is so if the prompt is not pooled and only the last layer is read.
     """
     recipe = model.recipe
     prompted = recipe.instruction_template is not None or bool(
@@ -56,7 +56,7 @@ def shareable(model: PooledModel) -> bool:
 
 
 def no_prompt(model: PooledModel, tokens: int = 0) -> Tensor:
-    """Return zeros in the shape of the states of so many tokens, float32, (L, 2, H, P, d)."""
+    """Return zeros in the shape of so many tokens' keys and values, float32, (L, 2, H, P, d)."""
     config = model.backbone.config
     heads: int = config.num_attention_heads
     holding = getattr(config, "num_key_value_heads", None) or heads
@@ -66,10 +66,10 @@ def no_prompt(model: PooledModel, tokens: int = 0) -> Tensor:
 
 @contextlib.contextmanager
 def shared_prompt(model: PooledModel) -> Iterator[nn.Module]:
-    """Give a module that is traced with a placeholder for each layer's attention.
+    """Yield a module that is traced with a placeholder for each layer's attention.
 
     Args:
-        model: One that is :func:`shareable`. Its attention implementation changes meanwhile.
+        model: A model that is :func:`shareable`. Its attention implementation changes meanwhile.
     """
     behind = _Behind(model)
     with attending(model, _NAME, behind.attend):
@@ -77,7 +77,7 @@ def shared_prompt(model: PooledModel) -> Iterator[nn.Module]:
 
 
 class _Behind(nn.Module):
-    """A model of texts that stand behind a prompt."""
+    """A model of texts behind a cached prompt."""
 
     def __init__(self, model: PooledModel) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Behind(nn.Module):
         prompt_states: Tensor | None = None,
         prompt_rows: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return what the model does, and the states of some rows."""
+        """Return the model's outputs, and the keys and values of some rows."""
         assert prompt_states is not None
         self._before, self._rows, self._present = prompt_states, prompt_rows, []
         backbone = self.padded.model.backbone
@@ -136,7 +136,8 @@ class _Behind(nn.Module):
             query, key, scaling=scaling, window=sliding_window, softcap=softcap
         )
         inputs = grouped_inputs(query, key, value, attention_mask)
-        # Of the operator's inputs: another reader before them would keep their transpositions.
+        # Taken from the operator's inputs, because an earlier reader would keep their
+        # transpositions.
         asked = [part[self._rows] for part in inputs[1:3] if part is not None]
         both = torch.stack(asked)  # (2, R, T, H x d)
         self._present.append(both.reshape(*both.shape[:3], -1, width))
@@ -152,11 +153,11 @@ class _Behind(nn.Module):
 
 
 def lower_shared(model: ir.Model, nothing: Tensor) -> None:
-    """Put branches in the place of the placeholders, in place; none is fine, too.
+    """Replace the placeholders by branches, in place; a graph without any is not changed.
 
     Args:
         model: The traced graph.
-        nothing: What ``prompt_states`` are where they are left out; see :func:`no_prompt`.
+        nothing: The default of ``prompt_states``; see :func:`no_prompt`.
     """
     graph = model.graph
     holders = [node for node in graph if (node.domain, node.op_type) == (_DOMAIN, _OPERATOR)]
@@ -177,7 +178,7 @@ def lower_shared(model: ir.Model, nothing: Tensor) -> None:
 
 
 class _Hidden:
-    """What a token may not see, once for each window and number of heads that share keys."""
+    """Masks of unseen tokens, built once for each window and number of heads that share keys."""
 
     def __init__(self, pen: Pen, prompt: ir.Value, mask: ir.Value) -> None:
         self._pen = pen
@@ -186,7 +187,7 @@ class _Hidden:
         columns = pen("Shape", [mask], {"start": 1, "end": 2})
         nothing = pen("Equal", [before, pen.integers(0)])
         self.alone = pen("Squeeze", [nothing])
-        # Without a prompt nobody reads this, and it shall cost nothing.
+        # Without a prompt no node reads this, so it costs nothing.
         texts = pen("Where", [nothing, pen.integers(0), columns])
         zero, one = (pen.constant(np.array(number, np.int64)) for number in (0, 1))
         self._keys = pen("Range", [zero, pen("Squeeze", [pen("Add", [before, texts])]), one])
@@ -207,7 +208,7 @@ class _Hidden:
 
 
 def _branch(pen: Pen, graph: ir.Graph, holder: ir.Node, hidden: _Hidden, number: int) -> None:
-    """Replace a placeholder by one operator where there is no prompt, else by plain ones."""
+    """Replace a placeholder by a branch: one operator without a prompt, else plain ones."""
     grouped = ir.node(
         "GroupQueryAttention", holder.inputs[:7], {**holder.attributes}, domain=MICROSOFT
     )

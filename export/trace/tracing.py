@@ -1,12 +1,12 @@
 """Trace a pooled model into one ONNX graph.
 
 The graph takes ``input_ids``, ``attention_mask`` (and ``pooling_mask`` where the recipe's span is
-not ALL), int64 (B * P, T), P rows a text, and ``word_ids``, int64 (B, W), if its sparse head wants
-words. It gives ``sentence_embedding``, float32 (B, D), and what else the recipe asks for:
-``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``compress_states``,
-float32 (B, n, d'), the states of appended tokens; ``token_embeddings``, float32 (B, T, d), in the
-columns of the input. B, T and W are free from 1 on. Where :func:`shareable`, it can be given
-``prompt_states`` and ``prompt_rows``, and gives ``present_states``; see
+not ALL), int64 (B * P, T), P rows for each text, and ``word_ids``, int64 (B, W), if its sparse head
+wants words. It gives ``sentence_embedding``, float32 (B, D), and further outputs of the recipe:
+``sparse_indices``, int64, and ``sparse_values``, float32, both (B, K); ``compress_states``, float32
+(B, n, d'), the states of appended tokens; ``token_embeddings``, float32 (B, T, d), in the columns
+of the input. B, T and W are free from 1 on. If :func:`shareable`, it also has the inputs
+``prompt_states`` and ``prompt_rows``, and the output ``present_states``; see
 ``prompt_cache_attention.py``.
 """
 
@@ -39,7 +39,7 @@ from .group_query_attention import fusable, fused_attention
 from .multi_head_attention import dense, dense_attention, lower
 from .prompt_cache_attention import lower_shared, no_prompt, shareable, shared_prompt
 
-# The first with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
+# The first opset with Gelu as one operator; ONNX Runtime fuses the rest when it opens the graph.
 OPSET = 20
 _MOST_ROWS = 2**20
 
@@ -48,11 +48,11 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     """Write ``model`` as an ONNX file.
 
     Args:
-        model: In evaluation mode, on the CPU. Its attention implementation changes for the time
-            of the call: causal attention becomes one operator where :func:`fusable`, the rest
-            plain operators, which every provider runs.
-        path: The file to write; weights go to ``<path>_data`` beside it above a size.
-        external_above: That size in bytes.
+        model: A model in evaluation mode, on the CPU. Its attention implementation changes during
+            the call: causal attention becomes one operator if :func:`fusable`, the rest plain
+            operators, which every provider runs.
+        path: The file to write; large weights go to ``<path>_data`` next to it.
+        external_above: The bytes of weights above which they go there.
 
     Raises:
         RecipeError: PyTorch cannot trace this architecture.
@@ -62,7 +62,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     rows = prompts * texts if prompts > 1 else texts
     columns = torch.export.Dim("tokens", min=1, max=max(model.recipe.max_tokens, 8))
     words = torch.export.Dim("words", min=1, max=_MOST_ROWS)
-    # One tensor each: torch.export takes the same tensor twice for the same input twice.
+    # A tensor for each input, because torch.export takes one tensor for one input.
     examples = {
         name: torch.ones((2, 3) if name == "word_ids" else (2 * prompts, 7), dtype=torch.int64)
         for name in model.inputs
@@ -109,7 +109,7 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
     fuse_biases(program.model)
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
-    # onnxscript's rewriter keeps the last graph that it saw; it shall not keep its weights, too.
+    # onnxscript's rewriter keeps the last graph; this frees that graph's weights.
     for weight in (*weights, *weights_of(program.model)):
         weight.const_value = None
 
@@ -139,8 +139,8 @@ def _eager(model: PooledModel) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and deprecation notes off the terminal; errors still raise."""
-    logger = logging.getLogger("torch.onnx")  # "torchvision is not installed", and the like
+    """Hide the exporter's progress and deprecation messages; errors are still raised."""
+    logger = logging.getLogger("torch.onnx")  # for example "torchvision is not installed"
     level = logger.level
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

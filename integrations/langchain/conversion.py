@@ -1,9 +1,9 @@
-"""What LangChain passes around, as a collection has it, and back: texts, documents, filters.
+"""Convert LangChain's texts, documents and filters to those of a collection, and back.
 
-Metadata go in and come out exactly as they are. A ``source`` in them is also the record's source,
-and a passage whose metadata have none is shown with its own, by which it is filtered, too. So it is
-with the place of a chunk in its document, which stands under ``start_index``, as LangChain's
-splitters call it (``add_start_index``).
+Metadata go in and come out unchanged. A ``source`` in them is also the record's source; a passage
+whose metadata have none is shown with its own source, and filters see that, too. The same holds
+for the place of a chunk in its document, which is shown as ``start_index``, the name that
+LangChain's splitters use (``add_start_index``).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..qdrant.stores.filters import Where
 
 Filter: TypeAlias = "Where"
-"""A condition, a ``models.Filter``, or entries as documents show them, all to be equal to these.
+"""A condition, a ``models.Filter``, or a mapping of shown entries that must all be equal.
 
-Of an entry that is a list, one item is equal. A key with dots is the entry of that name, or leads
+If an entry is a list, one item must be equal. A key with dots is the entry of that name, or leads
 into nested ones. A mapping without entries is no filter.
 """
 
@@ -39,18 +39,18 @@ def to_records(
     metadatas: Iterable[Mapping[str, Any] | None] | None,
     ids: Iterable[str | None] | None,
 ) -> list[Record]:
-    """Return one record per text; None among the metadatas are no metadata.
+    """Return one record per text; None among the metadatas means a text without metadata.
 
     Raises:
         TypeError: ``texts`` or ``ids`` is one string, or ``metadatas`` a string or one mapping; or
             metadata are no mapping.
         ValueError: There are not as many metadatas or ids as texts.
         TextError: A text is not valid Unicode; the message holds its index and its source.
-        StoreError: Metadata are not JSON; likewise, with the key.
+        StoreError: Metadata are not JSON; the message holds the same, and the key.
     """
     for name, given in (("texts", texts), ("ids", ids)):
         if isinstance(given, str):
-            raise TypeError(f"{name} takes several, got one string; write [{given!r}]")
+            raise TypeError(f"{name} takes a list, got one string; write [{given!r}]")
     if isinstance(metadatas, str | Mapping):
         raise TypeError(
             f"metadatas takes one for each text, got one {type(metadatas).__name__}; write [...]"
@@ -89,13 +89,13 @@ def _record(
 
 
 def to_document(passage: Passage) -> Document:
-    """Return a stored passage as LangChain has it."""
+    """Return a stored passage as a LangChain document."""
     metadata = with_start(passage, _START, with_source(passage, passage.metadata))
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
 def to_condition(wanted: Filter | None) -> Where | None:
-    """Return a filter in the collection's form; None where it states nothing.
+    """Return a filter in the collection's form; None if it states nothing.
 
     Raises:
         StoreError: A value cannot be compared, or a key leads into a list.
@@ -110,7 +110,7 @@ def to_condition(wanted: Filter | None) -> Where | None:
 def to_collection(
     collection: Collection | str, store: Store | None, encoder: Encoder
 ) -> Collection:
-    """Return the collection that a name in a store means, or the one given, for this encoder.
+    """Return the given collection, or open or create the named one, for this encoder.
 
     Raises:
         TypeError: There is a name without a store, or a collection with one.

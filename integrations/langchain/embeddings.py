@@ -1,7 +1,7 @@
 """LangChain embeddings over an encoder.
 
-The role decides the prompt: documents are passages, queries are queries, as the recipe says.
-Batching is the encoder's own; the asynchronous methods are LangChain's, which run these in a
+The role decides the prompt: documents get the recipe's passage prompt, queries its query prompt.
+The encoder makes its own batches; the asynchronous methods are LangChain's, which run these in a
 thread (an encoder is safe to call from several).
 """
 
@@ -18,13 +18,13 @@ from decant.embedders import Encoder, Role
 
 
 class DecantEmbeddings(Embeddings):
-    """Embeddings as one recipe says.
+    """Embeddings by one recipe.
 
-    A copy, deep or not, has the same encoder, which is safe to share. Pickled, those whose encoder
-    is a bundle's open it again, with its settings.
+    A copy, deep or not, has the same encoder, which is safe to share. If the encoder runs a bundle,
+    unpickling opens the bundle again with the same settings.
 
     Args:
-        encoder: What computes the vectors.
+        encoder: Computes the vectors.
 
     >>> from decant.embedders import HashEncoder
     >>> len(DecantEmbeddings(encoder=HashEncoder(dim=4)).embed_query("a question"))
@@ -43,14 +43,16 @@ class DecantEmbeddings(Embeddings):
         Args:
             path: The bundle's folder.
             provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
-            precision: Which of the bundle's graphs; ``"auto"`` takes the one for the provider.
+            precision: The precision of the graph; ``"auto"`` takes the best for the provider.
 
         Raises:
             BundleError: The bundle is missing or damaged.
             ProviderError: The provider is not the one that would run.
             ParityError: The graph is not certified on this provider.
         """
-        from decant.embedders import load  # here: it alone needs onnxruntime
+        from decant.embedders import (
+            load,  # imported here, because only this method needs onnxruntime
+        )
 
         return cls(encoder=load(path, provider=provider, precision=precision))
 
@@ -68,7 +70,7 @@ class DecantEmbeddings(Embeddings):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Return what another process needs to open the bundle again, with equal settings.
+        """Return a call that opens the bundle again in another process, with equal settings.
 
         Raises:
             TypeError: There is no bundle; an encoder in memory cannot be sent.
@@ -82,7 +84,7 @@ class DecantEmbeddings(Embeddings):
 
     @property
     def encoder(self) -> Encoder:
-        """What computes the vectors."""
+        """The encoder that computes the vectors."""
         return self._encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -90,7 +92,7 @@ class DecantEmbeddings(Embeddings):
 
         Raises:
             TextError: A text is empty; the message holds its index. An empty text has no vector:
-                leave it out, or give it to a ``DecantVectorStore``, which stores it without.
+                leave it out, or pass it to a ``DecantVectorStore``, which stores it without one.
         """
         rows: list[list[float]] = self._encoder.encode(texts, role=Role.PASSAGE).dense.tolist()
         return rows

@@ -12,15 +12,15 @@ from langchain_core.vectorstores import VectorStoreRetriever
 
 from ..arguments import refuse_unknown
 
-# What a retriever hands to the searches; outside of search_kwargs LangChain drops it silently.
+# Arguments of searches; outside of search_kwargs LangChain drops them silently.
 _SEARCH = ("k", "filter", "offset", "mode", "fetch_k", "lambda_mult", "score_threshold")
 
 
 def retriever_arguments(given: Mapping[str, object]) -> dict[str, Any]:
-    """Return the arguments of a retriever, those of its searches moved to ``search_kwargs``.
+    """Return the arguments of a retriever, with those of its searches moved to ``search_kwargs``.
 
     Raises:
-        TypeError: An argument is unknown, or stands both outside of and in ``search_kwargs``.
+        TypeError: An argument is unknown, or appears both in and outside ``search_kwargs``.
 
     >>> retriever_arguments({"tags": ["mine"], "k": 2, "search_kwargs": {"mode": "dense"}})
     {'tags': ['mine'], 'search_kwargs': {'mode': 'dense', 'k': 2}}

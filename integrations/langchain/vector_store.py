@@ -1,9 +1,9 @@
-"""LangChain's vector store over a collection, and no more than that: every method is one call.
+"""LangChain's vector store over a collection; every method is one call of the collection.
 
-Signatures are LangChain's, hence ``filter`` and ``**kwargs``; what these do not know is refused.
-The asynchronous methods are LangChain's own, which run these in a thread, because a collection is
-safe to use from several. Not here: splitting texts, and indexing that knows what has changed; that
-is :meth:`Collection.index`, and a collection filled by it can be searched here.
+Signatures are LangChain's, hence ``filter`` and ``**kwargs``; unknown arguments are refused. The
+asynchronous methods are LangChain's own, which run these in a thread, because a collection is safe
+to use from several. Splitting texts and indexing only what changed are not here but in
+:meth:`Collection.index`; a collection filled by that can be searched here.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class DecantVectorStore(VectorStore):
 
     Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
     text, which is white space and what the tokenizer drops, is stored without a vector: it is found
-    by id, deleted by id and filter, and comes in no search.
+    by id, deleted by id and filter, and no search returns it.
 
-    A collection with sparse vectors is searched by both (HYBRID) and another one by dense vectors,
-    unless ``mode`` says otherwise; all searches by a text then rank alike, with scores or without.
-    Searches by a vector and by maximal marginal relevance compare dense vectors only.
+    Without ``mode``, a collection with sparse vectors is searched by both kinds (HYBRID), and
+    another one by dense vectors. All searches by a text rank in the same way, with scores or
+    without. Searches by a vector and by maximal marginal relevance compare dense vectors only.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
@@ -74,7 +74,7 @@ class DecantVectorStore(VectorStore):
 
     @property
     def collection(self) -> Collection:
-        """What this store is over."""
+        """The collection of this store."""
         return self._collection
 
     @property
@@ -117,17 +117,17 @@ class DecantVectorStore(VectorStore):
         store: Store | str | Path | None = None,
         **kwargs: object,
     ) -> Self:
-        """Add texts to a collection, which is made if it is not there.
+        """Add texts to a collection, which is created if it does not exist.
 
         Args:
             texts: The texts.
             embedding: A :class:`DecantEmbeddings`; its encoder fills the collection.
             metadatas: One for each text, or None for a text without.
-            ids: One for each text; where None, one is drawn.
+            ids: One for each text; for None, one is drawn.
             collection: A collection, or the name of one in ``store``.
-            store: A store, or a folder or URL, which is opened; close it when done, by
+            store: A store, or a folder or URL, which is opened; close it with
                 ``.collection.store.close()``.
-            **kwargs: None are known.
+            **kwargs: Refused.
 
         Raises:
             TypeError: ``embedding`` is of another class, or ``store`` is missing.
@@ -140,7 +140,7 @@ class DecantVectorStore(VectorStore):
                 f"{type(embedding).__name__} does not have; pass DecantEmbeddings(encoder=...)"
             )
         records = to_records(texts, metadatas, ids)
-        with ExitStack() as undo:  # on an error, what was opened here is closed
+        with ExitStack() as undo:  # on an error, close the store that was opened here
             if isinstance(store, str | Path):
                 store = undo.enter_context(connect(store))
             made = cls(to_collection(collection, store, embedding.encoder))
@@ -163,10 +163,10 @@ class DecantVectorStore(VectorStore):
             texts: Any iterable of texts.
             metadatas: One for each text, or None for a text without; a ``source`` in it is also
                 the record's source. Dates and the like become JSON as in a :class:`Record`.
-            ids: One for each text, any string; where None, one is drawn.
-            batch_size: LangChain's ``index`` passes it; batches are the encoder's and the
-                collection's own.
-            **kwargs: None are known.
+            ids: One for each text, any string; for None, one is drawn.
+            batch_size: LangChain's ``index`` passes it; it has no effect, because encoder and
+                collection make their own batches.
+            **kwargs: Refused.
 
         Returns:
             The ids, in the order of the texts.
@@ -175,7 +175,7 @@ class DecantVectorStore(VectorStore):
             TypeError: ``texts`` or ``ids`` is one string, or metadata are no mapping.
             ValueError: There are not as many metadatas or ids as texts.
             TextError: A text is not valid Unicode; the message holds its index and its source.
-            StoreError: Metadata are not JSON; likewise, with the key.
+            StoreError: Metadata are not JSON; the message holds the same, and the key.
         """
         refuse_unknown(kwargs, "add_texts")
         return self._collection.add(to_records(texts, metadatas, ids))
@@ -187,11 +187,11 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         **kwargs: object,
     ) -> bool:
-        """Delete texts by id, by filter, or those that meet both; unknown ids are ignored.
+        """Delete texts by id, by filter, or by both together; unknown ids are ignored.
 
         Raises:
             TypeError: ``ids`` is one string.
-            ValueError: Neither is given, or only an empty filter: that never means everything.
+            ValueError: Neither is given, or only an empty filter, which never means everything.
         """
         refuse_unknown(kwargs, "delete")
         check_ids(ids, "delete()")
@@ -222,17 +222,17 @@ class DecantVectorStore(VectorStore):
     def as_retriever(self, **kwargs: object) -> VectorStoreRetriever:
         """Return a retriever over this store.
 
-        Made as ``VectorStoreRetriever(vectorstore=...)`` it would drop unknown arguments silently,
-        which is LangChain's way; made here it does not.
+        LangChain's ``VectorStoreRetriever(vectorstore=...)`` drops unknown arguments silently; this
+        method refuses them.
 
         Args:
             **kwargs: The retriever's own, such as ``search_type``, ``search_kwargs`` and ``tags``.
-                What belongs to a search (``k``, ``filter``, ``offset``, ``mode``, ``fetch_k``,
-                ``lambda_mult``, ``score_threshold``) may stand here or in ``search_kwargs``.
+                Arguments of a search (``k``, ``filter``, ``offset``, ``mode``, ``fetch_k``,
+                ``lambda_mult``, ``score_threshold``) may be passed here or in ``search_kwargs``.
                 A ``score_threshold`` is one of relevance, ``(cosine + 1) / 2``, in every mode.
 
         Raises:
-            TypeError: An argument is unknown, or stands in both places.
+            TypeError: An argument is unknown, or appears in both places.
             ValueError: LangChain does not know the ``search_type``.
         """
         return super().as_retriever(**retriever_arguments(kwargs))
@@ -252,11 +252,11 @@ class DecantVectorStore(VectorStore):
         Args:
             query: The question; it is embedded as a query.
             k: How many.
-            filter: A condition, a ``models.Filter``, or metadata entries to be equal.
+            filter: A condition, a ``models.Filter``, or metadata entries that must be equal.
             offset: How many of the best to skip.
-            mode: By which vectors to rank; None is HYBRID where the collection has sparse vectors,
-                and DENSE elsewhere, as in :meth:`Collection.search`.
-            **kwargs: None are known.
+            mode: By which vectors to rank; None is HYBRID if the collection has sparse vectors, and
+                else DENSE, as in :meth:`Collection.search`.
+            **kwargs: Refused.
 
         Raises:
             TextError: The query is empty.
@@ -277,10 +277,10 @@ class DecantVectorStore(VectorStore):
         mode: SearchMode | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
-        """Return what :meth:`similarity_search` returns, each document with its score.
+        """Return the documents of :meth:`similarity_search`, each with its score.
 
-        The score is that of the mode (:class:`SearchMode`): a cosine for DENSE, an inner product
-        for SPARSE, a sum of reciprocal ranks, at most 0.0328, for HYBRID. More is better.
+        The score depends on the mode (:class:`SearchMode`): a cosine for DENSE, an inner product
+        for SPARSE, a sum of reciprocal ranks, at most 0.0328, for HYBRID. Higher is better.
         """
         refuse_unknown(kwargs, "a similarity search")
         where = to_condition(filter)
@@ -297,12 +297,12 @@ class DecantVectorStore(VectorStore):
         mode: SearchMode | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
-        """Return what :meth:`similarity_search` returns, each document with its relevance.
+        """Return the documents of :meth:`similarity_search`, each with its relevance.
 
         The relevance is ``(cosine + 1) / 2`` of the dense vectors in every mode, because a
         threshold on it must mean the same for every query and collection, which ranks and their
-        sums do not. The order is that of the mode, so a HYBRID search may give a document with
-        less relevance before one with more.
+        sums do not. The order is that of the mode, so a HYBRID search may return a less relevant
+        document before a more relevant one.
         """
         refuse_unknown(kwargs, "a similarity search")
         sparse = self._collection.has_sparse and mode != SearchMode.DENSE
@@ -322,7 +322,7 @@ class DecantVectorStore(VectorStore):
         k: int = 4,
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> list[tuple[Document, float]]:
-        """As :meth:`_similarity_search_with_relevance_scores`, in a thread."""
+        """Run :meth:`_similarity_search_with_relevance_scores` in a thread."""
         search = self._similarity_search_with_relevance_scores
         return await run_in_executor(None, search, query, k, **kwargs)
 
@@ -357,9 +357,9 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         **kwargs: object,
     ) -> list[Document]:
-        """Return ``k`` documents that fit the query and are unlike each other.
+        """Return ``k`` documents that fit the query and differ from each other.
 
-        Likeness is the cosine of dense vectors, also on a collection with sparse ones: there is
+        Similarity is the cosine of dense vectors, also on a collection with sparse ones: there is
         no ``mode``.
 
         Args:
@@ -388,7 +388,7 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         **kwargs: object,
     ) -> list[Document]:
-        """Return ``k`` documents near a vector and unlike each other; see the form by query."""
+        """Return ``k`` documents that are near a vector and differ from each other."""
         refuse_unknown(kwargs, "a search by maximal marginal relevance")
         vector = np.asarray(embedding, np.float32)
         hits = self._collection.search_vector(

@@ -2,8 +2,8 @@
 
 Every setting that changes a vector is a serialised field, because LlamaIndex's pipeline cache is
 keyed by them; the encoder itself is a private attribute. The public methods, their callbacks and
-instrumentation are LlamaIndex's; here are only the underscored ones. The asynchronous ones run in
-a thread, so the event loop goes on.
+instrumentation are LlamaIndex's; this class implements the underscored ones. The asynchronous
+methods run in a thread, so they do not block the event loop.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
 from decant.embedders import Encoder, Recipe, RecipeError, Role
 from decant.embedders.tokens import is_blank
 
-# LlamaIndex allows no more; the encoder cuts its own batches inside.
+# LlamaIndex's largest value; the encoder makes its own batches of these texts.
 _LARGEST_BATCH = 2048
 
 
 class DecantEmbedding(BaseEmbedding):
-    """Embeddings as one recipe says: text and query prompts differ where the recipe's do.
+    """Embeddings by one recipe, with its prompts for passages and queries.
 
-    Among several texts, one that is blank (white space and what the tokenizer drops) has no vector,
-    so its embedding is an empty list; ``DecantVectorStore`` stores its node without a vector. A
-    blank text asked for alone is an error. A copy, deep or not, shares the encoder.
+    A blank text (white space and characters that the tokenizer drops) has no vector. In a list of
+    texts its embedding is an empty list, and ``DecantVectorStore`` stores its node without a
+    vector; embedding it alone is an error. A copy, deep or not, shares the encoder.
 
     Args:
-        encoder: What computes the vectors. None opens ``bundle``.
+        encoder: Computes the vectors. None opens ``bundle``.
         bundle: The folder of a bundle, saved with the fields.
-        provider: For opening the bundle.
-        precision: For opening the bundle.
+        provider: The provider for opening the bundle.
+        precision: The precision for opening the bundle.
         recipe: A saved recipe as JSON, to compare with the encoder's.
         **fields: LlamaIndex's own, such as ``embed_batch_size`` and ``callback_manager``.
 
     Raises:
         TypeError: There is neither an encoder nor a bundle.
-        RecipeError: The encoder's recipe is not the one saved.
+        RecipeError: The encoder's recipe is not the saved one.
 
     >>> from decant.embedders import HashEncoder
     >>> len(DecantEmbedding(encoder=HashEncoder(dim=4)).get_query_embedding("a question"))
     4
     """
 
-    bundle: str | None = Field(default=None, description="The bundle's folder, where there is one.")
-    provider: str = Field(default="auto", description="The execution provider asked for.")
+    bundle: str | None = Field(default=None, description="The bundle's folder, if there is one.")
+    provider: str = Field(default="auto", description="The requested execution provider.")
     precision: str = Field(default="auto", description="The precision that runs.")
     recipe: str = Field(description="Everything that decides a vector, as JSON.")
     embed_batch_size: int = Field(
         default=_LARGEST_BATCH,
-        description="Texts handed to the encoder at a time; it cuts its own batches.",
+        description="Texts passed to the encoder at a time; it makes its own batches.",
         gt=0,
         le=_LARGEST_BATCH,
     )
     _encoder: Encoder = PrivateAttr()
 
-    # LlamaIndex rebuilds components as cls(**fields), so the fields have to pass through here.
+    # LlamaIndex restores components as cls(**fields), so this method takes the fields.
     def __init__(
         self,
         *,
@@ -80,8 +80,8 @@ class DecantEmbedding(BaseEmbedding):
         ours: dict[str, Any] = {
             "bundle": bundle,
             "provider": provider,
-            # Where a bundle has several graphs, which one runs changes the vectors: save the
-            # choice, not the wish. Encoders without a choice have no such attribute.
+            # The graph of a bundle that runs changes the vectors, so save the precision in use, not
+            # the requested one. Encoders without several graphs have no such attribute.
             "precision": str(getattr(opened, "precision", "fp32")),
             "recipe": own.to_json(),
         }
@@ -97,7 +97,7 @@ class DecantEmbedding(BaseEmbedding):
         Args:
             path: The bundle's folder.
             provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
-            precision: Which of the bundle's graphs; ``"auto"`` takes the one for the provider.
+            precision: The precision of the graph; ``"auto"`` takes the best for the provider.
 
         Raises:
             BundleError: The bundle is missing or damaged.
@@ -120,13 +120,13 @@ class DecantEmbedding(BaseEmbedding):
 
     @property
     def encoder(self) -> Encoder:
-        """What computes the vectors."""
+        """The encoder that computes the vectors."""
         return self._encoder
 
     @field_validator("embeddings_cache", mode="before")
     @classmethod
     def _no_cache(cls, cache: object) -> None:
-        # Its key is the text alone: not the model, and not whether it is a query or a passage.
+        # Its key is the text alone, without the model and the role.
         if cache is not None:
             raise ValueError(
                 "embeddings_cache is keyed by the text alone, so a query would get the vector of "
@@ -139,7 +139,7 @@ class DecantEmbedding(BaseEmbedding):
         return self.__copy__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs to open the bundle again.
+        """Return the state with which another process opens the bundle again.
 
         Raises:
             TypeError: There is no bundle; an encoder in memory cannot be sent.
@@ -153,7 +153,7 @@ class DecantEmbedding(BaseEmbedding):
         return {**state, "__pydantic_private__": None, "encoder": self._encoder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open the bundle again; errors in that are raised, not hidden as the base class does."""
+        """Open the bundle again; errors are raised, while the base class would hide them."""
         self.__init__(**state["__dict__"], encoder=state.get("encoder"))  # type: ignore[misc]
 
     def _get_query_embedding(self, query: str) -> list[float]:
@@ -166,7 +166,7 @@ class DecantEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         # An empty file or page must not end a whole pipeline, and LlamaIndex embeds whatever it
-        # reads. The word in the place of a blank text keeps the indices in messages right.
+        # reads. A word replaces each blank text, so that the indices in messages stay right.
         blank = [self._is_blank(text) for text in texts]
         filled = [
             "blank" if is_empty else text for is_empty, text in zip(blank, texts, strict=True)
@@ -194,6 +194,6 @@ def _opened(bundle: str | None, provider: str, precision: str) -> Encoder:
             "use DecantEmbedding(encoder=...) or DecantEmbedding.from_bundle(folder), and "
             "DecantEmbedding.from_dict(saved, encoder=...) to restore"
         )
-    from decant.embedders import load  # here: it alone needs onnxruntime
+    from decant.embedders import load  # imported here, because only this function needs onnxruntime
 
     return load(bundle, provider=provider, precision=precision)

@@ -1,8 +1,8 @@
-"""LlamaIndex metadata filters as conditions of ours.
+"""LlamaIndex metadata filters as conditions of decant.
 
-A key means what the nodes show (:class:`ShownMetadata`): an entry of that name, with dots also a
-nested one; ``source`` is also the source of a chunk of :meth:`Collection.index`; and
-``ref_doc_id``, ``doc_id`` and ``document_id``, by which LlamaIndex's stores are filtered, are also
+A key means the metadata that nodes show (:class:`ShownMetadata`): an entry of that name, with dots
+also a nested one; ``source`` is also the source of a chunk of :meth:`Collection.index`; and
+``ref_doc_id``, ``doc_id`` and ``document_id``, which LlamaIndex uses in filters, are also
 the id of the document that a node came from. ``!=`` and ``nin`` are the exact complements of ``==``
 and ``in``. An operator that has no condition with the same meaning on every engine is an error;
 none is approximated.
@@ -26,7 +26,7 @@ from .nodes import NODE
 
 Value = str | int | float
 _Stated: TypeAlias = Condition | bool
-"""A condition, or True and False for what all nodes meet and what none does."""
+"""A condition; True if all nodes meet it, False if none does."""
 
 _DOCUMENT = ShownField(field=Field.SOURCE)
 _SHOWN = ShownMetadata(
@@ -40,9 +40,9 @@ _SHOWN = ShownMetadata(
 
 
 def to_condition(filters: MetadataFilters | None) -> Condition | None:
-    """Return the condition that ``filters`` state; None where every node meets them.
+    """Return the condition that ``filters`` state; None if every node meets them.
 
-    That is so without filters, and for ``nin []``; ``in []`` is met by none.
+    Every node meets an empty filter and ``nin []``; no node meets ``in []``.
 
     Raises:
         ValueError: An operator has no counterpart, or its value is of the wrong kind.
@@ -58,7 +58,7 @@ def to_condition(filters: MetadataFilters | None) -> Condition | None:
 
 
 def _group(filters: MetadataFilters) -> _Stated | None:
-    """Return what a group states; None for an empty one, which LlamaIndex passes over."""
+    """Return the condition of a group; None for an empty group, which LlamaIndex ignores."""
     stated = [
         part
         for entry in filters.filters
@@ -97,7 +97,9 @@ def _not(stated: _Stated) -> _Stated:
 def _one(entry: MetadataFilter) -> _Stated:
     key = entry.key
     match entry.operator:
-        case FilterOperator.EQ | FilterOperator.CONTAINS:  # a list contains what one item equals
+        case (
+            FilterOperator.EQ | FilterOperator.CONTAINS
+        ):  # a list contains a value if one of its items equals the value
             return _SHOWN.any_of(key, [_scalar(entry)])
         case FilterOperator.NE:
             return Not(_SHOWN.any_of(key, [_scalar(entry)]))

@@ -1,10 +1,10 @@
 """A LlamaIndex node as a record, and back without loss.
 
-Text, metadata and the id of the source document are the record's own, so that they can be read,
-filtered and searched by anything; what else a node holds (relationships, excluded keys, templates)
-stands under one metadata key, without its defaults. Related nodes come with a copy of their
-metadata, which mostly are the node's own: what is equal is stored once, as the names of the
-entries. A passage that was not written by LlamaIndex becomes a plain text node.
+Text, metadata and the id of the source document are the record's own, so that every program can
+read, filter and search them. The rest of a node (relationships, excluded keys, templates) is stored
+under one metadata key, without default values. Related nodes carry a copy of their metadata, mostly
+equal to the node's own; equal entries are stored once, by their names. A passage that was not
+written by LlamaIndex becomes a plain text node.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from ..shown import with_source
 _REST = "_node"
 _SHARED = "_shared"
 NODE = (_REST, "class_name")
-"""The metadata entry that tells a node of LlamaIndex from other passages."""
+"""The metadata entry that marks a passage as a node of LlamaIndex."""
 
 _JSON = TypeAdapter(object)
 _CLASSES: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, Document)
 }
-# The record has them; the embedding is the point's vector.
+# The record itself holds these; the embedding is the point's vector.
 _ELSEWHERE = {"id_", "embedding", "metadata", "text"}
 
 
@@ -52,7 +52,7 @@ def to_records(nodes: Sequence[BaseNode]) -> list[Record]:
     Raises:
         StoreError: Metadata are not JSON; the message holds the node's index, its file or document
             and the key.
-        TextError: A text is not valid Unicode; likewise.
+        TextError: A text is not valid Unicode; the message holds the same.
     """
     return [_numbered(index, node) for index, node in enumerate(nodes)]
 
@@ -70,10 +70,10 @@ def _numbered(index: int, node: BaseNode) -> Record:
 def to_record(node: BaseNode) -> Record:
     """Return the node as a record; its source is the id of the document it came from.
 
-    A node that came from none, such as a document that was not split, is its own source.
+    A node without a source document, such as a document that was not split, is its own source.
 
     Raises:
-        TypeError: The node is of a class that could not be given back.
+        TypeError: The node is of a class that could not be restored.
         ValueError: Its metadata use our key, or it holds bytes, which are not stored.
     """
     if type(node) is not _CLASSES.get(node.class_name()):
@@ -87,7 +87,8 @@ def to_record(node: BaseNode) -> Record:
     node = _with_plain_relations(node)
     rest = node.model_dump(mode="json", exclude=_ELSEWHERE, exclude_defaults=True)
     if isinstance(node, IndexNode) and node.obj is not None:
-        # Older versions of llama-index-core dump the inner node as a text that reads as no node.
+        # Older versions of llama-index-core dump the inner node as a text that no node is read
+        # from.
         rest["obj"] = _JSON.dump_python(node.to_dict()["obj"], mode="json")
     if isinstance(node, Node):
         _refuse_bytes(node)
@@ -110,7 +111,7 @@ def to_node(passage: Passage) -> BaseNode:
     metadata key ``source`` of its own, there too.
 
     Raises:
-        StoreError: The node was stored as something that this version does not know.
+        StoreError: The node was stored with a class that this version does not know.
     """
     metadata = dict(passage.metadata)
     rest = metadata.get(_REST)
@@ -148,7 +149,7 @@ def _plain(passage: Passage, metadata: Mapping[str, object]) -> TextNode:
 
 
 def _with_plain_relations(node: BaseNode) -> BaseNode:
-    """Return a copy whose related nodes have JSON as metadata, as its own will be stored."""
+    """Return a copy whose related nodes have plain JSON as metadata, like stored metadata."""
 
     def plain(related: RelatedNodeInfo) -> RelatedNodeInfo:
         owner = f"node {related.node_id!r}, related to {node.node_id!r},"
@@ -164,7 +165,7 @@ def _with_plain_relations(node: BaseNode) -> BaseNode:
 
 
 _Related: TypeAlias = dict[str, Any]
-"""What is stored of a related node."""
+"""The stored form of a related node."""
 
 
 def _each(
@@ -172,7 +173,7 @@ def _each(
     change: Callable[[_Related, Mapping[str, object]], _Related],
     own: Mapping[str, object],
 ) -> dict[str, _Related | list[_Related]]:
-    """Return the relationships with each related node changed in view of the node's metadata."""
+    """Return the relationships with ``change`` applied to each related node and the metadata."""
     return {
         kind: [change(one, own) for one in held] if isinstance(held, list) else change(held, own)
         for kind, held in relationships.items()
@@ -180,7 +181,7 @@ def _each(
 
 
 def _shared(related: _Related, own: Mapping[str, object]) -> _Related:
-    """Replace entries of the metadata that the node has itself by their names."""
+    """Replace metadata entries that equal the node's own by their names."""
     held = related.get("metadata")
     if not held:
         return related
@@ -190,7 +191,7 @@ def _shared(related: _Related, own: Mapping[str, object]) -> _Related:
 
 
 def _unshared(related: _Related, own: Mapping[str, object]) -> _Related:
-    """Undo :func:`_shared`; what was stored without it stays as it is."""
+    """Undo :func:`_shared`; a related node that was stored without it is not changed."""
     if _SHARED not in related:
         return related
     # Copied, because a change of a node's metadata must not reach into its relationships.
@@ -199,7 +200,7 @@ def _unshared(related: _Related, own: Mapping[str, object]) -> _Related:
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Return whether two values are the same JSON, which True and 1 are not."""
+    """Return whether two values are the same JSON; True and 1 are not."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict) and isinstance(other, dict):

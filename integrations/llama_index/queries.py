@@ -1,7 +1,7 @@
-"""What a query of LlamaIndex asks of a collection: its mode, vectors, condition and count.
+"""Turn a query of LlamaIndex into a collection's mode, vectors, condition and count.
 
-LlamaIndex embeds a query itself, perhaps another text than the query's own (HyDE), so the dense
-vector is taken from the query, and only the sparse one is made here.
+LlamaIndex embeds a query itself, perhaps from another text than the query's own (HyDE). So the
+dense vector is taken from the query, and only the sparse one is made here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode | None:
-    """Return the mode of a collection's search that a query means.
+    """Return the search mode of a query.
 
     Raises:
-        ValueError: There is none, or two were given, or the query weighs the rankings.
+        ValueError: No mode corresponds, two were given, or the query weighs the rankings.
     """
     match query.mode:
         case VectorStoreQueryMode.DEFAULT:
@@ -55,7 +55,7 @@ def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode |
 
 
 def node_count(query: VectorStoreQuery) -> int:
-    """Return how many nodes are wanted; LlamaIndex has two counts more, for the modes of these."""
+    """Return how many nodes to find; hybrid and sparse queries may have counts of their own."""
     match query.mode:
         case VectorStoreQueryMode.HYBRID:
             return query.hybrid_top_k or query.similarity_top_k
@@ -68,10 +68,11 @@ def node_count(query: VectorStoreQuery) -> int:
 def query_vectors(
     query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
 ) -> Vectors:
-    """Return the vectors of a query: a dense one, and a sparse one where the mode has it.
+    """Return the vectors of a query: a dense one, and a sparse one if the mode needs it.
 
     Raises:
-        ValueError: The query has neither a text nor an embedding, or not what the mode needs.
+        ValueError: The query has neither a text nor an embedding, or lacks the one that the mode
+            needs.
     """
     text, given = query.query_str, query.query_embedding
     sparse = mode != SearchMode.DENSE and collection.has_sparse
@@ -92,7 +93,7 @@ def query_vectors(
 
 
 def query_condition(query: VectorStoreQuery, where: Where | None) -> Where | None:
-    """Return what a query's ids and filters and ``where`` ask for together; None for nothing.
+    """Return the condition of a query's ids, filters and ``where`` together; None without any.
 
     Raises:
         TypeError: ``node_ids`` or ``doc_ids`` is one string.
@@ -101,7 +102,7 @@ def query_condition(query: VectorStoreQuery, where: Where | None) -> Where | Non
     check_ids(query.node_ids, "node_ids of the query")
     check_ids(query.doc_ids, "doc_ids of the query")
     parts: list[Where] = []
-    if query.node_ids:  # LlamaIndex's retriever gives an empty list where it means no restriction
+    if query.node_ids:  # LlamaIndex's retriever passes an empty list when it means no restriction
         parts.append(FieldIn(Field.ID, query.node_ids))
     if query.doc_ids:
         parts.append(FieldIn(Field.SOURCE, query.doc_ids))

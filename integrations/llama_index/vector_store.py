@@ -1,8 +1,8 @@
 """LlamaIndex's vector store over a collection.
 
-What a filter's key means is in ``filters.py``. Ids and filters given together are ANDed,
-everywhere. Signatures are LlamaIndex's, hence ``**kwargs``; what is not known in them is refused.
-Asynchronous methods run the others in a thread.
+``filters.py`` defines the keys of filters. Ids and filters given together are ANDed, everywhere.
+Signatures are LlamaIndex's, hence ``**kwargs``; unknown arguments are refused. Asynchronous methods
+run the others in a thread.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _PREFETCH = 20
 class DecantVectorStore(BasePydanticVectorStore):
     """A collection as LlamaIndex's vector store.
 
-    A node whose embedded text (its metadata included, as LlamaIndex embeds it) is blank, which is
-    white space and what the tokenizer drops, is stored without a vector: it is found and deleted by
-    id, document and filter, and comes in no query. A node without a source node, such as a
-    document that was not split, is its own document.
+    A node whose embedded text (its metadata included, as LlamaIndex embeds it) is blank (white
+    space and characters that the tokenizer drops) is stored without a vector: it is found and
+    deleted by id, document and filter, and no query returns it. A node without a source node, such
+    as a document that was not split, is its own document.
 
     A copy, deep or not, shares the collection, which is open once; it cannot be pickled.
 
@@ -51,7 +51,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
 
     Raises:
-        TypeError: ``collection`` is something else.
+            TypeError: ``collection`` is no :class:`Collection`.
 
     >>> import tempfile
     >>> from llama_index.core.schema import TextNode
@@ -113,14 +113,14 @@ class DecantVectorStore(BasePydanticVectorStore):
 
     @property
     def collection(self) -> Collection:
-        """What this store is over."""
+        """The collection of this store."""
         return self._collection
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
         """Store nodes, replacing those of the same id.
 
-        Nodes without an embedding are embedded here, with the text that they show to models; where
-        that is blank they are stored without a vector, also if they have one.
+        Nodes without an embedding are embedded here, with the text that they show to models. If
+        that text is blank, a node is stored without a vector, even if it has an embedding.
 
         Returns:
             The ids, in the order of the nodes.
@@ -133,7 +133,9 @@ class DecantVectorStore(BasePydanticVectorStore):
         """
         refuse_unknown(kwargs, "add()")
         records = dict(zip([node.node_id for node in nodes], to_records(nodes), strict=True))
-        last = {node.node_id: node for node in nodes}  # of several with one id the last one counts
+        last = {
+            node.node_id: node for node in nodes
+        }  # of several nodes with one id the last one counts
         encoder = self._collection.encoder
         shown = {
             key: node
@@ -146,7 +148,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: object) -> list[str]:
-        """As :meth:`add`, in a thread."""
+        """Run :meth:`add` in a thread."""
         return await run_in_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
@@ -164,7 +166,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         self._collection.delete(earlier)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: object) -> None:
-        """As :meth:`delete`, in a thread."""
+        """Run :meth:`delete` in a thread."""
         await run_in_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     def delete_nodes(
@@ -177,8 +179,8 @@ class DecantVectorStore(BasePydanticVectorStore):
 
         Raises:
             TypeError: ``node_ids`` is one string.
-            ValueError: Neither is given, or only filters that every node meets, such as ``nin []``:
-                that never means everything.
+            ValueError: Neither is given, or only filters that every node meets, such as ``nin []``,
+                which never mean everything.
         """
         refuse_unknown(delete_kwargs, "delete_nodes()")
         check_ids(node_ids, "delete_nodes()")
@@ -202,13 +204,13 @@ class DecantVectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **delete_kwargs: object,
     ) -> None:
-        """As :meth:`delete_nodes`, in a thread."""
+        """Run :meth:`delete_nodes` in a thread."""
         await run_in_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return the nodes that have one of these ids and meet the filters; without both, all.
+        """Return the nodes that have one of these ids and meet the filters; without either, all.
 
         Raises:
             TypeError: ``node_ids`` is one string.
@@ -227,7 +229,7 @@ class DecantVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """As :meth:`get_nodes`, in a thread."""
+        """Run :meth:`get_nodes` in a thread."""
         return await run_in_thread(self.get_nodes, node_ids, filters)
 
     def clear(self) -> None:
@@ -235,7 +237,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         self._collection.clear()
 
     async def aclear(self) -> None:
-        """As :meth:`clear`, in a thread."""
+        """Run :meth:`clear` in a thread."""
         await run_in_thread(self.clear)
 
     def query(
@@ -255,25 +257,24 @@ class DecantVectorStore(BasePydanticVectorStore):
         made for cosines needs ``mode=SearchMode.DENSE``.
 
         Args:
-            query: With ``query_embedding``, ``query_str`` or both. The dense vector is
-                ``query_embedding``, and where that is missing ``query_str`` is embedded here; the
-                sparse vector is always that of ``query_str``. The modes are ``default``,
-                ``hybrid``, ``sparse`` and ``mmr``, which compares dense vectors. ``hybrid_top_k``
-                and ``sparse_top_k`` count the nodes of their modes instead of
-                ``similarity_top_k``.
-            where: A condition or ``models.Filter`` to be met beside the query's own filters.
-            mode: What the query's mode ``default`` is. None is HYBRID where the collection has
-                sparse vectors and the query a text, and DENSE elsewhere, as in
+            query: A query with ``query_embedding``, ``query_str`` or both. The dense vector is
+                ``query_embedding``; without it, ``query_str`` is embedded here. The sparse vector
+                is always that of ``query_str``. The modes are ``default``, ``hybrid``, ``sparse``
+                and ``mmr``, which compares dense vectors. ``hybrid_top_k`` and ``sparse_top_k``
+                count the nodes of their modes instead of ``similarity_top_k``.
+            where: A condition or ``models.Filter`` in addition to the query's own filters.
+            mode: The mode of a query whose mode is ``default``. None is HYBRID if the collection
+                has sparse vectors and the query a text, and else DENSE, as in
                 :meth:`Collection.search`. An index passes it on from ``vector_store_kwargs``.
-            mmr_threshold: For the mode ``mmr``, where the query has none: 1 is relevance alone, 0
-                is variety alone; None is 0.5.
+            mmr_threshold: For the mode ``mmr``, if the query has none: 1 is relevance alone, 0 is
+                variety alone; None is 0.5.
             mmr_prefetch_k: For the mode ``mmr``: how many of the nearest to choose from; None is
                 four times as many as wanted, at least 20.
-            **kwargs: None are known.
+            **kwargs: Refused.
 
         Raises:
-            ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart here,
-                or there are two modes; or the query lacks the text that the mode needs.
+                ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart
+                    here, or there are two modes; or the query lacks the text that the mode needs.
             StoreError: The embedding has another width than the collection's, or is not finite; or
                 the mode needs sparse vectors and the collection has none.
         """
@@ -302,7 +303,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         mmr_prefetch_k: int | None = None,
         **kwargs: object,
     ) -> VectorStoreQueryResult:
-        """As :meth:`query`, in a thread."""
+        """Run :meth:`query` in a thread."""
         return await run_in_thread(
             self.query,
             query,

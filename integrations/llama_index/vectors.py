@@ -1,10 +1,10 @@
-"""The vectors of nodes: made here, or their own after a look at whether they belong.
+"""The vectors of nodes: computed here, or the nodes' own after a check.
 
 LlamaIndex embeds with whatever model its index was given, so a vector of the right width may still
-be of another model. One node of each call is embedded again and compared: that costs one text, and
-another model, or another pooling of the same one, is found before anything is written. Nodes may
-have got metadata since they were embedded, as LlamaIndex's extractors give them, so the texts that
-they had before are tried, too.
+be of another model. One node of each call is embedded again and compared. That costs one text, and
+finds another model, or another pooling of the same model, before anything is written.
+LlamaIndex's extractors may have added metadata to a node after it was embedded, so its earlier
+texts are tried, too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from decant.embedders import CollectionMismatch, Encoder, Role, StoreError
 from decant.embedders.tokens import is_blank
 
-# The precisions of one model agree to 0.95 at worst (the gate of int8 in the certificate).
+# Precisions of one model agree to at least 0.95 (the gate of int8 in the certificate).
 _SAME = 0.9
-_TRIED = 16  # texts that a node may have been embedded with
+_TRIED = 16  # the most texts with which a node may have been embedded
 
 
 def embedded_text(node: BaseNode) -> str:
-    """Return what a node shows to embedding models: its text, and metadata not excluded."""
+    """Return the text that a node shows to embedding models, with its metadata."""
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
@@ -46,7 +46,7 @@ def node_vectors(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.floa
     if len(bare) < len(nodes):
         raise ValueError(
             f"{len(bare)} of {len(nodes)} nodes have no embedding, the first is {bare[0]!r}; "
-            "embed all of them, or none and they are embedded here"
+            "embed all of them, or none, and decant embeds them"
         )
     return encoder.encode([embedded_text(node) for node in nodes], role=Role.PASSAGE).dense
 
@@ -80,7 +80,7 @@ def _compare(node: BaseNode, row: NDArray[np.float32], encoder: Encoder) -> None
             "fewer of them. Either another model made it: give the index or pipeline "
             "embed_model=DecantEmbedding(encoder=collection.encoder). Or its text, metadata or "
             "templates were changed after it was embedded: let extractors run before the "
-            "embedding. For vectors made otherwise on purpose there is "
+            "embedding. To store other vectors on purpose, use "
             "collection.add(records, vectors=...)"
         )
 
@@ -96,9 +96,9 @@ def _cosines(row: NDArray[np.float32], texts: Sequence[str], encoder: Encoder) -
 
 
 def _earlier_texts(node: BaseNode) -> Iterator[str]:
-    """Yield what the node may have been embedded with: its text alone, then with fewer metadata.
+    """Yield earlier texts of a node: its text alone, then with fewer metadata.
 
-    What was added last stands last in the metadata.
+    Metadata that were added last are at the end.
     """
     yield node.get_content(metadata_mode=MetadataMode.NONE)
     names = list(node.metadata)

@@ -1,7 +1,7 @@
-"""What a store holds, and how parts of it leave, without the encoder that filled it.
+"""List and delete what a store holds, without the encoder that filled it.
 
-A :class:`Collection` needs its encoder; to look at what is there, or to delete, nobody should have
-to load a model. Nothing is embedded, searched or added here.
+A :class:`Collection` needs its encoder, but listing and deleting should not load a model. This
+module embeds, searches and adds nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """How much there is of something.
+    """Numbers of documents and passages.
 
     Args:
         documents: Documents that were indexed.
@@ -53,15 +53,15 @@ class RootHoldings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSummary:
-    """What a collection holds, as its store says it.
+    """The contents of a collection.
 
     Args:
         name: Its name.
-        card: What it says about itself: recipe, width, whether it has sparse vectors.
-        held: How much there is in all.
+        card: Its metadata: recipe, width, whether it has sparse vectors.
+        held: How much it holds in all.
         records: How many of the passages are records, which belong to no root.
         roots: The roots of its documents, sorted.
-        filled_by: How its vectors were made; empty where nothing was noted.
+        filled_by: How its vectors were made; empty if that was not recorded.
     """
 
     name: str
@@ -73,10 +73,10 @@ class CollectionSummary:
 
 
 def summarize(store: Store, name: str) -> CollectionSummary:
-    """Return what a collection holds; costs a look at the marker of each document.
+    """Return the contents of a collection; this reads the marker of each document.
 
     Raises:
-        StoreError: There is none of this name, or it cannot be opened.
+        StoreError: No collection has this name, or it cannot be opened.
     """
     check_name(name)
     card = store.card(name)
@@ -98,7 +98,7 @@ def summarize(store: Store, name: str) -> CollectionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What shall leave a collection: documents and records by their names, or passages by id.
+    """What to delete from a collection: documents and records by name, or passages by id.
 
     Args:
         sources: Everything of these sources.
@@ -106,8 +106,8 @@ class Selection:
         ids: Passages with these ids.
 
     Raises:
-        StoreError: It selects nothing, or ids and something else, or a name is "", which all share
-            that have no source or root.
+        StoreError: It selects nothing, or ids and something else, or a name is "", which stands for
+            having no source or root.
     """
 
     sources: Sequence[str] = ()
@@ -117,10 +117,10 @@ class Selection:
     def __post_init__(self) -> None:
         for name, given in (("sources", self.sources), ("roots", self.roots), ("ids", self.ids)):
             if isinstance(given, str):
-                raise StoreError(f"{name} takes several strings, got one; write [{given!r}]")
+                raise StoreError(f"{name} takes a list of strings, got one; write [{given!r}]")
             if "" in given:
                 raise StoreError(
-                    f"one of the {name} is '', which all share that have none; give names, or ids"
+                    f"one of the {name} is '', which stands for having none; give names, or ids"
                 )
         named = bool(self.sources or self.roots)
         if named == bool(self.ids):
@@ -132,7 +132,7 @@ class Selection:
 
     @property
     def where(self) -> And:
-        """What holds for the markers and passages selected by source and root."""
+        """The condition for markers and passages that are selected by source and root."""
         parts: list[FieldIn] = []
         if self.sources:
             parts.append(FieldIn(Field.SOURCE, self.sources))
@@ -161,7 +161,7 @@ def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
 def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
     """Delete documents with their chunks and records, or single passages; return how many.
 
-    Chunks whose document stays come back when it is next indexed.
+    Deleted chunks of a document that stays come back when it is next indexed.
 
     Raises:
         StoreError: There is no such collection.

@@ -27,31 +27,31 @@ def connect(
 ) -> Store:
     """Return the store at ``where``; close it when done, or use it in a ``with`` block.
 
-    Whether a server is there, and takes the key, is asked at once.
+    A server is contacted at once, so a wrong address or key fails here.
 
     Args:
-        where: A folder, which Qdrant Edge keeps in this process; or the address of a Qdrant
-            server, ``http://…`` or ``https://…``, where no port means 6333; or a client of one,
-            built as you like it, which stays yours to close. A text that looks like an address
-            without its ``http://`` is refused; ``./localhost:6333`` is a folder.
-        api_key: For an address that asks for one.
-        timeout: For a server: after how many seconds a request is given up for good, with all its
-            repetitions and the pauses between them; 120 by default, at least 1. One attempt is
-            given 0.45 of it (a client that is handed over has its own timeout for that), so a
-            server that takes a request and never answers is asked twice. What needs several
-            requests, as indexing does, may take longer in all.
-        attempts: For a server: how often a request is sent at most, if its fault may pass; 7 by
-            default, with pauses that grow to some 30 seconds in all.
-        grpc_port: For an address: where the server speaks gRPC, 6334 as a rule; all requests then
+        where: A folder, which Qdrant Edge keeps in this process; or the address of a Qdrant server,
+            ``http://…`` or ``https://…``, where no port means 6333; or a client of one with your
+            own settings, which you close yourself. A text that looks like an address without its
+            ``http://`` is refused; ``./localhost:6333`` is a folder.
+        api_key: The key of a server that requires one; for an address only.
+        timeout: For a server: the seconds after which a request fails for good, with all its
+            repetitions and the pauses between them; 120 by default, at least 1. One attempt gets
+            0.45 of it (a client that you pass has its own timeout for that), so a server that takes
+            a request and never answers is asked twice. Calls that need several requests, such as
+            indexing, may take longer in all.
+        attempts: For a server: how often a request is sent at most, if its fault may be temporary;
+            7 by default, with pauses that grow to some 30 seconds in all.
+        grpc_port: For an address: the server's port for gRPC, 6334 as a rule; all requests then
             go there.
         ca: For an address: a PEM file with the only authorities whose certificates are trusted.
 
     Raises:
         StoreError: The folder is a file, or looks like an address; or there is no server, or too
-            old a one, or it refuses the key; or an option is given for what does not take it.
-        TypeError: ``where`` is something else.
+            old a one, or it refuses the key; or an option does not apply to this place.
+            TypeError: ``where`` is of another type.
     """
-    api_key = api_key or None  # of an empty environment variable
+    api_key = api_key or None  # for example from an empty environment variable
     names_server = isinstance(where, str) and is_address(where)
     if not names_server:
         options = {"an API key": api_key, "grpc_port": grpc_port, "ca": ca}
@@ -60,7 +60,7 @@ def connect(
         _refuse({"timeout": timeout, "attempts": attempts}, where, only="a server")
         check_folder(where)
         return EdgeStore(where)
-    # These load qdrant-client, which a folder does not need.
+    # These modules import qdrant-client, which a folder does not need.
     from .server.capabilities import reach, through
     from .server.client import Access
     from .server.retry import Backoff

@@ -19,17 +19,17 @@ class CollectionInfo:
 
     Args:
         name: Its name.
-        engine: Which engine holds it.
+        engine: The engine that holds it.
         place: The folder or address.
-        recipe: What decides its vectors.
-        dim: The width D of the dense ones.
-        sparse: Whether passages have sparse ones, too.
-        soft_tokens: Whether they keep the states of appended tokens.
+        recipe: The recipe, which decides its vectors.
+        dim: The width D of the dense vectors.
+        sparse: Whether passages also have sparse vectors.
+        soft_tokens: Whether passages also have soft tokens.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
-        filled_by: How the vectors it holds were made; empty where that is not known, because an
-            older decant filled it, or where nothing was stored.
-        asked_by: How the encoder at hand makes those of queries.
+        filled_by: How its vectors were made; empty if that is unknown, because an older decant
+            filled it, or if it holds none.
+        asked_by: How the present encoder makes the vectors of queries.
     """
 
     name: str
@@ -46,7 +46,7 @@ class CollectionInfo:
 
     @classmethod
     def of(cls, target: Target) -> Self:
-        """Ask a collection's store."""
+        """Read the information from a collection's store."""
         return cls(
             name=target.name,
             engine=target.store.engine,
@@ -63,9 +63,9 @@ class CollectionInfo:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether vectors of more than one precision meet, those of queries included.
+        """Whether vectors of more than one precision are compared, those of queries included.
 
-        Given and unknown ones do not count.
+        Vectors that a caller passed, and those of unknown precision, do not count.
         """
         known = {item.precision for item in (*self.filled_by, self.asked_by) if item.is_known}
         return len(known) > 1

@@ -1,7 +1,7 @@
-"""Run blocking calls of coroutines in threads of our own, so that they delay nobody else's.
+"""Run blocking calls of coroutines in decant's own threads, so that they do not delay other code.
 
-There are at most 32 of these threads; further calls wait for a free one. They are daemons and made
-anew in a forked child. Cancelling a coroutine stops what it runs before its next request.
+There are at most 32 of these threads; further calls wait for a free one. They are daemons, and a
+forked child starts its own. Cancelling a coroutine stops its call before the next request.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from typing import ParamSpec, TypeVar
 from .stores.stop import stoppable
 
 _THREADS = 32
-_GRACE = 1.0  # seconds that the end of the process waits for calls that nobody waits for
+_GRACE = 1.0  # seconds for which the end of the process waits for calls whose coroutines are gone
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a blocking function gives, without blocking the event loop.
+    """Return the result of a blocking function, without blocking the event loop.
 
-    It runs in a thread of decant's own, with the caller's context variables. When the coroutine is
-    cancelled before a thread was free, the function never runs; later, its thread sends no further
-    request to a server, and is free when the request under way has ended or timed out.
+    It runs in a thread of decant's own, with the caller's context variables. If the coroutine is
+    cancelled before a thread is free, the function never runs. If it is cancelled later, the thread
+    sends no further request to a server, and is free when the current request has ended or timed
+    out.
 
     Args:
-        function: What to run; its errors are raised here.
-        args: Passed on.
-        kwargs: Passed on.
+        function: The function to run; its errors are raised here.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
     """
     stop = Event()
     context = copy_context()
@@ -53,10 +54,10 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 
 
 class _Pool(Executor):
-    """Daemon threads, which are started when there is work and no idle one.
+    """Daemon threads; a new one is started when there is work and no idle thread.
 
-    Those of ``ThreadPoolExecutor`` are waited for when the interpreter exits, however long a
-    server keeps them.
+    The interpreter's exit would wait for threads of ``ThreadPoolExecutor``, however long a server
+    keeps them.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class _Pool(Executor):
         while True:
             work = self._work.get()
             work()
-            del work  # else its result would live until the next call
+            del work  # otherwise its result would live until the next call
             with self._changed:
                 self._unfinished -= 1
                 self._changed.notify_all()
@@ -105,7 +106,7 @@ def _carry_out(future: Future[T], call: Callable[[], T]) -> None:
     else:
         future.set_result(result)
     finally:
-        del future, call  # the error's traceback would hold them, and they it
+        del future, call  # the error's traceback and these would refer to each other
 
 
 _POOLS: dict[int, _Pool] = {}

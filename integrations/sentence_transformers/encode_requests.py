@@ -1,8 +1,9 @@
-"""What sentence-transformers asks for, in decant's words: a role, and texts without its prompt.
+"""Turn a call of sentence-transformers into decant's role and texts without prompt.
 
-It hands over a task (``encode_query``, ``encode_document``; none from ``encode``) and the text of a
-prompt, whether that was named, given or a default. The encoder adds the recipe's own prompt, so it
-is recognised here and never added. Invariant: a prompt is neither lost nor doubled in silence.
+sentence-transformers passes a task (``encode_query``, ``encode_document``; none from ``encode``)
+and the text of a prompt, whether it was named, given or a default. The encoder adds the recipe's
+own prompt, so that prompt is recognised here and not added. Invariant: a prompt is neither lost nor
+doubled silently.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ _TASKS = {"query": Role.QUERY, "document": Role.PASSAGE}
 _METHODS = {Role.QUERY: "encode_query", Role.PASSAGE: "encode_document"}
 
 
-def asked(
+def resolve_request(
     recipe: Recipe, texts: Sequence[str], *, task: str | None, prompt: str | None
 ) -> tuple[Role, list[str]]:
     """Return the role, and the texts to encode under it.
 
-    Without a task, the query's prompt means queries, and everything else passages.
+    Without a task, the query's prompt means queries, and any other prompt means passages.
 
     Args:
-        recipe: Has the prompts.
-        texts: As they were given.
+        recipe: The recipe, with its prompts.
+        texts: The caller's texts.
         task: ``query``, ``document`` or None.
-        prompt: The recipe's own; None: whichever the role has; another text is put before the
-            texts if the role has none.
+        prompt: The recipe's own prompt; None takes the role's prompt; another text is put before
+            the texts if the role has no prompt.
 
     Raises:
-        RecipeError: The role has another prompt than the one asked for, a prompt would not be left
-            out of the pooling, or texts that nobody called queries or documents begin with a
+        RecipeError: The role has another prompt than the requested one, the prompt would be
+            pooled although the recipe does not pool prompts, or texts without a task begin with a
             prompt.
 
     >>> from decant.embedders import Attention, Pooling, Prompt
@@ -40,9 +41,9 @@ def asked(
     ...     base="m", attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=8,
     ...     query_prompt=Prompt(prefix="query: "),
     ... )
-    >>> asked(recipe, ["a"], task=None, prompt="query: ")
+    >>> resolve_request(recipe, ["a"], task=None, prompt="query: ")
     (<Role.QUERY: 'query'>, ['a'])
-    >>> asked(recipe, ["a"], task=None, prompt="title: ")
+    >>> resolve_request(recipe, ["a"], task=None, prompt="title: ")
     (<Role.PASSAGE: 'passage'>, ['title: a'])
     """
     own = {role: prompt_text(recipe.prompt(role)) for role in Role}
@@ -53,9 +54,9 @@ def asked(
         return role, list(texts)
     if own[role]:
         raise RecipeError(
-            f"{recipe.base} reads {role} texts behind its own prompt, {own[role]!r}, and was asked "
-            f"for {prompt!r} instead; leave prompt and prompts out (of a model made with modules=, "
-            "say prompts=module.prompts). Where the model takes a task, pass it as instruction="
+            f"{recipe.base} reads {role} texts behind its own prompt, {own[role]!r}, and the "
+            f"call has {prompt!r} instead; leave prompt and prompts out (of a model made with "
+            "modules=, pass prompts=module.prompts). A model's task is passed as instruction="
         )
     if recipe.span not in (PooledTokens.ALL, PooledTokens.TAIL):
         raise RecipeError(
@@ -75,7 +76,7 @@ def _role(own: dict[Role, str], task: str | None, prompt: str | None) -> Role:
 
 
 def _check_bare(recipe: Recipe, texts: Sequence[str]) -> None:
-    """Refuse texts that begin with a prompt, as ``encode`` is given them for other models."""
+    """Refuse texts that already begin with a prompt, as callers write them for other models."""
     prefixes = tuple(
         prefix for role in Role if (prefix := recipe.prompt(role).prefix) and prefix.strip()
     )
@@ -83,6 +84,6 @@ def _check_bare(recipe: Recipe, texts: Sequence[str]) -> None:
         if text.startswith(prefixes):
             methods = " or ".join(_METHODS.values())
             raise RecipeError(
-                f"{text[:60]!r} begins with a prompt of {recipe.base}, which would stand there "
-                f"twice: decant adds it. Hand over texts alone, and say by {methods} what they are"
+                f"{text[:60]!r} begins with a prompt of {recipe.base}, which would then appear "
+                f"twice, because decant adds it. Pass texts alone, and use {methods} for their role"
             )

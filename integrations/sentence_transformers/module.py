@@ -1,8 +1,8 @@
 """The module that runs a bundle inside a ``SentenceTransformer``.
 
-Tokenising, prompts, cutting, batches and providers are the encoder's; sentence-transformers hands
-it the texts of one of its batches. ``**kwargs`` and untyped values are its interface. Not here:
-training, because a graph has no parameters.
+The encoder does tokenising, prompts, cutting and batching; sentence-transformers passes it the
+texts of one of its batches. ``**kwargs`` and untyped values belong to that interface. Training is
+not possible, because a graph has no parameters.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from decant.embedders import load as load_encoder
 from decant.embedders.bundle import sentence_prompts
 from decant.embedders.tokens import checked
 
-from .encode_requests import asked
+from .encode_requests import resolve_request
 from .results import numbered_by_batch, run
 from .save_bundle import copy_bundle
 
 _SETTINGS = ("provider", "precision", "runtime", "dim", "allow_any_dim", "allow_uncertified")
-_BACKENDS = ("torch", "onnx")  # the default, and what this is
+_BACKENDS = ("torch", "onnx")  # sentence-transformers' default, and ours
 
 
 class BundleModule(InputModule):
     """A bundle as sentence-transformers' first and only module: texts in, finished vectors out.
 
-    ``SentenceTransformer("bundle", trust_remote_code=True)`` makes it by itself, and
+    ``SentenceTransformer("bundle", trust_remote_code=True)`` creates it, and
     ``SentenceTransformer(modules=[module], prompts=module.prompts)`` takes one that you made.
     ``encode_query`` encodes queries, ``encode_document`` and ``encode`` passages, each under the
-    recipe's prompt. Further modules may stand behind it.
+    recipe's prompt. Further modules may follow it.
 
     Args:
         encoder: An open bundle; see :func:`decant.embedders.load`.
 
     Attributes:
-        encoder: What computes the vectors.
+        encoder: The encoder that computes the vectors.
 
     Raises:
-        TypeError: ``encoder`` is something else.
+            TypeError: ``encoder`` is no :class:`OnnxEncoder`.
     """
 
-    # What sentence-transformers writes into modules.json, and pickle into its pools' processes.
+    # sentence-transformers writes this name into modules.json, and pickle sends it to processes.
     __module__ = "decant.integrations.sentence_transformers"
 
     forward_kwargs = {"instruction"}  # noqa: RUF012 - declared so by sentence-transformers
@@ -61,7 +61,8 @@ class BundleModule(InputModule):
             )
         self.encoder = encoder
         self.tokenizer = encoder.tokenizer
-        # Without a parameter, this is how sentence-transformers knows where its tensors belong.
+        # The module has no parameter, so sentence-transformers reads this for the device of
+        # tensors.
         self.register_buffer("_place", torch.empty(0), persistent=False)
         self.eval()
 
@@ -86,18 +87,18 @@ class BundleModule(InputModule):
 
         Args:
             model_name_or_path: The bundle's folder, or a hub id.
-            subfolder: Where in it the bundle lies.
-            token: For the hub, as the next three.
-            cache_folder: Where downloads are kept.
-            revision: Which commit.
-            local_files_only: Whether to leave the hub alone.
-            init_defaults: None are known.
+            subfolder: The bundle's folder inside it.
+            token: A token for the hub.
+            cache_folder: The folder for downloads.
+            revision: A commit on the hub.
+            local_files_only: Whether to make no request to the hub.
+            init_defaults: Refused.
             model_kwargs: Arguments of :func:`decant.embedders.load`: ``provider``, ``precision``,
                 ``runtime``, ``dim``, ``allow_any_dim``, ``allow_uncertified``.
-            processor_kwargs: None are known: the tokenizer is the bundle's.
-            config_kwargs: None are known.
-            backend: ``torch`` or ``onnx``; it is ONNX Runtime in any case.
-            **_: What else sentence-transformers says; it concerns other modules.
+            processor_kwargs: Refused, because the tokenizer is the bundle's.
+            config_kwargs: Refused.
+            backend: ``torch`` or ``onnx``; ONNX Runtime runs the bundle in either case.
+            **_: Further settings of sentence-transformers, which concern other modules.
 
         Raises:
             TypeError: A setting is unknown.
@@ -113,7 +114,7 @@ class BundleModule(InputModule):
         if unknown:
             raise TypeError(
                 f"a bundle has no setting {', '.join(sorted(unknown))}; model_kwargs may hold "
-                f"{', '.join(_SETTINGS)}, and all else is settled by its recipe"
+                f"{', '.join(_SETTINGS)}, and its recipe decides everything else"
             )
         folder = cls.load_dir_path(
             model_name_or_path,
@@ -140,7 +141,7 @@ class BundleModule(InputModule):
     def max_seq_length(self, value: int) -> None:
         raise RecipeError(
             f"the longest input is part of the recipe, {self.encoder.recipe.max_tokens} tokens; "
-            f"export the model anew with {value} (--max-tokens)"
+            f"export the model again with {value} (--max-tokens)"
         )
 
     def get_embedding_dimension(self) -> int:
@@ -148,7 +149,7 @@ class BundleModule(InputModule):
         return self.encoder.dim
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the module shows of itself."""
+        """Return the module's settings, which sentence-transformers shows."""
         encoder = self.encoder
         return {
             "bundle": str(encoder.bundle.folder),
@@ -169,32 +170,32 @@ class BundleModule(InputModule):
 
         Args:
             inputs: Texts.
-            prompt: The recipe's own for the role, or a text to put before texts that have none.
-            task: ``query`` or ``document``; None: ``prompt`` tells.
+            prompt: The recipe's own prompt for the role, or a text to put before texts without one.
+            task: ``query`` or ``document``; None: ``prompt`` decides the role.
             instruction: The task of queries, for models that take one, in place of the recipe's.
-            **unknown: None are known.
+            **unknown: Refused.
 
         Raises:
             TextError: An input is empty or no text.
             RecipeError: The recipe has another prompt, or there are other settings.
         """
-        # Nothing here may raise TypeError: sentence-transformers would try again, otherwise.
+        # No TypeError may be raised here: sentence-transformers would call again in another way.
         if unknown:
             raise RecipeError(
-                f"a bundle has no setting {', '.join(unknown)} of encoding; how texts are cut and "
-                "tokenised is settled by its recipe"
+                f"a bundle has no setting {', '.join(unknown)} of encoding; its recipe decides how "
+                "texts are cut and tokenised"
             )
         with numbered_by_batch():
             texts = list(checked(inputs))
-        role, texts = asked(self.encoder.recipe, texts, task=task, prompt=prompt)
+        role, texts = resolve_request(self.encoder.recipe, texts, task=task, prompt=prompt)
         return {"texts": texts, "role": role, "instruction": instruction}
 
     def forward(self, features: dict[str, Any], **_: object) -> dict[str, Any]:
-        """Return ``sentence_embedding``, float32 (B, D); ``token_embeddings`` if asked for them.
+        """Return ``sentence_embedding``, float32 (B, D), and ``token_embeddings`` on request.
 
         Args:
-            features: What :meth:`preprocess` gave.
-            **_: The settings of encoding, which that has seen.
+            features: The result of :meth:`preprocess`.
+            **_: The settings of encoding, which :meth:`preprocess` has checked.
 
         Raises:
             RecipeError: The model is being trained, or takes no instruction.
@@ -218,25 +219,25 @@ class BundleModule(InputModule):
     ) -> None:
         """Copy the bundle; decant and sentence-transformers open the copy.
 
-        Provider, precision and runtime are not part of it: they are chosen by who opens it.
+        Provider, precision and runtime are not part of the copy; each opener chooses them.
 
         Args:
             output_path: A folder; sentence-transformers adds its own files to it.
-            *args: None are known.
-            safe_serialization: A graph is always saved as it is.
-            **kwargs: None are known.
+            *args: Refused.
+            safe_serialization: Has no effect, because a graph is always copied as it is.
+            **kwargs: Refused.
 
         Raises:
-            RecipeError: The vectors are cut, which a copy could not say.
+                RecipeError: This model cuts the vectors, and a copy would not.
         """
         encoder = self.encoder
         if encoder.dim != encoder.bundle.manifest.dim:
             raise RecipeError(
                 f"the bundle has {encoder.bundle.manifest.dim} dimensions and this model cuts them "
-                f"to {encoder.dim}, which a copy would not do; save one opened without dim"
+                f"to {encoder.dim}, which a copy would not do; save a model opened without dim"
             )
         copy_bundle(encoder.bundle, Path(output_path))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy, or another process of a pool, open the bundle again with equal settings."""
+        """Return a call that opens the bundle again with equal settings, for copies and pools."""
         return BundleModule, (self.encoder,)

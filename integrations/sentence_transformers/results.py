@@ -1,4 +1,4 @@
-"""Encode a batch, and keep what it gave as sentence-transformers looks it up."""
+"""Encode a batch, and hold the results under the keys that sentence-transformers reads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TOKENS, _MASK = "token_embeddings", "attention_mask"
 
 
 class Results(dict[str, Any]):
-    """``sentence_embedding``; token states and their mask are computed when they are looked up.
+    """A dict with ``sentence_embedding``; token embeddings and their mask are computed on access.
 
-    Which of them is wanted, sentence-transformers does not tell a module.
+    sentence-transformers does not pass on to a module which of them the caller wants.
 
     Args:
         vectors: Float32, shape (B, D).
-        states: Gives B tensors of shape (T, d).
+        states: Returns B tensors of shape (T, d).
     """
 
     def __init__(self, vectors: Tensor, states: Callable[[], list[Tensor]]) -> None:
@@ -40,7 +40,7 @@ class Results(dict[str, Any]):
 
 
 def _run(encoder: OnnxEncoder, features: dict[str, Any], device: torch.device) -> Results:
-    """Encode the texts of a batch, as ``preprocess`` made it; the results are on ``device``."""
+    """Encode the texts of a batch from ``preprocess``; the results are on ``device``."""
     role, instruction = features["role"], features["instruction"]
     encode = partial(encoder.encode, features["texts"], role=role, instruction=instruction)
 
@@ -49,13 +49,13 @@ def _run(encoder: OnnxEncoder, features: dict[str, Any], device: torch.device) -
 
     def states() -> list[Tensor]:
         found = encode(outputs=[Output.TOKEN_EMBEDDINGS]).token_embeddings
-        assert found is not None  # the encoder refuses what its recipe does not have
+        assert found is not None  # the encoder refuses outputs that its recipe does not have
         return [placed(rows) for rows in found]
 
     return Results(placed(encode().dense), states)
 
 
-# SentenceTransformer.compile() finds nothing here to compile, and breaks what it tries to.
+# SentenceTransformer.compile() would break this function, and it has nothing to compile.
 run = cast(
     "Callable[[OnnxEncoder, dict[str, Any], torch.device], Results]",
     torch.compiler.disable(_run),  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ run = cast(
 
 @contextmanager
 def numbered_by_batch() -> Iterator[None]:
-    """Say of what the index in an error is: not the caller's list, for texts are sorted first."""
+    """Add to an error that its index counts within a batch, because texts are sorted first."""
     try:
         yield
     except TextError as error:

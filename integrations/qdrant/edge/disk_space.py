@@ -1,7 +1,7 @@
-"""Refuse to write where the disk is nearly full, since a mapped file cannot report it.
+"""Refuse to write when the disk is nearly full, because a memory-mapped file cannot report that.
 
-Qdrant Edge maps sparse files into memory. Where the disk has no room for a page that is written
-to, the system ends the whole process (SIGBUS) without an error that anybody could catch.
+Qdrant Edge maps sparse files into memory. If the disk has no space for a page that is written, the
+system ends the whole process (SIGBUS) without an error that code could catch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def check_room(folder: Path, what: str, *, needed: int = 0) -> None:
     """Refuse to go on if the disk that holds a folder is nearly full.
 
     Args:
-        folder: One that need not be there yet.
-        what: What is to be done, for the message.
-        needed: Bytes that it takes beside :data:`MARGIN`.
+        folder: The folder, which need not exist yet.
+        what: The operation, for the message.
+        needed: Bytes that it takes in addition to :data:`MARGIN`.
 
     Raises:
         StoreError: Less than that is free; nothing was written.
@@ -41,7 +41,7 @@ def check_room(folder: Path, what: str, *, needed: int = 0) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much may still be written to the disk that holds a folder, or will hold it."""
+    """Return how many bytes are free on the disk that holds a folder, or will hold it."""
     while True:
         try:
             return shutil.disk_usage(folder).free

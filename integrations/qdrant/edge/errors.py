@@ -1,7 +1,7 @@
-"""Turn what Qdrant Edge raises into :class:`StoreError`.
+"""Turn the errors of Qdrant Edge into :class:`StoreError`.
 
-The engine raises bare ``Exception``, and where it panics a class that is no ``Exception`` and has
-no name to import. A panic leaves the engine usable: its locks are let go on the way.
+The engine raises bare ``Exception``; a panic raises a class that is no ``Exception`` and cannot be
+imported. The engine stays usable after a panic, because its locks are released.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ class EngineErrors:
     """Turns the engine's errors and panics within a ``with`` block into ``StoreError``.
 
     Args:
-        what: What is being done, "searching 'docs'".
+        what: The operation, for example "searching 'docs'".
         place: The folder.
-        advice: What to do about an error, if there is something.
+        advice: Advice for the user, if there is any.
 
     Raises:
-        StoreError: Something in the block failed; one that is raised there passes as it is, as do
-            ``KeyboardInterrupt`` and ``SystemExit``.
+            StoreError: The block failed. A ``StoreError`` from the block passes unchanged, as do
+                ``KeyboardInterrupt`` and ``SystemExit``.
     """
 
     what: str
     place: str
     advice: str = ""
 
-    # A class, because one written as a generator takes as long as a small write.
+    # A class, because a context manager from a generator takes as long as a small write.
     def __enter__(self) -> None:
         """Begin the block."""
 
@@ -46,7 +46,7 @@ class EngineErrors:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Raise what the error means, if it is the engine's."""
+        """Raise a :class:`StoreError` in place of an error of the engine."""
         if error is None or isinstance(error, StoreError):
             return
         if not isinstance(error, Exception) and not is_panic(error):
@@ -54,7 +54,7 @@ class EngineErrors:
         if _LOCKED in str(error):
             raise locked_elsewhere(self.what, self.place) from error
         if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-            # What Python says names a hidden folder that is never there for long.
+            # Python's message names a hidden folder that exists only for a moment.
             raise StoreError(
                 f"{self.what} in {self.place} failed: {error.strerror}; give write permission to "
                 "the folder and all in it, or copy it elsewhere"
@@ -73,10 +73,10 @@ def locked_elsewhere(what: str, place: str) -> StoreError:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Return whether the engine panicked, which says that decant or its files surprised it."""
+    """Return whether the engine panicked."""
     return any(kind.__name__ == _PANIC for kind in type(error).__mro__)
 
 
 def is_missing_point(error: Exception) -> bool:
-    """Return whether the engine refused an update because a point is not there."""
+    """Return whether the engine refused an update because a point does not exist."""
     return _MISSING in str(error)

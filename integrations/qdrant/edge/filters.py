@@ -1,7 +1,7 @@
-"""Filters in the words of Qdrant Edge: from our conditions, and from qdrant-client's models.
+"""Filters for Qdrant Edge, made from decant's conditions and from qdrant-client's models.
 
-The models are read by their class names, so that this file needs no qdrant-client: who hands over
-one of its filters has imported it already.
+The models are recognised by their class names, so this file does not import qdrant-client: a caller
+with one of its filters has imported it already.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class EdgeDialect:
     """Writes filters for Edge; see :class:`Dialect`."""
 
     def equals(self, path: str, value: str | int | bool) -> EdgeCondition:
-        """The value at ``path`` is this one."""
+        """Return the condition that the value at ``path`` is this one."""
         return edge.FieldCondition(path, match=_value(value))
 
     def any_of(self, path: str, values: list[str] | list[int]) -> EdgeCondition:
-        """The value at ``path`` is one of these."""
+        """Return the condition that the value at ``path`` is one of these."""
         return edge.FieldCondition(path, match=edge.MatchAny(values))
 
     def within(self, path: str, bounds: Numbers) -> EdgeCondition:
-        """The number at ``path`` is within the bounds."""
+        """Return the condition that the number at ``path`` is within the bounds."""
         span = edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
         return edge.FieldCondition(path, range=span)
 
     def during(self, path: str, bounds: Times) -> EdgeCondition:
-        """The string at ``path`` is a time within the bounds."""
+        """Return the condition that the string at ``path`` is a time within the bounds."""
         return edge.FieldCondition(path, range=_times(bounds))
 
     def empty(self, path: str) -> EdgeCondition:
-        """There is nothing at ``path``."""
+        """Return the condition that ``path`` has no value."""
         return edge.IsEmptyCondition(path)
 
     def join(
@@ -54,7 +54,7 @@ class EdgeDialect:
         should: Sequence[EdgeCondition] = (),
         must_not: Sequence[EdgeCondition] = (),
     ) -> edge.Filter:
-        """All of ``must``, one of ``should`` where there are any, none of ``must_not``."""
+        """Return a filter: all of ``must``, one of ``should`` if any, none of ``must_not``."""
         return edge.Filter(
             must=list(must) or None, should=list(should) or None, must_not=list(must_not) or None
         )

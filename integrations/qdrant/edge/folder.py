@@ -1,8 +1,8 @@
-"""How Edge collections lie in a folder: each a sub-folder with a card and a shard.
+"""The layout of Edge collections in a folder: each is a sub-folder with metadata and a shard.
 
-One is built under a hidden name and renamed when complete, so a half-made collection never shows,
-and of two creators one wins. Deleting begins by renaming too. Where one of card and shard was lost,
-what is left can be deleted, and nothing else. Nothing here opens a shard.
+A collection is built under a hidden name and renamed when it is complete, so a half-made collection
+never shows, and of two creators one wins. Deleting begins with renaming, too. A collection that
+lost its metadata or its shard can only be deleted. This module opens no shard.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from ..stores.protocol import absent, check_name, present
 
 _CARD = "collection.json"
 _SHARD = "shard"
-_SEGMENT = "segments/*/version.info"  # the engine writes it last, and passes over those without
-_STALE = 3_600.0  # seconds after which a hidden folder is what a crash left
+_SEGMENT = (
+    "segments/*/version.info"  # the engine writes this file last, and ignores segments without it
+)
+_STALE = 3_600.0  # a hidden folder older than these seconds was left by a crash
 
 
 class EdgeHome:
     """A folder of collections.
 
     Args:
-        folder: Where they lie; made when the first collection is.
+        folder: The folder; it is created with the first collection.
 
     Raises:
-        StoreError: ``folder`` is a file.
+            StoreError: ``folder`` is a file.
     """
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise StoreInputError(f"{folder} is a file; give the folder that holds the index")
-        # A later change of the working directory must not lead elsewhere.
+        # Absolute, because the working directory may change later.
         self.folder = folder.absolute()
 
     def names(self) -> list[str]:
@@ -65,10 +67,10 @@ class EdgeHome:
         return path
 
     def remains(self, name: str) -> Path:
-        """Return where the shard of a collection lies, or lay: it may be lost, or its card.
+        """Return the place of a collection's shard, even if the shard or the metadata are lost.
 
         Raises:
-            StoreError: There is no such collection, or decant did not make what has its name.
+            StoreError: There is no such collection, or the folder was not made by decant.
         """
         check_name(name)
         home = self.folder / name
@@ -79,10 +81,10 @@ class EdgeHome:
         return home / _SHARD
 
     def card(self, name: str) -> CollectionMetadata:
-        """Return what a collection says about itself.
+        """Return the metadata of a collection.
 
         Raises:
-            StoreError: There is no such collection, or its card is damaged.
+            StoreError: There is no such collection, or its metadata are damaged.
         """
         check_name(name)
         path = self.folder / name / _CARD
@@ -101,8 +103,8 @@ class EdgeHome:
 
         Args:
             name: Its name.
-            card: Its card.
-            build: Fills the folder of its shard, which is empty.
+            card: Its metadata.
+            build: Fills the empty folder of its shard.
 
         Raises:
             StoreError: The name is taken.
@@ -139,9 +141,9 @@ class EdgeHome:
         return self.folder / f".{name}.{uuid.uuid4().hex}.part"
 
     def _sweep(self) -> None:
-        """Delete what creators and deleters that were killed have left."""
+        """Delete leftovers of processes that were killed while they created or deleted."""
         for path in self.folder.glob(".*.part"):
-            # One that is gone by now was renamed or deleted by another creator or deleter.
+            # A folder that is gone by now was renamed or deleted by another process.
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _STALE:
                     shutil.rmtree(path, ignore_errors=True)
@@ -152,8 +154,8 @@ class EdgeHome:
             return present(name, str(self.folder))
         if self._has_shard(name):
             return StoreError(
-                f"the card of the collection {name!r} in {self.folder} is lost, its points are "
-                f"there; restore {home / _CARD} from a copy, or delete the collection with "
+                f"the metadata of the collection {name!r} in {self.folder} are lost, but not its "
+                f"points; restore {home / _CARD} from a copy, or delete the collection with "
                 f"store.drop({name!r}) (`decant drop {name}`) and index again"
             )
         return StoreError(

@@ -1,4 +1,4 @@
-"""Points and queries in the words of Qdrant Edge, there and back."""
+"""Convert points and queries to those of Qdrant Edge, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Named: TypeAlias = Union["list[float]", edge.SparseVector, "list[list[float]]"]
 
 
 def to_edge(point: Point) -> edge.Point:
-    """Return a point as Edge stores it; vectors that it lacks are left out."""
+    """Return a point in Edge's form; missing vectors are left out."""
     vectors: dict[str, _Named] = {}
     if point.dense is not None:
         vectors[DENSE] = _as_list(point.dense)
@@ -31,7 +31,7 @@ def to_edge(point: Point) -> edge.Point:
 
 
 def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
-    """Read what Edge found."""
+    """Return a point that Edge found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
     return Point(
@@ -46,7 +46,7 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
 def to_request(
     query: Query, fetch: Select, *, limit: int, offset: int, chosen: edge.Filter | None
 ) -> edge.QueryRequest:
-    """Return a query as Edge takes it; ``chosen`` holds for every ranking that is fused."""
+    """Return a query in Edge's form; the filter ``chosen`` holds for every fused ranking."""
     request = partial(
         edge.QueryRequest,
         limit=limit,
@@ -59,18 +59,18 @@ def to_request(
     depth = prefetched(limit, offset)
     return request(
         prefetches=[edge.Prefetch(depth, _nearest(part), filter=chosen) for part in query.parts],
-        # The stub does not say that Rrf is a kind of Fusion.
+        # The stub does not state that Rrf is a Fusion.
         query=cast("edge.Fusion", edge.Fusion.Rrf(RRF_K)),
     )
 
 
 def fields_of(fetch: Select) -> bool | list[str]:
-    """Return which payload fields come."""
+    """Return the selection of payload fields in Edge's form."""
     return True if fetch.fields is None else list(fetch.fields)
 
 
 def vectors_of(fetch: Select) -> bool | list[str]:
-    """Return which vectors come."""
+    """Return the selection of vectors in Edge's form."""
     return fetch.vectors or False
 
 
@@ -81,7 +81,7 @@ def _nearest(vector: Single) -> edge.Query:
 
 
 def _as_list(vector: NDArray[np.float32]) -> list[float]:
-    # Edge reads numpy arrays as they are, several times faster than lists; its stub does not say.
+    # Edge reads numpy arrays directly, several times faster than lists; its stub does not state it.
     return cast("list[float]", vector)
 
 

@@ -1,8 +1,8 @@
-"""Private copies of shards that may not be written to, since the engine writes even to read.
+"""Private copies of read-only shards, because the engine writes even when it only reads.
 
-Qdrant Edge opens its log and its segments for writing, and has no other way from Python. A shard
-that may not be written to, for its permissions or its medium, is therefore copied to a temporary
-folder, which is deleted when it is closed. Files of a shard are mostly holes, and stay so.
+From Python, Qdrant Edge always opens its log and its segments for writing. A shard that is
+read-only, by its permissions or its medium, is therefore copied to a temporary folder, which is
+deleted when it is closed. Files of a shard are mostly holes, and the copy keeps them.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def is_writable(shard: Path) -> bool:
 
 
 def private_copy(shard: Path, what: str, place: str) -> Path:
-    """Copy a shard to a new temporary folder, and return the copy's.
+    """Copy a shard to a new temporary folder, and return that folder.
 
     Args:
         shard: The shard's folder.
-        what: What it is copied for, for messages.
+        what: The operation, for messages.
         place: The store's folder, for messages.
 
     Raises:
-        StoreError: Another process has it open and may be writing to it, or there is no room.
+        StoreError: Another process has it open and may be writing to it, or the disk is full.
     """
     with shard_lock(shard, shared=True) as is_free:
         if not is_free:
@@ -55,22 +55,22 @@ def private_copy(shard: Path, what: str, place: str) -> Path:
 
 
 def remove_copy(copy: Path) -> None:
-    """Delete what :func:`private_copy` made."""
+    """Delete a copy from :func:`private_copy`."""
     shutil.rmtree(copy.parent, ignore_errors=True)
 
 
 def refuse_write(what: str, place: str) -> StoreError:
     """Return the error for a write to a shard that was opened from a copy."""
     return StoreError(
-        f"{what} failed: the collection in {place} may not be written to, and is read from a "
+        f"{what} failed: the collection in {place} is read-only, and is read from a "
         "private copy; give write permission to the folder and all in it, or copy it elsewhere"
     )
 
 
 def allocated_bytes(folder: Path) -> int:
-    """Return how much room the files below a folder take on the disk; holes take none."""
+    """Return how many bytes the files in a folder take on the disk; holes take none."""
     found = (path.lstat() for path in folder.rglob("*"))
-    # Where there is no count of blocks, as on Windows, the sizes say it.
+    # Without a count of blocks, as on Windows, the sizes are used.
     return sum(512 * getattr(item, "st_blocks", -(-item.st_size // 512)) for item in found)
 
 

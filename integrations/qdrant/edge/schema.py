@@ -1,4 +1,4 @@
-"""How a collection is laid out in Qdrant Edge: its vectors, its graph, its indexed fields."""
+"""The schema of a collection in Qdrant Edge: its vectors, its HNSW graph, its indexed fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, PayloadIndex
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES
 
-_FULL_SCAN_KB = 10_000  # Qdrant's default: below, comparing with all is faster than the graph
+_FULL_SCAN_KB = 10_000  # Qdrant's default: below this size, exact search is faster than the graph
 _SCHEMA = {
     FieldType.KEYWORD: edge.PayloadSchemaType.Keyword,
     FieldType.INTEGER: edge.PayloadSchemaType.Integer,
@@ -56,7 +56,7 @@ def _dense_params(card: CollectionMetadata) -> dict[str, edge.EdgeVectorParams]:
     if card.soft_tokens is not None:
         params[STATES] = edge.EdgeVectorParams(
             size=card.soft_tokens,
-            distance=edge.Distance.Dot,  # Cosine would store them normalised
+            distance=edge.Distance.Dot,  # the distance Cosine would store normalised vectors
             multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
             hnsw_config=edge.HnswIndexConfig(
                 m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB

@@ -1,8 +1,8 @@
-"""The lock that Qdrant Edge holds on an open shard, used from outside the engine.
+"""Take and release, from outside the engine, the lock that Qdrant Edge holds on an open shard.
 
-The engine locks the folder of its write-ahead log with flock(2), which goes with the open file and
-not with the process: a forked child holds it, too, until it closes its copy of the descriptor. On
-Windows there is neither fork nor flock; there the system refuses to move files that are open.
+The engine locks the folder of its write-ahead log with flock(2). That lock belongs to the open file
+and not to the process: a forked child holds it, too, until it closes its copy of the descriptor.
+Windows has neither fork nor flock; there the system refuses to move files that are open.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ if sys.platform != "win32":
     import fcntl
 
 Identity: TypeAlias = tuple[int, int]
-"""The device and number of a folder: the same under all its names, another when made again."""
+"""Device and inode of a folder: equal under all its names, and new if it is made again."""
 
 _LOG = "wal"
 _DESCRIPTORS = Path("/dev/fd")
 
 
 def identity(shard: Path) -> Identity | None:
-    """Return what tells this shard from all others, or None if there is none in the folder.
+    """Return the identity of a shard; None if the folder holds no shard.
 
-    It is that of the folder that the engine keeps open, so no other gets it meanwhile.
+    It is the identity of the folder that the engine keeps open, so no other folder can get it
+    meanwhile.
     """
     try:
         found = (shard / _LOG).stat()
@@ -41,11 +42,11 @@ def shard_lock(shard: Path, *, shared: bool) -> Iterator[bool]:
     """Hold the engine's lock within the block, without the engine.
 
     Args:
-        shard: The shard's folder; one without a log cannot be open, and needs no lock.
-        shared: Whether others may hold it so, too, who only read; the engine may not.
+        shard: The shard's folder; a shard without a log cannot be open, and needs no lock.
+        shared: Whether other readers may hold the lock at the same time; the engine may not.
 
     Yields:
-        Whether the lock was free; if not, another process has the shard open.
+            Whether the lock was free; if not, another process has the shard open.
     """
     if sys.platform == "win32" or not (shard / _LOG).is_dir():
         yield True
@@ -63,19 +64,19 @@ def shard_lock(shard: Path, *, shared: bool) -> Iterator[bool]:
 
 
 def let_go(shard: Identity) -> None:
-    """Let go of an inherited lock, in a forked child: the parent's own is not touched.
+    """Release an inherited lock in a forked child; the parent keeps its own.
 
     Without this a shard that the parent has closed would stay locked until the child ends. The
     descriptors stay taken, by an empty file, because the engine's object still has their numbers.
     """
     try:
         descriptors = [int(path.name) for path in _DESCRIPTORS.iterdir()]
-    except OSError:  # there is no such folder; the lock is then held until this process ends
+    except OSError:  # without such a folder, the lock is held until this process ends
         return
     empty = os.open(os.devnull, os.O_RDONLY)
     try:
         for descriptor in descriptors:
-            # The descriptor that listed the folder is in the list, and gone by now.
+            # The list contains the descriptor that listed the folder, which is closed by now.
             with suppress(OSError):
                 found = os.fstat(descriptor)
                 if (found.st_dev, found.st_ino) == shard:

@@ -1,10 +1,11 @@
-"""The shards that this process has open: each once, shared by its stores, closed by the last.
+"""The open shards of this process: each is open once, shared by its stores, closed by the last.
 
-A process can open a shard once only, because the engine locks it. So stores of one folder, under
-whatever path, share what is open, counted. A forked child inherits none of it: the files are its
-parent's, and the engine's threads are not in the child. It neither uses nor closes an inherited
-shard, and never lets the engine's object go, whose destructor would write to the parent's files.
-Invariant: an engine's object is closed before it is let go, except in such a child.
+A process can open a shard only once, because the engine locks it. So stores of one folder, under
+whatever path, share an open shard, with a count of users. A forked child cannot use its parent's
+shards, because the files are the parent's and the engine's threads are not in the child. It neither
+uses nor closes an inherited shard, and never frees the engine's object, whose destructor would
+write to the parent's files. Invariant: an engine's object is closed before it is freed, except in
+such a child.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ class OpenShard:
     Args:
         engine: The engine's object.
         folder: Where the shard lies, resolved.
-        identity: What tells it from all others, and from one made later in its place.
-        copy: The private copy that is open instead; None where the shard may be written to.
-        users: How many stores have it.
+        identity: Its identity, which differs from all other shards, and from one made later in its
+            place.
+        copy: The private copy that is open instead; None if the shard is writable.
+        users: How many stores use it.
         is_closed: Whether the engine has closed it.
         is_dropped: Whether a store of this process has deleted it.
-        turns: Lets its readers give way to its writers.
+        turns: Orders the threads that use it.
     """
 
     engine: edge.EdgeShard
@@ -54,18 +56,18 @@ class OpenShard:
     turns: Turns = field(default_factory=Turns)
 
     def is_current(self, folder: Path) -> bool:
-        """Return whether this is what lies in a folder now."""
+        """Return whether a folder still holds this shard."""
         return not self.is_closed and identity(folder) == self.identity
 
 
 class _Register:
-    """What is open, and the lock under which that changes."""
+    """The open shards, and the lock under which they change."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, in a forked child: with nothing open, and with a lock that is free."""
+        """Reset in a forked child: no open shards, and a free lock."""
         self.lock = RLock()
         self.shards: dict[Identity, OpenShard] = {}
 
@@ -74,16 +76,16 @@ _open = _Register()
 
 
 def open_shard(folder: Path, what: str, place: str) -> OpenShard:
-    """Open a shard, or return the one that is open; give it back with :func:`release_shard`.
+    """Open a shard, or return the open one; give it back with :func:`release_shard`.
 
     Args:
         folder: The shard's folder.
-        what: What it is opened for, for messages.
+        what: The operation, for messages.
         place: The store's folder, for messages.
 
     Raises:
         StoreError: Another process has it open, or the disk is nearly full.
-        Exception: What the engine raises.
+        Exception: The engine's error.
     """
     _watch_forks()
     folder = folder.resolve()
@@ -95,10 +97,10 @@ def open_shard(folder: Path, what: str, place: str) -> OpenShard:
 
 
 def release_shard(shard: OpenShard) -> None:
-    """Give a shard back; the last one who does so flushes and closes it.
+    """Give a shard back; the last user flushes and closes it.
 
     Raises:
-        Exception: What the engine raises; the shard is closed nevertheless.
+        Exception: The engine's error; the shard is closed nevertheless.
     """
     with _open.lock:
         shard.users -= 1
@@ -107,12 +109,12 @@ def release_shard(shard: OpenShard) -> None:
 
 
 def remove_shard(folder: Path, remove: Callable[[], None], what: str, place: str) -> None:
-    """Delete a shard, damaged or not: close it where this process has it open, and hold its lock.
+    """Delete a shard, damaged or not: close it if this process has it open, and hold its lock.
 
     Args:
-        folder: The shard's folder; it need not be there.
+        folder: The shard's folder, which need not exist.
         remove: Moves or deletes it.
-        what: What is being done, for messages.
+        what: The operation, for messages.
         place: The store's folder, for messages.
 
     Raises:
@@ -122,7 +124,7 @@ def remove_shard(folder: Path, remove: Callable[[], None], what: str, place: str
         found = identity(folder)
         shard = None if found is None else _open.shards.get(found)
         if shard is not None:
-            # What a damaged shard says at its closing does not matter any more.
+            # Errors at the closing of a damaged shard do not matter any more.
             with suppress(StoreError), EngineErrors(what, place):
                 _close(shard)
         with shard_lock(folder, shared=False) as is_free:
@@ -135,7 +137,7 @@ def remove_shard(folder: Path, remove: Callable[[], None], what: str, place: str
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Let no thread fork within the block, so that no child inherits what is not registered."""
+    """Prevent forks within the block, so that no child inherits an unregistered shard."""
     _watch_forks()
     with _open.lock:
         yield
@@ -175,7 +177,7 @@ def _opened(folder: Path, what: str, place: str) -> OpenShard:
 
 
 def _close(shard: OpenShard) -> None:
-    # Of a folder that was moved or deleted meanwhile nothing can be flushed; what was written is in
+    # A folder that was moved or deleted meanwhile cannot be flushed; what was written is in
     # the log, which went with it.
     is_flushed = shard.copy is None and shard.is_current(shard.folder)
     shard.is_closed = True
@@ -204,11 +206,11 @@ def _go_on() -> None:
 
 
 def _abandon() -> None:
-    """Keep what was inherited alive and untouched until this process, a forked child, ends."""
+    """Keep inherited objects alive and untouched until this process, a forked child, ends."""
     inherited = _open.shards
     _open.begin()
     for shard in inherited.values():
-        # One reference too many: not even the end of the interpreter runs the destructor.
+        # With one reference too many, not even the interpreter's end runs the destructor.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(shard.engine))
         held = shard.identity if shard.copy is None else identity(shard.copy)
         if held is not None:

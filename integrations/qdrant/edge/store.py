@@ -1,9 +1,8 @@
 """Qdrant Edge as a store: Qdrant's own engine inside this process, over one folder.
 
-How collections lie in the folder is in ``folder.py``, what is open in ``shards.py``. One
-process at a time may have a collection open; the stores of a process share it. Edge holds Python's
-lock in every call, which makes calls safe from several threads; the calls are kept short for the
-sake of other threads.
+``folder.py`` has the layout of the folder, ``shards.py`` the open shards. One process at a time may
+have a collection open; the stores of a process share it. Edge holds Python's lock in every call,
+which makes calls safe from several threads; calls are kept short, so that other threads can run.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ class EdgeStore:
     """Collections in a folder; see :class:`Store`.
 
     It belongs to the process that connected it: in a forked child every method refuses, and closing
-    does nothing. A collection that may not be written to is searched in a private copy. Before
-    anything is written the disk is looked at, since the engine cannot report a full one.
+    does nothing. A read-only collection is searched in a private copy. Free disk space is checked
+    before each write, because the engine cannot report a full disk.
 
     Args:
-        folder: Where they lie; made when the first collection is.
+        folder: The folder of the collections; it is created with the first collection.
 
     Raises:
         StoreError: ``folder`` is a file.
@@ -104,7 +103,7 @@ class EdgeStore:
             self._forget_replaced(name)
 
     def card(self, name: str) -> CollectionMetadata:
-        """Open the collection and return what it says about itself."""
+        """Open the collection and return its metadata."""
         what = f"opening the collection {name!r}"
         self._check()
         advice = (
@@ -120,7 +119,7 @@ class EdgeStore:
     def drop(self, name: str) -> None:
         """Delete the collection with its folder; refused while another process has it open.
 
-        It need not be one that can be opened. Other stores of this process lose it.
+        A damaged collection can be deleted, too. Other stores of this process lose it.
         """
         what = f"deleting the collection {name!r}"
         self._check()
@@ -130,7 +129,7 @@ class EdgeStore:
             self._shards.pop(name, None)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
-        """Index a metadata entry, of points that are there and that come."""
+        """Index a metadata entry of present and future points."""
         with self._writing(name, f"indexing {entry.path!r} in {name!r}") as shard:
             shard.update(index_field(entry))
 
@@ -142,7 +141,7 @@ class EdgeStore:
                 shard.update(operation)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
-        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        """Replace the given payload fields of points; return the ids that do not exist."""
         missing: list[str] = []
         for part in slices(points, _BATCH):
             with self._writing(name, f"writing to {name!r}") as shard:
@@ -150,7 +149,7 @@ class EdgeStore:
         return missing
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
-        """Delete points; ids that are not there are ignored."""
+        """Delete points; unknown ids are ignored."""
         for part in slices(ids, _BATCH):
             with self._writing(name, f"deleting from {name!r}") as shard:
                 shard.update(edge.UpdateOperation.delete_points(list(part)))
@@ -222,10 +221,10 @@ class EdgeStore:
                 shard.engine.flush()
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
-        """Build the vector index and drop what was deleted.
+        """Build the vector index and drop deleted points.
 
-        Nothing else in this process runs meanwhile, because Edge keeps Python's lock. It needs as
-        much room on the disk as the collection takes, for what it writes anew.
+        No other Python thread of this process runs meanwhile, because Edge keeps Python's lock. It
+        needs as much free disk space as the collection takes, because it rewrites the collection.
         """
         what = f"optimizing {name!r}"
         self._check()
@@ -235,7 +234,7 @@ class EdgeStore:
             shard.optimize()
 
     def close(self) -> None:
-        """Flush and close what no other store of this process has open; again does nothing.
+        """Flush and close shards that no other store of this process uses; idempotent.
 
         In a forked child it does nothing at all: the files are the parent's.
         """
@@ -300,7 +299,7 @@ class EdgeStore:
             if shard is not None and shard.is_dropped:
                 raise StoreError(
                     f"the collection {name!r} in {self.place} was dropped by another store of this "
-                    "process; if it was made anew, open it with Collection.open"
+                    "process; if it was created again, open it with Collection.open"
                 )
             if shard is None or shard.is_closed:
                 shard = open_shard(self._home.shard(name), what, self.place)
@@ -308,7 +307,7 @@ class EdgeStore:
             return shard
 
     def _forget_replaced(self, name: str) -> None:
-        """Close what is open under this name if the folder holds another shard by now, or none."""
+        """Close the shard of this name if its folder holds another shard by now, or none."""
         shard = self._shards.get(name)
         if shard is not None and not shard.is_current(self._home.folder / name / "shard"):
             del self._shards[name]
@@ -320,7 +319,7 @@ class EdgeStore:
 
 
 def _set_payload(shard: edge.EdgeShard, point: Point) -> bool:
-    """Replace fields of one point, and return whether it is there."""
+    """Replace fields of one point, and return whether it exists."""
     try:
         shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
     except Exception as error:

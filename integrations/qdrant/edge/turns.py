@@ -1,10 +1,10 @@
 """Turns of the threads that use one shard: first come, first served, and writers before readers.
 
-Edge holds Python's lock in every call, so calls never run side by side, with turns or without. What
-turns change is who comes next. Without them, each of many searching threads keeps Python's lock for
-the five milliseconds of a switch interval, and a thread that indexes, which needs it some hundreds
-of times, waits for all of them each time. With them a searching thread that is not next sleeps, so
-that Python's lock is free after every search.
+Edge holds Python's lock in every call, so calls never run in parallel; turns only change which
+thread is next. Without turns, each of many searching threads keeps Python's lock for the five
+milliseconds of a switch interval, and an indexing thread, which needs it some hundreds of times,
+waits for all of them each time. With turns, a searching thread that is not next sleeps, so Python's
+lock is free after every search.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from types import TracebackType
 class Turns:
     """Lets one thread at a time in.
 
-    A writer waits for those writers who came before it, and for at most one reader before each of
-    them; after a writer the first reader is next, so that neither kind ever starves.
+    A writer waits for the writers that came before it, and for at most one reader before each of
+    them. After a writer the first reader is next, so neither kind ever starves.
     """
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class Turns:
         self._writing = _Turn(self, self._writers)
 
     def reading(self) -> AbstractContextManager[None]:
-        """Return what holds a reader's turn in a ``with`` block, which must not take another."""
+        """Return a context manager for a reader's turn; its block must not take another turn."""
         return self._reading
 
     def writing(self) -> AbstractContextManager[None]:
-        """Return what holds a writer's turn in a ``with`` block, which must not take another."""
+        """Return a context manager for a writer's turn; its block must not take another turn."""
         return self._writing
 
     def take(self, line: deque[Lock]) -> None:
-        """Wait for a turn of the readers or the writers."""
+        """Wait for a turn as a reader or as a writer."""
         with self._changing:
             if not self._is_taken:
                 self._is_taken = True
@@ -74,7 +74,7 @@ class Turns:
 
 
 class _Turn:
-    """A ``with`` block that holds a turn; it keeps nothing, so all of a kind are this one."""
+    """A context manager for a turn; it has no state, so all turns of a kind share one object."""
 
     def __init__(self, turns: Turns, line: deque[Lock]) -> None:
         self._turns = turns

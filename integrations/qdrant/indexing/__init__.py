@@ -1,1 +1,1 @@
-"""From documents to stored chunks, and only what changed."""
+"""Index documents as chunks, and write only what changed."""

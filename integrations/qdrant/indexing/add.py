@@ -1,7 +1,7 @@
 """Store records as they are: embed their texts, once each, and write them in batches.
 
-A blank text, of which the tokenizer leaves nothing, is stored without a vector: an empty file or an
-empty page must not end a whole run, and must not be found by every search either.
+A blank text, which has no token, is stored without a vector: an empty file or page must not end a
+whole run, and no search should find it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def add(
 ) -> list[str]:
     """Store records and return their ids; see :meth:`Collection.add`.
 
-    ``note`` is called before anything is stored.
+    ``note`` is called before the first write.
     """
     check_series(records, _CALL, Record, _RECORDS)
     records = [
@@ -61,7 +61,7 @@ def add(
             for index, row in zip(part, rows, strict=True)
         ]
         note()
-        # Chunks may have these ids, if they are UUIDs: all others are hashed.
+        # Ids that are UUIDs may belong to chunks; all other ids are hashed.
         with remover.replacing([ids[index] for index in part if is_uuid(ids[index])]):
             target.store.upsert(target.name, points)
     return ids

@@ -1,8 +1,8 @@
-"""Compare what a collection holds with what its markers promise; nothing is changed here.
+"""Compare the contents of a collection with its markers; nothing is changed here.
 
-Everything is read in pages, so memory does not grow with the collection. What looks wrong is looked
-at again while the collection's lock is held, so that writers of this process cause no finding, and
-documents that one of their runs has under way are left out.
+Everything is read in pages, so memory does not grow with the collection. A suspected flaw is
+checked again under the collection's lock, so that writers of this process cause no finding, and
+documents that one of their runs is indexing are left out.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _CONTENT = Select(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What a collection holds, and what of it is wrong.
+    """The contents of a collection, and the flaws in them.
 
     Args:
         documents: How many documents have a marker.
-        chunks: How many chunks of theirs there are.
+        chunks: How many chunks these documents have.
         records: How many records there are.
-        missing: Chunks that markers promise and that are not there.
-        surplus: Chunks beyond those that markers promise.
-        replaced: Documents with the right number of chunks, some of which are others.
+        missing: Chunks that markers count and the store lacks.
+        surplus: Chunks beyond the number in their markers.
+        replaced: Documents with the right number of chunks, some of which are not those written.
         interrupted: Documents whose marker is open; indexing them again completes them.
         orphaned: Chunks of documents without a marker.
         altered: Chunks and records whose text has another hash than was stored with it.
         unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
             zeros alone.
-        findings: The first of these, one by one.
+        findings: The first flaws, one by one.
     """
 
     documents: int
@@ -60,12 +60,12 @@ class CheckReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no flaw."""
         return not self.findings
 
 
 def check_collection(store: Store, name: str, *, most_findings: int = 100) -> CheckReport:
-    """Read a whole collection and report what is wrong; this needs no encoder.
+    """Read a whole collection and report its flaws; this needs no encoder.
 
     See :meth:`Collection.check`.
 
@@ -95,7 +95,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
 
 
 def _weight(finding: Finding) -> int:
-    """Return how much a finding counts in a report: chunks where chunks are counted, else 1."""
+    """Return by how much a finding raises its count: by its chunks if those are counted, else 1."""
     match finding.flaw:
         case Flaw.MISSING | Flaw.SURPLUS:
             return abs(finding.expected - finding.found)
@@ -106,12 +106,12 @@ def _weight(finding: Finding) -> int:
 
 
 class Checker:
-    """Finds what is wrong in one collection.
+    """Finds the flaws of one collection.
 
     Args:
-        store: What holds it.
-        name: The collection.
-        lock: The collection's.
+        store: The store that holds it.
+        name: The collection's name.
+        lock: The collection's lock.
     """
 
     def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
@@ -123,7 +123,7 @@ class Checker:
         self.records_seen = 0
 
     def everything(self) -> Iterator[Finding]:
-        """Yield all that is wrong, texts and vectors included."""
+        """Yield all flaws, those of texts and vectors included."""
         for page in each(self._store, self._name, DOCUMENTS, MARKER, page=_PAGE):
             yield from self._documents([Marker.read(point.payload) for point in page], _CONTENT)
         for page in each(self._store, self._name, _RECORDS, _CONTENT, page=_PAGE):
@@ -133,14 +133,14 @@ class Checker:
             yield from self.orphans(CHUNKS)
 
     def damaged(self, where: Where) -> Iterator[Finding]:
-        """Yield the closed documents that match and whose chunks are not those written."""
+        """Yield the matching documents that are closed and whose chunks are not those written."""
         for page in each(self._store, self._name, And([DOCUMENTS, where]), MARKER, page=_PAGE):
             markers = [Marker.read(point.payload) for point in page]
             closed = [marker for marker in markers if marker.state is State.DONE]
             yield from self._documents(closed, _PLACE)
 
     def orphans(self, where: Where) -> Iterator[Finding]:
-        """Yield what chunks match and have no marker, a finding for each document and page."""
+        """Yield the matching chunks without a marker, one finding for each document and page."""
         for page in each(self._store, self._name, where, _OWNER):
             if suspects := self._ownerless(page):
                 with self._lock.writing:
@@ -175,7 +175,7 @@ class Checker:
             yield from findings
 
     def _again(self, suspects: Sequence[Marker]) -> list[Finding]:
-        """Look at documents again while nobody in this process writes."""
+        """Check documents again while no other thread of this process writes."""
         ids = [marker.key.marker_id for marker in suspects]
         held = self._store.retrieve(self._name, ids, MARKER)
         markers = [Marker.read(point.payload) for point in held]
@@ -201,13 +201,13 @@ def _key(marker: Marker) -> DocumentKey:
 
 
 def _compare(marker: Marker, found: ChunkSum) -> Finding | None:
-    """Return how a document's chunks differ from what its marker promises."""
+    """Return how a document's chunks differ from its marker."""
     if marker.state is not State.DONE:
         return _finding(Flaw.INTERRUPTED, marker.key, found=found.chunks)
     if found.chunks != marker.chunks:
         flaw = Flaw.MISSING if found.chunks < marker.chunks else Flaw.SURPLUS
         return _finding(flaw, marker.key, expected=marker.chunks, found=found.chunks)
-    if marker.checksum not in (found.checksum, ""):  # none in markers of an older decant
+    if marker.checksum not in (found.checksum, ""):  # markers of an older decant have none
         return _finding(Flaw.REPLACED, marker.key, expected=marker.chunks, found=found.chunks)
     return None
 

@@ -1,10 +1,10 @@
-"""Cut documents into chunks that an encoder can take whole.
+"""Cut documents into chunks that an encoder can read whole.
 
-Sizes are counted in the encoder's own tokens. A chunk is a slice of the document, to the letter:
-only white space at its ends is left between two chunks, and what base64 stands in the text for a
-picture or another file (``data:image/png;base64,…``), which is no text. The cutting itself is done
-by semantic-text-splitter, which prefers the ends of paragraphs, then of sentences, then of words;
-in Markdown the ends of sections come first, so that a heading stays with the text below it.
+Sizes are counted in the encoder's own tokens. A chunk is an exact slice of the document. Only white
+space between chunks is left out, and embedded files in base64 (``data:image/png;base64,…``), which
+are no text. The package semantic-text-splitter cuts; it prefers the ends of paragraphs, then of
+sentences, then of words. In Markdown the ends of sections come first, so that a heading stays with
+the text below it.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from decant.embedders.tokens import is_blank
 
 from .file_formats import CONVERTED
 
-# As GitHub's Linguist names them, and what is converted to Markdown: everything but PDF, of which
-# only lines of text come.
+# The suffixes of Markdown in GitHub's Linguist, and the formats that are converted to Markdown; a
+# converted PDF is plain lines of text.
 _MARKDOWN = frozenset(
     {".md", ".markdown", ".mdown", ".mdwn", ".mkd", ".mkdn", ".mkdown", ".mdx", ".qmd", ".rmd"}
 )
 _CONVERTED_TO_MARKDOWN = CONVERTED - {".pdf"}
 
 
-# A list or quote that is never closed makes the Markdown splitter look through the whole rest at
-# each chunk: 7 MB of RFCs took 386 s at once and 21 s in parts.
+# In a list or quote that never ends, the Markdown splitter scans the whole rest for each chunk: 7
+# MB of RFCs took 386 s at once and 21 s in parts.
 _PART = 100_000
 _PART_ENDS = ("\n# ", "\n## ", "\n#", "\n\n", "\n")
 
 
-# Shorter data are left where they are: an icon makes a chunk or two. What opens an image without a
-# name, and what closes one or a quoted address, would be chunks without a word.
+# Shorter data stay in the text: an icon makes a chunk or two. The pattern includes the brackets and
+# quotes around the data, which would else be chunks without a word.
 _BASE64 = ";base64,"
 _DATA_URI = re.compile(
     r"""(?:!\[\]\()?data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,[\w+/=%-]{1024,}[)"'>\]]*""",
     re.ASCII,
 )
-# English has 4 to 5 characters a token; tables padded with blanks, which are no tokens, some 40.
+# English has 4 to 5 characters a token; tables padded with blanks, which make no tokens, some 40.
 _CHARACTERS_PER_TOKEN = 64
 _LEAST_CHARACTERS = 1_024
 
 
 class Syntax(StrEnum):
-    """How a text is written, which decides where it is best cut."""
+    """The syntax of a text, which decides where it is best cut."""
 
     PLAIN = "plain"
     MARKDOWN = "markdown"
 
 
 def syntax_of(source: str) -> Syntax:
-    """Return how a document is written, which its name alone decides.
+    """Return a document's syntax, by the suffix of its name alone.
 
     >>> syntax_of("notes/README.md"), syntax_of("slides.pptx"), syntax_of("notes/readme.txt")
     (<Syntax.MARKDOWN: 'markdown'>, <Syntax.MARKDOWN: 'markdown'>, <Syntax.PLAIN: 'plain'>)
@@ -72,10 +72,10 @@ class Chunking:
     """How documents are cut.
 
     Args:
-        max_tokens: The longest chunk, in tokens of text; less where the encoder has less room.
-        overlap: Tokens of the end of a chunk that the next one may start with.
-        max_characters: The longest chunk, in characters, for texts of which many are one token:
-            some tokenizers take a word of any length for one unknown token. By default 64 for each
+        max_tokens: The longest chunk, in tokens of text; the encoder's limit applies, too.
+        overlap: How many tokens from the end of a chunk the next chunk may repeat.
+        max_characters: The longest chunk, in characters, for texts with very long tokens: for some
+            tokenizers a word of any length is one unknown token. By default 64 for each
             token, and 1,024 at least, which ordinary text never reaches. Chunks that are cut by it
             do not overlap.
 
@@ -113,11 +113,11 @@ class Chunker:
     """Cuts documents for one encoder.
 
     Args:
-        encoder: Whose tokens count, and whose room for a passage is the upper limit.
-        chunking: How to cut.
+        encoder: Its tokens are counted, and its longest passage is the upper limit.
+        chunking: The sizes.
 
     Raises:
-        TextError: The overlap does not fit into the encoder's room.
+            TextError: The overlap is as long as the encoder's longest passage, or longer.
     """
 
     def __init__(self, encoder: Encoder, chunking: Chunking) -> None:
@@ -129,13 +129,13 @@ class Chunker:
         )
         if self.overlap >= self.max_tokens:
             raise TextError(
-                f"chunks cannot overlap by {self.overlap} tokens: {encoder.recipe.base} has room "
-                f"for {room}; choose a smaller overlap"
+                f"chunks cannot overlap by {self.overlap} tokens: {encoder.recipe.base} takes at "
+                f"most {room}; choose a smaller overlap"
             )
         self._tokenizer = encoder.tokenizer
 
     def cut(self, text: str, syntax: Syntax = Syntax.PLAIN) -> list[Chunk]:
-        """Return the chunks of a text in order; what is blank gives none.
+        """Return the chunks of a text in order; blank parts give none.
 
         The first line of a chunk of Markdown keeps its indentation, which says how deep in a list
         or in code it is.
@@ -153,7 +153,8 @@ class Chunker:
                 yield start, piece
                 continue
             for at, part in _by_characters(piece, self.max_characters):
-                # Again, because the end of a word that was one unknown token may be many.
+                # Cut again, because the end of a word that was one unknown token may be many
+                # tokens.
                 for inner, short in self._plain.chunk_indices(part):
                     yield start + at + inner, short
 
@@ -187,7 +188,7 @@ def has_data(text: str) -> bool:
 
 
 def without_data(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what stands around data in base64, with its places; all of a text without."""
+    """Yield the parts of a text without its base64 data, with their places."""
     start = 0
     if _BASE64 in text:
         for found in _DATA_URI.finditer(text):
@@ -197,7 +198,7 @@ def without_data(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _by_characters(text: str, most: int) -> Iterator[tuple[int, str]]:
-    """Yield pieces of at most so many characters, cut behind white space where there is some."""
+    """Yield pieces of at most so many characters, cut behind white space if there is any."""
     start = 0
     while len(text) - start > most:
         middle, end = start + most // 2, start + most
@@ -210,7 +211,7 @@ def _by_characters(text: str, most: int) -> Iterator[tuple[int, str]]:
 def _parts(text: str) -> Iterator[tuple[int, str]]:
     """Yield parts of a long text of Markdown with their places, cut before a heading if possible.
 
-    Chunks do not reach over the end of a part; a text of one line without end is one part.
+    Chunks do not reach over the end of a part; a text of one very long line is one part.
     """
     start = 0
     while len(text) - start > _PART:

@@ -1,9 +1,9 @@
-"""Take points out of a collection without ever leaving a marker that promises too much.
+"""Delete points without ever leaving a marker that counts chunks which are gone.
 
-Order is everything here: a document's marker is reopened before its first chunk goes, and goes
-itself after the last. So a crash at any step leaves a document that the next indexing completes.
-The collection's lock is held for a group of points at a time, never for a whole deletion; only
-:meth:`Remover.everything` holds it throughout.
+The order matters: a document's marker is reopened before its first chunk is deleted, and the marker
+is deleted after the last chunk. So a crash at any step leaves a document that the next indexing
+completes. The collection's lock is held for a group of points at a time, never for a whole
+deletion; only :meth:`Remover.everything` holds it throughout.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _IDS = 512
 
 
 class Remover:
-    """Takes points out of one collection.
+    """Deletes points of one collection.
 
     Args:
-        store: What holds it.
-        name: The collection.
-        lock: The collection's; ``writing`` is held while chunks of documents go, because a marker
-            must not be closed over a chunk that another thread has just deleted. Records go
-            without it.
+        store: The store that holds it.
+        name: The collection's name.
+        lock: The collection's lock; ``writing`` is held while chunks of documents are deleted,
+            because no marker may be closed when another thread has just deleted a chunk. Records
+            are deleted without it.
     """
 
     def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
@@ -41,9 +41,9 @@ class Remover:
         self._lock = lock
 
     def ids(self, ids: Sequence[str]) -> int:
-        """Delete the points with these ids but for our own; return how many there were.
+        """Delete the points with these ids, except markers and notes; return how many there were.
 
-        What another program wrote goes, too: nothing else here could take it out.
+        Points of another program are deleted, too, because no other method could delete them.
         """
         removed = 0
         for part in slices(list(dict.fromkeys(ids)), _IDS):
@@ -66,7 +66,7 @@ class Remover:
         return sum(self._passages(page) for page in pages)
 
     def source(self, source: str, root: str | None) -> int:
-        """Delete what came from a source, in one root or wherever; return how many passages."""
+        """Delete the passages of a source, in one root or in all; return how many there were."""
         named = FieldIn(Field.SOURCE, [source])
         scope = named if root is None else And([named, FieldIn(Field.ROOT, [root])])
         pages = each(self._store, self._name, And([DOCUMENTS, scope]), _OWNER)
@@ -84,7 +84,7 @@ class Remover:
         return removed
 
     def everything(self) -> None:
-        """Delete all that the collection holds."""
+        """Delete all points of the collection."""
         store, name = self._store, self._name
         with self._lock.changing(None):
             for page in each(store, name, DOCUMENTS, _OWNER):
@@ -99,20 +99,20 @@ class Remover:
 
     @contextmanager
     def replacing(self, ids: Sequence[str]) -> Iterator[None]:
-        """Reopen the documents of those points that are chunks, and keep others off meanwhile.
+        """Reopen the documents of those points that are chunks, and hold the lock in the block.
 
         Args:
-            ids: Of points that are replaced by records within the block.
+            ids: The ids of points that records replace within the block.
 
         Raises:
-            StoreError: A point is one of decant's own.
+            StoreError: A point is a marker or a note of decant.
         """
         held = self._store.retrieve(self._name, ids, _OWNER)
         for point in held:
             if is_own(point):
                 raise StoreError(f"the id {point.id!r} belongs to decant itself; choose another")
         owners = _owners(held)
-        if not owners:  # records do not wait
+        if not owners:  # writing records needs no lock
             yield
             return
         with self._lock.changing(owners):
@@ -120,7 +120,7 @@ class Remover:
             yield
 
     def reopen(self, keys: Iterable[DocumentKey]) -> None:
-        """Open the closed markers of documents whose chunks change, while the lock is held."""
+        """Reopen the closed markers of documents whose chunks change; the lock must be held."""
         ids = [key.marker_id for key in keys]
         held = [Marker.read(p.payload) for p in self._store.retrieve(self._name, ids, MARKER)]
         done = [marker for marker in held if marker.state is State.DONE]

@@ -1,8 +1,8 @@
 """Documents to index, and how they are read from a folder.
 
-Reading is lazy: one file is in memory at a time. What cannot be read is remembered with its
-reason, so that one bad file neither stops the others nor counts as vanished. Texts are decoded
-strictly and never altered. Which files are read is decided in ``walk.py``.
+Reading is lazy: one file is in memory at a time. An unreadable file is recorded with its reason, so
+that one bad file neither stops the others nor counts as vanished. Texts are decoded strictly and
+never altered. ``walk.py`` decides which files are read.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Document:
 
     Args:
         source: Its name within its root: a path, an address, a key.
-        text: To the letter; "" is a document without chunks.
-        metadata: JSON values that every chunk gets, to filter by; nested 30 levels deep at most.
+        text: The text, which is not altered; "" is a document without chunks.
+        metadata: JSON values that every chunk gets, for filters; nested 30 levels deep at most.
             Dates, UUIDs, paths and scalars of numpy become JSON as in a :class:`Record`.
         root: The set that it belongs to. When a set is indexed again, documents that it no longer
-            has are removed; None: this one is never removed that way.
+            has are removed; None: this document is never removed that way.
 
     Raises:
         TextError: A string is not valid Unicode, or ``source`` or ``root`` is "".
@@ -62,7 +62,7 @@ class Document:
 
     @property
     def key(self) -> DocumentKey:
-        """What identifies it in a collection."""
+        """The key that identifies it in a collection."""
         return DocumentKey(root=self.root or "", source=self.source)
 
     @property
@@ -72,7 +72,7 @@ class Document:
 
 
 class NothingReadable(TextError):
-    """Not one document was read of a root; where some are stored of it, it was emptied."""
+    """No document of a root could be read; if the store has some of it, the root was emptied."""
 
     def __init__(self, message: str, *, root: str) -> None:
         super().__init__(message)
@@ -98,16 +98,16 @@ class Documents:
 
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
-        """What could not be read in the last pass, so far."""
+        """The files that could not be read in the last pass, so far."""
         return tuple(self._walk.unreadable)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was passed over in the last pass, so far; hidden and binary files are not listed."""
+        """What was skipped in the last pass, so far; hidden and binary files are not listed."""
         return tuple(self._walk.skipped)
 
     def count(self) -> int:
-        """Return how many files a pass would try to read, by listing them."""
+        """List the files that a pass would try to read, and return how many there are."""
         return sum(1 for _ in Walk().files(self._path))
 
     def __iter__(self) -> Iterator[Document]:
@@ -137,31 +137,31 @@ class Documents:
 
     def _nothing(self) -> str:
         bad, skipped = self.unreadable, self.skipped
-        told = []
+        reasons = []
         if bad:
             first = "".join(f"; {one.source}: {one.reason}" for one in bad[:3])
-            told.append(f"{len(bad)} files could not be read{first}")
+            reasons.append(f"{len(bad)} files could not be read{first}")
         if skipped:
             first = ", ".join(f"{one.source} ({one.reason})" for one in skipped[:3])
-            told.append(f"passed over {len(skipped)}: {first}")
-        why = f" ({'; '.join(told)})" if told else ""
+            reasons.append(f"passed over {len(skipped)}: {first}")
+        why = f" ({'; '.join(reasons)})" if reasons else ""
         return f"there is no readable text in {self._path}{why}; give a folder of UTF-8 text files"
 
 
 def read_documents(path: str | Path, *, root: str | None = None) -> Documents:
-    """Return the documents of a folder and what lies under it, or of one file.
+    """Return the documents of a folder and its sub-folders, or of one file.
 
-    Hidden files and folders and binary files are passed over; so are the collections of Edge and
-    bundles that lie below, virtual environments, and what tools fill (``node_modules``,
+    Hidden files and folders and binary files are skipped; so are collections of Edge and bundles
+    inside the folder, virtual environments, and folders that tools fill (``node_modules``,
     ``__pycache__``, folders with a ``CACHEDIR.TAG``). Links to files are followed, links to folders
     are not. PDF, Office and HTML files are converted to text if the extra ``docs`` is installed,
-    else they count as unreadable; so do those that are damaged or hold no text, as scans do.
+    and else count as unreadable; so do those that are damaged or hold no text, such as scans.
 
     Args:
         path: The folder or file; sources are paths relative to the folder.
-        root: The name of the set that these documents are; by default the resolved path, so that
-            indexing the folder again removes what vanished from it, and nothing else. A folder that
-            was renamed goes on under its old path if that is given here.
+        root: The name of this set of documents; by default the resolved path, so that indexing the
+            folder again removes documents that vanished from it, and nothing else. Pass the old
+            path here if the folder was renamed.
 
     Raises:
         TextError: ``path`` does not exist, cannot be reached, is no folder or file, or is itself a
@@ -187,7 +187,10 @@ def _start(path: str | Path) -> Path:
                 "text files, or one file"
             )
         held = known(start) if start.is_dir() else None
-    except (OSError, RuntimeError) as error:  # pathlib told of circles by RuntimeError until 3.13
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # pathlib raised RuntimeError for circles of links until 3.13
         said = reason_of(error) if isinstance(error, OSError) else str(error)
         raise TextError(
             f"{path} cannot be read: {said}; give a folder of text files, or one file"
@@ -199,11 +202,11 @@ def _start(path: str | Path) -> Path:
 
 
 def _read(path: Path) -> str | None:
-    """Return the text of a file, or None for a binary one and one that has just gone.
+    """Return the text of a file; None if it is binary, or was deleted meanwhile.
 
     Raises:
         TextError: It is not text in UTF-8, or cannot be converted.
-        MissingExtra: It needs converting, and the extra is not installed.
+        MissingExtra: It must be converted, and the extra is not installed.
     """
     if path.suffix.lower() in CONVERTED:
         return converted(path)
@@ -216,12 +219,12 @@ def _read(path: Path) -> str | None:
             data = head + file.read()
     except FileNotFoundError:
         return None
-    # A mark of UTF-8 is no part of the text; that of UTF-16 says in which order its bytes come.
+    # The byte order mark of UTF-8 is no part of the text; that of UTF-16 states the byte order.
     coding, name = ("utf-16", "UTF-16") if is_utf16 else ("utf-8-sig", "UTF-8")
     try:
         return data.decode(coding)
     except UnicodeDecodeError as error:
-        # The decoder counts from behind the mark.
+        # The decoder counts from the end of the mark.
         at = error.start + len(data) - len(error.object)
         raise TextError(
             f"byte {data[at]:#04x} at position {at} is not {name}; save the file as UTF-8"

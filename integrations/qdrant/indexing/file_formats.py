@@ -1,4 +1,4 @@
-"""Turn PDF, Office and HTML files into text (Markdown), by the extra ``docs``."""
+"""Convert PDF, Office and HTML files to text (Markdown), with the extra ``docs``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def converted(path: Path) -> str:
     """Return the text of a file of one of these formats.
 
     Raises:
-        TextError: It is damaged, of another format than its name says, or holds no text.
+        TextError: It is damaged, of another format than its suffix, or holds no text.
         MissingExtra: The extra is not installed.
     """
     converter = _converter()
     try:
         text = str(converter.convert(path).text_content)
-    except Exception as error:  # each format's library raises its own
+    except Exception as error:  # each format's library raises errors of its own
         raise TextError(f"cannot be converted to text: {_reason(error)}") from error
     if not text.strip():
         raise TextError("holds no text; pages that are pictures need text recognition first")
@@ -34,9 +34,10 @@ def converted(path: Path) -> str:
 
 @cache
 def _converter() -> MarkItDown:
-    """Return a converter of these formats alone.
+    """Return a converter for these formats alone.
 
-    With all of its own, what a format's converter cannot read passes for plain text.
+    With all of its converters, a file that its format's converter cannot read would be taken for
+    plain text.
     """
     package = need("markitdown", extra="docs")
     formats = need("markitdown.converters", extra="docs")
@@ -47,7 +48,7 @@ def _converter() -> MarkItDown:
 
 
 def _reason(error: Exception) -> str:
-    """Return what the format's own library said."""
+    """Return the error message of the format's own library."""
     attempts = getattr(error, "attempts", None) or []
     infos = [attempt.exc_info for attempt in attempts if attempt.exc_info is not None]
     cause = infos[0][1] if infos else error

@@ -1,7 +1,7 @@
-"""Index documents: plan in the caller's thread, embed and write behind it, then drop what vanished.
+"""Index documents: plan, embed and write in three threads, then delete vanished documents.
 
-Running it again after any interruption ends with exactly what an undisturbed run gives. Memory
-grows only by some hundred bytes a document, which the search for vanished ones needs.
+Running it again after any interruption gives exactly the result of an undisturbed run. Memory grows
+only by some hundred bytes for each document, which finding vanished documents needs.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _PROMISE = Select(fields=("root", "source", "chunks"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How a run goes about it.
+    """The options of a run.
 
     Args:
         chunking: How to cut.
-        verify: Whether what is stored is compared also where markers say that it is done.
-        progress: Told the report so far, in the caller's thread.
+        verify: Whether stored chunks are also compared if the marker states that they are complete.
+        progress: Called with the report so far, in the caller's thread.
     """
 
     chunking: Chunking
@@ -58,9 +58,9 @@ class Hands:
     """What the writers of one collection share.
 
     Args:
-        lock: Keeps them apart.
-        remover: Takes points out.
-        notes: Says what filled the collection.
+        lock: The collection's lock.
+        remover: Deletes points.
+        notes: Records what filled the collection.
     """
 
     lock: CollectionLock
@@ -69,7 +69,7 @@ class Hands:
 
 
 def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Hands) -> IndexReport:
-    """Make the collection hold exactly these documents' chunks; see :meth:`Collection.index`."""
+    """Make the collection hold exactly these documents; see :meth:`Collection.index`."""
     check_series(documents, _CALL, Document, _DOCUMENTS)
     with hands.lock.indexing, hands.lock.claims() as claims:
         return _Run(target, ways, hands, claims).index(_Census(documents))
@@ -106,7 +106,7 @@ class _Run:
         guard: AbstractContextManager[object],
         report_progress: Callable[[], None],
     ) -> list[Document]:
-        """Carry out what groups of documents need; return those that others changed meanwhile."""
+        """Index groups of documents; return the documents that others changed meanwhile."""
         to = Destination(
             store=self._target.store,
             name=self._target.name,
@@ -126,15 +126,16 @@ class _Run:
         return writer.stale
 
     def _settle(self, stale: list[Document]) -> None:
-        """Index documents that others changed while they were under way, now undisturbed.
+        """Index documents again that others changed meanwhile, now under the lock.
 
-        A group at a time, so that others need not wait for all of them.
+        The lock is held for one group at a time, so that others need not wait for all of them.
         """
         for _ in range(_ATTEMPTS):
             left: list[Document] = []
             for group in _groups(stale):
-                # The lock is this thread's, and the writing thread works for it. Nobody is told
-                # anything meanwhile: what is told may delete, and this thread would be let through.
+                # This thread holds the lock, and the writing thread works for it. Progress is not
+                # reported meanwhile: a callback may delete, and the lock would let
+                # this thread in.
                 with self._hands.lock.writing:
                     left += self._write([group], nullcontext(), _report_nothing)
                 self._report_progress()
@@ -148,7 +149,7 @@ class _Run:
         )
 
     def _reconcile(self, census: _Census) -> None:
-        """Compare what lies in the roots with what markers promise, by counting it."""
+        """Compare the number of chunks in the roots with the numbers in the markers."""
         store, name, lock = self._target.store, self._target.name, self._hands.lock
         if not census.roots:
             return
@@ -177,7 +178,7 @@ def _report_nothing() -> None:
 
 
 class _Census:
-    """Passes documents through and remembers which there were."""
+    """Passes documents through and remembers their keys."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self._documents = documents
@@ -191,7 +192,7 @@ class _Census:
             identity = _short(document.key.marker_id)
             if identity in self._seen:
                 raise TextError(
-                    f"document {document.source!r} of root {document.root!r} comes twice in one "
+                    f"document {document.source!r} of root {document.root!r} appears twice in one "
                     "run, and only one can be stored; give it once, or use two roots"
                 )
             self._seen.add(identity)
@@ -200,30 +201,30 @@ class _Census:
             yield document
 
     def _read(self) -> Iterator[Document]:
-        """Read the documents; whether a folder may hold none depends on what is stored of it."""
+        """Read the documents; a folder may hold none only if some of it are stored."""
         try:
             for place, document in enumerate(self._documents):
                 yield checked_item(document, Document, place, _CALL, _DOCUMENTS)
         except NothingReadable as error:
             if not isinstance(self._documents, Documents):
-                raise  # others that come behind this folder would be left out in silence
+                raise  # documents after this folder would be left out silently
             self._nothing = error
             self.roots.add(error.root)
 
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
-        """What could not be read, if the documents come from files."""
+        """The files that could not be read, if the documents come from files."""
         return self._documents.unreadable if isinstance(self._documents, Documents) else ()
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was passed over, if the documents come from files."""
+        """What was skipped, if the documents come from files."""
         return self._documents.skipped if isinstance(self._documents, Documents) else ()
 
     def vanished(self, store: Store, name: str) -> Iterator[list[DocumentKey]]:
-        """Yield the stored documents of the roots seen that were not seen themselves.
+        """Yield the stored documents that vanished from the roots of this run.
 
-        On the way, add up how many chunks the others promise.
+        The numbers of chunks in the markers of the other documents are added up on the way.
 
         Raises:
             TextError: A folder holds no readable text, and nothing is stored of it either.
@@ -246,7 +247,7 @@ class _Census:
             raise self._nothing
 
     def spared(self) -> Callable[[DocumentKey], bool]:
-        """Return what says whether a document stays as it is because it could not be read."""
+        """Return a function: whether a document must stay because it could not be read."""
         files = {bad.source for bad in self.unreadable}
         # "/" is the root itself, and everything in it begins with "".
         folders = tuple(source.removeprefix("/") for source in files if source.endswith("/"))
@@ -254,7 +255,7 @@ class _Census:
 
 
 def _short(point_id: str) -> bytes:
-    """Return a UUID in the sixteen bytes that it needs."""
+    """Return a UUID as sixteen bytes, which take less memory than a string."""
     return bytes.fromhex(point_id.replace("-", ""))
 
 

@@ -1,7 +1,6 @@
-"""Refuse what is no series of records or documents before its letters are taken for some.
+"""Refuse arguments that are no series of records or documents.
 
-A string is a series of strings, and a folder's name is what people have at hand where documents
-are wanted.
+A string is a series of strings, and people pass the name of a folder in place of documents.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ T = TypeVar("T")
 
 
 def check_series(items: object, call: str, kind: type[object], advice: str) -> None:
-    """Refuse what cannot be a series of items of a kind.
+    """Refuse an argument that cannot be a series of items of a kind.
 
     Args:
-        items: What was given; it is not read.
-        call: Who takes them, for the message.
-        kind: Of the items.
+        items: The argument; it is not iterated.
+        call: The call that takes it, for the message.
+        kind: The class of the items.
         advice: What to write instead.
 
     Raises:
@@ -29,10 +28,10 @@ def check_series(items: object, call: str, kind: type[object], advice: str) -> N
 
 
 def checked_item(item: object, kind: type[T], place: int, call: str, advice: str) -> T:
-    """Return an item of a series if it is of its kind.
+    """Return an item of a series, after a check of its kind.
 
     Raises:
-        TypeError: It is not; the message holds its place, from 0.
+        TypeError: It is of another kind; the message holds its place, counted from 0.
     """
     if not isinstance(item, kind):
         raise TypeError(f"{call} got {_named(item)} at {place}; {advice}")

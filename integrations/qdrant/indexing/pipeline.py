@@ -1,11 +1,11 @@
 """Carry out plans: embed in one thread, write in another, while the caller makes the next plans.
 
-Chunks of many small documents are embedded together, so that batches are full. Steps stay in
-order from end to end, which is all that crash safety asks of this module: a document's opening is
-written before its chunks, its closing after them. Every queue is bounded, so memory is too.
+Chunks of many small documents are embedded together, so that batches are full. Steps stay in order
+from end to end, which is all that crash safety needs here: a document's marker is opened before its
+chunks are written, and closed after them. Every queue is bounded, and so is memory.
 
-After Ctrl-C the caller does not wait for a request under way, which nobody can interrupt; the
-thread that waits for its answer sends no other one, and the next run waits until it has ended.
+A request that was sent cannot be interrupted. After Ctrl-C the caller does not wait for it; the
+thread that waits for the answer sends no other request, and the next run waits for its end.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .plan import Plan
 from .report import IndexReport, Tally
 from .writer import Step, Writer
 
-_STEP = 64  # points a step
+_STEP = 64  # points in a step
 _QUEUED = 64  # steps between two threads
 _HELD = 8_192  # points that may wait behind one text that is being embedded
-_RECENT = 4_096  # texts whose vectors are remembered, for repetitions
+_RECENT = 4_096  # texts whose vectors are cached for repetitions
 _TICK = 0.1  # seconds between two reports of progress while the caller waits
-_GRACE = 1.0  # seconds that Ctrl-C waits for a request under way
-_BATCH_GRACE = 5.0  # and for the batch that is being embedded
+_GRACE = 1.0  # seconds for which Ctrl-C waits for a request
+_BATCH_GRACE = 5.0  # and for the present batch of the encoder
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class _Line(Generic[T]):
 
 @dataclass(slots=True)
 class _Text:
-    """A text on its way to its vectors; repetitions of it share this."""
+    """A text that waits for its vectors; repetitions of it share this object."""
 
     text: str
     owner: str
@@ -112,15 +112,15 @@ class _Waiting:
 class Pipeline:
     """Embeds and writes plans in the background; use it in a ``with`` block.
 
-    Leaving the block gives up what :meth:`finish` has not waited for, and waits until both threads
-    have ended; not so when it is left by Ctrl-C, which a server without an answer must not hold
-    up. An error of a background thread is raised from :meth:`put` or :meth:`finish`.
+    Leaving the block without :meth:`finish` drops the remaining work, and waits until both threads
+    have ended. After Ctrl-C it does not wait for a server that does not answer. An error of a
+    background thread is raised from :meth:`put` or :meth:`finish`.
 
     Args:
-        target: The collection; its encoder gives the vectors, from one background thread.
-        writer: Takes the steps, from the other.
-        tally: Told what is embedded as soon as it is.
-        report_progress: Called now and then, from the caller's thread, while that waits.
+        target: The collection; its encoder runs in one background thread.
+        writer: Writes the steps, in the other thread.
+        tally: Counts embedded texts at once.
+        report_progress: Called now and then, in the caller's thread, while that waits.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Pipeline:
         ]
 
     def put(self, plan: Plan) -> None:
-        """Hand over a plan; waits while too much is under way."""
+        """Add a plan; this waits while too much work is queued."""
         check_stopped()
         try:
             for step in _steps(plan):
@@ -164,7 +164,7 @@ class Pipeline:
         self._raise()
 
     def __enter__(self) -> Self:
-        """Start the threads, when those of an earlier run that was interrupted have ended."""
+        """Start the threads, after those of an interrupted earlier run have ended."""
         _await_left(self._key)
         for thread in self._threads:
             thread.start()
@@ -176,19 +176,19 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give up what is not finished, and wait for the threads to end."""
+        """Drop unfinished work, and wait for the threads to end."""
         self._halt()
         if error is None or isinstance(error, Exception):
             _join(self._threads)
             return
         _LEFT[self._key] = _LEFT.get(self._key, []) + self._threads
         embedding, writing = self._threads
-        # An engine in this process always answers, and is closed next.
+        # An engine in this process always answers, and it is closed next.
         writing.join(_GRACE if self._is_remote else None)
         embedding.join(_BATCH_GRACE)
 
     def _poll(self) -> None:
-        check_stopped()  # by whoever runs the caller's thread
+        check_stopped()  # the code that runs the caller's thread may have stopped it
         self._report_progress()
 
     def _write(self) -> None:
@@ -221,9 +221,9 @@ _LEFT: dict[tuple[str, Hashable, str], list[Thread]] = {}
 
 
 def _await_left(key: tuple[str, Hashable, str]) -> None:
-    # For one request at most, and so no longer than one attempt's timeout.
+    # This waits for one request at most, so no longer than one attempt's timeout.
     _join(_LEFT.get(key, []))
-    _LEFT.pop(key, None)  # not before: Ctrl-C may end the waiting too
+    _LEFT.pop(key, None)  # not earlier, because Ctrl-C may end the waiting, too
 
 
 def _join(threads: list[Thread]) -> None:
@@ -236,7 +236,7 @@ def _key(store: Store, name: str) -> tuple[str, Hashable, str]:
 
 
 class _Embedder:
-    """Gives every point its vectors, in one thread and one pass."""
+    """Adds the vectors to all points, in one thread and one pass of the encoder."""
 
     def __init__(
         self,
@@ -271,15 +271,15 @@ class _Embedder:
                 for text, row in zip(texts, rows, strict=True):
                     text.row = row
                 self._pass_on()
-        assert not self._steps, "the encoder gave fewer vectors than it was given texts"
+        assert not self._steps, "the encoder returned fewer vectors than it got texts"
         self._sink.put(None)
 
     def _count(self, embedded: int) -> None:
         self._tally.add(IndexReport(embedded=embedded))
-        self._sink.check()  # so that a run given up ends with the batch, not with the block
+        self._sink.check()  # so that a stopped run ends with the batch, not with the block
 
     def _texts(self) -> Iterator[str]:
-        """Yield texts to embed; ends early when too much waits, so that the encoder catches up."""
+        """Yield texts to embed; end when too many points wait, so that the encoder catches up."""
         while self._held < _HELD:
             step = self._source.get()
             if step is None:

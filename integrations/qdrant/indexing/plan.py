@@ -1,4 +1,4 @@
-"""Decide what must happen to each document: nothing, or which points come, move and go.
+"""Decide what must happen to each document: which points to store, to move and to delete.
 
 Plans are made for groups of documents, because a lookup costs a round trip. Nothing is written
 here. Invariant: carrying out a plan whose claim is not stale makes the document's chunks exactly
@@ -31,27 +31,27 @@ _MOVABLE = ("chunk", "start", "metadata")
 _PLACED = Select(fields=("root", "source", *_MOVABLE))
 _CONTENT = Select(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
 _LOOKUP = 256
-# Twice float64's spacing: engines give some numbers back one unit in the last place off.
+# Twice float64's spacing, because engines return some numbers one unit in the last place off.
 _SPACING = 2.0**-51
-_PAGE, _HEAVY_PAGE = 1_000, 256  # chunks a page, without and with vectors
+_PAGE, _HEAVY_PAGE = 1_000, 256  # chunks in a page, without and with vectors
 
-_Stored: TypeAlias = "dict[str, Payload | None]"  # None: damaged, so written anew
+_Stored: TypeAlias = "dict[str, Payload | None]"  # None: the chunk is damaged and is written again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What must happen to one document, in this order.
+    """The changes for one document, in this order.
 
     Args:
         document: The document itself, to plan again if the claim gets stale.
-        claim: Stale once somebody else has changed what the plan was made from.
-        opening: Its marker while chunks come and go.
-        fresh: Chunks to store; those without vector must be embedded.
-        kept: How many chunks stay where they are, with their vectors.
-        moved: Of those, the payload fields to replace.
+        claim: It becomes stale once another writer has changed the state behind the plan.
+        opening: The marker while chunks change.
+        fresh: Chunks to store; those without a vector must be embedded.
+        kept: How many chunks stay in the store, with their vectors.
+        moved: Payload fields to replace in chunks that stay.
         gone: Point ids of the chunks to delete.
-        closing: Its marker when all of this is done.
-        repairs: Whether its marker said that all of this was done already.
+        closing: The marker when all changes are done.
+        repairs: Whether the marker already stated that the document is complete.
     """
 
     document: Document
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the chunks stored are those wanted already."""
+        """Whether the stored chunks are already the right ones."""
         return not (self.fresh or self.moved or self.gone)
 
 
@@ -87,11 +87,11 @@ class Planner:
     """Plans for one collection.
 
     Args:
-        target: The collection; its encoder only counts tokens here, nothing is embedded.
+        target: The collection; its encoder only counts tokens here.
         chunking: How to cut.
-        claims: Of the run that the plans are for.
-        verify: Whether to compare what is stored also of documents whose markers say that they
-            are done, texts and vectors included.
+        claims: The claims of the run.
+        verify: Whether to compare the stored chunks, texts and vectors included, of documents whose
+            markers state that they are complete, too.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class Planner:
         )
 
     def plan(self, documents: Sequence[Document]) -> Plans:
-        """Return what must happen to these documents, each of which has another key.
+        """Return the plans for these documents, which have different keys.
 
-        They stay claimed until their plans are carried out; those that need none are released.
+        Documents stay claimed until their plans are carried out; those that need none are released.
         """
         given = {document.key: document for document in documents}
         claims = self._claims.take(given.keys())
@@ -124,7 +124,7 @@ class Planner:
             for key, digest in digests.items()
             if self._verify or not _is_done(markers.get(key), digest)
         ]
-        # Without a marker there are no chunks either, unless something was lost.
+        # Without a marker there are no chunks, unless data were lost.
         stored = self._stored([key for key in changed if self._verify or key in markers])
         plans = [
             self._compare(given[key], digests[key], markers.get(key), stored.get(key, {}))
@@ -147,7 +147,7 @@ class Planner:
             "overlap": self._chunker.overlap,
             "recipe": self._recipe,
         }
-        # Only where it may matter, so that what older versions indexed as such is unchanged.
+        # Added only where it matters, so that documents that older versions indexed stay unchanged.
         if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
             parts["syntax"] = syntax.value
         if len(document.text) > self._chunker.max_characters:
@@ -157,7 +157,7 @@ class Planner:
         return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
     def _stored(self, keys: Sequence[DocumentKey]) -> dict[DocumentKey, _Stored]:
-        """Return per document the chunks that are stored, by id, without their texts."""
+        """Return the stored chunks of each document, by id, without their texts."""
         stored: dict[DocumentKey, _Stored] = {key: {} for key in keys}
         if not keys:
             return stored
@@ -168,7 +168,7 @@ class Planner:
         pages = each_with(self._store, self._name, CHUNKS, fetch, sources=sources, page=size)
         for page in pages:
             for point in page:
-                # The same source may lie in several roots.
+                # Several roots may have the same source.
                 if (chunks := stored.get(DocumentKey.of(point.payload))) is not None:
                     placed = {name: point.payload[name] for name in _MOVABLE}
                     is_sound = not self._verify or self._is_sound(point)
@@ -233,9 +233,9 @@ class Planner:
             ).point()
 
     def _with_known_vectors(self, plans: list[Plan]) -> list[Plan]:
-        """Fill in the vectors of texts that some chunk of the collection has already.
+        """Fill in the vectors of texts that the collection already holds.
 
-        So a renamed file or a moved folder embeds nothing.
+        So nothing is embedded for a renamed file or a moved folder.
         """
         texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
         known: dict[str, Row] = {}
@@ -249,11 +249,11 @@ class Planner:
         ]
 
     def _known(self, texts: Sequence[str]) -> dict[str, Row]:
-        # One page, though a text that is everywhere may crowd out others: those are embedded
-        # again, which costs time and is never wrong.
+        # One page only. A very frequent text may crowd out others; those are embedded again, which
+        # costs time and is never wrong.
         where = And([CHUNKS, FieldIn(Field.TEXT_SHA256, texts)])
         page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
-        # A chunk was embedded here, so where it has no sparse vector its text weighs nothing.
+        # This encoder embedded the chunk, so without a sparse vector its text weighs nothing.
         return {
             str(point.payload["text_sha256"]): Row(
                 dense=point.dense, sparse=point.sparse, soft_tokens=point.soft_tokens
@@ -273,10 +273,10 @@ def _is_done(marker: Marker | None, digest: str) -> bool:
 
 
 def _is_settled(marker: Marker | None, plan: Plan) -> bool:
-    """Return whether nothing is to be done, nor to be put right in the marker."""
+    """Return whether the document needs no change, not even in its marker."""
     if marker is None or not (plan.repairs and plan.is_empty):
         return False
-    known = (plan.closing.checksum, "")  # none in markers of an older decant
+    known = (plan.closing.checksum, "")  # markers of an older decant have none
     return marker.chunks == plan.closing.chunks and marker.checksum in known
 
 
@@ -285,8 +285,8 @@ def _canonical(value: object) -> str:
 
 
 def _is_same(wanted: Json, stored: Json) -> bool:
-    """Return whether a stored JSON value is the one wanted, up to how engines read floats."""
-    # As JSON, because Python takes 1, 1.0 and True for the same.
+    """Return whether a stored JSON value equals the wanted one, up to the engines' rounding."""
+    # Compared as JSON, because for Python 1, 1.0 and True are equal.
     return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)
 
 

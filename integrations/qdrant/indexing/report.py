@@ -1,4 +1,4 @@
-"""What an indexing run did, counted while it runs."""
+"""The report of an indexing run, counted while it runs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .walk import Skipped, Unreadable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexReport:
-    """What an indexing run did.
+    """The counts of an indexing run.
 
     Args:
-        added: Documents that were not in the collection, or never completely.
+        added: Documents that were not in the collection, or not completely.
         changed: Documents whose text, metadata or chunking differs from what was stored.
-        unchanged: Documents that cost one lookup.
-        repaired: Of the changed ones, those that changed in the store alone: chunks of theirs were
-            lost or damaged there. Only ``verify=True`` looks for them.
+        unchanged: Documents that needed no change.
+        repaired: Changed documents that changed only in the store: some of their chunks were lost
+            or damaged there. Only ``verify=True`` looks for them.
         removed: Documents that their root no longer has.
-        unreadable: Files and folders that could not be read; what is stored of them stays.
+        unreadable: Files and folders that could not be read; their stored chunks stay.
         embedded: Chunks whose vector was computed.
-        reused: Chunks of added and changed documents whose vector was there already.
-        deleted: Chunks that left, of changed and removed documents.
-        damaged: Documents of the roots indexed whose chunks were found to be others than were
-            written, by counting at the end. Their markers are open now: the next run repairs them.
-        problems: The unreadable ones with their reasons.
-        skipped: What lies in the folder and was passed over on purpose, such as a collection.
+        reused: Chunks of added and changed documents whose vector was already stored.
+        deleted: Chunks of changed and removed documents that were deleted.
+        damaged: Documents in the indexed roots whose chunks are not those that were written, found
+            by counting at the end. Their markers are open now, so the next run repairs them.
+        problems: The unreadable files and folders with their reasons.
+        skipped: Items of the folder that were skipped on purpose, such as a collection.
     """
 
     added: int = 0
@@ -46,12 +46,12 @@ class IndexReport:
 
     @property
     def documents(self) -> int:
-        """How many documents are done: added, changed and unchanged."""
+        """The number of indexed documents: added, changed and unchanged."""
         return self.added + self.changed + self.unchanged
 
 
 IndexProgress: TypeAlias = Callable[[IndexReport], object]
-"""Called from the calling thread, now and then, with the report so far."""
+"""Called now and then with the report so far, in the calling thread."""
 
 
 class Tally:

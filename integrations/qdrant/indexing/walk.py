@@ -1,10 +1,10 @@
-"""Walk through a folder: which files may be documents, and what is passed over.
+"""Walk through a folder: find files that may be documents, and skip the rest.
 
-Passed over is only what certainly holds no documents: what is hidden (``.git``, ``.venv``), the
-collections of Edge and the bundles of decant, virtual environments, what tools fill and can fill
-again, and what is no file. Collections and bundles are known by what they hold, wherever they lie
-and whatever they are called. Links to files are followed, links to folders are not, so a walk
-always ends. Nothing that a folder holds stops a walk: what cannot be looked at is noted.
+Only items that certainly hold no documents are skipped: hidden ones (``.git``, ``.venv``),
+collections of Edge and bundles of decant, virtual environments, folders that tools can fill again,
+and items that are no files. Collections and bundles are recognised by their contents, whatever
+their place and name. Links to files are followed, links to folders are not, so a walk always ends.
+An unreadable item does not stop a walk; it is recorded.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 
 from decant.embedders.files import MANIFEST
 
-_TOKENIZER = "tokenizer.json"  # a manifest alone may be somebody else's file of that name
+_TOKENIZER = "tokenizer.json"  # a manifest alone may be another program's file of that name
 _CARD, _SHARD = "collection.json", "shard"
-# https://bford.info/cachedir/: cargo, pytest, ruff and others mark what they can make again.
+# https://bford.info/cachedir/: cargo, pytest, ruff and others mark folders that they can refill.
 _CACHE_TAG, _CACHE_MARK = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 _TOOLS = frozenset({"node_modules", "__pycache__", "CVS", "_darcs"})
 
 
 class SkipReason(StrEnum):
-    """Why something in a folder was passed over."""
+    """Why an item of a folder was skipped."""
 
     COLLECTION = "collection"
     BUNDLE = "bundle"
@@ -38,7 +38,7 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A folder (its source ends with "/") or something else that was passed over on purpose."""
+    """A folder (its source ends with "/") or another item that was skipped on purpose."""
 
     source: str
     reason: SkipReason
@@ -46,7 +46,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A file that could not be read, or a folder (its source ends with "/") not listed."""
+    """A file that could not be read, or a folder (its source ends with "/") that was not listed."""
 
     source: str
     reason: str
@@ -54,7 +54,7 @@ class Unreadable:
 
 @dataclass(slots=True)
 class Walk:
-    """Goes through a folder, and notes what cannot be looked at and what is passed over."""
+    """Walks through a folder, and records what is unreadable and what is skipped."""
 
     unreadable: list[Unreadable] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -62,12 +62,12 @@ class Walk:
     def files(self, start: Path) -> Iterator[tuple[Path, str]]:
         """Yield the files below ``start``, in the order of their names, each with its source.
 
-        ``start`` itself may be one file; as a folder it is walked whatever it holds.
+        ``start`` itself may be one file; a folder is walked even if it would be skipped elsewhere.
         """
         if start.is_file():
             yield start, start.name
             return
-        # Not by recursion: folders may be nested deeper than Python's stack.
+        # Without recursion, because folders may be nested deeper than Python's stack.
         under_way = [("", iter(self._listed(start, "")))]
         while under_way:
             inside, entries = under_way[-1]
@@ -86,14 +86,14 @@ class Walk:
                 self.cannot(source, reason_of(error))
 
     def cannot(self, source: str, reason: str) -> None:
-        """Note what could not be read."""
+        """Record an item that could not be read."""
         self.unreadable.append(Unreadable(source=_shown(source), reason=reason))
 
     def _pass_over(self, source: str, reason: SkipReason) -> None:
         self.skipped.append(Skipped(source=_shown(source), reason=reason))
 
     def _is_folder(self, entry: os.DirEntry[str], source: str) -> bool:
-        """Return whether to go into this; a folder that is passed over by its name is noted."""
+        """Return whether to walk into this; a folder that is skipped by its name is recorded."""
         if not entry.is_dir(follow_symlinks=False):
             return False
         if entry.name.startswith("."):
@@ -105,10 +105,10 @@ class Walk:
         return False
 
     def _is_file(self, entry: os.DirEntry[str], source: str) -> bool:
-        """Return whether this is a file that is not hidden; what is no file at all is noted.
+        """Return whether this is a file that is not hidden; items that are no files are recorded.
 
         Raises:
-            OSError: It is a link that leads in a circle, or to where one may not look.
+            OSError: It is a link in a circle, or to a place without permission.
         """
         if entry.name.startswith("."):
             return False
@@ -121,16 +121,16 @@ class Walk:
         return False
 
     def _listed(self, folder: Path, inside: str) -> Sequence[os.DirEntry[str]]:
-        """Return what a folder holds, sorted; nothing if it is passed over or cannot be listed."""
+        """Return a folder's entries, sorted; none if it is skipped or cannot be listed."""
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
             reason = _known(folder, entries) if inside else None
         except FileNotFoundError as error:
             if not inside:
-                # The folder that was asked for is not an empty one.
+                # An unreadable start folder must not count as an empty one.
                 self.cannot("/", reason_of(error))
-            return ()  # another has just gone
+            return ()  # another folder was deleted meanwhile
         except OSError as error:
             self.cannot(inside or "/", reason_of(error))
             return ()
@@ -141,7 +141,7 @@ class Walk:
 
 
 def known(folder: Path) -> SkipReason | None:
-    """Return as what a folder would be passed over by what it holds, or None for any other.
+    """Return the reason to skip a folder because of its contents; None if there is none.
 
     Raises:
         OSError: The folder cannot be listed.
@@ -173,10 +173,10 @@ def _is_cache(tag: Path) -> bool:
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system said, without the path, which is told beside it."""
+    """Return the system's message without the path, which is shown separately."""
     return error.strerror or str(error)
 
 
 def _shown(source: str) -> str:
-    """Return a source that can be printed, whatever bytes its name holds."""
+    """Return a printable form of a source, whatever bytes its name holds."""
     return source.encode(errors="backslashreplace").decode()

@@ -1,8 +1,8 @@
-"""Write embedded steps to the store, in the order that makes every crash harmless.
+"""Write embedded steps to the store, in an order that makes every crash harmless.
 
-Within one flush: markers are opened, new chunks come, kept chunks move, old chunks go, markers are
-closed. Nothing old goes before everything new is there, and a marker is closed last of all. A
-flush holds the collection's lock, and leaves out what belongs to a plan whose claim is stale.
+One flush opens markers, stores new chunks, moves kept chunks, deletes old chunks, and closes
+markers. Old chunks are deleted only after all new ones are stored, and a marker is closed last. A
+flush holds the collection's lock, and leaves out plans whose claim is stale.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .report import IndexReport, Tally
 
 _POINTS = 256
 _DOCUMENTS = 64
-_DURABLE = 32  # flushes of ours between two of the store's
+_DURABLE = 32  # flushes of the writer between two flushes of the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A stretch of a document's plan.
+    """A part of a document's plan.
 
     Args:
         plan: The plan.
-        is_first: Whether the document's marker is to be opened before these points.
+        is_first: Whether the document's marker must be opened before these points.
         points: Chunks to store.
-        is_last: Whether the rest of the plan is due after these points.
+        is_last: Whether the rest of the plan follows after these points.
         embedded: How many texts were embedded for these points.
     """
 
@@ -43,12 +43,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a run writes to.
+    """The collection to which a run writes.
 
     Args:
-        store: What holds the collection.
-        name: The collection.
-        claims: What the run has under way.
+        store: The store that holds the collection.
+        name: The collection's name.
+        claims: The run's claims.
         guard: Held during each flush.
         embedded: Called before vectors of the encoder are stored.
     """
@@ -61,11 +61,11 @@ class Destination:
 
 
 class Writer:
-    """Gathers steps and writes them in batches. Used by one thread.
+    """Collects steps and writes them in batches. Used by one thread.
 
     Args:
-        to: Where to.
-        tally: Told what is done when it is done; what is embedded is told by others.
+        to: The collection.
+        tally: Counts written documents; embedded texts are counted elsewhere.
     """
 
     def __init__(self, to: Destination, tally: Tally) -> None:
@@ -79,11 +79,11 @@ class Writer:
 
     @property
     def stale(self) -> list[Document]:
-        """The documents that others changed meanwhile, in part or not written: plan them again."""
+        """Documents that others changed meanwhile, and that must be planned again."""
         return self._stale
 
     def take(self, step: Step) -> None:
-        """Add a step, and write if enough has come together."""
+        """Add a step, and write if there are enough."""
         self._steps.append(step)
         self._points += len(step.points)
         self._documents += step.is_last
@@ -91,19 +91,19 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is gathered."""
+        """Write all collected steps."""
         with self._to.guard:
             if any(step.embedded for step in self._steps):
-                self._to.embedded()  # within, so that nobody empties the collection in between
+                self._to.embedded()  # under the guard, so that nobody empties the collection
             self._write([step for step in self._steps if not step.plan.claim.is_stale])
-            # A plan that has become stale in between is met by its last step.
+            # A plan that became stale in between is handled with its last step.
             ended = [step.plan for step in self._steps if step.is_last]
             self._stale += [plan.document for plan in ended if plan.claim.is_stale]
             self._to.claims.release([plan.document.key for plan in ended])
         self._steps, self._points, self._documents = [], 0, 0
         self._flushes += 1
         if self._flushes % _DURABLE == 0:
-            # Else the log of an engine in this process would grow with the run.
+            # Otherwise the log of an engine in this process would grow with the run.
             self._to.store.flush(self._to.name)
 
     def _write(self, steps: Sequence[Step]) -> None:
@@ -115,7 +115,8 @@ class Writer:
         moved = [point for plan in plans for point in plan.moved]
         lost = set(store.set_fields(name, moved))
         for plan in plans if lost else ():
-            # Its vectors went with the chunk, so the document stays open until it is planned again.
+            # The chunk was deleted with its vectors, so the document stays open until it is planned
+            # again.
             if any(point.id in lost for point in plan.moved):
                 plan.claim.is_stale = True
         done = [plan for plan in plans if not plan.claim.is_stale]

@@ -1,1 +1,1 @@
-"""What a point holds: chunks and records as payloads and vectors, and back."""
+"""The contents of points: chunks and records as payloads and vectors, and back."""

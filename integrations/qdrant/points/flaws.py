@@ -1,4 +1,4 @@
-"""What can be wrong with stored passages and documents, and how to see it in one passage."""
+"""Flaws of stored passages and documents, and how to find those of one passage."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
 
 
 class Flaw(StrEnum):
-    """What is wrong with a stored document, chunk or record."""
+    """A flaw of a stored document, chunk or record."""
 
     MISSING = "missing"
-    """A document has fewer chunks than its marker says."""
+    """A document has fewer chunks than its marker counts."""
 
     SURPLUS = "surplus"
-    """A document has more chunks than its marker says."""
+    """A document has more chunks than its marker counts."""
 
     REPLACED = "replaced"
-    """A document has as many chunks as its marker says, and not those that were written."""
+    """A document has as many chunks as its marker counts, but not those that were written."""
 
     INTERRUPTED = "interrupted"
     """A document's marker is open: a run was interrupted, and its next run completes it."""
 
     ORPHANED = "orphaned"
-    """Chunks lie there whose document has no marker, so it was deleted or never written."""
+    """There are chunks whose document has no marker, so it was deleted or never written."""
 
     ALTERED = "altered"
     """A passage's text has another hash than was stored with it."""
 
     UNSEARCHABLE = "unsearchable"
-    """A passage has no dense vector, one that is not finite, or zeros alone, which a disk gives
-    back for what it lost; no search finds it for what it says."""
+    """A passage has no dense vector, or one that is not finite, or zeros alone, which a disk may
+    return for lost data; no search can find it by its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong.
+    """One flaw that was found.
 
     Args:
-        flaw: What it is.
-        root: The root of the document; None without, and for records.
-        source: The document's or record's.
-        id: Of the passage; None where the whole document is meant.
-        expected: How many chunks the document's marker promises.
-        found: How many are there.
+        flaw: Its kind.
+        root: The root of the document; None for a document without one, and for records.
+        source: The source of the document or record.
+        id: The id of the passage; None for the whole document.
+        expected: How many chunks the document's marker counts.
+        found: How many chunks the store holds.
     """
 
     flaw: Flaw
@@ -87,15 +87,15 @@ def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32
 
 
 def find_flaw(point: Point) -> Flaw | None:
-    """Return what is wrong with a passage by itself; None if nothing is.
+    """Return the flaw of a single passage; None if it has none.
 
     Args:
-        point: With its ``text``, ``text_sha256`` and dense vector.
+        point: A point with its ``text``, ``text_sha256`` and dense vector.
     """
     text = str(point.payload["text"])
     if sha256(text) != point.payload["text_sha256"]:
         return Flaw.ALTERED
-    # A blank text is stored without a vector, and what is blank is for the encoder to say.
+    # A blank text has no vector, and only the encoder can decide what is blank.
     if not is_unseen(text) and not is_usable(point.dense):
         return Flaw.UNSEARCHABLE
     return None

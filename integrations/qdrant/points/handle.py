@@ -1,4 +1,4 @@
-"""Where passages go: a store, the name of a collection in it, and the collection's encoder."""
+"""A handle of a collection: its store, its name there, and its encoder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Target:
     """A collection, for the functions that fill and search it.
 
     Args:
-        store: What holds it.
+        store: The store that holds it.
         name: Its name there, or an alias.
-        mark: What its card has drawn at random; the same under all its names.
-        encoder: What makes its vectors.
-        sparse: Whether its points have sparse vectors beside dense ones.
-        soft_tokens: The width d' of the states of appended tokens that its points keep; None: none.
+        mark: The random mark in its metadata; the same under all its names.
+        encoder: The encoder that makes its vectors.
+        sparse: Whether its points also have sparse vectors.
+        soft_tokens: The width d' of the soft tokens of its points; None: they have none.
     """
 
     store: Store
@@ -31,11 +31,11 @@ class Target:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What to ask the encoder for, beside dense vectors, when passages are stored."""
+        """The outputs of the encoder, in addition to dense vectors, that are stored of passages."""
         states = () if self.soft_tokens is None else (Output.SOFT_TOKENS,)
         return (*self.searched, *states)
 
     @property
     def searched(self) -> tuple[Output, ...]:
-        """What to ask it for when a query is embedded."""
+        """The outputs of the encoder that a query needs."""
         return (Output.SPARSE,) if self.sparse else ()

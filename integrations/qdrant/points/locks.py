@@ -1,13 +1,13 @@
-"""Keep those who write to one collection in this process apart, whatever objects they come through.
+"""Locks for all writers to one collection in this process, whatever objects they use.
 
-Indexing runs take turns, however long they are. What changes points takes a second lock, first come
-first served, which a run holds for one batch at a time; so who deletes waits for a batch, not for a
-run. A run works on documents between two batches, so it claims them, and whoever changes one
-meanwhile makes the claim stale: the run then writes nothing more of what it had planned for it, and
-plans it again. Invariant: while nobody holds the second lock, a claim that is not stale rests on no
-state of the store that somebody else's change has replaced.
+Indexing runs take turns, however long they are. Every change of points takes a second lock, first
+come first served, which a run holds for one batch at a time; so a deletion waits for a batch, not
+for a run. A run works on documents between two batches, so it claims them. A writer that changes a
+claimed document makes the claim stale: the run then writes no more of its plan for the document,
+and plans it again. Invariant: while the second lock is free, a claim that is not stale depends on
+no state of the store that another writer has replaced.
 
-Several processes are not kept apart here.
+These locks do not work between processes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from ..stores.protocol import Store
 
 
 class FairLock:
-    """A lock that is given to those who wait in the order in which they came.
+    """A reentrant lock that waiting threads get in the order in which they came.
 
-    Its owner may take it again; it is free when it was released as often. Use it in a ``with``
-    block.
+    Use it in a ``with`` block.
     """
 
     def __init__(self) -> None:
@@ -65,7 +64,7 @@ class FairLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Hand it to the one who has waited longest."""
+        """Release it to the thread that has waited longest."""
         with self._mutex:
             self._depth -= 1
             if self._depth == 0:
@@ -73,18 +72,18 @@ class FairLock:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait for it."""
+        """The number of threads that wait for it."""
         return len(self._waiting)
 
     def renew(self) -> None:
-        """Let go of the other threads, which a forked child does not have."""
+        """Forget the other threads, which a forked child does not have."""
         self._mutex = Lock()
         self._waiting.clear()
         if self._owner != get_ident():
             self._owner, self._depth = None, 0
 
     def _hand_over(self) -> None:
-        # The next owner is entered here, so that nobody who comes now can be faster.
+        # The next owner is set here, so that no thread that comes now can overtake it.
         if self._waiting:
             self._owner, gate = self._waiting.popleft()
             self._depth = 1
@@ -96,17 +95,17 @@ class FairLock:
         with self._mutex:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-            else:  # it was handed over just now
+            else:  # the lock was passed to this thread just now
                 self._depth = 0
                 self._hand_over()
 
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A run's plan for a document is under way.
+    """The claim of a run on a document that it is indexing.
 
     Args:
-        is_stale: Whether somebody else has changed the document since the run looked at it.
+        is_stale: Whether another writer has changed the document since the run read it.
     """
 
     is_stale: bool = False
@@ -118,8 +117,8 @@ class CollectionLock:
     Attributes:
         indexing: Held by an indexing run from its beginning to its end.
         writing: Held while points change, and not while a run embeds texts; only documents that
-            others have changed while they were under way are embedded again under it.
-        noting: Held while a note (``filling.py``) is looked for and written.
+            others changed meanwhile are embedded again under it.
+        noting: Held while a note (``provenance.py``) is looked up and written.
         noted: The notes that are known to be stored.
     """
 
@@ -133,7 +132,7 @@ class CollectionLock:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Be free of the other threads, which a forked child does not have."""
+        """Forget the other threads and their claims, which a forked child does not have."""
         self.indexing.renew()
         self.writing.renew()
         self.noting = Lock()
@@ -145,23 +144,23 @@ class CollectionLock:
         """Hold ``writing`` while documents change, and make claims on them stale at the end.
 
         Args:
-            keys: Which documents; None for all.
+            keys: The documents; None means all.
         """
         with self.writing:
             try:
                 yield
             finally:
-                # At the end: a run that has looked in between has seen half of the change.
+                # At the end, because a run that read in between saw only half of the change.
                 self._invalidate(keys)
 
     def is_claimed(self, key: DocumentKey) -> bool:
-        """Return whether a run has this document under way."""
+        """Return whether a run has claimed this document."""
         with self._mutex:
             return any(key in run for run in self._runs)
 
     @contextmanager
     def claims(self) -> Iterator[Claims]:
-        """Give a run what to claim documents with; all claims end with the block."""
+        """Yield an object with which a run claims documents; all claims end with the block."""
         run: dict[DocumentKey, Claim] = {}
         with self._mutex:
             self._runs.append(run)
@@ -172,7 +171,7 @@ class CollectionLock:
                 self._runs = [other for other in self._runs if other is not run]
 
     def others(self, run: Mapping[DocumentKey, Claim], keys: Iterable[DocumentKey]) -> bool:
-        """Return whether another run has one of these documents under way."""
+        """Return whether another run has claimed one of these documents."""
         with self._mutex:
             rest = [other for other in self._runs if other is not run]
             return bool(rest) and any(key in other for key in keys for other in rest)
@@ -186,7 +185,7 @@ class CollectionLock:
 
 
 class Claims:
-    """The documents that one indexing run has under way; see :meth:`CollectionLock.claims`."""
+    """The claims of one indexing run; see :meth:`CollectionLock.claims`."""
 
     def __init__(self, lock: CollectionLock, run: dict[DocumentKey, Claim], mutex: Lock) -> None:
         self.lock = lock
@@ -194,9 +193,10 @@ class Claims:
         self._mutex = mutex
 
     def take(self, keys: Collection[DocumentKey]) -> dict[DocumentKey, Claim]:
-        """Claim documents, before looking at what is stored of them."""
+        """Claim documents, before reading their stored state."""
         if self.lock.others(self._run, keys):
-            # Only where a run is started from within another, by its documents or its progress.
+            # Only if a run is started within another one, by its documents or its progress
+            # callback.
             with self.lock.changing(keys):
                 pass
         made = {key: Claim() for key in keys}
@@ -205,7 +205,7 @@ class Claims:
         return made
 
     def release(self, keys: Iterable[DocumentKey]) -> None:
-        """Give documents back that are done, or need nothing."""
+        """Release documents that are done, or need no change."""
         with self._mutex:
             for key in keys:
                 self._run.pop(key, None)
@@ -220,7 +220,7 @@ class _Register:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Make the lock anew that another thread may have held at a fork."""
+        """Make a new lock, because another thread may have held the old one at the fork."""
         self.looking = Lock()
 
 
@@ -230,14 +230,16 @@ _register = _Register()
 def lock_of(store: Store, name: str, mark: str) -> CollectionLock:
     """Return the one lock of a collection in this process.
 
-    It is the same for all stores whose :attr:`Store.identity` is, for as long as somebody keeps
-    it. In a forked child it is free of the threads of the parent.
+    All stores with the same :attr:`Store.identity` share it, as long as one of them keeps it. In a
+    forked child it is free of the threads of the parent.
 
     Args:
-        store: What holds the collection.
-        name: The collection, or an alias. What is made anew under a name has the lock of what was
-            there before, since those who have that open write to the new one.
-        mark: Of the collection's card. It is the same under all its names, and so is the lock.
+        store: The store that holds the collection.
+        name: The collection's name, or an alias. A collection that is created again under a name
+            gets the lock of its predecessor, because objects that have that one open write to the
+            new one.
+        mark: The mark in the collection's metadata. It is the same under all names of the
+            collection, and so is the lock.
     """
     keys = [(store.engine, store.identity, kind) for kind in (("mark", mark), ("name", name))]
     with _register.looking:

@@ -1,4 +1,4 @@
-"""What goes into a collection one by one, and what comes out: records, passages, hits."""
+"""Single texts that go into a collection, and those that come out: records, passages, hits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class Record:
     """One text to store as it is, without chunking.
 
     Args:
-        text: What lies beyond the encoder's room is stored, but not embedded. A blank one, which
-            is white space and what the tokenizer drops, has no vector unless one is given: the
-            record is found by id and by filters, is counted and deleted, and comes in no search.
-        id: Any string; the record of the same id is replaced. None draws a new one.
-        metadata: JSON values, nested 30 levels deep at most, to filter by and to get back. Dates
-            and times become strings in ISO 8601 form with the offset that they have, UUIDs
-            strings, paths strings with "/", and scalars of numpy plain values.
-        source: Where it comes from, for people and for filters.
+        text: The text. What exceeds the encoder's limit is stored, but not embedded. A blank text
+            (white space and characters that the tokenizer drops) has no vector unless one is
+            given: the record is found by id and filters, counted and deleted, and no search
+            returns it.
+        id: Any string; the record of the same id is replaced. None draws a new id.
+        metadata: JSON values, nested 30 levels deep at most, which filters can use. Dates and times
+            become strings in ISO 8601 form with their offset, UUIDs become strings, paths strings
+            with "/", and scalars of numpy plain values.
+        source: Where it comes from, for readers and for filters.
 
     Raises:
         TextError: A string is not valid Unicode, or the id is empty.
@@ -72,14 +73,14 @@ class Passage:
 
     Args:
         id: The record's own id, or the chunk's.
-        text: To the letter.
-        source: What it comes from.
-        root: The folder or set that the document belongs to; None without.
+        text: The text, unaltered.
+        source: The document or record's source.
+        root: The folder or set of the document; None if it has none.
         start: Where in the document it starts, in characters; 0 for records.
-        metadata: The record's or the document's.
-        is_chunk: Whether it was cut from a document, so that ``start`` says where.
-        vector: The dense one: float32, shape ``(D,)``, of unit length; None unless asked
-            for, and for a record whose text is blank.
+        metadata: The metadata of the record or the document.
+        is_chunk: Whether it was cut from a document; then ``start`` is its place there.
+        vector: The dense vector: float32, shape ``(D,)``, of unit length; None unless requested,
+            and for a record whose text is blank.
     """
 
     id: str
@@ -108,7 +109,8 @@ def passage(point: Point) -> Passage:
     """Read a stored chunk or record.
 
     Raises:
-        StoreError: It is neither, so another program wrote it, or the engine's files are damaged.
+        StoreError: The point is neither, so another program wrote it, or the engine's files are
+            damaged.
     """
     return Passage(**_fields(point))
 
@@ -117,7 +119,7 @@ def hit(found: ScoredPoint) -> Hit:
     """Read a chunk or record that a query found.
 
     Raises:
-        StoreError: As :func:`passage`.
+        StoreError: As in :func:`passage`.
     """
     return Hit(**_fields(found.point), score=found.score)
 

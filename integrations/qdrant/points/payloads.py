@@ -1,10 +1,10 @@
-"""How passages and documents lie in a store: their ids, their payloads, their vectors' check.
+"""The stored form of passages and documents: ids, payloads, and the check of vectors.
 
-Ids are computed, never drawn, wherever a text has an owner, so that writing twice is writing once.
-Every document has one point without a vector, its marker, which says whether the chunks stored are
-exactly the document's. Notes (``filling.py``) have no vector either. Invariants: a chunk never lies
-in a store without its document's marker, and a marker whose state is DONE has all its chunks and
-no other.
+Ids are computed where a text has an owner, so that writing twice has the effect of writing once.
+Every document has one point without a vector, its marker, which states whether the stored chunks
+are exactly the document's. Notes (``provenance.py``) have no vector either. Invariants: a store
+never holds a chunk without its document's marker, and a marker whose state is DONE has all its
+chunks and no others.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 _CHECKSUM_BYTES = 16
 
 MOST_NESTED = 30
-"""How deep dicts and lists may lie in metadata, below the dict that the metadata are.
+"""How deep dicts and lists may be nested in metadata, below the outermost dict.
 
-gRPC reads messages of 100 levels, which are 32 nested objects; a server or Edge that was given 122
-over REST writes them to its log and never starts again.
+gRPC reads messages of 100 levels, which are 32 nested objects. A server or Edge that gets 122
+levels over REST writes them to its log and never starts again.
 """
 
 
 class State(StrEnum):
-    """How far the writing of a document has come: NEW and CHANGING are interrupted ones."""
+    """The state of a document; NEW and CHANGING remain after an interruption."""
 
     NEW = "new"
     CHANGING = "changing"
@@ -51,23 +51,23 @@ CHUNKS = FieldIn(Field.KIND, (Kind.CHUNK,))
 DOCUMENTS = FieldIn(Field.KIND, (Kind.DOCUMENT,))
 NOTES = FieldIn(Field.KIND, (Kind.NOTE,))
 OWN_KINDS = (Kind.DOCUMENT, Kind.NOTE)
-"""What is no passage, and is neither given to a user nor deleted by one."""
+"""Kinds of points that are no passages; users neither get nor delete them."""
 
 _PASSAGE_KINDS = (Kind.CHUNK, Kind.RECORD)
 
 MARKER = Select(fields=("root", "source", "state", "digest", "chunks", "checksum"))
-"""What to read of a marker."""
+"""The fields to read of a marker."""
 
 
 def passages(where: Where | None) -> Where:
-    """Return the condition that keeps markers out."""
+    """Return the condition that excludes markers."""
     return PASSAGES if where is None else And([PASSAGES, where])
 
 
 def is_passage(point: Point) -> bool:
     """Return whether a point, read with its ``kind``, is a chunk or a record.
 
-    What other programs wrote into a collection has no ``kind`` of ours.
+    Points that other programs wrote into a collection have no ``kind`` of decant.
     """
     return point.payload.get("kind") in _PASSAGE_KINDS
 
@@ -84,15 +84,15 @@ def sha256(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """The point that says how far a document is stored.
+    """The point that states how far a document is stored.
 
     Args:
-        key: Which document.
+        key: The document.
         state: Whether its chunks are complete.
-        digest: Of its text, metadata, chunking and recipe; "" while it is not DONE.
+        digest: The hash of its text, metadata, chunking and recipe; "" while it is not DONE.
         chunks: How many chunks it has; 0 while it is not DONE.
-        checksum: Of its chunks' ids and places, see :class:`ChunkSum`; "" while it is not
-            DONE, and in markers that an older decant wrote.
+        checksum: The checksum of its chunks' ids and places, see :class:`ChunkSum`; "" while it
+            is not DONE, and in markers that an older decant wrote.
     """
 
     key: DocumentKey
@@ -102,7 +102,7 @@ class Marker:
     checksum: str = ""
 
     def point(self) -> Point:
-        """Return the marker as it is stored."""
+        """Return the point of the marker."""
         payload: Payload = {
             "kind": Kind.DOCUMENT.value,
             "root": self.key.root,
@@ -116,7 +116,7 @@ class Marker:
 
     @classmethod
     def read(cls, payload: Payload) -> Marker:
-        """Read the payload that :meth:`point` wrote."""
+        """Read a payload that :meth:`point` made."""
         return cls(
             key=DocumentKey.of(payload),
             state=State(str(payload["state"])),
@@ -130,8 +130,8 @@ def checked_ids(ids: object) -> list[str]:
     """Return the ids as a list, if they are several strings and not one.
 
     Raises:
-        StoreError: A string, bytes or a dict was given where a list of ids is wanted, or an id is
-            not a string; the message says which.
+        StoreError: The argument is a string, bytes or a dict and no list of ids, or an id is not a
+            string; the message says which.
     """
     if isinstance(ids, str):
         raise StoreError(f"a list of ids is wanted, got one string; write [{ids!r}]")
@@ -148,9 +148,9 @@ def checked_ids(ids: object) -> list[str]:
 
 
 class ChunkSum:
-    """Adds up a document's chunks, in any order: how many, and a checksum of ids and places.
+    """Adds up a document's chunks, in any order: their number, and a checksum of ids and places.
 
-    A chunk's id is made of its text, so the chunks of two versions of a document differ in it.
+    A chunk's id depends on its text, so two versions of a document have different checksums.
     """
 
     def __init__(self) -> None:
@@ -158,7 +158,7 @@ class ChunkSum:
         self._total = 0
 
     def add(self, payload: Payload) -> None:
-        """Count a chunk; its payload has at least ``id``, ``chunk`` and ``start``."""
+        """Add a chunk; its payload has at least ``id``, ``chunk`` and ``start``."""
         place = f"{payload['id']} {payload['chunk']} {payload['start']}"
         self._total ^= int.from_bytes(hashlib.sha256(place.encode()).digest()[:_CHECKSUM_BYTES])
         self.chunks += 1
@@ -170,11 +170,11 @@ class ChunkSum:
 
 
 def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, Json]:
-    """Return a copy of ``metadata`` if every engine can hold it and give it back.
+    """Return a copy of ``metadata`` if every engine can store and return it.
 
-    Floats come back from an engine as they went or one unit in the last place off (below 1e-6 and
-    above 1e30 some units), everything else to the letter. A date, a UUID, a path or a scalar of
-    numpy is stored as the JSON that stands for it (``stores/plain_values.py``).
+    Engines return floats exactly or one unit in the last place off (below 1e-6 and above 1e30 some
+    units), and everything else exactly. A date, a UUID, a path or a scalar of numpy is stored as a
+    JSON value (``stores/plain_values.py``).
 
     Raises:
         StoreError: A key is not a string; a value is not JSON: NaN, bytes, a lone surrogate, an
@@ -188,7 +188,7 @@ def checked_metadata(metadata: Mapping[str, Json], *, owner: str) -> dict[str, J
 
 
 class _UnfitError(Exception):
-    """What cannot be stored, with the keys that lead to it."""
+    """A value cannot be stored; carries the keys that lead to it."""
 
 
 _Path: TypeAlias = tuple[str | int, ...]
@@ -232,11 +232,11 @@ def _copied(value: object, path: _Path) -> Json:
                 raise _unfit(f"{value} is not a number of JSON; leave it out, or give None", path)
             return float(value)
         case Mapping() | list() | tuple():
-            # The path is as long as the levels down to here, of which the last is a container.
+            # The length of the path is the number of levels to here; the last one is a container.
             if len(path) > MOST_NESTED:
                 raise _unfit(
-                    f"nested more than {MOST_NESTED} levels deep, or within itself; that is as "
-                    "much as servers read",
+                    f"nested more than {MOST_NESTED} levels deep, or within itself; servers read "
+                    "no more",
                     path,
                 )
             if isinstance(value, Mapping):
@@ -247,7 +247,7 @@ def _copied(value: object, path: _Path) -> Json:
 
 
 def _replaced(value: object, path: _Path) -> str | int | float:
-    """Return the JSON scalar that stands for what is not JSON itself."""
+    """Return the JSON scalar for a value that is not JSON itself."""
     stands = plain(value)
     if stands is value or not isinstance(stands, str | int | float):
         raise _unfit(
@@ -265,14 +265,14 @@ def _copied_text(text: str, path: _Path) -> str:
         except UnicodeEncodeError as error:
             what = f"{_shortened(text)} is not valid Unicode: a lone surrogate at {error.start}"
             raise _unfit(what, path) from error
-    # An enumeration's member, or another kind of string, as the plain string that it is.
+    # A member of an enumeration, or another subclass of str, becomes a plain string.
     return text if type(text) is str else str.__str__(text)
 
 
 def checked_vectors(
     vectors: NDArray[np.float32], dim: int, owners: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Return the vectors as float32 if they may enter a store or a query; the one place for it.
+    """Return the vectors as float32, after the check that all stored and query vectors pass.
 
     Args:
         vectors: Shape ``(N, D)``.

@@ -1,8 +1,8 @@
-"""What made the vectors of a collection: which precisions and providers filled it, and which asks.
+"""The precisions and providers that made the vectors of a collection and those of its queries.
 
-A recipe decides which collection a vector belongs to, and its precisions share it. Their vectors
-are near each other and not equal, so a collection notes each of them, in a point of its own without
-a vector. The point's id is computed, so writers cannot overwrite each other's notes.
+All precisions of a recipe share a collection. Their vectors are near each other but not equal, so a
+collection records each precision in a note, a point without a vector. The note's id is computed, so
+writers cannot overwrite each other's notes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ class Filling:
     """How vectors were made.
 
     Args:
-        precision: ``fp32``, ``int8`` …; ``given`` for vectors that a caller handed over;
-            ``unknown`` for an encoder that does not say, and for what was there before anything
-            was noted.
-        provider: What ran: ONNX Runtime's name of it, or the name of another encoder's class; ""
-            where it is not known.
+        precision: ``fp32``, ``int8`` …; ``given`` for vectors that a caller passed; ``unknown`` for
+            an encoder without a precision, and for vectors that are older than the notes.
+        provider: ONNX Runtime's name of the provider, or the name of another encoder's class; "" if
+            it is unknown.
     """
 
     precision: str
@@ -52,11 +51,11 @@ class Filling:
         return self.precision not in (_UNKNOWN, _GIVEN)
 
     def __str__(self) -> str:
-        """Return it as people say it: ``int8 on CPUExecutionProvider``."""
+        """Return a readable form: ``int8 on CPUExecutionProvider``."""
         return f"{self.precision} on {self.provider}" if self.provider else self.precision
 
     def point(self) -> Point:
-        """Return the note that says that this filled a collection."""
+        """Return the note for a collection that this filled."""
         payload: Payload = {
             "kind": Kind.NOTE.value,
             "note": _SUBJECT,
@@ -67,7 +66,7 @@ class Filling:
 
 
 def read_fillings(store: Store, name: str) -> tuple[Filling, ...]:
-    """Return what filled a collection, sorted; empty where nothing was noted."""
+    """Return what filled a collection, sorted; empty if there are no notes."""
     fields = Select(fields=("note", "precision", "provider"))
     held = [point.payload for page in each(store, name, NOTES, fields) for point in page]
     return tuple(
@@ -80,13 +79,13 @@ def read_fillings(store: Store, name: str) -> tuple[Filling, ...]:
 
 
 class FillingNotes:
-    """Notes what fills one collection, once for each kind of filling.
+    """Records what fills one collection, once for each precision and provider.
 
     Args:
-        store: What holds it.
-        name: The collection.
-        encoder: What makes its vectors.
-        lock: The collection's.
+        store: The store that holds it.
+        name: The collection's name.
+        encoder: The encoder that makes its vectors.
+        lock: The collection's lock.
     """
 
     def __init__(self, store: Store, name: str, encoder: Encoder, lock: CollectionLock) -> None:
@@ -96,11 +95,11 @@ class FillingNotes:
         self._lock = lock
 
     def embedded(self) -> None:
-        """Note that vectors of the encoder are about to be stored."""
+        """Record that vectors of the encoder are about to be stored."""
         self._note(Filling.of(self._encoder))
 
     def given(self) -> None:
-        """Note that vectors that a caller made are about to be stored."""
+        """Record that vectors of a caller are about to be stored."""
         self._note(Filling(_GIVEN))
 
     def _note(self, filling: Filling) -> None:

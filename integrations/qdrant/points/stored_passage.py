@@ -91,5 +91,5 @@ class StoredPassage:
 
 def _way_out(identity: str) -> str:
     if is_uuid(identity):
-        return f"take it out with collection.delete([{identity!r}])"
-    return f"take the point {identity} out with the program that wrote it"
+        return f"delete it with collection.delete([{identity!r}])"
+    return f"delete the point {identity} with the program that wrote it"

@@ -1,4 +1,4 @@
-"""The vectors of texts on their way to a store: checked, and each dense one beside its others.
+"""The vectors of texts before they are stored: checked, and collected for each text.
 
 Invariant: in a collection with sparse vectors, a text that the encoder embedded has one unless it
 weighs nothing; a text whose vectors a caller gave has one if the caller gave it.
@@ -29,8 +29,8 @@ class Row:
 
     Args:
         dense: float32, shape ``(D,)``.
-        sparse: None where the text weighs nothing, or the collection has no sparse vectors.
-        soft_tokens: float32, shape ``(n, d')``; None where none are kept, or none were given.
+        sparse: None if the text weighs nothing, or the collection has no sparse vectors.
+        soft_tokens: float32, shape ``(n, d')``; None if none are stored, or none were given.
     """
 
     dense: NDArray[np.float32]
@@ -43,11 +43,11 @@ class Row:
 
 
 def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
-    """Return what the collection's encoder gave for N texts, row by row.
+    """Return the rows of N texts from the vectors of the collection's encoder.
 
     Args:
-        target: The collection; the encoder was asked for ``target.outputs``.
-        vectors: Of N texts.
+        target: The collection; the encoder was called with ``target.outputs``.
+        vectors: The vectors of N texts.
         owners: N names for messages.
 
     Raises:
@@ -60,8 +60,8 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
         )
     if target.soft_tokens is not None and vectors.soft_tokens is None:
         raise StoreError(
-            f"the encoder of {target.encoder.recipe.base} gave no states although it was asked for "
-            "them; its encode() must obey `outputs`"
+            f"the encoder of {target.encoder.recipe.base} gave no soft tokens although it was "
+            "asked for them; its encode() must obey `outputs`"
         )
     return _rows(target, vectors, owners)
 
@@ -69,11 +69,11 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
 def given_rows(
     target: Target, vectors: Vectors | NDArray[np.float32], owners: Sequence[str]
 ) -> list[Row]:
-    """Return what a caller gave for N texts, row by row; all but dense vectors may be missing.
+    """Return the rows of N texts from a caller's vectors; all but dense ones may be missing.
 
     Raises:
-        StoreError: A vector cannot be stored, or sparse ones or states come to a collection
-            without.
+        StoreError: A vector cannot be stored, or the collection has no sparse vectors or soft
+            tokens and the caller gave some.
     """
     if not isinstance(vectors, Vectors):
         vectors = Vectors(dense=vectors)
@@ -85,7 +85,7 @@ def given_rows(
         )
     if vectors.soft_tokens is not None and target.soft_tokens is None:
         raise StoreError(
-            f"states were given, and the collection {target.name!r} keeps none; leave them out, or "
+            f"soft tokens were given, but the collection {target.name!r} has none; omit them, or "
             "make a collection with CollectionSettings(soft_tokens=True)"
         )
     return _rows(target, vectors, owners)
@@ -112,11 +112,11 @@ def _checked_states(
     assert appended is not None
     expected = (len(owners), appended.read, target.soft_tokens)
     if states.shape != expected:
-        raise StoreError(f"expected states of shape {expected}, got {states.shape}")
+        raise StoreError(f"expected soft tokens of shape {expected}, got {states.shape}")
     finite = np.isfinite(states).all(axis=(1, 2))
     if not finite.all():
         raise StoreError(
-            f"the states of {owners[int(finite.argmin())]} are not finite; check the encoder on it"
+            f"the soft tokens of {owners[int(finite.argmin())]} are not finite; check the encoder"
         )
     return np.asarray(states, np.float32)
 

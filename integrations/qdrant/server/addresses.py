@@ -1,7 +1,6 @@
-"""Read the address of a Qdrant server, and tell an address from the name of a folder.
+"""Read the address of a Qdrant server, and distinguish an address from the name of a folder.
 
-Invariant: nothing secret that stands in an address comes out of here, neither in a value nor in a
-message.
+Invariant: no value and no message from this module contains a secret of an address.
 """
 
 from __future__ import annotations
@@ -16,29 +15,29 @@ from urllib.parse import urlsplit
 from ..stores.input_errors import StoreInputError
 
 DEFAULT_PORT = 6333
-"""Where qdrant-client goes if an address names no port, for https too."""
+"""The port that qdrant-client uses if an address names none, for https too."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")  # of Windows
 _HOST_AND_PORT = re.compile(r"[^\s:]*:\d{1,5}|\[[^\]]*\](:\d{1,5})?")
-# A semicolon that ends an address in a sentence is none of it.
+# A semicolon that ends an address in a sentence does not belong to it.
 _URL = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s'\"]*@)?([^\s?#;'\"]*)(?:[?#][^\s'\"]*|;[^\s'\"]+)?"
 )
 _QUERY = re.compile(r"[?#;]")
-# Two labels are how folders are named too (my.store, notes.old), and so is a number at the end.
+# Folders, too, have names with two labels (my.store, notes.old) or a number at the end.
 _HOST_OF_DOMAIN = re.compile(r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.){2,}[A-Za-z]{2,}")
 _BLANK = re.compile(r"[\s\x00-\x1f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a server listens.
+    """The address of a server.
 
     Args:
         scheme: ``http`` or ``https``.
-        host: A name or an IP address; one of version 6 in brackets.
-        port: Where the address names none, that is 6333.
-        path: What a proxy puts before the server's own paths, with a slash first; or "".
+        host: A name or an IP address; an IPv6 address is in brackets.
+        port: The port; 6333 if the address names none.
+        path: The prefix of a proxy before the server's own paths, with a slash first; or "".
         names_port: Whether the address names a port.
     """
 
@@ -70,11 +69,11 @@ class Address:
 
 
 def read_address(text: str) -> Address:
-    """Return what an address says.
+    """Return the parts of an address.
 
     Raises:
-        StoreInputError: It is none of a Qdrant server, or holds what would not be sent: a user, a
-            password or a query.
+        StoreInputError: It is no address of a Qdrant server, or holds a user, a password or a
+            query, which would not be sent.
     """
     # A password may hold any character, so all before the last @ may be one.
     shown = without_secrets(re.sub(r"(?<=://).*@", "", text, flags=re.DOTALL))
@@ -82,12 +81,12 @@ def read_address(text: str) -> Address:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        # What Python says holds what it could not read.
+        # Python's message would show the unreadable text.
         why = str(error)
         if "@" in text:
-            why = "what stands before the host cannot be read"
+            why = "the part before the host cannot be read"
         elif _QUERY.search(text):
-            why = "what stands behind the host or the port cannot be read"
+            why = "the part after the host or the port cannot be read"
         raise _no_address(shown, why) from None
     if parts.scheme not in {"http", "https"}:
         why = "it starts with http:// or https:// (for gRPC too; give its port as grpc_port=)"
@@ -117,7 +116,7 @@ def read_address(text: str) -> Address:
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text names a server, rightly or wrongly, and not a folder."""
+    """Return whether a text is an address, valid or not, and not the name of a folder."""
     return "://" in text
 
 
@@ -129,8 +128,8 @@ def check_folder(folder: str | Path) -> None:
     dots and more, ``db.example.com``, or behind two slashes; not if there is such a folder.
 
     Raises:
-        StoreInputError: It looks like one, is empty or holds a null character; the message says
-            what to write.
+        StoreInputError: It looks like an address, is empty or holds a null character; the message
+            says what to write.
     """
     text = str(folder)
     if not text.strip():

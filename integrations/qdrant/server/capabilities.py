@@ -1,7 +1,7 @@
-"""A connection to a Qdrant server: checked, asked with patience, and closed.
+"""A connection to a Qdrant server: it is checked, retries requests, and is closed.
 
-The client's local mode is taken too, for tests: it goes to ruin under concurrent calls, so all of
-them then pass one lock.
+The client's local mode is accepted, too, for tests. It breaks under concurrent calls, so then all
+calls share one lock.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .client import Access, AttemptLimit
 from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
 
-_CLIENT_TIMEOUT = 5  # of qdrant-client, where it is built without one
+_CLIENT_TIMEOUT = 5  # the timeout of qdrant-client by default
 _FIRST_LOOK = 10.0
-_OLDEST = (1, 16)  # the first server with collection metadata
+_OLDEST = (1, 16)  # the first version of the server with collection metadata
 _HIDDEN = "(hidden)"
-_SHORTEST_SECRET = 4  # a shorter one would be found in the words of messages
+_SHORTEST_SECRET = 4  # shorter keys could be part of words in messages
 
 T = TypeVar("T")
 
 
 class Server:
-    """A client that retries, serialises where it must, and raises only ``StoreError``.
+    """A client that retries, serialises calls if necessary, and raises only ``StoreError``.
 
     Args:
-        client: Speaks to the server; a timeout of a minute suits indexing.
-        place: Its address, for messages; by default what the client was built with.
-        owned: Whether :meth:`close` closes the client too.
-        backoff: How to ask again; some six times within a minute by default.
-        first_look: How to ask whether a server is there; by default like anything else.
+        client: The client; a timeout of a minute suits indexing.
+        place: Its address, for messages; by default the client's own address.
+        owned: Whether :meth:`close` also closes the client.
+        backoff: How to repeat requests; some six times within a minute by default.
+        first_look: How to repeat the first request; by default like all others.
 
     Raises:
         StoreError: The server cannot be reached, is older than 1.16 or no Qdrant server at all, or
@@ -73,25 +73,25 @@ class Server:
             self._check_key(first_look or self._backoff)
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
-        """Return what ``request`` gives.
+        """Return the result of ``request``.
 
         Args:
-            what: What is being done, for messages.
+            what: The operation, for messages.
             request: Sends one request, which may be sent twice without harm.
 
         Raises:
-            StoreError: It was refused, or had no answer in time; nothing secret is in its text.
-            Stopped: The work of this thread was given up.
+            StoreError: It was refused, or had no answer in time; its text holds no secrets.
+            Stopped: The work of this thread was stopped.
         """
         return self._ask(what, request, self._backoff)
 
     @property
     def identity(self) -> Hashable:
-        """What is equal for two connections to one server; see :attr:`Store.identity`."""
+        """A value that two connections to one server share; see :attr:`Store.identity`."""
         return id(self.client) if self.is_local else endpoint(self.client.init_options)
 
     def close(self) -> None:
-        """Close the client if it is ours; a second call does nothing."""
+        """Close the client if this object owns it; a second call does nothing."""
         if self._owned and not self._closed:
             self.client.close()
         self._closed = True
@@ -126,10 +126,10 @@ class Server:
             )
 
     def _check_key(self, backoff: Backoff) -> None:
-        """Ask what needs a key, as the version does not.
+        """Send a request that needs a key; the request for the version needs none.
 
-        A key for some collections is right, and forbidden to look at another one; so whatever else
-        is refused here is left to the request that needs it.
+        A valid key may be limited to some collections, and so may be refused here; such refusals
+        are left to the request that needs more.
         """
 
         def look() -> None:
@@ -144,14 +144,14 @@ class Server:
 
 
 def reach(access: Access, backoff: Backoff) -> Server:
-    """Return a connection to an address, after a look whether a server is there.
+    """Return a connection to an address, after a check that a server answers.
 
     Raises:
-        StoreError: There is none, it is too old, or it refuses the key.
+        StoreError: There is no server, it is too old, or it refuses the key.
     """
     limit = AttemptLimit(backoff.attempt_timeout)
     client = access.build(limit)
-    # The first look is short of patience: most often an address is wrong for good.
+    # The first request is repeated only briefly, because most often the address is wrong.
     limit.seconds = min(_FIRST_LOOK, backoff.attempt_timeout)
     once = Backoff.within(backoff.timeout, attempts=1)
     address = access.address
@@ -173,13 +173,13 @@ def reach(access: Access, backoff: Backoff) -> Server:
 
 
 def through(client: object, *, timeout: float | None = None, attempts: int | None = None) -> Server:
-    """Return a connection through a client that somebody else built, and closes.
+    """Return a connection through a client that the caller built, and closes.
 
     Args:
-        client: Its own timeout is that of one attempt.
-        timeout: Seconds for all attempts; by default 120, or three times the client's if that is
-            more.
-        attempts: How often to ask; 7 by default.
+        client: The client, whose own timeout is that of one attempt.
+        timeout: Seconds for all attempts; by default 120, or three times the client's timeout if
+            that is more.
+        attempts: How often a request is sent at most; 7 by default.
 
     Raises:
         StoreError: There is no server, it is too old, or it refuses the key.
@@ -204,7 +204,7 @@ def _patience(client: QdrantClient, timeout: float | None, attempts: int | None)
 
 
 def _place(client: QdrantClient) -> str:
-    """Return where a client goes, without users, passwords and queries."""
+    """Return a client's address, without users, passwords and queries."""
     options = client.init_options
     if options["path"] is not None:
         return str(options["path"])
@@ -227,7 +227,7 @@ def _shown_url(url: str, port: int | None) -> str:
 
 
 def _is_misplaced(error: StoreError) -> bool:
-    """Return whether an error may come from another program, or from none."""
+    """Return whether an error may come from another program than Qdrant, or from no program."""
     cause = error.__cause__
     wrong = {FaultKind.PASSING, FaultKind.FOREIGN, FaultKind.ENCRYPTION}
     return isinstance(cause, EXCEPTIONS) and fault_of(cause).kind in wrong

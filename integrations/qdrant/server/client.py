@@ -1,6 +1,6 @@
 """Build the client of a Qdrant server: its address, key, certificates and the time of one attempt.
 
-Whatever stands between decant and ``qdrant_client.QdrantClient(…)`` is here.
+Only this module calls ``qdrant_client.QdrantClient(…)``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from decant.embedders import StoreError
 
 from .addresses import Address, without_secrets
 
-_CONNECT = 10.0  # seconds within which a machine that is there takes a connection
+_CONNECT = 10.0  # seconds within which a reachable machine accepts a connection
 _ENDS = "decant_ends"
 _INSECURE = "Api key is used with an insecure connection"
 
@@ -29,8 +29,8 @@ _INSECURE = "Api key is used with an insecure connection"
 class AttemptLimit:
     """Bounds the time of every REST request that a client sends.
 
-    The client rounds its timeout up to whole seconds, and it counts for each read from the
-    network: a server that sends a byte now and then would never meet it.
+    The client rounds its timeout up to whole seconds, and it applies to each read from the network,
+    so a server that sends a byte now and then would never exceed it.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -70,15 +70,15 @@ class Access:
     """How to reach a server.
 
     Args:
-        address: Where it listens.
-        api_key: What it asks for, if anything. Never shown.
-        grpc_port: Where it speaks gRPC, which is used then; None for REST.
+        address: The server's address.
+        api_key: The server's key, if it requires one. It is never shown.
+        grpc_port: The server's port for gRPC, which is then used; None for REST.
         ca: A PEM file with the certificates of the only authorities to trust; None for those that
             every program on this machine trusts.
 
     Raises:
-        StoreError: The key cannot stand in a header, the port is none, or the file is not there
-            or holds no certificate.
+            StoreError: The key is not valid in a header, the port is invalid, or the file does not
+                exist or holds no certificate.
     """
 
     address: Address
@@ -106,8 +106,8 @@ class Access:
         """Return a client, which has sent nothing yet.
 
         Args:
-            limit: Bounds each REST request, and may be changed later. A gRPC request takes as many
-                seconds, rounded down, as it holds now.
+            limit: Bounds each REST request, and may be changed later. The timeout of gRPC requests
+                is its present value, rounded down to seconds.
 
         Raises:
             StoreError: The client refuses the address.
@@ -126,7 +126,7 @@ class Access:
                     url=self.address.url,
                     api_key=self.api_key,
                     timeout=max(1, int(limit.seconds)),
-                    check_compatibility=False,  # it would only warn
+                    check_compatibility=False,  # the client would only warn
                     event_hooks=hooks,
                     **options,
                 )
@@ -152,7 +152,7 @@ class Access:
             ) from None
 
     def _without_warning(self) -> AbstractContextManager[object]:
-        # The client warns of a key over plain http. On this machine itself nobody listens.
+        # The client warns of a key over plain http, which is no risk within this machine.
         if self.api_key is None or not self.address.is_loopback:
             return nullcontext()
         return _ignoring_insecure()

@@ -1,7 +1,8 @@
-"""The collections of a server: which there are, made, opened, indexed and deleted.
+"""The collections of a server: list, create, open, index and delete them.
 
-What decant knows of a collection stands in its metadata: its card, and which payload indexes it
-should have. Invariant: a collection without a card there is never written to or deleted.
+decant stores in a collection's metadata its own :class:`CollectionMetadata` and the payload indexes
+that the collection should have. Invariant: a collection without such metadata is never written to
+or deleted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class RemoteCatalog:
     """The collections of one server.
 
     Args:
-        requests: Sends them, and is told the limits of what is opened.
+        requests: Sends requests, and remembers the limits of opened collections.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -39,7 +40,7 @@ class RemoteCatalog:
         self._ask = requests.ask
 
     def names(self) -> list[str]:
-        """Return the names of those that decant made, and the aliases of these, sorted."""
+        """Return the names of collections that decant made, and their aliases, sorted."""
         listed = self._listed()
         if self._requests.is_local or not listed:
             made = {name for name in listed if self._is_ours(name)}
@@ -52,7 +53,7 @@ class RemoteCatalog:
         return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
 
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
-        """Make an empty collection with its card and its indexes."""
+        """Create an empty collection with its metadata and its indexes."""
         if self._has(name):
             raise self._present(name)
         indexes = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
@@ -74,7 +75,8 @@ class RemoteCatalog:
         try:
             self._ask(f"making the collection {name!r}", request)
         except StoreError:
-            # If an answer got lost, the next attempt was told that it exists: with our mark.
+            # If an answer got lost, the next attempt finds that the collection exists, with our
+            # mark.
             if not self._has(name):
                 raise
         info = self._info(name)
@@ -84,12 +86,12 @@ class RemoteCatalog:
             self._complete(name, info)
         except StoreError as error:
             if not is_not_allowed(error):
-                raise  # the next to open it makes them
+                raise  # opening the collection makes them
             self._delete(name)
             raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
 
     def card(self, name: str) -> CollectionMetadata:
-        """Return a collection's card, and complete its indexes as far as the server lets us."""
+        """Return a collection's metadata, and make missing indexes as far as the server allows."""
         info = self._existing(name)
         card = self._read_card(name, info)
         try:
@@ -102,7 +104,7 @@ class RemoteCatalog:
     def drop(self, name: str) -> None:
         """Delete a collection."""
         self._card_text(name, self._existing(name))
-        # A server says False for an alias, and where a lost answer's request has deleted it.
+        # A server answers False for an alias, and if a request whose answer got lost deleted it.
         if self._delete(name) or not self._has(name):
             return
         if (real := self._aliases().get(name)) is not None:
@@ -117,7 +119,7 @@ class RemoteCatalog:
         )
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
-        """Make an index, then note it: a note that cannot be kept would stand for ever."""
+        """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
         try:
             self._index(name, entry.path, entry.type)
@@ -131,7 +133,7 @@ class RemoteCatalog:
 
     def _complete(self, name: str, info: models.CollectionInfo) -> None:
         if self._requests.is_local:
-            return  # it has no payload indexes, and warns of every attempt
+            return  # local mode has no payload indexes, and warns at every attempt
         noted = (info.config.metadata or {})[_INDEXES]
         missing = missing_indexes(noted, info.payload_schema)
         make_together(missing, partial(self._index, name))
@@ -160,7 +162,7 @@ class RemoteCatalog:
     def _card_text(self, name: str, info: models.CollectionInfo) -> str:
         if _CARD not in (metadata := info.config.metadata or {}):
             raise StoreError(
-                f"the collection {name!r} at {self._requests.place} has no card in its metadata, "
+                f"the collection {name!r} at {self._requests.place} has no metadata of decant, "
                 "so it was not made by decant; choose another name"
             )
         return str(metadata[_CARD])
@@ -172,7 +174,7 @@ class RemoteCatalog:
         except StoreError as error:
             if Refusal.of(error).status != NOT_FOUND:
                 raise
-            return False  # deleted since they were listed
+            return False  # the collection was deleted since they were listed
         return _CARD in (info.config.metadata or {})
 
     def _delete(self, name: str) -> bool:
@@ -206,7 +208,7 @@ def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
     if card.soft_tokens is not None:
         params[STATES] = models.VectorParams(
             size=card.soft_tokens,
-            distance=models.Distance.DOT,  # COSINE would store them normalised
+            distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
             multivector_config=models.MultiVectorConfig(
                 comparator=models.MultiVectorComparator.MAX_SIM
             ),

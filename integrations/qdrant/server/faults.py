@@ -1,7 +1,7 @@
-"""What a failed request means: whether asking again may help, and what to tell the user.
+"""Interpret a failed request: whether repeating it may help, and what the user can do.
 
-There is one table for both transports. Invariant: a fault that REST reports and the same fault over
-gRPC have the same kind.
+One table covers both transports. Invariant: the same fault over REST and over gRPC has the same
+kind.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ EXCEPTIONS = (
     ApiException,
     QdrantException,
     grpc.RpcError,
-    ValueError,  # the client checks some requests before it sends them, and local mode all
+    ValueError,  # the client checks some requests before it sends them, and in local mode all
     RuntimeError,  # a client that was closed, or values nested too deep for its converter
-    AssertionError,  # the client's, about an answer without a result
+    AssertionError,  # the client's error about an answer without a result
 )
-"""What a request through qdrant-client may raise."""
+"""The exceptions that a request through qdrant-client may raise."""
 
 
 class FaultKind(Enum):
-    """What kind of fault it is; all but the first stay when the same is asked again."""
+    """The kind of a fault; only the first may be gone when the request is repeated."""
 
     PASSING = auto()
     REFUSED = auto()
@@ -56,8 +56,8 @@ class Fault:
     """A fault of a request.
 
     Args:
-        kind: Whether it passes, and what to do.
-        text: What was said, by whom it may have been.
+        kind: Whether it is temporary, and what to do.
+        text: The message of the server, a proxy or the client.
         wait: Seconds that the server asks to wait.
     """
 
@@ -72,7 +72,7 @@ class Fault:
 
     @property
     def advice(self) -> str:
-        """What to do, as the end of a sentence; "" if the text says all there is to say."""
+        """What to do, as the end of a sentence; "" if the text is sufficient."""
         match self.kind:
             case FaultKind.PASSING:
                 return (
@@ -110,8 +110,8 @@ class Fault:
         return f"{self.text}; {self.advice}" if self.advice else self.text
 
 
-# 408: Qdrant read no request for 5 s, or gave up waiting for its own work. 425, 429 and the rest
-# of 5xx come from proxies too.
+# 408: Qdrant read no request for 5 s, or stopped waiting for its own work. 425, 429 and the other
+# 5xx come from proxies, too.
 _PASSING_STATUS = frozenset({408, 425, 429})
 _LASTING_SERVER_STATUS = frozenset({501, 505, 508, 510, 511})
 _STATUS_KINDS = {
@@ -119,7 +119,7 @@ _STATUS_KINDS = {
     403: FaultKind.FORBIDDEN,
     507: FaultKind.DISK_FULL,
 }
-# INTERNAL is what REST has as 500, so a lost replica is among it.
+# INTERNAL corresponds to 500 over REST, and includes a lost replica.
 _PASSING_CODES = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -135,8 +135,8 @@ _CODE_KINDS = {
     grpc.StatusCode.PERMISSION_DENIED: FaultKind.FORBIDDEN,
     grpc.StatusCode.UNIMPLEMENTED: FaultKind.FOREIGN,
 }
-# What is said decides before the status does: a full disk is 500 or 507, INTERNAL or
-# RESOURCE_EXHAUSTED, by version and place.
+# The message is checked before the status: a full disk is 500 or 507, INTERNAL or
+# RESOURCE_EXHAUSTED, depending on version and place.
 _SAID_KINDS = (
     (re.compile("larger than rate limiter capacity"), FaultKind.ABOVE_RATE_LIMIT),
     (
@@ -166,19 +166,19 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
 def fault_of(error: Exception) -> Fault:
-    """Return what an error of :data:`EXCEPTIONS` means."""
+    """Return the fault behind an error of :data:`EXCEPTIONS`."""
     match error:
         case ResourceExhaustedResponse():
             return _judged(f"429 {error}", FaultKind.PASSING, retry_after(str(error.retry_after_s)))
         case QdrantException():
-            # The client reads whole seconds only, and drops what the server said.
+            # The client reads whole seconds only, and drops the server's message.
             wait = retry_after(str(error).partition("valid integer: ")[2])
             return _judged("429 Too Many Requests", FaultKind.PASSING, wait)
         case ResponseHandlingException():
             return _of_transport(error.source)
         case UnexpectedResponse():
             return _of_status(error)
-        case grpc.Call():  # the errors that calls raise are this too
+        case grpc.Call():  # errors of calls are of this class, too
             return _of_code(error)
         case json.JSONDecodeError():
             return _of_broken_body(error.doc, str(error))
@@ -193,7 +193,7 @@ def fault_of(error: Exception) -> Fault:
 
 
 def retry_after(value: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float:
-    """Return the seconds that a ``Retry-After`` asks for; 0 for what cannot be read or is past.
+    """Return the seconds of a ``Retry-After``; 0 if it cannot be read or is in the past.
 
     RFC 9110 §10.2.3 has whole seconds and dates; proxies send fractions too.
     """
@@ -217,11 +217,11 @@ def _judged(text: str, kind: FaultKind, wait: float = 0.0) -> Fault:
 def _of_transport(source: Exception) -> Fault:
     text = f"{type(source).__name__}: {source}"
     match source:
-        case httpx.LocalProtocolError():  # the request itself is no HTTP
+        case httpx.LocalProtocolError():  # the request itself is not valid HTTP
             return _judged(text, FaultKind.REFUSED)
         case httpx.TransportError() | httpx.DecodingError():
             return _judged(text, FaultKind.PASSING)
-        case ValueError():  # of pydantic: JSON, but not what Qdrant answers
+        case ValueError():  # pydantic's error: the answer is JSON, but not Qdrant's
             return _judged(f"the answer is none of Qdrant's ({_excerpt(text)})", FaultKind.FOREIGN)
         case _:
             return _judged(text, FaultKind.REFUSED)
@@ -263,7 +263,7 @@ def _of_code(error: grpc.Call) -> Fault:
 
 
 def _of_broken_body(body: str, reason: str) -> Fault:
-    """Judge an answer of 200 that is no JSON: one that was cut passes, another program stays."""
+    """Return the fault of a 200 answer that is no JSON: cut off (temporary), or not Qdrant's."""
     text = body.strip()
     if not text or text[0] in "{[":
         return _judged(

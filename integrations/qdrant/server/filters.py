@@ -1,7 +1,7 @@
-"""Filters in the words of qdrant-client.
+"""Filters as models of qdrant-client.
 
-Passages are found by their ids through the ids of their points, which are computed from these
-(:func:`record_id`): that needs no payload index, which strict mode asks for.
+Passages are found by id through the ids of their points, which are computed from the passages' ids
+(:func:`record_id`). That needs no payload index, which strict mode would require.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class RemoteDialect:
     """Writes filters for a server; see :class:`Dialect`.
 
     Args:
-        values: How many values one condition may have; longer ones become several.
+        values: How many values one condition may have; longer lists become several conditions.
     """
 
     def __init__(self, *, values: int = UNLIMITED) -> None:
         self._values = values
 
     def equals(self, path: str, value: str | int | bool) -> models.Condition:  # noqa: FBT001
-        """The value at ``path`` is this one."""
+        """Return the condition that the value at ``path`` is this one."""
         return models.FieldCondition(key=path, match=models.MatchValue(value=value))
 
     def any_of(self, path: str, values: list[str] | list[int]) -> models.Condition:
-        """The value at ``path`` is one of these."""
+        """Return the condition that the value at ``path`` is one of these."""
         if len(values) <= self._values:
             return _any_of(path, values)
         starts = range(0, len(values), self._values)
@@ -41,17 +41,17 @@ class RemoteDialect:
         return self.join(should=parts)
 
     def within(self, path: str, bounds: Numbers) -> models.Condition:
-        """The number at ``path`` is within the bounds."""
+        """Return the condition that the number at ``path`` is within the bounds."""
         span = models.Range(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
         return models.FieldCondition(key=path, range=span)
 
     def during(self, path: str, bounds: Times) -> models.Condition:
-        """The string at ``path`` is a time within the bounds."""
+        """Return the condition that the string at ``path`` is a time within the bounds."""
         span = models.DatetimeRange(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
         return models.FieldCondition(key=path, range=span)
 
     def empty(self, path: str) -> models.Condition:
-        """There is nothing at ``path``."""
+        """Return the condition that ``path`` has no value."""
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
 
     def join(
@@ -61,13 +61,13 @@ class RemoteDialect:
         should: Sequence[models.Condition] = (),
         must_not: Sequence[models.Condition] = (),
     ) -> models.Filter:
-        """All of ``must``, one of ``should`` where there are any, none of ``must_not``."""
+        """Return a filter: all of ``must``, one of ``should`` if any, none of ``must_not``."""
         return models.Filter(
             must=list(must) or None, should=list(should) or None, must_not=list(must_not) or None
         )
 
     def native(self, where: models.Filter) -> models.Condition:
-        """Take a filter as it is."""
+        """Return a filter of qdrant-client unchanged."""
         if not isinstance(where, models.Filter):
             raise StoreError(
                 f"a filter is a condition of decant or a qdrant_client.models.Filter, not {where!r}"

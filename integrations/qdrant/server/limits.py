@@ -1,8 +1,8 @@
-"""How large a request a server takes for a collection: known up front, or learnt from refusals.
+"""The largest requests that a server accepts for a collection: known, or learnt from refusals.
 
-Owners of collections and providers of servers set limits, which Qdrant calls strict mode. They
-are read where the collection is opened; a limit that was set later is named by the refusal it
-causes, and the request goes again in smaller parts.
+Owners of collections and providers of servers set limits, which Qdrant calls strict mode. They are
+read when the collection is opened. If a limit was set later, the refusal names it, and the request
+is sent again in smaller parts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Limits:
     """The largest requests for one collection.
 
     Args:
-        page: Points asked for by a page or a query.
+        page: Points that one page or query may request.
         writes: Points in one write.
         ids: Points read or deleted by id in one request.
         values: Values in one condition of a filter.
@@ -48,7 +48,7 @@ class Limits:
 
     @classmethod
     def of(cls, strict: models.StrictModeConfigOutput | None) -> Self:
-        """Return what a collection's own settings say."""
+        """Return the limits in a collection's own settings."""
         if strict is None or not strict.enabled:
             return cls()
         rate = min(strict.read_rate_limit or UNLIMITED, strict.write_rate_limit or UNLIMITED)
@@ -65,10 +65,10 @@ class Limits:
         )
 
     def learnt(self, error: StoreError, *, sent: int) -> Self | None:
-        """Return the limits after a refusal; None if it says nothing of them that is new.
+        """Return the limits after a refusal; None if it names no new limit.
 
         Args:
-            error: What the refusal was raised as.
+            error: The error of the refusal.
             sent: How many points the request had.
         """
         said = Refusal.of(error).detail
@@ -81,7 +81,7 @@ class Limits:
         )
         if tighter != self:
             return tighter
-        # The capacity is not named, so the half is tried; a request of one point is final.
+        # The refusal does not name the capacity, so half as many points are tried, down to one.
         if (found := _TOO_LARGE_FOR_RATE.search(said)) and sent > 1:
             half = sent // 2
             is_write = found[1] == "Write"
@@ -94,6 +94,6 @@ class Limits:
 
 
 def _named(limit: re.Pattern[str], said: str, known: int) -> int:
-    """Return the limit that a refusal names, if it is smaller than the one known."""
+    """Return the limit that a refusal names, if it is smaller than the known one."""
     found = limit.search(said)
     return known if found is None else min(known, max(1, int(found[1])))

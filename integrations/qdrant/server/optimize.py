@@ -19,10 +19,10 @@ class Patience:
     """How long to wait for a server's optimizers.
 
     Args:
-        seconds: At most.
-        interval: Seconds between two looks.
-        sleep: What waits.
-        clock: What tells the seconds.
+        seconds: The longest wait.
+        interval: Seconds between two requests.
+        sleep: The function that waits.
+        clock: The function that returns the time in seconds.
     """
 
     seconds: float = 3_600.0
@@ -42,11 +42,11 @@ def wait_until_green(
     """Return when the optimizers have nothing left to do.
 
     Args:
-        look: Asks the server for the collection.
-        wake: Starts optimizers that wait, as they do after the server was started again.
-        patience: How long.
+        look: Requests the collection's state from the server.
+        wake: Starts optimizers that wait, as they do after a restart of the server.
+        patience: How long to wait.
         what: The collection, for messages.
-        progress: Told at every look how many vectors are indexed, and how many points there are.
+        progress: Called at each request with the number of indexed vectors, and of points.
 
     Raises:
         StoreError: The optimizers failed, or are not done in time; the message has the status.

@@ -1,4 +1,4 @@
-"""The payload indexes of a collection on a server: which are missing, and how they are made."""
+"""The payload indexes of a collection on a server: find missing ones, and make them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _TOGETHER = 8  # requests
 
 
 def missing_indexes(noted: Mapping[str, object], schema: Iterable[str]) -> dict[str, FieldType]:
-    """Return those of the indexes noted that the server does not show.
+    """Return the recorded indexes that the server does not list.
 
-    A server shows ``metadata."größe"`` without the quotes, so that paths are compared by the names
-    on them.
+    A server lists ``metadata."größe"`` without the quotes, so paths are compared by their names.
 
     >>> missing_indexes({'metadata."größe"': "keyword", "source": "keyword"}, ["metadata.größe"])
     {'source': <FieldType.KEYWORD: 'keyword'>}
@@ -28,7 +27,7 @@ def missing_indexes(noted: Mapping[str, object], schema: Iterable[str]) -> dict[
 
 
 def names_of(path: str) -> tuple[str, ...]:
-    """Return the names on a path into the payload.
+    """Return the names in a path into the payload.
 
     >>> names_of('metadata."a.b".c')
     ('metadata', 'a.b', 'c')
@@ -37,7 +36,7 @@ def names_of(path: str) -> tuple[str, ...]:
 
 
 def make_together(indexes: Mapping[str, FieldType], make: Callable[[str, FieldType], None]) -> None:
-    """Make several indexes at a time: each takes a server milliseconds, and a cluster much more.
+    """Make several indexes in parallel: each takes a server milliseconds, and a cluster much more.
 
     Raises:
         StoreError: One of them failed; all were tried.
@@ -51,13 +50,13 @@ def make_together(indexes: Mapping[str, FieldType], make: Callable[[str, FieldTy
 
 
 def is_not_allowed(error: StoreError) -> bool:
-    """Return whether a server refuses an index for good: to this key, or to everybody."""
+    """Return whether a server refuses an index for good: for this key, or for all."""
     refusal = Refusal.of(error)
     return refusal.status == FORBIDDEN or refusal.has_too_many_indexes
 
 
 def without_index(error: StoreError) -> StoreError:
-    """Return what to say of a filter that strict mode refuses because an index is missing."""
+    """Return the message for a filter that strict mode refuses because an index is missing."""
     wanted = Refusal.of(error).missing_index
     if wanted is None:
         return error
@@ -79,7 +78,7 @@ def without_index(error: StoreError) -> StoreError:
 
 
 def too_many(error: StoreError) -> StoreError:
-    """Return what to say of an index that strict mode refuses because there are enough."""
+    """Return the message for an index that strict mode refuses because there are too many."""
     return StoreError(
         f"{error}. decant itself indexes source, root, kind and text_sha256; raise "
         "max_payload_index_count in the collection's strict mode, or delete an index"

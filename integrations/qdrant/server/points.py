@@ -1,7 +1,7 @@
-"""Points and queries in the words of qdrant-client, there and back.
+"""Convert points and queries to models of qdrant-client, and back.
 
-Vectors go as lists, which the client turns into JSON or, over gRPC, into protobuf. Its faster way
-for numpy arrays over gRPC ends where a sparse vector is present.
+Vectors are passed as lists, which the client turns into JSON or, over gRPC, into protobuf. Its
+faster path for numpy arrays over gRPC does not support sparse vectors.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
 from ..stores.queries import RRF_K, HybridQuery, Query, Single, prefetched
 from ..stores.sparse_vector import SparseVector
 
-_AROUND = 1_024  # bytes that a request has beside its points
+_AROUND = 1_024  # bytes of a request in addition to its points
 
 
 def to_struct(point: Point) -> models.PointStruct:
-    """Return a point as the client stores it; vectors that it lacks are left out."""
+    """Return a point as a model of the client; missing vectors are left out."""
     vectors: dict[str, models.Vector] = {}
     if point.dense is not None:
         vectors[DENSE] = point.dense.tolist()
@@ -40,7 +40,7 @@ def to_change(point: Point) -> models.UpdateOperation:
 
 
 def from_record(record: models.Record | models.ScoredPoint) -> Point:
-    """Read what the client found."""
+    """Return a point that the client found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
     payload: Payload = record.payload or {}
@@ -55,7 +55,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The arguments of ``query_points`` that a query decides."""
+    """The arguments of ``query_points`` that depend on the query."""
 
     query: list[float] | models.SparseVector | models.RrfQuery
     using: str | None
@@ -66,14 +66,14 @@ class Search:
 def to_search(
     query: Query, *, limit: int, offset: int, chosen: models.Filter | None, deepest: int
 ) -> Search:
-    """Return a query as the client takes it.
+    """Return the client's arguments for a query.
 
     Args:
-        query: What to search with.
-        limit: How many points.
-        offset: How many to pass over.
-        chosen: Holds for every ranking that is fused.
-        deepest: How long a ranking that is fused may be, where the server sets a limit.
+        query: The query.
+        limit: How many points to return.
+        offset: How many points to skip.
+        chosen: The filter, which applies to every ranking that is fused.
+        deepest: The longest ranking that may be fused, if the server sets a limit.
     """
     if not isinstance(query, HybridQuery):
         value, using = _nearest(query)
@@ -88,12 +88,12 @@ def to_search(
 
 
 def fields_of(fetch: Select) -> bool | list[str]:
-    """Return which payload fields come."""
+    """Return the selection of payload fields in the client's form."""
     return True if fetch.fields is None else list(fetch.fields)
 
 
 def vectors_of(fetch: Select) -> bool | list[str]:
-    """Return which vectors come."""
+    """Return the selection of vectors in the client's form."""
     return fetch.vectors or False
 
 
@@ -116,11 +116,11 @@ def _from_sparse(vector: models.SparseVector) -> SparseVector | None:
 
 
 def check_size(point: Point, largest: int) -> None:
-    """Refuse a point that alone makes a larger request than a server takes.
+    """Refuse a point whose request alone is larger than a server accepts.
 
     Args:
-        point: It is written out only where its bound is above that.
-        largest: Bytes of a request.
+        point: The point; it is serialised only if its estimated size is too large.
+        largest: The most bytes of a request.
 
     Raises:
         StoreError: The message names the point and its size.

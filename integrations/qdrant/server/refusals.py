@@ -1,6 +1,7 @@
-"""What a server said when it refused, with its status: the same over REST and gRPC.
+"""The message and status of a server's refusal, the same over REST and gRPC.
 
-A refusal arrives as a ``StoreError`` whose cause is the client's own exception; here it is read.
+A refusal arrives as a ``StoreError`` whose cause is the client's own exception; this module reads
+that.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a server said.
+    """A server's refusal.
 
     Args:
-        status: As over REST; None where neither way has one.
-        detail: Its sentence.
+        status: The status code of REST; None if there is none.
+        detail: The server's message.
     """
 
     status: int | None = None
@@ -35,7 +36,7 @@ class Refusal:
 
     @classmethod
     def of(cls, error: Exception) -> Refusal:
-        """Return what the server said that an error was raised for; nothing for other errors."""
+        """Return the refusal behind an error; it is empty for other errors."""
         match error.__cause__:
             case UnexpectedResponse() as cause:
                 return cls(status=cause.status_code, detail=_sentence(cause))
@@ -48,7 +49,7 @@ class Refusal:
 
     @property
     def missing_index(self) -> tuple[str, list[str]] | None:
-        """The path that strict mode wants an index of, and the types that will do."""
+        """The path for which strict mode requires an index, and the types that it accepts."""
         found = re.search(
             r'Index required but not found for "(.+)"(?: of one of the following types: '
             r"\[(.*?)\])?\. Help",

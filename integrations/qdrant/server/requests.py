@@ -1,7 +1,7 @@
-"""Requests to a server about a collection, each as large as that server takes.
+"""Requests to a server about a collection, each within the server's limits.
 
-Pages, batches and lists shrink when a refusal names a limit (``limits.py``), and the
-request goes again. What a server refuses otherwise is raised, with what to do about it.
+Pages, batches and lists shrink when a refusal names a limit (``limits.py``), and the request is
+sent again. Other refusals are raised, with advice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Requests:
 
     @property
     def client(self) -> QdrantClient:
-        """What speaks to the server."""
+        """The client of the server."""
         return self._server.client
 
     @property
@@ -45,42 +45,42 @@ class Requests:
 
     @property
     def is_local(self) -> bool:
-        """Whether there is no server, but the client's local mode."""
+        """Whether the client runs in local mode, without a server."""
         return self._server.is_local
 
     @property
     def largest(self) -> int | None:
-        """Bytes that one request may have; None where nothing limits them."""
+        """The most bytes of one request; None if there is no limit."""
         is_grpc = self.client.init_options.get("prefer_grpc")
         return None if self.is_local or is_grpc else 32 * 2**20
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
-        """Return what one request gives; see :meth:`Server.ask`."""
+        """Return the result of one request; see :meth:`Server.ask`."""
         if not self.is_local:
             return self._server.ask(what, request)
         try:
             return self._server.ask(what, request)
         except (LookupError, RuntimeError, TypeError, AttributeError) as error:
-            # Local mode checks less than a server does, and lets its own errors out.
+            # Local mode checks less than a server, and raises errors of its own.
             raise StoreError(f"{what} at {self.place} was refused: {error!r}") from error
 
     def limits(self, name: str) -> Limits:
-        """Return what is known of a collection's limits."""
+        """Return the known limits of a collection."""
         return self._limits.get(name) or Limits()
 
     def remember(self, name: str, limits: Limits | None) -> None:
-        """Keep a collection's limits, as its settings say; None forgets them."""
+        """Remember the limits in a collection's settings; None forgets them."""
         if limits is None:
             self._limits.pop(name, None)
         else:
             self._limits[name] = limits
 
     def adapting(self, name: str, send: Callable[[Limits], T]) -> T:
-        """Return what a request within the limits gives, sent again as they are learnt.
+        """Return the result of a request within the limits; it is repeated when a limit is learnt.
 
         Args:
             name: The collection.
-            send: Sends one request that keeps to the limits it is given.
+            send: Sends one request within the limits that it gets.
         """
         while True:
             try:
@@ -99,8 +99,8 @@ class Requests:
 
         Args:
             name: The collection.
-            items: To be sent, each once.
-            most: How many may go together.
+            items: The items, each of which is sent once.
+            most: How many may be sent together.
             send: Sends some of them.
         """
         start = 0

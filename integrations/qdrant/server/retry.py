@@ -1,7 +1,7 @@
-"""Ask a Qdrant server, again if it was busy or out of reach, and say plainly what went wrong.
+"""Send requests to a Qdrant server, retry them if it is busy or unreachable, explain failures.
 
 Every request that decant sends may be sent twice without harm, because all ids are computed.
-Which faults pass is in ``faults.py``.
+``faults.py`` decides which faults are temporary.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ from .faults import EXCEPTIONS, Fault, fault_of
 
 _ATTEMPTS = 7
 _TIMEOUT = 120.0
-_SHARE = 0.45  # of the whole timeout for one attempt, so that a hung one is repeated in time
+_SHARE = (
+    0.45  # the share of the whole timeout for one attempt, so that a hung one is repeated in time
+)
 
-_DECADES = 1e9  # seconds; nobody counts more
+_DECADES = 1e9  # seconds; more is written as a power of ten
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How often to ask and how long to wait: doubling pauses, capped, and spread at random.
+    """How often to try and how long to wait: doubling pauses, capped, and spread at random.
 
     The spread is the "full jitter" of Brooker 2015, "Exponential Backoff And Jitter".
 
     Args:
-        attempts: How often to ask in all.
-        first: Seconds that the first pause lasts at most.
-        longest: Seconds that any pause lasts at most.
-        timeout: Seconds that all attempts and pauses take together, at most.
-        attempt_timeout: Seconds after which the client gives up an attempt. No attempt begins
-            that could not be given so many.
-        sleep: What waits.
-        clock: What tells the seconds.
+        attempts: The number of attempts.
+        first: The longest first pause, in seconds.
+        longest: The longest pause, in seconds.
+        timeout: The longest time of all attempts and pauses together, in seconds.
+        attempt_timeout: Seconds after which the client ends an attempt. No attempt begins if less
+            time is left.
+        sleep: The function that waits.
+        clock: The function that returns the time in seconds.
 
     Raises:
-        StoreError: There is no attempt, or less than a second for all.
+            StoreError: There is no attempt, or less than a second for all.
     """
 
     attempts: int = _ATTEMPTS
@@ -56,17 +58,19 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise StoreError(f"attempts={self.attempts}: give at least 1, or nothing is ever asked")
+            raise StoreError(
+                f"attempts={self.attempts}: give at least 1, or no request is ever sent"
+            )
         if not 1 <= self.timeout < float("inf"):
             raise StoreError(f"timeout={self.timeout}: give a number of seconds, 1 or more")
 
     @classmethod
     def within(cls, timeout: float | None = None, *, attempts: int | None = None) -> Backoff:
-        """Return what asks so often within so many seconds, each attempt with a share of them.
+        """Return the same with another timeout and number of attempts.
 
         Args:
-            timeout: The seconds; None for the usual ones.
-            attempts: How often; None for as often as usual.
+            timeout: The seconds for all attempts, of which each gets a share; None for the default.
+            attempts: The number of attempts; None for the default.
         """
         attempts = _ATTEMPTS if attempts is None else attempts
         timeout = _TIMEOUT if timeout is None else timeout
@@ -80,19 +84,19 @@ class Backoff:
 
 
 def ask(request: Callable[[], T], backoff: Backoff, *, what: str) -> T:
-    """Return what ``request`` gives, asking again after failures that pass.
+    """Return the result of ``request``; temporary failures are retried.
 
     Args:
         request: Sends one request.
-        backoff: How often and how patiently.
-        what: What is being done and where, for messages.
+        backoff: The attempts and pauses.
+        what: The operation and the place, for messages.
 
     Raises:
-        StoreError: The server refused, or did not answer in any of the attempts.
-        Stopped: The work of this thread was given up, before the next attempt.
+        StoreError: The server refused, or did not answer in any attempt.
+        Stopped: The work of this thread was stopped before the next attempt.
     """
     began = backoff.clock()
-    latest = began + backoff.timeout - backoff.attempt_timeout  # to begin an attempt
+    latest = began + backoff.timeout - backoff.attempt_timeout  # the time to begin an attempt
     attempt = 0
     while True:
         check_stopped()

@@ -1,7 +1,7 @@
-"""Set payload fields on a server, and find out which points are not there.
+"""Set payload fields on a server, and find the points that do not exist.
 
-A server stops a batch at the first point that is not there, and does the rest no more. Only then
-is it asked which there are.
+A server stops a batch at the first missing point and skips the rest. Only then is it asked which
+points exist.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .requests import Requests
 
 
 def set_together(requests: Requests, name: str, points: Sequence[Point]) -> list[str]:
-    """Replace payload fields in one request, or some where points are gone.
+    """Replace payload fields in one request, or in several if points are missing.
 
     Returns:
-        The ids of points that are not there; the fields of the others are set.
+        The ids of missing points; the fields of the others are set.
     """
     if requests.is_local:
-        # It would change the points before a missing one, and answer with an error of its own.
+        # Local mode would change the points before a missing one, and raise an error of its own.
         there, gone = _divided(requests, name, points)
         if there:
             _send(requests, name, there)
@@ -37,7 +37,7 @@ def set_together(requests: Requests, name: str, points: Sequence[Point]) -> list
         there, gone = _divided(requests, name, points)  # fails too if the collection is gone
         if len(points) == 1:
             return [point.id for point in points]
-        # One that went only just now: each for itself, so that this ends.
+        # A point vanished just now: each point gets its own request, so that this ends.
         parts = [there] if gone else [[point] for point in there]
         return gone + [id_ for part in parts if part for id_ in set_together(requests, name, part)]
     return []
@@ -52,7 +52,7 @@ def _send(requests: Requests, name: str, points: Sequence[Point]) -> None:
 def _divided(
     requests: Requests, name: str, points: Sequence[Point]
 ) -> tuple[list[Point], list[str]]:
-    """Return the points that are there, and the ids of the others."""
+    """Return the points that exist, and the ids of the others."""
     request = partial(requests.client.retrieve, name, with_payload=False)
     found = requests.in_parts(
         name,

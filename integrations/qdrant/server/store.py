@@ -1,12 +1,12 @@
 """A Qdrant server as a store, through qdrant-client.
 
-Reads go with the server's default consistency. What a write has returned from is on every replica
-that still answers reads: the server takes one that missed it out of service before it answers. A
-majority, asked for by name, would have to hear every replica, so one node away would end all reads.
+Reads use the server's default consistency. A write that returned is on every replica that still
+answers reads, because the server takes a replica that missed it out of service before it answers.
+Reads with an explicit majority would need every replica, so one lost node would end all reads.
 
-Requests are as large as the server takes (``limits.py``): pages, batches and lists of a
-collection shrink when it names its limit. Invariant: what a method has returned from is applied on
-the server, and so survives the end of its process.
+Requests stay within the server's limits (``limits.py``): pages, batches and lists of a collection
+shrink when it names its limit. Invariant: a write that returned is applied on the server, and so
+survives the end of the server's process.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _NOTHING = Select(fields=())
 class RemoteStore:
     """Collections on a server; see :class:`Store`.
 
-    A collection opens by an alias as by its name, and all work goes to the collection behind.
+    A collection opens by an alias as by its name, and all work is done on the collection itself.
 
     Args:
         server: The connection; :meth:`close` closes it.
@@ -95,39 +95,39 @@ class RemoteStore:
         return self._catalog.names()
 
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
-        """Make an empty collection with its card and its payload indexes.
+        """Create an empty collection with its metadata and its payload indexes.
 
-        Where the server's strict mode does not allow so many indexes, nothing is left.
+        If the server's strict mode does not allow so many indexes, nothing is left.
         """
         check_name(name)
         self._catalog.create(name, card, settings)
 
     def card(self, name: str) -> CollectionMetadata:
-        """Return what the collection says about itself, and complete its payload indexes.
+        """Return the collection's metadata, and make missing payload indexes.
 
-        They are missing where a creator was interrupted. With a key that may only read, or where
-        the server allows no more, the collection opens without them: filters are slower then.
+        Indexes are missing if a creator was interrupted. With a read-only key, or if the server
+        allows no more indexes, the collection opens without them, and filters are slower.
         """
         check_name(name)
         return self._catalog.card(name)
 
     def drop(self, name: str) -> None:
-        """Delete the collection with all it holds, though its card be damaged.
+        """Delete the collection with all its points, even if its metadata are damaged.
 
-        An alias is refused, and so is what decant did not make.
+        An alias is refused, and so is a collection that decant did not make.
         """
         check_name(name)
         self._catalog.drop(name)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
-        """Index a metadata entry, of points that are there and that come."""
+        """Index a metadata entry of present and future points."""
         self._catalog.add_index(name, entry)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id.
 
         Raises:
-            StoreError: A point alone is larger than a request may be; then none is stored.
+            StoreError: A single point is larger than a request may be; then none is stored.
         """
 
         def send(part: Sequence[Point]) -> object:
@@ -139,7 +139,7 @@ class RemoteStore:
                 pass
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
-        """Replace the payload fields given, of points that exist; return the ids of the others."""
+        """Replace the given payload fields of points; return the ids that do not exist."""
         send = partial(set_together, self._requests, name)
         gone: list[str] = []
         for batch in self._batches(name, points):
@@ -148,7 +148,7 @@ class RemoteStore:
         return list(dict.fromkeys(gone))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
-        """Delete points; ids that are not there are ignored."""
+        """Delete points; unknown ids are ignored."""
 
         def send(part: Sequence[str]) -> object:
             chosen = models.PointIdsList(points=list(part))
@@ -210,12 +210,12 @@ class RemoteStore:
     ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first.
 
-        Where the server limits what one request asks for, a longer list is asked for in pages,
-        which may repeat or lose points of equal score, and rankings that are fused are no longer
-        than that limit.
+        If the server limits the points of one request, longer lists are read in pages, which may
+        repeat or lose points of equal score, and rankings that are fused are not longer than that
+        limit.
 
         Raises:
-            StoreError: What is fused would have to be longer than the server allows.
+            StoreError: The fused rankings would have to be longer than the server allows.
         """
         end = offset + limit
         found: dict[str, ScoredPoint] = {}
@@ -257,7 +257,7 @@ class RemoteStore:
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match.
 
-        Where the server refuses to count exactly, their ids are read, page by page.
+        If the server refuses to count exactly, the ids are read, page by page.
         """
 
         def send(limits: Limits) -> int | None:
@@ -282,15 +282,15 @@ class RemoteStore:
         return self._requests.limits(name).values
 
     def flush(self, name: str) -> None:
-        """Do nothing: what a server has acknowledged is in its log; see :meth:`Store.flush`."""
+        """Do nothing: acknowledged writes are in the server's log; see :meth:`Store.flush`."""
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
-            return  # it compares with all
+            return  # local mode always searches exactly
         what = f"the collection {name!r} at {self.place}"
         look = partial(self._client.get_collection, name)
-        # Optimizers that wait start at any change of their settings, even at none.
+        # Waiting optimizers start at any update of their settings, even without a change.
         none = models.OptimizersConfigDiff()
         wake = partial(self._client.update_collection, name, optimizers_config=none)
         wait_until_green(
@@ -323,11 +323,11 @@ class RemoteStore:
         self.close()
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
-        """Cut points for their requests, before the first of them is sent."""
+        """Cut points into requests, before the first request is sent."""
         parts = list(batches(points, self._requests.limits(name).writes))
         if (largest := self._requests.largest) is not None:
             for part in parts:
-                if len(part) == 1:  # only alone is one larger than what is cut for
+                if len(part) == 1:  # only a part of one point can be larger than the limit
                     check_size(part[0], largest)
         return parts
 

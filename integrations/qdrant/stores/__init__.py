@@ -1,1 +1,1 @@
-"""What a store can do, whichever engine keeps it: points, filters, queries, settings."""
+"""The protocol of stores for both engines: points, filters, queries, settings."""

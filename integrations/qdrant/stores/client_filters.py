@@ -1,14 +1,14 @@
-"""Look into filters of qdrant-client: whether they state anything, and how deep they are nested.
+"""Inspect filters of qdrant-client: whether they have a condition, and how deep they are nested.
 
-They are read by the names of their attributes, so that this file needs no qdrant-client: who hands
-one over has imported it already.
+They are read by the names of their attributes, so this file does not import qdrant-client: a caller
+with such a filter has imported it already.
 """
 
 from __future__ import annotations
 
 
 def is_empty(given: object) -> bool:
-    """Return whether this is a ``models.Filter`` that holds for everything.
+    """Return whether this is a ``models.Filter`` that every point meets.
 
     It may be nested as deep as conditions may be (:func:`nesting`).
     """
@@ -24,10 +24,10 @@ def is_empty(given: object) -> bool:
 
 
 def nesting(given: object, *, most: int) -> int:
-    """Return how many filters of the client lie within each other, or more than ``most``.
+    """Return how deep filters of the client are nested; at most ``most + 1`` is counted.
 
-    What is no filter of the client counts nothing. Not by recursion: filters may be nested deeper
-    than Python's stack, or hold themselves.
+    Other objects do not count. This works without recursion, because filters may be nested deeper
+    than Python's stack, or contain themselves.
     """
     level, here = 0, [given]
     while here and level <= most:

@@ -1,7 +1,7 @@
-"""What a collection says about itself: its recipe, what vectors it holds, its format.
+"""The metadata of a collection: its recipe, the kinds of its vectors, its format.
 
-The card is written once, when the collection is made: into the collection's metadata on a server,
-into a file beside the shard for Edge. Invariant: vectors of two recipes never meet in a collection.
+They are written once, when the collection is created: into the collection's metadata on a server,
+into a file next to the shard for Edge. Invariant: a collection never holds vectors of two recipes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from decant.embedders import (
 )
 
 FORMAT = 3
-# A card has the oldest format that says it all, so that a decant which knows no sparse vectors, or
-# no states, reads it where there are none; where there are, it must refuse, or it would add points
-# that lack theirs.
+# Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, or
+# no soft tokens, reads collections without them; collections with them it must refuse, or it would
+# add points that lack them.
 _DENSE_FORMAT, _SPARSE_FORMAT = 1, 2
 
 
@@ -34,16 +34,17 @@ def _new_mark() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionMetadata:
-    """What is known of a collection without looking at its points.
+    """The facts about a collection that need no look at its points.
 
     Args:
-        recipe: What decides its vectors.
-        dim: The width D of the dense ones.
-        sparse: Whether points have sparse vectors, too. A collection has them from the start or
-            never: a decant that knew none may have made one for a recipe with a sparse head.
-        soft_tokens: The width d' of the states of appended tokens that points keep; None: none.
-        mark: Drawn at random for each collection made, so that a creator whose answer got lost
-            can tell its own collection from another's.
+        recipe: The recipe, which decides its vectors.
+        dim: The width D of the dense vectors.
+        sparse: Whether points also have sparse vectors. A collection has them from the start or
+            never: an old decant without sparse vectors may have created a collection for a recipe
+            with a sparse head.
+        soft_tokens: The width d' of the soft tokens of points; None: they have none.
+        mark: A random value for each created collection, by which a creator whose answer got lost
+            recognises its own collection.
     """
 
     recipe: Recipe
@@ -54,14 +55,14 @@ class CollectionMetadata:
 
     @classmethod
     def of(cls, encoder: Encoder, *, soft_tokens: bool = False) -> Self:
-        """Return the card for a new collection.
+        """Return the metadata of a new collection.
 
         Args:
-            encoder: What will fill it.
-            soft_tokens: Whether points keep the states of appended tokens.
+            encoder: The encoder that will fill it.
+            soft_tokens: Whether points also have soft tokens.
 
         Raises:
-            RecipeError: They shall, and the encoder's recipe appends no tokens.
+            RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
         """
         recipe = encoder.recipe
         return cls(
@@ -72,7 +73,7 @@ class CollectionMetadata:
         )
 
     def to_json(self) -> str:
-        """Return the card as readable JSON text."""
+        """Return the metadata as readable JSON text."""
         shown = {
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
@@ -93,7 +94,7 @@ class CollectionMetadata:
             where: The collection, for messages.
 
         Raises:
-            StoreError: The card is damaged or of a newer format.
+            StoreError: The metadata are damaged or of a newer format.
         """
         try:
             held = json.loads(text)
@@ -113,13 +114,13 @@ class CollectionMetadata:
             digest = str(held["digest"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
-                f"the card of {where} cannot be read ({_said(error)}); if a newer decant made it, "
-                "upgrade decant, else make the collection again"
+                f"the metadata of {where} cannot be read ({_said(error)}); if a newer decant made "
+                "it, upgrade decant, else make the collection again"
             ) from error
         if recipe.digest() != digest:
             raise StoreError(
-                f"the card of {where} is damaged: its recipe has digest {recipe.digest()}, it "
-                f"says {digest}; make the collection again"
+                f"the metadata of {where} are damaged: their recipe has digest {recipe.digest()}, "
+                f"and they state {digest}; make the collection again"
             )
         return card
 
@@ -130,7 +131,7 @@ class CollectionMetadata:
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
 
     def check(self, encoder: Encoder, *, where: str) -> None:
-        """Refuse an encoder whose vectors do not belong here.
+        """Refuse an encoder whose vectors do not belong to this collection.
 
         Raises:
             CollectionMismatch: The message names both recipes and the fields that differ.
@@ -152,19 +153,19 @@ class CollectionMetadata:
 
 
 def _soft_token_width(encoder: Encoder) -> int:
-    # The shape of no states: the recipe alone does not say how wide the model is.
+    # The shape of zero texts' soft tokens, because the recipe does not state the model's width.
     states = encoder.encode([], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
     if states is None:
         raise StoreError(
-            f"the encoder of {encoder.recipe.base} gave no states although it was asked for them; "
-            "its encode() must obey `outputs`"
+            f"the encoder of {encoder.recipe.base} gave no soft tokens although it was asked for "
+            "them; its encode() must obey `outputs`"
         )
     width: int = states.shape[2]
     return width
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:
-    """Return what a recipe says, for messages; prompts as people write them."""
+    """Return a recipe's fields for messages, with prompts as templates."""
     facts: dict[str, object] = json.loads(recipe.to_json())
     facts |= {str(role): recipe.prompt(role).template for role in Role}
     return {**facts, "width": dim}

@@ -1,4 +1,4 @@
-"""How a collection is laid out in its engine: what is decided when it is made."""
+"""The settings of a collection in its engine, which are fixed when it is created."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PayloadIndex:
 
     Args:
         key: The entry's name, as in a condition.
-        type: What it holds.
+        type: The type of its values.
     """
 
     key: Key
@@ -37,21 +37,20 @@ class PayloadIndex:
 
     @property
     def path(self) -> str:
-        """Where the entry lies in the payload."""
+        """The entry's path in the payload."""
         return path_of(self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSettings:
-    """How a new collection is laid out.
+    """The settings of a new collection.
 
     Args:
-        indexed: Metadata entries to index, beside our own fields.
+        indexed: Metadata entries to index, in addition to our own fields.
         hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
-        hnsw_ef_construct: Candidates looked at while building it.
-        soft_tokens: Whether to keep the states of appended tokens with each vector, so that it
-            can be read back (:meth:`Collection.soft_tokens`); for encoders whose recipe appends
-            tokens.
+        hnsw_ef_construct: Candidates examined while it is built.
+        soft_tokens: Whether to store soft tokens with each vector, so that a language model can
+            decode it (:meth:`Collection.soft_tokens`); for encoders whose recipe appends tokens.
     """
 
     indexed: tuple[PayloadIndex, ...] = ()

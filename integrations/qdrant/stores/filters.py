@@ -2,8 +2,8 @@
 
 A condition is a plain value. :func:`translate` turns it into an engine's own filter through a
 :class:`Dialect`, so both engines get the same tree by construction. A ``models.Filter`` of
-qdrant-client may stand wherever a condition may; the dialect takes it as it is. So may a mapping
-of metadata entries to the values that all of them must equal.
+qdrant-client is allowed wherever a condition is, and is passed on unchanged. A mapping of metadata
+entries to values, all of which must be equal, is allowed, too.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 Key: TypeAlias = str | tuple[str, ...]
-"""The name of a metadata entry, to the letter; a tuple of names goes down into nested objects."""
+"""The exact name of a metadata entry; a tuple of names leads into nested objects."""
 
 
 class Field(StrEnum):
-    """What every stored passage carries beside its metadata and can be searched by.
+    """Decant's own fields of every stored passage, which filters can use.
 
-    All are strings but START, which is a whole number and 0 for records.
+    All are strings but START, which is a whole number, and 0 for records.
     """
 
     SOURCE = "source"
@@ -46,17 +46,17 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The entry holds this value; of a list, one of its items does.
+    """The entry equals this value; for a list, one of its items does.
 
-    Numbers equal in value match, so 9 finds 9.0, and 9.0 finds 9; True and 1 are not equal. A
-    float with a fraction, or of 2**49 and more, also finds what is two units in the last place
-    off (ten below 1e-6 and above 1e30), because stores round floats, and servers also those that
-    are asked for. Integers are compared exactly; one of 2**53 or more finds integers only, since
-    floats of that size stand for several integers each.
+    Numbers equal in value match, so 9 finds 9.0, and 9.0 finds 9; True and 1 are not equal. A float
+    with a fraction, or of 2**49 and more, also finds values two units in the last place off (ten
+    below 1e-6 and above 1e30), because stores round floats, and servers also round those in
+    filters. Integers are compared exactly; one of 2**53 or more finds integers only, because a
+    float of that size equals several integers.
 
-    A ``datetime`` finds the same moment, whatever offset it was stored with (UTC without one), to
-    the microsecond. A date, a UUID, a path and a scalar of numpy find what metadata hold of them,
-    see :class:`Record`.
+    A ``datetime`` finds the same moment to the microsecond, whatever offset it was stored with (UTC
+    without one). A date, a UUID, a path and a scalar of numpy find their stored forms, see
+    :class:`Record`.
     """
 
     key: Key
@@ -69,10 +69,10 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The entry holds one of these values, of which there is at least one; see :class:`Equals`.
+    """The entry equals one of these values, of which there is at least one; see :class:`Equals`.
 
-    Without an index each number costs something, so give long lists of integers an INTEGER one. A
-    server that limits how many conditions a filter has counts each number as one.
+    Without an index each number takes time, so use an INTEGER index for long lists of integers. A
+    server that limits the conditions of a filter counts each number as one.
     """
 
     key: Key
@@ -88,9 +88,9 @@ class In:
 class Range:
     """The entry is a number, or a date or time, within the bounds; at least one bound is given.
 
-    Bounds that are a ``date`` or ``datetime`` compare with strings in ISO 8601 form, as metadata
-    hold dates, as moments: one without an offset is UTC, and a ``date`` is the whole day in UTC.
-    Large collections want an index of the type DATETIME for it.
+    Bounds that are a ``date`` or ``datetime`` are compared as moments with strings in ISO 8601
+    form, in which metadata store dates: a time without an offset is UTC, and a ``date`` is the
+    whole day in UTC. Large collections need an index of the type DATETIME for this.
     """
 
     key: Key
@@ -106,10 +106,10 @@ class Range:
 
     @property
     def bounds(self) -> Numbers | Times:
-        """The bounds as engines take them.
+        """The bounds in the form that engines take.
 
         Raises:
-            StoreError: They are not numbers alone, or dates alone; not when this object is there.
+            StoreError: The bounds are invalid; this can only happen in ``__post_init__``.
         """
         given = {"gt": self.gt, "gte": self.gte, "lt": self.lt, "lte": self.lte}
         return read_bounds(given, f"Range({self.key!r})")
@@ -117,7 +117,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The entry is there and is neither null nor an empty list."""
+    """The entry exists and is neither null nor an empty list."""
 
     key: Key
 
@@ -127,7 +127,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class FieldIn:
-    """One of our own fields, such as the source, holds one of these values."""
+    """One of decant's own fields, such as the source, equals one of these values."""
 
     field: Field
     values: Sequence[str] | Sequence[int]
@@ -142,7 +142,7 @@ class FieldIn:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Every part holds; there is at least one. Parts of an All among them become parts of this."""
+    """Every part holds; there is at least one. The parts of a nested And become parts of this."""
 
     parts: Sequence[Where]
 
@@ -156,7 +156,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one part holds; there is at least one. Parts of an Either among them become its."""
+    """At least one part holds; there is at least one. Parts of a nested Or become parts of this."""
 
     parts: Sequence[Where]
 
@@ -170,7 +170,7 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold; an entry that is missing makes most conditions not hold."""
+    """The part does not hold; for a missing entry most conditions do not hold."""
 
     part: Where
 
@@ -181,36 +181,36 @@ class Not:
 Condition: TypeAlias = Equals | In | Range | Exists | FieldIn | And | Or | Not
 """A typed filter, the same on every engine."""
 Where: TypeAlias = "Condition | models.Filter | Mapping[str, Value]"
-"""A condition; or a filter of qdrant-client; or metadata entries, by their names to the letter, all
-of which equal these values (:class:`Equals`), where no entries are no condition."""
+"""A condition, or a filter of qdrant-client, or a mapping of exact names of metadata entries to
+values, all of which must be equal (:class:`Equals`); an empty mapping is no condition."""
 
-# Each level is two of a message, of which gRPC reads 100, and each number of AnyOf needs some.
+# Each level is two levels of a message, of which gRPC reads 100, and numbers in In need some.
 _MOST_NESTED = 30
 
 FilterT = TypeVar("FilterT")
 
 
 class Dialect(Protocol[FilterT]):
-    """How one engine writes its filters; every method gives a filter of that engine."""
+    """The form of filters of one engine; every method returns a filter of that engine."""
 
     def equals(self, path: str, value: str | int | bool) -> FilterT:
-        """The value at ``path`` is this one."""
+        """Return the condition that the value at ``path`` is this one."""
         ...
 
     def any_of(self, path: str, values: list[str] | list[int]) -> FilterT:
-        """The value at ``path`` is one of these."""
+        """Return the condition that the value at ``path`` is one of these."""
         ...
 
     def within(self, path: str, bounds: Numbers) -> FilterT:
-        """The number at ``path`` is within the bounds."""
+        """Return the condition that the number at ``path`` is within the bounds."""
         ...
 
     def during(self, path: str, bounds: Times) -> FilterT:
-        """The string at ``path`` is a time within the bounds."""
+        """Return the condition that the string at ``path`` is a time within the bounds."""
         ...
 
     def empty(self, path: str) -> FilterT:
-        """There is nothing at ``path``, or null, or an empty list."""
+        """Return the condition that ``path`` has no value, or null, or an empty list."""
         ...
 
     def join(
@@ -220,11 +220,11 @@ class Dialect(Protocol[FilterT]):
         should: Sequence[FilterT] = (),
         must_not: Sequence[FilterT] = (),
     ) -> FilterT:
-        """All of ``must``, one of ``should`` where there are any, none of ``must_not``."""
+        """Return a filter: all of ``must``, one of ``should`` if any, none of ``must_not``."""
         ...
 
     def native(self, where: models.Filter) -> FilterT:
-        """A filter of qdrant-client, in this engine's form."""
+        """Return a filter of qdrant-client in this engine's form."""
         ...
 
 
@@ -260,7 +260,7 @@ def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
 
 
 def is_vacuous(where: Where) -> bool:
-    """Return whether ``where`` holds for everything, because a filter in it has no condition."""
+    """Return whether every point meets ``where``, because a filter in it has no condition."""
     match where:
         case Equals() | In() | Range() | Exists() | FieldIn() | Not():
             return False
@@ -276,7 +276,7 @@ def is_vacuous(where: Where) -> bool:
 
 
 def path_of(key: Key) -> str:
-    """Return where a metadata entry lies in the payload, in Qdrant's path syntax.
+    """Return the path of a metadata entry in the payload, in Qdrant's syntax.
 
     >>> path_of("year"), path_of("a.b"), path_of(("author", "name"))
     ('metadata.year', 'metadata."a.b"', 'metadata.author.name')
@@ -306,7 +306,7 @@ def _any_of(path: str, values: Sequence[Value], dialect: Dialect[FilterT]) -> Fi
     parts = [dialect.any_of(path, found) for found in (words, large) if found]
     parts += [dialect.equals(path, flag) for flag in dict.fromkeys(flags)]
     parts += [dialect.during(path, Times(gte=one, lte=one)) for one in dict.fromkeys(moments)]
-    # Not a match of integers, which an index of floats does not serve, nor strict mode with it.
+    # Not a match of integers, for which an index of floats does not work, nor strict mode with it.
     near = [span for number in numbers if not _is_large(number) for span in intervals(number)]
     parts += [_within(path, part, dialect) for part in branched(list(dict.fromkeys(near)))]
     return parts[0] if len(parts) == 1 else dialect.join(should=parts)
@@ -347,11 +347,11 @@ def _several(items: Sequence[Item], what: str) -> tuple[Item, ...]:
 
 
 def _check_nesting(where: Where) -> None:
-    # One more than is promised, for the All that keeps markers out of every search.
+    # One more than documented, for the And that excludes markers from every search.
     if _nesting(where) > _MOST_NESTED + 1:
         raise StoreError(
-            f"a condition may be nested {_MOST_NESTED} levels deep, this one is deeper: an engine "
-            "reads no more; join its parts in one All or Either"
+            f"a condition may be nested {_MOST_NESTED} levels deep, this one is deeper: engines "
+            "read no more; join its parts in one And or Or"
         )
 
 
@@ -383,7 +383,7 @@ def _check_key(key: object) -> None:
 
 
 def _comparable(value: object) -> Scalar | datetime:
-    """Return what a value is compared as: JSON, but for a moment, which has several forms."""
+    """Return the JSON value for a comparison; a moment stays, because it has several forms."""
     if isinstance(value, datetime) and value == value:  # noqa: PLR0124  (not pandas' missing time)
         return value
     found = plain(value)

@@ -6,7 +6,7 @@ from decant.embedders import StoreError
 
 
 class StoreInputError(StoreError):
-    """What was given names no place, no collection, or none that is there."""
+    """An argument names no valid place or collection, or one that does not exist."""
 
 
 class AbsentError(StoreInputError):

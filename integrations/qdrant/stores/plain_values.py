@@ -1,8 +1,8 @@
-"""Which JSON stands for Python's own values, in metadata and in conditions on them.
+"""Convert Python values to JSON, for metadata and for conditions on them.
 
-Stores hold JSON. A date, a UUID, a path or a scalar of numpy becomes one JSON value, on every
-machine the same, so that a document's digest does not depend on where it was read. It comes back
-as that value: what it was before is not remembered.
+Stores hold JSON. A date, a UUID, a path or a scalar of numpy becomes one JSON value, which is the
+same on every machine, so that a document's digest does not depend on where it was read. Reading
+returns the JSON value; the original type is not stored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 Scalar: TypeAlias = str | int | float | bool
 Value: TypeAlias = Scalar | date | UUID | PurePath | np.generic
-"""What a condition compares with; a ``datetime`` is a ``date``, too."""
+"""A value in a condition; a ``datetime`` is a ``date``, too."""
 
-# Coarser ones are written in a form that engines do not read as a time.
+# Coarser units are written in a form that engines do not read as a time.
 _UNITS = {"Y": "D", "M": "D", "W": "D", "h": "s", "m": "s"}
 
 
 def plain(value: object) -> object:
-    """Return the JSON value that stands for a value; what has none comes back as it is.
+    """Return the JSON value for a value; a value without one is returned unchanged.
 
-    A date or a time becomes its ISO 8601 form, with the offset from UTC that it has; without one
-    it counts as UTC wherever times are compared. A UUID becomes its canonical form, a path has "/"
+    A date or a time becomes its ISO 8601 form, with its offset from UTC; without an offset it
+    counts as UTC wherever times are compared. A UUID becomes its canonical form, a path has "/"
     between its parts, and a scalar of numpy becomes the Python number, string or boolean.
 
     >>> plain(date(2024, 1, 31)), plain(PurePath("notes", "a.md")), plain(np.float64(0.5))
@@ -43,7 +43,7 @@ def plain(value: object) -> object:
         case np.datetime64():
             return value if np.isnat(value) else str(value.astype(f"M8[{_unit(value)}]"))
         case np.timedelta64():
-            return value  # its item() may be a number without its unit
+            return value  # its item() may lose the unit
         case np.generic():
             item: object = value.item()
             return item

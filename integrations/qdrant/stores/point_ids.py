@@ -1,4 +1,4 @@
-"""Ids of points, computed wherever a text has an owner, so that writing twice is writing once."""
+"""Ids of points, computed where a text has an owner, so that writing twice has no effect."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from enum import StrEnum
 
 from .protocol import Payload
 
-# Drawn once; a change would orphan every collection in the world.
+# Drawn once; a change would make all stored points unknown.
 _NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
 
 
 class Kind(StrEnum):
-    """What a point stands for."""
+    """The kind of a point."""
 
     CHUNK = "chunk"
     RECORD = "record"
@@ -31,16 +31,16 @@ class DocumentKey:
 
     @property
     def marker_id(self) -> str:
-        """The id of its marker."""
+        """The id of the document's marker."""
         return _uuid5(Kind.DOCUMENT, self.root, self.source)
 
     def chunk_id(self, text_sha256: str, occurrence: int) -> str:
-        """Return the id of its chunk with this text, the n-th of that text, from 0."""
+        """Return the id of the document's n-th chunk with this text, counted from 0."""
         return _uuid5(Kind.CHUNK, self.root, self.source, text_sha256, str(occurrence))
 
     @classmethod
     def of(cls, payload: Payload) -> DocumentKey:
-        """Return the document that a stored chunk or marker belongs to."""
+        """Return the document of a stored chunk or marker."""
         return cls(root=str(payload["root"]), source=str(payload["source"]))
 
 
@@ -56,7 +56,7 @@ def record_id(identity: str) -> str:
 
 
 def note_id(*parts: str) -> str:
-    """Return the point id of a note that says this."""
+    """Return the point id of a note with this content."""
     return _uuid5(Kind.NOTE, *parts)
 
 
@@ -69,5 +69,5 @@ def is_uuid(identity: str) -> bool:
 
 
 def _uuid5(*parts: str) -> str:
-    # JSON, so that no two lists of parts can run into the same text.
+    # JSON, so that no two lists of parts give the same text.
     return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))

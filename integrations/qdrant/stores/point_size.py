@@ -1,6 +1,7 @@
-"""How many bytes a point takes in a request, without writing it out.
+"""Estimate how many bytes a point takes in a request, without serialising it.
 
-Invariant: never less than the JSON that qdrant-client writes, and not much more where it is large.
+Invariant: the estimate is never below the JSON that qdrant-client writes, and for large points not
+much above it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ if TYPE_CHECKING:
 
 # A float32 as a double has up to 17 digits, a sign, a point, an exponent, and a comma behind it.
 _NUMBER = 26
-_SPARSE_ENTRY = _NUMBER + 11  # and the index, of up to ten digits
-_CHARACTER = 6  # a control character as \u0007; no other takes more in UTF-8
+_SPARSE_ENTRY = _NUMBER + 11  # an entry also has an index of up to ten digits
+_CHARACTER = 6  # a control character as \u0007; no other character takes more in UTF-8
 _AROUND = 6  # quotes, a colon and a comma
-_SHORT = 4_096  # characters; longer texts are measured, which takes a microsecond for each thousand
-_REQUEST_BYTES = 16 * 2**20  # a server takes twice that
+_SHORT = 4_096  # characters; longer texts are encoded, which takes a microsecond for each thousand
+_REQUEST_BYTES = 16 * 2**20  # a server accepts twice that
 _POINT = 200  # braces, names of vectors, the id, the operation
 
 
 class PointSizes:
-    """Bounds of the sizes of points, for one request after another.
+    """Upper bounds of the sizes of points.
 
-    Metadata that several points share, as the chunks of a document do, are measured once.
+    Metadata that several points share, such as the chunks of a document, are measured once.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class PointSizes:
         for name, value in point.payload.items():
             if isinstance(value, str):
                 length = len(value)
-                # ASCII, which takes no less than UTF-8 and is written faster.
+                # ASCII, which is never shorter than UTF-8 and is written faster.
                 size += _CHARACTER * length if length <= _SHORT else len(json.dumps(value))
             elif isinstance(value, dict | list):
                 if (length := self._shared.get(id(value), 0)) == 0:
@@ -56,9 +57,9 @@ class PointSizes:
 
 
 def cut_points(points: Sequence[Point], *, most: int, largest: int) -> list[Sequence[Point]]:
-    """Cut points into stretches of at most ``most`` whose bounds stay within ``largest`` bytes.
+    """Cut points into parts of at most ``most`` points and at most ``largest`` bytes.
 
-    One point alone always makes a stretch.
+    A single point may be larger, and then is a part of its own.
     """
     sizes = PointSizes()
     parts: list[Sequence[Point]] = []
@@ -75,9 +76,9 @@ def cut_points(points: Sequence[Point], *, most: int, largest: int) -> list[Sequ
 
 
 def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
-    """Cut points into stretches of at most ``size`` that are not too large together.
+    """Cut points into parts of at most ``size`` points that fit into one request.
 
-    Servers refuse requests beyond 32 MiB. All that a point holds is counted, by a bound that is
-    never too small; one point alone always makes a stretch.
+    Servers refuse requests beyond 32 MiB. Sizes of points are bounded from above; a single point
+    that is larger is a part of its own.
     """
     yield from cut_points(points, most=size, largest=_REQUEST_BYTES)

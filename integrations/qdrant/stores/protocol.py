@@ -1,7 +1,7 @@
-"""What a store is: the few operations that a collection needs, the same on every engine.
+"""The protocol of a store: the few operations that a collection needs, the same on every engine.
 
-:class:`EdgeStore` and :class:`RemoteStore` carry them out; one contract test holds for both.
-A store knows points and payloads; documents, chunks and recipes are the collection's affair.
+:class:`EdgeStore` and :class:`RemoteStore` implement it; one contract test holds for both. A store
+knows points and payloads; only the collection knows documents, chunks and recipes.
 Every method raises ``StoreError`` when the engine refuses, is locked, or cannot be reached.
 """
 
@@ -36,21 +36,21 @@ DENSE = "dense"
 """The name of the dense vector, which every collection has."""
 
 SPARSE = "sparse"
-"""The name of the sparse vector, which collections have whose card says so."""
+"""The name of the sparse vector; the metadata state whether a collection has it."""
 
 STATES = "states"
-"""The name of the states of appended tokens, a multivector that is stored and not searched."""
+"""The name of the soft tokens, a multivector that is stored and not searched."""
 
 KEYWORDS = ("source", "root", "kind", "text_sha256")
-"""The payload fields that every collection indexes, before the first point comes."""
+"""The payload fields that every collection indexes, before the first point is stored."""
 
 
 OptimizeProgress: TypeAlias = Callable[[int, int], object]
-"""Told how many vectors are in the index, and how many points there are."""
+"""Called with the number of vectors in the index, and the number of points."""
 
 
 class Engine(StrEnum):
-    """Which engine holds the points."""
+    """The engine that holds the points."""
 
     EDGE = "edge"
     REMOTE = "remote"
@@ -62,8 +62,8 @@ class Point:
 
     Args:
         id: A UUID in canonical form.
-        payload: The fields asked for, or to be stored.
-        dense: float32, shape ``(D,)``; None for a point without vector, or where not asked for.
+        payload: The requested fields, or those to store.
+        dense: float32, shape ``(D,)``; None for a point without a vector, or if not requested.
         sparse: None as for ``dense``, and for a text that weighs nothing.
         soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
     """
@@ -85,13 +85,13 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
-    """What to bring back of each point.
+    """The parts of a point to return.
 
     Args:
         fields: Names of payload fields; None for all of them.
-        dense: Whether the dense vector comes too.
-        sparse: Whether the sparse vector comes too; only for collections that have them.
-        soft_tokens: Whether the states of appended tokens come too; likewise.
+        dense: Whether to return the dense vector.
+        sparse: Whether to return the sparse vector; only for collections that have them.
+        soft_tokens: Whether to return the soft tokens; only for collections that have them.
     """
 
     fields: tuple[str, ...] | None = None
@@ -101,14 +101,14 @@ class Select:
 
     @property
     def vectors(self) -> list[str]:
-        """The names of the vectors that come."""
+        """The names of the vectors to return."""
         wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.soft_tokens}
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScrollPage:
-    """A stretch of points in the order of their ids, and where the next one starts."""
+    """A page of points in the order of their ids, and the id at which the next page starts."""
 
     points: list[Point]
     after: str | None
@@ -119,7 +119,7 @@ class Store(Protocol):
 
     @property
     def engine(self) -> Engine:
-        """Which engine this is."""
+        """The engine of this store."""
         ...
 
     @property
@@ -129,16 +129,16 @@ class Store(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """What is equal for two stores of this process that hold the same collections.
+        """A value that two stores of this process share if they hold the same collections.
 
-        It names no credentials.
+        It contains no credentials.
         """
         ...
 
     def names(self) -> list[str]:
         """Return the names of the collections that decant made here, sorted.
 
-        On a server, aliases of these are among them: a collection opens by either.
+        On a server, their aliases are included: a collection opens by either.
         """
         ...
 
@@ -147,18 +147,18 @@ class Store(Protocol):
         ...
 
     def card(self, name: str) -> CollectionMetadata:
-        """Open the collection and return what it says about itself; fails if it is not there."""
+        """Open the collection and return its metadata; fails if it does not exist."""
         ...
 
     def drop(self, name: str) -> None:
-        """Delete the collection with all it holds; fails if it is not there.
+        """Delete the collection with all its points; fails if it does not exist.
 
-        An alias is refused with the name of the collection behind it; both stay.
+        An alias is refused with the name of its collection; both stay.
         """
         ...
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
-        """Index a metadata entry, of points that are there and that come; again is harmless."""
+        """Index a metadata entry of present and future points; idempotent."""
         ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
@@ -166,14 +166,14 @@ class Store(Protocol):
         ...
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
-        """Replace the payload fields given, of points that exist; other fields stay.
+        """Replace the given payload fields of points; other fields stay.
 
-        Return the ids of those that do not exist; the others are set, whatever their order.
+        Return the ids that do not exist; all other points are changed, in any order of ids.
         """
         ...
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
-        """Delete points; ids that are not there are ignored."""
+        """Delete points; unknown ids are ignored."""
         ...
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
@@ -183,7 +183,7 @@ class Store(Protocol):
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
     ) -> ScrollPage:
-        """Return up to ``limit`` points that match, from the one where the last page ended."""
+        """Return up to ``limit`` points that match, from where the last page ended."""
         ...
 
     def query(
@@ -198,9 +198,9 @@ class Store(Protocol):
     ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first.
 
-        The score for a dense query is the cosine, between -1 and 1. A point without the vector
-        that is asked for is never found by it. ``where`` holds for each ranking that is fused.
-        Points of equal score come in any order.
+        The score for a dense query is the cosine, between -1 and 1. A point without the query's
+        kind of vector is never found. ``where`` applies to each ranking that is fused. Points of
+        equal score come in any order.
         """
         ...
 
@@ -216,28 +216,28 @@ class Store(Protocol):
         ...
 
     def flush(self, name: str) -> None:
-        """Return when everything written so far would survive what the engine can be asked for.
+        """Return when all writes so far are as durable as the engine can make them.
 
-        On Edge that is a power failure. A server has everything that it acknowledged in its log,
-        which survives the end of its process at any moment (``kill -9``), and writes that log out
-        to the disk every ``flush_interval_sec``, 5 seconds by default: a power failure may take
-        the last seconds. What survives then is a beginning of what was written, in its order.
+        On Edge they survive a power failure. A server keeps all acknowledged writes in its log,
+        which survives the end of its process at any moment (``kill -9``), and writes that log to
+        the disk every ``flush_interval_sec``, 5 seconds by default: a power failure may lose the
+        last seconds. The surviving writes are then the first ones, in their order.
         """
         ...
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:
-        """Return when the vector index is built over what is stored.
+        """Return when the vector index over all points is built.
 
-        Edge builds it now. A server builds it by itself and is waited for, an hour at most; below
-        its ``indexing_threshold`` it builds none.
+        Edge builds it now. A server builds it by itself, and this method waits for it, an hour at
+        most; below its ``indexing_threshold`` a server builds none.
 
         Args:
             name: The collection.
-            progress: Told how many vectors are in the index and how many points there are, at
-                every look at a server; Edge tells nothing.
+            progress: Called with the number of vectors in the index and the number of points, at
+                each request to a server; Edge does not call it.
 
         Raises:
-            StoreError: The server cannot build it, or has not by then.
+            StoreError: The server cannot build it, or has not built it by then.
         """
         ...
 
@@ -262,7 +262,7 @@ class Store(Protocol):
 def each(
     store: Store, name: str, where: Where, fetch: Select, *, page: int = 1_000
 ) -> Iterator[list[Point]]:
-    """Yield all points that match, page by page. Those of a yielded page may be deleted."""
+    """Yield all points that match, page by page. The points of a yielded page may be deleted."""
     after = None
     while True:
         found = store.scroll(name, where, fetch, limit=page, after=after)
@@ -301,13 +301,13 @@ Item = TypeVar("Item")
 
 
 def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Cut a sequence into stretches of ``size``; the last may be shorter."""
+    """Cut a sequence into parts of ``size``; the last may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def check_name(name: str) -> None:
-    """Refuse a collection name that some engine or file system would not take.
+    """Refuse a collection name that an engine or a file system would not accept.
 
     Raises:
         StoreInputError: The name is empty, too long, or holds other characters.
@@ -323,7 +323,7 @@ def check_name(name: str) -> None:
 
 
 def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:
-    """Return the error for a collection that is not there, naming those that are."""
+    """Return the error for a collection that does not exist; it names those that do."""
     there = f"it holds {', '.join(map(repr, names))}" if names else "it holds no collection yet"
     return AbsentError(
         f"there is no collection {name!r} in {place}; {there}. Make it with Collection.create"
@@ -331,7 +331,7 @@ def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:
 
 
 def present(name: str, place: str) -> StoreError:
-    """Return the error for a collection that is already there."""
+    """Return the error for a collection that already exists."""
     return StoreError(
         f"a collection {name!r} already exists in {place}; open it with Collection.open, or "
         "delete it with store.drop(name)"

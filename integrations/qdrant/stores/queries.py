@@ -1,6 +1,6 @@
-"""What a store can be asked for: the nearest by dense vector, by sparse vector, or by both fused.
+"""Queries of a store: by dense vector, by sparse vector, or by both fused.
 
-Both are fused by Qdrant itself, with reciprocal rank fusion (Cormack, Clarke and Buettcher 2009,
+Qdrant itself fuses both, with reciprocal rank fusion (Cormack, Clarke and Buettcher 2009,
 "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR): a
 point's score is the sum, over the rankings that hold it, of ``1 / (60 + rank)``, ranks from 1.
 """
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Qdrant counts ranks from 0 and takes k = 2 unless told: 1 / (61 + rank) is the paper's k = 60.
+# Qdrant counts ranks from 0, with k = 2 by default: 1 / (61 + rank) is the paper's k = 60.
 RRF_K = 61
 
 
 class SearchMode(StrEnum):
-    """By which vectors passages are found, and so what a hit's score is.
+    """The vectors by which passages are found, which also decide a hit's score.
 
-    DENSE: by the cosine of dense vectors, -1 to 1.
-    SPARSE: by the inner product of sparse vectors, above 0; passages that share no weighed token
-        with the query are not found.
-    HYBRID: by reciprocal rank fusion of both rankings, at most 2/61 = 0.0328. Scores tell the order
-        within one search and nothing else. What one ranking alone has found comes too.
+    DENSE: by the cosine of dense vectors, -1 to 1. SPARSE: by the inner product of sparse vectors,
+    above 0; passages that share no weighted token with the query are not found. HYBRID: by
+    reciprocal rank fusion of both rankings, at most 2/61 = 0.0328. Scores show the order within one
+    search and nothing else. Passages in only one ranking are found, too.
     """
 
     DENSE = "dense"
@@ -46,8 +45,8 @@ class HybridQuery:
 
     Args:
         dense: float32, shape ``(D,)``.
-        sparse: None for a query without any weight; then the dense ranking alone is fused, and
-            the scores still are those of a fusion.
+        sparse: None for a query without any weight; then only the dense ranking counts, and scores
+            are still those of a fusion.
     """
 
     dense: NDArray[np.float32]
@@ -63,9 +62,9 @@ Query: TypeAlias = Single | HybridQuery
 
 
 def prefetched(limit: int, offset: int) -> int:
-    """Return how deep each ranking goes that is fused.
+    """Return the depth of each ranking that is fused.
 
-    At least as deep as the hits wanted, or a later page would lack what one ranking holds.
+    It is at least the number of wanted hits, or a later page would lack hits of one ranking.
 
     >>> prefetched(10, 0), prefetched(10, 100)
     (40, 110)
@@ -74,9 +73,9 @@ def prefetched(limit: int, offset: int) -> int:
 
 
 def bounded(query: Query, scores: Iterable[float]) -> list[float]:
-    """Return the scores of hits, of a dense query within [-1, 1] as cosines are.
+    """Return the scores of hits, clipped to [-1, 1] for a dense query.
 
-    Engines round, and give 1.0000001 for a vector and itself.
+    Engines round, and return a cosine of 1.0000001 for two equal vectors.
 
     >>> from numpy import ones
     >>> bounded(ones(2), [1.0000001, 0.5])

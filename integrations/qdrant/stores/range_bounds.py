@@ -1,7 +1,7 @@
-"""The bounds of a :class:`Range`, as engines take them: numbers, or moments of time.
+"""The bounds of a :class:`Range` in the form that engines take: numbers, or moments of time.
 
-Engines compare times as moments, whatever offset they were written with; what was written without
-one is UTC. A date as a bound means the whole of that day in UTC.
+Engines compare times as moments, whatever offset they were written with; a time without an offset
+is UTC. A date as a bound means the whole of that day in UTC.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T", float, datetime)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds(Generic[T]):
-    """What lies between, of which at least one is not None."""
+    """Bounds, of which at least one is not None."""
 
     gt: T | None = None
     gte: T | None = None
@@ -42,11 +42,11 @@ class Times(Bounds[datetime]):
 
 
 def read_bounds(given: Mapping[str, object], owner: str) -> Numbers | Times:
-    """Return the bounds that a user gave under ``gt``, ``gte``, ``lt`` and ``lte``; None is none.
+    """Return the bounds from a user's ``gt``, ``gte``, ``lt`` and ``lte``; None is no bound.
 
     Raises:
-        StoreError: There is none; or one is neither a number nor a date, or is not finite; or
-            numbers and dates stand together. The message holds the owner.
+        StoreError: There is no bound; or one is neither a number nor a date, or is not finite; or
+            numbers and dates are mixed. The message holds the owner.
     """
     held = {name: bound for name, bound in given.items() if bound is not None}
     if not held:
@@ -94,5 +94,5 @@ def _midnight(day: date) -> datetime:
 
 
 def as_moment(value: datetime) -> datetime:
-    """Return a time with its offset from UTC, which is none where it has not said so."""
+    """Return a time with an offset; a time without one is UTC."""
     return value.replace(tzinfo=UTC) if value.utcoffset() is None else value

@@ -1,7 +1,7 @@
-"""One sparse vector, as it lies in a store and as it is searched with.
+"""One sparse vector, for storing and for searching.
 
-Invariant: a :class:`SparseVector` that exists can be stored. Engines do not see to that: Edge takes
-NaN and repeated indices without a word.
+Invariant: a :class:`SparseVector` that exists can be stored. Engines do not check that: Edge
+accepts NaN and repeated indices silently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from decant.embedders import StoreError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_INDICES = 2**32  # Qdrant keeps them in 32 bits without sign
+_INDICES = 2**32  # Qdrant stores them as unsigned 32-bit integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,8 +28,8 @@ class SparseVector:
         values: float32, shape ``(K,)``, finite.
 
     Raises:
-        StoreError: An array has another shape, an index is out of range or comes twice, a value is
-            not finite, or there is no entry: a text without any weight has no sparse vector.
+        StoreError: An array has another shape, an index is out of range or repeated, a value is not
+            finite, or there is no entry: a text without any weight has no sparse vector.
     """
 
     indices: NDArray[np.int64]

@@ -1,7 +1,7 @@
-"""Give up work that waits: a stop that requests and pauses of a thread listen to.
+"""Stop the work of a thread: its requests and pauses check a stop event.
 
-A request under way cannot be interrupted. What holds is that a thread whose stop is set begins no
-further request and ends its pauses at once.
+A request that was sent cannot be interrupted. But a thread whose stop event is set sends no further
+request and ends its pauses at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _STOP: ContextVar[Event | None] = ContextVar("decant_stop", default=None)
 
 
 class Stopped(Exception):
-    """The work of this thread was given up by another one; unwinds it."""
+    """Another thread stopped the work of this thread; this unwinds it."""
 
 
 @contextmanager
 def stoppable(stop: Event) -> Iterator[None]:
-    """Make the requests and pauses inside the block, in this thread, listen to ``stop``."""
+    """Make the requests and pauses of this thread inside the block check ``stop``."""
     token = _STOP.set(stop)
     try:
         yield
@@ -30,14 +30,14 @@ def stoppable(stop: Event) -> Iterator[None]:
 
 
 def check_stopped() -> None:
-    """Raise :class:`Stopped` if the work of this thread was given up."""
+    """Raise :class:`Stopped` if the work of this thread was stopped."""
     stop = _STOP.get()
     if stop is not None and stop.is_set():
         raise Stopped
 
 
 def pause(seconds: float) -> None:
-    """Wait, or raise :class:`Stopped` as soon as the work of this thread is given up."""
+    """Wait, or raise :class:`Stopped` as soon as the work of this thread is stopped."""
     stop = _STOP.get()
     if stop is None:
         time.sleep(seconds)

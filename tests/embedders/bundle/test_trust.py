@@ -24,7 +24,7 @@ from decant.embedders import (
 )
 from decant.embedders.bundle.onnx_file import mismatch, read_onnx_file
 from decant.embedders.files import file_hash
-from decant.embedders.onnx.choose_precision import preferred
+from decant.embedders.onnx.choose_precision import choose_precision
 
 CPU = "CPUExecutionProvider"
 Change = Callable[[Any], object]
@@ -130,7 +130,7 @@ def test_a_float32_graph_is_not_certified_by_the_gates_of_int8(bundle: Path) -> 
 def test_auto_passes_over_a_graph_that_another_certificate_speaks_of(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.entry(Precision.FP32, CPU) is not None
-    assert preferred(opened, "auto", CPU) is Precision.FP32
+    assert choose_precision(opened, "auto", CPU) is Precision.FP32
     change(bundle / "certificate.json", lambda held: held.update(digest="0" * 16))
     assert opened.entry(Precision.FP32, CPU) is None
 
@@ -144,7 +144,7 @@ def test_what_decides_vectors_must_be_among_the_hashed_files(bundle: Path, name:
 
 def test_a_config_without_a_hash_is_refused(bundle: Path) -> None:
     change(bundle / "decant.json", lambda held: held["files"].pop("config.json"))
-    with pytest.raises(BundleError, match=r"config\.json is there.*no hash"):
+    with pytest.raises(BundleError, match=r"config\.json exists.*no hash"):
         load(bundle)
     (bundle / "config.json").unlink()
     load(bundle).close()

@@ -114,7 +114,7 @@ class TestTorchEncoder(OutputsContract):
 def test_what_a_recipe_does_not_have_is_refused() -> None:
     with pytest.raises(RecipeError, match="no sparse vectors"):
         HashEncoder(8).encode(["a"], role=Role.QUERY, outputs=[Output.SPARSE])
-    with pytest.raises(RecipeError, match="no token states"):
+    with pytest.raises(RecipeError, match="no token embeddings"):
         list(HashEncoder(8).stream(["a"], role=Role.QUERY, outputs=[Output.TOKEN_EMBEDDINGS]))
     with pytest.raises(RecipeError, match="takes no instruction"):
         HashEncoder(8).encode(["a"], role=Role.QUERY, instruction="do")

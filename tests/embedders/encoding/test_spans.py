@@ -128,7 +128,7 @@ def test_parts_that_are_none_are_refused(encoder: TorchEncoder, folder: Path) ->
             span_vectors(encoder, TEXT, [span])
     with (
         TorchEncoder.from_pretrained(folder, strategy="mean") as plain,
-        pytest.raises(RecipeError, match="tokens=False"),
+        pytest.raises(RecipeError, match="token_embeddings=False"),
     ):
         span_vectors(plain, TEXT, [(0, 4)])
     with (

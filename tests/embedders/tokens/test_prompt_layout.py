@@ -145,7 +145,7 @@ def test_instructions_are_refused_where_they_mean_nothing() -> None:
     model = made(instruction_template=INSTRUCTED, max_tokens=60)
     with pytest.raises(RecipeError, match="encode both as queries"):
         model(["x"], role=Role.PASSAGE, instruction="search")
-    with pytest.raises(RecipeError, match="must say something"):
+    with pytest.raises(RecipeError, match="must not be blank"):
         model(["x"], role=Role.QUERY, instruction=" ")
     with pytest.raises(RecipeError, match="leave no room for text; raise max_tokens"):
         model(["x"], role=Role.QUERY, instruction="search " * 20)
@@ -161,7 +161,7 @@ def test_a_strategy_with_a_prompt_takes_the_models_instructions_away(tmp_path: P
     assert resolve(source, said).instruction_template == "Instruct: {instruction}\nQuery:{text}"
     assert resolve(source, said, strategy="mean").instruction_template is not None
     assert resolve(source, said, strategy="echo").instruction_template is None
-    with pytest.raises(RecipeError, match="neither a slot nor a second copy"):
+    with pytest.raises(RecipeError, match="cannot have a slot or a second copy"):
         resolve(source, Choices(instruction_template=INSTRUCTED, eos="</s>"), strategy="echo")
 
 

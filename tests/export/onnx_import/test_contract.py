@@ -62,7 +62,7 @@ def test_a_graph_that_reads_its_padding_fails_by_name_and_leaves_nothing(
     body: str, attention: Attention, bare_folder: Path, tmp_path: Path
 ) -> None:
     graph = toy(tmp_path / "toy.onnx", body)
-    with pytest.raises(ParityError, match=r"was not sealed to .*: right padding \(worst cosine"):
+    with pytest.raises(ParityError, match=r"was not imported to .*: right padding \(worst cosine"):
         import_onnx(graph, bare_folder, tmp_path / "sealed", choices=Choices(attention=attention))
     assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
 

@@ -211,7 +211,9 @@ def test_an_output_of_another_name_is_sealed_where_it_is_said(
         TOKENS_SEE_ALL,
         outputs=(f"float[batch, tokens, {WIDTH}] mixed", f"float[batch, 1, {WIDTH}] mean"),
     )
-    with pytest.raises(BundleError, match=r"Name the one that holds them \(output=, or --output\)"):
+    with pytest.raises(
+        BundleError, match=r"Name the output that holds them \(output=, or --output\)"
+    ):
         import_onnx(graph, bare_folder, tmp_path / "sealed")
     with pytest.raises(BundleError, match=r"'other' of .* does not exist; its outputs are mixed"):
         import_onnx(graph, bare_folder, tmp_path / "sealed", output="other")

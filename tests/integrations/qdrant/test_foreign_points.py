@@ -57,6 +57,6 @@ def test_a_foreign_point_with_a_number_for_an_id_is_named_by_it() -> None:
     with connect(client) as store:
         docs = Collection.create(store, "docs", HashEncoder(8))
         client.upsert("docs", [models.PointStruct(id=7, vector={"dense": [0.1] * 8}, payload={})])
-        with pytest.raises(StoreError, match="take the point 7 out with the program that wrote it"):
+        with pytest.raises(StoreError, match="delete the point 7 with the program that wrote it"):
             docs.search("x")
     client.close()

@@ -136,7 +136,7 @@ def test_without_the_setting_there_are_none(store: Store, appending: TorchEncode
     assert not plain.has_soft_tokens
     with pytest.raises(StoreError, match="keeps no states; make it with"):
         plain.soft_tokens(["a"])
-    with pytest.raises(StoreError, match="states were given"):
+    with pytest.raises(StoreError, match="soft tokens were given"):
         plain.add([Record(text="a")], vectors=expected(appending, "a"))
     with pytest.raises(StoreError, match="made without states and cannot get them"):
         Collection.open_or_create(store, "plain", appending, settings=KEPT)
@@ -156,7 +156,7 @@ def test_states_that_cannot_be_stored_are_refused(
     records = [Record(id="x", text="a"), Record(id="y", text="b")]
     broken = vectors.soft_tokens.copy()
     broken[1, 0, 3] = np.nan
-    with pytest.raises(StoreError, match="the states of record 'y' are not finite"):
+    with pytest.raises(StoreError, match="the soft tokens of record 'y' are not finite"):
         beasts.add(records, vectors=replace(vectors, soft_tokens=broken))
     with pytest.raises(StoreError, match=r"shape \(2, 2, 24\), got \(2, 1, 24\)"):
         beasts.add(records, vectors=replace(vectors, soft_tokens=vectors.soft_tokens[:, :1]))

@@ -25,7 +25,7 @@ from decant.embedders import (
 )
 from decant.export import convert, export
 from decant.integrations.sentence_transformers import BundleModule
-from decant.integrations.sentence_transformers.encode_requests import asked
+from decant.integrations.sentence_transformers.encode_requests import resolve_request
 from models import LONGEST, WIDTH, save_sentence_transformer, tokenizer
 from sentence_models import TEXTS, alike, expected, opened, same, save_tokenizer_settings
 
@@ -158,9 +158,9 @@ def test_prompts_that_were_switched_off_are_not_added_in_silence(mean: Case) -> 
 def test_a_prompt_that_would_be_pooled_as_text_is_refused(last: Case) -> None:
     with load(last.bundle, provider="cpu") as encoder:
         recipe = replace(encoder.recipe, span=PooledTokens.TEXT)
-    assert asked(recipe, SHORT, task="query", prompt=TASK) == (Role.QUERY, SHORT)
+    assert resolve_request(recipe, SHORT, task="query", prompt=TASK) == (Role.QUERY, SHORT)
     with pytest.raises(RecipeError, match="would take the prompt 'title: ' for text"):
-        asked(recipe, SHORT, task=None, prompt="title: ")
+        resolve_request(recipe, SHORT, task=None, prompt="title: ")
 
 
 @pytest.mark.parametrize("prefix", ["query: ", "passage: "])

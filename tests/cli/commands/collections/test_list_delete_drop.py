@@ -80,7 +80,7 @@ class TestList:
         ran = filled("list")
         assert ran.code == Exit.FINDING
         assert "4 documents" in ran.out
-        assert "the card of collection 'empty'" in " ".join(ran.out.split())
+        assert "the metadata of collection 'empty'" in " ".join(ran.out.split())
         assert "error" in filled("list", "--json").json["collections"][1]  # type: ignore[index]
 
 
@@ -156,7 +156,7 @@ class TestDrop:
         Path("index/docs/collection.json").unlink()
         ran = filled("drop", "docs", "--yes")
         assert ran.code == Exit.OK
-        assert "what it holds cannot be read (the card of the collection 'docs'" in ran.err
+        assert "what it holds cannot be read (the metadata of the collection 'docs'" in ran.err
         assert "decant drop docs" in ran.err
         assert not Path("index/docs").exists()
 

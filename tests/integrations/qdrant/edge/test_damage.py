@@ -75,7 +75,7 @@ def test_a_collection_whose_card_is_lost_says_so_and_can_be_dropped(filled: Path
     with connect(filled) as store:
         assert store.names() == []
         for act in (Collection.open, Collection.create, Collection.open_or_create):
-            with pytest.raises(StoreError, match=r"card of .*is lost.*store\.drop\('docs'\)"):
+            with pytest.raises(StoreError, match=r"metadata of .*are lost.*store\.drop\('docs'\)"):
                 act(store, "docs", ENCODER)
         # What comes back is found again.
         shutil.copy(card, filled / "docs" / "collection.json")
