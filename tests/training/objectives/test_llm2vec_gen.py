@@ -166,7 +166,7 @@ def test_negatives_and_their_answers_come_in_equal_numbers(tmp_path: Path) -> No
     ("settings", "row", "message"),
     [
         (EXTRAS, {**PLAIN, "negatives": ["n"]}, "no negative with an answer of its own"),
-        (replace(EXTRAS, hard_negatives=False), {**PLAIN, "negatives": ["n"]}, "which need hard_n"),
+        (replace(EXTRAS, hard_negatives=False), {**PLAIN, "negatives": ["n"]}, "used with hard_n"),
         (
             LLM2VecGenSettings(total=4, read=3),
             HARD,
