@@ -259,7 +259,10 @@ BAD = {
         ("contrastive", "--columns", "query=topic,positive=answer"),
         "pairs.tsv:1: no column is the query",
     ),
-    "a column that is no field": (("contrastive", "--columns", "topic=answer"), "is no field"),
+    "a column that is not a column": (
+        ("contrastive", "--columns", "topic=answer"),
+        "is not a column",
+    ),
     "an empty text": (("contrastive", "--pairs", "empty.tsv"), "empty.tsv:3: the positive is empt"),
     "fewer rows than a batch": (
         ("contrastive", "--batch-size", "64"),
