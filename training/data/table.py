@@ -1,7 +1,8 @@
 """Training data on disk: JSON lines and TSV, checked once, then read row by row.
 
 A table holds the positions of its rows in the files, 48 bytes each, instead of the rows. Files are
-mapped into memory, so that workers of a data loader share them. Rows that repeat an earlier one are left out and counted.
+mapped into memory, so that workers of a data loader share them. Rows that repeat an earlier row are
+left out and counted.
 Invariant: every row of a table was read once without an error.
 """
 
