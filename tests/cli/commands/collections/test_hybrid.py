@@ -110,7 +110,7 @@ def test_evaluating_a_bundle_without_sparse_vectors_says_what_is_missing(
 ) -> None:
     ran = decant("evaluate", tiny_bundle, "--retrieval", beir, "--hybrid")
     assert ran.code == Exit.INPUT
-    assert "--hybrid is for bundles whose recipe has a lexicon" in " ".join(ran.err.split())
+    assert "--hybrid is for bundles whose recipe has a sparse head" in " ".join(ran.err.split())
     Path("sts.tsv").write_text("5\ta\tb\n1\ta\tc\n", encoding="utf-8")
     lone = decant("evaluate", tiny_bundle, "--sts", "sts.tsv", "--hybrid")
     assert lone.code == Exit.INPUT

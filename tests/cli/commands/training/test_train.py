@@ -287,7 +287,10 @@ BAD = {
         ("contrastive", "--pairs", "told.jsonl", "--batch-size", "1"),
         "there is an instruction, which this method has no place for",
     ),
-    "looking one way where both are learnt": (("mntp", "--attention", "causal"), "bidirectional attention"),
+    "looking one way where both are learnt": (
+        ("mntp", "--attention", "causal"),
+        "bidirectional attention",
+    ),
     "pairs and a corpus": (("contrastive", "--corpus", "there"), "give either --pairs or --corpus"),
 }
 
