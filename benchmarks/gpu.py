@@ -84,7 +84,7 @@ def peak_figures(options: Options, device: torch.device, tick: Tick) -> tuple[Fi
 
 
 def request(name: str, options: Options) -> Request:
-    """Return what is asked of one model; MiniLM has fp32 beside the others."""
+    """Return the request for one model; MiniLM has fp32 in addition to the others."""
     precisions = options.precisions
     if name == MINILM and Precision.FP32 not in precisions:
         precisions = (*precisions, Precision.FP32)

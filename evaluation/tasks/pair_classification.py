@@ -2,7 +2,7 @@
 
 Average precision needs no threshold. Best accuracy and best F1 do: the threshold is chosen on the
 same pairs, as in sentence-transformers and MTEB, so both are upper ends and not estimates for new
-pairs; their intervals choose it anew in each resample.
+pairs; their intervals choose it again in each resample.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def generate(
         table: The texts, which are the queries of its rows.
         target: The file to write; ``<target>.partial`` holds the run until it is done.
         generating: Prompt, lengths and sampling.
-        progress: Told the number of newly finished texts, and at once of those done before.
+        progress: Called with the number of newly finished texts; first with those done before.
 
     Raises:
         TrainingError: ``target`` exists, an interrupted run had other settings, a prompt does not

@@ -118,7 +118,7 @@ def mine(
         searcher: Ranks passages for them.
         target: The file to write.
         mining: Which candidates are taken.
-        progress: Told the number of newly finished rows.
+        progress: Called with the number of newly finished rows.
 
     Raises:
         TrainingError: ``target`` exists.
