@@ -83,7 +83,7 @@ def peak_figures(options: Options, device: torch.device, on_step: OnStep) -> tup
 
 
 def request(name: str, options: Options) -> Request:
-    """Return what is asked of one model; MiniLM has fp32 beside the others."""
+    """Return the request for one model; MiniLM has fp32 in addition to the others."""
     precisions = options.precisions
     if name == MINILM and Precision.FP32 not in precisions:
         precisions = (*precisions, Precision.FP32)

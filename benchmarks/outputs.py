@@ -1,4 +1,4 @@
-"""What sparse vectors and token states cost beside dense ones, from one pass.
+"""Measure the cost of sparse vectors and token states in addition to dense ones, in one pass.
 
 The model is exported twice, with dense vectors alone and with all three outputs, and both bundles
 encode the same sentences turn by turn; the ratio of medians is what counts. For example:

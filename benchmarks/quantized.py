@@ -1,4 +1,4 @@
-"""What vectors of bytes and bits are worth: MiniLM on STS-B and cranfield, beside float32.
+"""Score vectors of bytes and bits against float32: MiniLM on STS-B and cranfield.
 
 Ranges come from seeded sentences of STS-B's training part. Codes are compared as a store compares
 them (cosine of int8 and uint8 codes; of bits the number that agree, which orders pairs as the

@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and errors as one message instead of a traceback."""
+"""Exit codes of commands; errors become one message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Parameters = ParamSpec("Parameters")
 
 
 class Exit(IntEnum):
-    """What the exit code of a command says."""
+    """The exit codes of commands."""
 
     OK = 0
     FINDING = 1
@@ -51,22 +51,22 @@ class Exit(IntEnum):
 CODES = """\
 Exit codes:
   0  done
-  1  done, and the answer is bad: a certificate failed or is missing, the
+  1  done, with a negative result: a certificate failed or is missing, the
      doctor found a problem, a file was not readable, a search has no hits, a
-     check found something wrong, nothing matched what was to be deleted, or
-     you said no
-  2  wrong usage or input: an option, a path where nothing is, a recipe, a
-     bundle, a text, a collection that is not there or of another model
+     check found something wrong, nothing matched a deletion, or you answered
+     no
+  2  wrong usage or input: an option, a path that does not exist, a recipe, a
+     bundle, a text, a collection that does not exist or has another model
   3  the environment: a provider, a missing package, a store, the disk, the
-     network on the way to a model
+     network needed to get a model
   4  a bug in decant
 130  interrupted
-141  nobody reads the output any more
+141  the reader of the output has closed it
 143  terminated (SIGTERM)"""
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM came: what is under way ends as on Ctrl-C, and its files are cleared away."""
+    """SIGTERM was received: the command stops as on Ctrl-C and deletes unfinished files."""
 
 
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -96,16 +96,16 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 say("interrupted; nothing is half-written, and running it again is safe")
                 raise typer.Exit(Exit.INTERRUPTED) from None
             except Exception as error:
-                raise typer.Exit(_told(error)) from error
+                raise typer.Exit(_report(error)) from error
 
     return run
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Answer Ctrl-C at once, though work under way may take a while to end; twice ends it hard.
+    """Stop on the first Ctrl-C, which may take a while; exit at once on the second.
 
-    Ending hard is safe: files appear by renaming, and an index is written to survive it.
+    Exiting at once is safe: files appear by renaming, and an index survives it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -133,8 +133,8 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, until)
 
 
-def _told(error: Exception) -> Exit:
-    """Tell the user about an error, and return its exit code."""
+def _report(error: Exception) -> Exit:
+    """Print an error, and return its exit code."""
     code = code_of(error)
     if debugging() or code is Exit.BUG:
         messages().print("".join(traceback.format_exception(error)), markup=False, end="")
@@ -161,7 +161,7 @@ def code_of(error: Exception) -> Exit:
         case StoreError() if _is_input(error):
             return Exit.INPUT
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
-            return Exit.INPUT  # a path that was typed; those of our own making are not missing
+            return Exit.INPUT  # a path that the user typed; our own files are not missing
         case ProviderError() | MissingExtra() | StoreError() | OSError():
             return Exit.ENVIRONMENT
         case DecantError():

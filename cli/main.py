@@ -1,4 +1,4 @@
-"""The application that the entry point ``decant`` names: its commands and what they share."""
+"""The application behind the command ``decant``: its commands and their common options."""
 
 from __future__ import annotations
 
@@ -88,9 +88,10 @@ def common(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help=f"Show tracebacks and all logs; also {DEBUG}=1.")
+        bool,
+        typer.Option("--debug", help=f"Show tracebacks and all logs; {DEBUG}=1 does the same."),
     ] = False,
 ) -> None:
-    """Set up what all commands share."""
+    """Set up the common options of all commands."""
     if debug:
         os.environ[DEBUG] = "1"

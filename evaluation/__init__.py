@@ -1,8 +1,7 @@
-"""How good vectors are: encoders, wrapped models and word vectors on the same tasks.
+"""Evaluate vectors: encoders, wrapped models and word vectors on the same tasks.
 
-Every task scores anything that encodes (:class:`Embedder`) and gives numbers with intervals and
-coverage; :func:`compare` tests two encoders over the same cases. Names are imported when they are
-first used.
+Every task scores an :class:`Embedder` and gives numbers with intervals and coverage;
+:func:`compare` tests two encoders over the same cases. Names are imported when first used.
 """
 
 from __future__ import annotations

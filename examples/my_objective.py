@@ -37,7 +37,7 @@ from decant.training import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginSettings:
-    """How far an answer shall be ahead of the next one, as a cosine."""
+    """The margin by which the answer must be nearer than the next text, as a cosine."""
 
     margin: float = 0.2
 

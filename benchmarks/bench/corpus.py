@@ -82,8 +82,8 @@ class Cutter:
 
     def cut(self, text: str, limit: int) -> list[str]:
         """Return chunks of at most ``limit`` tokens, special ones included, in order."""
-        room = max(1, limit - self.special)
-        return TextSplitter.from_huggingface_tokenizer(self._tokenizer, room).chunks(text)
+        tokens = max(1, limit - self.special)
+        return TextSplitter.from_huggingface_tokenizer(self._tokenizer, tokens).chunks(text)
 
     def tokens(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has."""

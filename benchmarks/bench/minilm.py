@@ -38,7 +38,7 @@ def bundle(
     Args:
         model: A Transformers or sentence-transformers folder; None takes the installed one.
         work: Where the bundle goes.
-        precisions: Graphs to make beside the float32 one.
+        precisions: Graphs to make in addition to the float32 one.
         max_tokens: The longest input; None is what the model's files say.
         tokens: Whether its graph gives token states too.
         on_step: Called with the name of each step as it begins.

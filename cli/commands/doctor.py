@@ -1,4 +1,4 @@
-"""``decant doctor``: what runs on this machine, what does not, and what to do about it."""
+"""``decant doctor``: find out what runs on this machine, and how to repair the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def doctor(
     bundle: Annotated[
         Path | None,
-        typer.Argument(metavar="BUNDLE", help="Also look at how this bundle runs here."),
+        typer.Argument(metavar="BUNDLE", help="Also check how this bundle runs here."),
     ] = None,
     *,
     as_json: AsJson = False,
@@ -34,7 +34,7 @@ def doctor(
 
     Opens a session on every execution provider; names missing libraries,
     packages that overwrite each other and, with BUNDLE, operators that fell back
-    to the CPU. Exits with 1 if there is a problem; a note is none.
+    to the CPU. Exits with 1 if there is a problem; notes do not count.
 
     Examples:
       decant doctor
@@ -66,10 +66,10 @@ def _table(findings: tuple[Finding, ...]) -> Table:
         if topic and finding.topic != topic:
             table.add_section()
         topic = finding.topic
-        told = Text(printable(finding.detail))
+        detail = Text(printable(finding.detail))
         if finding.advice:
-            told.append(f"\n→ {finding.advice}", "bold")
-        table.add_row(_mark(finding.health), finding.name, told)
+            detail.append(f"\n→ {finding.advice}", "bold")
+        table.add_row(_mark(finding.health), finding.name, detail)
     return table
 
 

@@ -1,4 +1,4 @@
-"""``decant embed``: texts to vectors, in bounded memory."""
+"""``decant embed``: turn texts into vectors, in bounded memory."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _STANDARD = "-"
 def embed(
     bundle: BundlePath,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Texts, one a line; - is standard input.")
+        str, typer.Argument(metavar="FILE", help="Texts, one per line; - is standard input.")
     ] = _STANDARD,
     *,
     role: Annotated[
-        Role, typer.Option(metavar="ROLE", help="query or passage; it selects the prompt.")
+        Role, typer.Option(metavar="ROLE", help="query or passage, which selects the prompt.")
     ],
     output: Annotated[
         str,
@@ -51,8 +51,8 @@ def embed(
             "--output",
             "-o",
             metavar="FILE",
-            help="vectors.npy: one row a text, float32 if not quantised. vectors.jsonl, or - for "
-            "standard output: one JSON object a text.",
+            help="vectors.npy: one row per text, float32 unless quantised. vectors.jsonl, or - for "
+            "standard output: one JSON object per text.",
         ),
     ] = _STANDARD,
     jsonl: Annotated[
@@ -66,7 +66,9 @@ def embed(
     ] = False,
     instruction: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The task, for queries of models that take one."),
+        typer.Option(
+            metavar="TEXT", help="The task of the queries, for models that take an instruction."
+        ),
     ] = None,
     quantize: Annotated[
         str | None,
@@ -79,10 +81,10 @@ def embed(
     dim: CutDim = None,
     allow_any_dim: AnyDim = False,
 ) -> None:
-    """Turn texts into vectors, one text a line.
+    """Turn texts into vectors, one text per line.
 
-    Lines are embedded to the letter. Input of any length is read and written in
-    blocks, and a file named by --output appears whole or not at all.
+    Lines are embedded unchanged. Input of any length is read and written in
+    blocks, and the file of --output appears whole or not at all.
 
     Examples:
       decant embed minilm titles.txt --role passage --output titles.npy
@@ -91,7 +93,7 @@ def embed(
       decant embed minilm titles.txt --role passage --quantize ubinary -o bits.npy
     """
     _check(file, output)
-    # JSON lines on the same screen as a bar would tear both.
+    # JSON lines and a bar on the same screen would overwrite each other.
     hidden = output == _STANDARD and sys.stdout.isatty()
     with (
         _input(file) as given,
@@ -119,13 +121,13 @@ def _check(file: str, output: str) -> None:
     if output == _STANDARD:
         return
     if Path(output).suffix not in (".npy", ".jsonl"):
-        raise typer.BadParameter(f"{output} ends neither with .npy nor .jsonl", param_hint="-o")
+        raise typer.BadParameter(f"{output} must end with .npy or .jsonl", param_hint="-o")
     if not Path(output).absolute().parent.is_dir():
         raise typer.BadParameter(f"the folder of {output} does not exist", param_hint="-o")
 
 
 def _finish(encoder: OnnxEncoder, quantize: str | None) -> Finish:
-    """Return what makes rows of a file out of vectors."""
+    """Return the function that turns vectors into rows of the file."""
     return (lambda vectors: vectors) if quantize is None else encoder.quantizer(quantize).quantize
 
 
@@ -160,7 +162,7 @@ def _embed(
 def _input(file: str) -> Iterator[IO[bytes]]:
     if file == _STANDARD:
         if sys.stdin.isatty():
-            say("reading texts from the keyboard, one a line; Ctrl-D ends them")
+            say("reading texts from the keyboard, one per line; Ctrl-D ends the input")
         yield sys.stdin.buffer
         return
     with Path(file).open("rb") as stream:
@@ -169,13 +171,13 @@ def _input(file: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _writer(output: str, rows: Rows) -> Iterator[VectorWriter]:
-    """Give what writes rows of the width and type that an array without rows has."""
-    from .vector_files import JsonlWriter, NpyWriter, appearing
+    """Yield a writer of rows with the width and type of an array without rows."""
+    from .vector_files import JsonlWriter, NpyWriter, open_atomically
 
     if output == _STANDARD:
         yield JsonlWriter(sys.stdout.buffer)
         return
-    with appearing(Path(output)) as stream:
+    with open_atomically(Path(output)) as stream:
         if output.endswith(".jsonl"):
             yield JsonlWriter(stream)
         else:
@@ -183,7 +185,7 @@ def _writer(output: str, rows: Rows) -> Iterator[VectorWriter]:
 
 
 def _count(file: str) -> int | None:
-    """Count the lines of a file; of standard input nobody knows."""
+    """Return the number of lines of a file; None for standard input."""
     if file == _STANDARD or not Path(file).is_file():
         return None
     with Path(file).open("rb") as stream:

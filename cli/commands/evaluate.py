@@ -1,4 +1,4 @@
-"""``decant evaluate``: bundles and their peers side by side on the user's own tasks."""
+"""``decant evaluate``: compare bundles and other systems on the user's own tasks."""
 
 from __future__ import annotations
 
@@ -39,31 +39,37 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             callback=existing(SCORED),
-            help="Lines of score, sentence, sentence; tabs between.",
+            help="STS: lines of score, sentence, sentence, separated by tabs.",
         ),
     ] = None,
     retrieval: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FOLDER", callback=existing(BEIR), help="A retrieval set as BEIR has it."
+            metavar="FOLDER", callback=existing(BEIR), help="A retrieval set in BEIR's format."
         ),
     ] = None,
     words: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", callback=existing(WORDS), help="Lines of word, word, score."),
+        typer.Option(
+            metavar="FILE",
+            callback=existing(WORDS),
+            help="Word similarity: lines of word, word, score.",
+        ),
     ] = None,
     analogies: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
             callback=existing(ANALOGIES),
-            help="Google's questions, or a folder of BATS.",
+            help="Analogies: Google's questions, or a folder of BATS.",
         ),
     ] = None,
     pairs: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", callback=existing(LABELLED), help="Lines of 0 or 1, text, text."
+            metavar="FILE",
+            callback=existing(LABELLED),
+            help="Pair classification: lines of 0 or 1, text, text.",
         ),
     ] = None,
     anchors: Annotated[
@@ -71,30 +77,30 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             callback=existing(ANCHORS),
-            help="Lines of sentence, variation, varied sentence.",
+            help="Lines of sentence, kind of variation, varied sentence.",
         ),
     ] = None,
     make_variations: Annotated[
         bool,
         typer.Option(
             "--make-variations",
-            help="Vary the sentences of --anchors by rule, too; they may stand alone on lines.",
+            help="Also vary sentences of --anchors by rules; a line may then be one sentence.",
         ),
     ] = False,
     hybrid: Annotated[
         bool,
         typer.Option(
             "--hybrid",
-            help="Search --retrieval in a Qdrant index: dense, sparse, and both. For bundles that "
-            "give sparse vectors.",
+            help="Search --retrieval in a Qdrant index: dense, sparse and hybrid. For bundles with "
+            "sparse vectors.",
         ),
     ] = False,
     geometry: Annotated[
         bool,
         typer.Option(
             "--geometry",
-            help="Measure how the vectors of the sentences, documents, words and texts given fill "
-            "the space.",
+            help="Measure the geometry of the vectors of the given sentences, documents, words and "
+            "texts.",
         ),
     ] = False,
     output: Annotated[
@@ -105,7 +111,8 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write a report with plots.")
     ] = None,
     resamples: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Of the bootstrap behind the intervals.")
+        int,
+        typer.Option(metavar="N", min=1, help="Number of bootstrap resamples for the intervals."),
     ] = 1000,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
@@ -113,14 +120,14 @@ def evaluate(
 ) -> None:
     """Compare encoders on STS, retrieval, words, analogies, pairs and anchors.
 
-    Every option for data may be given several times. Numbers come with 95 %
-    bootstrap intervals; each later system is tested against the first over the
-    cases that both cover. Unknown words of word vectors lower the coverage.
+    Every option for data may be given several times. Scores have 95 % bootstrap
+    intervals; each further system is tested against the first over the cases
+    that both cover. Unknown words of word vectors lower the coverage.
 
-    --make-variations denies English statements, shuffles their words, and ends
+    --make-variations negates English statements, shuffles their words, and ends
     them with an exclamation or a question mark. --geometry is measured over the
     distinct sentences of --sts, documents of --retrieval (as passages), words of
-    --words and texts of --pairs, each set for itself.
+    --words and texts of --pairs, separately for each set.
 
     Examples:
       decant evaluate minilm --sts sts-dev.tsv --retrieval cranfield
@@ -147,7 +154,7 @@ def evaluate(
         if file is not None and not file.absolute().parent.is_dir():
             raise typer.BadParameter(f"{file}: there is no folder {file.parent}; make it first")
     if html is not None:
-        need("matplotlib", extra="evaluation")  # missed now, not after hours
+        need("matplotlib", extra="evaluation")  # report it now, not after hours
     places = [Place.parse(system) for system in systems]
     names, kinds = system_names(places), [kind_of(place) for place in places]
     tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))

@@ -1,4 +1,4 @@
-"""``decant explain-vector``: what a vector says, in words."""
+"""``decant explain-vector``: decode a vector into words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def explain_vector(
         Path, typer.Argument(metavar="MODEL", help="A bundle, or the folder of a trained model.")
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="What to explain the vectors of.")
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts whose vectors are explained.")
     ] = None,
     *,
     decoder: Annotated[
@@ -44,25 +44,33 @@ def explain_vector(
     ] = Role.PASSAGE,
     identity: Annotated[
         list[str] | None,
-        typer.Option("--id", metavar="ID", help="Stored passages instead; may be repeated."),
+        typer.Option(
+            "--id", metavar="ID", help="Explain stored passages by their ids; may be repeated."
+        ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="The passages of a stored document.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="Explain the passages of a stored document."),
     ] = None,
     query: Annotated[
-        str | None, typer.Option(metavar="QUERY", help="The stored passages that fit it best.")
+        str | None,
+        typer.Option(metavar="QUERY", help="Explain the stored passages that match a query best."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many, at most.")] = 5,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The most passages to explain.")
+    ] = 5,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
     max_new_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest explanation, in tokens.")
     ] = 64,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens named for each state.")] = 5,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many tokens to show for each state.")
+    ] = 5,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read vectors back: what a frozen language model makes of them.
+    """Decode vectors into text with a frozen language model.
 
     For models that append tokens (AutoRegEmbed, LLM2Vec-Gen). Give texts, or one
     of --id, --source and --query for a collection that was made with `decant

@@ -1,4 +1,4 @@
-"""``decant export``: a model becomes a certified ONNX bundle.
+"""``decant export``: turn a model into a certified ONNX bundle.
 
 The command has many parameters because typer reads every option from one.
 """
@@ -52,7 +52,9 @@ def export(
     *,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A way to pool: see `decant strategies`; or a .json."),
+        typer.Option(
+            metavar="NAME", help="A strategy of `decant strategies`, or the path of a .json file."
+        ),
     ] = None,
     pooling: PoolingOption = None,
     attention: AttentionOption = None,
@@ -61,12 +63,14 @@ def export(
     eos: Eos = None,
     span: SpanOption = None,
     layer: Annotated[
-        int | None, typer.Option(metavar="N", help="Whose states are pooled; -1 is the last.")
+        int | None,
+        typer.Option(metavar="N", help="The layer whose hidden states are pooled; -1 is the last."),
     ] = None,
     layers: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Average them: all, first+last, last4, or indices such as -1,-2."
+            metavar="NAMES",
+            help="Layers to average: all, first+last, last4, or indices such as -1,-2.",
         ),
     ] = None,
     dim: Dim = None,
@@ -75,7 +79,8 @@ def export(
     token_embeddings: Annotated[
         bool,
         typer.Option(
-            "--token-embeddings", help="Give token embeddings, too: late interaction, chunks."
+            "--token-embeddings",
+            help="Also output token embeddings, for late interaction and late chunking.",
         ),
     ] = False,
     instruction: Annotated[
@@ -83,18 +88,21 @@ def export(
         typer.Option(
             "--instruction-template",
             metavar="TEMPLATE",
-            help="For tasks at call time: 'Instruct: {instruction}\\nQuery: {text}'.",
+            help="Template of queries with a task: 'Instruct: {instruction}\\nQuery: {text}'.",
         ),
     ] = None,
     name: Name = None,
     revision: Revision = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option(metavar="FOLDER", help="LoRA to merge, in order; may be repeated."),
+        typer.Option(metavar="FOLDER", help="A LoRA adapter to merge; may be repeated, in order."),
     ] = None,
     precision: Annotated[
         list[Precision] | None,
-        typer.Option(metavar="NAME", help=f"Add a graph: {', '.join(_ADDED)}. May be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help=f"Add a graph in another precision: {', '.join(_ADDED)}. May be repeated.",
+        ),
     ] = None,
     replace: Replace = False,
     exist_ok: ExistOk = False,
@@ -103,10 +111,10 @@ def export(
     """Turn a model into a certified ONNX bundle.
 
     Pooling, prompts and lengths come from the model's own files and from our
-    registry; what you say here wins over both. TARGET appears whole or not at
-    all, and only if the graph agrees with PyTorch. With --exist-ok the command
-    may be given again: a bundle of the same model files, recipe and precisions is
-    kept, and another one refused.
+    registry; options override both. TARGET appears whole or not at all, and only
+    if the graph agrees with PyTorch. With --exist-ok the command may be repeated:
+    a bundle of the same model files, recipe and precisions is kept, and another
+    one is refused, or with --replace replaced.
 
     Examples:
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
@@ -160,7 +168,7 @@ def export_source(
     replace: bool,
     exist_ok: bool = False,
 ) -> Certificate:
-    """Export while showing each step; see :func:`decant.export.export`."""
+    """Export a model, showing each step; see :func:`decant.export.export`."""
     no_more_download_bars()
     with steps() as on_step:
         on_step("starting PyTorch")

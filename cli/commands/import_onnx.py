@@ -1,4 +1,4 @@
-"""``decant import-onnx``: an ONNX graph made by others becomes a certified bundle.
+"""``decant import-onnx``: turn an ONNX graph made by another tool into a certified bundle.
 
 The command has many parameters because typer reads every option from one.
 """
@@ -36,11 +36,13 @@ from ..output.views import show_certificate
 
 def import_onnx(
     graph: Annotated[
-        Path, typer.Argument(metavar="GRAPH", help="An ONNX file that gives token states.")
+        Path, typer.Argument(metavar="GRAPH", help="An ONNX file whose output are token states.")
     ],
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="The folder or hub id of the model it was made of."),
+        typer.Argument(
+            metavar="MODEL", help="The folder or hub id of the model that it was made from."
+        ),
     ],
     target: Target,
     *,
@@ -64,14 +66,14 @@ def import_onnx(
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn an ONNX graph made by others into a certified bundle.
+    """Turn an ONNX graph made by another tool into a certified bundle.
 
-    GRAPH comes from optimum-onnx, Olive, sentence-transformers or the hub and
-    gives last_hidden_state or token_embeddings, or what --output names; sizes
-    and weights must be MODEL's. Positions, pooling, dense layers and
-    normalisation are added as MODEL's files, our registry and you say; no
-    PyTorch is needed. TARGET appears only if the vectors agree with those of
-    GRAPH run on one unpadded text at a time.
+    GRAPH comes from optimum-onnx, Olive, sentence-transformers or the hub. Its
+    output is last_hidden_state, token_embeddings or the one that --output names;
+    its sizes and weights must be those of MODEL. Positions, pooling, dense layers
+    and normalisation are added from MODEL's files, our registry and the options;
+    PyTorch is not needed. TARGET appears only if its vectors agree with those of
+    GRAPH on one unpadded text at a time.
 
     Examples:
       decant import-onnx onnx/model.onnx ./my-model sealed

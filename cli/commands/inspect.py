@@ -1,4 +1,4 @@
-"""``decant inspect``: what is in a bundle."""
+"""``decant inspect``: show what is in a bundle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
     """Show what is in a bundle: recipe, files, graphs, certificate.
 
-    Every file's hash is checked on the way.
+    The hash of every file is checked.
 
     Examples:
       decant inspect minilm

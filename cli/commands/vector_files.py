@@ -1,4 +1,4 @@
-"""Write vectors as they come, as ``.npy`` or JSON lines; a file appears whole or not at all."""
+"""Write vectors block by block, as ``.npy`` or JSON lines; a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Rows: TypeAlias = NDArray[np.float32] | Codes
 
 
 class VectorWriter(Protocol):
-    """Takes vectors block by block."""
+    """A writer of vectors, block by block."""
 
     def write(self, lines: Sequence[Line], vectors: Rows) -> None:
         """Write one row of ``vectors``, shape (N, D), for each line."""
         ...
 
     def finish(self) -> None:
-        """Write what can only be written at the end."""
+        """Write the parts that can only be written at the end."""
         ...
 
 
 class JsonlWriter:
-    """One JSON object a line: the line's own fields and ``embedding``."""
+    """A writer of one JSON object per line: the input line's own fields and ``embedding``."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -50,14 +50,14 @@ class JsonlWriter:
 
 
 def _plain(row: Rows) -> list[float] | list[int]:
-    """Return codes as integers, and floats that have no more digits than float32 tells apart."""
+    """Return codes as integers, and floats with no more digits than float32 has."""
     if row.dtype == np.float32:
         return [float(str(number)) for number in row]
     return [int(number) for number in row]
 
 
 class NpyWriter:
-    """An array of shape (N, D), whose N is put into the header at the end."""
+    """A writer of an array of shape (N, D), whose N is put into the header at the end."""
 
     def __init__(self, stream: IO[bytes], dim: int, *, dtype: DTypeLike = np.float32) -> None:
         self._stream = stream
@@ -90,8 +90,8 @@ class NpyWriter:
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file that becomes ``target`` when all went well, and is gone otherwise."""
+def open_atomically(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that becomes ``target`` on success and is deleted on an error."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -25,15 +25,16 @@ def verify(
     *,
     provider: Provider = "auto",
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32, fp16 …; auto is every one in the bundle.")
+        str,
+        typer.Option(metavar="NAME", help="fp32, fp16 …; auto takes every graph of the bundle."),
     ] = "auto",
-    device: Annotated[int, typer.Option(metavar="N", min=0, help="Which GPU.")] = 0,
+    device: Annotated[int, typer.Option(metavar="N", min=0, help="The number of the GPU.")] = 0,
     sts: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
             callback=existing(SCORED),
-            help="State Spearman on score, sentence, sentence.",
+            help="Also score on STS: lines of score, sentence, sentence.",
         ),
     ] = None,
     retrieval: Annotated[
@@ -41,18 +42,18 @@ def verify(
         typer.Option(
             metavar="FOLDER",
             callback=existing(BEIR),
-            help="State nDCG@10 on a retrieval set as BEIR has it.",
+            help="Also score nDCG@10 on a retrieval set in BEIR's format.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Certify a bundle on this machine, without PyTorch.
 
-    Runs the bundle's probe texts on an execution provider, compares with the
-    reference vectors that the bundle keeps, and writes the result into its
-    certificate. Exits with 1 if the certificate, which may hold other providers
-    too, has not passed. With --sts and --retrieval it also states what each
-    precision is worth on tasks beside fp32.
+    Runs the bundle's probe texts on an execution provider, compares the vectors
+    with the reference vectors in the bundle, and writes the result into its
+    certificate. Exits with 1 if the certificate, which may also cover other
+    providers, has not passed. With --sts and --retrieval it also scores each
+    precision and fp32 on these tasks.
 
     Examples:
       decant verify minilm
@@ -84,7 +85,7 @@ def verify(
 def _scores(
     sts: Sequence[Path], retrieval: Sequence[Path]
 ) -> Callable[[Encoder], Mapping[str, float]] | None:
-    """Return what scores an encoder on these files, which are read now; None without any."""
+    """Return a function that scores an encoder on these files, which are read now; or None."""
     if not sts and not retrieval:
         return None
     from decant.evaluation import Retrieval, Task, read_beir, sts_task

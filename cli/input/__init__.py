@@ -1,1 +1,1 @@
-"""Read what a command is given: texts, tasks, bundles, collections."""
+"""Read the input of commands: texts, tasks, bundles, collections."""

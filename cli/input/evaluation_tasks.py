@@ -1,4 +1,4 @@
-"""The tasks of ``decant evaluate``, made from the files that the user gave."""
+"""Make the tasks of ``decant evaluate`` from the user's files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the user gave to score on.
+    """The files and options that specify an evaluation.
 
     Args:
-        sts: Files of score, sentence, sentence; all of them are one task.
-        retrieval: Folders as BEIR has them.
+        sts: Files of score, sentence, sentence, which make one task.
+        retrieval: Folders in BEIR's format.
         words: Files of word, word, score.
         analogies: Google's files or folders of BATS.
         pairs: Files of 0 or 1, text, text.
@@ -61,7 +61,7 @@ class Given:
 
     @property
     def agreement_task(self) -> str | None:
-        """The first word similarity set, over which systems are set against each other."""
+        """The name of the first word similarity set, on which the report compares systems."""
         return self.words[0].stem if self.words else None
 
 
@@ -101,11 +101,11 @@ class _Part:
     """A task, and the texts in its data.
 
     Args:
-        task: Over one data set.
-        role: Of the texts; None if no geometry is measured over them.
-        texts: Each once.
-        what: They are.
-        related: Pairs of them that belong together, for the alignment.
+        task: A task over one data set.
+        role: The role of the texts; None if no geometry is measured over them.
+        texts: The distinct texts.
+        what: What the texts are, in the plural.
+        related: Pairs of texts that belong together, for the alignment.
         words: Single words, whose cosines are spread out in the report.
     """
 

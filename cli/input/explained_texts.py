@@ -1,4 +1,4 @@
-"""What ``decant explain-vector`` explains: texts, or passages of a collection, and their states."""
+"""Collect what ``decant explain-vector`` explains: texts or stored passages, with their states."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explained:
-    """One text, and where it is from.
+    """One text, its soft tokens and its source.
 
     Args:
-        text: To the letter.
-        states: float32, shape (n, d').
-        passage: What is stored of it; None for a text of the command line.
-        score: How well it fits a query; None where there is none.
+        text: The text, unchanged.
+        states: The soft tokens, float32, shape (n, d').
+        passage: The stored passage; None for a text of the command line.
+        score: The score of a search; None without one.
     """
 
     text: str
@@ -54,10 +54,10 @@ def open_model(model: Path) -> Iterator[Encoder]:
 
 
 def of_texts(encoder: Encoder, texts: Sequence[str], role: Role) -> list[Explained]:
-    """Encode texts.
+    """Return texts with their soft tokens.
 
     Raises:
-        RecipeError: The model appends no tokens, so that there is nothing to read back.
+        RecipeError: The model appends no tokens, so there is nothing to decode.
     """
     from decant.embedders import Output
 
@@ -67,12 +67,12 @@ def of_texts(encoder: Encoder, texts: Sequence[str], role: Role) -> list[Explain
 
 
 def of_ids(collection: Collection, ids: Sequence[str]) -> list[Explained]:
-    """Return the passages of these ids that there are."""
+    """Return the stored passages with these ids."""
     return _of_passages(collection, collection.get(ids))
 
 
 def of_source(collection: Collection, source: str, limit: int) -> list[Explained]:
-    """Return the first passages of a document, as they follow each other in it."""
+    """Return the first passages of a document, in their order."""
     from decant.integrations.qdrant import Field, FieldIn
 
     held = sorted(collection.each(FieldIn(Field.SOURCE, [source])), key=lambda one: one.start)

@@ -1,4 +1,4 @@
-"""Held-out pairs of a run, searched before and after it, with the instructions of their rows."""
+"""Evaluate retrieval on the held-out pairs of a training run, with their instructions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """A retrieval task whose queries are asked as training asks them.
+    """A retrieval task that embeds queries with the instructions of training.
 
     Args:
-        task: The search.
-        instructions: Of the queries that have one, by their text.
+        task: The retrieval task.
+        instructions: The instructions, by the text of their query.
     """
 
     task: Retrieval
@@ -57,15 +57,15 @@ class _Instructed:
             places.setdefault(self._instructions.get(text), []).append(place)
         dense = np.empty((len(listed), self._encoder.dim), np.float32)
         for instruction, held in places.items():
-            asked = [listed[place] for place in held]
-            dense[held] = self._encoder.encode(asked, role=role, instruction=instruction).dense
+            queries = [listed[place] for place in held]
+            dense[held] = self._encoder.encode(queries, role=role, instruction=instruction).dense
         return Vectors(dense=dense)
 
 
 def held_out_task(table: TrainingDataset) -> HeldOut:
-    """Return the search of held-out pairs: passages are positives and hard negatives.
+    """Return a task in which held-out queries search all positives and hard negatives.
 
-    Queries of the same text are one; of several instructions it gets the first.
+    Queries of the same text count once, with the first of their instructions.
     """
     from decant.evaluation import Retrieval, RetrievalSet
 

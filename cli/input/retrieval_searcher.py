@@ -1,7 +1,7 @@
-"""Retrieval through a collection: every mode of search over one index.
+"""Evaluate retrieval through a collection, with every mode of search.
 
-The index is a collection on Qdrant Edge in a temporary folder, filled in one pass and gone in the
-end. What is measured, and how, is in ``decant.evaluation``.
+The index is a collection on Qdrant Edge in a temporary folder. The metrics are in
+``decant.evaluation``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SearchedRetrieval:
     """A task that scores an encoder's dense, sparse and hybrid search; see :class:`Task`.
 
     Args:
-        retrieval: The set, and how it is measured.
+        retrieval: The data set and its metrics.
     """
 
     retrieval: Retrieval
@@ -36,7 +36,7 @@ class SearchedRetrieval:
         """Return every metric of each mode, metric by metric.
 
         Raises:
-            EvaluationError: The embedder is no encoder whose recipe has a sparse head.
+            EvaluationError: The embedder is not an encoder with a sparse head.
         """
         from decant.evaluation import EvaluationError
         from decant.integrations.qdrant import Collection, SearchMode, connect

@@ -1,7 +1,7 @@
-"""The docstrings of the installed Python standard library, as documents: the quick start's text.
+"""Read docstrings of Python's standard library as documents, for the quick start.
 
-Sources are parsed, never imported. Public modules, classes, functions and methods count; tests,
-demonstrations and installers do not.
+Sources are parsed, never imported. Only public modules, classes, functions and methods are read,
+without tests, demonstrations and installers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def read_docstrings(
 def _modules(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the dotted name and the file of each public module."""
     for entry in sorted(folder.iterdir()):
-        # Beside the library's own modules lies whatever was installed: it is not walked.
+        # Installed packages lie next to the library's own modules; they are not read.
         if entry.stem not in sys.stdlib_module_names or entry.name in _LEFT_OUT:
             continue
         for path in sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]:

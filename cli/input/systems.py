@@ -1,4 +1,4 @@
-"""What ``decant evaluate`` compares: which kind of system stands at a path, and opening it."""
+"""Open the systems that ``decant evaluate`` compares, and find out of which kind they are."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a system lies.
+    """The path of a system, with a precision.
 
     Args:
         path: A bundle, a sentence-transformers folder or a file of word vectors.
-        precision: Which of a bundle's graphs; None: as is said for all bundles.
+        precision: Which of a bundle's graphs; None: the one chosen for all bundles.
     """
 
     path: Path
     precision: Precision | None = None
 
     @classmethod
-    def parse(cls, said: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """Read ``PATH`` or ``PATH@PRECISION``; a path that is there may itself hold an ``@``.
 
         Raises:
             BadParameter: What follows the ``@`` is no precision, and the path before it is there.
         """
-        path, sign, name = said.rpartition("@")
-        if not sign or Path(said).exists() or not Path(path).exists():
-            return cls(path=Path(said))
+        path, sign, name = text.rpartition("@")
+        if not sign or Path(text).exists() or not Path(path).exists():
+            return cls(path=Path(text))
         try:
             return cls(path=Path(path), precision=Precision(name))
         except ValueError as error:
             raise typer.BadParameter(
-                f"{name!r} in {said!r} is none of {', '.join(Precision)}"
+                f"{name!r} in {text!r} is none of {', '.join(Precision)}"
             ) from error
 
     def named(self, path: str) -> str:
-        """Return a name for the path with the precision, where one was asked for."""
+        """Return a name with the precision, if the system has one."""
         return path if self.precision is None else f"{path}@{self.precision.value}"
 
 
@@ -58,7 +58,7 @@ def system_names(places: Sequence[Place]) -> list[str]:
     """Return the last parts of the paths, or whole paths if these are alike, with precisions.
 
     Raises:
-        BadParameter: A system comes twice.
+        BadParameter: A system is given twice.
     """
     names = [place.named(place.path.name or place.path.resolve().name) for place in places]
     if len(set(names)) < len(names):
@@ -72,7 +72,7 @@ def system_names(places: Sequence[Place]) -> list[str]:
 
 
 class Kind(Enum):
-    """A kind of system, and the file that tells it."""
+    """A kind of system, and the file by which it is recognised."""
 
     BUNDLE = MANIFEST
     SENTENCE_TRANSFORMER = "modules.json"
@@ -80,10 +80,10 @@ class Kind(Enum):
 
 
 def kind_of(place: Place) -> Kind:
-    """Return what stands at a place; a bundle may hold the files of the other kind too.
+    """Return the kind of a system; a bundle may also hold the files of the second kind.
 
     Raises:
-        BadParameter: None of the three does, or it has no precisions and one was asked for.
+        BadParameter: It is none of the three, or it has no precisions and one is given.
     """
     path = place.path
     for kind in (Kind.BUNDLE, Kind.SENTENCE_TRANSFORMER):
@@ -93,10 +93,10 @@ def kind_of(place: Place) -> Kind:
         kind = Kind.WORD_VECTORS
         if not path.is_file():
             raise typer.BadParameter(
-                f"{path} is no bundle, no sentence-transformers folder and no file of word vectors"
+                f"{path} is not a bundle, a sentence-transformers folder or a file of word vectors"
             )
     if place.precision is not None and kind is not Kind.BUNDLE:
-        raise typer.BadParameter(f"{path} is no bundle, so it has no graph in {place.precision}")
+        raise typer.BadParameter(f"{path} is not a bundle, so it has no graph in {place.precision}")
     return kind
 
 

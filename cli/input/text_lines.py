@@ -1,6 +1,6 @@
-"""Read texts from a file or a pipe, one a line, without ever holding more than a line.
+"""Read texts from a file or a pipe, one per line, holding one line at a time.
 
-A text is the line to the letter, without its line end. An empty one has no vector, so it is an
+A text is the unchanged line without its line end. An empty one has no vector, so it is an
 error that names the line, or is passed over on request.
 """
 
@@ -22,8 +22,8 @@ class Line:
     """One text.
 
     Args:
-        text: What is embedded.
-        fields: The JSON object that it came from; of a plain line only the text.
+        text: The text to embed.
+        fields: The JSON object of the line; for a plain line, an object with the text only.
     """
 
     text: str
@@ -65,9 +65,9 @@ def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[
 
 @contextmanager
 def texts_of(file: Path) -> Iterator[Iterator[str]]:
-    """Open a file of texts, one a line, of which no more is read than is asked for.
+    """Yield an iterator over the texts of a file, one per line, which reads lazily.
 
-    Empty lines are passed over.
+    Empty lines are skipped.
     """
     with file.open("rb") as stream:
         yield (line.text for line in read_lines(stream, jsonl=False, skip_empty=True))

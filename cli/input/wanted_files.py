@@ -1,7 +1,7 @@
-"""Refuse a file or folder that is not there, and say what is wanted in its place.
+"""Refuse a missing file or folder, and describe the one that is wanted.
 
-The checks are callbacks of Typer's: they run before a command does, so that nothing is loaded, and
-nothing is made, for a path that was mistyped.
+The checks are callbacks of Typer. They run before a command, so that nothing is loaded or written
+for a mistyped path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WORDS = "a file with a line `word<TAB>word<TAB>score` for each pair"
 LABELLED = "a file with a line `1<TAB>text<TAB>text` or `0<TAB>text<TAB>text` for each pair"
 ANALOGIES = "Google's file of questions, or a folder of BATS"
 ANCHORS = "a file with a line `sentence<TAB>variation<TAB>varied sentence` for each"
-BEIR = "a folder as BEIR has it, with corpus.jsonl, queries.jsonl and qrels.tsv"
+BEIR = "a folder in BEIR's format, with corpus.jsonl, queries.jsonl and qrels.tsv"
 PAIRS = (
     'a .jsonl file with a line {"query": "…", "positive": "…"} for each pair, or a .tsv file whose '
     "first line is `query<TAB>positive`"
@@ -45,10 +45,13 @@ DOCUMENTS = "a folder of text files"
 
 
 def existing(wanted: str) -> Callable[[Given], Given]:
-    """Return a callback for a path or several: each must be there, and ``wanted`` says what it is.
+    """Return a callback that checks that one or several paths exist.
+
+    Args:
+        wanted: A description of the file, for the message.
 
     Raises:
-        BadParameter: By the callback: a path is not there.
+        BadParameter: By the callback: a path does not exist.
 
     >>> existing(TEXTS)(Path("."))
     PosixPath('.')

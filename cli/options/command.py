@@ -1,8 +1,8 @@
-"""The classes of our commands: flags without a type in the help, and wrong usage without a box.
+"""Classes of commands: help shows flags without a type, and usage errors have no box.
 
-Typer writes ``--json <bool>``; an empty metavar is what tells it otherwise, whichever version it is
-of. It is set when the help is asked for, because ``--help`` itself is a flag that Typer adds.
-Contexts and parameters are click's classes in some versions of Typer, and its own in others.
+Typer writes ``--json <bool>``; an empty metavar prevents it in every version. It is set
+when the help is asked for, because ``--help`` itself is a flag that Typer adds. Contexts and
+parameters are click's classes in some versions of Typer, and its own in others.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Command(TyperCommand):
     """A command whose help shows flags without a type."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see above
-        """Read the arguments; a pipe is told in one line what is wrong with them.
+        """Parse the arguments; outside a terminal, an error is one line.
 
-        Typer draws a box around it, which breaks paths and hints at the width of a terminal.
+        Typer draws a box around it, which would break paths and hints into several lines.
         """
         try:
             return super().parse_args(ctx, args)
@@ -51,7 +51,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands, likewise."""
+    """A group of commands whose help shows flags without a type."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - see above
         """Return the parameters, ``--help`` included."""

@@ -1,4 +1,4 @@
-"""What a user says about a recipe, as options that the commands which make bundles share."""
+"""Options for parts of a recipe, shared by the commands that make bundles."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ import typer
 from decant.embedders import Attention, PooledTokens, Pooling
 
 Target: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="TARGET", help="The bundle's folder, which is made.")
+    Path, typer.Argument(metavar="TARGET", help="The folder to write the bundle to.")
 ]
 PoolingOption: TypeAlias = Annotated[
     Pooling | None,
-    typer.Option(metavar="NAME", help=f"How tokens combine: {', '.join(Pooling)}."),
+    typer.Option(metavar="NAME", help=f"How token states become one vector: {', '.join(Pooling)}."),
 ]
 AttentionOption: TypeAlias = Annotated[
     Attention | None,
-    typer.Option(metavar="NAME", help=f"As it was trained: {', '.join(Attention)}."),
+    typer.Option(
+        metavar="NAME",
+        help=f"The attention that the model was trained with: {', '.join(Attention)}.",
+    ),
 ]
 QueryPrompt: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="TEMPLATE", help="For queries: 'query: {text}'.")
+    str | None, typer.Option(metavar="TEMPLATE", help="Prompt of queries, such as 'query: {text}'.")
 ]
 PassagePrompt: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="TEMPLATE", help="For passages: 'passage: {text}'.")
+    str | None,
+    typer.Option(metavar="TEMPLATE", help="Prompt of passages, such as 'passage: {text}'."),
 ]
 Eos: TypeAlias = Annotated[
     str | None, typer.Option(metavar="TOKEN", help="The token that every input ends with.")
 ]
 SpanOption: TypeAlias = Annotated[
     PooledTokens | None,
-    typer.Option(metavar="NAME", help="Which tokens count: all, or text without prompt."),
+    typer.Option(
+        metavar="NAME", help="Which tokens are pooled: all, or text (without the prompt)."
+    ),
 ]
 Dim: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Keep only this many dimensions.")
@@ -39,20 +45,30 @@ Dim: TypeAlias = Annotated[
 MaxTokens: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, help="The longest input, with prompt; also of what certifying runs."
+        metavar="N",
+        min=1,
+        help="The most tokens of an input, prompt included; longer texts are cut.",
     ),
 ]
 Normalize: TypeAlias = Annotated[
     bool | None,
-    typer.Option("--normalize/--no-normalize", help="Whether vectors get unit length."),
+    typer.Option(
+        "--normalize/--no-normalize", help="Scale vectors to unit length, or leave their length."
+    ),
 ]
 Name: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What to call the model of a folder.")
+    str | None, typer.Option(metavar="TEXT", help="The name of a model that is given as a folder.")
 ]
 Revision: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="REF", help="A hub branch, tag or commit.")
+    str | None, typer.Option(metavar="REF", help="A branch, tag or commit of the hub.")
 ]
-Replace: TypeAlias = Annotated[bool, typer.Option("--replace", help="Replace a bundle at TARGET.")]
+Replace: TypeAlias = Annotated[
+    bool, typer.Option("--replace", help="Replace an existing bundle at TARGET.")
+]
 ExistOk: TypeAlias = Annotated[
-    bool, typer.Option("--exist-ok", help="Keep a bundle at TARGET that is what would be made.")
+    bool,
+    typer.Option(
+        "--exist-ok",
+        help="Accept a bundle at TARGET that is equal to the one this command would make.",
+    ),
 ]

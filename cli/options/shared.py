@@ -15,10 +15,16 @@ AsJson: TypeAlias = Annotated[
 ]
 Provider: TypeAlias = Annotated[
     str,
-    typer.Option(metavar="NAME", help="cpu, cuda, tensorrt …; auto is the best that opens."),
+    typer.Option(
+        metavar="NAME",
+        help="Execution provider: cpu, cuda, tensorrt …; auto takes the best that works.",
+    ),
 ]
 PrecisionName: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="fp32, int8 …; auto is the fastest that loses little.")
+    str,
+    typer.Option(
+        metavar="NAME", help="fp32, int8 …; auto takes the fastest that loses little accuracy."
+    ),
 ]
 CutDim: TypeAlias = Annotated[
     int | None,
@@ -44,7 +50,7 @@ ApiKey: TypeAlias = Annotated[
         metavar="KEY",
         envvar="QDRANT_API_KEY",
         show_envvar=True,
-        help="For a server that asks for one.",
+        help="API key of a Qdrant server that needs one.",
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

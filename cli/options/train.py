@@ -1,4 +1,4 @@
-"""Options that the methods of ``decant train`` share, and what they make of them.
+"""Options that all methods of ``decant train`` share, and the settings that follow from them.
 
 Typer reads options from a function's parameters. A command takes these as one, ``run``, and
 :func:`sharing` puts their parameters in its place.
@@ -34,17 +34,20 @@ _NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every method is told."""
+    """The options of every method."""
 
-    base: Annotated[str, typer.Option(metavar="MODEL", help="The model's folder, or a hub id.")]
+    base: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model to train: a folder, or a hub id.")
+    ]
     out: Annotated[
-        Path, typer.Option(metavar="TARGET", help="The trained model's folder, which is made.")
+        Path, typer.Option(metavar="TARGET", help="The folder to write the trained model to.")
     ]
     columns: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="'query=question,positive=answer', or 'score,query,positive' without a header.",
+            help="Columns of the data: 'query=question,positive=answer', or "
+            "'score,query,positive' for files without a header.",
         ),
     ] = None
     settings: Annotated[
@@ -52,24 +55,26 @@ class RunOptions:
         typer.Option(
             metavar="FILE",
             callback=existing(TOML),
-            help="TOML with tables objective, loop and lora; options win over it.",
+            help="Settings in TOML, in tables objective, loop and lora; options override them.",
         ),
     ] = None
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rows of one step.")
-    ] = None
+    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows per step.")] = (
+        None
+    )
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How often every row is seen.")
+        int | None, typer.Option(metavar="N", min=1, help="How often every row is used.")
     ] = None
     max_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="End after so many steps.")
+        int | None, typer.Option(metavar="N", min=1, help="Stop after this many steps.")
     ] = None
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest.")] = None
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="The highest learning rate.")
+    ] = None
     lora: Annotated[
         int | None,
-        typer.Option(metavar="RANK", min=1, help="Train low-rank additions of it alone."),
+        typer.Option(metavar="RANK", min=1, help="Train only LoRA adapters of this rank."),
     ] = None
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random.")] = None
     attention: AttentionOption = None
     query_prompt: QueryPrompt = None
     passage_prompt: PassagePrompt = None
@@ -78,7 +83,7 @@ class RunOptions:
         typer.Option(
             metavar="N",
             min=1,
-            help="Cut texts to so many while training; the model keeps its own limit.",
+            help="Cut texts to this many tokens in training; the model keeps its own limit.",
         ),
     ] = None
     sts: Annotated[
@@ -86,17 +91,21 @@ class RunOptions:
         typer.Option(
             metavar="FILE",
             callback=existing(SCORED),
-            help="Measure on it, as decant evaluate does.",
+            help="Evaluate before and after on STS pairs, as decant evaluate does.",
         ),
     ] = None
     retrieval: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", callback=existing(BEIR), help="Measure on it, too."),
+        typer.Option(
+            metavar="FOLDER",
+            callback=existing(BEIR),
+            help="Evaluate before and after on a retrieval set in BEIR's format.",
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
 
     def plan(self, start: Plan[Settings]) -> Plan[Settings]:
-        """Return what an option says, else the file, else where the method starts."""
+        """Return the settings: of the options, else of the file, else the method's defaults."""
         from decant.training import Lora, read_plan
 
         plan = start if self.settings is None else read_plan(self.settings, start)
@@ -118,14 +127,14 @@ class RunOptions:
         )
 
     def table(self, files: Sequence[Path], needs: tuple[Column, ...]) -> TrainingDataset:
-        """Read and check the data."""
+        """Return the data, read and checked."""
         from decant.training import Columns, read_table
 
         columns = None if self.columns is None else Columns.parse(self.columns)
         return read_table(files, columns=columns, needs=needs)
 
     def tasks(self) -> list[Task]:
-        """Return what the model is measured on before and after, if anything."""
+        """Return the tasks on which the model is evaluated before and after, if any."""
         if not self.sts and not self.retrieval:
             return []
         from decant.evaluation import Bootstrap
@@ -144,18 +153,18 @@ class RunOptions:
         return list(tasks_of(given, Bootstrap())[0])
 
     def chosen(self, choices: Choices) -> Choices:
-        """Return what the user says of the base model, over what a method chooses."""
-        said = Choices(
+        """Return the choices of the user, and those of the method where there are none."""
+        own = Choices(
             attention=self.attention,
             query_prompt=self.query_prompt,
             passage_prompt=self.passage_prompt,
             max_tokens=self.max_tokens,
         )
-        return said.over(choices)
+        return own.over(choices)
 
 
 def ready() -> None:
-    """See that what training needs is installed, before anything else is done."""
+    """Check that the packages of training are installed, before anything else is done."""
     no_more_download_bars()
     for module in _NEEDED:
         need(module, extra="training")

@@ -1,1 +1,1 @@
-"""What a command shows: tables, progress, hints."""
+"""Output of commands: tables, progress, hints."""

@@ -1,4 +1,4 @@
-"""Tables of ``decant evaluate``: one a task, a row a metric, a column a system."""
+"""Tables of ``decant evaluate``: one for each task, with a row per metric, a column per system."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _table(task: str, systems: list[str]) -> Table:
 
 
 def _cell(score: Score, versus: Pairwise | None) -> str:
-    """Return value, interval, cases, what is not covered, and the difference from the first."""
+    """Return value, interval, number of cases, coverage, and difference from the first system."""
     shown = score.unit.shown
     lines = [
         shown(score.value),

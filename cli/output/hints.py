@@ -1,7 +1,8 @@
-"""Say what to do in the words of the command line, where an error says it in those of Python.
+"""Translate the advice in error messages from Python calls to commands and options.
 
-The libraries beneath are used from both. Their errors name the call that helps, or the call and the
-option; people at a terminal need the command. What is not known here stays as it was said.
+The library is used from Python and from the command line. Its errors name the Python call that
+helps, sometimes with the option; people at a terminal need the command. Advice that is not listed
+here stays unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def _option(found: re.Match[str]) -> str:
 
 
 _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    # What is said in both ways stands with its option or command in brackets.
+    # Advice in both forms has its option or command in brackets.
     (r"\w+=True \((?P<option>--[\w-]+)\)", r"\g<option>"),
     (r"(?:\w+\.)?\w+\([^()]*\) \(`?(?P<command>decant [^()`]*)`?\)", r"`\g<command>`"),
     # A call, "or" the command.
@@ -58,6 +59,6 @@ def in_commands(message: str) -> str:
     >>> in_commands("pass attention='causal' if it is one")
     'pass --attention causal if it is one'
     """
-    for pattern, said in _HINTS:
-        message = re.sub(pattern, said, message)
+    for pattern, hint in _HINTS:
+        message = re.sub(pattern, hint, message)
     return message

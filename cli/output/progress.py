@@ -27,7 +27,7 @@ from .terminal import messages, say
 
 @contextmanager
 def steps(*, keep: bool = True) -> Iterator[OnStep]:
-    """Give a function that is called with the name of each step as it begins.
+    """Yield a function to call with the name of each step as it begins.
 
     Args:
         keep: Whether finished steps stay on the screen, with the time they took.
@@ -61,7 +61,7 @@ def steps(*, keep: bool = True) -> Iterator[OnStep]:
 
 @dataclass(slots=True)
 class Bar:
-    """A bar of what is done, with a note behind it."""
+    """A progress bar with a note."""
 
     _progress: Progress
     _task: TaskID
@@ -71,24 +71,24 @@ class Bar:
         """Move the bar.
 
         Args:
-            done: How much is done, of the total.
-            note: Stands behind the bar.
+            done: How much of the total is done.
+            note: A text after the bar.
         """
         self._progress.update(self._task, completed=done, note=note)
 
     @property
     def seconds(self) -> float:
-        """Time since the beginning."""
+        """Seconds since the bar began."""
         return time.monotonic() - self.started
 
 
 @contextmanager
 def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Iterator[Bar]:
-    """Give a bar that vanishes in the end: a count, the time gone, and how much is likely left.
+    """Yield a bar that vanishes at the end: it shows a count, the elapsed and the remaining time.
 
     Args:
         verb: What is being done, for example ``indexing``.
-        total: How much there is; None if nobody knows.
+        total: How much there is; None if unknown.
         unit: What is counted, in the plural.
         hidden: Print a line instead of drawing a bar, even on a terminal.
     """

@@ -1,6 +1,6 @@
-"""Keep the libraries beneath us from talking over our output; ours is what the user asked for.
+"""Keep logs and warnings of libraries out of our output.
 
-With ``--debug`` (``DECANT_DEBUG=1``) nothing is kept back.
+With ``--debug`` (``DECANT_DEBUG=1``) everything is shown.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error"}
 
 
 def debugging() -> bool:
-    """Return whether the user asked for everything."""
+    """Return whether the user set ``--debug``."""
     return os.environ.get(DEBUG, "") not in ("", "0")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings and logs of libraries; decant's own warnings become messages."""
+    """Silence warnings and logs of libraries; print warnings of decant as messages."""
     if debugging():
         logging.basicConfig(level=logging.INFO)
         yield
@@ -50,16 +50,16 @@ def quiet() -> Iterator[None]:
 
 
 def no_more_download_bars() -> None:
-    """Turn off the bars of huggingface_hub, once nothing is left to download.
+    """Turn off the progress bars of huggingface_hub after downloads.
 
-    Transformers asks it, when it is imported, whether to draw bars of its own over ours.
+    When Transformers is imported, it takes from there whether to draw bars of its own.
     """
     if not debugging():
         need("huggingface_hub.utils", extra="export").disable_progress_bars()
 
 
 class _Ours(logging.Handler):
-    """Shows a record of decant as a message."""
+    """A handler that prints log records of decant as messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage(), label="warning", style="yellow")
@@ -67,10 +67,10 @@ class _Ours(logging.Handler):
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Swallow what native code writes to stdout and stderr; ``sys.stderr`` itself goes on.
+    """Discard what native code writes to stdout and stderr; ``sys.stderr`` still works.
 
-    ONNX Runtime's CUDA build writes about missing libraries to both, which would end up between
-    the lines of JSON. What it means is raised as an error anyway.
+    ONNX Runtime's CUDA build writes to both about missing libraries, which would end up between
+    the lines of JSON. The same is raised as an error anyway.
     """
     if debugging():
         yield

@@ -1,6 +1,6 @@
-"""Where the command line writes: results to stdout, everything else to stderr.
+"""Write results to stdout and everything else to stderr.
 
-Texts of users are never read as markup, and cannot send control codes to the terminal.
+Texts of users are never interpreted as markup and cannot send control codes to the terminal.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from decant.embedders.json_records import to_json
 
 
 class _Results(Console):
-    """Leaves a reader that went away to our exit codes; rich would end with 1."""
+    """A console that raises on a broken pipe, for our exit codes; rich would exit with 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
-# Wider than any line of ours: what a program reads is never broken.
+# Wider than any line of ours, so that output for programs is never wrapped.
 _UNBROKEN = 100_000
 
 
@@ -41,7 +41,7 @@ def messages() -> Console:
 
 
 def show(what: RenderableType) -> None:
-    """Print a result; where nobody sees it, lines stay whole and end without blanks."""
+    """Print a result; outside a terminal, lines are not wrapped and have no trailing blanks."""
     console = results()
     if console.is_terminal:
         console.print(what, markup=False)
@@ -53,7 +53,7 @@ def show(what: RenderableType) -> None:
 
 
 def show_line(text: str) -> None:
-    """Print a line that may be copied: it is never broken."""
+    """Print a line that may be copied, without wrapping it."""
     results().print(Text(text), soft_wrap=True)
 
 
@@ -67,7 +67,7 @@ def show_json(value: object) -> None:
 
 
 def say(text: str, *, label: str = "", style: str = "") -> None:
-    """Print a message, after a label in a style; lines stay whole where no one sees them."""
+    """Print a message after a styled label; outside a terminal, lines are not wrapped."""
     line = Text.assemble((f"{label}: ", style), printable(text)) if label else Text(printable(text))
     messages().print(line, soft_wrap=not messages().is_terminal)
 
@@ -80,5 +80,5 @@ def tolerate_any_text() -> None:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with everything replaced that could steer a terminal."""
+    """Return ``text`` with control characters replaced by blanks."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

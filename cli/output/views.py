@@ -1,4 +1,4 @@
-"""How results look on a terminal: certificates, hits, reports and lists of facts."""
+"""Print results on a terminal: certificates, hits, reports and lists of facts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_facts(facts: Mapping[str, str]) -> None:
 
 
 def show_certificate(certificate: Certificate) -> None:
-    """Print a table for each entry: what was tried, and how near it came to the reference."""
+    """Print a table of checks for each entry, and its agreement with the reference."""
     for entry in certificate.entries:
         show(_checks(entry))
         show_facts(
@@ -75,16 +75,16 @@ def floored(cosine: float) -> str:
 
 
 def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
-    """Print hits: rank, score and source on a line, the beginning of the passage below.
+    """Print hits: rank, score and source on a line, the start of the passage below.
 
-    Where hits are of several roots, each says its own, for sources are alike then.
+    If hits come from several roots, each shows its root, because sources may then be equal.
     """
     width = min(results().width, 100)
     found = list(hits)
     has_several_roots = len({hit.root for hit in found}) > 1
     for rank, hit in enumerate(found, start=first):
         source = Text(printable(hit.source), "bold", no_wrap=True, overflow="ellipsis")
-        # Fused scores are small and near each other.
+        # Fused scores are small and close together.
         score = f"{hit.score:.3f}" if abs(hit.score) >= 0.1 else f"{hit.score:.4f}"
         line = Text.assemble(f"{rank:>3}  ", (score, "cyan"), "  ", source)
         show(line)
@@ -99,7 +99,7 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
 
 
 def show_report(report: IndexReport, *, seconds: float) -> None:
-    """Print what an indexing run did, and what it could not read."""
+    """Print what an indexing run did, and which documents it could not read."""
     documents = ("added", "changed", "unchanged", "removed", "unreadable")
     chunks = ("embedded", "reused", "deleted")
     rate = f", {report.embedded / seconds:,.0f} chunks/s" if report.embedded and seconds else ""
@@ -112,15 +112,17 @@ def show_report(report: IndexReport, *, seconds: float) -> None:
         }
     )
     if report.repaired:
-        show(Text(f"{report.repaired:,} of the changed documents were damaged, and are repaired"))
-    if report.damaged:
-        told = (
-            f"chunks of {counted(report.damaged, 'document')} were lost or not theirs; index again"
+        show(
+            Text(
+                f"{report.repaired:,} of the changed documents were damaged and have been repaired"
+            )
         )
-        show(Text.assemble(("damaged ", "yellow"), told))
+    if report.damaged:
+        damage = f"chunks of {counted(report.damaged, 'document')} were lost or wrong; index again"
+        show(Text.assemble(("damaged ", "yellow"), damage))
     for problem in report.problems[:_MOST_PROBLEMS]:
-        told = printable(f"{problem.source}: {problem.reason}")
-        show(Text.assemble(("unreadable ", "yellow"), told))
+        line = printable(f"{problem.source}: {problem.reason}")
+        show(Text.assemble(("unreadable ", "yellow"), line))
     if (more := len(report.problems) - _MOST_PROBLEMS) > 0:
         show(Text(f"… and {more} more; --json lists all"))
 
@@ -139,7 +141,7 @@ def _counts(report: IndexReport, names: Iterable[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it.
+    """Return a length of time for people.
 
     >>> duration(0.34), duration(75)
     ('0.3 s', '1 min 15 s')

@@ -1,1 +1,1 @@
-"""What can be evaluated: encoders, word vectors, models of other libraries."""
+"""Embedders to evaluate: encoders, word vectors, models of other libraries."""

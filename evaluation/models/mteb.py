@@ -1,9 +1,9 @@
-"""An encoder as mteb takes it, so that its tasks and leaderboards can be run on decant's vectors.
+"""Adapt an encoder to mteb, so that its tasks and leaderboards run on decant's vectors.
 
-mteb (Muennighoff et al. 2023, arXiv 2210.07316; the protocol is that of its version 2) tells an
-encoder what it encodes by a prompt type, and hands over texts in batches of a DataLoader. Here the
-type becomes a :class:`Role`, the batches become one stream of texts, and the encoder makes batches
-of its own. Nothing is imported from mteb before an adapter is built.
+mteb (Muennighoff et al. 2023, arXiv 2210.07316; the protocol is that of its version 2) passes an
+encoder a prompt type and batches of a DataLoader. Here the type becomes a :class:`Role`, the
+batches become one stream of texts, and the encoder makes its own batches. Nothing is
+imported from mteb before an adapter is built.
 Invariant: every vector that mteb gets has a direction, or stands for a text that was counted.
 """
 
@@ -32,7 +32,7 @@ _IGNORED = frozenset({"batch_size", "show_progress_bar"})
 
 
 class Unembeddable(Enum):
-    """What becomes of a text that is blank or that the embedder does not know."""
+    """How a text is handled that is blank or that the embedder does not know."""
 
     REFUSED = "refused"
     """An error: mteb has no notion of coverage."""
@@ -53,12 +53,12 @@ class MtebEncoder:
             organisation or is a path.
         meta: The model's metadata, for an embedder without a recipe.
         untyped: The role of texts without a prompt type: STS, classification, clustering. The one
-            that ``Sts`` takes unless told otherwise.
-        unembeddable: What becomes of blank and unknown texts.
+            that ``Sts`` takes by default.
+        unembeddable: How blank and unknown texts are handled.
 
     Attributes:
         mteb_model_meta: Name, revision, width, longest input and similarity.
-        zeros: How many vectors of zeros were handed over so far.
+        zeros: How many vectors of zeros were returned so far.
 
     Raises:
         EvaluationError: The embedder has no recipe and there is no ``meta``, or both name and
@@ -198,7 +198,7 @@ def _texts(inputs: Iterable[Mapping[str, Sequence[object]]], task: str) -> Itera
 
 
 def _meta(embedder: Encoder | Embedder, name: str | None) -> ModelMeta:
-    """Return what mteb wants to know of an encoder; what decant does not know is None."""
+    """Return mteb's metadata of an encoder; what decant does not know is None."""
     recipe = getattr(embedder, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise EvaluationError(
@@ -231,7 +231,7 @@ def _meta(embedder: Encoder | Embedder, name: str | None) -> ModelMeta:
 def _departures(
     embedder: Encoder | Embedder, untyped: Role, unembeddable: Unembeddable
 ) -> dict[str, str]:
-    """Return what changes scores and stands neither in name nor revision."""
+    """Return the settings that change scores and are neither in the name nor in the revision."""
     precision = getattr(embedder, "precision", Precision.FP32)
     found = {
         "precision": (str(precision), str(Precision.FP32)),

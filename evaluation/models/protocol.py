@@ -1,8 +1,8 @@
-"""What can be evaluated: anything that turns texts into vectors, some with a limited vocabulary.
+"""Protocols of what can be evaluated: embedders, some with a limited vocabulary.
 
 Every encoder of decant is an :class:`Embedder`. One that cannot embed every text is a
-:class:`PartialEmbedder`: it says which texts it knows, the tasks ask it for those alone and state
-the coverage. Invariant: no vector stands for a text that its embedder does not know.
+:class:`PartialEmbedder`: it reports which texts it knows; tasks embed only those and state the
+coverage. Invariant: no vector stands for a text that its embedder does not know.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import EvaluationError
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors; the part of ``decant.embedders.Encoder`` that evaluation needs."""
+    """An object that turns texts into vectors: all that evaluation needs of an encoder."""
 
     def encode(self, texts: Iterable[str], *, role: Role) -> Vectors:
         """Return one vector per text, in the order given.
@@ -43,7 +43,7 @@ class PartialEmbedder(Embedder, Protocol):
 def known(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.bool_]:
     """Return which of ``texts`` can be embedded, shape ``(len(texts),)``.
 
-    A text of nothing but white space never can.
+    A text of white space only never can.
     """
     written = np.fromiter((bool(text.strip()) for text in texts), np.bool_, len(texts))
     if isinstance(embedder, PartialEmbedder):
@@ -101,7 +101,7 @@ def row_lengths(
         raise EvaluationError(f"vectors must be rows of a matrix, got the shape {rows.shape}")
     # einsum sums in float64 without a second array of that size.
     squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)[:, None]
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # raised below
         lengths = np.sqrt(squares).astype(np.float32)
     bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
     if len(bad):

@@ -1,6 +1,6 @@
-"""Models of sentence-transformers as embedders, so that peers stand in the same table.
+"""Wrap models of sentence-transformers as embedders, to compare them in the same table.
 
-The model is handed over built; nothing here imports its library.
+The caller passes a built model; nothing here imports its library.
 """
 
 from __future__ import annotations

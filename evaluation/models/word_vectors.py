@@ -2,7 +2,7 @@
 
 A text that is a word of the file gets its vector; another text gets the mean of the vectors of the
 words in it that are known. A text without a known word is unknown: it lowers a task's coverage and
-never becomes a zero. Invariant: reading gives every word of the file, in its order, once.
+never becomes a vector of zeros. Invariant: reading keeps every word of the file once, in order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_WORD = 4096  # bytes; a longer one means that the file is not what it w
 
 
 class WordFormat(Enum):
-    """How a file holds its vectors."""
+    """The format of a file of word vectors."""
 
     WORD2VEC_TEXT = "word2vec-text"
     """A line of count and width, then a line of word and numbers for each word."""
@@ -39,10 +39,10 @@ class WordFormat(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WordVectors:
-    """An embedder that looks words up; roles make no difference to it.
+    """An embedder that looks words up; roles do not matter.
 
     Args:
-        words: Distinct, in the file's order, which is mostly that of frequency.
+        words: Distinct words in the order of the file, usually by frequency.
         matrix: float32, shape ``(len(words), D)``.
         fold: Look up the lower-case form of a word that is not there as it is written.
 
@@ -106,18 +106,18 @@ class WordVectors:
 def read_word_vectors(
     file: Path, kind: WordFormat, *, limit: int | None = None, fold: bool = False
 ) -> WordVectors:
-    """Read a file of word vectors.
+    """Return the word vectors of a file.
 
     Args:
-        file: Not compressed.
-        kind: Its format; nothing is guessed.
+        file: A file that is not compressed.
+        kind: Its format, which is not guessed.
         limit: Read only this many words from the start; None reads all.
         fold: As in :class:`WordVectors`.
 
     Raises:
         EvaluationError: The file is not of that format, ends early, holds a word twice, a number
             that is not finite, or words that are not UTF-8.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     if limit is not None and limit < 1:
         raise EvaluationError(f"limit must be positive or None, got {limit}")
@@ -141,7 +141,7 @@ def read_word_vectors(
 
 
 def word_format(file: Path) -> WordFormat:
-    """Return the format that a file's name and first line speak for.
+    """Return the format of a file, guessed from its name and first line.
 
     A name that ends in ``.bin`` is binary, a first line of two whole numbers is a heading, and
     anything else is GloVe's.

@@ -1,1 +1,1 @@
-"""Compare systems, in tables, pictures and pages."""
+"""Compare systems, in tables, plots and pages."""

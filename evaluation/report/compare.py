@@ -1,8 +1,8 @@
-"""Score several systems on the same tasks, one after the other, and set them side by side.
+"""Score several systems on the same tasks, one after the other, and compare them.
 
-A system may be closed before the next is opened: what is kept of it are its measurements.
+A system may be closed before the next is opened, because only its measurements are kept.
 Invariant: every comparison is against the first system, over the cases that both cover. A metric
-that only some systems can be measured by is shown for those, and compared if the first has it.
+that applies to some systems only is shown for those, and compared if the first has it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..tasks.cosine_spread import Spread, all_pairs
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SystemResult:
-    """What one system reached.
+    """The measurements of one system.
 
     Args:
-        name: Of the system.
-        measurements: Of all tasks, in their order.
-        spread: Of the cosines between words, if any were given.
+        name: The name of the system.
+        measurements: The measurements of all tasks, in their order.
+        spread: The spread of the cosines between words, if words were given.
     """
 
     name: str
@@ -36,7 +36,7 @@ class SystemResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemScores:
-    """A system's numbers without their cases: what is written to files."""
+    """A system's scores without their cases, as they are written to files."""
 
     name: str
     scores: tuple[Score, ...]
@@ -53,11 +53,11 @@ class Pairwise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    """Several systems side by side; holds nothing but numbers and names, so it becomes JSON.
+    """The scores of several systems and their comparisons: only numbers and names, for JSON.
 
     Args:
-        systems: In the order given.
-        comparisons: Of each later system with the first, metric by metric.
+        systems: The scores of each system, in the given order.
+        comparisons: Comparisons of each further system with the first, metric by metric.
     """
 
     systems: tuple[SystemScores, ...]
@@ -72,17 +72,17 @@ def score_system(
     words: Sequence[str] = (),
     on_step: OnStep,
 ) -> SystemResult:
-    """Score one system.
+    """Return the measurements of one system.
 
     Args:
-        name: Of the system.
+        name: The name of the system.
         embedder: The system.
-        tasks: With names that differ.
-        words: Their cosines' spread is found too, if there are any.
+        tasks: Tasks with different names.
+        words: Words the spread of whose cosines is measured, too; may be empty.
         on_step: Called with the name of each step as it begins.
 
     Raises:
-        EvaluationError: As the tasks; the message begins with the system's name.
+        EvaluationError: A task failed; the message begins with the system's name.
     """
     found: list[Measurement] = []
     try:
@@ -100,7 +100,7 @@ def score_system(
 
 
 def compare_systems(results: Sequence[SystemResult]) -> ComparisonReport:
-    """Compare every system with the first.
+    """Return the scores of all systems, and comparisons of each with the first.
 
     Raises:
         EvaluationError: There are no systems, or they were scored on different tasks.
@@ -131,7 +131,7 @@ def compare_systems(results: Sequence[SystemResult]) -> ComparisonReport:
 def _shared(
     first: Sequence[Measurement], second: Sequence[Measurement]
 ) -> Iterator[tuple[Measurement, Measurement]]:
-    """Yield what is of the same task and metric, in the order of the first."""
+    """Yield the measurements of the same task and metric, in the order of the first system."""
     left = list(second)
     for one in first:
         key = one.score.name, one.score.metric
@@ -147,14 +147,14 @@ def _tasks(result: SystemResult) -> list[str]:
 
 
 def shared_agreement(results: Sequence[SystemResult], task: str) -> Agreement:
-    """Return how alike the systems order the pairs of one task whose cases are cosines.
+    """Return the agreement of systems on the pairs of one task whose cases are cosines.
 
     Args:
         results: Two or more systems.
         task: The task's name; its first metric is taken.
 
     Raises:
-        EvaluationError: A system was not scored on it, or as :func:`agreement_of`.
+        EvaluationError: A system was not scored on it, or an error of :func:`agreement_of`.
     """
     cases = []
     for result in results:

@@ -1,6 +1,6 @@
-"""One HTML file that needs nothing else: tables of numbers, and plots inside the page.
+"""Write one self-contained HTML file with tables of scores and plots.
 
-Names come from users' folders and files and are escaped wherever they stand.
+Names come from users' folders and files and are always escaped.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def write_html(
     """Write the report of several systems.
 
     Args:
-        file: Replaced if it is there.
-        results: What the systems reached, in order.
-        standing: The same side by side; see :func:`side_by_side`.
-        agreement_task: Over whose pairs the systems are set against each other, if not None and
-            there are two or more.
+        file: The file to write; an existing one is replaced.
+        results: The measurements of the systems, in order.
+        standing: Their comparison; see :func:`compare_systems`.
+        agreement_task: The task on whose pairs the agreement of systems is shown, if there are two
+            or more; None: no task.
 
     Raises:
         EvaluationError: As :func:`shared_agreement`.

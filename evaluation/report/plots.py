@@ -1,7 +1,7 @@
-"""Plots as SVG text to stand inside an HTML page; the one file that needs matplotlib.
+"""Draw plots as SVG for an HTML page; the only file that needs matplotlib.
 
-Text stays text, so that it can be searched and takes the page's font. Invariant: the same numbers
-give the same bytes.
+Text stays text in the SVG, so that it can be searched and has the page's font. Invariant: the
+same numbers give the same bytes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _AXIS = {
 
 
 def bars(metrics: Sequence[str], scores: Mapping[str, Sequence[Score | None]]) -> str:
-    """Draw values with their intervals, one group of bars a metric, one colour a system.
+    """Return a plot of values with intervals: a group of bars per metric, a colour per system.
 
-    Shares share an axis, and cosines do; any other measure has one of its own, for a rank beside a
-    logarithm would hide it.
+    All shares have one axis, and so have all cosines. Any other measure has its own axis, because
+    ranks and logarithms on one axis would hide each other.
 
     Args:
-        metrics: From top to bottom.
-        scores: Of each system, one score a metric in the same order; None: there is no bar.
+        metrics: The metrics from top to bottom.
+        scores: For each system, one score per metric in the same order; None: there is no bar.
     """
     panels = _panels(scores, len(metrics))
     high = 0.28 * len(scores) + 0.16
@@ -68,9 +68,9 @@ def _panels(
     panels: list[tuple[Unit, list[int]]] = []
     for row in range(metrics):
         unit = next((one.unit for own in scores.values() if (one := own[row])), Unit.FRACTION)
-        beside = [rows for held, rows in panels if held is unit and unit is not Unit.NUMBER]
-        if beside:
-            beside[0].append(row)
+        same_axis = [rows for held, rows in panels if held is unit and unit is not Unit.NUMBER]
+        if same_axis:
+            same_axis[0].append(row)
         else:
             panels.append((unit, [row]))
     return panels

@@ -74,6 +74,6 @@ def top_columns(scores: Scores, count: int) -> NDArray[np.intp]:
     edge = np.partition(scores, width - count, axis=1)[:, width - count, None]
     above = scores > edge
     tied = scores == edge
-    room = count - np.count_nonzero(above, axis=1)[:, None]
-    kept = above | (tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= room))
+    places_left = count - np.count_nonzero(above, axis=1)[:, None]
+    kept = above | (tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= places_left))
     return np.nonzero(kept)[1].reshape(len(scores), count)

@@ -36,7 +36,7 @@ class Score:
     """One number of one encoder on one task.
 
     Args:
-        name: Of the task.
+        name: The name of the task.
         metric: What ``value`` is.
         value: In the metric's own unit, [-1, 1] for correlations, [0, 1] for shares.
         low: Lower end of the bootstrap interval.
@@ -89,10 +89,10 @@ class Measurement:
     """A score and its evidence.
 
     Args:
-        score: The number.
-        cases: What it was computed from.
-        statistic: How.
-        bootstrap: How its interval was made.
+        score: The value with its interval.
+        cases: The cases that it was computed from.
+        statistic: The function that computed it.
+        bootstrap: The settings of its interval.
     """
 
     score: Score
@@ -102,7 +102,7 @@ class Measurement:
 
 
 class Task(Protocol):
-    """Something that an encoder can be scored on."""
+    """A task on which an encoder can be scored."""
 
     @property
     def name(self) -> str:
@@ -120,15 +120,15 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The second encoder against the first on one metric, over cases that both cover.
+    """A comparison of two encoders on one metric, over the cases that both cover.
 
     Args:
-        name: Of the task.
-        metric: Which.
+        name: The name of the task.
+        metric: The name of the metric.
         first: The first encoder's value over the shared cases.
-        second: The second's.
+        second: The second encoder's value.
         difference: Second minus first, with interval and p-value.
-        cases: How many are shared.
+        cases: How many cases are shared.
     """
 
     name: str
@@ -146,7 +146,7 @@ def cases_of(
     groups: Groups | None = None,
     covered: NDArray[np.bool_] | None = None,
 ) -> Cases:
-    """Return cases, in one group and all covered unless told otherwise."""
+    """Return cases, in one group and all covered by default."""
     return Cases(
         truth=np.asarray(truth, np.float64),
         found=np.asarray(found, np.float64),
@@ -156,16 +156,16 @@ def cases_of(
 
 
 def check_groups(name: str, cases: Cases, groups: Sequence[str]) -> None:
-    """Refuse cases of which some, but not all, groups have nothing covered.
+    """Refuse cases if some, but not all, groups have no covered case.
 
     Args:
-        name: Of the task.
+        name: The name of the task.
         cases: Whose groups are numbers of ``groups``; :func:`measure` refuses those without any
             covered one.
         groups: What each group is called, with what to do about it.
 
     Raises:
-        EvaluationError: A group is not covered; the message holds what it is called.
+        EvaluationError: A group has no covered case; the message names it.
     """
     if not cases.covered.any():
         return
@@ -223,7 +223,7 @@ def measure(
 
 
 def described(measurement: Measurement, *, unit: Unit, note: str = "") -> Measurement:
-    """Return a measurement whose score says in which unit it is shown, and what else to know."""
+    """Return a measurement with the unit and the note of its score set."""
     return replace(measurement, score=replace(measurement.score, unit=unit, note=note))
 
 

@@ -1,8 +1,8 @@
-"""Correlations, and how far a statistic of some cases can be trusted: the bootstrap.
+"""Correlations, and bootstrap intervals of statistics.
 
-A statistic is a function of ``(truth, found, groups)``, three arrays of shape ``(C,)``: what the
-data say of each case, what an encoder gave, and the subset the case belongs to. Cases are drawn
-with replacement inside their group, so that a mean over subsets keeps all of them.
+A statistic is a function of ``(truth, found, groups)``, three arrays of shape ``(C,)``: for each
+case its value in the data, its value from the encoder, and its subset. Cases are drawn with
+replacement inside their group, so that a mean over subsets keeps all of them.
 Invariant: an undefined statistic is an error, never NaN and never zero.
 """
 
@@ -28,12 +28,12 @@ Statistic = Callable[[Floats, Floats, Groups], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
-    """How intervals are made: the percentile bootstrap (Efron and Tibshirani 1993, chapter 13).
+    """Settings of intervals: the percentile bootstrap (Efron and Tibshirani 1993, chapter 13).
 
     Args:
-        resamples: How often the cases are drawn anew.
-        level: Share of the resamples inside an interval.
-        seed: Of the draws.
+        resamples: How many resamples are drawn.
+        level: The share of resamples inside an interval.
+        seed: Seed of the draws.
 
     Raises:
         EvaluationError: A value is out of range.
@@ -52,12 +52,12 @@ class Bootstrap:
 
 
 BOOTSTRAP = Bootstrap()
-"""What tasks use unless told otherwise."""
+"""What tasks use by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Where a statistic lies in the middle of its resamples."""
+    """A bootstrap percentile interval."""
 
     low: float
     high: float
@@ -118,7 +118,7 @@ def mean_spearman_statistic(truth: Floats, found: Floats, groups: Groups) -> flo
 
 
 def mean_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float:
-    """Return the mean of what was found."""
+    """Return the mean of the encoder's values."""
     return float(found.mean())
 
 
@@ -152,17 +152,17 @@ def paired_difference(
     *,
     settings: Bootstrap,
 ) -> Difference:
-    """Return how the second encoder's statistic differs from the first's, second minus first.
+    """Return the statistic of the second encoder minus that of the first, with its interval.
 
     Both are computed over the same resamples (paired bootstrap; Efron and Tibshirani 1993,
     chapter 16; Koehn 2004).
 
     Args:
-        statistic: Of truth, found and groups.
+        statistic: A function of truth, found and groups.
         truth: Shape ``(C,)``.
-        found: What the first and the second encoder gave, each of shape ``(C,)``.
+        found: The values of the first and of the second encoder, each of shape ``(C,)``.
         groups: Shape ``(C,)``.
-        settings: Of the bootstrap.
+        settings: Settings of the bootstrap.
 
     Raises:
         EvaluationError: As :func:`interval`.

@@ -1,6 +1,6 @@
-"""In which unit a measure is shown: not everything is a share of something.
+"""The unit in which a measure is shown.
 
-Values are kept in the metric's own unit everywhere; only what people read is scaled.
+Values are stored in the metric's own unit; only values shown to people are scaled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import assert_never
 
 
 class Unit(StrEnum):
-    """What a value is, which says how it is shown.
+    """The kind of a value, which determines how it is shown.
 
     FRACTION: a share or a correlation, shown x 100, as papers have them. COSINE: a cosine, or its
     deviation, shown as it is. NUMBER: anything else, such as a rank or a logarithm, shown as it is.
@@ -22,7 +22,7 @@ class Unit(StrEnum):
 
     @property
     def factor(self) -> float:
-        """What a value is multiplied by to be shown."""
+        """The factor by which a value is multiplied to be shown."""
         return 100.0 if self is Unit.FRACTION else 1.0
 
     def shown(self, value: float, *, signed: bool = False) -> str:

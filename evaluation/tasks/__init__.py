@@ -1,1 +1,1 @@
-"""What a model is measured by: one module a task."""
+"""Evaluation tasks, one module for each."""

@@ -1,4 +1,4 @@
-"""How far models agree: the correlation of their cosines over the same pairs of texts.
+"""Measure how far models agree: the correlation of their cosines over the same pairs of texts.
 
 Invariant: every entry is computed over the same pairs, those that all models know.
 """
@@ -23,11 +23,11 @@ class Agreement:
     """Correlations between models, in the order of ``names``.
 
     Args:
-        names: Of M models.
+        names: The names of M models.
         spearman: float64, shape ``(M, M)``, ones on the diagonal.
         kendall: Tau-b, shape ``(M, M)``.
         cases: How many pairs all models know.
-        coverage: Their share, [0, 1].
+        coverage: The share of such pairs, [0, 1].
     """
 
     names: tuple[str, ...]
@@ -40,12 +40,12 @@ class Agreement:
 def model_agreement(
     embedders: Mapping[str, Embedder], pairs: Sequence[tuple[str, str]], *, role: Role
 ) -> Agreement:
-    """Return how alike the models order pairs of texts.
+    """Return the agreement of models on the order of pairs of texts.
 
     Args:
         embedders: Models by name, in the order wanted.
         pairs: Any pairs, for example those of a word similarity set.
-        role: Which prompt the texts get.
+        role: The role of the texts, which selects their prompt.
 
     Raises:
         EvaluationError: There are no models, all know fewer than two pairs together, or a model
@@ -63,10 +63,10 @@ def model_agreement(
 def agreement_of(
     names: tuple[str, ...], cosines: Sequence[Floats], covered: Sequence[NDArray[np.bool_]]
 ) -> Agreement:
-    """Return the agreement of models whose cosines are there.
+    """Return the agreement of models from their cosines.
 
     Args:
-        names: Of M models.
+        names: The names of M models.
         cosines: Of each model, shape ``(N,)``, for the same pairs.
         covered: Which pairs each model knows, shape ``(N,)``.
 

@@ -1,8 +1,8 @@
 """Word analogies: ``a : a' :: b : ?``, answered by the best word of a vocabulary.
 
-Accuracy is given twice: without the words of the question among the answers, as everybody does,
-and with them, which is the honest number and much lower. A question with an unknown word counts as
-wrong or is left out, as asked; the coverage is the share of questions that can be answered.
+Accuracy is given twice: with the words of the question excluded from the answers, as is
+usual, and with them included, which is much lower. A question with an unknown word counts as wrong
+or is left out, as :class:`Unknown` specifies; the coverage is the share of answerable questions.
 Invariant: candidates are one fixed list of words, the same for every encoder that knows them all.
 """
 
@@ -39,7 +39,7 @@ _SCORES = 20_000_000  # candidates times questions of one block; 80 MB of float3
 
 
 class Unknown(Enum):
-    """What becomes of a question with a word that the embedder does not know."""
+    """How a question with a word that the embedder does not know is counted."""
 
     WRONG = "wrong"
     LEFT_OUT = "left out"
@@ -53,14 +53,14 @@ class Analogies:
     pairs, and exclude b alone; the others answer every question, and exclude a, a' and b.
 
     Args:
-        name: Of the task.
-        categories: One or more.
-        solvers: Which to try.
-        vocabulary: Candidates beside the words of the questions.
-        unknown: What becomes of questions with unknown words.
-        role: Which prompt the words get.
-        seed: Of LRCos' random words.
-        bootstrap: How intervals are made; questions are drawn inside their category.
+        name: The name of the task.
+        categories: One or more categories.
+        solvers: The solvers to score.
+        vocabulary: Candidates in addition to the words of the questions.
+        unknown: How questions with unknown words are counted.
+        role: The role of the words, which selects their prompt.
+        seed: Seed of LRCos' random words.
+        bootstrap: Settings of the intervals; questions are drawn inside their category.
     """
 
     name: str
@@ -88,7 +88,9 @@ class Analogies:
         return tuple(dict.fromkeys([*asked, *self.vocabulary]))
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
-        """Return two accuracies of each solver, means over categories: usual, then honest.
+        """Return two accuracies of each solver, without and with the words of the question.
+
+        Both are means over categories.
 
         Raises:
             EvaluationError: No word is known; or, with ``Unknown.LEFT_OUT``, no question of a

@@ -35,7 +35,7 @@ class Category:
     """One relation.
 
     Args:
-        name: Of the relation.
+        name: The name of the relation.
         pairs: Its pairs.
         questions: Numbers of the pair that is shown and of the one that is asked.
 

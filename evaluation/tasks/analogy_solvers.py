@@ -18,7 +18,7 @@ Rows = NDArray[np.float32]
 Numbers = NDArray[np.intp]
 
 _EPSILON = np.float32(0.001)  # Levy and Goldberg 2014, section 4
-_REPEATED = 4  # Vecto: the sources count four times beside as many random words
+_REPEATED = 4  # Vecto: the sources count four times, in addition to as many random words
 
 
 class Solver(Enum):

@@ -1,7 +1,7 @@
-"""A sentence, its variations, and the word of it that is followed through them.
+"""A sentence, its variations, and one of its words whose vectors are compared in them.
 
 The word's vector inside a text is pooled from the states of its tokens, which have seen the whole
-(arXiv 2402.11094, section 3). Invariant: a word that is named stands in its text.
+(arXiv 2402.11094, section 3). Invariant: an anchor word occurs in its text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Anchor:
 
     Args:
         base: The sentence.
-        variants: Of it.
+        variants: Its variations.
         word: The anchor word, as it stands in ``base``; None: words are not compared.
         words: What stands for it in each variation in which it is compared: itself, or the word
             that took its place.
@@ -63,11 +63,11 @@ def word_place(text: str, word: str) -> tuple[int, int] | None:
     One that is written exactly so comes before one in other capitals.
 
     Args:
-        text: Where to look.
-        word: Or several, with what stands between them.
+        text: The text to search.
+        word: A word, or several with the characters between them.
 
     Returns:
-        First character and the one after the last; None where there is none.
+        The first character and the one after the last; None if there is no occurrence.
 
     >>> word_place("He banked at the bank.", "bank"), word_place("Bank!", "bank")
     ((17, 21), (0, 4))
@@ -94,8 +94,8 @@ def word_cosines(encoder: TokenEncoder, anchor: Anchor, *, role: Role) -> dict[V
     """Return the cosine of the anchor word in the sentence and in each variation that has it.
 
     Args:
-        encoder: Gives vectors of parts of a text.
-        anchor: Of which ``words`` are compared.
+        encoder: An encoder that gives vectors of parts of a text.
+        anchor: The sentence, whose ``words`` are compared.
         role: Selects the prompt.
 
     Raises:

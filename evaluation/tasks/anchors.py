@@ -1,4 +1,4 @@
-"""Anchor tasks: how far does a sentence move when it is varied in one way?
+"""Anchor tasks: how far does the vector of a sentence move when the sentence is varied?
 
 Mean cosines per variation are shown, but only their order within one sentence can be compared
 between models: the win rate is how often the variation that keeps the meaning stays closer than
@@ -46,11 +46,11 @@ class Anchors:
     texts, word vectors, wrapped models) have no such rows; nothing else stands in for them.
 
     Args:
-        name: Of the task.
+        name: The name of the task.
         anchors: One or more sentences; each variation and contest counts those that have it.
-        contests: Closer one first; those that no sentence has are passed over.
-        role: Which prompt the sentences get.
-        bootstrap: How intervals over sentences are made.
+        contests: Pairs of variations, the closer one first; pairs that no sentence has are skipped.
+        role: The role of the sentences, which selects their prompt.
+        bootstrap: Settings of the intervals over sentences.
 
     Raises:
         EvaluationError: There are no sentences, or none has a variation.
@@ -155,7 +155,7 @@ def read_anchors(file: Path, *, make: bool, seed: int = 0) -> tuple[Anchor, ...]
             stand alone on a line. A line of three columns compares no words.
         make: Add the variations that need no model, where the file has none of that kind; the
             anchor word is looked for in them.
-        seed: Of the order of jumbled words.
+        seed: Seed of the order of jumbled words.
 
     Raises:
         EvaluationError: There are no lines, a line has other columns or an unknown kind, a text is

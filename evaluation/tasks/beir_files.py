@@ -26,10 +26,10 @@ class RetrievalSet:
     Queries without any judgement belong to another split and are never asked.
 
     Args:
-        name: Of the set.
-        documents: Text of each id, in the order of the corpus; a title stands before the text
-            with a space between, as in BEIR.
-        queries: Text of each id.
+        name: The name of the set.
+        documents: The text of each id, in the order of the corpus; as in BEIR, a title and a space
+            precede the text.
+        queries: The text of each id.
         judgements: For each query id, the grade of each judged document; grades of zero or less
             are not relevant.
 
@@ -89,7 +89,7 @@ def _whole(grade: object) -> bool:
 
 
 def read_beir(folder: Path, *, name: str | None = None) -> RetrievalSet:
-    """Read a folder in BEIR's layout, named after the folder unless told otherwise.
+    """Read a folder in BEIR's layout, named after the folder by default.
 
     The judgements are lines of query id, document id and a whole number, with tabs between; a
     first line ``query-id corpus-id score`` is a heading.

@@ -1,4 +1,4 @@
-"""How cosines are spread: over all pairs of a vocabulary, and of related against random pairs.
+"""Measure the spread of cosines of all pairs of a vocabulary, and of related and random pairs.
 
 Absolute cosines cannot be compared between models, because some put everything into a narrow cone;
 the area under the ROC curve and Cohen's d of related against random pairs can.
@@ -31,7 +31,7 @@ class Spread:
 
     Args:
         counts: int64, shape ``(2000,)``; how many fall into each of equal bins over [-1, 1].
-        mean: Of all pairs, exact but for rounding.
+        mean: The mean over all pairs, exact but for rounding.
         std: Standard deviation over all pairs, not estimated from the bins.
     """
 
@@ -41,7 +41,7 @@ class Spread:
 
     @property
     def pairs(self) -> int:
-        """How many pairs there are."""
+        """The number of pairs."""
         return int(self.counts.sum())
 
     @property
@@ -51,10 +51,10 @@ class Spread:
 
 
 def all_pairs(rows: NDArray[np.float32]) -> Spread:
-    """Return how the cosines of all pairs of rows are spread.
+    """Return the spread of the cosines of all pairs of rows.
 
     Args:
-        rows: Shape ``(N, D)``, any length; held once more at unit length, beside one block of
+        rows: Shape ``(N, D)``, of any length; a copy of unit length is held, and one block of
             cosines.
 
     Raises:
@@ -88,7 +88,7 @@ def _moments(unit: NDArray[np.float32]) -> dict[str, float]:
 
     The sum of all cosines is the squared length of the sum of the rows, and the sum of their
     squares is the squared Frobenius norm of ``rows.T @ rows``; the N pairs of a row with itself
-    go off both, and each other pair is counted twice.
+    are subtracted from both, and each other pair is counted twice.
     """
     rows = len(unit)
     total = unit.sum(axis=0, dtype=np.float64)
@@ -109,16 +109,16 @@ def _moments(unit: NDArray[np.float32]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Separation:
-    """Related pairs against pairs drawn at random from the same words.
+    """A task that separates related pairs from random pairs of the same words.
 
     Args:
-        name: Of the task.
+        name: The name of the task.
         related: Pairs of words that belong together.
         random_pairs: How many random pairs are drawn; a pair of a word with itself, or one of
             the related ones, is drawn again.
-        seed: Of the draws.
-        role: Which prompt the words get.
-        bootstrap: How intervals are made; both kinds are drawn for themselves.
+        seed: Seed of the draws.
+        role: The role of the words, which selects their prompt.
+        bootstrap: Settings of the intervals; both kinds of pairs are drawn separately.
 
     Raises:
         EvaluationError: There are no related pairs.

@@ -1,7 +1,7 @@
-"""Lines and columns of data files; every complaint names the file and the line.
+"""Read lines and columns of data files; every error names the file and the line.
 
 Files are UTF-8, with or without a byte order mark. Invariant: a line is read or refused, never
-passed over, unless it is blank.
+skipped, unless it is blank.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
 
     Raises:
         EvaluationError: The file is not UTF-8.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with file.open(encoding="utf-8-sig") as opened:
         try:
@@ -35,7 +35,7 @@ def columns(file: Path, number: int, line: str, *, count: int) -> list[str]:
     r"""Split a line at tabs.
 
     Raises:
-        EvaluationError: It has not ``count`` columns.
+        EvaluationError: It does not have ``count`` columns.
 
     >>> columns(Path("sts.tsv"), 1, "5.0\ta\tb", count=3)
     ['5.0', 'a', 'b']
@@ -52,7 +52,7 @@ def finite(file: Path, number: int, text: str) -> float:
     """Return a number.
 
     Raises:
-        EvaluationError: The text is none, or not a finite one.
+        EvaluationError: The text is not a finite number.
     """
     try:
         value = float(text)

@@ -1,4 +1,4 @@
-"""The shape of an embedding space: how narrow, how many directions, how evenly filled.
+"""Measure the geometry of an embedding space: anisotropy, effective rank and uniformity.
 
 For unit vectors ``|x - y|^2 = 2 - 2 cos(x, y)``, so everything but the effective rank is a function
 of cosines of pairs, and has an interval over them. Resampled rows repeat themselves and fill fewer
@@ -32,12 +32,12 @@ class Geometry:
     texts do not fill two, or the embedder knows no block whole, it is left out.
 
     Args:
-        name: Of the task.
-        texts: Random pairs are drawn from them; each comes once.
+        name: The name of the task.
+        texts: Distinct texts, from which random pairs are drawn.
         related: Pairs that belong together.
         random_pairs: How many pairs are drawn.
-        seed: Of the draws.
-        role: Which prompt the texts get.
+        seed: Seed of the draws.
+        role: The role of the texts, which selects their prompt.
 
     Raises:
         EvaluationError: There are fewer than two texts, one comes twice, there are no random pairs,
@@ -133,7 +133,7 @@ def alignment_statistic(_truth: Floats, found: Floats, _groups: Groups) -> float
 
 
 def effective_rank(rows: NDArray[np.float32]) -> float:
-    """Return how many directions the rows fill: exp of the entropy of their singular values.
+    """Return the effective rank of rows: exp of the entropy of their singular values.
 
     Roy and Vetterli 2007, "The effective rank", definition 1; rows are brought to unit length and
     not centred. Between 1 and min(N, D).

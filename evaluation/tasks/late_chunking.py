@@ -1,7 +1,7 @@
-"""Late chunking against embedding each paragraph alone, over the same paragraphs and queries.
+"""Compare late chunking with embedding each paragraph alone, on the same queries.
 
-A late chunk is pooled from token states that have seen the article around it (arXiv 2409.04701,
-section 3); the other way embeds each paragraph as if there were no article. Rankings and measures
+A late chunk is pooled from token states computed with the article around it (arXiv 2409.04701,
+section 3); the other way embeds each paragraph by itself. Rankings and measures
 are those of :class:`Retrieval`; relevance stays with paragraphs.
 Invariant: both ways search the same paragraphs for the same queries.
 """
@@ -31,7 +31,7 @@ BETWEEN = "\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunkings:
-    """What both ways reach: nDCG@10 and recall@100 of each, over the same queries.
+    """nDCG@10 and recall@100 of both ways, over the same queries.
 
     Args:
         alone: Each paragraph embedded by itself.
@@ -62,7 +62,7 @@ class LateChunking:
         data: Its documents are the paragraphs.
         articles: Ids of each article's paragraphs, in their order; every document is in one.
         depth: As in :class:`Retrieval`.
-        bootstrap: How intervals over queries are made.
+        bootstrap: Settings of the intervals over queries.
 
     Raises:
         EvaluationError: A document is in no article or in two, an article names one that is not in
@@ -113,7 +113,7 @@ class LateChunking:
         return (*_labelled(found.alone, "paragraphs alone"), *_labelled(found.late, "late chunks"))
 
     def both(self, embedder: Embedder) -> Chunkings:
-        """Return what both ways reach, which can be compared; errors as :meth:`score`."""
+        """Return the measurements of both ways, for a comparison; errors as :meth:`score`."""
         if not gives_parts(embedder):
             raise EvaluationError(
                 f"{self.name}: this embedder gives no vectors of parts of a text; take a bundle "
@@ -151,7 +151,7 @@ class LateChunking:
     def _chunks(
         self, encoder: TokenEncoder, kept: frozenset[str]
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the vector of each readable paragraph, seen in its article."""
+        """Return the vector of each readable paragraph, computed in its article."""
         found: dict[str, NDArray[np.float32]] = {}
         for article in self.articles:
             paragraphs = [self.data.documents[key] for key in article]

@@ -2,7 +2,7 @@
 
 Average precision needs no threshold. Best accuracy and best F1 do: the threshold is chosen on the
 same pairs, as in sentence-transformers and MTEB, so both are upper ends and not estimates for new
-pairs; their intervals choose it anew in each resample.
+pairs; their intervals choose it again in each resample.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LabelledPairs:
     """Pairs of texts that belong together or not, in the order of the file.
 
     Args:
-        name: Of the set.
+        name: The name of the set.
         labels: Whether each pair belongs together.
         first: One text of each pair.
         second: The other.
@@ -74,8 +74,8 @@ class PairClassification:
 
     Args:
         data: The pairs.
-        role: Which prompt both texts get.
-        bootstrap: How intervals are made; each label is drawn for itself.
+        role: The role of both texts, which selects their prompt.
+        bootstrap: Settings of the intervals; each label is drawn separately.
     """
 
     data: LabelledPairs

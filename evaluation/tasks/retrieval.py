@@ -32,7 +32,7 @@ _BLOCK = 4096
 
 
 class Searcher(Protocol):
-    """Searches the documents of one set, which it has indexed."""
+    """A search over the documents of one set."""
 
     def __call__(self, query: str, *, limit: int) -> Sequence[tuple[str, float]]:
         """Return ids of documents with their scores, best first and each once.
@@ -46,7 +46,7 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Search over one set.
+    """The retrieval task of one set.
 
     Queries without a relevant document cannot be answered and are left out, as are queries that
     the embedder does not know; both lower the coverage, which is the share of judged queries.
@@ -57,7 +57,7 @@ class Retrieval:
         data: Documents, queries and judgements.
         depth: How many documents a ranking holds; average precision reads all of them, and 1000
             is what trec_eval's users take.
-        bootstrap: How intervals over queries are made.
+        bootstrap: Settings of the intervals over queries.
 
     Raises:
         EvaluationError: ``depth`` is below 100, which recall@100 reads.
@@ -89,9 +89,9 @@ class Retrieval:
         return self._measurements(run, judged, covered, known(embedder, self._texts))
 
     def score_search(self, search: Searcher) -> tuple[Measurement, ...]:
-        """Return the same measures of what a searcher finds, in the order in which it does.
+        """Return the same measures for the rankings of a searcher.
 
-        Blank documents cannot be found, and a blank query is not asked.
+        Blank documents cannot be found, and blank queries are skipped.
 
         Raises:
             EvaluationError: The searcher gave an id that is not in the set, one twice, more than

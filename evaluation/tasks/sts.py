@@ -31,7 +31,7 @@ class ScoredPairs:
     """Pairs of texts with human scores, in the order of the file.
 
     Args:
-        name: Of the set.
+        name: The name of the set.
         scores: Higher is more similar; any scale.
         first: One text of each pair.
         second: The other.
@@ -67,10 +67,10 @@ class Sts:
     Pairs of which the embedder does not know a text are left out and lower the coverage.
 
     Args:
-        name: Of the task.
+        name: The name of the task.
         sets: One or more; of several, both aggregations are measured.
-        role: Which prompt the sentences get; both sides get the same.
-        bootstrap: How intervals are made; a mean over sets draws inside each set.
+        role: The role of the sentences, which selects their prompt; both sides get the same.
+        bootstrap: Settings of the intervals; a mean over sets draws inside each set.
 
     Raises:
         EvaluationError: There are no sets.
@@ -140,7 +140,7 @@ def read_sts(file: Path) -> ScoredPairs:
     """Read lines of score, sentence and sentence, with tabs between; named after the file.
 
     Raises:
-        EvaluationError: A line has other columns, a score is no number, a text is empty.
+        EvaluationError: A line has other columns, a score is not a number, a text is empty.
         OSError: The file cannot be read.
     """
     rows = ((number, columns(file, number, line, count=3)) for number, line in numbered_lines(file))
@@ -155,7 +155,7 @@ def scored_pairs(file: Path, rows: Iterable[tuple[int, str, str, str]]) -> Score
         rows: Line number, score and two texts, as they stand in the file.
 
     Raises:
-        EvaluationError: A score is no number, a text is empty, or there are no rows.
+        EvaluationError: A score is not a number, a text is empty, or there are no rows.
     """
     checked = [
         (finite(file, number, score), text(file, number, one), text(file, number, two))
@@ -172,6 +172,6 @@ def scored_pairs(file: Path, rows: Iterable[tuple[int, str, str, str]]) -> Score
 
 
 def sts_task(files: Sequence[Path], *, name: str | None = None) -> Sts:
-    """Return the task of some files, named after them unless told otherwise."""
+    """Return the task of some files, named after them by default."""
     sets = tuple(read_sts(file) for file in files)
     return Sts(name=" + ".join(one.name for one in sets) if name is None else name, sets=sets)

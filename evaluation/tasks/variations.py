@@ -15,7 +15,7 @@ from ..errors import EvaluationError
 
 
 class Variation(Enum):
-    """What was done to a sentence."""
+    """A way to vary a sentence."""
 
     SYNONYM = "synonym"
     ANTONYM = "antonym"
@@ -32,7 +32,7 @@ _ENDS = ".!?… "
 
 
 def negated(sentence: str) -> str:
-    """Return the sentence denied as a whole, which is right for any statement.
+    """Return the sentence negated as a whole, which is correct for any statement.
 
     >>> negated("The ferry leaves at seven.")
     'It is not true that the ferry leaves at seven.'
@@ -42,7 +42,7 @@ def negated(sentence: str) -> str:
 
 
 def exclaimed(sentence: str) -> str:
-    """Return the sentence with an exclamation mark for its end.
+    """Return the sentence with an exclamation mark at its end.
 
     >>> exclaimed("The ferry leaves at seven.")
     'The ferry leaves at seven!'
@@ -51,7 +51,7 @@ def exclaimed(sentence: str) -> str:
 
 
 def questioned(sentence: str) -> str:
-    """Return the sentence with a question mark for its end: a question by tone alone.
+    """Return the sentence with a question mark at its end: a question by tone only.
 
     >>> questioned("The ferry leaves at seven.")
     'The ferry leaves at seven?'
@@ -60,7 +60,7 @@ def questioned(sentence: str) -> str:
 
 
 def jumbled(sentence: str, *, seed: int) -> str:
-    """Return the words in another order, drawn by ``seed``; never in the one they have.
+    """Return the words in another order than their own, drawn by ``seed``.
 
     Raises:
         EvaluationError: The sentence has no two different words.

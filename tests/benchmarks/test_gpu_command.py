@@ -39,7 +39,7 @@ def test_torch_without_a_gpu_is_told_before_anything_is_made() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ProviderError, match="sees no NVIDIA GPU"):
         torch_device("CUDAExecutionProvider")
-    with pytest.raises(ProviderError, match="no device beside DmlExecutionProvider"):
+    with pytest.raises(ProviderError, match="no device for DmlExecutionProvider"):
         torch_device("DmlExecutionProvider")
 
 

@@ -1,8 +1,8 @@
-"""Data that a language model writes: answers to texts, or queries for passages.
+"""Generate training data with a language model: answers to texts, or queries for passages.
 
-Answers to questions are what LLM2Vec-Gen learns from (arXiv 2603.10913, section 3.1: the model's
-own); queries for passages make pairs of a corpus. While a run is under way, its answers lie in
-``<target>.partial``, batch by batch. Invariant: the same model, texts and settings give the same
+LLM2Vec-Gen learns from a model's own answers to questions (arXiv 2603.10913, section 3.1); queries
+for the passages of a corpus make pairs. During a run, its answers are in ``<target>.partial``,
+batch by batch. Invariant: the same model, texts and settings give the same
 file on the same machine, whether the run was interrupted or not.
 """
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
-    """What a run wrote.
+    """The outcome of a run.
 
     Args:
         rows: Texts with an answer, which are in the file.
-        empty: Texts to which the model said nothing; they are not.
-        cut: Texts whose end was not asked.
+        empty: Texts to which the model gave an empty answer, which are left out.
+        cut: Texts that were too long, so that their end was left out of the prompt.
     """
 
     rows: int
@@ -53,42 +53,42 @@ def generate(
 ) -> Generated:
     """Let a model answer every text, and write JSON lines that :func:`read_table` reads.
 
-    A run that was interrupted goes on with its first unfinished batch when it is started again
-    with the same model, texts and settings.
+    A run that was interrupted resumes with its first unfinished batch when it is started again with
+    the same model, texts and settings.
 
     Args:
         speaker: The model.
-        table: Its queries are the texts.
-        target: A file that is made; ``<target>.partial`` holds the run until then.
-        generating: How the model is asked.
-        progress: Told the number of newly finished texts, and at once of those done before.
+        table: The texts, which are the queries of its rows.
+        target: The file to write; ``<target>.partial`` holds the run until it is done.
+        generating: Prompt, lengths and sampling.
+        progress: Called with the number of newly finished texts; first with those done before.
 
     Raises:
-        TrainingError: ``target`` exists, a begun run is another, a prompt does not fit, or every
-            answer is empty.
+        TrainingError: ``target`` exists, an interrupted run had other settings, a prompt does not
+            fit, or every answer is empty.
     """
     refuse_existing(target)
-    speaker.prompt(table[0].query, generating)  # refuses what cannot be asked, before any file
+    speaker.prompt(table[0].query, generating)  # raises for a bad prompt, before any file is made
     partial = target.with_name(f"{target.name}.partial")
     size = generating.batch_size
-    done = _resumed(partial, _about(speaker, table, generating), len(table), size)
+    done = _resume(partial, _run_identity(speaker, table, generating), len(table), size)
     if progress is not None and done:
         progress(done)
     with partial.open("ab") as file:
         for begin in range(done, len(table), size):
             texts = [row.query for row in table[begin : begin + size]]
             answers = speaker.answer(texts, generating, seed=_seed(generating.seed, begin // size))
-            # One write: what is interrupted within it is cut off when the run goes on.
+            # One write: if it is interrupted, its part is cut off when the run resumes.
             file.write("".join(f"{_json(answer)}\n" for answer in answers).encode())
             file.flush()
             if progress is not None:
                 progress(len(texts))
-    return _finished(partial, target, generating.written)
+    return _finish(partial, target, generating.written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _About:
-    """What makes a run the same one."""
+class _RunIdentity:
+    """Everything that identifies a run: a run is resumed only if all of it is equal."""
 
     model: str
     revision: str
@@ -98,10 +98,10 @@ class _About:
     data: str
 
 
-def _about(
+def _run_identity(
     speaker: TextGenerator, table: TrainingDataset, generating: GenerationSettings
-) -> _About:
-    return _About(
+) -> _RunIdentity:
+    return _RunIdentity(
         model=speaker.source.base,
         revision=speaker.source.revision,
         precision=speaker.precision.value,
@@ -120,19 +120,19 @@ def _json(value: object) -> str:
     return json.dumps(json.loads(to_json(value)), ensure_ascii=False)
 
 
-def _resumed(partial: Path, about: _About, texts: int, size: int) -> int:
-    """Begin a run's file, or cut one to its whole batches; return how many texts are done."""
-    first = _json(about)
+def _resume(partial: Path, identity: _RunIdentity, texts: int, size: int) -> int:
+    """Start a run's file, or cut one to its complete batches; return how many texts are done."""
+    first = _json(identity)
     begun = partial.read_bytes() if partial.exists() else b""
     head, newline, rest = begun.partition(b"\n")
     if not newline:
         partial.write_text(f"{first}\n", encoding="utf-8")
         return 0
-    held, asked = _object(head, partial), json.loads(first)
-    if other := [name for name in asked if held.get(name) != asked[name]]:
+    held, wanted = _object(head, partial), json.loads(first)
+    if other := [name for name in wanted if held.get(name) != wanted[name]]:
         raise TrainingError(
             f"{partial} holds a run that was begun with other {', '.join(other)}; delete the file "
-            "to begin anew, or say the same as then to go on"
+            "to start again, or use the same settings to resume it"
         )
     lines = rest.split(b"\n")[:-1]
     kept = len(lines) if len(lines) == texts else len(lines) // size * size
@@ -143,7 +143,7 @@ def _resumed(partial: Path, about: _About, texts: int, size: int) -> int:
     return kept
 
 
-def _finished(partial: Path, target: Path, written: OutputColumn) -> Generated:
+def _finish(partial: Path, target: Path, written: OutputColumn) -> Generated:
     rows = empty = cut = 0
     with open_atomically(target) as file:
         for answer in _answers(partial):
@@ -157,8 +157,8 @@ def _finished(partial: Path, target: Path, written: OutputColumn) -> Generated:
         if not rows:
             partial.unlink()
             raise TrainingError(
-                f"the model said nothing to any of {empty} texts; give a template that asks, or "
-                "another model"
+                f"the model gave an empty answer to all {empty} texts; give a template with a "
+                "question, or another model"
             )
     partial.unlink()
     return Generated(rows=rows, empty=empty, cut=cut)
@@ -190,5 +190,5 @@ def _object(line: bytes, partial: Path) -> dict[str, object]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise TrainingError(f"{partial} is no run of decant; delete it, or choose another name")
+        raise TrainingError(f"{partial} is not a run of decant; delete it, or choose another name")
     return cast("dict[str, object]", found)

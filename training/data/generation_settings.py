@@ -1,4 +1,4 @@
-"""How a language model is asked to write, and what it answered."""
+"""Settings of generated data, and an answer of a language model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SLOT = "{text}"
 
 
 class OutputColumn(StrEnum):
-    """What a generated text is in the file.
+    """The column of a generated text in the file.
 
-    RESPONSE: ``response``, beside the text as ``query``. QUERY: ``query``, beside the text as
-    ``positive``.
+    RESPONSE: The generated text is the ``response`` to the given text, which is the ``query``.
+    QUERY: The generated text is a ``query`` for the given text, which is its ``positive``.
     """
 
     RESPONSE = "response"
@@ -23,18 +23,19 @@ class OutputColumn(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
-    """How a model is asked.
+    """Settings of generation.
 
     Args:
-        template: What is asked, with ``{text}`` in the text's place; None: the text alone.
-        chat: Whether the tokenizer's chat template stands around that; None: if there is one and
-            no ``template``.
-        max_tokens: Of a prompt; longer ones lose the end of their text.
-        max_new_tokens: Of an answer.
-        batch_size: Texts at a time. With ``sample`` it changes what is drawn.
-        sample: Draw as the model's own settings say (temperature, top-p); else take the likeliest.
-        seed: Of what is drawn.
-        written: What the answers are.
+        template: The prompt, with ``{text}`` in place of the text; None: the text alone.
+        chat: Whether to apply the tokenizer's chat template to the prompt; None: if it has one and
+            there is no ``template``.
+        max_tokens: The most tokens of a prompt; longer texts are cut at their end.
+        max_new_tokens: The most tokens of an answer.
+        batch_size: Texts per batch. With ``sample`` it changes the answers.
+        sample: Sample with the model's own settings (temperature, top-p) instead of greedy
+            decoding.
+        seed: Seed of the sampling.
+        written: The column of the answers.
     """
 
     template: str | None = None
@@ -48,7 +49,7 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         if self.template is not None and SLOT not in self.template:
-            raise TrainingError(f"the template says where the text stands: {SLOT}; it has no slot")
+            raise TrainingError(f"the template needs {SLOT} in place of the text, and has none")
         for name in ("max_tokens", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -56,12 +57,12 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model said to one text.
+    """The answer of a model to one text.
 
     Args:
         query: The text.
-        response: Without special tokens and white space at its ends; may be empty.
-        cut: Whether the text was too long, so that its end was not asked.
+        response: The answer, without special tokens and white space at its ends; may be empty.
+        cut: Whether the text was too long, so that its end was left out of the prompt.
     """
 
     query: str

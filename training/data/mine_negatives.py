@@ -1,9 +1,9 @@
-"""Hard negatives for pairs: passages that are near a query, and not so near that they answer it.
+"""Mine hard negatives: passages that are near a query, but not so near that they answer it.
 
-A candidate is kept if its score is at most a share of the positive's own: TopK-PercPos of
-NV-Retriever (Moreira et al., arXiv 2407.15831, section 4), there 95 %. Who searches is not said
-here. Invariant: the same rows, rankings and settings give the same file, which appears whole or
-not at all.
+A candidate is kept if its score is at most a share of the positive's score: TopK-PercPos of
+NV-Retriever (Moreira et al., arXiv 2407.15831, section 4), with 95 %. The search itself is a
+:class:`Searcher`'s. Invariant: the same rows, rankings and settings give the same file, which
+appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """What a search found for one row.
+    """The result of a search for one row.
 
     Args:
         positive: The score of the row's query with its own positive.
@@ -51,7 +51,7 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mining:
-    """Which candidates become negatives.
+    """Settings of mining: which candidates become negatives.
 
     Args:
         count: The most negatives that a row gets.
@@ -84,11 +84,11 @@ class Mining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mined:
-    """What mining found.
+    """The outcome of mining.
 
     Args:
-        rows: How many were written, which are all.
-        negatives: Of each number of negatives, how many rows got it.
+        rows: How many rows were written; all rows are.
+        negatives: For each number of new negatives, how many rows got that many.
     """
 
     rows: int
@@ -96,7 +96,7 @@ class Mined:
 
     @property
     def without(self) -> int:
-        """Rows for which no candidate was far enough from the positive."""
+        """The number of rows that got no negatives."""
         return self.negatives.get(0, 0)
 
 
@@ -110,19 +110,19 @@ def mine(
 ) -> Mined:
     """Write every row with hard negatives, as JSON lines that :func:`read_table` reads.
 
-    A row keeps what it has; mined negatives stand behind its own. Rows without any are written,
-    too: their negatives are those of the batch.
+    A row keeps its own negatives, and mined ones follow them. Rows without negatives are written,
+    too: training still has the in-batch negatives for them.
 
     Args:
         table: Rows with positives.
         searcher: Ranks passages for them.
-        target: A file that is made.
+        target: The file to write.
         mining: Which candidates are taken.
-        progress: Told the number of newly finished rows.
+        progress: Called with the number of newly finished rows.
 
     Raises:
         TrainingError: ``target`` exists.
-        DataError: A row has no positive, answers of negatives, or a score that is no number.
+        DataError: A row has no positive, has answers of negatives, or gets a score of NaN.
     """
     refuse_existing(target)
     answers, fields = _answers(table)
@@ -132,7 +132,9 @@ def mine(
             rows = list(table[begin : begin + _BATCH])
             found = searcher.search(rows, limit=mining.depth)
             for row, ranking in zip(rows, found, strict=True):
-                negatives = chosen(row, ranking, mining, answers=answers[text_hash(row.query)])
+                negatives = choose_negatives(
+                    row, ranking, mining, answers=answers[text_hash(row.query)]
+                )
                 counts[len(negatives)] += 1
                 line = _line(row, negatives, fields)
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -141,28 +143,28 @@ def mine(
     return Mined(rows=len(table), negatives=dict(sorted(counts.items())))
 
 
-def chosen(
+def choose_negatives(
     row: TrainingExample, ranking: Ranking, mining: Mining, *, answers: frozenset[int] | set[int]
 ) -> list[str]:
     """Return the negatives that one row gets, nearest first.
 
     Args:
-        row: With what it has already.
-        ranking: Of its query.
+        row: The row, with the negatives that it already has.
+        ranking: The search result for its query.
         mining: Which candidates are taken.
         answers: :func:`text_hash` of all positives of the query's text.
 
     Raises:
         DataError: The score of the positive or a candidate is NaN.
     """
-    # Of a negative score a share is more than all of it: nothing above the positive is taken.
+    # A share of a negative score is higher than the score: never take more than the positive has.
     highest = min(mining.max_positive_ratio * ranking.positive, ranking.positive)
     seen = {row.query, row.positive, *row.negatives}
     found: list[str] = []
     passed = 0
     for text, score in ranking.candidates:
         if score != score or highest != highest:  # noqa: PLR0124 - NaN differs from itself
-            raise DataError(f"{row.place}: the search gave a score that is no number")
+            raise DataError(f"{row.place}: the search gave a score of NaN")
         if text in seen or text_hash(text) in answers:
             continue
         seen.add(text)
@@ -175,16 +177,18 @@ def chosen(
 
 
 def _answers(table: TrainingDataset) -> tuple[dict[int, set[int]], list[Column]]:
-    """Return the positives of each query by hash, and which optional fields some row has."""
+    """Return the hashes of each query's positives, and which optional columns some row has."""
     answers: dict[int, set[int]] = {}
     held: set[Column] = set()
     for row in table:
         if row.positive is None:
-            raise DataError(f"{row.place}: there is no positive, to which negatives are compared")
+            raise DataError(
+                f"{row.place}: there is no positive, with whose score candidates are compared"
+            )
         if row.negative_answers:
             raise DataError(
                 f"{row.place}: the negatives have answers, and mined ones would have none; mine "
-                "first, and let them be answered then"
+                "negatives first, then generate their answers"
             )
         answers.setdefault(text_hash(row.query), set()).add(text_hash(row.positive))
         held.update(field for field in _CARRIED if _value(row, field) is not None)
@@ -202,7 +206,7 @@ def _value(row: TrainingExample, field: Column) -> str | float | None:
 def _line(
     row: TrainingExample, negatives: Sequence[str], fields: Sequence[Column]
 ) -> dict[str, object]:
-    # All lines have the same keys: the first says which columns there are.
+    # All lines have the same keys: readers take the columns from the first line.
     return {
         Column.QUERY.value: row.query,
         Column.POSITIVE.value: row.positive,

@@ -1,6 +1,6 @@
-"""Pairs out of plain documents, for those who have no pairs: crops and inverse cloze.
+"""Make pairs from plain documents, without a model: crops and inverse cloze.
 
-Both are made without a model. Invariant: the same documents, settings and seed give the same pairs.
+Invariant: the same documents, settings and seed give the same pairs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?=\s|$)|[^.!?]+$")
 
 
 class PairKind(StrEnum):
-    """How a pair is made of a passage.
+    """How a pair is made from a passage.
 
-    CROPS: two spans of it, drawn apart from each other, which may overlap (Contriever's independent
-    cropping, arXiv 2112.09118, section 3.1). CLOZE: one of its sentences, and the rest (inverse
-    cloze, Lee et al., arXiv 1906.00300, section 4); the sentence stays in the rest with a chance of
-    one in ten, as there.
+    CROPS: two spans of it, drawn independently, which may overlap (Contriever's independent
+    cropping, arXiv 2112.09118, section 3.1). CLOZE: one of its sentences, and the rest of it
+    (inverse cloze, Lee et al., arXiv 1906.00300, section 4); as in the paper, the sentence stays in
+    the rest with a probability of 0.1.
     """
 
     CROPS = "crops"
@@ -42,11 +42,11 @@ class PairMining:
     """How documents become pairs.
 
     Args:
-        made: How.
-        max_tokens: The longest passage.
-        shortest: Least share of a passage's words in a crop.
-        longest: Largest share.
-        seed: Of what is drawn.
+        made: How a pair is made from a passage.
+        max_tokens: The most tokens of a passage.
+        shortest: The smallest share of a passage's words in a crop.
+        longest: The largest share of a passage's words in a crop.
+        seed: Seed of everything that is drawn.
     """
 
     made: PairKind = PairKind.CROPS
@@ -70,10 +70,10 @@ def write_pairs(
     """Write pairs as JSON lines with ``query``, ``positive`` and ``group``; return their number.
 
     Args:
-        documents: Name and text of each; the name is the group.
-        target: The file.
-        tokenizer: Counts tokens.
-        making: How.
+        documents: The name and the text of each document; the name is the group.
+        target: The file to write.
+        tokenizer: The tokenizer that counts tokens.
+        making: How pairs are made.
 
     Raises:
         DataError: No passage has enough words for a pair.
@@ -89,14 +89,14 @@ def write_pairs(
                     file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
                     count += 1
         if not count:
-            raise DataError("no document has a passage to make a pair of; give longer texts")
+            raise DataError("no document has a passage long enough for a pair; give longer texts")
     return count
 
 
 def _pair(
     passage: str, making: PairMining, random: np.random.Generator
 ) -> Iterator[tuple[str, str]]:
-    """Yield one pair, or none where the passage is too short."""
+    """Yield one pair, or none if the passage is too short."""
     match making.made:
         case PairKind.CROPS:
             words = [match.span() for match in _WORD.finditer(passage)]

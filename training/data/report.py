@@ -1,4 +1,4 @@
-"""What a table holds, before any step is taken: counts, lengths, what will be cut, balance."""
+"""Describe training data before training: counts, lengths, truncation and balance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .table import TrainingDataset
 _SAMPLE = 1000
 
 Lengths = Callable[[TrainingExample], dict[str, tuple[int, int]]]
-"""Of one row: for each kind of text, its tokens with its prompt, and how many the model reads."""
+"""Returns, for each kind of text in a row, its tokens with prompt, and how many are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class TextLengths:
     """How long texts of one kind are, in tokens with their prompt.
 
     Args:
-        median: Half are no longer.
-        most: Nineteen of twenty are no longer.
-        longest: Of those looked at.
-        cut: Share that is longer than the model reads.
+        median: The median length.
+        most: The 95th percentile of lengths.
+        longest: The longest text of the sample.
+        cut: The share of texts that are longer than the model reads.
     """
 
     median: int
@@ -36,16 +36,16 @@ class TextLengths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
-    """What training will see.
+    """A description of training data.
 
     Args:
-        rows: How many.
-        repeated: Rows left out because an earlier one is equal.
-        groups: Groups that stand on one side of a split.
-        tasks: Rows of each task.
-        scores: Rows of each score, if there are at most ten scores; else quantiles 0, 25, 50, 75
-            and 100 % by name.
-        lengths: By kind of text, over at most a thousand rows drawn at random.
+        rows: Number of rows.
+        repeated: Rows left out because they repeat an earlier row.
+        groups: Number of groups, each of which stays on one side of a split.
+        tasks: Number of rows of each task.
+        scores: Number of rows of each score if there are at most ten scores; else the quantiles 0,
+            25, 50, 75 and 100 % by name.
+        lengths: Lengths of each kind of text, in a random sample of at most a thousand rows.
     """
 
     rows: int
@@ -57,12 +57,12 @@ class DataReport:
 
 
 def describe(table: TrainingDataset, lengths: Lengths, *, seed: int = 0) -> DataReport:
-    """Describe a table; only a sample of its rows is tokenised.
+    """Return a description of a table; only a sample of its rows is tokenised.
 
     Args:
         table: The rows.
-        lengths: Counts the tokens of a row's texts; :meth:`Objective.lengths`.
-        seed: Of the sample.
+        lengths: A function that counts the tokens of a row's texts; :meth:`Objective.lengths`.
+        seed: Seed of the sample.
     """
     random = np.random.default_rng(seed)
     count = min(_SAMPLE, len(table))

@@ -1,7 +1,6 @@
 """One row of training data, and how the columns of a file become its fields.
 
-Nothing is read here. Invariant: a row that was made is usable: its texts are not blank, its score
-is a number.
+Nothing reads files here. Invariant: the texts of a row are not blank, and its score is finite.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _SKIPPED = "-"
 
 
 class Column(StrEnum):
-    """What a column holds."""
+    """The content of a column."""
 
     QUERY = "query"
     POSITIVE = "positive"
@@ -30,7 +29,7 @@ class Column(StrEnum):
     GROUP = "group"
 
 
-# What the field's data sets call them; sentence-transformers' names among them.
+# Common names of the columns in data sets, sentence-transformers' names among them.
 _ALSO = {
     Column.QUERY: ("query", "anchor", "question", "text", "sentence", "sentence1", "context"),
     Column.POSITIVE: (
@@ -48,18 +47,18 @@ _SEVERAL = (Column.NEGATIVES, Column.NEGATIVE_ANSWERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingExample:
-    """One example.
+    """One row of training data.
 
     Args:
-        query: A text: the only one, the first of a pair, or what is asked.
-        positive: What belongs to it: a passage, a paraphrase, an answer.
-        negatives: Texts that do not, and are hard to tell from those that do.
-        negative_answers: What answers each of the negatives, where they are questions.
-        score: How alike query and positive are, on any scale.
-        instruction: The task of this query, for models that take one.
-        task: Rows of one task share their batches.
-        group: Rows of one group stand on the same side of a split.
-        place: File and line, for messages.
+        query: The only text, the first of a pair, or a question.
+        positive: A text that belongs to the query: a passage, a paraphrase, an answer.
+        negatives: Hard negatives: texts that do not belong to the query but look as if they did.
+        negative_answers: If the negatives are questions, an answer to each of them.
+        score: The similarity of query and positive, on any scale.
+        instruction: The task of this query, for models that take an instruction.
+        task: The name of a task; all rows of a batch have the same task.
+        group: The name of a group; all rows of a group are on the same side of a split.
+        place: File and line, for error messages.
     """
 
     query: str
@@ -75,12 +74,11 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which column is which field.
+    """Which column of a file holds what.
 
     Args:
-        names: For each field, the column's name; of negatives and their answers, there may be
-            several.
-        order: The columns of a file without a header line, in order; ``-`` is read past.
+        names: The name of each column in the file; negatives and their answers may have several.
+        order: The columns of a file without a header line, in order; ``-`` skips a column.
 
     >>> Columns.parse("score,query,positive").order
     ('score', 'query', 'positive')
@@ -96,15 +94,15 @@ class Columns:
         """Read ``field=column,…`` (for files that name their columns) or ``field,field,…``.
 
         Raises:
-            DataError: A field is unknown, both ways are mixed, or a field is named twice.
+            DataError: A column is unknown, both forms are mixed, or a column is named twice.
         """
         parts = [part.strip() for part in text.split(",")]
         pairs = [part.partition("=") for part in parts]
         named = [bool(equals) for _, equals, _ in pairs]
         if any(named) and not all(named):
             raise DataError(
-                f"columns {text!r} mix two ways; say 'query=question,positive=answer' for files "
-                "that name their columns, or 'score,query,positive' for files that do not"
+                f"columns {text!r} mix two forms; write 'query=question,positive=answer' for files "
+                "with a header line, or 'score,query,positive' for files without one"
             )
         fields = [None if name == _SKIPPED else _field(name) for name, _, _ in pairs]
         known = [field for field in fields if field is not None]
@@ -119,11 +117,11 @@ class Columns:
         return cls(names=names)
 
     @classmethod
-    def found(cls, header: Sequence[str], *, where: str) -> Self:
-        """Recognise the columns of a file by the names that data sets commonly use.
+    def recognise(cls, header: Sequence[str], *, where: str) -> Self:
+        """Return the columns of a file, recognised by the names that data sets commonly use.
 
         Raises:
-            DataError: Two columns could be the same field.
+            DataError: Two columns of the file have names for the same thing.
         """
         names: dict[Column, tuple[str, ...]] = {}
         for field, also in _ALSO.items():
@@ -132,18 +130,18 @@ class Columns:
                 plain = _negatives(header, field)
             elif len(plain) > 1:
                 raise DataError(
-                    f"{where}: the columns {', '.join(plain)} could all be the {field}; say which "
-                    f"one is (columns '{field}={plain[0]}')"
+                    f"{where}: the columns {', '.join(plain)} could all be the {field}; name the "
+                    f"right one (columns '{field}={plain[0]}')"
                 )
             if plain:
                 names[field] = plain
         return cls(names=names)
 
     def row(self, values: Mapping[str, object], *, place: str) -> TrainingExample:
-        """Make the row of one line.
+        """Return the row of one line.
 
         Raises:
-            DataError: A text is blank or no text, a score no finite number.
+            DataError: A text is blank or not a string, or a score is not a finite number.
         """
         texts = {
             field: _text(values[name], field, place)
@@ -151,8 +149,8 @@ class Columns:
             if field not in (*_SEVERAL, Column.SCORE) and values.get(name) is not None
         }
         if Column.QUERY not in texts:
-            said = ", ".join(self.names.get(Column.QUERY, ("query",)))
-            raise DataError(f"{place}: there is no {said}; every row needs one")
+            wanted = ", ".join(self.names.get(Column.QUERY, ("query",)))
+            raise DataError(f"{place}: there is no {wanted}; every row needs one")
         score = None
         if (column := self.names.get(Column.SCORE)) and values.get(column[0]) is not None:
             score = _number(values[column[0]], place)
@@ -186,7 +184,9 @@ def _field(name: str) -> Column:
     try:
         return Column(name.strip())
     except ValueError as error:
-        raise DataError(f"{name!r} is no field; there are {', '.join(Column)}") from error
+        raise DataError(
+            f"{name!r} is not a column that decant knows; known are {', '.join(Column)}"
+        ) from error
 
 
 def _text(value: object, field: Column, place: str) -> str:
@@ -198,9 +198,9 @@ def _text(value: object, field: Column, place: str) -> str:
 
 
 def _negatives(header: Sequence[str], field: Column) -> tuple[str, ...]:
-    """Return the columns of negatives, or of their answers if both are there.
+    """Return the columns of negatives, or of their answers if there are both.
 
-    Answers alone are negatives: passages that answer another question.
+    If there are answers only, they are the negatives: passages that answer another question.
     """
     named = [name for name in header if name.lower().startswith("negative")]
     answers = [name for name in named if name.lower() in _ALSO[Column.NEGATIVE_ANSWERS]]

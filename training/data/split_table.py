@@ -1,7 +1,7 @@
-"""Hold out a part of a table, so that what is measured was not trained on.
+"""Hold out a part of a table for evaluation.
 
-Invariant: no group stands on both sides. Where data name no groups, a row's positive is one, so
-that no passage is on both sides; else its query.
+Invariant: no group is on both sides. If the data have no groups, rows of one positive are a group,
+so that no passage is on both sides; if they have no positives, rows of one query are.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def split(table: TrainingDataset, *, share: float, seed: int) -> Split:
 
     Args:
         table: All rows.
-        share: Between 0 and 1, both excluded.
-        seed: Of the draw; the same seed gives the same split.
+        share: The share of rows to hold out, between 0 and 1, both excluded.
+        seed: Seed of the draw; the same seed gives the same split.
 
     Raises:
         DataError: The share is out of range, or there are too few groups for two sides.
     """
     if not 0 < share < 1:
-        raise DataError(f"the share to hold out lies between 0 and 1, got {share}")
+        raise DataError(f"the share to hold out must be between 0 and 1, got {share}")
     groups, sizes = np.unique(table.groups, return_counts=True)
     if len(groups) < 2:
         raise DataError(
-            "all rows are of one group, so that none can be held out; give rows of other groups, "
-            "or hold out nothing"
+            "all rows are of one group, so none can be held out; give rows of other groups, or "
+            "hold out nothing"
         )
     order = np.random.default_rng(seed).permutation(len(groups))
     before = np.cumsum(sizes[order]) - sizes[order]

@@ -1,7 +1,8 @@
 """Training data on disk: JSON lines and TSV, checked once, then read row by row.
 
-A table holds where its rows begin, not the rows: 48 bytes each. Files are mapped into memory, so
-that workers of a data loader share them. Rows that repeat an earlier one are left out and counted.
+A table holds the positions of its rows in the files, 48 bytes each, instead of the rows. Files are
+mapped into memory, so that workers of a data loader share them. Rows that repeat an earlier row are
+left out and counted.
 Invariant: every row of a table was read once without an error.
 """
 
@@ -156,12 +157,12 @@ def read_table(
     Args:
         paths: Files of JSON lines (``.jsonl``) or tabs (``.tsv``, whose first line names the
             columns unless ``columns`` gives their order). Quotes and backslashes mean nothing.
-        columns: Which column is which; None recognises common names.
-        needs: Fields that every row must have.
+        columns: Which column holds what; None recognises common names.
+        needs: Columns that every row must have.
 
     Raises:
-        DataError: A file is missing, empty or of another kind, or a line is not as it should be;
-            the message names file and line.
+        DataError: A file is missing, empty or of another format, or a line is malformed; the
+            message names file and line.
     """
     wanted = tuple(needs)
     files: list[_File] = []
@@ -181,10 +182,10 @@ def read_table(
             group = text_hash(row.group or row.positive or row.query)
             instructed, answered = row.instruction is not None, bool(row.negative_answers)
             marks.append((group, task, score, instructed, answered))
-            hashes.append(text_hash(*_said(row)))
+            hashes.append(text_hash(*_texts_of(row)))
     if not places:
         shown = ", ".join(str(file.path) for file in files) or "no file"
-        raise DataError(f"{shown}: there is no row; training needs some")
+        raise DataError(f"{shown}: there are no rows, and training needs some")
     # 64 bits: of ten million rows, two differ and count as equal with a chance of 3 in a million.
     contents = np.array(hashes, np.uint64)
     _, first = np.unique(contents, return_index=True)
@@ -206,7 +207,7 @@ def read_table(
 def _opened(path: Path, columns: Columns | None, needs: Sequence[Column]) -> tuple[_File, int, int]:
     """Map a file; return it with the first byte and line number of its rows."""
     if not path.is_file():
-        raise DataError(f"{path} is no file; give files of JSON lines (.jsonl) or tabs (.tsv)")
+        raise DataError(f"{path} is not a file; give files of JSON lines (.jsonl) or tabs (.tsv)")
     if path.suffix not in (*_TABLES, *_LINES):
         raise DataError(
             f"{path}: decant reads JSON lines ({', '.join(_LINES)}) and tabs ({', '.join(_TABLES)})"
@@ -225,14 +226,14 @@ def _opened(path: Path, columns: Columns | None, needs: Sequence[Column]) -> tup
     else:
         header = names = tuple(_first_line(data, path).split("\t"))
         start, line = data.find(b"\n") + 1 or len(data), 2
-    found = columns or Columns.found(names, where=str(path))
+    found = columns or Columns.recognise(names, where=str(path))
     for field in needs:
         held = found.names.get(field, ())
         absent = [name for name in held if name not in names]
         if not held or absent:
             raise DataError(
                 f"{path}:1: no column is the {field}, which this method needs; the file has "
-                f"{', '.join(map(repr, names)) or 'none'}. Say which is which: columns "
+                f"{', '.join(map(repr, names)) or 'none'}. Name the right ones: columns "
                 "'query=…,positive=…', or 'score,query,positive' where the file has no header"
             )
     return _File(path=path, data=data, columns=found, header=header), start, line
@@ -276,14 +277,14 @@ def _check(row: TrainingExample, needs: Sequence[Column]) -> None:
             )
 
 
-def _said(row: TrainingExample) -> tuple[str, ...]:
-    said = (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
-    # No text is empty, so that answers are told from further negatives.
-    return (*said, "", *row.negative_answers) if row.negative_answers else said
+def _texts_of(row: TrainingExample) -> tuple[str, ...]:
+    texts = (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
+    # No text is empty, so the empty one separates negatives from their answers.
+    return (*texts, "", *row.negative_answers) if row.negative_answers else texts
 
 
 def text_hash(*parts: str) -> int:
-    """Return 64 bits of a hash over texts in order; equal texts give equal numbers."""
+    """Return a 64-bit hash of texts in order; equal texts give equal numbers."""
     digest = blake2b(digest_size=8)
     for part in parts:
         digest.update(part.encode(errors="surrogatepass") + b"\0")

@@ -1,7 +1,7 @@
-"""A causal language model that answers texts in batches.
+"""Generate answers to texts in batches with a causal language model.
 
 Prompts are padded on the left, and an answer ends where the model ends its turn. Invariant: greedy
-answers do not depend on the batch that a text is in.
+answers do not depend on the other texts of a batch.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class _Prompt:
 
 
 class TextGenerator:
-    """A model with its tokenizer and, if there is one, its chat template.
+    """A language model with its tokenizer and, if there is one, its chat template.
 
     Args:
-        source: Where it came from.
-        model: It with its head, in evaluation mode.
-        tokenizer: Its own.
-        chat: Writes conversations as the model was trained on; None: it has no template.
-        precision: Of its weights.
+        source: The files that the model was loaded from.
+        model: The model with its head, in evaluation mode.
+        tokenizer: Its tokenizer.
+        chat: The tokenizer of Transformers with a chat template; None: the model has none.
+        precision: The precision of its weights.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class TextGenerator:
 
         Args:
             model: A causal language model with its head.
-            precision: Of weights and products; ``bf16`` and ``fp16`` are for GPUs.
+            precision: Precision of weights and products; ``bf16`` and ``fp16`` are for GPUs.
 
         Raises:
-            RecipeError: It is not there.
-            TrainingError: It is no causal language model.
+            RecipeError: The model cannot be found.
+            TrainingError: The model is not a causal language model.
         """
         source = find_model(model)
         _, whole = load_with_head(source, Attention.CAUSAL)
@@ -92,16 +92,16 @@ class TextGenerator:
     def answer(
         self, texts: Sequence[str], generating: GenerationSettings, *, seed: int
     ) -> list[Answer]:
-        """Return what the model says to each text, in order.
+        """Return the model's answer to each text, in order.
 
         Args:
             texts: One batch.
-            generating: How it is asked.
-            seed: Of what is drawn for this batch.
+            generating: Prompt, lengths and sampling.
+            seed: Seed of this batch's sampling.
 
         Raises:
-            TrainingError: A prompt does not fit into the model beside its answer, or a chat
-                template is asked for and there is none.
+            TrainingError: A prompt does not fit into the model together with its answer, or the
+                settings require a chat template and there is none.
         """
         prompts = [self.prompt(text, generating) for text in texts]
         longest = max(len(prompt.ids) for prompt in prompts)
@@ -111,52 +111,52 @@ class TextGenerator:
             ids[row, longest - len(prompt.ids) :] = torch.tensor(prompt.ids)
             mask[row, longest - len(prompt.ids) :] = 1
         device = self._model.device
-        # What a call leaves unsaid, Transformers takes from here.
+        # Transformers takes all settings that a call leaves out from here.
         self._model.generation_config = self._config(generating)
         torch.manual_seed(seed)
         with torch.inference_mode():
             found = self._model.generate(  # type: ignore[operator]
                 input_ids=ids.to(device), attention_mask=mask.to(device)
             )
-        said: list[list[int]] = found[:, longest:].tolist()
+        answers: list[list[int]] = found[:, longest:].tolist()
         return [
             Answer(query=text, response=self._text(row), cut=prompt.cut)
-            for text, row, prompt in zip(texts, said, prompts, strict=True)
+            for text, row, prompt in zip(texts, answers, prompts, strict=True)
         ]
 
     def prompt(self, text: str, generating: GenerationSettings) -> _Prompt:
-        """Return the tokens that ask one text, cut at its end until they fit."""
-        room = generating.max_tokens
+        """Return the tokens of one text's prompt; the text is cut at its end until they fit."""
+        limit = generating.max_tokens
         positions = getattr(self._model.config, "max_position_embeddings", None)
         if positions is not None:
-            room = min(room, positions - generating.max_new_tokens)
+            limit = min(limit, positions - generating.max_new_tokens)
         pieces = self._tokenizer.encode(text, add_special_tokens=False)
         ids = self._ids(text, generating)
         kept = len(pieces.ids)
-        while len(ids) > room:
-            kept -= max(1, len(ids) - room)
+        while len(ids) > limit:
+            kept -= max(1, len(ids) - limit)
             if kept < 1:
                 raise TrainingError(
-                    f"there is no room for a text: {self.source.base} takes {positions} tokens, "
+                    f"no text fits into the prompt: {self.source.base} takes {positions} tokens, "
                     f"prompts up to {generating.max_tokens}, and an answer may take "
                     f"{generating.max_new_tokens}; lower max_new_tokens, shorten the template, or "
                     "raise max_tokens"
                 )
-            # A piece of a character may be a token: its end is then the character's.
+            # A token may be part of a character; its end is then that of the character.
             ids = self._ids(text[: pieces.offsets[kept - 1][1]], generating)
         return _Prompt(ids=ids, cut=kept < len(pieces.ids))
 
     def _ids(self, text: str, generating: GenerationSettings) -> list[int]:
-        asked = text
+        prompt = text
         if generating.template is not None:
-            asked = generating.template.replace(SLOT, text)
+            prompt = generating.template.replace(SLOT, text)
         chat = generating.chat
         if chat is None:
             chat = self._chat is not None and generating.template is None
         if not chat:
-            found = self._tokenizer.encode(asked)
+            found = self._tokenizer.encode(prompt)
             count = len(found.ids)
-            # Some tokenizers end every input: that would tell the model that all is said.
+            # Some tokenizers end every input with EOS, after which the model would not answer.
             while (
                 count
                 and found.special_tokens_mask[count - 1]
@@ -166,11 +166,11 @@ class TextGenerator:
             return found.ids[:count]
         if self._chat is None:
             raise TrainingError(
-                f"{self.source.base} has no chat template; leave chat out, and say in a template "
-                "what is asked"
+                f"{self.source.base} has no chat template; leave chat out, and give a template "
+                "with the question"
             )
         # Without thinking, as LLM2Vec-Gen's data.
-        whole = conversation(self._chat, asked)
+        whole = conversation(self._chat, prompt)
         return self._tokenizer.encode(whole, add_special_tokens=False).ids
 
     def _config(self, generating: GenerationSettings) -> GenerationConfig:
@@ -189,8 +189,8 @@ class TextGenerator:
 
 
 def _ends(model: PreTrainedModel, own: GenerationConfig) -> set[int]:
-    said: list[int | list[int] | None] = [model.config.eos_token_id, own.eos_token_id]
-    flat = [one for item in said for one in (item if isinstance(item, list) else [item])]
+    ids: list[int | list[int] | None] = [model.config.eos_token_id, own.eos_token_id]
+    flat = [one for item in ids for one in (item if isinstance(item, list) else [item])]
     return {one for one in flat if one is not None}
 
 

@@ -1,4 +1,4 @@
-"""The order in which rows are seen: shuffled, and every batch of one task."""
+"""The order of rows in training: shuffled, with all rows of a batch from one task."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..data.table import TrainingDataset
 
 
 class TaskOrder(Sampler[int]):
-    """Rows in full batches of one task each, anew for every epoch.
+    """A sampler of full batches of one task each, in a new order for every epoch.
 
-    Batches of all tasks are shuffled together, so that tasks come as often as they have rows.
-    What is left of a task's rows when no full batch remains is not seen in that epoch.
+    Batches of all tasks are shuffled together, so that each task is drawn in proportion to its
+    rows. The rows of a task that do not fill a batch are left out of that epoch.
 
     Args:
         table: The rows.
-        batch_size: Rows that follow each other and are of one task.
-        seed: With the epoch's number it decides the order.
+        batch_size: Rows of one batch.
+        seed: The seed and the number of the epoch determine the order.
     """
 
     def __init__(self, table: TrainingDataset, *, batch_size: int, seed: int) -> None:
@@ -30,7 +30,7 @@ class TaskOrder(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the order of another epoch; the data loader calls this."""
+        """Set the epoch, which changes the order; the data loader calls this."""
         self._epoch = epoch
 
     def __len__(self) -> int:

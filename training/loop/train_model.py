@@ -1,9 +1,9 @@
-"""One run: Transformers' Trainer around an objective, its log, and the model that it leaves.
+"""Run a training: Transformers' Trainer around an objective, its log, and the trained model.
 
-What this adds to the Trainer: checkpoints hold only what is trained; parts of the loss are in the
-log; a loss that is no number ends the run. While it runs, everything lies in a folder beside the
-target; the target appears whole or not at all. Invariant: the same data, settings and seed give
-the same weights on the same machine, whether the run was interrupted or not.
+This adds to the Trainer that checkpoints hold only trained weights, that the log has the parts of
+the loss, and that a loss of NaN or infinity ends the run. During the run, all files are in a folder
+next to the target; the target appears whole or not at all. Invariant: the same data, settings and
+seed give the same weights on the same machine, whether the run was interrupted or not.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _REPORT = "report.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did.
+    """The outcome of a run.
 
     Args:
-        folder: Where the model lies.
-        steps: Steps taken, those before an interruption included.
-        loss: Mean loss of the last line of the log.
-        trained: Numbers that were trained.
-        frozen: Numbers that were not.
-        peak_mb: Most memory that the process, or the GPU if there is one, held in 2**20 bytes.
+        folder: The folder of the trained model.
+        steps: Number of steps, including those before an interruption.
+        loss: Mean loss in the last line of the log.
+        trained: Number of parameters that were trained.
+        frozen: Number of parameters that were not trained.
+        peak_mb: Peak memory of the GPU, or of the process if there is none, in MiB; None: unknown.
     """
 
     folder: Path
@@ -65,19 +65,21 @@ def train(
 ) -> Report:
     """Train, and write the model to ``target``.
 
-    A run that was interrupted goes on from its last checkpoint when it is started again with the
+    A run that was interrupted is resumed from its last checkpoint when it is started again with the
     same data and settings.
 
     Args:
-        objective: What is trained, and how.
+        objective: The method with its model.
         table: The rows to learn from.
-        target: A folder that is made; ``<target>.partial`` holds the run until then.
-        loop: Steps, rates, seed.
-        callbacks: What is called with each line of the log, and what measures meanwhile.
+        target: The folder to write, which must not exist; ``<target>.partial`` holds the run until
+            it is done.
+        loop: Settings of the loop.
+        callbacks: What is called with each line of the log, and what scores in between.
 
     Raises:
         DataError: The rows are too few for a batch, or the objective cannot learn from them.
-        TrainingError: ``target`` exists, a begun run has other settings, or the loss is no number.
+        TrainingError: ``target`` exists, an interrupted run had other settings, or the loss is NaN
+            or infinity.
     """
     check_run(objective, table, target, loop)
     order = TaskOrder(table, batch_size=loop.batch_size, seed=loop.seed)
@@ -85,7 +87,7 @@ def train(
     begun = partial / "checkpoints"
     begun.mkdir(parents=True, exist_ok=True)
     runner = Runner(objective, table, order, loop, callbacks or TrainingCallbacks(), partial)
-    # Of several processes the first alone writes; the others wait, and find what it left.
+    # Only the first of several processes writes; the others wait and read its files.
     with runner.args.main_process_first(local=False):
         _same_run(partial / _RUN, objective, table, loop)
         objective.prepare(table, partial, batch_size=loop.batch_size)
@@ -94,24 +96,24 @@ def train(
     report = _report(runner, objective, target)
     with runner.args.main_process_first(local=False):
         if runner.is_world_process_zero():
-            _leave(objective, partial, target, report)
+            _write_target(objective, partial, target, report)
     return report
 
 
-def _leave(objective: Objective, partial: Path, target: Path, report: Report) -> None:
-    """Write the model and what is known of its run to the target."""
+def _write_target(objective: Objective, partial: Path, target: Path, report: Report) -> None:
+    """Write the model, and the log and the report of its run, to the target."""
     made = partial / "model"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     objective.to("cpu").eval()
     objective.write(made)
-    about = made / _ABOUT
-    about.mkdir()
+    records = made / _ABOUT
+    records.mkdir()
     for name in (LOG, _RUN):
-        shutil.copyfile(partial / name, about / name)
-    draw_curves(partial / LOG, about / CURVES)
+        shutil.copyfile(partial / name, records / name)
+    draw_curves(partial / LOG, records / CURVES)
     numbers = {name: value for name, value in asdict(report).items() if name != "folder"}
-    (about / _REPORT).write_text(to_json(numbers), encoding="utf-8")
+    (records / _REPORT).write_text(to_json(numbers), encoding="utf-8")
     made.rename(target)
     shutil.rmtree(partial)
 
@@ -119,23 +121,22 @@ def _leave(objective: Objective, partial: Path, target: Path, report: Report) ->
 def finish_run(
     objective: Objective, table: TrainingDataset, target: Path, loop: TrainingSettings
 ) -> Report | None:
-    """Return the report of a run that has left its model, so that what follows it can go on.
+    """Return the report of a run that is already complete, so that it need not be repeated.
 
-    What an interruption left of the run beside its model is deleted.
-
-    Arguments as :func:`train`.
+    The arguments are those of :func:`train`. Files of the run that an interruption left next to
+    its model are deleted.
 
     Returns:
-        None where there is nothing at ``target``, or what is there is not of this very run.
+        None if ``target`` does not exist, or is not the result of this run.
     """
-    about = target / _ABOUT
+    records = target / _ABOUT
     try:
-        held = json.loads((about / _RUN).read_text(encoding="utf-8"))
-        numbers = json.loads((about / _REPORT).read_text(encoding="utf-8"))
+        held = json.loads((records / _RUN).read_text(encoding="utf-8"))
+        numbers = json.loads((records / _REPORT).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    asked = _said_of_run(objective, table, loop)
-    if any(held.get(name) != value for name, value in asked.items()):
+    wanted = _run_identity(objective, table, loop)
+    if any(held.get(name) != value for name, value in wanted.items()):
         return None
     shutil.rmtree(_partial(target), ignore_errors=True)
     return Report(folder=target, **numbers)
@@ -148,7 +149,7 @@ def _partial(target: Path) -> Path:
 def check_run(
     objective: Objective, table: TrainingDataset, target: Path, loop: TrainingSettings
 ) -> None:
-    """Refuse what :func:`train` would refuse of target and data, without a step.
+    """Raise the errors of :func:`train` about target and data, without training.
 
     Raises:
         DataError: The rows are too few for a batch, or the objective cannot learn from them.
@@ -165,13 +166,13 @@ def check_run(
     if table.instructed.any() and not objective.takes_instructions():
         first = table[int(table.instructed.argmax())]
         raise DataError(
-            f"{first.place}: there is an instruction, which this method has no place for with "
+            f"{first.place}: there is an instruction, which this method does not use with "
             f"{objective.base.source.base}; leave the column out, or write it into the queries"
         )
     if table.answered.any() and not objective.takes_negative_answers():
         first = table[int(table.answered.argmax())]
         raise DataError(
-            f"{first.place}: negatives have answers, which this method has no place for; leave the "
+            f"{first.place}: negatives have answers, which this method does not use; leave the "
             "column out, or name it among the negatives (columns 'query=…,negatives=…')"
         )
     objective.check(table)
@@ -179,7 +180,7 @@ def check_run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """What makes a run the same one."""
+    """Everything that identifies a run: a run is resumed only if all of it is equal."""
 
     method: str
     recipe: Recipe
@@ -192,10 +193,10 @@ class _Run:
     data: str
 
 
-def _said_of_run(
+def _run_identity(
     objective: Objective, table: TrainingDataset, loop: TrainingSettings
 ) -> dict[str, object]:
-    """Return what makes a run the same one, as JSON has it."""
+    """Return the identity of a run as JSON values."""
     run = _Run(
         method=type(objective).__name__,
         recipe=objective.base.model.recipe,
@@ -213,21 +214,21 @@ def _said_of_run(
 def _same_run(
     path: Path, objective: Objective, table: TrainingDataset, loop: TrainingSettings
 ) -> None:
-    """Write what a run is, or see that the one that was begun here is the same."""
-    asked = _said_of_run(objective, table, loop)
+    """Write the identity of a run, or check that the run begun here has the same one."""
+    wanted = _run_identity(objective, table, loop)
     if not path.exists():
-        write_atomically(path, to_json(asked))
+        write_atomically(path, to_json(wanted))
         return
     held = json.loads(path.read_text(encoding="utf-8"))
-    if other := [name for name in asked if held.get(name) != asked[name]]:
+    if other := [name for name in wanted if held.get(name) != wanted[name]]:
         raise TrainingError(
             f"{path.parent} holds a run that was begun with other {', '.join(other)}; delete the "
-            "folder to begin anew, or say the same as then to go on"
+            "folder to start again, or use the same settings to resume it"
         )
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Return the last whole checkpoint; drop those whose writing was interrupted."""
+    """Return the last complete checkpoint; delete those whose writing was interrupted."""
     found: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         try:

@@ -1,6 +1,6 @@
 """Transformers' Trainer as decant uses it: what is saved, what is logged, when it stops.
 
-Invariant: a run that goes on from a checkpoint takes the steps that it would have taken.
+Invariant: a run resumed from a checkpoint takes the same steps as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TrainingCallbacks:
 
 
 class _Rows(Dataset[TrainingExample]):
-    """A table as torch wants it."""
+    """A table as a dataset of torch."""
 
     def __init__(self, table: TrainingDataset) -> None:
         self._table = table
@@ -73,7 +73,7 @@ class _Rows(Dataset[TrainingExample]):
 
 
 class Runner(Trainer):
-    """The Trainer, with what this module's head says."""
+    """The Trainer with our order of rows, checkpoints and log."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Runner(Trainer):
             callbacks=[_Log(objective, loop, callbacks, folder)],
         )
         self.remove_callback(PrinterCallback)
-        # Both names of the same thing: losses are means of a batch.
+        # Losses are means over a batch; versions of Transformers have two names for that.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = False
         if loop.gradient_checkpointing:
@@ -121,7 +121,7 @@ class Runner(Trainer):
         return (found["loss"], found) if return_outputs else found["loss"]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means of the parts since the last line."""
+        """Log the values, with the mean of each part of the loss since the last line."""
         if "loss" in logs:
             means = {name: float(torch.stack(held).mean()) for name, held in self._parts.items()}
             self._parts = {}
@@ -144,7 +144,7 @@ class Runner(Trainer):
         }:
             raise TrainingError(
                 f"{resume_from_checkpoint} holds a run of another model or method; delete the "
-                "folder to begin anew"
+                "folder to start again"
             )
         with torch.no_grad():
             for name, value in held.items():
@@ -158,7 +158,7 @@ class Runner(Trainer):
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters that learn, each once, however many names it has."""
+    """Return the trainable parameters, each once, even if it has several names."""
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
@@ -189,7 +189,7 @@ def _arguments(loop: TrainingSettings, folder: Path) -> TrainingArguments:
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         label_names=[],
-        # Said outright, or several processes on CPUs would each train alone.
+        # Set explicitly, or several processes on CPUs would each train alone.
         use_cpu=not torch.accelerator.is_available(),
         report_to="none",
         disable_tqdm=True,
@@ -198,7 +198,7 @@ def _arguments(loop: TrainingSettings, folder: Path) -> TrainingArguments:
 
 
 class _Log(TrainerCallback):
-    """Writes the log, asks the scorer, and ends a run whose loss is no number."""
+    """A callback that writes the log, calls the scorer, and stops at a loss of NaN or infinity."""
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class _Log(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Drop the lines after the checkpoint from which the run goes on."""
+        """Delete the lines of the log after the checkpoint from which the run resumes."""
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
         kept = [line for line in lines if _step(line) <= state.global_step]
         if state.is_world_process_zero:
@@ -227,7 +227,7 @@ class _Log(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: object,
     ) -> None:
-        """Write one line."""
+        """Write one line of the log."""
         if logs is None or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
@@ -240,7 +240,7 @@ class _Log(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Measure, where it is time."""
+        """Score the model every ``score_every`` steps."""
         every, scorer = self._loop.score_every, self._callbacks.scorer
         if scorer is None or every is None or state.global_step % every:
             return
@@ -259,7 +259,7 @@ class _Log(TrainerCallback):
 
 
 def _step(line: str) -> float:
-    """Return the step of a line of the log; a line whose writing was cut short is of none."""
+    """Return the step of a line of the log; infinity if its writing was cut short."""
     try:
         step: int = json.loads(line)["step"]
     except json.JSONDecodeError:

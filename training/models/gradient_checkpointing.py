@@ -1,4 +1,4 @@
-"""Layers that forget their states and compute them anew in the backward pass."""
+"""Gradient checkpointing: layers drop their activations and recompute them in the backward pass."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def enable_gradient_checkpointing(objective: nn.Module) -> None:
-    """Let the layers of every Transformers model in a module forget their states.
+    """Turn gradient checkpointing on in every Transformers model of a module.
 
-    Frozen models through which gradients flow, too, once :func:`freeze_mode` is called for them.
+    Frozen models through which gradients flow use it, too, once :func:`freeze_mode` is called.
 
     Raises:
-        TrainingError: There is no such model, or none that can.
+        TrainingError: The module has no model that supports it.
     """
     models = [part for part in objective.modules() if isinstance(part, PreTrainedModel)]
     inner = {id(part) for model in models for part in model.modules() if part is not model}
@@ -32,17 +32,17 @@ def enable_gradient_checkpointing(objective: nn.Module) -> None:
         enable({"use_reentrant": False})
     if not able:
         raise TrainingError(
-            "this method has no model that can; train without gradient_checkpointing"
+            "no model of this method supports it; train without gradient_checkpointing"
         )
 
 
 def freeze_mode(model: PreTrainedModel) -> None:
-    """Set a frozen model to evaluation: no dropout; layers that forget states go on to do so."""
+    """Set a frozen model to evaluation, without dropout but with gradient checkpointing."""
     model.eval()
     for layer in model.modules():
         # Transformers recomputes a layer that is in training; its parts stay in evaluation.
         if isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing:
             layer.training = True
-            for name, value in vars(layer).items():  # what the layer itself drops (OPT)
+            for name, value in vars(layer).items():  # dropout of the layer itself (OPT)
                 if "drop" in name and isinstance(value, float):
                     setattr(layer, name, 0.0)

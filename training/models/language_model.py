@@ -1,4 +1,4 @@
-"""A language model and the embedder inside it: for methods whose loss is over words."""
+"""A language model and the embedder inside it, for methods whose loss needs logits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LanguageBase:
-    """A language model, and a base whose backbone is its own.
+    """A language model, and an embedder that shares its backbone.
 
     Args:
         whole: The model with its head.
@@ -35,13 +35,13 @@ class LanguageBase:
 
     @property
     def head(self) -> nn.Module:
-        """What turns states, (..., d), into logits, (..., V)."""
+        """The layer that maps hidden states, (..., d), to logits, (..., V)."""
         found = self.whole.get_output_embeddings()
         assert isinstance(found, nn.Module)
         return found
 
     def logits(self, states: Tensor) -> Tensor:
-        """Return logits of states as the model does, Gemma 2's bound included."""
+        """Return the logits of hidden states, with Gemma 2's soft-capping where a model has it."""
         found: Tensor = self.head(states)
         bound = getattr(self.whole.config, "final_logit_softcapping", None)
         return found if bound is None else (found / bound).tanh() * bound
@@ -63,18 +63,22 @@ def open_language_model(
     dropout: float | None = None,
     seed: int = 0,
 ) -> LanguageBase:
-    """Open a language model with its head, in float32; the head itself does not learn.
+    """Open a language model with its head, in float32; the head itself is not trained.
 
-    Arguments as :func:`open_base`; ``choices``, or a ``strategy`` by its name, say how its embedder
-    attends and pools. Where the recipe has a sparse head, token embeddings do not learn either.
+    The arguments are those of :func:`open_base`; ``choices``, or a ``strategy`` by its name,
+    specify how its embedder attends and pools. If the recipe has a sparse head, token embeddings
+    are not trained either.
 
     Raises:
-        RecipeError: As :func:`open_base`.
-        TrainingError: The folder is no causal language model, or has been merged already.
+        RecipeError: No recipe can be made for the model, see :func:`resolve`.
+        TrainingError: The folder does not hold a causal language model, or has adapters that are
+            not merged.
     """
     source = model if isinstance(model, ModelFiles) else find_model(model)
     if source.adapters:
-        raise TrainingError("merge adapters into a model first, then train it")
+        raise TrainingError(
+            "the model has adapters that are not merged; merge them first, then train it"
+        )
     said, limit = training_length(source, choices, strategy=strategy)
     recipe = resolve(source, said, strategy=strategy)
     backbone, whole = load_with_head(source, recipe.attention)
@@ -105,10 +109,10 @@ def open_language_model(
 def load_with_head(
     source: ModelFiles, attention: Attention
 ) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """Load a model with its head, see :func:`load_language_model`: the base model and the whole.
+    """Return a model without and with its head, see :func:`load_language_model`.
 
     Raises:
-        TrainingError: The folder has no head, or does not load.
+        TrainingError: The folder has no head, or cannot be loaded.
     """
     try:
         return load_language_model(source.folder, attention)

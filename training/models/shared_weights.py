@@ -1,4 +1,4 @@
-"""A frozen language model beside an encoder that learns, made of the same weights.
+"""A frozen language model that shares its weights with an encoder in training.
 
 The encoder's adapters and new rows sit in its own modules; the frozen model has modules of its own
 around the same parameters, so it costs no memory, moves to a device together with the encoder, and
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def frozen_copy(language: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy of a model, in evaluation, whose parameters are the model's own objects.
+    """Return a copy of a model in evaluation mode, with the same parameter objects.
 
     Call it before adapters are put into ``language``, and freeze the parameters that both share.
     """
@@ -34,11 +34,12 @@ def frozen_copy(language: PreTrainedModel) -> PreTrainedModel:
 def unshare(frozen: PreTrainedModel, backbone: nn.Module) -> PreTrainedModel:
     """Return a frozen model that no longer shares the weights into which adapters are merged.
 
-    Merging changes weights in place; call this before it. It copies what is changed.
+    Merging changes weights in place, so call this before merging. It copies the weights that will
+    change.
 
     Args:
-        frozen: What :func:`frozen_copy` gave.
-        backbone: Has adapters, not merged yet, beside the parameters that it shares.
+        frozen: A model from :func:`frozen_copy`.
+        backbone: The model that shares its parameters and has adapters that are not merged yet.
     """
     layers = need("peft.tuners.tuners_utils", extra="training").BaseTunerLayer
     changed = {
@@ -51,5 +52,5 @@ def unshare(frozen: PreTrainedModel, backbone: nn.Module) -> PreTrainedModel:
 
 
 def _kept(parameters: Iterable[nn.Parameter]) -> dict[int, object]:
-    """Return what makes :func:`copy.deepcopy` take these parameters over as they are."""
+    """Return a memo with which :func:`copy.deepcopy` keeps these parameters instead of copying."""
     return {id(one): one for one in parameters}

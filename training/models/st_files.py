@@ -1,4 +1,4 @@
-"""What sentence-transformers needs beside the weights, so that a trained model loads there too."""
+"""Write the files with which sentence-transformers loads a trained model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ACTIVATIONS = {
 
 
 def write_sentence_files(folder: Path, recipe: Recipe, linears: Sequence[nn.Linear]) -> bool:
-    """Write dense layers, and sentence-transformers' files if they can say all of the recipe.
+    """Write dense layers, and sentence-transformers' files if they can express the recipe.
 
     Args:
-        folder: Holds weights and tokenizer.
-        recipe: Of the model.
-        linears: The head's layers, in order.
+        folder: A folder with weights and tokenizer.
+        recipe: The recipe of the model.
+        linears: The layers of the head, in order.
 
     Returns:
         Whether sentence-transformers can load the folder.
@@ -78,7 +78,7 @@ def write_sentence_files(folder: Path, recipe: Recipe, linears: Sequence[nn.Line
 
 
 def _plain(recipe: Recipe) -> bool:
-    """Tell whether nothing but what sentence-transformers knows decides the vectors."""
+    """Return whether sentence-transformers' files can express all of a recipe."""
     said = Choices.of(recipe)
     known = Choices(
         attention=recipe.attention,

@@ -1,8 +1,8 @@
-"""The model that is trained: opened from a folder, able to learn, and written as a folder again.
+"""The model in training: opened from a folder, trained, and written as a folder again.
 
-Texts reach it through the tokenising of its recipe, prompts included, so that it learns on what it
-will see. Invariant: what :meth:`Base.write` leaves is opened by every command of decant, and gives
-the vectors that the trained model gave.
+Texts are tokenised as the recipe says, prompts included, so that training and inference see the
+same. Invariant: every command of decant opens what :meth:`Base.write` writes, and gets the vectors
+of the trained model.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Batch = dict[str, Tensor]
-"""What a model takes: int64 tensors by the names of :class:`TokenBatch`."""
+"""The inputs of a model: int64 tensors, named as in :class:`TokenBatch`."""
 
 _ENDLESS = 2**31
-# BERT's kin compute it beside the states; our vectors do not read it, so nothing would train it.
+# Models like BERT have it; our vectors do not read it, so nothing would train it.
 _UNREAD = "pooler"
-# What a tokenizer consists of, in any of Transformers' formats.
+# The files of a tokenizer, in any of Transformers' formats.
 _TOKENIZER_FILES = (
     "added_tokens.json", "chat_template.jinja", "merges.txt", "sentencepiece.bpe.model",
     "special_tokens_map.json", "spiece.model", "tokenizer.json", "tokenizer.model",
@@ -57,19 +57,19 @@ _TOKENIZER_FILES = (
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Base:
-    """A pooled model that can learn, with its tokenizer.
+    """A pooled model in training, with its tokenizer.
 
     Args:
-        source: Where it came from.
-        model: Its parameters are trained unless they are frozen.
-        tokenizer: As the recipe says.
-        pad_id: Fills padded positions.
-        adapters: Low-rank additions, if these are trained alone.
-        lora: Of these additions.
-        dropout: What it was set to; None: it is as the model's files say.
-        vocabulary: The tokenizer with tokens that the source has not; None: it is the source's.
-        max_tokens: Texts are cut to so many tokens while the model learns from them; None: to as
-            many as the recipe says. What is written keeps the recipe's.
+        source: The files that it was loaded from.
+        model: The model; its parameters are trained unless they are frozen.
+        tokenizer: The tokenizer, which follows the recipe.
+        pad_id: The token id of padded positions.
+        adapters: Low-rank adapters, if only these are trained.
+        lora: Settings of the adapters.
+        dropout: The dropout that was set; None: that of the model's files.
+        vocabulary: The tokenizer with added tokens; None: there are none.
+        max_tokens: Texts are cut to this many tokens in training; None: to the recipe's
+            ``max_tokens``. The written model keeps that of the recipe.
     """
 
     source: ModelFiles
@@ -84,19 +84,19 @@ class Base:
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:
-            # It refuses a length that its prompts fill.
+            # This refuses a length that the prompts fill.
             TextTokenizer(self.tokenizer.bare, self.training_recipe)
 
     @property
     def training_recipe(self) -> Recipe:
-        """The model's recipe with the length to which texts are cut while it learns."""
+        """The model's recipe with the length to which training cuts texts."""
         recipe = self.model.recipe
         return replace(recipe, max_tokens=self.max_tokens or recipe.max_tokens)
 
     def tokens(
         self, texts: Sequence[str], *, role: Role, instructions: Sequence[str | None] | None = None
     ) -> Batch:
-        """Tokenise texts, each with its own instruction if there are any; on the CPU."""
+        """Return the tokens of texts, each with its own instruction if it has one."""
         if instructions is None or not any(instructions):
             rows = self.tokenizer(texts, role=role, max_tokens=self.max_tokens)
         else:
@@ -155,7 +155,7 @@ class Base:
 
     @contextmanager
     def eval_encoder(self) -> Iterator[TorchEncoder]:
-        """Give an encoder of the model as it is now, without dropout; training goes on after it."""
+        """Yield the model in eval mode as an encoder; training mode is restored on exit."""
         training = self.model.training
         self.model.eval()
         try:
@@ -168,15 +168,15 @@ class Base:
         self.model.recipe = replace(self.model.recipe, min_dim=min(dims))
 
     def merge(self) -> None:
-        """Add the adapters to the weights, for good."""
+        """Merge the adapters into the weights, which cannot be undone."""
         if self.adapters is not None:
             self.adapters.merge_and_unload()
             self.adapters = None
 
     def write(self, folder: Path) -> None:
-        """Write weights, tokenizer and recipe into an empty folder; adapters are merged for good.
+        """Write weights, tokenizer and recipe into an empty folder; adapters are merged.
 
-        The folder is sentence-transformers' as well, where its files can say what the recipe says.
+        sentence-transformers can load the folder, too, if its files can express the recipe.
         """
         self.merge()
         backbone, recipe = self.model.backbone, self.model.recipe
@@ -197,20 +197,20 @@ def open_base(
     dropout: float | None = None,
     seed: int = 0,
 ) -> Base:
-    """Open a model for training: float32, on the CPU; the loop moves it.
+    """Open a model for training, in float32 on the CPU; :func:`train` moves it to the GPU.
 
     Args:
-        model: A folder, a hub id, or files already found.
-        choices: What the user says about the recipe, as in an export; but ``max_tokens`` cuts the
-            texts of this training, see :func:`training_length`.
-        lora: Train adapters alone; None trains every weight.
-        dropout: Set all of the model's dropout, attention's included; None leaves it.
-        seed: Of new weights.
+        model: A folder, a hub id, or the files of a model.
+        choices: Parts of the recipe that the user specifies, as in an export; but ``max_tokens``
+            cuts the texts of this training only, see :func:`training_length`.
+        lora: Train adapters only; None trains every weight.
+        dropout: Dropout of all layers and of attention; None leaves it as it is.
+        seed: Seed of new weights.
 
     Raises:
-        RecipeError: As for an export.
-        TrainingError: The model has parts that are not trained here.
-        MissingExtra: Adapters are asked for and peft is not installed.
+        RecipeError: No recipe can be made for the model, see :func:`resolve`.
+        TrainingError: The model has parts that this method does not train.
+        MissingExtra: ``lora`` is given and peft is not installed.
     """
     source = model if isinstance(model, ModelFiles) else find_model(model)
     said, limit = training_length(source, choices)
@@ -241,19 +241,19 @@ def open_base(
 def training_length(
     source: ModelFiles, choices: Choices | None, *, strategy: str | None = None
 ) -> tuple[Choices, int | None]:
-    """Part the length to which training cuts its texts from what is said of the recipe.
+    """Separate the length to which training cuts texts from the other choices.
 
-    The recipe keeps the model's own length, so that training on short texts does not shorten what
-    the model reads ever after; an export can say another one.
+    The recipe keeps the model's own length, so that training on short texts does not shorten the
+    inputs of the trained model; an export can specify another length.
 
     Args:
         source: The model's files.
-        choices: What the user says.
-        strategy: As for :func:`resolve`.
+        choices: The user's choices.
+        strategy: A strategy, see :func:`resolve`.
 
     Returns:
-        The choices without their length, and the length; None: as the recipe says. Where nothing
-        but ``choices`` says a length, it is the recipe's, too.
+        The choices without their length, and that length; None if they have none. If only
+        ``choices`` specify a length, they keep it, and it is the recipe's.
     """
     said = choices or Choices()
     if said.max_tokens is None:
@@ -262,17 +262,17 @@ def training_length(
     try:
         resolve(source, others, strategy=strategy)
     except RecipeError:
-        return said, None  # nothing else says a length; what else is amiss, resolving says again
+        return said, None  # nothing else specifies a length; other errors come from the next call
     return others, said.max_tokens
 
 
 def longer(recipe: Recipe, limit: int | None) -> Recipe:
-    """Return the recipe with the longer of both lengths, for which a model is loaded."""
+    """Return the recipe with the longer of its own and the training length, for loading."""
     return replace(recipe, max_tokens=max(recipe.max_tokens, limit or 0))
 
 
 def make_trainable(base: Base, *, lora: Lora | None, dropout: float | None, seed: int) -> Base:
-    """Let a base learn: all of its weights, or adapters alone; arguments as :func:`open_base`."""
+    """Make all weights of a base trainable, or adapters only; arguments as :func:`open_base`."""
     if dropout is not None:
         set_dropout(base.model.backbone, dropout)
         base.dropout = dropout
@@ -289,7 +289,7 @@ def make_trainable(base: Base, *, lora: Lora | None, dropout: float | None, seed
 
 
 def add_adapters(backbone: nn.Module, lora: Lora) -> LoraModel:
-    """Put low-rank additions beside every linear layer of a backbone; only they can learn."""
+    """Add low-rank adapters to every linear layer of a backbone; only they are trainable."""
     peft = need("peft", extra="training")
     settings = peft.LoraConfig(
         r=lora.rank,
@@ -302,14 +302,14 @@ def add_adapters(backbone: nn.Module, lora: Lora) -> LoraModel:
 
 
 def set_dropout(backbone: nn.Module, share: float) -> None:
-    """Set every dropout of a backbone, in modules and in the attention that is a function."""
+    """Set every dropout of a backbone, in modules and in attention functions."""
     if not 0 <= share < 1:
-        raise TrainingError(f"dropout lies between 0 and 1, got {share}")
+        raise TrainingError(f"dropout must be at least 0 and below 1, got {share}")
     found = False
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p, found = share, True
-        # Llama and its kin hand this number to the attention function; BERT keeps modules.
+        # Models like Llama pass this number to the attention function; BERT has modules.
         if isinstance(getattr(module, "attention_dropout", None), float):
             setattr(module, "attention_dropout", share)  # noqa: B010 - no attribute that types know
             found = True
@@ -318,7 +318,7 @@ def set_dropout(backbone: nn.Module, share: float) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy what makes a folder's tokenizer, and always a ``tokenizer.json``."""
+    """Copy the tokenizer files of a folder; write a ``tokenizer.json`` if there is none."""
     for name in _TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)

@@ -1,7 +1,7 @@
-"""A base that appends new tokens to every input and reads their states.
+"""A model that appends new tokens to every input and reads their hidden states.
 
-The tokens are added to tokenizer and embeddings; new rows are drawn as Transformers draws them,
-from a normal distribution with the mean and covariance of the others.
+The tokens are added to the tokenizer and the embeddings. As in Transformers, new embeddings are
+drawn from a normal distribution with the mean and covariance of the others.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _LONGEST = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTokens:
-    """What is appended, and what learns.
+    """The appended tokens, and which weights are trained.
 
     Args:
         appended: The new tokens.
-        head: Makes the layers after pooling, which get new weights, from the model's width; None:
+        head: Returns the layers after pooling, which get new weights, for the model's width; None:
             there are none.
-        lora: Adapters in the backbone beside the new tokens; None: see ``whole``.
-        whole: Whether every weight of the backbone learns; else the new tokens' rows alone.
-        seed: Of new rows, heads and adapters.
+        lora: Train adapters in the backbone in addition to the new tokens; None: see ``whole``.
+        whole: Train every weight of the backbone; otherwise only the new tokens' embeddings.
+        seed: Seed of new embeddings, layers and adapters.
     """
 
     appended: AppendedTokens
@@ -66,14 +66,14 @@ class NewTokens:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class AppendedBase:
-    """A base with appended tokens, inside the language model that it was made from.
+    """An embedder with appended tokens, and the language model that it is part of.
 
     Args:
         base: The embedder.
-        language: The model with its head; its backbone is the base's, with what learns in it.
-        words: How many tokens the language model had before.
-        decoder: The same model without what learns, frozen, of the same parameters; None where
-            every weight of the backbone learns.
+        language: The model with its head, which shares the embedder's backbone.
+        words: The size of the vocabulary without the appended tokens.
+        decoder: The original model, frozen, with the same parameters but without adapters and new
+            tokens; None if every weight of the backbone is trained.
     """
 
     base: Base
@@ -82,7 +82,7 @@ class AppendedBase:
     decoder: PreTrainedModel | None = None
 
     def states(self, batch: Batch) -> Tensor:
-        """Return the states that are read, float32 (B, n, d), with gradients."""
+        """Return the hidden states that are read, float32 (B, n, d), with gradients."""
         model = self.base.model
         appended = model.recipe.appended
         assert appended is not None
@@ -96,14 +96,14 @@ def open_appended(
     """Open a causal language model and append tokens to it, in float32.
 
     Args:
-        model: A folder, a hub id, or files already found.
-        new: What is appended, and what learns.
-        choices: What the user says of prompts and, for this training alone, of the length. The
-            model's own is 512 tokens, or less where the language model has less.
+        model: A folder, a hub id, or the files of a model.
+        new: The appended tokens, and which weights are trained.
+        choices: Prompts and, for this training only, the length that the user specifies. The
+            trained model takes 512 tokens, or fewer if the language model takes fewer.
 
     Raises:
-        RecipeError: As for an export.
-        TrainingError: The model is no causal language model, or knows one of the tokens.
+        RecipeError: No recipe can be made for the model, see :func:`resolve`.
+        TrainingError: The model is not a causal language model, or has one of the tokens already.
         MissingExtra: peft is not installed.
     """
     source = model if isinstance(model, ModelFiles) else find_model(model)
@@ -111,7 +111,7 @@ def open_appended(
     said, limit = training_length(source, (choices or Choices()).over(mean))
     plain = resolve(source, said)
     if plain.attention is not Attention.CAUSAL:
-        raise TrainingError(f"{source.base} is no causal model, and decoding its states needs one")
+        raise TrainingError(f"{source.base} is not a causal model, which decoding its states needs")
     vocabulary = load_tokenizer(source.folder)
     ids = _added(vocabulary, new.appended.tokens, source.base)
     backbone, language = load_with_head(source, plain.attention)
@@ -152,8 +152,8 @@ def _added(vocabulary: Tokenizer, tokens: Sequence[str], name: str) -> list[int]
     known = [token for token in tokens if vocabulary.token_to_id(token) is not None]
     if known:
         raise TrainingError(
-            f"{name} knows the token {known[0]!r} already; it was trained by this method, or name "
-            "the new tokens otherwise"
+            f"{name} has the token {known[0]!r} already, perhaps because it was trained by this "
+            "method; use the original model, or give the new tokens other names"
         )
     vocabulary.add_special_tokens(list(tokens))
     return [cast("int", vocabulary.token_to_id(token)) for token in tokens]
@@ -162,7 +162,7 @@ def _added(vocabulary: Tokenizer, tokens: Sequence[str], name: str) -> list[int]
 def _make_trainable(
     backbone: nn.Module, new: NewTokens, ids: Sequence[int]
 ) -> LoraModel | TrainableTokensModel:
-    """Let the new tokens' rows learn, and adapters if they are asked for."""
+    """Make the new tokens' embeddings trainable, and adapters if ``new.lora`` is given."""
     peft = need("peft", extra="training")
     rows = {"token_indices": list(ids)}
     if new.lora is None:

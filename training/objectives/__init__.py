@@ -1,1 +1,1 @@
-"""What is minimised: one module a method."""
+"""Training objectives, one module for each method."""

@@ -1,4 +1,4 @@
-"""AutoRegEmbed, stage 2: what a query makes probable decides what it is near to.
+"""AutoRegEmbed, stage 2: align the distributions that a query and its positive condition.
 
 AutoRegEmbed, arXiv 2502.11401, section 3: conditional distribution alignment. With
 ``l(d | e) = sum_j log p(d_j | states of e, d_<j)`` and a query q, its positive d+ and negatives d-:
@@ -6,7 +6,7 @@ AutoRegEmbed, arXiv 2502.11401, section 3: conditional distribution alignment. W
 ``S1 = -sigmoid(beta |l(d+ | q) - l(d+ | d+)|)``, ``S2 = -sigmoid(beta margin)``, and the loss is
 ``-log(e^(S1/tau) / (e^(S1/tau) + e^(S2/tau)))``, averaged over negatives and batch.
 
-The paper's figure and its code differ in the margin; :class:`ReferenceMargin` has both.
+The margin of the paper's figure and that of its code differ; :class:`ReferenceMargin` offers both.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _REFERENCE = "reference.npz"
 class ReferenceMargin(StrEnum):
     """How the reference model's scores enter the margin of a positive over a negative.
 
-    FIGURE: ``(a - a_ref) - (b - b_ref)``, as the paper's figure has it, and DPO. CODE:
-    ``(a - b) + (a_ref - b_ref)``, as the released code has it. a and b are the log-probabilities
-    of the positive and the negative after the query.
+    FIGURE: ``(a - a_ref) - (b - b_ref)``, as in the paper's figure and in DPO. CODE:
+    ``(a - b) + (a_ref - b_ref)``, as in the released code. a and b are the log-probabilities of
+    the positive and the negative after the query.
     """
 
     FIGURE = "figure"
@@ -55,14 +55,15 @@ class ReferenceMargin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignmentSettings:
-    """How near and far are told apart; beta, temperature and negatives are the paper's.
+    """Settings of stage 2; the defaults of beta, temperature and negatives are the paper's.
 
     Args:
-        beta: Of the log-probabilities, which are sums over tokens.
-        temperature: Of the scores, tau.
-        margin: The sign of the reference; the authors' code has the other one.
-        negatives: Of each row, the first so many.
-        target_tokens: Of a positive or negative, its end included; 4,096 in the authors' script.
+        beta: Factor of the log-probabilities, which are sums over tokens.
+        temperature: Temperature of the scores, tau.
+        margin: How the reference model enters the margin; the authors' code has the other one.
+        negatives: How many negatives of each row are used, from the first on.
+        target_tokens: The most tokens of a positive or negative, its end token included; 4,096 in
+            the authors' script.
     """
 
     beta: float = 0.1
@@ -88,11 +89,11 @@ def alignment_loss(
     """Return the loss of a batch, a scalar.
 
     Args:
-        positive: a, (B,): log-probability of d+ after the query.
-        negatives: b, (B, H): of each d- after the query.
-        itself: c, (B,): of d+ after itself.
+        positive: a, (B,): log-probabilities of d+ after the query.
+        negatives: b, (B, H): log-probabilities of each d- after the query.
+        itself: c, (B,): log-probabilities of d+ after itself.
         reference: (B, 1 + H): a and b of the model before this stage.
-        settings: beta, temperature and sign.
+        settings: They give beta, temperature and margin.
     """
     ahead = positive[:, None] - negatives
     before = reference[:, :1] - reference[:, 1:]
@@ -109,15 +110,15 @@ def alignment_loss(
 
 
 class DistributionAlignment(Objective):
-    """Conditional distribution alignment.
+    """Conditional distribution alignment, stage 2 of AutoRegEmbed.
 
     Args:
-        base: An encoder that stage 1 left.
-        settings: How.
+        base: An encoder that stage 1 trained.
+        settings: Settings of the loss.
         decoder: The frozen language model of stage 1.
 
     Raises:
-        TrainingError: The base appends no tokens, or its states are not the decoder's width.
+        TrainingError: The base appends no tokens, or its states do not have the decoder's width.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.NEGATIVES)
@@ -143,7 +144,7 @@ class DistributionAlignment(Objective):
         self._reference: dict[str, NDArray[np.float32]] = {}
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        """Set the encoder's mode; the decoder has one alone."""
+        """Set the mode of the encoder; the decoder stays in evaluation mode."""
         super().train(mode)
         freeze_mode(self.decoder)
         return self
@@ -153,7 +154,7 @@ class DistributionAlignment(Objective):
         return {"decoder": revision_of(self.decoder)}
 
     def check(self, table: TrainingDataset) -> None:
-        """Refuse rows with fewer negatives than the settings ask for."""
+        """Refuse rows with fewer negatives than the settings require."""
         wanted = self.settings.negatives
         for row in table:
             if len(row.negatives) < wanted:
@@ -163,14 +164,14 @@ class DistributionAlignment(Objective):
                 )
 
     def prepare(self, table: TrainingDataset, folder: Path, *, batch_size: int) -> None:
-        """Score every row with the model as it is before the first step, once, and keep that."""
+        """Score every row once, with the model before its first step, and store the scores."""
         path = folder / _REFERENCE
         if not path.exists():
             scores = np.concatenate(list(self._scores(table, batch_size)))
-            making = folder / f".{_REFERENCE}"
-            with making.open("wb") as file:
+            unfinished = folder / f".{_REFERENCE}"
+            with unfinished.open("wb") as file:
                 np.savez(file, scores=scores)
-            making.rename(path)
+            unfinished.rename(path)
         with np.load(path) as held:
             scores = held["scores"]
         self._reference = {row.place: found for row, found in zip(table, scores, strict=True)}
@@ -182,7 +183,7 @@ class DistributionAlignment(Objective):
             for begin in range(0, len(table), batch_size):
                 rows = list(table[begin : begin + batch_size])
                 batch = _moved(self._collated(rows), device)
-                positive, negatives, _ = self._found(batch, itself=False)
+                positive, negatives, _ = self._log_probabilities(batch, itself=False)
                 yield torch.cat([positive[:, None], negatives], dim=1).cpu().numpy()
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
@@ -210,14 +211,16 @@ class DistributionAlignment(Objective):
         }
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
-        """Return the loss, and how often the positive is the more probable one."""
-        positive, negatives, itself = self._found(batch)
+        """Return the loss, and how often the positive is more probable than a negative."""
+        positive, negatives, itself = self._log_probabilities(batch)
         reference = cast("Tensor", batch["reference"])
         loss = alignment_loss(positive, negatives, itself, reference, self.settings)
         return {"loss": loss, "ahead": (positive[:, None] > negatives).float().mean()}
 
-    def _found(self, batch: Inputs, *, itself: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a (B,), b (B, H) and c (B,); c is a where it is not asked for."""
+    def _log_probabilities(
+        self, batch: Inputs, *, itself: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a (B,), b (B, H) and c (B,); without ``itself``, c is a."""
         states = self._states(cast("Batch", batch["queries"]))
         ids, mask = cast("Tensor", batch["targets"]), cast("Tensor", batch["target_mask"])
         count = len(states)

@@ -1,8 +1,8 @@
-"""AutoRegEmbed, stage 1: states of appended tokens from which a language model can say a text.
+"""AutoRegEmbed, stage 1: train appended tokens so that their states suffice to decode a text.
 
 AutoRegEmbed, arXiv 2502.11401, section 3, and its code. An encoder reads a context and an
-instruction; what it leaves in the states of k appended tokens must be enough for a frozen copy of
-the model it was made from to say the output. The mean of the states is the vector.
+instruction. From the states of its k appended tokens, a frozen copy of the original language model
+must be able to generate the output. The mean of these states is the vector.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ _KEPT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionSettings:
-    """How outputs are said from the states.
+    """Settings of stage 1.
 
     Args:
-        tokens: Appended tokens, all read; 5 in the paper.
-        output_tokens: Of an output, its end included; 4,096 in the authors' script.
-        instruction: For rows that have none of their own.
+        tokens: How many tokens are appended, all of which are read; 5 in the paper.
+        output_tokens: The most tokens of an output, its end token included; 4,096 in the authors'
+            script.
+        instruction: The instruction of rows that have none of their own.
     """
 
     tokens: int = 5
@@ -63,12 +64,12 @@ class CompressionSettings:
 
 
 class Compression(Objective):
-    """Say the output from the states: information compression.
+    """Information compression, stage 1 of AutoRegEmbed.
 
     Args:
-        opened: What :func:`open_compression` gave.
-        settings: The same as there.
-        decoder: The frozen language model; :func:`frozen_decoder` of the same folder.
+        opened: The model, from :func:`open_compression`.
+        settings: The settings that it was opened with.
+        decoder: The frozen language model, from :func:`frozen_decoder` of the same folder.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
@@ -84,13 +85,13 @@ class Compression(Objective):
         self._instructed = Instructed(opened.base)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        """Set the encoder's mode; the decoder has one alone."""
+        """Set the mode of the encoder; the decoder stays in evaluation mode."""
         super().train(mode)
         freeze_mode(self.decoder)
         return self
 
     def takes_instructions(self) -> bool:
-        """Tell that each row may have its own."""
+        """Return True: each row may have its own instruction."""
         return True
 
     def run_identity(self) -> dict[str, str]:
@@ -124,14 +125,14 @@ class Compression(Objective):
 
 
 class Instructed:
-    """Tokenises texts, each with its instruction in a line of its own behind it."""
+    """A tokenizer of texts, each followed by its instruction on a line of its own."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._tokenizers: dict[str, TextTokenizer] = {}
 
     def tokens(self, texts: Sequence[str], instructions: Sequence[str]) -> Batch:
-        """Return a batch; the text alone is cut where both are too long."""
+        """Return a batch; if text and instruction are too long together, the text is cut."""
         rows = [
             self._tokenizer(instruction)([text], role=Role.QUERY)[0]
             for text, instruction in zip(texts, instructions, strict=True)
@@ -161,19 +162,20 @@ def open_compression(
     """Open a language model for :class:`Compression`.
 
     Its recipe has the prompt that the released code trains and evaluates with, for queries and
-    passages: ``MEANS`` in a line of its own behind the text, without the line break that training
-    has after it. The code's sentence for passages is never trained, and marked "ignore" there.
+    passages: ``MEANS`` on a line of its own after the text, without the line break that follows it
+    in training. The code has another sentence for passages, which it never trains and marks
+    "ignore".
 
     Args:
-        model: A causal language model's folder, a hub id, or files already found.
+        model: Folder or hub id of a causal language model, or its files.
         settings: How many tokens are appended.
-        choices: What the user says of prompts and length.
-        lora: Train adapters and the new tokens alone; None trains every weight, as the paper does.
-        seed: Of everything new.
+        choices: Prompts and length that the user specifies.
+        lora: Train adapters and the new tokens only; None trains every weight, as the paper does.
+        seed: Seed of all new weights.
 
     Raises:
-        RecipeError: As for an export.
-        TrainingError: The model is no causal language model.
+        RecipeError: No recipe can be made for the model, see :func:`resolve`.
+        TrainingError: The model is not a causal language model.
     """
     tokens = tuple(f"<EMBED{number}>" for number in range(settings.tokens))
     appended = AppendedTokens(tokens=tokens, read=settings.tokens)
@@ -184,10 +186,10 @@ def open_compression(
 
 
 def frozen_decoder(model: str | Path | ModelFiles) -> PreTrainedModel:
-    """Load a causal language model that never learns; gradients flow through it.
+    """Load a causal language model with frozen weights; gradients flow through it.
 
     Raises:
-        TrainingError: The folder is no causal language model.
+        TrainingError: The folder does not hold a causal language model.
     """
     source = model if isinstance(model, ModelFiles) else find_model(model)
     _, language = load_with_head(source, Attention.CAUSAL)
@@ -195,6 +197,6 @@ def frozen_decoder(model: str | Path | ModelFiles) -> PreTrainedModel:
 
 
 def revision_of(model: PreTrainedModel) -> str:
-    """Return the revision of the folder that a model was loaded from; '' if it was made in code."""
+    """Return the revision of the folder that a model was loaded from; '' if there is none."""
     folder = model.name_or_path
     return find_model(folder).revision if folder and Path(folder).is_dir() else ""

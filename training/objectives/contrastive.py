@@ -1,6 +1,6 @@
-"""Contrastive tuning on pairs, with in-batch and hard negatives.
+"""Contrastive training on pairs, with in-batch and hard negatives.
 
-The losses are in ``losses.py``. Texts of a batch that are equal are never negatives of each other.
+The losses are in ``losses.py``. Invariant: equal texts are never negatives of each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .objective import Inputs, Objective
 
 
 class Loss(StrEnum):
-    """Which loss of queries and passages."""
+    """The loss of queries and passages."""
 
     INFO_NCE = "info_nce"
     IMPROVED = "improved"
@@ -76,14 +76,14 @@ class ContrastiveSettings:
 
 
 class Contrastive(Objective):
-    """Queries near their positives, and far from everything else in the batch.
+    """Move queries near their positives, and away from all other passages of the batch.
 
     Args:
         base: The model.
-        settings: How.
+        settings: Settings of the loss.
 
     Raises:
-        TrainingError: A width exceeds the model's.
+        TrainingError: ``matryoshka_dims`` exceed the model's width.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
@@ -98,7 +98,7 @@ class Contrastive(Objective):
             )
 
     def takes_instructions(self) -> bool:
-        """Tell whether the model has a template for them."""
+        """Return whether the model has an instruction template."""
         return self.model.recipe.instruction_template is not None
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
@@ -110,23 +110,23 @@ class Contrastive(Objective):
         size = self.settings.mini_batch_size
         queries = self.base.vectors(cast("Batch", batch["queries"]), mini_batch_size=size)
         passages = self.base.vectors(cast("Batch", batch["passages"]), mini_batch_size=size)
-        asked = cast("Tensor", batch["query_names"])
-        named = cast("Tensor", batch["passage_names"])
+        query_hashes = cast("Tensor", batch["query_names"])
+        hashes = cast("Tensor", batch["passage_names"])
         # Own positives, those of other processes, own negatives.
         count = len(queries)
         passages = torch.cat([gathered(passages[:count]), passages[count:]])
-        named = torch.cat([gathered(named[:count]), named[count:]])
-        equal = no_negatives(asked, named, gathered(asked))
+        hashes = torch.cat([gathered(hashes[:count]), hashes[count:]])
+        equal = false_negatives(query_hashes, hashes, gathered(query_hashes))
         parts = {"contrast": self.contrast(queries, passages, equal)}
         if self.settings.spread:
             parts["spread"] = self.settings.spread * spread_out(passages[:count])
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def contrast(self, queries: Tensor, passages: Tensor, equal: Tensor) -> Tensor:
-        """Return the contrastive loss at all widths: (B, D), (P, D) and bool (B, P)."""
+        """Return the loss at all widths, from (B, D), (P, D) and excluded pairs, bool (B, P)."""
 
-        def loss(asked: Tensor, found: Tensor) -> Tensor:
-            return self._loss(asked, found, equal)
+        def loss(first: Tensor, second: Tensor) -> Tensor:
+            return self._loss(first, second, equal)
 
         if not self.settings.matryoshka_dims:
             return loss(queries, passages)
@@ -157,7 +157,7 @@ class Contrastive(Objective):
                 assert_never(settings.loss)
 
     def write(self, folder: Path) -> None:
-        """Write the model as a folder; it says the smallest width that it learnt."""
+        """Write the model as a folder, with the smallest trained width in its recipe."""
         if self.settings.matryoshka_dims:
             self.base.note_matryoshka_dims(self.settings.matryoshka_dims)
         self.base.write(folder)
@@ -167,47 +167,50 @@ def collated_pairs(base: Base, rows: Sequence[TrainingExample], *, symmetric: bo
     """Tokenise pairs with their negatives.
 
     Args:
-        base: Tokenises them.
-        rows: Each with a positive.
+        base: The model, whose tokenizer is used.
+        rows: Rows, each with a positive.
         symmetric: Whether passages get the query's prompt, too.
 
     Returns:
-        ``queries`` and ``passages``, the positives in order and then all negatives, and the names
-        of both, see :func:`names_of`.
+        ``queries`` and ``passages`` (the positives in order, then all negatives), and the hashes of
+        the texts of both as ``query_names`` and ``passage_names``, see :func:`hashes_of`.
     """
     queries = [row.query for row in rows]
     positives = [row.positive or row.query for row in rows]
     passages = [*positives, *(text for row in rows for text in row.negatives)]
     role = Role.QUERY if symmetric else Role.PASSAGE
-    asked = base.tokens(queries, role=Role.QUERY, instructions=[row.instruction for row in rows])
+    query_tokens = base.tokens(
+        queries, role=Role.QUERY, instructions=[row.instruction for row in rows]
+    )
     return {
-        "queries": cast("Inputs", asked),
+        "queries": cast("Inputs", query_tokens),
         "passages": cast("Inputs", base.tokens(passages, role=role)),
-        "query_names": names_of(queries),
-        "passage_names": names_of(passages),
+        "query_names": hashes_of(queries),
+        "passage_names": hashes_of(passages),
     }
 
 
-def no_negatives(asked: Tensor, named: Tensor, owners: Tensor) -> Tensor:
-    """Tell which passages are no negatives of which query, because texts are equal.
+def false_negatives(queries: Tensor, passages: Tensor, owners: Tensor) -> Tensor:
+    """Return which passages must not be negatives of which query, because texts are equal.
 
     Args:
-        asked: int64 (B,), names of the queries' texts.
-        named: int64 (P,), names of the passages' texts, the queries' positives first.
-        owners: int64 (Q,), Q >= B, the query of each of the first Q passages.
+        queries: int64 (B,), hashes of the queries' texts.
+        passages: int64 (P,), hashes of the passages' texts, the queries' positives first.
+        owners: int64 (Q,), Q >= B, the hash of the query to which each of the first Q passages
+            belongs.
 
     Returns:
-        bool (B, P): the passage is the query's own positive (or its text), the query's own text,
-        or the positive of a query of the same text.
+        bool (B, P): True if the passage equals the query's positive, equals the query itself, or is
+        the positive of a query of the same text.
     """
-    positives = named[: len(asked)]
-    equal = (named[None, :] == positives[:, None]) | (named[None, :] == asked[:, None])
-    theirs = torch.zeros_like(equal)
-    theirs[:, : len(owners)] = owners[None, :] == asked[:, None]
-    return equal | theirs
+    positives = passages[: len(queries)]
+    equal = (passages[None, :] == positives[:, None]) | (passages[None, :] == queries[:, None])
+    same_query = torch.zeros_like(equal)
+    same_query[:, : len(owners)] = owners[None, :] == queries[:, None]
+    return equal | same_query
 
 
-def names_of(texts: Sequence[str]) -> Tensor:
-    """Return a 63-bit hash of each text, int64: equal texts have equal names."""
+def hashes_of(texts: Sequence[str]) -> Tensor:
+    """Return a 63-bit hash of each text, int64: equal texts have equal hashes."""
     digests = (blake2b(text.encode(errors="surrogatepass"), digest_size=8) for text in texts)
     return torch.tensor([int.from_bytes(one.digest(), "little") >> 1 for one in digests])

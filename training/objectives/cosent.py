@@ -1,4 +1,4 @@
-"""Tuning on pairs with scores: their cosines shall be ordered as the scores are (CoSENT)."""
+"""Training on pairs with scores: order their cosines as the scores are ordered (CoSENT)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoSENTSettings:
-    """How scores are learnt.
+    """Settings of CoSENT.
 
     Args:
-        temperature: Of the cosines.
+        temperature: Cosines are divided by it.
         mini_batch_size: Texts per forward pass with gradient caching; None: the whole batch.
     """
 
@@ -42,13 +42,13 @@ class CoSENTSettings:
 
 
 class CoSENT(Objective):
-    """Pairs of higher score get higher cosines than pairs of lower score in the same batch.
+    """Give pairs of a higher score a higher cosine than pairs of a lower score in the batch.
 
-    Both texts are encoded as queries, as STS does.
+    Both texts are encoded as queries, as in the evaluation of STS.
 
     Args:
         base: The model.
-        settings: How.
+        settings: Settings of the loss.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE, Column.SCORE)
@@ -61,8 +61,8 @@ class CoSENT(Objective):
         """Refuse scores that are all equal."""
         if len(np.unique(table.scores)) < 2:
             raise DataError(
-                f"{', '.join(map(str, table.paths))}: all scores are {table.scores[0]}, so that no "
-                "pair should be nearer than another; give pairs of several grades"
+                f"{', '.join(map(str, table.paths))}: all scores are {table.scores[0]}, so there "
+                "is no order to learn; give pairs with different scores"
             )
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:

@@ -1,7 +1,7 @@
-"""Learning from another encoder: its vectors, or how it ranks.
+"""Learn from another encoder: its vectors, or its ranking scores.
 
-The teacher encodes each batch as it is made, so any :class:`Encoder` will do, a certified graph on
-onnxruntime too. Its texts are the student's, each under its own prompts.
+The teacher encodes each batch when the batch is made, so it can be any :class:`Encoder`, also a
+certified graph on ONNX Runtime. Both encode the same texts, each with its own prompts.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .objective import Inputs, Objective
 
 
 class DistillationTarget(StrEnum):
-    """What is taken over.
+    """What the student learns from its teacher.
 
-    VECTORS: every text's direction; widths must be equal. SCORES: how the teacher spreads its
-    belief over the passages of a batch, for each query; widths may differ.
+    VECTORS: the direction of every text's vector; both models must have the same width. SCORES:
+    the teacher's distribution over the passages of a batch for each query; widths may differ.
     """
 
     VECTORS = "vectors"
@@ -37,11 +37,11 @@ class DistillationTarget(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationSettings:
-    """How a teacher is followed.
+    """Settings of distillation.
 
     Args:
-        lesson: What is taken over.
-        temperature: Of the cosines, for scores.
+        lesson: What the student learns.
+        temperature: Cosines are divided by it, where scores are learnt.
         mini_batch_size: Texts per forward pass with gradient caching; None: the whole batch.
     """
 
@@ -55,15 +55,15 @@ class DistillationSettings:
 
 
 class Distillation(Objective):
-    """A student that gives what its teacher gives.
+    """Train a student to give the vectors, or the scores, of a teacher.
 
     Args:
         base: The student.
-        settings: How.
-        teacher: The other encoder; it is not changed.
+        settings: Settings of the loss.
+        teacher: The other encoder, which does not change.
 
     Raises:
-        TrainingError: Vectors are to be taken over and their widths differ.
+        TrainingError: The student learns vectors, and its width is not the teacher's.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
@@ -75,7 +75,7 @@ class Distillation(Objective):
         if settings.lesson is DistillationTarget.VECTORS and teacher.dim != base.model.dim:
             raise TrainingError(
                 f"the teacher's vectors have {teacher.dim} dimensions, the student's "
-                f"{base.model.dim}; take lesson = 'scores', or a teacher of the student's width"
+                f"{base.model.dim}; set lesson = 'scores', or a teacher of the student's width"
             )
 
     def run_identity(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ class Distillation(Objective):
     def _taught(self, texts: Sequence[str], role: Role) -> Tensor:
         vectors = torch.from_numpy(self.teacher.encode(texts, role=role).dense)
         if not torch.isfinite(vectors).all():
-            raise TrainingError("the teacher gave vectors that are no numbers; check its bundle")
+            raise TrainingError("the teacher gave NaN or infinity; check its bundle")
         return vectors
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Positives of all processes as negatives of each: what several GPUs make of in-batch negatives."""
+"""Gather positives across processes, so that each GPU uses those of all others as negatives."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def gathered(rows: Tensor) -> Tensor:
     """Return the rows of all processes, this one's first; gradients flow to all of them.
 
     Args:
-        rows: (B, ...), of one B in all processes.
+        rows: (B, ...), with the same B in all processes.
 
     Returns:
-        (B * processes, ...); with one process, what was given.
+        (B * processes, ...); with one process, ``rows`` itself.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return rows
@@ -30,7 +30,7 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class _Gather(Function):
-    """Gather with gradients; torch's own is deprecated in 2.13, in favour of a private module."""
+    """Gather with gradients: torch deprecates its own in 2.13, in favour of a private module."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - torch's signature
@@ -38,7 +38,7 @@ class _Gather(Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:  # noqa: ANN401, ARG004 - as above
-        # What every process's loss says of this one's rows.
+        # The gradient of every process's loss by the rows of this one.
         summed = grad_outputs[0].contiguous().clone()
         distributed.all_reduce(summed)
         return summed[distributed.get_rank()]

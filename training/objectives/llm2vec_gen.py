@@ -1,9 +1,10 @@
-"""LLM2Vec-Gen: the vector of the answer that a language model would give, read off new tokens.
+"""LLM2Vec-Gen: embed a text as the answer that a language model would give to it.
 
-"LLM2Vec-Gen" (arXiv 2603.10913), sections 3 and 4, and its code. The backbone is frozen; what
-learns are the rows of N appended tokens, of which the last n are read, and two linear layers in
-series: the first gives what the same language model decodes to the answer, the second what a
-teacher's vector of the answer is. Nothing is between the two, so a bundle holds one layer.
+"LLM2Vec-Gen" (arXiv 2603.10913), sections 3 and 4, and its code. The backbone is frozen. Trained
+are the embeddings of N appended tokens, of which the last n are read, and two linear layers in
+series: from the output of the first, the same language model decodes the answer; the output of the
+second approximates a teacher's vector of the answer. There is nothing between the two layers, so a
+bundle holds one.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from ..models.shared_weights import unshare
 from ..models.trainable import Batch
 from ..models.with_appended_tokens import AppendedBase, NewTokens, open_appended
 from ..settings import Lora
-from .contrastive import names_of, no_negatives
-from .losses import info_nce, kept_apart
+from .contrastive import false_negatives, hashes_of
+from .losses import info_nce, margin_loss
 from .objective import Inputs, Objective
 from .soft_prompts import end_token, log_probabilities, target_tokens
 
@@ -41,24 +42,24 @@ _REPEAT = "Repeat this text word by word. "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLM2VecGenSettings:
-    """The paper's choices; the last five are its supervised extras, as its code has them.
+    """Settings of the paper; the last five are its supervised extras, as in its code.
 
     Args:
-        total: Appended tokens. Version 2 of the paper: 10, all read; version 1: 20.
-        read: How many of the last ones are read.
+        total: How many tokens are appended: 10 in version 2 of the paper, 20 in version 1.
+        read: How many of them are read, counted from the end; all in version 2 of the paper.
         align: Weight of the distance to the teacher's vector of the answer.
         reconstruct: Weight of the answer's cross-entropy.
-        answer_tokens: Of an answer, its end included.
-        contrast: Weight of a contrastive loss (InfoNCE, temperature 0.05): the vector of a question
-            is near that of repeating its answer, and far from those of repeating other answers.
-        apart: Weight of a margin: the vectors of two questions shall be ``distance`` from each
-            other.
-        distance: Euclidean; 10 in the code. A teacher of unit vectors wants at most 1.
-        repeat: Weight of the distance to the teacher's vector of an answer when that answer is to
-            be repeated (the code's prompt).
-        hard_negatives: Whether the rows' negatives are questions that learn, too, each with an
-            answer of its own: they are aligned, stand among the others of ``contrast`` and
-            ``apart``, and are repeated.
+        answer_tokens: The most tokens of an answer, its end token included.
+        contrast: Weight of a contrastive loss (InfoNCE, temperature 0.05) that moves a question's
+            vector near that of repeating its answer, and away from those of other answers.
+        apart: Weight of a margin loss that keeps the vectors of two questions at least ``distance``
+            apart.
+        distance: That Euclidean distance; 10 in the code. For a teacher of unit vectors, at most 1.
+        repeat: Weight of the distance between the teacher's vector of an answer and the vector of a
+            prompt that asks to repeat that answer (the code's prompt).
+        hard_negatives: Also train on the negatives of the rows, which are questions with an answer
+            of their own: they are aligned and repeated, and serve as negatives of ``contrast`` and
+            ``apart``.
     """
 
     total: int = 10
@@ -89,20 +90,21 @@ class LLM2VecGenSettings:
 
 
 class LLM2VecGen(Objective):
-    """Answers, compressed.
+    """Train appended tokens to hold the answer to a text.
 
     Args:
-        opened: What :func:`open_gen` gave.
-        settings: The same as there.
-        teacher: Encodes answers as passages; its vectors are taken as they are. The paper's are
-            not of unit length: export such a teacher with ``normalize=False``.
+        opened: The model, from :func:`open_gen`.
+        settings: The settings that it was opened with.
+        teacher: The encoder of the answers, which it encodes as passages. Its vectors are used
+            unchanged; the paper's do not have unit length, so export such a teacher with
+            ``normalize=False``.
 
     Attributes:
-        language: The frozen decoder: the language model without adapters and new rows.
+        language: The frozen decoder: the language model without adapters and new tokens.
 
     Raises:
-        TrainingError: The teacher's width is not that of the second layer, answers cannot end, or
-            ``opened`` has no frozen decoder.
+        TrainingError: The teacher's width is not that of the second layer, the language model has
+            no end token, or ``opened`` has no frozen decoder.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
@@ -116,7 +118,7 @@ class LLM2VecGen(Objective):
         self.teacher = teacher
         if opened.decoder is None:
             raise TrainingError(
-                "every weight of this model learns, so that it has no frozen decoder; open it with "
+                "every weight of this model is trained, so it has no frozen decoder; open it with "
                 "open_gen"
             )
         self.language = opened.decoder
@@ -134,13 +136,13 @@ class LLM2VecGen(Objective):
             self._repeating = TextTokenizer(opened.base.tokenizer.bare, recipe)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        """Set the encoder's mode; the decoder has one alone."""
+        """Set the mode of the encoder; the decoder stays in evaluation mode."""
         super().train(mode)
         freeze_mode(self.language)
         return self
 
     def write(self, folder: Path) -> None:
-        """Write the trained model; the decoder stays what it was."""
+        """Write the trained model; the decoder does not change."""
         self.language = unshare(self.language, self.model.backbone)
         super().write(folder)
 
@@ -149,24 +151,25 @@ class LLM2VecGen(Objective):
         return {"teacher": self.teacher.recipe.digest()}
 
     def takes_negative_answers(self) -> bool:
-        """Tell whether the settings ask for hard negatives."""
+        """Return whether the settings use hard negatives."""
         return self.settings.hard_negatives
 
     def check(self, table: TrainingDataset) -> None:
-        """Refuse negatives without answers where they are to learn, and what would be left out."""
+        """Refuse hard negatives without answers, and negatives that would not be used."""
         settings = self.settings
         if settings.hard_negatives:
             if not table.answered.all():
                 raise DataError(
                     f"{table[int(table.answered.argmin())].place}: there is no negative with an "
-                    "answer of its own (negatives and negative_answers), and hard_negatives = true"
+                    "answer of its own (negatives and negative_answers), which "
+                    "hard_negatives = true needs"
                 )
         elif settings.contrast or settings.apart:
             for row in table:
                 if row.negatives:
                     raise DataError(
-                        f"{row.place}: there are negatives, which need hard_negatives = true and "
-                        "an answer each (negative_answers); or leave their columns out"
+                        f"{row.place}: negatives are used with hard_negatives = true only, and "
+                        "each needs an answer (negative_answers); or leave their columns out"
                     )
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
@@ -187,10 +190,10 @@ class LLM2VecGen(Objective):
         )
         taught = self.teacher.encode(replies, role=Role.PASSAGE).dense
         if not np.isfinite(taught).all():
-            raise TrainingError("the teacher gave vectors that are no numbers; check its bundle")
-        asked = names_of([*questions, *negatives])
-        own = asked[: len(rows)]
-        equal = no_negatives(own, names_of(replies), own) | (asked[None, :] == own[:, None])
+            raise TrainingError("the teacher gave NaN or infinity; check its bundle")
+        hashes = hashes_of([*questions, *negatives])
+        own = hashes[: len(rows)]
+        equal = false_negatives(own, hashes_of(replies), own) | (hashes[None, :] == own[:, None])
         found: Inputs = {
             "questions": cast("Inputs", self.base.tokens(questions, role=Role.QUERY)),
             "answers": ids,
@@ -212,12 +215,12 @@ class LLM2VecGen(Objective):
         vectors = self._vectors(prompts)  # (B, D)
         every, equal = cast("Tensor", batch["taught"]), cast("Tensor", batch["equal"])
         count = len(vectors)
-        asked = vectors  # (B + H, D), with those of the hard negatives
+        all_questions = vectors  # (B + H, D), with those of the hard negatives
         if "negatives" in batch:
-            asked = torch.cat([vectors, self._vectors(self._prompts(batch["negatives"]))])
+            all_questions = torch.cat([vectors, self._vectors(self._prompts(batch["negatives"]))])
         parts: dict[str, Tensor] = {}
         if settings.align:
-            parts["align"] = settings.align * _distances(asked, every, count)
+            parts["align"] = settings.align * _distances(all_questions, every, count)
         if settings.reconstruct:
             mask = cast("Tensor", batch["answer_mask"])
             found = log_probabilities(
@@ -229,7 +232,7 @@ class LLM2VecGen(Objective):
             )
             parts["reconstruct"] = -settings.reconstruct * found.sum() / mask.sum()
         if settings.apart:
-            found = kept_apart(vectors, asked, distance=settings.distance, excluded=equal)
+            found = margin_loss(vectors, all_questions, distance=settings.distance, excluded=equal)
             parts["apart"] = settings.apart * found
         if "repeated" in batch:
             again = self._vectors(self._prompts(batch["repeated"]))  # (B + H, D)
@@ -241,7 +244,7 @@ class LLM2VecGen(Objective):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def _prompts(self, batch: Tensor | Inputs) -> Tensor:
-        """Return what the language model decodes, (B, n, d)."""
+        """Return the soft prompt from which the language model decodes, (B, n, d)."""
         found: Tensor = self.reconstruction(self.opened.states(cast("Batch", batch)))
         return found
 
@@ -267,19 +270,19 @@ def open_gen(
     lora: Lora | None = None,
     seed: int = 0,
 ) -> AppendedBase:
-    """Open a language model for :class:`LLM2VecGen`; its layers fit itself and the teacher.
+    """Open a language model for :class:`LLM2VecGen`, with linear layers that fit the teacher.
 
     Args:
-        model: A causal language model's folder, a hub id, or files already found.
+        model: Folder or hub id of a causal language model, or its files.
         settings: How many tokens are appended and read.
-        teacher: Whose width the vectors get.
-        choices: What the user says of prompts and length.
-        lora: Train adapters in the backbone, too (the paper's supervised variant: rank 8).
-        seed: Of everything new.
+        teacher: The teacher, whose width the vectors get.
+        choices: Prompts and length that the user specifies.
+        lora: Also train adapters in the backbone (the paper's supervised variant: rank 8).
+        seed: Seed of all new weights.
 
     Raises:
-        RecipeError: As for an export.
-        TrainingError: The model is no causal language model.
+        RecipeError: No recipe can be made for the model, see :func:`resolve`.
+        TrainingError: The model is not a causal language model.
     """
 
     def head(width: int) -> tuple[Dense, ...]:

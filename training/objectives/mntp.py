@@ -1,8 +1,8 @@
-"""Masked next-token prediction: a causal model learns to look both ways (LLM2Vec's first step).
+"""Masked next-token prediction, which makes a causal model bidirectional (LLM2Vec's first step).
 
 BehnamGhader et al., arXiv 2404.05961, section 2.2: tokens are masked, and each is predicted from
-the state at the position before it, because that is where a causal model has its prediction. The
-code's mask token is a plain underscore, and its shares are BERT's.
+the hidden state at the position before it, where a causal model predicts it. The code's mask token
+is a plain underscore, and its shares are BERT's.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _IGNORED = -100
 class MntpSettings:
     """How tokens are masked.
 
-    The paper: share 0.2 and 80/10/10 for Llama 2 and 3; share 0.8, all masked, for Mistral.
+    The paper uses share 0.2 and 80/10/10 for Llama 2 and 3, and share 0.8, all masked, for Mistral.
 
     Args:
-        share: Of a text's tokens that are predicted; special tokens and the first never are.
-        masked: Of these, the share that becomes the mask token.
-        random: The share that becomes a random token; the rest stays as it is.
+        share: Share of a text's tokens that are predicted. Special tokens and the first token are
+            never predicted.
+        masked: Share of the predicted tokens that become the mask token.
+        random: Share of the predicted tokens that become a random token; the rest stays unchanged.
         mask_token: A token of the vocabulary.
     """
 
@@ -47,20 +48,20 @@ class MntpSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise TrainingError(f"share lies between 0 and 1, got {self.share}")
+            raise TrainingError(f"share must be above 0 and at most 1, got {self.share}")
         if min(self.masked, self.random) < 0 or self.masked + self.random > 1:
-            raise TrainingError("masked and random are shares, and together at most 1")
+            raise TrainingError("masked and random must be shares whose sum is at most 1")
 
 
 class Mntp(Objective):
-    """Predict masked tokens from the states before them, looking both ways.
+    """Predict masked tokens from the hidden states before them, with bidirectional attention.
 
     Args:
         language: A model opened with bidirectional attention.
         settings: How tokens are masked.
 
     Raises:
-        TrainingError: The model attends causally, or its vocabulary has no such mask token.
+        TrainingError: The model attends causally, or its vocabulary lacks the mask token.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
@@ -72,12 +73,14 @@ class Mntp(Objective):
         self.language = language
         self.whole = language.whole
         if base.model.recipe.attention is not Attention.BIDIRECTIONAL:
-            raise TrainingError("MNTP teaches a model to look both ways: attention='bidirectional'")
+            raise TrainingError(
+                "MNTP trains bidirectional attention; open it with attention='bidirectional'"
+            )
         mask = base.tokenizer.bare.token_to_id(settings.mask_token)
         if mask is None:
             raise TrainingError(
-                f"the vocabulary has no token {settings.mask_token!r}; name a rare one of its own "
-                "as mask_token"
+                f"the vocabulary has no token {settings.mask_token!r}; set mask_token to a rare "
+                "token that it has"
             )
         self._mask: int = mask
         added = base.tokenizer.bare.get_added_tokens_decoder()
@@ -85,12 +88,12 @@ class Mntp(Objective):
         self.register_buffer("_special", torch.tensor(special, dtype=torch.int64), persistent=False)
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
-        """Tokenise a batch; what is masked is drawn in :meth:`forward`."""
+        """Tokenise a batch; :meth:`forward` draws which tokens are masked."""
         texts = [row.query for row in rows]
         return cast("Inputs", self.base.tokens(texts, role=Role.PASSAGE))
 
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
-        """Return the loss, and the share of masked tokens that were guessed."""
+        """Return the loss, and the share of masked tokens that were predicted correctly."""
         tokens = cast("Batch", batch)
         ids, mask = tokens["input_ids"], tokens["attention_mask"]
         chosen = self._chosen(ids, mask)
@@ -106,14 +109,14 @@ class Mntp(Objective):
         return {"loss": found, "guessed": (logits.argmax(-1) == wanted).float().mean()}
 
     def _chosen(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Draw which tokens are predicted, bool (B, T)."""
+        """Return which tokens are predicted, drawn at random, bool (B, T)."""
         first = mask.cumsum(1) == 1
         special = torch.isin(ids, cast("Tensor", self._special))
         allowed = (mask == 1) & ~first & ~special
         return allowed & (torch.rand(ids.shape, device=ids.device) < self.settings.share)
 
     def _corrupted(self, ids: Tensor, chosen: Tensor) -> Tensor:
-        """Return ids with the chosen tokens masked, replaced or left."""
+        """Return the ids with the chosen tokens masked, replaced or unchanged."""
         draw = torch.rand(ids.shape, device=ids.device)
         settings = self.settings
         words = torch.randint(self.whole.config.vocab_size, ids.shape, device=ids.device)
@@ -123,5 +126,5 @@ class Mntp(Objective):
         return torch.where(swapped, words, found)
 
     def write(self, folder: Path) -> None:
-        """Write the model with its head, which now looks both ways."""
+        """Write the model with its head; its attention is bidirectional."""
         self.language.write(folder)

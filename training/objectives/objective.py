@@ -1,8 +1,8 @@
-"""What every training method is: modules, what it makes of rows, and a loss.
+"""The base class of training methods: their modules, their batches and their loss.
 
-An objective knows nothing of loops, devices or checkpoints. What is random in it happens in
-``forward``, with torch's own generator, which checkpoints restore; ``collate`` draws nothing, so
-that a resumed run makes the same batches.
+An objective knows nothing of loops, devices or checkpoints. It draws random numbers in ``forward``
+only, from torch's own generator, which checkpoints restore. ``collate`` draws nothing, so that a
+resumed run makes the same batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..data.table import TrainingDataset
 
 Inputs = dict[str, "Tensor | Inputs"]
-"""A batch: tensors by name, nested as the objective likes."""
+"""A batch: tensors by name, which may be nested."""
 
 
 class Objective(nn.Module, ABC):
@@ -34,11 +34,11 @@ class Objective(nn.Module, ABC):
 
     Args:
         base: The embedder that is trained.
-        settings: A dataclass; a run is resumed only with equal ones.
+        settings: A dataclass; a run is resumed only with equal settings.
 
     Attributes:
-        needs: Fields that every row must have.
-        settings: What it was made with.
+        needs: Columns that every row must have.
+        settings: The settings that the objective was made with.
     """
 
     needs: ClassVar[tuple[Column, ...]]
@@ -59,38 +59,38 @@ class Objective(nn.Module, ABC):
         """Return ``loss``, a scalar, and the parts that it is made of, for the log."""
 
     def takes_instructions(self) -> bool:
-        """Tell whether rows may have an instruction; data that have one are refused otherwise."""
+        """Return whether rows may have an instruction; if not, such data are refused."""
         return False
 
     def takes_negative_answers(self) -> bool:
-        """Tell whether negatives may have answers; data that have them are refused otherwise."""
+        """Return whether negatives may have answers; if not, data with such answers are refused."""
         return False
 
     def check(self, table: TrainingDataset) -> None:
         """Refuse data from which nothing can be learnt, before the first step.
 
         Raises:
-            DataError: Says what is wrong and what to do.
+            DataError: The data do not suit the method; the message says why and what to do.
         """
 
     def run_identity(self) -> dict[str, str]:
-        """Return what else decides a run: the other models in it, by what they are to it.
+        """Return the revision or digest of each other model in the run, such as a teacher.
 
-        Each with what tells it from others; a run is resumed only with the same ones.
+        The keys are their parts in the run. A run is resumed only with the same models.
         """
         return {}
 
     def prepare(self, table: TrainingDataset, folder: Path, *, batch_size: int) -> None:
-        """Do once, before the first step, what the untrained model is needed for.
+        """Do once, before the first step, all work that needs the untrained model.
 
         Args:
             table: The rows.
-            folder: Of the run; what is written there is found again when the run goes on.
-            batch_size: Rows at a time.
+            folder: The folder of the run; files written here are there when the run is resumed.
+            batch_size: Rows per batch.
         """
 
     def lengths(self, row: TrainingExample) -> dict[str, tuple[int, int]]:
-        """Return, for each kind of text in a row, its tokens and how many of them are read."""
+        """Return how many tokens each kind of text in a row has, and how many of them are read."""
         found = {"query": self.base.length(row.query, Role.QUERY)}
         if row.positive is not None:
             found["positive"] = self.base.length(row.positive, Role.PASSAGE)
@@ -99,7 +99,7 @@ class Objective(nn.Module, ABC):
         return found
 
     def eval_encoder(self) -> AbstractContextManager[TorchEncoder]:
-        """Give an encoder of the model as it is now; training goes on after it."""
+        """Return a context manager; see :meth:`Base.eval_encoder`."""
         return self.base.eval_encoder()
 
     def write(self, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Unsupervised SimCSE (Gao et al., arXiv 2104.08821): a text is its own positive, through dropout.
+"""Unsupervised SimCSE (Gao et al., arXiv 2104.08821): dropout makes a text its own positive.
 
-A batch goes through the model twice; what dropout takes away differs, and the two vectors of a text
-shall find each other among all others. LLM2Vec's second step (arXiv 2404.05961, section 2.3) is
-this with attention's dropout at 0.3, a temperature of 0.05 and mean pooling.
+A batch goes through the model twice with different dropout, and each vector must find the other
+vector of its text among those of all texts. LLM2Vec's second step (arXiv 2404.05961, section 2.3)
+is this with attention dropout of 0.3, a temperature of 0.05 and mean pooling.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from decant.embedders import Role
 from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.trainable import Base
-from .contrastive import Contrastive, ContrastiveSettings, names_of
+from .contrastive import Contrastive, ContrastiveSettings, hashes_of
 from .objective import Inputs
 
 
 class SimCSE(Contrastive):
-    """Two passes of a text near each other, and far from those of other texts.
+    """Move the vectors of two passes of a text together, and away from those of other texts.
 
     Args:
-        base: A model opened with ``dropout``; texts are passages to it.
-        settings: As for pairs.
+        base: A model opened with ``dropout``; texts are encoded as passages.
+        settings: Settings of the contrastive loss.
 
     Raises:
-        TrainingError: The model has no dropout, so that both passes would be equal.
+        TrainingError: The model was opened without dropout, so both passes would be equal.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY,)
@@ -36,22 +36,22 @@ class SimCSE(Contrastive):
         super().__init__(base, settings)
         if not base.dropout:
             raise TrainingError(
-                "SimCSE needs dropout, without which both passes are equal; open the model with "
-                "some (dropout = 0.1 for encoders, 0.3 for LLM2Vec)"
+                "SimCSE needs dropout, or both passes would be equal; open the model with some "
+                "(dropout = 0.1 for encoders, 0.3 for LLM2Vec)"
             )
 
     def takes_instructions(self) -> bool:
-        """Tell that texts are passages here, which have none."""
+        """Return False: texts are encoded as passages, which have no instructions."""
         return False
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
         """Tokenise a batch; both passes read the same tokens."""
         texts = [row.query for row in rows]
         tokens = cast("Inputs", self.base.tokens(texts, role=Role.PASSAGE))
-        names = names_of(texts)
+        hashes = hashes_of(texts)
         return {
             "queries": tokens,
             "passages": tokens,
-            "query_names": names,
-            "passage_names": names,
+            "query_names": hashes,
+            "passage_names": hashes,
         }

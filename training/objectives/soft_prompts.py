@@ -1,6 +1,6 @@
-"""What a frozen language model thinks of a text after states that stand in for its prompt.
+"""Log-probabilities of a text under a frozen language model, with states as its soft prompt.
 
-The states take the first places of the input; the last of them predicts the text's first token.
+The states take the first positions of the input; the last of them predicts the text's first token.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def target_tokens(
     texts: Sequence[str], tokenizer: Tokenizer, *, end: int, most: int
 ) -> tuple[Tensor, Tensor]:
-    """Tokenise what shall be predicted: each text, and the token that ends it.
+    """Tokenise the texts that are predicted, each with its end token.
 
     Args:
-        texts: B texts; what is longer than ``most`` tokens is cut, and then has no end.
-        tokenizer: Without special tokens of its own.
-        end: The token that ends a text.
-        most: Tokens of a text, its end included.
+        texts: B texts; a text of more than ``most`` tokens is cut and has no end token.
+        tokenizer: The tokenizer, which adds no special tokens here.
+        end: The id of the end token.
+        most: The most tokens of a text, its end token included.
 
     Returns:
         Ids and mask, int64 (B, L), padded on the right.
@@ -53,7 +53,7 @@ def log_probabilities(
         states: (B, n, d).
         ids: int64 (B, L).
         mask: int64 (B, L); where it is 0 the result is 0.
-        words: Tokens that count as words; those behind them are appended ones.
+        words: The size of the vocabulary without appended tokens, whose logits do not count.
     """
     count = states.shape[1]
     embedded: Tensor = language.get_input_embeddings()(ids)
@@ -66,19 +66,18 @@ def log_probabilities(
 
 
 def end_token(language: PreTrainedModel) -> int:
-    """Return the token that a language model ends with.
+    """Return the id of a language model's end token.
 
     Raises:
-        TrainingError: Its configuration names none.
+        TrainingError: Its configuration does not name one.
     """
     named = (language.generation_config, language.config)
-    said = [getattr(part, "eos_token_id", None) for part in named]
-    found = next((one for one in said if one not in (None, [])), None)
+    ids = [getattr(part, "eos_token_id", None) for part in named]
+    found = next((one for one in ids if one not in (None, [])), None)
     if isinstance(found, list):
         found = found[0]
     if not isinstance(found, int):
         raise TrainingError(
-            "the language model's config.json names no eos_token_id, so that no text would end; "
-            "add it"
+            "the language model's config.json names no eos_token_id, so no text would end; add it"
         )
     return found

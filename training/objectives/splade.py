@@ -1,8 +1,8 @@
-"""Contrastive tuning of sparse vectors, with a price on their length.
+"""Contrastive training of sparse vectors, with a regulariser that keeps them short.
 
-The scores of SPLADE (Formal et al., arXiv 2109.10086): the dot product of all weights, in-batch and
-hard negatives, and the FLOPS regulariser on either side. With ``dense``, the loss of the dense
-vectors is added, as PromptReps trains both (arXiv 2404.18424).
+The loss of SPLADE (Formal et al., arXiv 2109.10086): dot products of all weights, in-batch and hard
+negatives, and the FLOPS regulariser on queries and passages. With ``dense``, the loss of the dense
+vectors is added, as in PromptReps (arXiv 2404.18424).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.language_model import LanguageBase
 from ..models.trainable import Batch
-from .contrastive import collated_pairs, no_negatives
+from .contrastive import collated_pairs, false_negatives
 from .losses import flops, info_nce
 from .objective import Inputs, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseSettings:
-    """How sparse vectors are told apart.
+    """Settings of sparse training.
 
     Args:
-        query_flops: Weight of the FLOPS regulariser on queries; SPLADE takes 3e-4.
-        passage_flops: On passages; SPLADE takes 1e-4.
-        dense: Weight of the dense vectors' loss.
-        temperature: Of the dense vectors' cosines.
+        query_flops: Weight of the FLOPS regulariser on queries; SPLADE uses 3e-4.
+        passage_flops: Weight of the FLOPS regulariser on passages; SPLADE uses 1e-4.
+        dense: Weight of the loss of the dense vectors.
+        temperature: The cosines of the dense vectors are divided by it.
     """
 
     query_flops: float = 3e-4
@@ -49,14 +49,14 @@ class SparseSettings:
 
 
 class SparseContrastive(Objective):
-    """Sparse queries near their positives, and few weights.
+    """Move sparse vectors of queries near their positives, and keep their weights few.
 
     Args:
         language: A model opened with a sparse head, for example by ``strategy="splade"``.
-        settings: How.
+        settings: Settings of the loss.
 
     Raises:
-        TrainingError: It has no sparse head.
+        TrainingError: The model has no sparse head.
     """
 
     needs: ClassVar[tuple[Column, ...]] = (Column.QUERY, Column.POSITIVE)
@@ -72,7 +72,7 @@ class SparseContrastive(Objective):
             )
 
     def takes_instructions(self) -> bool:
-        """Tell whether the model has a template for them."""
+        """Return whether the model has an instruction template."""
         return self.model.recipe.instruction_template is not None
 
     def collate(self, rows: Sequence[TrainingExample]) -> Inputs:
@@ -82,10 +82,13 @@ class SparseContrastive(Objective):
     def forward(self, batch: Inputs) -> dict[str, Tensor]:
         """Return the loss, its parts, and how many weights queries and passages have."""
         settings = self.settings
-        asked, named = cast("Tensor", batch["query_names"]), cast("Tensor", batch["passage_names"])
+        query_hashes, hashes = (
+            cast("Tensor", batch["query_names"]),
+            cast("Tensor", batch["passage_names"]),
+        )
         queries, dense_queries = self._both(cast("Batch", batch["queries"]))
         passages, dense_passages = self._both(cast("Batch", batch["passages"]))
-        equal = no_negatives(asked, named, asked)
+        equal = false_negatives(query_hashes, hashes, query_hashes)
         own = torch.zeros_like(equal).fill_diagonal_(fill_value=True)
         scores = (queries @ passages.T).masked_fill(equal & ~own, float("-inf"))
         targets = torch.arange(len(queries), device=queries.device)
@@ -114,5 +117,5 @@ class SparseContrastive(Objective):
         return self.model.lexical.weights(last, counted), dense
 
     def write(self, folder: Path) -> None:
-        """Write the language model, head included, with a recipe that has the sparse head."""
+        """Write the language model with its head, and a recipe with the sparse head."""
         self.language.write(folder)

@@ -133,7 +133,7 @@ class Bout:
         }
 
     def agreement(self) -> Findings:
-        """Compare vectors of some rows of each section; a difference is told, not raised."""
+        """Compare vectors of some rows of each section; a difference is reported, not raised."""
         names = [name for rows in self._rows.names.values() for name in rows[:_COMPARED]]
         dtype, model = next(iter(self._models.items()))
         theirs = model.embed(Way.SDPA, self._rows.rows)

@@ -17,7 +17,7 @@ _WARM_UPS = 5
 
 
 def torch_device(provider: str) -> torch.device:
-    """Return where torch runs beside an execution provider of ours.
+    """Return the device of torch that corresponds to an execution provider.
 
     Args:
         provider: ONNX Runtime's full name.
@@ -28,7 +28,7 @@ def torch_device(provider: str) -> torch.device:
     if provider == "CPUExecutionProvider":
         return torch.device("cpu")
     if provider not in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
-        raise ProviderError(f"torch has no device beside {provider}; measure on cpu or cuda")
+        raise ProviderError(f"torch has no device for {provider}; measure on cpu or cuda")
     if not torch.cuda.is_available():
         raise ProviderError(
             f"torch {torch.__version__} sees no NVIDIA GPU to compare {provider} on; install a "

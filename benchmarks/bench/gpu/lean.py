@@ -4,7 +4,7 @@
 disk and minutes beyond what a benchmark has. Here the same functions trace the same graphs, and
 the reference is the same float32 PyTorch model's, computed on the device that is measured. The
 certificate is left empty: the provider that is measured fills it. Unlike ``export``, an fp16 graph
-that fails there is not made anew with less in fp16.
+that fails there is not made again with less in fp16.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Attention without padding in Transformers: rows one after the other, and where each begins.
 
-Transformers hands ``cu_seq_lens_q`` and its kin on to whatever attention is registered; ours here
+Transformers passes ``cu_seq_lens_q`` and similar arguments to any registered attention; ours here
 need nothing else. Invariant: no row sees another one.
 """
 

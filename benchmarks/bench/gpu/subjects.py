@@ -1,7 +1,7 @@
 """The models of the GPU benchmark, ready to be measured: folder, bundle, certificate, arithmetic.
 
 Everything is made under one folder by a name that says its sizes, seed and precisions, and is taken
-from there if it is complete: a later run with the same folder makes nothing anew. Nothing appears
+from there if it is complete: a later run with the same folder makes nothing again. Nothing appears
 there half made.
 """
 
@@ -149,14 +149,14 @@ def placement_figures(subject: Subject, provider: str, batch: TokenBatch) -> lis
 def _exported(request: Request, folder: Path, on_step: OnStep) -> Path:
     home = folder / f"minilm-{_joined(request.precisions)}"
     if not (home / "bundle").exists():
-        beside = [each for each in request.precisions if each is not Precision.FP32]
+        further = [each for each in request.precisions if each is not Precision.FP32]
         model = None if request.model == minilm.model_folder() else request.model
         # Its files say 256, which is how it was trained; it has positions for 512.
         config = AutoConfig.from_pretrained(
             request.model, local_files_only=True, trust_remote_code=False
         )
         longest = min(LONGEST, config.max_position_embeddings)
-        minilm.bundle(model, home, precisions=beside, max_tokens=longest, on_step=on_step)
+        minilm.bundle(model, home, precisions=further, max_tokens=longest, on_step=on_step)
     return home / "bundle"
 
 

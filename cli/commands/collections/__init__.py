@@ -1,1 +1,1 @@
-"""The commands about collections."""
+"""The commands for collections."""

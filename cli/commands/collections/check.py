@@ -1,4 +1,4 @@
-"""``decant check``: whether a collection still holds what was written into it."""
+"""``decant check``: check that a collection still holds what was written into it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def check(
 ) -> None:
     """Read a whole collection and compare it with what was written; change nothing.
 
-    Documents must have all their chunks and no others, texts must be those that
-    were stored, and every passage needs a vector. No bundle is needed. Exits with
-    1 if something is wrong; `decant index … --verify` puts it right.
+    Documents must have all their chunks and no others, texts must be unchanged,
+    and every passage needs a vector. No bundle is needed. Exits with 1 if
+    something is wrong; `decant index … --verify` repairs it.
 
     Examples:
       decant check

@@ -1,4 +1,4 @@
-"""``decant delete``: documents leave a collection whose files are gone, or were never wanted."""
+"""``decant delete``: delete documents from a collection."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ def delete(
     *,
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="What came from this source; several may be given."),
+        typer.Option(metavar="SOURCE", help="Delete documents of this source; may be repeated."),
     ] = None,
     root: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ROOT",
-            help="Documents of this root: its name in `decant list`, or its folder. With --source, "
-            "only those of both.",
+            help="Delete documents of this root: its name in `decant list`, or its folder. With "
+            "--source, only those that match both.",
         ),
     ] = None,
     identity: Annotated[
         list[str] | None,
-        typer.Option("--id", metavar="ID", help="The passage with this id, as --json shows it."),
+        typer.Option(
+            "--id", metavar="ID", help="Delete the passage with this id, as --json shows it."
+        ),
     ] = None,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
     ] = False,
     yes: Yes = False,
     api_key: ApiKey = None,
@@ -49,8 +51,8 @@ def delete(
 ) -> None:
     """Delete documents from a collection. Files are never touched.
 
-    Needs no bundle. Says what will go and asks; where there is no terminal, --yes
-    must be given. Documents whose files are still there come back with the next
+    No bundle is needed. Shows what will be deleted and asks; without a terminal,
+    --yes must be given. Documents whose files are still there come back with the next
     `decant index` of their folder. Exits with 1 if nothing matches.
 
     Examples:

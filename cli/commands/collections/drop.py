@@ -1,4 +1,4 @@
-"""``decant drop``: a whole collection is deleted."""
+"""``decant drop``: delete a whole collection."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def drop(
 ) -> None:
     """Delete a collection with all that it holds. Files are never touched.
 
-    Needs no bundle. Says what will go and asks; where there is no terminal, --yes
-    must be given. A collection that is damaged goes, too.
+    No bundle is needed. Shows what will be deleted and asks; without a terminal,
+    --yes must be given. A damaged collection can be deleted, too.
 
     Examples:
       decant drop notes

@@ -1,4 +1,4 @@
-"""``decant index``: a folder of documents becomes searchable."""
+"""``decant index``: make a folder of documents searchable."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def index(
     bundle: BundlePath,
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Documents: a folder with all below, or one file."),
+        typer.Argument(
+            metavar="FOLDER", help="Documents: a folder with its subfolders, or one file."
+        ),
     ],
     *,
     store: StorePlace = "./index",
@@ -55,27 +57,32 @@ def index(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The set that the documents belong to; by default the path of the folder. A "
-            "renamed folder goes on under its old path.",
+            help="The name of the set that the documents belong to; by default the path of the "
+            "folder. After renaming a folder, give its old path.",
         ),
     ] = None,
     max_tokens_per_chunk: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The longest chunk, in the model's tokens.")
+        int, typer.Option(metavar="N", min=1, help="The most tokens of a chunk.")
     ] = 256,
     overlap: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Tokens that a chunk repeats of the last one.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="How many tokens a chunk repeats from the previous one."
+        ),
     ] = 0,
     soft_tokens: Annotated[
         bool,
         typer.Option(
             "--soft-tokens",
-            help="Keep what models with appended tokens read, for `decant explain-vector`.",
+            help="Also store the soft tokens of models with appended tokens, for `decant "
+            "explain-vector`.",
         ),
     ] = False,
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Read all that is stored of the documents, and repair what is wrong."
+            "--verify",
+            help="Read everything that is stored of the documents, and repair what is wrong.",
         ),
     ] = False,
     provider: Provider = "auto",
@@ -87,9 +94,9 @@ def index(
 ) -> None:
     """Make documents searchable, or bring their index up to date.
 
-    Unchanged documents cost next to nothing, vanished ones leave the index, and
-    an interrupted run is completed by the next one. Passed over are indexes and
-    bundles in the folder, hidden files, virtual environments and what tools keep.
+    Unchanged documents take almost no time, documents that are gone are removed
+    from the index, and an interrupted run is completed by the next one. Indexes,
+    bundles, hidden files, virtual environments and folders of tools are skipped.
     Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:
@@ -141,7 +148,7 @@ def index(
 
 
 def _check_exists(folder: Path, root: str | None) -> None:
-    """Refuse a folder that is not there, and say how what was indexed of it leaves or goes on."""
+    """Refuse a missing folder; the message says what to do if it was indexed before."""
     path = folder.expanduser()
     if os.path.lexists(path):
         return
@@ -175,7 +182,7 @@ def index_into(
     chunking: Chunking | None = None,
     verify: bool = False,
 ) -> tuple[IndexReport, float]:
-    """Index while showing how far it is; return the report and the seconds it took."""
+    """Index documents with a progress bar; return the report and the seconds it took."""
     with bar("indexing", total=total, unit="documents") as shown:
 
         def update(report: IndexReport) -> None:

@@ -1,4 +1,4 @@
-"""``decant list``: which collections a store holds, and what is in them."""
+"""``decant list``: list the collections of a store, and what is in them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MOST_ROOTS = 20
 def list_collections(
     *, store: StorePlace = "./index", api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
-    """List the collections of a store: models, documents, and where these are from.
+    """List the collections of a store with their models, documents and roots.
 
-    Needs no bundle. A root is what one folder gave, under its path or the name
-    that `decant index --root` gave it. Exits with 1 if a collection cannot be
+    No bundle is needed. A root is the set of documents of one folder, under its
+    path or the name that `decant index --root` gave it. Exits with 1 if a collection cannot be
     opened; the others are listed.
 
     Examples:

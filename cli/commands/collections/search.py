@@ -1,4 +1,4 @@
-"""``decant search``: ask a collection."""
+"""``decant search``: search a collection."""
 
 from __future__ import annotations
 
@@ -31,31 +31,33 @@ if TYPE_CHECKING:
 
 def search(
     bundle: BundlePath,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What you want to know.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="The text to search for.")],
     *,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many hits, at most.")] = 5,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The most hits to show.")] = 5,
     offset: Annotated[
-        int, typer.Option(metavar="N", min=0, help="How many of the best to pass over.")
+        int, typer.Option(metavar="N", min=0, help="How many of the best hits to skip.")
     ] = 0,
     where: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Only with this metadata; several must all hold. VALUE is a number, true, "
-            'false or text ("2020" in quotes is text).',
+            help="Only passages with this metadata; several must all match. VALUE is a number, "
+            'true, false or text ("2020" in quotes is text).',
         ),
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="Only from this source; several are alternatives."),
+        typer.Option(
+            metavar="SOURCE", help="Only passages of this source; several are alternatives."
+        ),
     ] = None,
     mode: Annotated[
         str | None,
         typer.Option(
             metavar="MODE",
-            help="dense, sparse or hybrid; hybrid is the default where the bundle gives sparse "
+            help="dense, sparse or hybrid; by default hybrid if the bundle has sparse "
             "vectors, else dense.",
         ),
     ] = None,

@@ -1,1 +1,1 @@
-"""``decant train`` and its kinds."""
+"""``decant train``: one command for each method."""

@@ -1,7 +1,7 @@
-"""A searcher for hard negatives: a collection on Qdrant Edge, of which all is gone in the end.
+"""Search for hard negatives in a temporary collection on Qdrant Edge.
 
-It ranks by the cosine of one encoder, and scores a query's own positive by the same. What becomes
-a negative is decided in ``decant.training``.
+Candidates and the query's own positive are scored by the cosine of one encoder. Which candidates
+become negatives is decided in ``decant.training``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from decant.integrations.qdrant import Collection
     from decant.training import Ranking, TrainingDataset, TrainingExample
 
-# Above it, Edge builds an index of the vectors; comparing with all takes longer from there on.
+# Above this size, Edge builds an index of the vectors, because exact search is slower.
 _MANY = 50_000
 _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionSearcher:
-    """Ranks the passages of a collection; see :class:`decant.training.Searcher`.
+    """A searcher that ranks the passages of a collection; see :class:`decant.training.Searcher`.
 
     Args:
-        collection: Holds every positive, as :func:`searcher_of` fills it.
+        collection: A collection that holds every positive; :func:`searcher_of` makes it.
     """
 
     collection: Collection
@@ -67,7 +67,7 @@ class CollectionSearcher:
         ]
 
     def _queries(self, rows: Sequence[TrainingExample]) -> NDArray[np.float32]:
-        """Embed the queries, those of one instruction together; shape (B, D)."""
+        """Return the vectors of the queries, shape (B, D)."""
         import numpy as np
 
         from decant.embedders import Role
@@ -85,7 +85,7 @@ class CollectionSearcher:
 def searcher_of(
     table: TrainingDataset, corpus: Iterable[Path], encoder: Encoder
 ) -> Iterator[CollectionSearcher]:
-    """Embed all positives of a table, and the passages of folders, for as long as this lasts."""
+    """Yield a searcher over all positives of a table and the passages of folders."""
     from decant.integrations.qdrant import Collection, connect, read_documents
 
     with tempfile.TemporaryDirectory(prefix="decant-") as place, connect(place) as store:

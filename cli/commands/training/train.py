@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 Texts: TypeAlias = Annotated[
     list[Path],
-    typer.Option(metavar="FILE", callback=existing(ALONE), help="Texts, alone: .jsonl or .tsv."),
+    typer.Option(metavar="FILE", callback=existing(ALONE), help="Texts: .jsonl or .tsv."),
 ]
 
 train = typer.Typer(
     name="train",
     cls=Group,
     no_args_is_help=True,
-    help="Train an embedder on your own texts.\n\nA run that was interrupted goes on when the same "
+    help="Train an embedder on your own texts.\n\nAn interrupted run is resumed when the same "
     "command is given again.",
 )
 
@@ -46,7 +46,7 @@ def contrastive(
         typer.Option(
             metavar="FILE",
             callback=existing(PAIRS),
-            help="Queries with what answers them: .jsonl or .tsv.",
+            help="Queries with their answers: .jsonl or .tsv.",
         ),
     ] = None,
     corpus: Annotated[
@@ -54,21 +54,27 @@ def contrastive(
         typer.Option(
             metavar="FOLDER",
             callback=existing(DOCUMENTS),
-            help="Documents to make pairs of, where there are none.",
+            help="Documents from which pairs are made, if you have no pairs.",
         ),
     ] = None,
     made: Annotated[
-        str, typer.Option(metavar="HOW", help="Pairs of --corpus: crops, or cloze.")
+        str, typer.Option(metavar="HOW", help="How pairs are made from --corpus: crops, or cloze.")
     ] = "crops",
     held_out: Annotated[
         float,
-        typer.Option(metavar="SHARE", min=0, max=0.9, help="Searched, not trained on; 0: none."),
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=0.9,
+            help="Share of the pairs held out for evaluation; 0: none.",
+        ),
     ] = 0.1,
     pooling: PoolingOption = None,
 ) -> None:
-    """Bring queries near to what answers them (InfoNCE).
+    """Train on queries and their answers (contrastive, InfoNCE).
 
-    A part of the pairs is held out, by passage, and searched before and after.
+    A part of the pairs is held out, so that no passage is in both parts, and
+    retrieval on it is measured before and after.
 
     Examples:
       decant train contrastive --base my-minilm --pairs faq.tsv --out tuned
@@ -85,7 +91,7 @@ def contrastive(
     )
 
     if bool(pairs) == bool(corpus):
-        raise typer.BadParameter("give --pairs, or --corpus where there are none")
+        raise typer.BadParameter("give either --pairs or --corpus")
     plan = run.plan(Plan(objective=ContrastiveSettings(), loop=TrainingSettings()))
     choices = run.chosen(Choices(pooling=pooling))
     opened = open_base(run.base, choices=choices, lora=plan.lora, seed=plan.loop.seed)
@@ -115,11 +121,11 @@ def simcse(
     run: RunOptions,
     texts: Texts,
     dropout: Annotated[
-        float, typer.Option(metavar="SHARE", help="0.1 suits encoders; LLM2Vec takes 0.3.")
+        float, typer.Option(metavar="SHARE", help="Dropout: 0.1 suits encoders; LLM2Vec uses 0.3.")
     ] = 0.1,
     pooling: PoolingOption = None,
 ) -> None:
-    """Tell texts apart without pairs (SimCSE; LLM2Vec's second step).
+    """Train on texts without pairs (SimCSE; LLM2Vec's second step).
 
     Examples:
       decant train simcse --base mntp --texts queries.tsv --dropout 0.3 --lora 16 --out llm2vec
@@ -127,7 +133,7 @@ def simcse(
     ready()
     from decant.training import ContrastiveSettings, Plan, SimCSE, TrainingSettings, open_base
 
-    # train_configs/simcse of LLM2Vec's code, which warms nothing up.
+    # train_configs/simcse of LLM2Vec's code, which has no warm-up.
     loop = TrainingSettings(batch_size=128, learning_rate=3e-5, warmup=0.0)
     plan = run.plan(Plan(objective=ContrastiveSettings(), loop=loop))
     opened = open_base(
@@ -151,7 +157,7 @@ def graded(
     ],
     pooling: PoolingOption = None,
 ) -> None:
-    """Order pairs as their scores are (CoSENT).
+    """Train on pairs with similarity scores (CoSENT).
 
     Examples:
       decant train graded --base my-minilm --pairs sts.tsv --columns score,query,positive --out mine
@@ -169,19 +175,20 @@ def distil(
     *,
     run: RunOptions,
     teacher: Annotated[
-        Path, typer.Option(metavar="BUNDLE", help="A folder that `decant export` made.")
+        Path,
+        typer.Option(metavar="BUNDLE", help="The teacher: a folder that `decant export` made."),
     ],
     texts: Annotated[
         list[Path],
         typer.Option(
             metavar="FILE",
             callback=existing(ALONE),
-            help="Texts, alone or in pairs: .jsonl or .tsv.",
+            help="Texts or pairs: .jsonl or .tsv.",
         ),
     ],
     pooling: PoolingOption = None,
 ) -> None:
-    """Follow another encoder: its vectors, or how it ranks.
+    """Learn from another encoder: its vectors, or its ranking scores (distillation).
 
     Examples:
       decant train distil --base small --teacher large-bundle --texts texts.tsv --out student
@@ -211,14 +218,17 @@ def sparse(
         typer.Option(
             metavar="FILE",
             callback=existing(PAIRS),
-            help="Queries with what answers them: .jsonl or .tsv.",
+            help="Queries with their answers: .jsonl or .tsv.",
         ),
     ],
     strategy: Annotated[
-        str, typer.Option(metavar="NAME", help="One with sparse vectors: splade, lens, promptreps.")
+        str,
+        typer.Option(
+            metavar="NAME", help="A strategy with sparse vectors: splade, lens, promptreps."
+        ),
     ] = "splade",
 ) -> None:
-    """Train sparse vectors, and keep them short (SPLADE's loss with its FLOPS regulariser).
+    """Train sparse vectors with few weights (SPLADE's loss with its FLOPS regulariser).
 
     Examples:
       decant train sparse --base my-llama --pairs mined.jsonl --lora 16 --out splade
@@ -244,9 +254,9 @@ def sparse(
 
 
 def mntp(*, run: RunOptions, texts: Texts) -> None:
-    """Teach a causal model to look both ways (LLM2Vec's first step).
+    """Train a causal model to attend in both directions (LLM2Vec's first step).
 
-    The paper trains low-rank additions: --lora 16. They are merged in the end.
+    The paper trains LoRA adapters: --lora 16. They are merged at the end.
 
     Examples:
       decant train mntp --base my-llama --texts wiki.jsonl --out mntp --lora 16 --max-steps 1000
@@ -254,7 +264,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
     ready()
     if run.attention is Attention.CAUSAL:
         raise typer.BadParameter(
-            "mntp makes a model look both ways; leave it out", param_hint="--attention"
+            "mntp trains bidirectional attention; leave this option out", param_hint="--attention"
         )
     from decant.training import Mntp, MntpSettings, Plan, TrainingSettings, open_language_model
 
@@ -275,7 +285,7 @@ train.command("mine", cls=Command)(guarded(mine))
 def _pairs_of(
     folders: Sequence[Path], out: Path, tokenizer: Tokenizer, made: str, seed: int
 ) -> Iterator[Path]:
-    """Make pairs of documents, in a file beside the run; what is refused leaves none."""
+    """Yield a file of pairs made from documents, next to the run; delete it on an error."""
     from decant.integrations.qdrant import read_documents
     from decant.training import PairKind, PairMining, write_pairs
 

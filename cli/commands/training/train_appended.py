@@ -26,15 +26,15 @@ def compress(
         typer.Option(
             metavar="FILE",
             callback=existing(CONTEXTS),
-            help="Contexts, what to do with them (instruction), and outputs.",
+            help="Contexts, instructions and outputs: .jsonl or .tsv.",
         ),
     ],
 ) -> None:
-    """Compress texts into states that a frozen copy of the model can say (AutoRegEmbed, stage 1).
+    """Compress texts into states that a frozen copy of the model decodes (AutoRegEmbed, stage 1).
 
     The vector is the mean of the states of a few appended tokens. All weights
-    learn, as in the paper, unless --lora is given; rate, warm-up and cosine
-    are those of the authors' script.
+    are trained, as in the paper, unless --lora is given; learning rate, warm-up
+    and schedule are those of the authors' script.
 
     Examples:
       decant train compress --base my-llama --pairs contexts.jsonl --out compressed
@@ -71,17 +71,19 @@ def align(
     pairs: Annotated[
         list[Path],
         typer.Option(
-            metavar="FILE", callback=existing(TRIPLETS), help="Queries, positives and negatives."
+            metavar="FILE",
+            callback=existing(TRIPLETS),
+            help="Queries, positives and negatives: .jsonl or .tsv.",
         ),
     ],
     decoder: Annotated[
-        str, typer.Option(metavar="MODEL", help="The language model that stage 1 was made from.")
+        str, typer.Option(metavar="MODEL", help="The language model that stage 1 started from.")
     ],
 ) -> None:
-    """Bring near what a query makes probable (AutoRegEmbed, stage 2).
+    """Align queries with the passages that they make probable (AutoRegEmbed, stage 2).
 
-    Rate, epochs, warm-up and cosine are those of the authors' script, which
-    has 32 rows on each of four GPUs.
+    Learning rate, epochs, warm-up and schedule are those of the authors' script,
+    which has 32 rows on each of four GPUs.
 
     Examples:
       decant train align --base compressed --decoder my-llama --pairs nli.jsonl --out autoregembed
@@ -123,13 +125,13 @@ def gen(
         ),
     ],
     teacher: Annotated[
-        Path, typer.Option(metavar="BUNDLE", help="Encodes the answers: `decant export` made it.")
+        Path, typer.Option(metavar="BUNDLE", help="The encoder of the answers: a bundle.")
     ],
 ) -> None:
-    """Learn the vector of the answer, which a frozen model would give (LLM2Vec-Gen).
+    """Embed a text as the answer that a frozen language model would give (LLM2Vec-Gen).
 
-    New tokens and two layers learn; the language model does not change. The
-    answers are its own: decant train generate writes them.
+    New tokens and two layers are trained; the language model does not change.
+    The answers are its own: decant train generate writes them.
 
     Examples:
       decant train gen --base my-llama --teacher llm2vec --pairs answers.jsonl --out gen

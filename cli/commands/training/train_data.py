@@ -29,53 +29,57 @@ ColumnsOption: TypeAlias = Annotated[
     typer.Option(
         "--columns",
         metavar="NAMES",
-        help="'query=question,positive=answer', or 'score,query,positive' without a header.",
+        help="Columns of the data: 'query=question,positive=answer', or 'score,query,positive' "
+        "for files without a header.",
     ),
 ]
 Made: TypeAlias = Annotated[
-    Path, typer.Option(metavar="FILE", help="JSON lines; the file is made.")
+    Path, typer.Option(metavar="FILE", help="The file to write, in JSON lines.")
 ]
 
 
 def mine(
     *,
     bundle: Annotated[
-        Path, typer.Option(metavar="BUNDLE", help="What searches: a folder of `decant export`.")
+        Path,
+        typer.Option(
+            metavar="BUNDLE", help="The encoder that searches: a folder that `decant export` made."
+        ),
     ],
     pairs: Annotated[
         list[Path],
         typer.Option(
             metavar="FILE",
             callback=existing(PAIRS),
-            help="Queries with what answers them: .jsonl or .tsv.",
+            help="Queries with their answers: .jsonl or .tsv.",
         ),
     ],
     out: Made,
     negatives: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Negatives of a row, at most.")
+        int, typer.Option(metavar="N", min=1, help="The most negatives of a row.")
     ] = 4,
     max_positive_ratio: Annotated[
         float,
         typer.Option(
             metavar="SHARE",
-            help="Leave out passages that score higher than so much of the positive's score.",
+            help="Leave out passages that score above this share of the positive's score.",
         ),
     ] = 0.95,
     share: Annotated[
         float | None, typer.Option(hidden=True, help="The old name of --max-positive-ratio.")
     ] = None,
     skip: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Pass over so many of the best.")
+        int, typer.Option(metavar="N", min=0, help="Pass over this many of the best passages.")
     ] = 0,
     depth: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How far down a ranking is read.")
+        int, typer.Option(metavar="N", min=1, help="How many results of a search are considered.")
     ] = 100,
     corpus: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FOLDER",
             callback=existing(DOCUMENTS),
-            help="Further passages to find negatives among.",
+            help="Documents whose passages are searched in addition to the positives.",
         ),
     ] = None,
     columns: ColumnsOption = None,
@@ -83,9 +87,9 @@ def mine(
     precision: PrecisionName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Find hard negatives for pairs: near a query, and no answer to it.
+    """Find hard negatives: passages near a query that do not answer it.
 
-    Searches all positives, and the passages of --corpus, by each query. A hit
+    Searches all positives, and the passages of --corpus, with each query. A hit
     becomes a negative if its cosine is at most --max-positive-ratio of that of the
     positive (NV-Retriever's threshold).
 
@@ -128,13 +132,11 @@ def mine(
 def generate(
     *,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help="A causal language model: folder, or hub id.")
+        str, typer.Option(metavar="MODEL", help="A causal language model: a folder, or a hub id.")
     ],
     texts: Annotated[
         list[Path],
-        typer.Option(
-            metavar="FILE", callback=existing(ALONE), help="Texts, alone: .jsonl or .tsv."
-        ),
+        typer.Option(metavar="FILE", callback=existing(ALONE), help="Texts: .jsonl or .tsv."),
     ],
     out: Made,
     written: Annotated[
@@ -142,7 +144,7 @@ def generate(
         typer.Option(
             "--as",
             metavar="COLUMN",
-            help="What the answers are: response, beside the texts as queries; or query, beside "
+            help="The column of the answers: response, with the texts as queries; or query, with "
             "the texts as positives.",
         ),
     ] = "response",
@@ -150,34 +152,38 @@ def generate(
         str | None,
         typer.Option(
             metavar="PROMPT",
-            help="What is asked, with {text} in it, in place of the model's chat template.",
+            help="The prompt, with {text} in it; it is used without the model's chat template.",
         ),
     ] = None,
     chat: Annotated[
         bool | None,
-        typer.Option("--chat/--no-chat", help="Put --template into the chat template, or nothing."),
+        typer.Option("--chat/--no-chat", help="Apply the chat template to the prompt, or not."),
     ] = None,
     sample: Annotated[
-        bool, typer.Option("--sample/--greedy", help="Draw, or take the likeliest.")
+        bool, typer.Option("--sample/--greedy", help="Sample answers, or decode greedily.")
     ] = True,
     max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The longest answer.")
+        int, typer.Option(metavar="N", min=1, help="The most tokens of an answer.")
     ] = 500,
     max_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The longest prompt; texts are cut to it.")
+        int,
+        typer.Option(metavar="N", min=1, help="The most tokens of a prompt; longer texts are cut."),
     ] = 1024,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Texts at a time.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of what is drawn.")] = 0,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Texts per batch.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the sampling.")] = 0,
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32; bf16 and fp16 are for GPUs.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Precision of the weights: fp32; bf16 and fp16 are for GPUs."
+        ),
     ] = "fp32",
     columns: ColumnsOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a language model answer texts, or ask questions about them.
+    """Let a language model answer texts, or write questions about them.
 
-    An interrupted run goes on when the same command is given again. Texts to
-    which the model says nothing are counted and left out.
+    An interrupted run is resumed when the same command is given again. Texts
+    with an empty answer are counted and left out.
 
     Examples:
       decant train generate --model qwen --texts faq.tsv --out answers.jsonl
@@ -212,7 +218,7 @@ def generate(
     with silenced():
         speaker = TextGenerator.open(model, precision=kind)
     done = 0
-    with bar("asking", total=len(table), unit="texts") as shown, silenced():
+    with bar("generating", total=len(table), unit="texts") as shown, silenced():
 
         def update(count: int) -> None:
             nonlocal done
@@ -238,7 +244,7 @@ def _member(kind: type[Named], name: str, option: str) -> Named:
 def _counts(generated: Generated) -> dict[str, str]:
     return {
         "rows": f"{generated.rows:,}",
-        "left out": f"{generated.empty:,} to which the model said nothing",
+        "left out": f"{generated.empty:,} with an empty answer",
         "cut": f"{generated.cut:,} texts were longer than a prompt may be",
     }
 
@@ -260,7 +266,7 @@ def _facts(mined: Mined) -> dict[str, str]:
     }
 
 
-def _columns(said: str | None) -> Columns | None:
+def _columns(text: str | None) -> Columns | None:
     from decant.training import Columns
 
-    return None if said is None else Columns.parse(said)
+    return None if text is None else Columns.parse(text)

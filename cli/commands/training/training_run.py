@@ -1,4 +1,4 @@
-"""A run of ``decant train``: what is shown of the data, the bar, and what it was good for."""
+"""A run of ``decant train``: describe the data, show progress, and evaluate before and after."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What is trained on what, and measured on what.
+    """A training run with its evaluation.
 
     Args:
-        objective: The method.
-        table: Rows to learn from.
-        target: The model's folder.
-        loop: Steps and rates.
-        tasks: Before and after are measured on these; none: nothing is.
+        objective: The method with its model.
+        table: The rows to learn from.
+        target: The folder of the trained model.
+        loop: Settings of the loop.
+        tasks: The tasks of the evaluation before and after; empty: there is none.
     """
 
     objective: Objective
@@ -58,7 +58,7 @@ class Run:
 def begin(
     options: RunOptions, objective: Objective, files: Sequence[Path], loop: TrainingSettings
 ) -> None:
-    """Read what an objective learns from, and carry the run out as the options say."""
+    """Read the data of an objective, and run the training with the given options."""
     run = Run(
         objective=objective,
         table=options.table(files, objective.needs),
@@ -72,7 +72,7 @@ def begin(
 def carry_out(run: Run, *, as_json: bool) -> None:
     """Describe the data, measure, train, measure again, and show what changed.
 
-    A run that has left its model and was interrupted while that was measured is measured.
+    If an earlier run was interrupted after training, only its evaluation is done.
     """
     from decant.training import check_run, describe, finish_run, train
 
@@ -96,7 +96,7 @@ def carry_out(run: Run, *, as_json: bool) -> None:
         with _watched(run) as callbacks, silenced():
             report = train(run.objective, run.table, run.target, run.loop, callbacks=callbacks)
     else:
-        say(f"{run.target} is trained; it is measured now")
+        say(f"{run.target} is trained already; it is evaluated now")
     standing = None
     if run.tasks:
         standing = _standing(run, results)
@@ -119,7 +119,7 @@ def carry_out(run: Run, *, as_json: bool) -> None:
 
 
 def _first_process() -> bool:
-    """Tell whether this process measures and speaks; torchrun numbers those that it starts."""
+    """Return whether this process evaluates and prints; torchrun numbers its processes."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -144,7 +144,7 @@ def _scored(
 
 @contextmanager
 def _watched(run: Run) -> Iterator[TrainingCallbacks]:
-    """Give the callbacks of a run: they draw a bar, and print a line for every measurement."""
+    """Yield callbacks that show a bar, and a line for every evaluation."""
     from decant.training import TrainingCallbacks
 
     with bar("training", total=None, unit="steps") as progress:
@@ -162,7 +162,7 @@ def _watched(run: Run) -> Iterator[TrainingCallbacks]:
 
 
 def _scorer(tasks: Sequence[Task]) -> Callable[[TorchEncoder], dict[str, float]]:
-    """Return a function from an encoder to the first measure of each task."""
+    """Return a function that gives the first measure of each task for an encoder."""
 
     def score(encoder: TorchEncoder) -> dict[str, float]:
         found = {}
@@ -185,7 +185,7 @@ def _facts(report: Report) -> dict[str, str]:
 
 
 def show_data(report: DataReport) -> None:
-    """Print what the data are, on stderr, before any step."""
+    """Print a description of the data on stderr."""
     facts = f"{report.rows:,} rows in {report.groups:,} groups"
     if report.repeated:
         facts += f"; {report.repeated:,} repeated ones left out"

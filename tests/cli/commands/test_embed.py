@@ -127,7 +127,7 @@ def test_empty_lines_are_passed_over_on_request() -> None:
     ("arguments", "said"),
     [
         (["nothing.txt"], "nothing.txt does not exist"),
-        (["-o", "vectors.txt"], "neither with .npy nor"),
+        (["-o", "vectors.txt"], "must end with .npy"),
         (["-o", "nowhere/vectors.npy"], "folder of nowhere/vectors.npy does not"),
     ],
 )

@@ -261,7 +261,7 @@ def test_a_precision_for_all_bundles_gives_way_to_that_of_one(
         ("{bundle}@int8", "int8"),
         ("{bundle}@fp33", "'fp33' in"),
         ("{glove}@int8", "so it has no graph in int8"),
-        ("{bundle}/nowhere@int8", "is no bundle, no sentence-transformers folder"),
+        ("{bundle}/nowhere@int8", "is not a bundle, a sentence-transformers folder"),
     ],
 )
 def test_a_precision_that_is_not_there_is_wrong_usage(

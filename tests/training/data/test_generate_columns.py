@@ -152,7 +152,7 @@ def test_a_begun_run_with_other_settings_is_refused(
         generate(speaker, table[:5], target, GREEDY)
     assert (tmp_path / "a.jsonl.partial").read_bytes() == begun
     (tmp_path / "a.jsonl.partial").write_bytes(b"something else\n")
-    with pytest.raises(TrainingError, match="is no run of decant"):
+    with pytest.raises(TrainingError, match="is not a run of decant"):
         generate(speaker, table, target, GREEDY)
 
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_asked_is_refused(
         TextGenerator.open(bert)
     with pytest.raises(TrainingError, match="has no chat template"):
         speaker.answer(["a"], replace(GREEDY, chat=True), seed=0)
-    with pytest.raises(TrainingError, match=r"it has no slot"):
+    with pytest.raises(TrainingError, match=r"and has none"):
         GenerationSettings(template="no slot")
     with pytest.raises(TrainingError, match="batch_size must be at least 1"):
         GenerationSettings(batch_size=0)

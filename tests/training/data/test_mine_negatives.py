@@ -24,7 +24,7 @@ from decant.training import (
     mine,
     read_table,
 )
-from decant.training.data.mine_negatives import chosen
+from decant.training.data.mine_negatives import choose_negatives
 from decant.training.data.table import text_hash
 
 NEEDS = (Column.QUERY, Column.POSITIVE)
@@ -120,7 +120,7 @@ def test_no_negative_is_nearer_than_the_threshold_and_none_below_it_is_missed(
     )
     mining = Mining(count=count, max_positive_ratio=share, skip=skip)
     answers = {text_hash("t2"), text_hash("t4")}
-    found = chosen(row, ranking, mining, answers=answers)
+    found = choose_negatives(row, ranking, mining, answers=answers)
     allowed = [at for at in range(len(ordered)) if at not in (1, 2, 4)][skip:]
     below = [at for at in allowed if ordered[at] <= min(positive, share * positive)]
     assert found == [f"t{at}" for at in below[:count]]
@@ -131,7 +131,7 @@ def test_a_text_that_comes_twice_is_taken_once() -> None:
     candidates = [("a", 0.5), ("a", 0.5), ("b", 0.4)]
     ranking = Ranking(positive=1.0, candidates=candidates)
     row = TrainingExample(query="q", positive="p")
-    assert chosen(row, ranking, Mining(), answers=set()) == ["a", "b"]
+    assert choose_negatives(row, ranking, Mining(), answers=set()) == ["a", "b"]
 
 
 def test_a_score_that_is_no_number_is_refused_and_nothing_is_left(

@@ -94,7 +94,7 @@ def test_rows_that_repeat_are_left_out_and_counted(
         ("a.jsonl", '{"query": "q", "positive": "p", "score": "high"}', None, "found 'high'"),
         ("a.tsv", "query\tpositive\nq\n", None, ":2: 1 columns, where 2 were named"),
         ("a.tsv", "q\tp\n", None, "no column is the query.*'q', 'p'"),
-        ("a.tsv", "query\tpositive\n", None, "there is no row"),
+        ("a.tsv", "query\tpositive\n", None, "there are no rows"),
         ("a.tsv", "", None, "is empty"),
         ("a.csv", "query,positive\n", None, "reads JSON lines"),
         ("a.tsv", "q\tp\n", "query", "no column is the positive"),
@@ -123,7 +123,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "message"),
-    [("query=a,positive", "mix two ways"), ("topic", "no field"), ("query,query", "twice")],
+    [("query=a,positive", "mix two forms"), ("topic", "no field"), ("query,query", "twice")],
 )
 def test_columns_that_mean_nothing_are_refused(said: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

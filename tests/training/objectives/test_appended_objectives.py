@@ -35,7 +35,7 @@ from decant.training import (
     read_table,
     train,
 )
-from decant.training.objectives.losses import kept_apart
+from decant.training.objectives.losses import margin_loss
 from decant.training.objectives.soft_prompts import end_token
 
 
@@ -114,9 +114,9 @@ def test_llm2vec_gen_is_the_sum_of_its_two_losses(llama: Path) -> None:
 def test_vectors_that_are_far_apart_already_are_left_alone() -> None:
     near, far = torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])
     none = torch.zeros(1, 1, dtype=torch.bool)
-    assert kept_apart(near, far, distance=5.0, excluded=none).item() == 0
-    assert kept_apart(near, far, distance=6.0, excluded=none).item() == 11
-    assert kept_apart(near, far, distance=6.0, excluded=~none).item() == 0
+    assert margin_loss(near, far, distance=5.0, excluded=none).item() == 0
+    assert margin_loss(near, far, distance=6.0, excluded=none).item() == 11
+    assert margin_loss(near, far, distance=6.0, excluded=~none).item() == 0
 
 
 def test_the_order_of_rows_and_their_padding_do_not_matter(llama: Path) -> None:

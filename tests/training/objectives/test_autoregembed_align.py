@@ -193,9 +193,9 @@ def test_both_stages_leave_models_that_can_be_read_back(
 def test_what_cannot_be_trained_is_refused(
     llama: Path, bert: Path, stage_one: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="no causal model"):
+    with pytest.raises(TrainingError, match="not a causal model"):
         open_gen(bert, GEN, HashEncoder(dim=8))
-    with pytest.raises(TrainingError, match="knows the token '<EMBED0>' already"):
+    with pytest.raises(TrainingError, match="has the token '<EMBED0>' already"):
         open_compression(stage_one, COMPRESSION)
     with pytest.raises(TrainingError, match="the teacher's vectors have 16 dimensions"):
         LLM2VecGen(gen(llama).opened, GEN, HashEncoder(dim=16))

@@ -29,7 +29,7 @@ from decant.training import (
     open_base,
     read_table,
 )
-from decant.training.objectives.contrastive import names_of, no_negatives
+from decant.training.objectives.contrastive import false_negatives, hashes_of
 from decant.training.objectives.losses import info_nce
 
 PLAIN = ContrastiveSettings()
@@ -72,8 +72,8 @@ def test_the_loss_is_that_of_the_vectors_that_an_encoder_gives(bert: Path) -> No
 
 
 def test_equal_texts_are_no_negatives_of_each_other() -> None:
-    asked, named = names_of(["q", "r", "q"]), names_of(["a", "b", "c", "a", "r"])
-    found = no_negatives(asked, named, asked).int().tolist()
+    queries, passages = hashes_of(["q", "r", "q"]), hashes_of(["a", "b", "c", "a", "r"])
+    found = false_negatives(queries, passages, queries).int().tolist()
     # 0 and 2 ask the same: their positives a and c are both right.
     assert found == [[1, 0, 1, 1, 0], [0, 1, 0, 0, 1], [1, 0, 1, 0, 0]]
 

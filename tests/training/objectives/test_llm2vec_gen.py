@@ -166,11 +166,11 @@ def test_negatives_and_their_answers_come_in_equal_numbers(tmp_path: Path) -> No
     ("settings", "row", "message"),
     [
         (EXTRAS, {**PLAIN, "negatives": ["n"]}, "no negative with an answer of its own"),
-        (replace(EXTRAS, hard_negatives=False), {**PLAIN, "negatives": ["n"]}, "which need hard_n"),
+        (replace(EXTRAS, hard_negatives=False), {**PLAIN, "negatives": ["n"]}, "used with hard_n"),
         (
             LLM2VecGenSettings(total=4, read=3),
             HARD,
-            "negatives have answers, which this method has no",
+            "negatives have answers, which this method does not",
         ),
     ],
 )
@@ -189,5 +189,5 @@ def test_answered_negatives_are_not_mined_beside(tmp_path: Path) -> None:
         def search(self, rows: object, *, limit: int) -> list[object]:
             raise AssertionError(rows, limit)
 
-    with pytest.raises(DataError, match="mine first"):
+    with pytest.raises(DataError, match="mine negatives first"):
         mine(table, Nothing(), tmp_path / "mined.jsonl", Mining())  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def test_a_collection_is_checked_and_repaired(
     assert report["findings"][0]["flaw"] == "missing"
     ran = decant("index", tiny_bundle, notes, "--verify")
     assert ran.code == Exit.OK
-    assert "1 of the changed documents were damaged, and are repaired" in ran.out
+    assert "1 of the changed documents were damaged and have been repaired" in ran.out
     assert decant("check").code == Exit.OK
 
 

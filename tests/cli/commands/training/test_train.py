@@ -140,7 +140,7 @@ def test_what_was_interrupted_while_it_was_measured_is_measured_by_the_same_comm
     assert "tuned exists; choose another name" in " ".join(other.err.split())
     again = decant(*words)
     assert again.code == Exit.OK, again.err
-    assert "tuned is trained; it is measured now" in " ".join(again.err.split())
+    assert "tuned is trained already; it is evaluated now" in " ".join(again.err.split())
     assert facts(again, "standing") == facts(whole, "standing")
     assert {**facts(again, "run"), "peak_mb": 0} == {**facts(whole, "run"), "peak_mb": 0}
     assert weights.stat().st_mtime_ns == written
@@ -259,7 +259,10 @@ BAD = {
         ("contrastive", "--columns", "query=topic,positive=answer"),
         "pairs.tsv:1: no column is the query",
     ),
-    "a column that is no field": (("contrastive", "--columns", "topic=answer"), "is no field"),
+    "a column that is not a column": (
+        ("contrastive", "--columns", "topic=answer"),
+        "is not a column",
+    ),
     "an empty text": (("contrastive", "--pairs", "empty.tsv"), "empty.tsv:3: the positive is empt"),
     "fewer rows than a batch": (
         ("contrastive", "--batch-size", "64"),
@@ -284,8 +287,11 @@ BAD = {
         ("contrastive", "--pairs", "told.jsonl", "--batch-size", "1"),
         "there is an instruction, which this method has no place for",
     ),
-    "looking one way where both are learnt": (("mntp", "--attention", "causal"), "look both ways"),
-    "pairs and a corpus": (("contrastive", "--corpus", "there"), "give --pairs, or --corpus"),
+    "looking one way where both are learnt": (
+        ("mntp", "--attention", "causal"),
+        "bidirectional attention",
+    ),
+    "pairs and a corpus": (("contrastive", "--corpus", "there"), "give either --pairs or --corpus"),
 }
 
 

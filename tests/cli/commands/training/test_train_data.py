@@ -139,7 +139,7 @@ def test_a_model_writes_answers_and_queries(
         "--as", "query", "--template", "{text}? Ask:",
     )  # fmt: skip
     assert ran.code == Exit.OK, ran.err
-    assert "to which the model said nothing" in ran.out
+    assert "with an empty answer" in ran.out
     assert all("is beside" in (row.positive or "") for row in read(tmp_path / "queries.jsonl"))
     assert not list(tmp_path.glob("*.partial"))
 
@@ -154,7 +154,7 @@ def test_bad_input_of_generating_is_refused_and_leaves_nothing(
         (*asked, "--model", speaker, "--columns", "query=topic"): "faq.tsv:1: no column is",
         (*named, "--model", "./nowhere"): "nowhere",
         (*named, "--model", bundle): "tiny",
-        (*named, "--model", speaker, "--template", "no slot"): "where the text stands",
+        (*named, "--model", speaker, "--template", "no slot"): "in place of the text",
         (*named, "--model", speaker, "--as", "answer"): "none of response, query",
         (*named, "--model", speaker, "--out", str(pairs)): "exists; choose another name",
         (*named, "--model", speaker, "--chat"): "has no chat template",
