@@ -23,7 +23,7 @@ from .bundle_writer import add_graph, check_same_bundle, graph_name, without_gra
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
 from .graph.external_data import save_graph
-from .passes.restore_token_axis import plain_graph
+from .passes.plain_graph import PlainGraph
 from .quantize.activation_ranges import measure_ranges
 from .quantize.calibration_texts import range_rows
 from .quantize.early_refusal import refuse_hopeless
@@ -108,7 +108,7 @@ def make_graph(
 
     Args:
         precision: Any but FP32 and BF16.
-        source: The float32 graph.
+        source: The float32 graph; it is loaded once.
         target: The file to write.
         certifier: Its tokenizer reads the texts that show how large states become.
         texts: These texts for int8, None for ours; float16 takes the certifier's.
@@ -117,26 +117,24 @@ def make_graph(
         RecipeError: The graph has no linear layers that we know.
         ParityError: It is seen while a w4 graph is made that it will miss its gates.
     """
+    plain = PlainGraph.load(source)
+    model = plain.copy()
     match precision:
         case Precision.INT8:
-            model = plain_graph(source)
             rows = range_rows(certifier.tokenizer, texts)
-            count = to_int8(model, measure_ranges(source, rows, pad_id=certifier.pad_id))
+            count = to_int8(model, measure_ranges(plain, rows, pad_id=certifier.pad_id))
         case Precision.W8:
-            model = plain_graph(source)
             count = to_weight_only(model, bits=8)
         case Precision.W4:
-            model = plain_graph(source)
             rows = range_rows(certifier.tokenizer, None)
-            moments = mean_moments(source, rows, pad_id=certifier.pad_id)
+            moments = mean_moments(plain, rows, pad_id=certifier.pad_id)
 
             def look(rounded: str) -> None:
                 refuse_hopeless(model, precision, target.parent, certifier, rounded=rounded)
 
             count = to_weight_only(model, bits=4, moments=moments, before_wider=look)
         case Precision.FP16:
-            model = plain_graph(source)
-            count = to_half(model, source, certifier)
+            count = to_half(model, plain, certifier)
         case Precision.FP32 | Precision.BF16:
             raise BundleError(f"{precision} is traced from the model, not made from a graph")
         case _:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 MICROSOFT = "com.microsoft"
 _VECTORS_RANK = 2  # a product with one vector for each text: the head
@@ -119,12 +120,8 @@ def replace(model: ir.Model, old: ir.Node, new: list[ir.Node]) -> None:
 
 
 def drop_unused(model: ir.Model) -> None:
-    """Drop constants that no node reads any more, and import the domain ``com.microsoft``."""
-    used = {value for node in model.graph.all_nodes() for value in node.inputs}
-    kept = {*model.graph.outputs, *used}
-    for name, value in list(model.graph.initializers.items()):
-        if value not in kept:
-            del model.graph.initializers[name]
+    """Drop nodes and constants that nothing reads, and say that Microsoft's operators are used."""
+    RemoveUnusedNodesPass()(model)
     model.graph.opset_imports.setdefault(MICROSOFT, 1)
 
 

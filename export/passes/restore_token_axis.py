@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -26,17 +25,6 @@ _POINTWISE = {
 }  # fmt: skip
 _ALONG_WIDTH = {"LayerNormalization", "Softmax"}
 _LAST_AXES = (-1, _MATRIX_RANK - 1)
-
-
-def plain_graph(path: Path) -> ir.Model:
-    """Load a graph whose linear layers are ``MatMul`` of (B, T, K), each bias added by an ``Add``.
-
-    Args:
-        path: The float32 graph of a bundle; weights next to it are not read yet.
-    """
-    model = ir.load(path)
-    unflatten(model)
-    return model
 
 
 def unflatten(model: ir.Model) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -19,6 +18,7 @@ from decant.embedders.tokens import Tokens
 
 from ..graph.builder import Pen
 from ..graph.layers import Linear
+from ..passes.plain_graph import PlainGraph
 from .capture import observed
 
 _TINY = 1e-20
@@ -64,15 +64,15 @@ def _typical(logarithms: Sequence[NDArray[np.float32]], tokens: float) -> float:
     return float(np.exp(np.sum(logarithms, dtype=np.float64) / tokens))
 
 
-def measure_ranges(source: Path, rows: Sequence[Tokens], *, pad_id: int) -> list[Range]:
+def measure_ranges(graph: PlainGraph, rows: Sequence[Tokens], *, pad_id: int) -> list[Range]:
     """Return the ranges of a float32 graph's linear layers, in the order of :func:`linears`.
 
     Args:
-        source: The graph.
+        graph: The graph.
         rows: At least one text.
         pad_id: Fills padded positions.
     """
-    seen = [*observed(source, rows, _watch, pad_id=pad_id)]
+    seen = [*observed(graph, rows, _watch, pad_id=pad_id)]
     return [Range.joined(layer) for layer in zip(*seen, strict=True)]
 
 

@@ -15,14 +15,14 @@ from decant.embedders.tokens import Tokens, pad
 
 from ..graph.builder import Pen
 from ..graph.layers import Linear, linears
-from ..passes.restore_token_axis import plain_graph
+from ..passes.plain_graph import PlainGraph
 
 Watch = Callable[[Pen, Linear], Sequence[ir.Value]]
 """Adds nodes that compute what is wanted of a linear layer, float32, and returns their values."""
 
 
 def observed(
-    source: Path,
+    graph: PlainGraph,
     rows: Sequence[Tokens],
     watch: Watch,
     *,
@@ -32,13 +32,13 @@ def observed(
     """Yield, for each row alone, what is watched of each linear layer, in their order.
 
     Args:
-        source: A float32 graph. A file lies beside it for the time of the call.
+        graph: The float32 graph. A file lies in its folder for the time of the call.
         rows: What to run.
         watch: Says what; small values, since all of them are held for a row.
         pad_id: Fills padded positions.
         layers: Numbers of those to watch; None watches all.
     """
-    model = plain_graph(source)
+    model = graph.copy()
     pen = Pen(model.graph)
     names: list[list[str]] = []
     for number, linear in enumerate(linears(model)):
@@ -50,8 +50,8 @@ def observed(
             model.graph.outputs.append(value)
         names.append([str(value.name) for value in values])
     flat = [name for group in names for name in group]
-    # Beside the source: weights that are external stay where they are.
-    with tempfile.NamedTemporaryFile(dir=source.parent, suffix=".onnx") as file:
+    # In its folder: weights that are external stay where they are.
+    with tempfile.NamedTemporaryFile(dir=graph.folder, suffix=".onnx") as file:
         ir.save(model, file.name)
         session = Session(Path(file.name), provider_name("cpu"))
     for row in rows:

@@ -7,8 +7,6 @@ layers that the probes show to overflow.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -17,21 +15,22 @@ from ..certify.certifier import Certifier
 from ..certify.probes import probe_rows
 from ..graph.builder import Pen
 from ..graph.layers import Linear, Table, constant, drop_unused, linears, replace, tables
+from ..passes.plain_graph import PlainGraph
 from .capture import observed
 
 _LARGEST = 65_504.0
 _MARGIN = 4.0  # other texts may go further than the probes
 
 
-def to_half(model: ir.Model, source: Path, certifier: Certifier) -> int:
+def to_half(model: ir.Model, graph: PlainGraph, certifier: Certifier) -> int:
     """Put linear layers and token tables into float16 in place; return how many layers there are.
 
     Args:
-        model: The float32 graph, as loaded from ``source``.
-        source: Its file.
+        model: A copy of ``graph``.
+        graph: The float32 graph.
         certifier: Its probes are run to see where float16 would overflow.
     """
-    peaks = _peaks(source, certifier)
+    peaks = _peaks(graph, certifier)
     count = 0
     for linear, peak in zip(linears(model), peaks, strict=True):
         if max(peak, float(np.abs(linear.matrix).max())) * _MARGIN < _LARGEST:
@@ -78,10 +77,10 @@ def _is_averaged(value: ir.Value) -> bool:
     )
 
 
-def _peaks(source: Path, certifier: Certifier) -> list[float]:
+def _peaks(graph: PlainGraph, certifier: Certifier) -> list[float]:
     """Return the largest magnitude of each layer's input and output on the probes."""
     rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
-    seen = observed(source, rows, _peak, pad_id=certifier.pad_id)
+    seen = observed(graph, rows, _peak, pad_id=certifier.pad_id)
     return [float(np.max(layer)) for layer in zip(*seen, strict=True)]
 
 

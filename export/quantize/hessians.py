@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -13,7 +12,7 @@ from decant.embedders.tokens import Tokens
 
 from ..graph.builder import Pen
 from ..graph.layers import Linear, linears, narrow_first
-from ..passes.restore_token_axis import plain_graph
+from ..passes.plain_graph import PlainGraph
 from .capture import observed
 
 _MOST = 2**28  # numbers held at a time, 2 GiB; large models run once more for each further such
@@ -21,22 +20,22 @@ _TOGETHER = 512  # tokens of a product: of one text, sums would be read and writ
 
 
 def mean_moments(
-    source: Path, rows: Sequence[Tokens], *, pad_id: int
+    graph: PlainGraph, rows: Sequence[Tokens], *, pad_id: int
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the mean of ``x xT`` over tokens' states x for linear layers that read the same states.
 
     Args:
-        source: A float32 graph.
+        graph: The float32 graph.
         rows: At least one text; each is run alone.
         pad_id: Fills padded positions; there are none.
 
     Yields:
         Shape (K, K), in the order of :func:`narrow_first`.
     """
-    for group in _portions(_firsts(source)):
+    for group in _portions(_firsts(graph)):
         sums = {number: _Sum(width) for number, width in group}
         watched = sorted(sums)  # as they come
-        for seen in observed(source, rows, _states, pad_id=pad_id, layers=sums.keys()):
+        for seen in observed(graph, rows, _states, pad_id=pad_id, layers=sums.keys()):
             for number, (states,) in zip(watched, seen, strict=True):
                 sums[number].add(states)
         for number, _ in group:  # given away one by one, so that used ones take no memory
@@ -71,9 +70,9 @@ class _Sum:
             self._waiting.clear()
 
 
-def _firsts(source: Path) -> list[tuple[int, int]]:
+def _firsts(graph: PlainGraph) -> list[tuple[int, int]]:
     """Return number and K of the first layer that reads each states, narrow ones first."""
-    layers = [*linears(plain_graph(source))]
+    layers = [*linears(graph.model)]
     return [(group[0], len(layers[group[0]].matrix)) for group in narrow_first(layers)]
 
 

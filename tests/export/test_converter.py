@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir
 import pytest
 
-from decant.embedders import Bundle, BundleError, Precision, Role, load
+from decant.embedders import Bundle, BundleError, ParityError, Precision, Role, load
 from decant.embedders.bundle import read_manifest
 from decant.embedders.json_records import to_json
 from decant.export import convert, verify
+from decant.export.graph.external_data import weights_of
+from decant.export.passes.plain_graph import PlainGraph
+from decant.export.quantize.weight_only import to_weight_only
 
 TEXTS = ["the hat", "in a hat"]
 
@@ -74,6 +79,36 @@ def test_a_bundle_opens_wherever_converting_was_killed(
     assert step >= (5 if already else 3), "the graph, the certificate and the manifest at least"
     convert(tmp_path / "killed-1", "int8")
     assert verify(tmp_path / "killed-1", provider="cpu").passed
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "w8", "w4"])
+def test_a_precision_loads_the_float32_graph_once(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    loaded: list[Path] = []
+
+    def load_model(path: Path) -> onnx_ir.Model:
+        loaded.append(path)
+        return original(path)
+
+    original = onnx_ir.load
+    monkeypatch.setattr("onnx_ir.load", load_model)
+    monkeypatch.setattr("decant.export.converter.refuse_hopeless", lambda *_, **__: None)
+    with contextlib.suppress(ParityError):  # a tiny model loses too much by four bits
+        convert(bundle, precision)
+    assert loaded == [bundle / "onnx" / "model.onnx"]
+
+
+def test_copies_of_the_float32_graph_share_its_weights_alone(bundle: Path) -> None:
+    plain = PlainGraph.load(bundle / "onnx" / "model.onnx")
+    before = onnx_ir.to_proto(plain.model).SerializeToString()
+    copy = plain.copy()
+    for weight, other in zip(weights_of(copy), weights_of(plain.model), strict=True):
+        assert weight is not other
+        assert weight.const_value is other.const_value
+    assert onnx_ir.to_proto(copy).SerializeToString() == before
+    assert to_weight_only(copy, bits=8)
+    assert onnx_ir.to_proto(plain.model).SerializeToString() == before
 
 
 def test_a_full_disk_is_told_and_leaves_the_bundle_as_it_was(

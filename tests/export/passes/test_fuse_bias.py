@@ -18,7 +18,8 @@ from decant.embedders.onnx import Session
 from decant.embedders.tokens import Tokens, pad
 from decant.export.graph_maker import in_half
 from decant.export.passes.fuse_bias import fuse_biases
-from decant.export.passes.restore_token_axis import plain_graph, unflatten
+from decant.export.passes.plain_graph import PlainGraph
+from decant.export.passes.restore_token_axis import unflatten
 from decant.export.trace.tracing import trace
 from models import save_model
 
@@ -45,7 +46,7 @@ def kinds(model: ir.Model) -> Counter[str]:
 
 def test_every_bias_of_an_encoder_is_fused_and_restored(bert: TorchEncoder, tmp_path: Path) -> None:
     trace(bert.model, tmp_path / "model.onnx")
-    traced, plain = ir.load(tmp_path / "model.onnx"), plain_graph(tmp_path / "model.onnx")
+    traced, plain = ir.load(tmp_path / "model.onnx"), PlainGraph.load(tmp_path / "model.onnx").model
     assert kinds(traced)["Gemm"] == 6 * LAYERS
     assert kinds(plain)["Gemm"] == 0
     assert kinds(plain)["MatMul"] == 6 * LAYERS + kinds(traced)["MatMul"]

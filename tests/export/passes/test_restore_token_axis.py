@@ -19,7 +19,8 @@ from decant.embedders.tokens import pad
 from decant.embedders.tokens.rows import Tokens
 from decant.export import export
 from decant.export.graph_maker import in_half
-from decant.export.passes.restore_token_axis import plain_graph, unflatten
+from decant.export.passes.plain_graph import PlainGraph
+from decant.export.passes.restore_token_axis import unflatten
 from decant.export.trace.tracing import trace
 from models import save_model
 
@@ -59,7 +60,7 @@ def test_flat_layers_are_traced_as_products_of_token_states(
         for left in (False, True):
             batch = pad(rows, pad_id=0, left=left)
             np.testing.assert_allclose(session.run(batch), encoder.run(batch), atol=5e-6)
-    kinds = Counter(node.op_type for node in plain_graph(tmp_path / "model.onnx").graph)
+    kinds = Counter(node.op_type for node in PlainGraph.load(tmp_path / "model.onnx").model.graph)
     assert "Gemm" not in kinds
     assert kinds["MatMul"] == 2 * (4 if family == "gpt2" else 6)
     assert kinds["GroupQueryAttention"] == 2

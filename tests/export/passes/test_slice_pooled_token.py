@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from decant.embedders import Choices, LayerMix, PooledTokens, Pooling, TorchEncoder
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TokenBatch, Tokens, pad
-from decant.export.passes.restore_token_axis import plain_graph
+from decant.export.passes.plain_graph import PlainGraph
 from decant.export.passes.slice_pooled_token import prune_unread
 from decant.export.trace.tracing import trace
 from models import DECODERS, ENCODERS, save_model
@@ -85,7 +85,7 @@ def test_the_vectors_are_those_of_pytorch(traced: Traced, lengths: list[int], le
 
 def test_products_behind_the_last_attention_see_one_token_a_row(traced: Traced) -> None:
     family, _, path = traced
-    model = ir.to_proto(plain_graph(path))
+    model = ir.to_proto(PlainGraph.load(path).model)
     found = [node.output[0] for node in model.graph.node if node.op_type == "MatMul"]
     for name in found:
         shown = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)

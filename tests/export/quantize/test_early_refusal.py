@@ -14,7 +14,7 @@ from decant.export import convert
 from decant.export.certify.certifier import Certifier
 from decant.export.certify.reference import Reference
 from decant.export.graph.layers import constant, linears
-from decant.export.passes.restore_token_axis import plain_graph
+from decant.export.passes.plain_graph import PlainGraph
 from decant.export.quantize import early_refusal, hessians
 from decant.export.quantize.early_refusal import refuse_hopeless
 
@@ -32,7 +32,7 @@ def certifier(tiny_bundle: Path) -> Certifier:
 
 def look(bundle: Path, home: Path, certifier: Certifier, *, noise: float) -> None:
     """Look at the tiny bundle's graph with noise in its first layer."""
-    model = plain_graph(Bundle.open(bundle).graph(Precision.FP32))
+    model = PlainGraph.load(Bundle.open(bundle).graph(Precision.FP32)).model
     linear = next(linears(model))
     drawn = np.random.default_rng(0).normal(size=linear.matrix.shape).astype(np.float32)
     loud = linear.matrix + noise * np.abs(linear.matrix).max() * drawn

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from decant.embedders import Bundle, Precision, Role
 from decant.embedders.tokens import pad
 from decant.export.graph.layers import linears
-from decant.export.passes.restore_token_axis import plain_graph
+from decant.export.passes.plain_graph import PlainGraph
 from decant.export.quantize import hessians as moments_module
 from decant.export.quantize.capture import observed
 from decant.export.quantize.gptq import Rounding
@@ -137,10 +137,12 @@ def measured(tiny_bundle: Path) -> tuple[Path, list[Float], list[Float]]:
     bundle = Bundle.open(tiny_bundle)
     graph = bundle.graph(Precision.FP32)
     rows = bundle.tokenizer()(["the hat", "in a hat, what", "a"], role=Role.PASSAGE)
-    found = list(mean_moments(graph, rows, pad_id=0))
-    seen = [*observed(graph, rows, lambda _, linear: [linear.states], pad_id=0)]
+    found = list(mean_moments(PlainGraph.load(graph), rows, pad_id=0))
+    seen = [*observed(PlainGraph.load(graph), rows, lambda _, linear: [linear.states], pad_id=0)]
     expected, names = [], set()
-    layers = sorted(enumerate(linears(plain_graph(graph))), key=lambda item: len(item[1].matrix))
+    layers = sorted(
+        enumerate(linears(PlainGraph.load(graph).model)), key=lambda item: len(item[1].matrix)
+    )
     for number, linear in layers:
         if linear.states.name not in names:
             states = np.concatenate(
@@ -156,7 +158,7 @@ def test_moments_are_those_of_every_token_of_every_text(
     measured: tuple[Path, list[Float], list[Float]],
 ) -> None:
     graph, found, expected = measured
-    assert len(found) == len(expected) < len(list(linears(plain_graph(graph))))
+    assert len(found) == len(expected) < len(list(linears(PlainGraph.load(graph).model)))
     for ours, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-7)
 
@@ -168,9 +170,11 @@ def test_moments_do_not_depend_on_how_many_tokens_are_multiplied_at_a_time(
     bundle = Bundle.open(tiny_bundle)
     graph = bundle.graph(Precision.FP32)
     rows = bundle.tokenizer()(["in a hat", "what", "a hat in a hat"], role=Role.PASSAGE)
-    at_once = list(mean_moments(graph, rows, pad_id=0))
+    at_once = list(mean_moments(PlainGraph.load(graph), rows, pad_id=0))
     monkeypatch.setattr(moments_module, "_TOGETHER", together)
-    for one, other in zip(mean_moments(graph, rows, pad_id=0), at_once, strict=True):
+    for one, other in zip(
+        mean_moments(PlainGraph.load(graph), rows, pad_id=0), at_once, strict=True
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
@@ -180,7 +184,7 @@ def test_layers_that_do_not_fit_in_memory_together_are_measured_one_after_the_ot
     bundle = Bundle.open(tiny_bundle)
     graph = bundle.graph(Precision.FP32)
     rows = bundle.tokenizer()(["in a hat"], role=Role.PASSAGE)
-    at_once = list(mean_moments(graph, rows, pad_id=0))
+    at_once = list(mean_moments(PlainGraph.load(graph), rows, pad_id=0))
     runs: list[int] = []
 
     def counted(*args: object, **more: object) -> object:
@@ -189,7 +193,7 @@ def test_layers_that_do_not_fit_in_memory_together_are_measured_one_after_the_ot
 
     monkeypatch.setattr(moments_module, "observed", counted)
     monkeypatch.setattr(moments_module, "_MOST", 1)
-    apart = list(mean_moments(graph, rows, pad_id=0))
+    apart = list(mean_moments(PlainGraph.load(graph), rows, pad_id=0))
     assert len(runs) == len(apart) == len(at_once)
     for one, other in zip(apart, at_once, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -203,8 +207,8 @@ def test_narrow_layers_are_rounded_first_and_wider_ones_are_announced(
     assert widths == sorted(widths)
     assert len(set(widths)) == 2
     told: list[str] = []
-    to_weight_only(plain_graph(graph), bits=4, moments=found, before_wider=told.append)
-    layers = [*linears(plain_graph(graph))]
+    to_weight_only(PlainGraph.load(graph).model, bits=4, moments=found, before_wider=told.append)
+    layers = [*linears(PlainGraph.load(graph).model)]
     narrow = sum(len(linear.matrix) == widths[0] for linear in layers)
     assert told == [f"{narrow} of {len(layers)}"]
 
@@ -213,7 +217,7 @@ def test_every_layer_of_a_graph_is_rounded_by_the_moments_of_its_states(
     measured: tuple[Path, list[Float], list[Float]],
 ) -> None:
     graph, found, _ = measured
-    model = plain_graph(graph)
+    model = PlainGraph.load(graph).model
     first = next(linears(model))
     layers = len(list(linears(model)))
     assert to_weight_only(model, bits=4, moments=found) == layers

@@ -31,7 +31,7 @@ from decant.embedders.tokens import TokenBatch
 from decant.export import convert
 from decant.export.certify.probes import _PLAIN, _SENTENCE
 from decant.export.graph.layers import linears
-from decant.export.passes.restore_token_axis import plain_graph
+from decant.export.passes.plain_graph import PlainGraph
 from decant.export.quantize.activation_ranges import Range, measure_ranges
 from decant.export.quantize.activation_scales import MOST_NOISE, Way, chosen_scale
 from decant.export.quantize.calibration_texts import _PARAGRAPHS, _SHORT
@@ -236,9 +236,9 @@ def test_ranges_are_those_of_every_token_of_every_text(tiny_bundle: Path) -> Non
     bundle = Bundle.open(tiny_bundle)
     graph = bundle.graph(Precision.FP32)
     rows = bundle.tokenizer()(["the hat", "in a hat, what", "a"], role=Role.PASSAGE)
-    found = measure_ranges(graph, rows, pad_id=0)
-    watched = [*observed(graph, rows, lambda _, linear: [linear.states], pad_id=0)]
-    layers = list(linears(plain_graph(graph)))
+    found = measure_ranges(PlainGraph.load(graph), rows, pad_id=0)
+    watched = [*observed(PlainGraph.load(graph), rows, lambda _, linear: [linear.states], pad_id=0)]
+    layers = list(linears(PlainGraph.load(graph).model))
     assert len(found) == len(layers)
     for number, (layer, range_) in enumerate(zip(layers, found, strict=True)):
         states = np.concatenate(
