@@ -52,8 +52,8 @@ def delete(
     """Delete documents from a collection. Files are never touched.
 
     No bundle is needed. Shows what will be deleted and asks; without a terminal,
-    --yes must be given. Documents whose files are still there come back with the next
-    `decant index` of their folder. Exits with 1 if nothing matches.
+    --yes must be given. Documents whose files still exist are added again by the
+    next `decant index` of their folder. Exits with 1 if nothing matches.
 
     Examples:
       decant delete --source ferry.txt

@@ -27,8 +27,8 @@ def list_collections(
     """List the collections of a store with their models, documents and roots.
 
     No bundle is needed. A root is the set of documents of one folder, under its
-    path or the name that `decant index --root` gave it. Exits with 1 if a collection cannot be
-    opened; the others are listed.
+    path or the name that `decant index --root` gave it. Exits with 1 if a
+    collection cannot be opened; the others are listed.
 
     Examples:
       decant list

@@ -67,4 +67,4 @@ def test_a_bundle_that_cannot_be_opened_is_named_and_others_are_listed(
 def test_a_folder_that_is_not_there_is_wrong_input(decant: Decant) -> None:
     ran = decant("models", "nowhere")
     assert ran.code == Exit.INPUT
-    assert "nowhere is no folder" in ran.err
+    assert "nowhere is not a folder" in ran.err

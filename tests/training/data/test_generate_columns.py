@@ -195,7 +195,7 @@ def test_a_model_that_never_answers_is_an_error(
     mute = TextGenerator.open(llama)
     with torch.no_grad():  # then the likeliest token is the first, which is no word
         cast("nn.Linear", mute._model.get_output_embeddings()).weight.zero_()
-    with pytest.raises(TrainingError, match="said nothing to any of 8 texts"):
+    with pytest.raises(TrainingError, match="an empty answer to all 8 texts"):
         generate(mute, table, tmp_path / "a.jsonl", GREEDY)
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
 

@@ -117,13 +117,13 @@ def test_bytes_that_are_no_text_are_refused_by_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a file"):
         read_table([tmp_path / "none.tsv"])
 
 
 @pytest.mark.parametrize(
     ("said", "message"),
-    [("query=a,positive", "mix two forms"), ("topic", "no field"), ("query,query", "twice")],
+    [("query=a,positive", "mix two forms"), ("topic", "is not a column"), ("query,query", "twice")],
 )
 def test_columns_that_mean_nothing_are_refused(said: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -285,7 +285,7 @@ BAD = {
     ),
     "instructions without a place": (
         ("contrastive", "--pairs", "told.jsonl", "--batch-size", "1"),
-        "there is an instruction, which this method has no place for",
+        "there is an instruction, which this method does not use",
     ),
     "looking one way where both are learnt": (
         ("mntp", "--attention", "causal"),
