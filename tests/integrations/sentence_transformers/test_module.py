@@ -151,7 +151,7 @@ def test_prompts_that_were_switched_off_are_not_added_in_silence(mean: Case) -> 
     prompts = {"query": "", "document": ""}
     model = SentenceTransformer(str(mean.bundle), prompts=prompts, trust_remote_code=True)
     for ask in (model.encode_query, model.encode_document):
-        with pytest.raises(RecipeError, match="asked for '' instead"):
+        with pytest.raises(RecipeError, match="the call has '' instead"):
             ask(SHORT)
 
 
