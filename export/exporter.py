@@ -78,10 +78,10 @@ def export(  # noqa: PLR0913 - each is a decision of its own
         the CPU provider does not run it: call :func:`verify` on the machine that will run it.
 
     Raises:
-            RecipeError: The model does not exist, its recipe is incomplete, or it cannot be traced.
-            BundleError: ``target`` exists, a precision is unknown, or the disk is full; with
-                ``exist_ok``, the bundle at ``target`` is another, and the message says how it
-                differs.
+        RecipeError: The model does not exist, its recipe is incomplete, or it cannot be traced.
+        BundleError: ``target`` exists, a precision is unknown, or the disk is full; with
+            ``exist_ok``, the bundle at ``target`` is another, and the message says how it
+            differs.
         ParityError: A graph does not agree with PyTorch; nothing is left at ``target``.
     """
     on_step = on_step or (lambda _: None)

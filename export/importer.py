@@ -112,10 +112,10 @@ def import_onnx(  # noqa: PLR0913 - each is a decision of its own
         was filled by an export, or by another graph of the same model, does not open with it.
 
     Raises:
-            RecipeError: The recipe is incomplete, or needs outputs that a finished graph does not
-                have.
-            BundleError: The graph cannot be imported, it is not of this model, ``target`` exists,
-                or the disk is full.
+        RecipeError: The recipe is incomplete, or needs outputs that a finished graph does not
+            have.
+        BundleError: The graph cannot be imported, it is not of this model, ``target`` exists,
+            or the disk is full.
         ParityError: The graph's vectors depend on padding or neighbours; nothing is left.
     """
     on_step = on_step or (lambda _: None)

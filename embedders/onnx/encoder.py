@@ -261,7 +261,7 @@ def _open_again(
         settings: The arguments of :func:`load`.
 
     Raises:
-            BundleError: The folder holds another model by now, or as in :func:`load`.
+        BundleError: The folder holds another model by now, or as in :func:`load`.
     """
     encoder = load(folder, **settings)
     manifest = encoder.bundle.manifest

@@ -71,9 +71,9 @@ class Session:
         files: The file and its weights as they were checked; empty if they were not checked.
 
     Attributes:
-            inputs: Names of the graph's inputs.
-            outputs: Names of the graph's outputs.
-            shapes: The shape of each output; a dynamic size is a name.
+        inputs: Names of the graph's inputs.
+        outputs: Names of the graph's outputs.
+        shapes: The shape of each output; a dynamic size is a name.
         takes_prompts: Whether texts can go on from a prompt's states.
 
     Raises:

@@ -47,7 +47,7 @@ def check_attention(model: PreTrainedModel, attention: Attention) -> None:
         attention: The recipe's direction.
 
     Raises:
-            RecipeError: The model attends the other way.
+        RecipeError: The model attends the other way.
     """
     vocabulary: int = model.config.vocab_size
     first, one, other = 0, vocabulary // 3, 2 * vocabulary // 3

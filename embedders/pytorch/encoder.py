@@ -68,8 +68,8 @@ class TorchEncoder(BatchEncoder):
             strategy: A name of :func:`strategies`, the path of a JSON file, or a :class:`Strategy`.
 
         Raises:
-                RecipeError: The model does not exist, its recipe is incomplete, or weights do not
-                    fit.
+            RecipeError: The model does not exist, its recipe is incomplete, or weights do not
+                fit.
         """
         source = model if isinstance(model, ModelFiles) else find_model(model)
         return cls.from_source(source, resolve(source, choices, strategy=strategy))

@@ -45,18 +45,18 @@ class PooledModel(nn.Module):
             layers.
 
     Attributes:
-            inputs: Names of the arguments of :meth:`forward`, in the graph's order.
-            outputs: Names of its results.
-            takes_positions: Whether the backbone takes position ids.
-            first_position: The position of a text's first token; loading tests it (``load.py``).
-            early: The backbone's layers, if a run may end at the deepest one that is pooled;
-                loading tests this, too. None: the backbone runs as a whole.
-            uncounted_id: The token that positions do not count, even inside a text: it gets the
-                position before the first. None: every token of a text counts. Loading tests this,
-                too.
+        inputs: Names of the arguments of :meth:`forward`, in the graph's order.
+        outputs: Names of its results.
+        takes_positions: Whether the backbone takes position ids.
+        first_position: The position of a text's first token; loading tests it (``load.py``).
+        early: The backbone's layers, if a run may end at the deepest one that is pooled;
+            loading tests this, too. None: the backbone runs as a whole.
+        uncounted_id: The token that positions do not count, even inside a text: it gets the
+            position before the first. None: every token of a text counts. Loading tests this,
+            too.
 
     Raises:
-            RecipeError: The recipe has a part that was not passed, or the other way round.
+        RecipeError: The recipe has a part that was not passed, or the other way round.
     """
 
     def __init__(

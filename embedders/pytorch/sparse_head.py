@@ -135,8 +135,8 @@ def lexical_head(
         on_step: Called with the steps of clustering, which may take minutes.
 
     Raises:
-            RecipeError: The head has an unknown structure.
-            MissingExtra: The sparse head has clusters and scikit-learn is not installed.
+        RecipeError: The head has an unknown structure.
+        MissingExtra: The sparse head has clusters and scikit-learn is not installed.
     """
     output = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):

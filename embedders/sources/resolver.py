@@ -50,9 +50,9 @@ def resolve(
             overrides registry and files.
 
     Raises:
-            RecipeError: No source specifies pooling, attention, length or the prompt for queries,
-                files contradict each other, or the folder holds a module that decant does not
-                support.
+        RecipeError: No source specifies pooling, attention, length or the prompt for queries,
+            files contradict each other, or the folder holds a module that decant does not
+            support.
     """
     own = source_choices(source)
     found = registry_choices(source.base).over(own)

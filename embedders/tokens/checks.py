@@ -94,7 +94,7 @@ class Unembedded:
             first: The caller's number of the first text.
 
         Raises:
-                TextError: A text holds such tokens; the message holds its index and names them.
+            TextError: A text holds such tokens; the message holds its index and names them.
         """
         for index, row in enumerate(rows):
             for ids in (row.words, *(one.ids for one in row.rows)):

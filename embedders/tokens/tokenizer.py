@@ -52,8 +52,8 @@ class TextTokenizer:
             tokenizer.
 
     Raises:
-            RecipeError: EOS or an appended token is not in the vocabulary, a prompt fills
-                ``max_tokens``, or it holds a token that has no embedding.
+        RecipeError: EOS or an appended token is not in the vocabulary, a prompt fills
+            ``max_tokens``, or it holds a token that has no embedding.
     """
 
     def __init__(

@@ -153,8 +153,8 @@ def read_contract(
         output: The output with token states; None: one of the usual names.
 
     Raises:
-            BundleError: It lacks ids, mask or token states, has an unknown input, fixed shapes, or
-                states of another width than the config's.
+        BundleError: It lacks ids, mask or token states, has an unknown input, fixed shapes, or
+            states of another width than the config's.
     """
     graph = model.graph
     # An input that is also an initializer has a default, which stays.

@@ -35,7 +35,7 @@ class Original:
         contract: Its inputs and outputs.
 
     Raises:
-            BundleError: ONNX Runtime does not open it.
+        BundleError: ONNX Runtime does not open it.
     """
 
     def __init__(self, path: Path, contract: Contract) -> None:

@@ -51,7 +51,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
 
     Raises:
-            TypeError: ``collection`` is no :class:`Collection`.
+        TypeError: ``collection`` is no :class:`Collection`.
 
     >>> import tempfile
     >>> from llama_index.core.schema import TextNode
@@ -273,8 +273,8 @@ class DecantVectorStore(BasePydanticVectorStore):
             **kwargs: Refused.
 
         Raises:
-                ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart
-                    here, or there are two modes; or the query lacks the text that the mode needs.
+            ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart
+                here, or there are two modes; or the query lacks the text that the mode needs.
             StoreError: The embedding has another width than the collection's, or is not finite; or
                 the mode needs sparse vectors and the collection has none.
         """

@@ -43,7 +43,7 @@ class BundleModule(InputModule):
         encoder: The encoder that computes the vectors.
 
     Raises:
-            TypeError: ``encoder`` is no :class:`OnnxEncoder`.
+        TypeError: ``encoder`` is no :class:`OnnxEncoder`.
     """
 
     # sentence-transformers writes this name into modules.json, and pickle sends it to processes.
@@ -228,7 +228,7 @@ class BundleModule(InputModule):
             **kwargs: Refused.
 
         Raises:
-                RecipeError: This model cuts the vectors, and a copy would not.
+            RecipeError: This model cuts the vectors, and a copy would not.
         """
         encoder = self.encoder
         if encoder.dim != encoder.bundle.manifest.dim:

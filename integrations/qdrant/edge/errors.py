@@ -28,8 +28,8 @@ class EngineErrors:
         advice: Advice for the user, if there is any.
 
     Raises:
-            StoreError: The block failed. A ``StoreError`` from the block passes unchanged, as do
-                ``KeyboardInterrupt`` and ``SystemExit``.
+        StoreError: The block failed. A ``StoreError`` from the block passes unchanged, as do
+            ``KeyboardInterrupt`` and ``SystemExit``.
     """
 
     what: str

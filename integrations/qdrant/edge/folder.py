@@ -36,7 +36,7 @@ class EdgeHome:
         folder: The folder; it is created with the first collection.
 
     Raises:
-            StoreError: ``folder`` is a file.
+        StoreError: ``folder`` is a file.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -117,7 +117,7 @@ class Chunker:
         chunking: The sizes.
 
     Raises:
-            TextError: The overlap is as long as the encoder's longest passage, or longer.
+        TextError: The overlap is as long as the encoder's longest passage, or longer.
     """
 
     def __init__(self, encoder: Encoder, chunking: Chunking) -> None:

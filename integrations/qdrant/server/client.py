@@ -77,8 +77,8 @@ class Access:
             every program on this machine trusts.
 
     Raises:
-            StoreError: The key is not valid in a header, the port is invalid, or the file does not
-                exist or holds no certificate.
+        StoreError: The key is not valid in a header, the port is invalid, or the file does not
+            exist or holds no certificate.
     """
 
     address: Address

@@ -45,7 +45,7 @@ class Backoff:
         clock: The function that returns the time in seconds.
 
     Raises:
-            StoreError: There is no attempt, or less than a second for all.
+        StoreError: There is no attempt, or less than a second for all.
     """
 
     attempts: int = _ATTEMPTS
