@@ -189,7 +189,7 @@ def test_a_system_of_no_known_kind_is_wrong_usage(
 ) -> None:
     ran = decant("evaluate", tmp_path / "nothing", "--words", files["wordsim"])
     assert ran.code == Exit.INPUT
-    assert "is no bundle" in " ".join(ran.err.replace("│", " ").split())
+    assert "is not a bundle" in " ".join(ran.err.replace("│", " ").split())
     assert "opening" not in ran.err
 
 
