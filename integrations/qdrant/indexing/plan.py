@@ -216,6 +216,7 @@ class Planner:
 
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
+        metadata = dict(document.metadata)  # one object, whose size is measured once
         chunks = self._chunker.cut(document.text, syntax_of(document.source))
         for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
@@ -229,7 +230,7 @@ class Planner:
                 root=document.key.root,
                 chunk=index,
                 start=chunk.start,
-                metadata=document.metadata,
+                metadata=metadata,
             ).point()
 
     def _with_known_vectors(self, plans: list[Plan]) -> list[Plan]:

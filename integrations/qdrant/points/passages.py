@@ -62,7 +62,7 @@ def record_point(record: Record, identity: str, row: Row | None) -> Point:
         id=identity,
         text=record.text,
         source=record.source,
-        metadata=record.metadata,
+        metadata=dict(record.metadata),
     ).point()
     return point if row is None else row.on(point)
 
@@ -143,7 +143,7 @@ def _fields(point: Point) -> _Fields:
         "source": stored.source,
         "root": stored.root or None,
         "start": stored.start,
-        "metadata": dict(stored.metadata),
+        "metadata": stored.metadata,
         "is_chunk": stored.kind is Kind.CHUNK,
         "vector": point.dense,
     }

@@ -6,7 +6,6 @@ passage holds is only here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,7 +30,7 @@ class StoredPassage:
         root: Of the document; "" without, and for records.
         chunk: The chunk's number in its document; 0 for records.
         start: Where in the document it starts, in characters; 0 for records.
-        metadata: The document's or record's.
+        metadata: The document's or record's; chunks of a document share one object.
     """
 
     kind: Kind
@@ -41,7 +40,7 @@ class StoredPassage:
     root: str = ""
     chunk: int = 0
     start: int = 0
-    metadata: Mapping[str, Json]
+    metadata: dict[str, Json]
 
     def point(self) -> Point:
         """Return the point that is stored, still without vectors."""
@@ -54,7 +53,7 @@ class StoredPassage:
             "start": self.start,
             "text": self.text,
             "text_sha256": sha256(self.text),
-            "metadata": dict(self.metadata),
+            "metadata": self.metadata,
         }
         return Point(id=self.id if self.kind is Kind.CHUNK else record_id(self.id), payload=payload)
 
