@@ -1,4 +1,4 @@
-"""The float32 graph of a bundle as products and sums, from which other precisions are made.
+"""The float32 graph of a bundle as products and sums: of its own, for all precisions begin with it.
 
 It is loaded once for a precision. What measures something with further nodes, and what rounds
 weights, takes a copy; copies share the weights.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
-from .async_methods import as_coroutine
 from .indexing.add import add
 from .indexing.check import CheckReport, check_collection
 from .indexing.chunking import Chunking
@@ -35,6 +34,7 @@ from .stores.filters import Where
 from .stores.point_ids import record_id
 from .stores.protocol import OptimizeProgress, Select, Store, each
 from .stores.queries import SearchMode
+from .threads import as_coroutine
 
 if TYPE_CHECKING:
     import numpy as np

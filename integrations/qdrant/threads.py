@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Condition, Event, Thread
-from typing import ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .stores.stop import stoppable
 
 _THREADS = 32
 _GRACE = 1.0  # seconds for which the end of the process waits for calls whose coroutines are gone
 
+S = TypeVar("S")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -51,6 +52,28 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     except asyncio.CancelledError:
         stop.set()
         raise
+
+
+def as_coroutine(
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Return the coroutine function that runs a method in a thread; its name gets an ``a``.
+
+    Args:
+        method: Any method. What a subclass puts in its place is run in its place.
+    """
+    name = method.__name__
+
+    async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        own: Callable[P, T] = getattr(self, name)
+        return await run_in_thread(own, *args, **kwargs)
+
+    run.__name__ = f"a{name}"
+    run.__qualname__ = method.__qualname__.replace(name, f"a{name}")
+    run.__module__ = method.__module__
+    run.__doc__ = f"Do what :meth:`{name}` does, without blocking the event loop."
+    run.__wrapped__ = method  # type: ignore[attr-defined]  # for inspect.signature
+    return run
 
 
 class _Pool(Executor):

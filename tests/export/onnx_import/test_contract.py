@@ -157,7 +157,7 @@ def test_an_earlier_layer_is_refused(bare_folder: Path, tmp_path: Path) -> None:
 def test_appended_tokens_are_refused(bare_folder: Path, tmp_path: Path) -> None:
     graph = toy(tmp_path / "toy.onnx")
     said = Choices(span=PooledTokens.TAIL, appended=AppendedTokens(tokens=("</s>",), read=1))
-    with pytest.raises(RecipeError, match="states of appended tokens, for which a finished graph"):
+    with pytest.raises(RecipeError, match="states of appended tokens, which a finished graph"):
         import_onnx(graph, bare_folder, tmp_path / "sealed", choices=said)
 
 
@@ -165,7 +165,7 @@ def test_a_latent_attention_is_refused(bare_folder: Path, tmp_path: Path) -> Non
     folder = save_nv_embed(tmp_path / "nv")
     graph = toy(tmp_path / "toy.onnx")
     said = Choices(pooling=Pooling.MEAN, attention=Attention.BIDIRECTIONAL, max_tokens=32)
-    with pytest.raises(RecipeError, match="a latent attention, for which a finished graph has no"):
+    with pytest.raises(RecipeError, match="a latent attention, which a finished graph cannot"):
         import_onnx(graph, folder, tmp_path / "sealed", choices=said)
     assert not (tmp_path / "sealed").exists()
 
@@ -205,7 +205,7 @@ def test_files_that_are_no_graph_are_refused(bare_folder: Path, tmp_path: Path) 
     with pytest.raises(BundleError, match="is not a readable ONNX file"):
         import_onnx(tmp_path / "text.onnx", bare_folder, target)
     old = toy(tmp_path / "old.onnx", SEES_NOTHING_ELSE, opset=13)
-    with pytest.raises(BundleError, match="has opset 13, and sealing needs 14"):
+    with pytest.raises(BundleError, match="has opset 13, and the import needs 14"):
         import_onnx(old, bare_folder, target)
     unknown = toy(tmp_path / "unknown.onnx", SEES_NOTHING_ELSE.replace("Gather", "Gathers"))
     with pytest.raises(BundleError, match="ONNX Runtime does not open"):

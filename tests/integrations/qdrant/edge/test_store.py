@@ -135,7 +135,7 @@ def test_a_creator_that_ends_while_another_begins_does_not_disturb_it(scratch: P
         (lambda text: text[: len(text) // 2], "cannot be read"),
         (lambda text: text.replace('"format": 1', '"format": 4'), "format 4.*upgrade decant"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "'sparse' is missing"),
-        (lambda text: text.replace('"pooling": "mean"', '"pooling": "last"'), "is damaged"),
+        (lambda text: text.replace('"pooling": "mean"', '"pooling": "last"'), "are damaged"),
         (lambda text: text.replace('"pooling": "mean"', '"pooling": "odd"'), "upgrade decant"),
         (lambda text: text.replace('"dim": 16,\n  "mark"', '"mark"'), "'dim' is missing"),
         (lambda text: "[]", "cannot be read"),

@@ -186,7 +186,7 @@ def test_sizes_out_of_range_are_refused(size: int, overlap: int) -> None:
 
 
 def test_an_overlap_beyond_the_encoders_room_is_refused() -> None:
-    with pytest.raises(TextError, match="room for 8"):
+    with pytest.raises(TextError, match="takes at most 8"):
         Chunker(HashEncoder(4, max_tokens=8), Chunking(max_tokens=256, overlap=20))
 
 

@@ -69,7 +69,7 @@ class TestManyDocuments:
 
     def test_a_document_given_twice_is_refused(self, docs: Collection) -> None:
         twice = [Document(source="a", text="one"), Document(source="a", text="two")]
-        with pytest.raises(TextError, match="'a' of root None comes twice"):
+        with pytest.raises(TextError, match="'a' of root None appears twice"):
             docs.index(twice)
         assert docs.count() == 0
 
