@@ -1,0 +1,1 @@
+"""Search a collection: branches, their fusion, and what is done with the hits."""
