@@ -29,14 +29,25 @@ def open_encoder(
         )
 
 
-def open_store(place: str, api_key: str | None = None) -> Store:
+def open_store(
+    place: str,
+    api_key: str | None = None,
+    *,
+    grpc: bool = False,
+    ca: Path | None = None,
+    read_only: bool = False,
+) -> Store:
     """Connect to a store.
 
     Args:
         place: A folder, or the address of a server.
         api_key: Key of a server; it is not used for a folder, because it may come from the
             environment.
+        grpc: Whether to reach a server over gRPC.
+        ca: PEM file of the authority of a server's certificate.
+        read_only: Whether to refuse every write.
     """
     from decant.integrations.qdrant import connect
 
-    return connect(place, api_key=api_key if place.startswith(("http://", "https://")) else None)
+    key = api_key if place.startswith(("http://", "https://")) else None
+    return connect(place, api_key=key, grpc=grpc, ca=ca, read_only=read_only)

@@ -69,6 +69,7 @@ class FaultServer(ThreadingHTTPServer):
         card: What the metadata of every collection hold; None if there is no collection.
         asked: The requests so far.
         keys: The API keys that came with them.
+        headers: All headers of the latest request, with names in small letters.
         hanging: Set when a request hangs.
         released: Set it to let go of what hangs.
     """
@@ -84,6 +85,7 @@ class FaultServer(ThreadingHTTPServer):
         self.card: str | None = None
         self.asked: list[str] = []
         self.keys: list[str | None] = []
+        self.headers: dict[str, str] = {}
         self.hanging = Event()
         self.released = Event()
         self.scheme = "http"
@@ -183,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = f"{self.command} {self.path.partition('?')[0]}"
         server.asked.append(request)
         server.keys.append(self.headers.get("api-key"))
+        server.headers = {name.lower(): value for name, value in self.headers.items()}
         fault = server.next_fault(request)
         self.close_connection = True
         if isinstance(fault, Hang):

@@ -8,6 +8,7 @@ file of its authority, ``QDRANT_GRPC_PORT`` where it speaks gRPC. That is 6334 w
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import pytest
 
@@ -20,10 +21,22 @@ LIVE = [pytest.param(name, marks=pytest.mark.live) for name in ("live", "live-gr
 _GRPC_PORT = 6334
 
 
-def connect_live(transport: str) -> Store:
-    """Return the server as a store, reached by one of :data:`LIVE`; close it when done."""
+def connect_live(
+    transport: str,
+    *,
+    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    read_only: bool = False,
+) -> Store:
+    """Return the server as a store, reached by one of :data:`LIVE`; close it when done.
+
+    Args:
+        transport: One of :data:`LIVE`.
+        api_key: Another key than ``QDRANT_API_KEY``.
+        headers: As of ``connect``.
+        read_only: As of ``connect``.
+    """
     url = os.environ["QDRANT_URL"]
-    key = os.environ.get("QDRANT_API_KEY") or None
     ca = os.environ.get("QDRANT_CA") or None
     port = None
     if transport == "live-grpc":
@@ -32,4 +45,6 @@ def connect_live(transport: str) -> Store:
             port = _GRPC_PORT
         if not port:
             pytest.skip(f"where does the server at {url} speak gRPC? set QDRANT_GRPC_PORT")
-    return connect(url, api_key=key, grpc_port=port, ca=ca)
+    return connect(
+        url, api_key=api_key, grpc_port=port, headers=headers, ca=ca, read_only=read_only
+    )

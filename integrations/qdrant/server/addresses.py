@@ -17,6 +17,9 @@ from ..stores.input_errors import StoreInputError
 DEFAULT_PORT = 6333
 """The port that qdrant-client uses if an address names none, for https too."""
 
+GRPC_PORT = 6334
+"""The port at which a server speaks gRPC if its own port is 6333."""
+
 _DRIVE = re.compile(r"[A-Za-z]:")  # of Windows
 _HOST_AND_PORT = re.compile(r"[^\s:]*:\d{1,5}|\[[^\]]*\](:\d{1,5})?")
 # A semicolon that ends an address in a sentence does not belong to it.
@@ -99,7 +102,7 @@ def read_address(text: str) -> Address:
         raise StoreInputError(
             f"the address {shown} names a user or a password, which a Qdrant server does not read "
             "and messages would show; give the server's key as api_key=, or, if a proxy asks for "
-            "the password, a QdrantClient with headers={'authorization': 'Basic …'}"
+            "the password, headers={'authorization': 'Basic …'}"
         )
     if _QUERY.search(text):
         raise StoreInputError(
@@ -113,6 +116,21 @@ def read_address(text: str) -> Address:
         path=parts.path.rstrip("/"),
         names_port=port is not None,
     )
+
+
+def grpc_port_of(address: Address) -> int:
+    """Return the port at which a server speaks gRPC if it has Qdrant's own ports.
+
+    Raises:
+        StoreInputError: The address has another port than 6333, so that what listens at 6334 may
+            be another server.
+    """
+    if address.port != DEFAULT_PORT:
+        raise StoreInputError(
+            f"grpc=True means port {GRPC_PORT} for a server at port {DEFAULT_PORT}, and "
+            f"{address.url} has another one; give the port at which it speaks gRPC as grpc_port="
+        )
+    return GRPC_PORT
 
 
 def is_address(text: str) -> bool:

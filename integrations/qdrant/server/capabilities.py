@@ -6,7 +6,8 @@ calls share one lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
@@ -16,8 +17,9 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
+from ..stores.input_errors import ReadOnlyError
 from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
-from .client import Access, AttemptLimit
+from .client import Access, AttemptLimit, Write, reading_only
 from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
 
@@ -26,6 +28,7 @@ _FIRST_LOOK = 10.0
 _OLDEST = (1, 16)  # the first version of the server with collection metadata
 _HIDDEN = "(hidden)"
 _SHORTEST_SECRET = 4  # shorter keys could be part of words in messages
+_CREDENTIALS = re.compile("auth|cookie|key|pass|secret|token")  # in the names of headers
 
 T = TypeVar("T")
 
@@ -39,6 +42,7 @@ class Server:
         owned: Whether :meth:`close` also closes the client.
         backoff: How to repeat requests; some six times within a minute by default.
         first_look: How to repeat the first request; by default like all others.
+        read_only: Whether to refuse every write before it is sent.
 
     Raises:
         StoreError: The server cannot be reached, is older than 1.16 or no Qdrant server at all, or
@@ -53,17 +57,18 @@ class Server:
         owned: bool = False,
         backoff: Backoff | None = None,
         first_look: Backoff | None = None,
+        read_only: bool = False,
     ) -> None:
         options = client.init_options
-        self.client = client
+        self.client = reading_only(client) if read_only else client
+        self._built = client
         self.place = place or _place(client)
         self.is_local = options["location"] == ":memory:" or options["path"] is not None
         over_grpc = options["prefer_grpc"] and not self.is_local
         self._reached = self.place
         if over_grpc:
             self._reached += f" (gRPC at port {options['grpc_port']})"
-        key = str(options["api_key"] or "")
-        self._secret = key if len(key) >= _SHORTEST_SECRET else None
+        self._secrets = tuple(_secrets(client))
         self._owned = owned
         self._backoff = backoff or _patience(client, None, None)
         self._guard: AbstractContextManager[object] = RLock() if self.is_local else nullcontext()
@@ -88,7 +93,7 @@ class Server:
     @property
     def identity(self) -> Hashable:
         """A value that two connections to one server share; see :attr:`Store.identity`."""
-        return id(self.client) if self.is_local else endpoint(self.client.init_options)
+        return id(self._built) if self.is_local else endpoint(self.client.init_options)
 
     def close(self) -> None:
         """Close the client if this object owns it; a second call does nothing."""
@@ -106,10 +111,17 @@ class Server:
         with self._guard:
             try:
                 return ask(request, backoff, what=f"{what} at {self._reached}")
+            except Write:
+                raise ReadOnlyError.of(what, self.place) from None
             except StoreError as error:
-                if self._secret and self._secret in f"{error} {error.__cause__}":
-                    raise StoreError(str(error).replace(self._secret, _HIDDEN)) from None
+                if any(secret in f"{error} {error.__cause__}" for secret in self._secrets):
+                    raise StoreError(self._without_secrets(str(error))) from None
                 raise
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
 
     def _check_version(self, backoff: Backoff) -> None:
         info = self._ask("reaching a Qdrant server", self.client.info, backoff)
@@ -143,8 +155,13 @@ class Server:
         self._ask("checking the API key", look, backoff)
 
 
-def reach(access: Access, backoff: Backoff) -> Server:
+def reach(access: Access, backoff: Backoff, *, read_only: bool = False) -> Server:
     """Return a connection to an address, after a check that a server answers.
+
+    Args:
+        access: How to reach the server.
+        backoff: How to repeat requests.
+        read_only: Whether to refuse every write before it is sent.
 
     Raises:
         StoreError: There is no server, it is too old, or it refuses the key.
@@ -156,7 +173,14 @@ def reach(access: Access, backoff: Backoff) -> Server:
     once = Backoff.within(backoff.timeout, attempts=1)
     address = access.address
     try:
-        server = Server(client, place=address.url, owned=True, backoff=backoff, first_look=once)
+        server = Server(
+            client,
+            place=address.url,
+            owned=True,
+            backoff=backoff,
+            first_look=once,
+            read_only=read_only,
+        )
     except StoreError as error:
         client.close()
         if access.grpc_port is None and not address.names_port and _is_misplaced(error):
@@ -172,7 +196,13 @@ def reach(access: Access, backoff: Backoff) -> Server:
     return server
 
 
-def through(client: object, *, timeout: float | None = None, attempts: int | None = None) -> Server:
+def through(
+    client: object,
+    *,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    read_only: bool = False,
+) -> Server:
     """Return a connection through a client that the caller built, and closes.
 
     Args:
@@ -180,6 +210,7 @@ def through(client: object, *, timeout: float | None = None, attempts: int | Non
         timeout: Seconds for all attempts; by default 120, or three times the client's timeout if
             that is more.
         attempts: How often a request is sent at most; 7 by default.
+        read_only: Whether to refuse every write before it is sent.
 
     Raises:
         StoreError: There is no server, it is too old, or it refuses the key.
@@ -193,7 +224,7 @@ def through(client: object, *, timeout: float | None = None, attempts: int | Non
             "a store is at a folder, an http(s) address or a QdrantClient, and this is a "
             f"{type(client).__name__}{hint}"
         )
-    return Server(client, backoff=_patience(client, timeout, attempts))
+    return Server(client, backoff=_patience(client, timeout, attempts), read_only=read_only)
 
 
 def _patience(client: QdrantClient, timeout: float | None, attempts: int | None) -> Backoff:
@@ -201,6 +232,21 @@ def _patience(client: QdrantClient, timeout: float | None, attempts: int | None)
     if timeout is None:
         timeout = max(Backoff.within().timeout, 3 * seconds)
     return replace(Backoff.within(timeout, attempts=attempts), attempt_timeout=seconds)
+
+
+def _secrets(client: QdrantClient) -> Iterator[str]:
+    """Yield the credentials of a client that are long enough to be recognised in a message."""
+    options = client.init_options
+    headers: Mapping[str, object] = {
+        **(options.get("metadata") or {}),
+        **(options.get("headers") or {}),
+    }
+    found = [str(value) for name, value in headers.items() if _CREDENTIALS.search(name.lower())]
+    # What follows "Bearer" or "Basic" is the secret.
+    parts = [part for value in found for part in (value, value.rpartition(" ")[2])]
+    for secret in dict.fromkeys([str(options["api_key"] or ""), *parts]):
+        if len(secret) >= _SHORTEST_SECRET:
+            yield secret
 
 
 def _place(client: QdrantClient) -> str:

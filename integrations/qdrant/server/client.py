@@ -5,14 +5,15 @@ Only this module calls ``qdrant_client.QdrantClient(…)``.
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from qdrant_client import QdrantClient
@@ -24,6 +25,27 @@ from .addresses import Address, without_secrets
 _CONNECT = 10.0  # seconds within which a reachable machine accepts a connection
 _ENDS = "decant_ends"
 _INSECURE = "Api key is used with an insecure connection"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 5.6.2
+_OWN_HEADERS = frozenset({"content-length", "content-type", "user-agent"})
+_READING = frozenset(
+    {
+        "close",
+        "collection_exists",
+        "count",
+        "facet",
+        "get_aliases",
+        "get_collection",
+        "get_collection_aliases",
+        "get_collections",
+        "info",
+        "init_options",
+        "query_batch_points",
+        "query_points",
+        "query_points_groups",
+        "retrieve",
+        "scroll",
+    }
+)
 
 
 class AttemptLimit:
@@ -75,9 +97,10 @@ class Access:
         grpc_port: The server's port for gRPC, which is then used; None for REST.
         ca: A PEM file with the certificates of the only authorities to trust; None for those that
             every program on this machine trusts.
+        headers: Headers that go with every request, over gRPC as metadata. They are never shown.
 
     Raises:
-        StoreError: The key is not valid in a header, the port is invalid, or the file does not
+        StoreError: The key or a header is not valid, the port is invalid, or the file does not
             exist or holds no certificate.
     """
 
@@ -85,10 +108,11 @@ class Access:
     api_key: str | None = field(default=None, repr=False)
     grpc_port: int | None = None
     ca: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         key, port = self.api_key, self.grpc_port
-        if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
+        if key is not None and not _fits_header(key):
             raise StoreError(
                 "the API key begins or ends with a blank, or holds a line break or another "
                 "character that no header may hold; strip it"
@@ -100,6 +124,8 @@ class Access:
                 f"ca= goes with https:// only, and {self.address.url} is not encrypted; leave ca "
                 "out, or write https://"
             )
+        for name, value in self.headers.items():
+            _check_header(name, value)
         self._trusted()
 
     def build(self, limit: AttemptLimit) -> QdrantClient:
@@ -114,6 +140,9 @@ class Access:
         """
         options: dict[str, Any] = {}
         hooks = {"request": [limit.on_request], "response": [limit.on_response]}
+        if self.headers:
+            # gRPC takes names in small letters only.
+            options["headers"] = {name.lower(): value for name, value in self.headers.items()}
         if (trusted := self._trusted()) is not None:
             options["verify"] = trusted
         if self.grpc_port is not None:
@@ -163,3 +192,52 @@ def _ignoring_insecure() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=_INSECURE)
         yield
+
+
+class Write(Exception):
+    """A method that does not only read was called on a client that may only read."""
+
+
+class _ReadingClient:
+    """Passes the methods that only read on to a client; every other method raises :class:`Write`.
+
+    Methods are known by name as reading, so one that a later client brings is refused.
+    """
+
+    def __init__(self, client: QdrantClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name) if name in _READING else _refuse
+
+
+def reading_only(client: QdrantClient) -> QdrantClient:
+    """Return a client of the same server that raises :class:`Write` instead of sending a write."""
+    return cast("QdrantClient", _ReadingClient(client))
+
+
+def _refuse(*_arguments: object, **_options: object) -> object:
+    raise Write
+
+
+def _check_header(name: object, value: object) -> None:
+    if not (isinstance(name, str) and isinstance(value, str)):
+        raise TypeError(
+            f"headers map names to values, both strings; got a {type(name).__name__} with a "
+            f"{type(value).__name__}"
+        )
+    if name.lower() == "api-key":
+        raise StoreError("the header 'api-key' holds the server's key; give it as api_key=")
+    if name.lower() in _OWN_HEADERS:
+        raise StoreError(f"the header {name!r} is set by the client; leave it out of headers")
+    if not _HEADER_NAME.fullmatch(name):
+        raise StoreError(f"{name!r} cannot name a header; use letters, digits and '-'")
+    if not _fits_header(value):
+        raise StoreError(
+            f"the value of the header {name!r} begins or ends with a blank, or holds a line break "
+            "or another character that no header may hold"
+        )
+
+
+def _fits_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()

@@ -82,7 +82,10 @@ class Fault:
             case FaultKind.REFUSED:
                 return ""
             case FaultKind.UNAUTHENTICATED:
-                return "give the server's key as api_key="
+                return (
+                    "give the server's key as api_key= or in the environment variable "
+                    "QDRANT_API_KEY"
+                )
             case FaultKind.FORBIDDEN:
                 return "use a key that is allowed to do this"
             case FaultKind.DISK_FULL:

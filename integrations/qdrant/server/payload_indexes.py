@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from decant.embedders import StoreError
 
 from ..stores.collection_settings import FieldType
+from ..stores.input_errors import ReadOnlyError
 from .refusals import FORBIDDEN, Refusal
 
 _TOGETHER = 8  # requests
@@ -50,7 +52,9 @@ def make_together(indexes: Mapping[str, FieldType], make: Callable[[str, FieldTy
 
 
 def is_not_allowed(error: StoreError) -> bool:
-    """Return whether a server refuses an index for good: for this key, or for all."""
+    """Return whether an index is refused for good: for this key, for all, or by the store."""
+    if isinstance(error, ReadOnlyError):
+        return True
     refusal = Refusal.of(error)
     return refusal.status == FORBIDDEN or refusal.has_too_many_indexes
 
@@ -69,10 +73,11 @@ def without_index(error: StoreError) -> StoreError:
         kind = next((FieldType(name) for name in types if name in set(FieldType)), None)
         given = f", type=FieldType.{kind.name}" if kind not in (None, FieldType.KEYWORD) else ""
         entry = f"PayloadIndex(key={key!r}{given})"
-        advice = (
-            f"index it with collection.add_index({entry}), or when the collection is made with "
-            f"CollectionSettings(indexed=({entry},))"
-        )
+        advice = f"index it with collection.add_index({entry})"
+        if isinstance(key, str):
+            option = shlex.quote(f"{key}:{(kind or FieldType.KEYWORD).value}")
+            advice += f" (`decant index … --payload-index {option}`)"
+        advice += f", or when the collection is made with CollectionSettings(indexed=({entry},))"
     said = f"the server's strict mode takes no filter on {path!r}, which has no payload index"
     return StoreError(f"{str(error).split(' was refused:')[0]} was refused: {said}; {advice}")
 

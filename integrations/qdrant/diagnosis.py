@@ -1,0 +1,63 @@
+"""Find out what is wrong with the collections of a store, without opening them for writing.
+
+What is here: the choice between a server and a folder, and what there is to find in a folder. The
+contents of a collection are compared with what was written by ``indexing/check.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from decant.embedders import StoreError
+from decant.embedders.doctor import Diagnosis, Finding, Health
+
+from .points.payloads import PASSAGES
+from .stores.protocol import Engine, Store, absent, check_name
+
+
+def diagnose_store(store: Store, collection: str | None = None) -> Diagnosis:
+    """Examine a store's collections; nothing is read of their points, and nothing is changed.
+
+    On a server: status and optimizers, the widths of vectors, missing payload indexes, limits of
+    strict mode that bind, and collections of other programs. In a folder: whether each collection
+    opens.
+
+    Args:
+        store: What :func:`connect` returned; ``read_only=True`` is enough.
+        collection: The only collection to examine; None: all.
+
+    Raises:
+        StoreError: The store does not answer, or there is no collection of this name.
+    """
+    if collection is not None:
+        check_name(collection)
+    if store.engine is Engine.EDGE:
+        return Diagnosis(findings=tuple(_folder(store, collection)))
+    # This module imports qdrant-client, which a folder does not need.
+    from .server.store import RemoteStore
+    from .server_health import examine
+
+    requests = cast("RemoteStore", store).requests
+    return Diagnosis(findings=tuple(examine(requests, collection)))
+
+
+def _folder(store: Store, wanted: str | None) -> Iterator[Finding]:
+    names = store.names()
+    if wanted is not None and wanted not in names:
+        raise absent(wanted, store.place, names)
+    if not names:
+        yield _finding("collections", Health.NOTE, f"there are none in {store.place}")
+    for name in names if wanted is None else [wanted]:
+        try:
+            card = store.card(name)
+            held = store.count(name, PASSAGES)
+        except StoreError as error:
+            yield _finding(name, Health.PROBLEM, str(error))
+        else:
+            said = f"{card.recipe.base}, recipe {card.recipe.digest()}, {held:,} passages"
+            yield _finding(name, Health.GOOD, said)
+
+
+def _finding(name: str, health: Health, detail: str) -> Finding:
+    return Finding(topic="store", name=name, health=health, detail=detail)
