@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 from langchain_core.documents import Document
@@ -23,22 +23,24 @@ from decant.embedders import Output, Role
 
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import cosines, diverse
-from ..qdrant import And, Collection, Field, FieldIn, SearchMode, Store, connect
+from ..qdrant import And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
+from .open_once import OpenOnce
 from .retriever_arguments import retriever_arguments
 
 
-class DecantVectorStore(VectorStore):
+class DecantVectorStore(OpenOnce, VectorStore):
     """A collection as LangChain's vector store.
 
     Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
     text, which is white space and what the tokenizer drops, is stored without a vector: it is found
     by id, deleted by id and filter, and no search returns it.
 
-    Without ``mode``, a collection with sparse vectors is searched by both kinds (HYBRID), and
-    another one by dense vectors. All searches by a text rank in the same way, with scores or
-    without. Searches by a vector and by maximal marginal relevance compare dense vectors only.
+    Without ``mode``, a collection with sparse vectors or words is searched by all that it has
+    (HYBRID), and another one by dense vectors. All searches by a text rank in the same way, with
+    scores or without. Searches by a vector and by maximal marginal relevance compare dense vectors
+    only.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
@@ -85,25 +87,6 @@ class DecantVectorStore(VectorStore):
     def __repr__(self) -> str:
         """Return the class and the collection."""
         return f"DecantVectorStore({self._collection!r})"
-
-    def __copy__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: a collection is open in one process.
-
-        Raises:
-            TypeError: Always.
-        """
-        raise TypeError(
-            "a DecantVectorStore cannot be pickled, because its collection is open in this "
-            "process; open the collection where it is needed"
-        )
 
     @classmethod
     def from_texts(
@@ -245,6 +228,7 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         offset: int = 0,
         mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
         **kwargs: object,
     ) -> list[Document]:
         """Return the ``k`` documents that fit best, best first.
@@ -254,16 +238,17 @@ class DecantVectorStore(VectorStore):
             k: How many.
             filter: A condition, a ``models.Filter``, or metadata entries that must be equal.
             offset: How many of the best to skip.
-            mode: By which vectors to rank; None is HYBRID if the collection has sparse vectors, and
-                else DENSE, as in :meth:`Collection.search`.
+            mode: By which ranking; None is HYBRID if the collection has sparse vectors or indexes
+                words, and else DENSE, as in :meth:`Collection.search`.
+            fusion: How HYBRID makes one ranking of several.
             **kwargs: Refused.
 
         Raises:
             TextError: The query is empty.
-            StoreError: The mode needs sparse vectors and the collection has none.
+            StoreError: The collection lacks what the mode compares.
         """
         found = self.similarity_search_with_score(
-            query, k, filter=filter, offset=offset, mode=mode, **kwargs
+            query, k, filter=filter, offset=offset, mode=mode, fusion=fusion, **kwargs
         )
         return [document for document, _ in found]
 
@@ -275,16 +260,19 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         offset: int = 0,
         mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
         """Return the documents of :meth:`similarity_search`, each with its score.
 
         The score depends on the mode (:class:`SearchMode`): a cosine for DENSE, an inner product
-        for SPARSE, a sum of reciprocal ranks, at most 0.0328, for HYBRID. Higher is better.
+        for SPARSE, BM25 for WORDS, a fused score for HYBRID (:class:`Fusion`). Higher is better.
         """
         refuse_unknown(kwargs, "a similarity search")
         where = to_condition(filter)
-        hits = self._collection.search(query, limit=k, offset=offset, where=where, mode=mode)
+        hits = self._collection.search(
+            query, limit=k, offset=offset, where=where, mode=mode, fusion=fusion
+        )
         return [(to_document(hit), hit.score) for hit in hits]
 
     def _similarity_search_with_relevance_scores(
@@ -295,6 +283,7 @@ class DecantVectorStore(VectorStore):
         filter: Filter | None = None,  # noqa: A002
         offset: int = 0,
         mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
         """Return the documents of :meth:`similarity_search`, each with its relevance.
@@ -305,12 +294,19 @@ class DecantVectorStore(VectorStore):
         document before a more relevant one.
         """
         refuse_unknown(kwargs, "a similarity search")
-        sparse = self._collection.has_sparse and mode != SearchMode.DENSE
+        sparse = self._collection.has_sparse and mode not in {SearchMode.DENSE, SearchMode.WORDS}
         outputs = [Output.SPARSE] if sparse else []
         vectors = self._collection.encoder.encode([query], role=Role.QUERY, outputs=outputs)
         where = to_condition(filter)
         hits = self._collection.search_vector(
-            vectors, limit=k, offset=offset, where=where, with_vectors=True, mode=mode
+            vectors,
+            text=query,
+            limit=k,
+            offset=offset,
+            where=where,
+            with_vectors=True,
+            mode=mode,
+            fusion=fusion,
         )
         rows = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)
         relevance = (cosines(vectors.dense[0], rows) + 1.0) / 2.0

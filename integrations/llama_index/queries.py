@@ -15,7 +15,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from decant.embedders import Output, Role, Vectors
 
 from ..arguments import check_ids
-from ..qdrant import And, Collection, Field, FieldIn, SearchMode
+from ..qdrant import And, Collection, Field, FieldIn, Fusion, SearchMode
 from .filters import to_condition
 
 if TYPE_CHECKING:
@@ -35,23 +35,35 @@ def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode |
             meant = SearchMode.HYBRID
         case VectorStoreQueryMode.SPARSE:
             meant = SearchMode.SPARSE
+        case VectorStoreQueryMode.TEXT_SEARCH:
+            meant = SearchMode.WORDS
         case VectorStoreQueryMode.MMR:
             meant = SearchMode.DENSE
         case _:
             raise ValueError(
                 f"the query mode {query.mode.value!r} has no counterpart here; use 'default', "
-                "'hybrid', 'sparse' or 'mmr'"
+                "'hybrid', 'sparse', 'text_search' or 'mmr'"
             )
     if mode is not None and mode != meant:
         raise ValueError(
             f"the query's mode is {meant.value!r} and mode={str(mode)!r} was given; give one"
         )
-    if meant is SearchMode.HYBRID and query.alpha is not None:
-        raise ValueError(
-            f"alpha={query.alpha} has no counterpart here: a hybrid search fuses both rankings by "
-            "reciprocal ranks, which have no weights; leave alpha out"
-        )
     return meant
+
+
+def query_fusion(query: VectorStoreQuery) -> Fusion | None:
+    """Return how a hybrid query weighs the rankings: ``alpha`` is the weight of dense vectors.
+
+    Raises:
+        ValueError: ``alpha`` is not between 0 and 1.
+    """
+    if query.mode is not VectorStoreQueryMode.HYBRID or (alpha := query.alpha) is None:
+        return None
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is from 0 (words) to 1 (vectors), got {alpha}")
+    others = (SearchMode.SPARSE.value, SearchMode.WORDS.value)
+    weights = {SearchMode.DENSE.value: alpha, **dict.fromkeys(others, 1 - alpha)}
+    return Fusion.dbsf(weights=weights)
 
 
 def node_count(query: VectorStoreQuery) -> int:
@@ -59,7 +71,7 @@ def node_count(query: VectorStoreQuery) -> int:
     match query.mode:
         case VectorStoreQueryMode.HYBRID:
             return query.hybrid_top_k or query.similarity_top_k
-        case VectorStoreQueryMode.SPARSE:
+        case VectorStoreQueryMode.SPARSE | VectorStoreQueryMode.TEXT_SEARCH:
             return query.sparse_top_k or query.similarity_top_k
         case _:
             return query.similarity_top_k
@@ -75,13 +87,14 @@ def query_vectors(
             needs.
     """
     text, given = query.query_str, query.query_embedding
-    sparse = mode != SearchMode.DENSE and collection.has_sparse
-    if text is None and (given is None or mode in {SearchMode.SPARSE, SearchMode.HYBRID}):
+    by_text = {SearchMode.SPARSE, SearchMode.HYBRID, SearchMode.WORDS}
+    sparse = mode not in {SearchMode.DENSE, SearchMode.WORDS} and collection.has_sparse
+    if text is None and (given is None or mode in by_text):
         raise ValueError(
             "the query has neither query_embedding nor query_str; give one of them"
             if given is None
-            else f"the mode {str(mode)!r} compares sparse vectors, which are made of "
-            "query_str; the query has only query_embedding"
+            else f"the mode {str(mode)!r} compares words or weights of query_str, and the query "
+            "has only query_embedding"
         )
     dense = None if given is None else np.asarray([given], np.float32)
     if text is None or (dense is not None and not sparse):

@@ -28,7 +28,7 @@ from ..mmr import diverse
 from ..qdrant import And, Collection, Field, FieldIn, Hit, SearchMode, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
-from .queries import node_count, query_condition, query_mode, query_vectors
+from .queries import node_count, query_condition, query_fusion, query_mode, query_vectors
 from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
@@ -253,18 +253,20 @@ class DecantVectorStore(BasePydanticVectorStore):
         """Return the nodes that fit a query best, best first.
 
         The similarities are the scores of the mode (:class:`SearchMode`): a cosine for DENSE and
-        for ``mmr``, a sum of reciprocal ranks, at most 0.0328, for HYBRID. A ``similarity_cutoff``
-        made for cosines needs ``mode=SearchMode.DENSE``.
+        for ``mmr``, BM25 for WORDS, a fused score for HYBRID (:class:`Fusion`). A
+        ``similarity_cutoff`` made for cosines needs ``mode=SearchMode.DENSE``.
 
         Args:
             query: A query with ``query_embedding``, ``query_str`` or both. The dense vector is
                 ``query_embedding``; without it, ``query_str`` is embedded here. The sparse vector
-                is always that of ``query_str``. The modes are ``default``, ``hybrid``, ``sparse``
-                and ``mmr``, which compares dense vectors. ``hybrid_top_k`` and ``sparse_top_k``
-                count the nodes of their modes instead of ``similarity_top_k``.
+                is always that of ``query_str``, and so are words. The modes are ``default``,
+                ``hybrid``, ``sparse``, ``text_search`` (words) and ``mmr``, which compares dense
+                vectors. ``alpha`` weighs a hybrid query: 1 is dense vectors alone, 0 the others.
+                ``hybrid_top_k`` and ``sparse_top_k`` count the nodes of their modes instead of
+                ``similarity_top_k``.
             where: A condition or ``models.Filter`` in addition to the query's own filters.
             mode: The mode of a query whose mode is ``default``. None is HYBRID if the collection
-                has sparse vectors and the query a text, and else DENSE, as in
+                has sparse vectors or words and the query a text, and else DENSE, as in
                 :meth:`Collection.search`. An index passes it on from ``vector_store_kwargs``.
             mmr_threshold: For the mode ``mmr``, if the query has none: 1 is relevance alone, 0 is
                 variety alone; None is 0.5.
@@ -276,7 +278,7 @@ class DecantVectorStore(BasePydanticVectorStore):
             ValueError: The mode, ``alpha``, or an operator in the filters has no counterpart
                 here, or there are two modes; or the query lacks the text that the mode needs.
             StoreError: The embedding has another width than the collection's, or is not finite; or
-                the mode needs sparse vectors and the collection has none.
+                the collection lacks what the mode compares.
         """
         refuse_unknown(kwargs, "query()")
         met, chosen = query_condition(query, where), query_mode(query, mode)
@@ -285,7 +287,12 @@ class DecantVectorStore(BasePydanticVectorStore):
         else:
             vectors = query_vectors(query, self._collection, chosen)
             hits = self._collection.search_vector(
-                vectors, limit=node_count(query), where=met, mode=chosen
+                vectors,
+                text=query.query_str,
+                limit=node_count(query),
+                where=met,
+                mode=chosen,
+                fusion=query_fusion(query),
             )
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],

@@ -7,6 +7,7 @@ from .catalog import delete_selected as delete_selected
 from .catalog import summarize as summarize
 from .collection import Collection as Collection
 from .connection import connect as connect
+from .diagnosis import diagnose_store as diagnose_store
 from .edge.store import EdgeStore as EdgeStore
 from .indexing.check import CheckReport as CheckReport
 from .indexing.check import check_collection as check_collection
@@ -21,11 +22,14 @@ from .indexing.walk import Unreadable as Unreadable
 from .info import CollectionInfo as CollectionInfo
 from .points.flaws import Finding as Finding
 from .points.flaws import Flaw as Flaw
+from .points.passages import BranchScore as BranchScore
 from .points.passages import Hit as Hit
 from .points.passages import Passage as Passage
 from .points.passages import Record as Record
 from .points.provenance import Filling as Filling
 from .points.provenance import read_fillings as read_fillings
+from .searching.fusion import Fusion as Fusion
+from .searching.fusion import FusionMethod as FusionMethod
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
@@ -48,7 +52,8 @@ from .stores.protocol import ScoredPoint as ScoredPoint
 from .stores.protocol import ScrollPage as ScrollPage
 from .stores.protocol import Select as Select
 from .stores.protocol import Store as Store
-from .stores.queries import HybridQuery as HybridQuery
 from .stores.queries import SearchMode as SearchMode
+from .stores.queries import WordsQuery as WordsQuery
 from .stores.sparse_vector import SparseVector as SparseVector
+from .stores.words import Words as Words
 from .threads import run_in_thread as run_in_thread

@@ -28,7 +28,8 @@ from .points.passages import Hit, Passage, Record, passage
 from .points.payloads import checked_ids, passages
 from .points.provenance import FillingNotes
 from .read import fetch_passages, fetch_soft_tokens
-from .search import Window, query_of_text, query_of_vectors, run_query
+from .searching.fusion import Fusion
+from .searching.search import Window, plan_for_text, plan_for_vectors, run_search
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
@@ -143,6 +144,11 @@ class Collection:
         return self._target.sparse
 
     @property
+    def has_words(self) -> bool:
+        """Whether the words of passages are indexed."""
+        return self._target.words is not None
+
+    @property
     def has_soft_tokens(self) -> bool:
         """Whether passages keep the states of appended tokens."""
         return self._target.soft_tokens is not None
@@ -240,7 +246,7 @@ class Collection:
         for page in each(self._store, self._name, passages(where), fetch):
             yield from map(passage, page)
 
-    def search(
+    def search(  # noqa: PLR0913 - each is one thing that a user asks of a search
         self,
         query: str,
         *,
@@ -249,54 +255,64 @@ class Collection:
         where: Where | None = None,
         with_vectors: bool = False,
         mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
     ) -> list[Hit]:
         """Return the passages that fit a query best, best first.
 
         Args:
             query: Embedded as a query.
             limit: How many, at most.
-            offset: How many of the best to pass over; pages of HYBRID may overlap at equal scores.
+            offset: How many of the best to pass over; pages of HYBRID never overlap.
             where: Only passages for which this holds, in every ranking.
             with_vectors: Whether the hits hold their dense vectors.
-            mode: By which vectors, and so what scores are; see :class:`SearchMode`. None is
-                HYBRID where there are sparse vectors, else DENSE. A query without any weight has
-                no sparse vector: SPARSE finds nothing, HYBRID what DENSE finds, in fused scores.
+            mode: The ranking, which decides the scores; see :class:`SearchMode`. None is HYBRID
+                where there are sparse vectors or an index of words, else DENSE. A query without any
+                weight has no sparse vector: SPARSE finds nothing, HYBRID what the other rankings
+                find, in fused scores.
+            fusion: How HYBRID makes one ranking of several; None: :class:`Fusion`'s defaults.
 
         Raises:
             TextError: ``query`` is empty.
             StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
-                needs sparse vectors and the collection has none.
+                needs a ranking that the collection does not have.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_query(self._target, query_of_text(self._target, query, mode), window)
+        return run_search(self._target, plan_for_text(self._target, query, mode), window, fusion)
 
-    def search_vector(
+    def search_vector(  # noqa: PLR0913 - as search
         self,
         vector: Vectors | NDArray[np.float32],
         *,
+        text: str | None = None,
         limit: int = 10,
         offset: int = 0,
         where: Where | None = None,
         with_vectors: bool = False,
         mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
     ) -> list[Hit]:
         """Return the passages nearest to a query that was embedded already; see :meth:`search`.
 
         Args:
             vector: A dense vector, shape ``(D,)``, or what the encoder returned for one query,
                 which may have a sparse vector next to the dense one.
+            text: The query's text, for its words.
             limit: As in :meth:`search`.
             offset: As in :meth:`search`.
             where: As in :meth:`search`.
             with_vectors: As in :meth:`search`.
-            mode: None is HYBRID where ``vector`` has a sparse vector, else DENSE.
+            mode: None is HYBRID where ``vector`` has a sparse vector, or there is a ``text`` and
+                the collection indexes words, else DENSE.
+            fusion: As in :meth:`search`.
 
         Raises:
             StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_query(self._target, query_of_vectors(self._target, vector, mode), window)
+        return run_search(
+            self._target, plan_for_vectors(self._target, vector, mode, text=text), window, fusion
+        )
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.

@@ -19,7 +19,7 @@ def create_target(
     """Make an empty collection; see :meth:`Collection.create`."""
     _check(store, name, encoder)
     settings = settings or CollectionSettings()
-    card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens)
+    card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens, words=settings.words)
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
@@ -46,6 +46,12 @@ def open_or_create_target(
                 target = open_target(store, name, encoder)  # another creator may have been faster
             except AbsentError:
                 raise error from error.__cause__
+    if settings is not None and settings.words not in (None, target.words):
+        held = "without an index of words" if target.words is None else f"with {target.words}"
+        raise StoreError(
+            f"the collection {name!r} in {store.place} was made {held}, which cannot be changed to "
+            f"{settings.words}; make another, or drop this one and index again"
+        )
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
@@ -88,4 +94,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         encoder=encoder,
         sparse=card.sparse,
         soft_tokens=card.soft_tokens,
+        words=card.words,
     )

@@ -19,7 +19,7 @@ import pytest
 
 from decant.embedders import Recipe, Role, load
 from decant.export import verify
-from decant.integrations.qdrant import Collection, Document, connect
+from decant.integrations.qdrant import Collection, Document, Fusion, connect
 
 HERE = Path(__file__).parent
 DOCUMENTS = [
@@ -71,7 +71,9 @@ def test_a_collection_finds_what_it_found_and_embeds_nothing_again(stored: Path,
     with load(stored / name) as encoder, connect(stored / "store") as store:
         collection = Collection.open(store, name, encoder)
         assert collection.count() == expected["count"]
-        hits = collection.search(QUERY, limit=4)
+        # Written when hybrid searches were fused by Qdrant, by ranks with k = 60.
+        fusion = Fusion.rrf() if collection.has_sparse else None
+        hits = collection.search(QUERY, limit=4, fusion=fusion)
         assert [(hit.id, hit.source) for hit in hits] == [
             (identity, source) for identity, source, _ in expected["hits"]
         ]

@@ -25,7 +25,16 @@ from decant.integrations.langchain import DecantEmbeddings
 from decant.integrations.langchain import DecantVectorStore as LangChainStore
 from decant.integrations.llama_index import DecantEmbedding
 from decant.integrations.llama_index import DecantVectorStore as LlamaIndexStore
-from decant.integrations.qdrant import Collection, Document, Equals, Record, SearchMode, Store
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Document,
+    Equals,
+    Record,
+    SearchMode,
+    Store,
+    Words,
+)
 from tree_nodes import ask, where
 
 BLANK = ["", " ", "  \n", "\t\r\n", "\u2003"]
@@ -84,7 +93,8 @@ def test_a_blank_record_may_have_a_vector_that_was_given(collection: Collection)
 def test_a_blank_record_is_found_by_no_mode_of_search(store: Store) -> None:
     if "modes" in store.names():
         store.drop("modes")
-    both = Collection.create(store, "modes", HashEncoder(16, sparse=True))
+    settings = CollectionSettings(words=Words())
+    both = Collection.create(store, "modes", HashEncoder(16, sparse=True), settings=settings)
     both.add([Record(id="page", text=" "), Record(id="cat", text="a cat")])
     for mode in SearchMode:
         assert [hit.id for hit in both.search("cat", mode=mode)] == ["cat"]

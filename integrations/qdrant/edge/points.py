@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 import numpy as np
 import qdrant_edge as edge
 
-from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
-from ..stores.queries import RRF_K, HybridQuery, Query, Single, prefetched
+from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Select
+from ..stores.queries import Query, WordsQuery
 from ..stores.sparse_vector import SparseVector
+from ..stores.words import B, K
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,23 +44,16 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
 
 
 def to_request(
-    query: Query, fetch: Select, *, limit: int, offset: int, chosen: edge.Filter | None
+    query: Query, fetch: Select, *, limit: int, offset: int = 0, chosen: edge.Filter | None
 ) -> edge.QueryRequest:
-    """Return a query in Edge's form; the filter ``chosen`` holds for every fused ranking."""
-    request = partial(
-        edge.QueryRequest,
+    """Return a query in Edge's form, with the filter ``chosen``."""
+    return edge.QueryRequest(
         limit=limit,
         offset=offset,
+        query=_scoring(query),
+        filter=chosen,
         with_vector=vectors_of(fetch),
         with_payload=fields_of(fetch),
-    )
-    if not isinstance(query, HybridQuery):
-        return request(query=_nearest(query), filter=chosen)
-    depth = prefetched(limit, offset)
-    return request(
-        prefetches=[edge.Prefetch(depth, _nearest(part), filter=chosen) for part in query.parts],
-        # The stub does not state that Rrf is a Fusion.
-        query=cast("edge.Fusion", edge.Fusion.Rrf(RRF_K)),
     )
 
 
@@ -74,10 +67,14 @@ def vectors_of(fetch: Select) -> bool | list[str]:
     return fetch.vectors or False
 
 
-def _nearest(vector: Single) -> edge.Query:
-    if isinstance(vector, SparseVector):
-        return edge.Query.Nearest(_to_sparse(vector), using=SPARSE)
-    return edge.Query.Nearest(_as_list(vector), using=DENSE)
+def _scoring(query: Query) -> edge.Query | edge.TextQuery:
+    match query:
+        case WordsQuery(text=text):
+            return edge.TextQuery(TEXT, text, edge.Bm25Params(k=K, b=B))
+        case SparseVector():
+            return edge.Query.Nearest(_to_sparse(query), using=SPARSE)
+        case _:
+            return edge.Query.Nearest(_as_list(query), using=DENSE)
 
 
 def _as_list(vector: NDArray[np.float32]) -> list[float]:

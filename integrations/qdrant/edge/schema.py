@@ -8,7 +8,8 @@ import qdrant_edge as edge
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, PayloadIndex
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT
+from ..words.text_index import text_params
 
 _FULL_SCAN_KB = 10_000  # Qdrant's default: below this size, exact search is faster than the graph
 _SCHEMA = {
@@ -43,6 +44,8 @@ def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSet
     fields |= {item.path: item.type for item in settings.indexed}
     for field, kind in fields.items():
         shard.update(_index(field, kind))
+    if card.words is not None:
+        shard.update(edge.UpdateOperation.create_field_index(TEXT, text_params(card.words)))
     shard.flush()
     shard.close()
 

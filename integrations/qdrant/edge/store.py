@@ -45,6 +45,7 @@ from .private_copy import allocated_bytes, refuse_write
 from .schema import build_shard, index_field
 from .shards import OpenShard, no_fork, open_shard, release_shard, remove_shard
 
+_IDS = Select(fields=())
 _BATCH = 256
 _DIALECT = EdgeDialect()
 
@@ -196,11 +197,17 @@ class EdgeStore:
         request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query(request)
-        scores = bounded(query, (item.score for item in found))
-        return [
-            ScoredPoint(point=from_edge(item), score=score)
-            for item, score in zip(found, scores, strict=True)
-        ]
+        return _scored(query, found)
+
+    def rank(
+        self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
+    ) -> list[list[ScoredPoint]]:
+        """Return one ranking per query, best first, in one call."""
+        chosen = None if where is None else self._filter(where)
+        requests = [to_request(query, _IDS, limit=limit, chosen=chosen) for query in queries]
+        with self._reading(name, f"searching {name!r}") as shard:
+            found = shard.query_batch(edge.QueryBatchRequest(requests))
+        return [_scored(query, ranking) for query, ranking in zip(queries, found, strict=True)]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""
@@ -343,3 +350,11 @@ def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
             failed = failed or error
     if failed is not None:
         raise failed
+
+
+def _scored(query: Query, found: Sequence[edge.ScoredPoint]) -> list[ScoredPoint]:
+    scores = bounded(query, (item.score for item in found))
+    return [
+        ScoredPoint(point=from_edge(item), score=score)
+        for item, score in zip(found, scores, strict=True)
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decant.embedders import Encoder, Output
 
 from ..stores.protocol import Store
+from ..stores.words import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Target:
         encoder: The encoder that makes its vectors.
         sparse: Whether its points also have sparse vectors.
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
+        words: How the words of its texts are indexed; None: they are not.
     """
 
     store: Store
@@ -28,6 +30,7 @@ class Target:
     encoder: Encoder
     sparse: bool
     soft_tokens: int | None = None
+    words: Words | None = None
 
     @property
     def outputs(self) -> tuple[Output, ...]:

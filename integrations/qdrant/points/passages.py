@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from decant.embedders import TextError
 
 from ..stores.point_ids import Kind
-from ..stores.protocol import Json, Point, ScoredPoint
+from ..stores.protocol import Json, Point
 from .payloads import check_text, checked_metadata
 from .stored_passage import StoredPassage
 from .vectors import Row
@@ -94,15 +94,33 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BranchScore:
+    """The place of a hit in one of the rankings of a search.
+
+    Args:
+        name: The ranking: ``dense``, ``sparse`` or ``words``.
+        rank: The hit's place in it, from 1.
+        score: The hit's score in it: a cosine, an inner product, or BM25.
+    """
+
+    name: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit(Passage):
     """A passage that a search found.
 
     Args:
         score: Higher is nearer. Cosine similarity with the query, from -1 to 1, in a search by
-            dense vectors; for the others see :class:`SearchMode`.
+            dense vectors; for the others see :class:`SearchMode`. Fused scores fall only among
+            the hits of one depth (:class:`Fusion`).
+        branches: The hit's places in the rankings that found it, one or several.
     """
 
     score: float
+    branches: tuple[BranchScore, ...] = ()
 
 
 def passage(point: Point) -> Passage:
@@ -115,13 +133,13 @@ def passage(point: Point) -> Passage:
     return Passage(**_fields(point))
 
 
-def hit(found: ScoredPoint) -> Hit:
-    """Read a chunk or record that a query found.
+def hit(point: Point, *, score: float, branches: tuple[BranchScore, ...]) -> Hit:
+    """Read a chunk or record that a search found.
 
     Raises:
-        StoreError: As in :func:`passage`.
+        StoreError: As :func:`passage`.
     """
-    return Hit(**_fields(found.point), score=found.score)
+    return Hit(**_fields(point), score=score, branches=branches)
 
 
 class _Fields(TypedDict):

@@ -18,12 +18,13 @@ from decant.embedders import StoreError
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, absent, present
+from ..words.bm25 import BM25
 from .limits import Limits
 from .payload_indexes import is_not_allowed, make_together, missing_indexes, too_many
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
 
-_CARD, _INDEXES = "decant", "decant_indexes"
+_CARD, _INDEXES, _LENGTH = "decant", "decant_indexes", "decant_average_length"
 _TOGETHER = 8  # requests
 
 
@@ -62,8 +63,7 @@ class RemoteCatalog:
             self._client.create_collection,
             name,
             vectors_config=_dense_params(card),
-            # No IDF modifier: the weights are the model's, which has learned what is rare.
-            sparse_vectors_config={SPARSE: models.SparseVectorParams()} if card.sparse else None,
+            sparse_vectors_config=_sparse_params(card) or None,
             hnsw_config=models.HnswConfigDiff(
                 m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
             ),
@@ -117,6 +117,16 @@ class RemoteCatalog:
             f"the collection {name!r} at {self._requests.place} was not deleted, and the server "
             "did not say why; look at its log"
         )
+
+    def average_length(self, name: str) -> float | None:
+        """Return how many words the texts of a collection have on average, as was noted."""
+        noted = (self._info(name).config.metadata or {}).get(_LENGTH)
+        return None if noted is None else float(noted)
+
+    def note_average_length(self, name: str, length: float) -> None:
+        """Note how many words the first texts of a collection have on average."""
+        note = partial(self._client.update_collection, name, metadata={_LENGTH: length})
+        self._ask(f"noting the length of texts in {name!r}", note)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Make an index, then record it: a record without an index would stay for ever."""
@@ -215,4 +225,14 @@ def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
             hnsw_config=models.HnswConfigDiff(m=0),
             on_disk=True,
         )
+    return params
+
+
+def _sparse_params(card: CollectionMetadata) -> dict[str, models.SparseVectorParams]:
+    params = {}
+    if card.sparse:
+        # No IDF modifier: the weights are the model's, which has learned what is rare.
+        params[SPARSE] = models.SparseVectorParams()
+    if card.words is not None:
+        params[BM25] = models.SparseVectorParams(modifier=models.Modifier.IDF)
     return params

@@ -37,6 +37,7 @@ class Limits:
         writes: Points in one write.
         ids: Points read or deleted by id in one request.
         values: Values in one condition of a filter.
+        searches: Searches in one request.
         exact: Whether points may be counted exactly.
     """
 
@@ -44,6 +45,7 @@ class Limits:
     writes: int = _WRITES
     ids: int = _READS
     values: int = UNLIMITED
+    searches: int = UNLIMITED
     exact: bool = True
 
     @classmethod
@@ -61,6 +63,7 @@ class Limits:
             ),
             ids=min(_READS, rate),
             values=strict.condition_max_size or UNLIMITED,
+            searches=strict.search_max_batchsize or UNLIMITED,
             exact=strict.search_allow_exact is not False,
         )
 

@@ -6,7 +6,7 @@ faster path for numpy arrays over gRPC does not support sparse vectors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qdrant_client import models
@@ -15,8 +15,11 @@ from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes
 from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
-from ..stores.queries import RRF_K, HybridQuery, Query, Single, prefetched
 from ..stores.sparse_vector import SparseVector
+from ..words.bm25 import BM25
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _AROUND = 1_024  # bytes of a request in addition to its points
 
@@ -28,6 +31,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[DENSE] = point.dense.tolist()
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
+    if point.words is not None:
+        vectors[BM25] = _to_sparse(point.words)
     if point.soft_tokens is not None:
         vectors[STATES] = point.soft_tokens.tolist()
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
@@ -53,40 +58,6 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """The arguments of ``query_points`` that depend on the query."""
-
-    query: list[float] | models.SparseVector | models.RrfQuery
-    using: str | None
-    prefetch: list[models.Prefetch] | None
-    filter: models.Filter | None
-
-
-def to_search(
-    query: Query, *, limit: int, offset: int, chosen: models.Filter | None, deepest: int
-) -> Search:
-    """Return the client's arguments for a query.
-
-    Args:
-        query: The query.
-        limit: How many points to return.
-        offset: How many points to skip.
-        chosen: The filter, which applies to every ranking that is fused.
-        deepest: The longest ranking that may be fused, if the server sets a limit.
-    """
-    if not isinstance(query, HybridQuery):
-        value, using = _nearest(query)
-        return Search(query=value, using=using, prefetch=None, filter=chosen)
-    depth = min(prefetched(limit, offset), deepest)
-    prefetch = [
-        models.Prefetch(query=value, using=using, filter=chosen, limit=depth)
-        for value, using in map(_nearest, query.parts)
-    ]
-    fusion = models.RrfQuery(rrf=models.Rrf(k=RRF_K))
-    return Search(query=fusion, using=None, prefetch=prefetch, filter=None)
-
-
 def fields_of(fetch: Select) -> bool | list[str]:
     """Return the selection of payload fields in the client's form."""
     return True if fetch.fields is None else list(fetch.fields)
@@ -97,10 +68,18 @@ def vectors_of(fetch: Select) -> bool | list[str]:
     return fetch.vectors or False
 
 
-def _nearest(vector: Single) -> tuple[list[float] | models.SparseVector, str]:
-    if isinstance(vector, SparseVector):
-        return _to_sparse(vector), SPARSE
-    return vector.tolist(), DENSE
+def to_query(
+    query: NDArray[np.float32] | SparseVector, *, words: bool = False
+) -> tuple[list[float] | models.SparseVector, str]:
+    """Return a query in the client's form, and the name of the vector it is compared with.
+
+    Args:
+        query: The vector.
+        words: Whether it holds the words of a query.
+    """
+    if isinstance(query, SparseVector):
+        return _to_sparse(query), BM25 if words else SPARSE
+    return query.tolist(), DENSE
 
 
 def _to_sparse(vector: SparseVector) -> models.SparseVector:

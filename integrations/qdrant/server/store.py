@@ -18,8 +18,6 @@ from typing import Any, Self
 
 from qdrant_client import models
 
-from decant.embedders import StoreError
-
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, PayloadIndex
 from ..stores.filters import Where, translate
@@ -33,7 +31,7 @@ from ..stores.protocol import (
     Select,
     check_name,
 )
-from ..stores.queries import HybridQuery, Query, bounded
+from ..stores.queries import Query, WordsQuery, bounded
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import RemoteDialect
@@ -43,12 +41,13 @@ from .points import (
     check_size,
     fields_of,
     from_record,
-    to_search,
+    to_query,
     to_struct,
     vectors_of,
 )
 from .requests import Requests
 from .set_payload import set_together
+from .words import RemoteWords
 
 _PAGE = 1_000
 _NOTHING = Select(fields=())
@@ -71,6 +70,12 @@ class RemoteStore:
         self._requests = Requests(server)
         self._ask = self._requests.ask
         self._catalog = RemoteCatalog(self._requests)
+        self._words = RemoteWords(self._catalog)
+
+    @property
+    def requests(self) -> Requests:
+        """What sends the requests, for work that is not a store's, such as a diagnosis."""
+        return self._requests
 
     @property
     def engine(self) -> Engine:
@@ -101,6 +106,7 @@ class RemoteStore:
         """
         check_name(name)
         self._catalog.create(name, card, settings)
+        self._words.remember(name, card)
 
     def card(self, name: str) -> CollectionMetadata:
         """Return the collection's metadata, and make missing payload indexes.
@@ -109,7 +115,9 @@ class RemoteStore:
         allows no more indexes, the collection opens without them, and filters are slower.
         """
         check_name(name)
-        return self._catalog.card(name)
+        card = self._catalog.card(name)
+        self._words.remember(name, card)
+        return card
 
     def drop(self, name: str) -> None:
         """Delete the collection with all its points, even if its metadata are damaged.
@@ -118,6 +126,7 @@ class RemoteStore:
         """
         check_name(name)
         self._catalog.drop(name)
+        self._words.remember(name, None)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""
@@ -129,6 +138,7 @@ class RemoteStore:
         Raises:
             StoreError: A single point is larger than a request may be; then none is stored.
         """
+        points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
             structs = [to_struct(point) for point in part]
@@ -211,26 +221,22 @@ class RemoteStore:
         """Return the points that fit the query best, best first.
 
         If the server limits the points of one request, longer lists are read in pages, which may
-        repeat or lose points of equal score, and rankings that are fused are not longer than that
-        limit.
-
-        Raises:
-            StoreError: The fused rankings would have to be longer than the server allows.
+        repeat or lose points of equal score.
         """
         end = offset + limit
         found: dict[str, ScoredPoint] = {}
+        if (sent := self._sent(name, query)) is None:
+            return []
+        value, using = sent
 
         def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
-            size = self._window(query, end - offset, offset, limits)
-            chosen = None if where is None else _filter(where, limits)
-            search = to_search(query, limit=size, offset=offset, chosen=chosen, deepest=limits.page)
+            size = min(end - offset, limits.page)
             request = partial(
                 self._client.query_points,
                 name,
-                query=search.query,
-                using=search.using,
-                prefetch=search.prefetch,
-                query_filter=search.filter,
+                query=value,
+                using=using,
+                query_filter=None if where is None else _filter(where, limits),
                 limit=size,
                 offset=offset,
                 with_payload=fields_of(fetch),
@@ -240,11 +246,7 @@ class RemoteStore:
 
         while offset < end:
             size, points = self._requests.adapting(name, send)
-            scores = bounded(query, (item.score for item in points))
-            part = [
-                ScoredPoint(point=from_record(item), score=score)
-                for item, score in zip(points, scores, strict=True)
-            ]
+            part = _scored(query, points)
             if size == limit:
                 return part
             for item in part:
@@ -253,6 +255,35 @@ class RemoteStore:
             if len(part) < size:
                 break
         return list(found.values())
+
+    def rank(
+        self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
+    ) -> list[list[ScoredPoint]]:
+        """Return one ranking per query, best first, in one request where the server allows it.
+
+        If it limits the points or the searches of one request, each ranking is read by itself.
+        """
+        sent = [self._sent(name, query) for query in queries]
+        asked = [item for item in sent if item is not None]
+
+        def send(limits: Limits) -> list[models.QueryResponse] | None:
+            if limit > limits.page or len(asked) > limits.searches:
+                return None
+            chosen = None if where is None else _filter(where, limits)
+            requests = [
+                models.QueryRequest(query=value, using=using, filter=chosen, limit=limit)
+                for value, using in asked
+            ]
+            request = partial(self._client.query_batch_points, name, requests)
+            return self._ask(f"searching {name!r}", request)
+
+        if (found := self._requests.adapting(name, send) if asked else []) is None:
+            return [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
+        answers = iter(found)
+        return [
+            [] if item is None else _scored(query, next(answers).points)
+            for query, item in zip(queries, sent, strict=True)
+        ]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match.
@@ -322,6 +353,15 @@ class RemoteStore:
         """Close the store."""
         self.close()
 
+    def _sent(
+        self, name: str, query: Query
+    ) -> tuple[list[float] | models.SparseVector, str] | None:
+        """Return a query in the client's form; None for words of which none is left."""
+        if not isinstance(query, WordsQuery):
+            return to_query(query)
+        vector = self._words.of_query(name, query.text)
+        return None if vector is None else to_query(vector, words=True)
+
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
         parts = list(batches(points, self._requests.limits(name).writes))
@@ -330,16 +370,6 @@ class RemoteStore:
                 if len(part) == 1:  # only a part of one point can be larger than the limit
                     check_size(part[0], largest)
         return parts
-
-    def _window(self, query: Query, limit: int, offset: int, limits: Limits) -> int:
-        """Return how many points one request may ask for."""
-        if isinstance(query, HybridQuery) and limit + offset > limits.page:
-            raise StoreError(
-                f"searching at {self.place} by both kinds of vectors needs rankings of "
-                f"{limit + offset}, and the server's strict mode allows "
-                f"max_query_limit={limits.page}; ask for fewer, or search by one kind"
-            )
-        return min(limit, limits.page)
 
 
 def _filter(where: Where, limits: Limits) -> models.Filter:
@@ -353,3 +383,11 @@ def _writes(limits: Limits) -> int:
 
 def _ids(limits: Limits) -> int:
     return limits.ids
+
+
+def _scored(query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredPoint]:
+    scores = bounded(query, (item.score for item in points))
+    return [
+        ScoredPoint(point=from_record(item), score=score)
+        for item, score in zip(points, scores, strict=True)
+    ]

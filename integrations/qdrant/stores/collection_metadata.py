@@ -20,12 +20,15 @@ from decant.embedders import (
     Role,
     StoreError,
 )
+from decant.embedders.json_records import decode, encode
 
-FORMAT = 3
-# Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, or
-# no soft tokens, reads collections without them; collections with them it must refuse, or it would
-# add points that lack them.
-_DENSE_FORMAT, _SPARSE_FORMAT = 1, 2
+from .words import Words
+
+FORMAT = 4
+# Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
+# soft tokens or no words reads collections without them; collections with them it must refuse, or
+# it would add points that lack them.
+_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT = 1, 2, 3
 
 
 def _new_mark() -> str:
@@ -43,6 +46,7 @@ class CollectionMetadata:
             never: an old decant without sparse vectors may have created a collection for a recipe
             with a sparse head.
         soft_tokens: The width d' of the soft tokens of points; None: they have none.
+        words: How the words of texts are indexed; None: they are not.
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
     """
@@ -51,15 +55,17 @@ class CollectionMetadata:
     dim: int
     sparse: bool = False
     soft_tokens: int | None = None
+    words: Words | None = None
     mark: str = field(default_factory=_new_mark)
 
     @classmethod
-    def of(cls, encoder: Encoder, *, soft_tokens: bool = False) -> Self:
+    def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
         """Return the metadata of a new collection.
 
         Args:
             encoder: The encoder that will fill it.
             soft_tokens: Whether points also have soft tokens.
+            words: How the words of texts are indexed, if they are.
 
         Raises:
             RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
@@ -70,6 +76,7 @@ class CollectionMetadata:
             dim=encoder.dim,
             sparse=recipe.sparse_head is not None,
             soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
+            words=words,
         )
 
     def to_json(self) -> str:
@@ -77,7 +84,8 @@ class CollectionMetadata:
         shown = {
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
-            **({"states": self.soft_tokens} if self._format >= FORMAT else {}),
+            **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
+            **({"words": encode(self.words)} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -108,7 +116,8 @@ class CollectionMetadata:
                 recipe=recipe,
                 dim=int(held["dim"]),
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
-                soft_tokens=int(held["states"]) if held["format"] >= FORMAT else None,
+                soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
+                words=_words(held["words"], where) if held["format"] >= FORMAT else None,
                 mark=str(held["mark"]),
             )
             digest = str(held["digest"])
@@ -126,8 +135,10 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
-        if self.soft_tokens is not None:
+        if self.words is not None:
             return FORMAT
+        if self.soft_tokens is not None:
+            return _STATES_FORMAT
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
 
     def check(self, encoder: Encoder, *, where: str) -> None:
@@ -162,6 +173,14 @@ def _soft_token_width(encoder: Encoder) -> int:
         )
     width: int = states.shape[2]
     return width
+
+
+def _width(stored: object) -> int | None:
+    return None if stored is None else int(str(stored))
+
+
+def _words(stored: object, where: str) -> Words | None:
+    return None if stored is None else decode(Words, stored, where=where, error=StoreError)
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from decant.embedders import StoreError
 
 from .filters import Key, path_of
+from .words import Words
 
 LEAST_EF = 4  # Qdrant refuses fewer candidates
 
@@ -51,12 +52,15 @@ class CollectionSettings:
         hnsw_ef_construct: Candidates examined while it is built.
         soft_tokens: Whether to store soft tokens with each vector, so that a language model can
             decode it (:meth:`Collection.soft_tokens`); for encoders whose recipe appends tokens.
+        words: How to index the words of texts, so that passages are found by BM25, too, whatever
+            the encoder is; None: by vectors alone.
     """
 
     indexed: tuple[PayloadIndex, ...] = ()
     hnsw_m: int = 16
     hnsw_ef_construct: int = 100
     soft_tokens: bool = False
+    words: Words | None = None
 
     def __post_init__(self) -> None:
         if self.hnsw_m < 0 or self.hnsw_ef_construct < LEAST_EF:

@@ -51,6 +51,8 @@ class PointSizes:
             size += _NUMBER * point.dense.size
         if point.sparse is not None:
             size += _SPARSE_ENTRY * point.sparse.indices.size
+        if point.words is not None:
+            size += _SPARSE_ENTRY * point.words.indices.size
         if point.soft_tokens is not None:
             size += _NUMBER * point.soft_tokens.size
         return size

@@ -41,6 +41,9 @@ SPARSE = "sparse"
 STATES = "states"
 """The name of the soft tokens, a multivector that is stored and not searched."""
 
+TEXT = "text"
+"""The payload field that holds a passage's text, whose words are indexed if at all."""
+
 KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point is stored."""
 
@@ -66,6 +69,7 @@ class Point:
         dense: float32, shape ``(D,)``; None for a point without a vector, or if not requested.
         sparse: None as for ``dense``, and for a text that weighs nothing.
         soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
+        words: The BM25 weights of its text, which a store adds itself if it needs them.
     """
 
     id: str
@@ -73,6 +77,7 @@ class Point:
     dense: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
     soft_tokens: NDArray[np.float32] | None = None
+    words: SparseVector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -201,6 +206,19 @@ class Store(Protocol):
         The score for a dense query is the cosine, between -1 and 1. A point without the query's
         kind of vector is never found. ``where`` applies to each ranking that is fused. Points of
         equal score come in any order.
+        """
+        ...
+
+    def rank(
+        self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
+    ) -> list[list[ScoredPoint]]:
+        """Return one ranking per query, best first, in one request; points come without payload.
+
+        Args:
+            name: The collection.
+            queries: As for :meth:`query`.
+            limit: How long each ranking may be.
+            where: What must hold for every point.
         """
         ...
 

@@ -14,7 +14,7 @@ from decant.integrations.llama_index import DecantEmbedding, DecantVectorStore
 from decant.integrations.qdrant import Collection, Record, SearchMode, Store
 
 QUERY = "cat"
-MODES = [None, *SearchMode]
+MODES = [None, SearchMode.DENSE, SearchMode.SPARSE, SearchMode.HYBRID]
 
 
 @pytest.fixture
@@ -121,10 +121,10 @@ def test_maximal_marginal_relevance_compares_dense_vectors(beasts: DecantVectorS
 @pytest.mark.parametrize(
     ("fields", "mode", "said"),
     [
-        ({"mode": VectorStoreQueryMode.HYBRID, "alpha": 0.5}, None, "no weights"),
+        ({"mode": VectorStoreQueryMode.HYBRID, "alpha": 1.5}, None, "alpha is from 0"),
         ({"mode": VectorStoreQueryMode.SPARSE}, SearchMode.DENSE, "give one"),
         ({"mode": VectorStoreQueryMode.MMR}, SearchMode.HYBRID, "give one"),
-        ({"mode": VectorStoreQueryMode.TEXT_SEARCH}, None, "no counterpart"),
+        ({"mode": VectorStoreQueryMode.SEMANTIC_HYBRID}, None, "no counterpart"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(
@@ -138,7 +138,7 @@ def test_a_mode_that_the_collection_has_not_is_refused(collection: Collection) -
     store = DecantVectorStore(collection)
     with pytest.raises(StoreError, match="no sparse vectors"):
         store.query(VectorStoreQuery(query_str=QUERY), mode=SearchMode.SPARSE)
-    with pytest.raises(StoreError, match="no sparse vectors"):
+    with pytest.raises(StoreError, match="neither sparse vectors nor an index of words"):
         store.query(VectorStoreQuery(query_str=QUERY, mode=VectorStoreQueryMode.HYBRID))
 
 

@@ -93,7 +93,7 @@ def test_a_small_prefetch_leaves_little_to_choose_from(trees: DecantVectorStore)
     assert set(found.ids or []) == {"birch", "fallen"}
 
 
-@pytest.mark.parametrize("mode", ["svm", "text_search", "semantic_hybrid"])
+@pytest.mark.parametrize("mode", ["svm", "semantic_hybrid"])
 def test_a_mode_without_a_counterpart_is_refused(trees: DecantVectorStore, mode: str) -> None:
     with pytest.raises(ValueError, match=mode):
         ask(trees, "trees", mode=VectorStoreQueryMode(mode))

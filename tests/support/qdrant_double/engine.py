@@ -199,6 +199,13 @@ class Engine:
         )  # fmt: skip
         return {"points": [_shown(item, body) for item in found.points]}
 
+    def query_batch(self, name: str, body: Any) -> list[dict[str, Any]]:
+        """Return what each of several searches finds."""
+        _, held = self.named(name)
+        searches = body["searches"]
+        held.strict.check_number(len(searches), "search_max_batchsize", "search batch size")
+        return [self.query(name, search) for search in searches]
+
     def _check(self, held: Held, body: Any, limit: int) -> None:
         if limit < 1:
             raise Refused(

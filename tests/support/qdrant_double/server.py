@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .answers import Answer, Refused, shown, succeeded
 from .engine import Engine
+from .held import Held
 from .json_reading import read_json
+from .paths import displayed
 
 LARGEST_BODY = 33_554_432
 _READS = {("GET",), ("POST", "query"), ("POST", "scroll"), ("POST", "count"), ("POST", "points")}
@@ -147,7 +149,8 @@ class QdrantDouble(ThreadingHTTPServer):
             return
         if key not in self.read_only_keys:
             raise Refused(401, "Invalid API key or JWT", plain=True)
-        if (method,) not in _READS and (method, path[-1]) not in _READS:
+        last = "query" if path[-2:] == ["query", "batch"] else path[-1]
+        if (method,) not in _READS and (method, last) not in _READS:
             raise Refused(403, "Forbidden: Global manage access is required")
 
     def _check_replicas(self, parameters: Mapping[str, str]) -> None:
@@ -178,10 +181,8 @@ class QdrantDouble(ThreadingHTTPServer):
                 return succeeded({"aliases": _aliases(held)})
             case _, ["collections", name]:
                 return succeeded(_collection(engine, method, name, body))
-            case "PUT", ["collections", name, "index"]:
-                _, found = engine.named(name)
-                found.add_index(body["field_name"], body["field_schema"])
-                return succeeded(found.done())
+            case "PUT" | "DELETE", ["collections", name, "index", *field]:
+                return succeeded(_index(engine.named(name)[1], field, body))
             case _, ["collections", name, "points", *rest]:
                 return succeeded(_points(engine, (method, *rest), name, body))
             case _:
@@ -202,6 +203,14 @@ def _collection(engine: Engine, method: str, name: str, body: Any) -> Any:
             raise _no_route()
 
 
+def _index(held: Held, field: list[str], body: Any) -> Any:
+    if field:
+        held.indexes.pop(displayed(field[0]), None)
+    else:
+        held.add_index(body["field_name"], body["field_schema"])
+    return held.done()
+
+
 def _points(engine: Engine, route: tuple[str, ...], name: str, body: Any) -> Any:
     calls = {
         ("PUT",): engine.upsert,
@@ -212,6 +221,7 @@ def _points(engine: Engine, route: tuple[str, ...], name: str, body: Any) -> Any
         ("POST", "scroll"): engine.scroll,
         ("POST", "count"): engine.count,
         ("POST", "query"): engine.query,
+        ("POST", "query", "batch"): engine.query_batch,
     }
     if (call := calls.get(route)) is None:
         raise _no_route()

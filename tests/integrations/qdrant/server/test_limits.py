@@ -25,7 +25,6 @@ from decant.integrations.qdrant import (
     Field,
     FieldIn,
     FieldType,
-    HybridQuery,
     In,
     PayloadIndex,
     Point,
@@ -35,6 +34,7 @@ from decant.integrations.qdrant import (
     SparseVector,
 )
 from decant.integrations.qdrant.server.limits import Limits
+from decant.integrations.qdrant.stores.queries import Query
 from qdrant_double import QdrantDouble, reached
 
 LIMITS: dict[str, Any] = {
@@ -216,15 +216,15 @@ class TestRates:
 
 
 class TestRankings:
-    def test_fused_ones_are_as_long_as_the_server_allows(self, quick: QdrantDouble) -> None:
+    @pytest.mark.parametrize("limit", ["max_query_limit", "search_max_batchsize"])
+    def test_several_are_as_long_as_asked_for(self, quick: QdrantDouble, limit: str) -> None:
         with reached(quick) as store:
             fill_sparse(store)
-            quick.limit("both", max_query_limit=12)
-            query = HybridQuery(dense=np.ones(2, np.float32), sparse=sparse(1))
-            assert len(store.query("both", query, Select(), limit=10)) == 10
-            assert len(store.query("both", query, Select(), limit=5, offset=7)) == 5
-            with pytest.raises(StoreError, match=r"rankings of 13.*max_query_limit=12"):
-                store.query("both", query, Select(), limit=5, offset=8)
+            quick.limit("both", **{limit: 12 if limit == "max_query_limit" else 1})
+            store.card("both")
+            queries: list[Query] = [np.ones(2, np.float32), sparse(1)]
+            for ranking in store.rank("both", queries, limit=25):
+                assert len({item.point.id for item in ranking}) == 25
 
     def test_a_long_list_of_one_kind_comes_in_pages(self, quick: QdrantDouble) -> None:
         with reached(quick) as store:

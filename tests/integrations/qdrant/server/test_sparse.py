@@ -24,7 +24,6 @@ from decant.integrations.qdrant import (
     CollectionMetadata,
     CollectionSettings,
     Equals,
-    HybridQuery,
     Point,
     RemoteStore,
     Select,
@@ -32,6 +31,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.server.capabilities import Server
 from decant.integrations.qdrant.server.retry import Backoff
+from decant.integrations.qdrant.stores.queries import Query
 from qdrant_double import QdrantDouble
 
 ID = "00000000-0000-0000-0000-000000000001"
@@ -39,7 +39,7 @@ SPARSE = SparseVector(
     indices=np.asarray([2**32 - 1, 5], np.int64), values=np.asarray([0.5, 2.0], np.float32)
 )
 POINT = Point(id=ID, payload={"a": 1}, dense=np.asarray([1, 0], np.float32), sparse=SPARSE)
-FUSED = HybridQuery(dense=np.asarray([1, 0], np.float32), sparse=SPARSE)
+QUERIES: list[Query] = [np.asarray([1, 0], np.float32), SPARSE]
 BOTH = Select(dense=True, sparse=True)
 
 
@@ -56,17 +56,25 @@ class Points(points_service.PointsServicer):
 
     def Query(self, request: Any, context: Any) -> Any:  # noqa: N802 (the service's name)
         self.sent.append(request)
+        return wire.QueryResponse(result=[self._found()], time=0.0)
+
+    def QueryBatch(self, request: Any, context: Any) -> Any:  # noqa: N802 (the service's name)
+        self.sent.append(request)
+        results = [wire.BatchResult(result=[self._found()]) for _ in request.query_points]
+        return wire.QueryBatchResponse(result=results, time=0.0)
+
+    @staticmethod
+    def _found() -> Any:
         sparse = wire.SparseVector(values=[2.0, 0.5], indices=[5, 2**32 - 1])
         vectors = {
             "dense": wire.VectorOutput(dense=wire.DenseVector(data=[1, 0])),
             "sparse": wire.VectorOutput(sparse=sparse),
         }
-        found = wire.ScoredPoint(
+        return wire.ScoredPoint(
             id=wire.PointId(uuid=ID),
             score=0.03,
             vectors=wire.VectorsOutput(vectors=wire.NamedVectorsOutput(vectors=vectors)),
         )
-        return wire.QueryResponse(result=[found], time=0.0)
 
 
 class Root(root_service.QdrantServicer):
@@ -98,6 +106,8 @@ def over_grpc(points: Points) -> Iterator[RemoteStore]:
 
 class TestGrpc:
     def test_a_point_goes_with_both_vectors(self, over_grpc: RemoteStore, points: Points) -> None:
+        card = CollectionMetadata.of(HashEncoder(2, sparse=True))
+        over_grpc._words.remember("docs", card)
         over_grpc.upsert("docs", [POINT, Point(id=ID, payload={})])
         (request,) = points.sent
         first, second = request.points
@@ -107,22 +117,29 @@ class TestGrpc:
         assert list(named["sparse"].sparse.values) == [0.5, 2]
         assert not second.vectors.vectors.vectors
 
-    def test_a_fusion_goes_with_its_k_and_its_filters(
+    def test_rankings_are_asked_for_in_one_request(
         self, over_grpc: RemoteStore, points: Points
     ) -> None:
-        found = over_grpc.query("docs", FUSED, BOTH, limit=3, offset=20, where=Equals("n", 1))
+        found = over_grpc.rank("docs", QUERIES, limit=23, where=Equals("n", 1))
         (request,) = points.sent
-        assert request.query.rrf.k == 61
-        assert (request.limit, request.offset) == (3, 20)
-        dense, sparse = request.prefetch
+        dense, sparse = request.query_points
         assert [dense.using, sparse.using] == ["dense", "sparse"]
         assert list(sparse.query.nearest.sparse.indices) == [2**32 - 1, 5]
-        for part in request.prefetch:
+        for part in (dense, sparse):
             assert part.limit == 23
             assert part.filter == dense.filter
             assert len(part.filter.must) == 1
-        (scored,) = found
-        assert scored.score == pytest.approx(0.03)
+        assert [[item.score for item in ranking] for ranking in found] == [
+            pytest.approx([0.03]),
+            pytest.approx([0.03]),
+        ]
+
+    def test_a_vector_that_is_found_comes_whole(
+        self, over_grpc: RemoteStore, points: Points
+    ) -> None:
+        (scored,) = over_grpc.query("docs", SPARSE, BOTH, limit=3, offset=20)
+        (request,) = points.sent
+        assert (request.limit, request.offset) == (3, 20)
         held = scored.point.sparse
         assert held is not None
         assert held.indices.tolist() == [5, 2**32 - 1]
@@ -173,21 +190,20 @@ class TestRest:
         (sent,) = written.body["points"]
         assert sent["vector"] == {"states": [[1, 2, 3], [4, 5, 6]]}
 
-    def test_a_fusion_goes_with_its_k_and_its_filters(
+    def test_rankings_are_asked_for_in_one_request(
         self, over_rest: RemoteStore, double: QdrantDouble
     ) -> None:
         over_rest.create(
             "docs", CollectionMetadata.of(HashEncoder(2, sparse=True)), CollectionSettings()
         )
-        over_rest.query("docs", FUSED, BOTH, limit=10, where=Equals("n", 1))
-        (asked,) = double.requests("POST", "/points/query")
-        body = asked.body
-        assert body["query"] == {"rrf": {"k": 61}}
-        assert [part["using"] for part in body["prefetch"]] == ["dense", "sparse"]
-        assert [part["limit"] for part in body["prefetch"]] == [40, 40]
-        assert all(len(part["filter"]["must"]) == 1 for part in body["prefetch"])
-        assert body["prefetch"][1]["query"] == {"indices": [2**32 - 1, 5], "values": [0.5, 2.0]}
-        assert body.get("filter") is None
+        over_rest.rank("docs", QUERIES, limit=10, where=Equals("n", 1))
+        (asked,) = double.requests("POST", "/points/query/batch")
+        dense, sparse = asked.body["searches"]
+        assert [dense["using"], sparse["using"]] == ["dense", "sparse"]
+        assert [dense["limit"], sparse["limit"]] == [10, 10]
+        assert dense["filter"] == sparse["filter"]
+        assert len(dense["filter"]["must"]) == 1
+        assert sparse["query"] == {"nearest": {"indices": [2**32 - 1, 5], "values": [0.5, 2.0]}}
 
     def test_a_point_goes_with_both_vectors(
         self, over_rest: RemoteStore, double: QdrantDouble

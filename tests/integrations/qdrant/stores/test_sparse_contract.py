@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 from decant.embedders import HashEncoder, StoreError
@@ -17,7 +15,6 @@ from decant.integrations.qdrant import (
     CollectionMetadata,
     CollectionSettings,
     Engine,
-    HybridQuery,
     Point,
     Range,
     ScoredPoint,
@@ -25,6 +22,7 @@ from decant.integrations.qdrant import (
     SparseVector,
     Store,
 )
+from decant.integrations.qdrant.stores.queries import Query
 from live_server import LIVE, connect_live
 
 NAME, DIM = "sparse-contract", 4
@@ -123,81 +121,34 @@ class SparseContract:
         assert numbers(made.query(NAME, sparse({7: 1}), EVERYTHING, limit=3)) == [699, 698, 697]
         assert numbers(made.query(NAME, AXIS, EVERYTHING, limit=2)) == [0, 1]
 
-    def test_fusing_adds_up_what_both_rankings_say(self, made: Store) -> None:
+    def test_rankings_come_together_as_each_comes_alone(self, made: Store) -> None:
         made.upsert(NAME, [point(0, {1: 1}), point(1, {1: 5}), point(2), point(3, {2: 1})])
-        found = made.query(
-            NAME, HybridQuery(dense=AXIS, sparse=sparse({1: 1})), EVERYTHING, limit=10
-        )
-        scores = dict(zip(numbers(found), (item.score for item in found), strict=True))
-        expected = {0: 1 / 61 + 1 / 62, 1: 1 / 62 + 1 / 61, 2: 1 / 63, 3: 1 / 64}
-        assert scores == pytest.approx(expected)
-        assert numbers(found)[2:] == [2, 3]
-
-    def test_without_a_sparse_query_the_dense_ranking_alone_is_fused(self, made: Store) -> None:
-        made.upsert(NAME, [point(number, {1: 1}) for number in range(5)])
-        found = made.query(
-            NAME, HybridQuery(dense=AXIS, sparse=None), EVERYTHING, limit=2, offset=1
-        )
-        assert numbers(found) == [1, 2]
-        assert [item.score for item in found] == pytest.approx([1 / 62, 1 / 63])
+        queries: list[Query] = [AXIS, sparse({1: 1}), sparse({9: 1})]
+        found = made.rank(NAME, queries, limit=3)
+        assert [numbers(ranking) for ranking in map(self._read, [made] * 3, found)] == [
+            [0, 1, 2],
+            [1, 0],
+            [],
+        ]
+        for query, ranking in zip(queries, found, strict=True):
+            alone = made.query(NAME, query, Select(fields=()), limit=3)
+            assert [item.point.id for item in ranking] == [item.point.id for item in alone]
+            assert [item.score for item in ranking] == [item.score for item in alone]
+            assert all(item.point.payload == {} for item in ranking)
 
     def test_what_matches_no_filter_takes_no_place_in_a_ranking(self, made: Store) -> None:
         made.upsert(NAME, [point(number, {1: 100 - number}) for number in range(50)])
-        query = HybridQuery(dense=AXIS, sparse=sparse({1: 1}))
-        found = made.query(NAME, query, EVERYTHING, limit=2, where=Range("n", gte=40))
-        assert numbers(found) == [40, 41]
-        assert [item.score for item in found] == pytest.approx([2 / 61, 2 / 62])
+        where = Range("n", gte=40)
+        found = made.rank(NAME, [AXIS, sparse({1: 1})], limit=2, where=where)
+        for ranking in found:
+            assert numbers(self._read(made, ranking)) == [40, 41]
 
-    @settings(
-        max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
-    @given(
-        # Angles and weights that differ, so that each ranking has one order.
-        angles=st.lists(st.integers(0, 1_500), min_size=1, max_size=40, unique=True),
-        heavy=st.dictionaries(st.integers(1, 10**6), st.integers(0, 39), max_size=40),
-        limit=st.integers(1, 8),
-        offset=st.integers(0, 12),
-        least=st.none() | st.integers(0, 1_500),
-    )
-    def test_fusing_is_reciprocal_rank_fusion_with_k_of_60(
-        self,
-        store: Store,
-        angles: list[int],
-        heavy: dict[int, int],
-        limit: int,
-        offset: int,
-        least: int | None,
-    ) -> None:
-        weights = {place: weight for weight, place in heavy.items()}
-        if NAME in store.names():  # of the example before
-            store.drop(NAME)
-        store.create(
-            NAME, CollectionMetadata.of(HashEncoder(DIM, sparse=True)), CollectionSettings()
-        )
-        store.upsert(
-            NAME,
-            [
-                point(angle, {3: weights[place]} if place in weights else None)
-                for place, angle in enumerate(angles)
-            ],
-        )
-        where = None if least is None else Range("n", gte=least)
-        depth = max(4 * limit, limit + offset)
-        rankings = [
-            numbers(store.query(NAME, query, Select(fields=()), limit=depth, where=where))
-            for query in (AXIS, sparse({3: 1}))
-        ]
-        expected: dict[int, float] = defaultdict(float)
-        for ranking in rankings:
-            for rank, number in enumerate(ranking, start=1):
-                expected[number] += 1 / (60 + rank)
-        query = HybridQuery(dense=AXIS, sparse=sparse({3: 1}))
-        found = store.query(NAME, query, Select(fields=()), limit=limit, offset=offset, where=where)
-        scores = [item.score for item in found]
-        best = sorted(expected.values(), reverse=True)
-        assert scores == pytest.approx(best[offset : offset + limit])
-        assert scores == pytest.approx([expected[number] for number in numbers(found)])
-        assert len({*numbers(found)}) == len(found)
+    @staticmethod
+    def _read(store: Store, ranking: list[ScoredPoint]) -> list[ScoredPoint]:
+        """Return a ranking with the payloads of its points."""
+        held = store.retrieve(NAME, [item.point.id for item in ranking], Select())
+        points = {point.id: point for point in held}
+        return [replace(item, point=points[item.point.id]) for item in ranking]
 
     def test_a_collection_without_sparse_vectors_refuses_them(self, store: Store) -> None:
         store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())

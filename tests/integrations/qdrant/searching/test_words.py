@@ -1,0 +1,168 @@
+"""Words next to vectors, for any encoder: on every store, through the collection."""
+
+from __future__ import annotations
+
+import pytest
+
+from decant.embedders import HashEncoder, Role, StoreError, TextError
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Document,
+    Equals,
+    Fusion,
+    Record,
+    SearchMode,
+    Store,
+    Words,
+)
+
+WORDS = CollectionSettings(words=Words())
+TEXTS = {
+    "code": "the parser stopped with error E1234",
+    "cats": "cats and dogs sleep",
+    "cat": "a cat marker",
+    "sea": "the ships wait in the harbour for the tide",
+    "ship": "a ship is ready",
+}
+
+
+@pytest.fixture
+def docs(store: Store) -> Collection:
+    """Return a collection of dense vectors and words."""
+    collection = Collection.create(store, "docs", HashEncoder(16), settings=WORDS)
+    collection.add(
+        [
+            Record(id=name, text=text, metadata={"n": n})
+            for n, (name, text) in enumerate(TEXTS.items())
+        ]
+    )
+    return collection
+
+
+def found(docs: Collection, query: str, mode: SearchMode = SearchMode.WORDS) -> set[str]:
+    """Return the ids that a query finds."""
+    return {hit.id for hit in docs.search(query, mode=mode)}
+
+
+class TestWords:
+    def test_passages_that_share_a_word_are_found(self, docs: Collection) -> None:
+        assert found(docs, "E1234?") == {"code"}
+        assert found(docs, "CAT") == {"cats", "cat"}, "stems, in any case"
+        assert found(docs, "shipping") == {"sea", "ship"}
+
+    def test_stop_words_and_unknown_words_find_nothing(self, docs: Collection) -> None:
+        assert found(docs, "the") == set()
+        assert found(docs, "zebra") == set()
+        assert docs.search("the", mode=SearchMode.HYBRID), "the vectors still find something"
+
+    def test_a_rare_word_weighs_more(self, docs: Collection) -> None:
+        hits = docs.search("cat e1234", mode=SearchMode.WORDS)
+        assert hits[0].id == "code"
+        assert hits[0].score > hits[1].score > 0
+
+    def test_conditions_hold(self, docs: Collection) -> None:
+        hits = docs.search("cat", mode=SearchMode.WORDS, where=Equals("n", 2))
+        assert [hit.id for hit in hits] == ["cat"]
+
+    def test_documents_are_found_and_their_markers_are_not(self, docs: Collection) -> None:
+        docs.index([Document(source="cat.txt", text="a tiger is a large cat")])
+        assert {hit.source for hit in docs.search("tiger", mode=SearchMode.WORDS)} == {"cat.txt"}
+        docs.delete_source("cat.txt")
+        assert found(docs, "tiger") == set()
+
+    def test_changing_a_text_changes_its_words(self, docs: Collection) -> None:
+        docs.add([Record(id="cat", text="a lion")])
+        assert found(docs, "cat") == {"cats"}
+        assert found(docs, "lions") == {"cat"}
+
+    def test_another_handle_writes_and_searches_alike(self, docs: Collection) -> None:
+        again = Collection.open(docs.store, "docs", HashEncoder(16))
+        again.add([Record(id="new", text="zebras graze")])
+        assert found(docs, "zebra") == found(again, "zebra") == {"new"}
+
+    def test_an_empty_query_is_refused(self, docs: Collection) -> None:
+        for mode in (SearchMode.WORDS, SearchMode.HYBRID):
+            with pytest.raises(TextError):
+                docs.search("", mode=mode)
+
+    def test_words_of_no_language_stay_as_they_are(self, store: Store) -> None:
+        settings = CollectionSettings(words=Words(language=None))
+        docs = Collection.create(store, "plain", HashEncoder(16), settings=settings)
+        docs.add([Record(id=name, text=text) for name, text in TEXTS.items()])
+        assert found(docs, "cat") == {"cat"}
+        assert {"code", "sea"} <= found(docs, "the")
+
+    @pytest.mark.parametrize(
+        "words", [Words(language="chinese"), Words(language=None, segmented=True)]
+    )
+    def test_words_without_spaces_are_found(self, store: Store, words: Words) -> None:
+        settings = CollectionSettings(words=words)
+        docs = Collection.create(store, "weather", HashEncoder(16), settings=settings)
+        docs.add(
+            [Record(id="park", text="今天天气很好我们去公园"), Record(id="sea", text="大海很远")]
+        )
+        assert found(docs, "天气") == {"park"}
+        assert found(docs, "大海") == {"sea"}
+
+    def test_what_the_settings_say_is_kept(self, store: Store) -> None:
+        words = Words(language="german", stop_words=False)
+        Collection.create(
+            store, "deutsch", HashEncoder(16), settings=CollectionSettings(words=words)
+        )
+        assert store.card("deutsch").words == words
+
+
+class TestHybrid:
+    def test_it_is_the_default_and_finds_what_either_finds(self, docs: Collection) -> None:
+        hits = docs.search("E1234")
+        assert hits[0].id == "code"
+        assert len(hits) == len(TEXTS)
+        assert {branch.name for branch in hits[0].branches} == {"dense", "words"}
+
+    def test_each_hit_says_where_it_was_found(self, docs: Collection) -> None:
+        for hit in docs.search("cat and ship"):
+            for branch in hit.branches:
+                alone = docs.search("cat and ship", mode=SearchMode(branch.name))
+                assert alone[branch.rank - 1].score == pytest.approx(branch.score, abs=1e-6)
+
+    def test_pages_make_up_one_long_page(self, docs: Collection) -> None:
+        for fusion in (Fusion.dbsf(), Fusion.rrf(), Fusion(depth=2)):
+            whole = docs.search("cat ship", limit=50, fusion=fusion)
+            pages = [docs.search("cat ship", limit=2, offset=n, fusion=fusion) for n in (0, 2, 4)]
+            assert [hit for page in pages for hit in page] == whole
+
+    def test_a_weight_of_words_alone_ranks_as_words_do(self, docs: Collection) -> None:
+        words = [hit.id for hit in docs.search("cat e1234", mode=SearchMode.WORDS)]
+        fused = docs.search("cat e1234", fusion=Fusion.relative(weights={"dense": 0}))
+        assert fused[0].id == words[0]
+
+    def test_vectors_come_when_asked_for(self, docs: Collection) -> None:
+        (hit,) = docs.search("cat", limit=1, with_vectors=True)
+        assert hit.vector is not None
+        assert hit.vector.shape == (16,)
+
+    def test_a_fusion_of_one_ranking_is_refused(self, docs: Collection) -> None:
+        with pytest.raises(StoreError, match="one ranking alone is not fused"):
+            docs.search("cat", mode=SearchMode.DENSE, fusion=Fusion.dbsf())
+
+    def test_vectors_alone_hold_no_words(self, docs: Collection) -> None:
+        vector = docs.encoder.encode(["cat"], role=Role.QUERY).dense[0]
+        assert docs.search_vector(vector)[0].branches[0].name == "dense"
+        for mode in (SearchMode.WORDS, SearchMode.HYBRID):
+            with pytest.raises(StoreError, match="vectors hold no words"):
+                docs.search_vector(vector, mode=mode)
+
+
+def test_a_collection_without_words_says_how_to_get_them(store: Store) -> None:
+    docs = Collection.create(store, "dense", HashEncoder(16))
+    docs.add([Record(id="a", text="a cat")])
+    assert docs.search("cat")[0].branches[0].name == "dense"
+    for mode in (SearchMode.WORDS, SearchMode.HYBRID):
+        with pytest.raises(StoreError, match=r"CollectionSettings\(words=Words\(\)\)"):
+            docs.search("cat", mode=mode)
+
+
+def test_a_language_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(StoreError, match="knows no language 'klingon'"):
+        Words(language="klingon")
