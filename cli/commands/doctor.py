@@ -1,4 +1,4 @@
-"""``decant doctor``: find out what runs on this machine, and how to repair the rest."""
+"""``decant doctor``: find out what runs here, or what a store lacks, and how to repair it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from rich.text import Text
 from decant.embedders.doctor import Health
 
 from ..exit_codes import Exit
-from ..options.shared import AsJson
+from ..input.open import open_store
+from ..options.shared import ApiKey, AsJson, CaFile, Grpc
 from ..output.progress import steps
 from ..output.quiet import silenced
 from ..output.terminal import printable, say, show, show_json
 
 if TYPE_CHECKING:
-    from decant.embedders.doctor import Finding
+    from decant.embedders.doctor import Diagnosis, Finding
+    from decant.integrations.qdrant import Store
 
 
 def doctor(
@@ -28,23 +30,45 @@ def doctor(
         typer.Argument(metavar="BUNDLE", help="Also check how this bundle runs here."),
     ] = None,
     *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Examine this store instead of the machine: a folder, or a Qdrant server's "
+            "http(s)://… address.",
+        ),
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the store, examine this collection alone."),
+    ] = None,
+    api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what runs on this machine and what does not.
+    """Find out what runs on this machine and what does not, or what a store lacks.
 
     Opens a session on every execution provider; names missing libraries,
     packages that overwrite each other and, with BUNDLE, operators that fell back
-    to the CPU. Exits with 1 if there is a problem; notes do not count.
+    to the CPU. With --store, names missing payload indexes, wrong vector sizes,
+    an index that is not built, limits of strict mode that bind, and collections
+    of other programs, and changes nothing. Exits with 1 if there is a problem;
+    notes do not count.
 
     Examples:
       decant doctor
       decant doctor minilm --json
+      decant doctor --store http://localhost:6333 --collection notes
     """
-    from decant.embedders.doctor import diagnose
-
-    with silenced(), steps(keep=False) as on_step:
-        on_step("trying what runs here")
-        diagnosis = diagnose(bundle)
+    if store is None:
+        _check_alone({"--collection": collection, "--grpc": grpc or None, "--ca": ca})
+        diagnosis = _of_machine(bundle)
+    else:
+        if bundle is not None:
+            raise typer.BadParameter("give BUNDLE or --store, not both", param_hint="BUNDLE")
+        with open_store(store, api_key, grpc=grpc, ca=ca, read_only=True) as opened:
+            diagnosis = _of_store(opened, collection)
     problems = len(diagnosis.problems)
     if as_json:
         show_json({"problems": problems, "findings": diagnosis.findings})
@@ -54,6 +78,28 @@ def doctor(
         say(f"{problems} problem{'s' if problems > 1 else ''}", label="doctor", style="bold red")
         raise typer.Exit(Exit.FINDING)
     say("no problems", label="doctor", style="bold green")
+
+
+def _check_alone(options: dict[str, object]) -> None:
+    for name, given in options.items():
+        if given is not None:
+            raise typer.BadParameter("needs --store, the store to examine", param_hint=name)
+
+
+def _of_machine(bundle: Path | None) -> Diagnosis:
+    from decant.embedders.doctor import diagnose
+
+    with silenced(), steps(keep=False) as on_step:
+        on_step("trying what runs here")
+        return diagnose(bundle)
+
+
+def _of_store(store: Store, collection: str | None) -> Diagnosis:
+    from decant.integrations.qdrant import diagnose_store
+
+    with steps(keep=False) as on_step:
+        on_step("examining the store")
+        return diagnose_store(store, collection)
 
 
 def _table(findings: tuple[Finding, ...]) -> Table:

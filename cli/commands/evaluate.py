@@ -12,6 +12,7 @@ from decant.embedders.files import write_atomically
 from decant.embedders.json_records import to_json
 
 from ..input.evaluation_tasks import Given, tasks_of
+from ..input.language import words_of
 from ..input.systems import Place, kind_of, opened, system_names
 from ..input.wanted_files import ANALOGIES, ANCHORS, BEIR, LABELLED, SCORED, WORDS, existing
 from ..options.shared import AsJson, PrecisionName, Provider
@@ -91,10 +92,18 @@ def evaluate(
         bool,
         typer.Option(
             "--hybrid",
-            help="Search --retrieval in a Qdrant index: dense, sparse and hybrid. For bundles with "
-            "sparse vectors.",
+            help="Search --retrieval in a Qdrant index: by dense vectors, by sparse ones where the "
+            "bundle makes them, by words (BM25), and by all of these. For bundles.",
         ),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="The language of the words of --hybrid, for stems and stop words; none: words as "
+            "they are. By default english.",
+        ),
+    ] = None,
     geometry: Annotated[
         bool,
         typer.Option(
@@ -134,11 +143,13 @@ def evaluate(
       decant evaluate minilm@fp32 minilm@int8 --sts sts-dev.tsv
       decant evaluate minilm glove.txt --words wordsim.txt --html report.html
       decant evaluate minilm --sts sts-dev.tsv --json | jq .systems
-      decant evaluate splade --retrieval cranfield --hybrid
+      decant evaluate minilm --retrieval cranfield --hybrid
       decant evaluate minilm --anchors sentences.txt --make-variations
     """
     from decant.evaluation import Bootstrap, compare_systems, score_system
 
+    if language is not None and not hybrid:
+        raise typer.BadParameter("--language is that of --hybrid's words; give --hybrid, too")
     given = Given(
         sts=sts or [],
         retrieval=retrieval or [],
@@ -147,7 +158,7 @@ def evaluate(
         pairs=pairs or [],
         anchors=anchors or [],
         make_variations=make_variations,
-        hybrid=hybrid,
+        hybrid=words_of(language or "english", option="--language") if hybrid else None,
         geometry=geometry,
     )
     for file in (output, html):

@@ -15,7 +15,7 @@ from decant.embedders import Role
 from ..exit_codes import Exit
 from ..input.explained_texts import Explained, of_ids, of_query, of_source, of_texts, open_model
 from ..input.open import open_store
-from ..options.shared import ApiKey, AsJson, CollectionName, StorePlace
+from ..options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace
 from ..output.quiet import no_more_download_bars
 from ..output.terminal import printable, say, show, show_json
 
@@ -68,6 +68,8 @@ def explain_vector(
         int, typer.Option(metavar="N", min=1, help="How many tokens to show for each state.")
     ] = 5,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Decode vectors into text with a frozen language model.
@@ -92,7 +94,7 @@ def explain_vector(
     def stored(encoder: Encoder) -> list[Explained]:
         from decant.integrations.qdrant import Collection
 
-        with open_store(store, api_key) as opened:
+        with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
             target = Collection.open(opened, collection, encoder)
             if identity:
                 return of_ids(target, identity)

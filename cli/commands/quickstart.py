@@ -19,7 +19,7 @@ from rich.constrain import Constrain
 from rich.rule import Rule
 from rich.text import Text
 
-from decant.embedders import BundleError, CollectionMismatch
+from decant.embedders import BundleError, CollectionMismatch, StoreError
 from decant.embedders.errors import need
 
 from ..input.open import open_encoder, open_store
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTION = "how do I run a command and read its output"
+IDENTIFIER = "preexec_fn"  # vectors know no such names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +100,10 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
         report, seconds = index_into(collection, corpus.documents, total=corpus.total)
         show_report(report, seconds=seconds)
         _heading(3, f"the answer to: {query}")
-        hits = collection.search(query, limit=5)
-        show_hits(hits)
+        show_hits(collection.search(query, limit=5), explain=True)
+        if documents is None and query == QUESTION:
+            _heading(4, f"a name, which its words find: {IDENTIFIER}")
+            show_hits(collection.search(IDENTIFIER, limit=2), explain=True)
     _show_next(folder, corpus.name)
 
 
@@ -144,14 +147,21 @@ def _folder(documents: Documents) -> Corpus:
 
 def _collection(store: Store, name: str, encoder: Encoder) -> Collection:
     """Open the collection; this folder is ours, so one of another recipe may go."""
-    from decant.integrations.qdrant import Collection
+    from decant.integrations.qdrant import Collection, CollectionSettings, Words
 
+    settings = CollectionSettings(words=Words())
     try:
-        return Collection.open_or_create(store, name, encoder)
+        held = Collection.open_or_create(store, name, encoder, settings=settings)
     except CollectionMismatch:
         say("the index was filled by another recipe; it is made again")
-        store.drop(name)
-        return Collection.create(store, name, encoder)
+    except StoreError:
+        if name not in store.names() or store.card(name).words == settings.words:
+            raise
+        say("the index was made without its words; it is made again")
+    else:
+        return held
+    store.drop(name)
+    return Collection.create(store, name, encoder, settings=settings)
 
 
 def _show_next(folder: Path, collection: str) -> None:

@@ -14,6 +14,7 @@ from .retrieval_searcher import SearchedRetrieval
 if TYPE_CHECKING:
     from decant.embedders import Role
     from decant.evaluation import Bootstrap, Task
+    from decant.integrations.qdrant import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class Given:
         pairs: Files of 0 or 1, text, text.
         anchors: Files of sentences and their variations.
         make_variations: Add to anchors the variations that need no model.
-        hybrid: Search the retrieval sets through a collection, in every mode.
+        hybrid: Search the retrieval sets through a collection, in every mode, with its words
+            indexed so; None: rank them exactly.
         geometry: Measure the shape of the space over the texts of all sets but the analogies and
             anchors.
     """
@@ -40,7 +42,7 @@ class Given:
     pairs: Sequence[Path]
     anchors: Sequence[Path]
     make_variations: bool
-    hybrid: bool
+    hybrid: Words | None
     geometry: bool
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class Given:
                 "--geometry is measured on the texts of --sts, --retrieval, --words or --pairs; "
                 "give one of them"
             )
-        if self.hybrid and not self.retrieval:
+        if self.hybrid is not None and not self.retrieval:
             raise typer.BadParameter("--hybrid searches the sets of --retrieval; give one")
         if self.make_variations and not self.anchors:
             raise typer.BadParameter("--make-variations adds to --anchors; give a file of them")
@@ -144,12 +146,14 @@ def _sts(files: Sequence[Path], bootstrap: Bootstrap) -> _Part:
     return _Part(task=task, role=task.role, texts=tuple(dict.fromkeys(sentences)), what="sentences")
 
 
-def _retrieval(folder: Path, bootstrap: Bootstrap, *, hybrid: bool) -> _Part:
+def _retrieval(folder: Path, bootstrap: Bootstrap, *, hybrid: Words | None) -> _Part:
     from decant.embedders import Role
     from decant.evaluation import Retrieval, read_beir
 
     retrieval = Retrieval(data=read_beir(folder), bootstrap=bootstrap)
-    task = SearchedRetrieval(retrieval=retrieval) if hybrid else retrieval
+    task: Task = retrieval
+    if hybrid is not None:
+        task = SearchedRetrieval(retrieval=retrieval, words=hybrid)
     documents = tuple(dict.fromkeys(retrieval.data.documents.values()))
     return _Part(task=task, role=Role.PASSAGE, texts=documents, what="documents")
 

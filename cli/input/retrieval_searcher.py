@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from decant.embedders import Encoder
     from decant.evaluation import Embedder, Measurement, Retrieval
-    from decant.integrations.qdrant import Collection, SearchMode
+    from decant.integrations.qdrant import Collection, SearchMode, Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchedRetrieval:
-    """A task that scores an encoder's dense, sparse and hybrid search; see :class:`Task`.
+    """A task that scores an encoder's search by vectors, by words and by both; see :class:`Task`.
 
     Args:
         retrieval: The data set and its metrics.
+        words: How the words of documents are indexed.
     """
 
     retrieval: Retrieval
+    words: Words
 
     @property
     def name(self) -> str:
@@ -33,30 +35,30 @@ class SearchedRetrieval:
         return self.retrieval.name
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
-        """Return every metric of each mode, metric by metric.
+        """Return every metric of each mode, metric by metric; sparse where the recipe has a head.
 
         Raises:
-            EvaluationError: The embedder is not an encoder with a sparse head.
+            EvaluationError: The embedder is not an encoder.
         """
         from decant.evaluation import EvaluationError
-        from decant.integrations.qdrant import Collection, SearchMode, connect
+        from decant.integrations.qdrant import Collection, CollectionSettings, connect
 
-        recipe = getattr(embedder, "recipe", None)
-        if recipe is None or recipe.sparse_head is None:
+        if getattr(embedder, "recipe", None) is None:
             raise EvaluationError(
-                f"{self.name}: there are no sparse vectors to search with; --hybrid is for bundles "
-                "whose recipe has a sparse head (decant export --strategy splade or promptreps)"
+                f"{self.name}: --hybrid makes a collection, which only bundles can fill; leave "
+                "--hybrid out, or export the model to a bundle (decant export)"
             )
         encoder = cast("Encoder", embedder)
+        settings = CollectionSettings(words=self.words)
         with tempfile.TemporaryDirectory(prefix="decant-") as folder, connect(folder) as store:
-            collection = Collection.create(store, "retrieval", encoder)
+            collection = Collection.create(store, "retrieval", encoder, settings=settings)
             _fill(collection, self.retrieval)
             scored = [
                 [
                     _named(one, mode)
                     for one in self.retrieval.score_search(_Search(collection, mode))
                 ]
-                for mode in SearchMode
+                for mode in _modes(collection)
             ]
         return tuple(one for metric in zip(*scored, strict=True) for one in metric)
 
@@ -70,7 +72,14 @@ class _Search:
 
     def __call__(self, query: str, *, limit: int) -> Sequence[tuple[str, float]]:
         hits = self.collection.search(query, limit=limit, mode=self.mode)
-        return [(hit.id, hit.score) for hit in hits]
+        # The place, not the score: a fusion's scores fall only among the hits of one depth.
+        return [(hit.id, -float(place)) for place, hit in enumerate(hits)]
+
+
+def _modes(collection: Collection) -> list[SearchMode]:
+    from decant.integrations.qdrant import SearchMode
+
+    return [one for one in SearchMode if one is not SearchMode.SPARSE or collection.has_sparse]
 
 
 def _fill(collection: Collection, retrieval: Retrieval) -> None:

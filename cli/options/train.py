@@ -147,7 +147,7 @@ class RunOptions:
             pairs=[],
             anchors=[],
             make_variations=False,
-            hybrid=False,
+            hybrid=None,
             geometry=False,
         )
         return list(tasks_of(given, Bootstrap())[0])

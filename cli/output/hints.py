@@ -36,11 +36,25 @@ _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
         rf"delete it with collection\.delete\(\[{_NAME}\]\)",
         r"delete it with `decant delete --id \g<name>`",
     ),
-    # The command line has no gRPC, no file of authorities and no headers of its own.
-    (r", or, if a proxy asks for the password, a QdrantClient with headers=\{[^}]*\}", ""),
-    (r" \(for gRPC too; give its port as grpc_port=\)", ""),
-    (r", or use a client with prefer_grpc=True, which has no such limit", ""),
-    (r"trusted with ca=", "trusted with SSL_CERT_FILE="),
+    # The command line has no headers and no port for gRPC of its own.
+    (r", or, if a proxy asks for the password, headers=\{[^}]*\}", ""),
+    (r"\(for gRPC too; give its port as grpc_port=\)", "(for gRPC too, with --grpc)"),
+    (
+        r"\bgrpc=True means\b(?P<why>.*); give the port at which it speaks gRPC as grpc_port=",
+        r"--grpc means\g<why>; leave --grpc out",
+    ),
+    (r"or use a client with prefer_grpc=True, which", "or pass --grpc, which"),
+    (r"^(?P<name>ca|grpc) goes with", r"--\g<name> goes with"),
+    (r"^ca= goes with(?P<why>.*); leave ca out", r"--ca goes with\g<why>; leave --ca out"),
+    (r"\bthe file ca=", "the file --ca "),
+    (r"\b(?P<how>as|trusted with) ca=", r"\g<how> --ca"),
+    (
+        (
+            r"index it with collection\.add_index\(.*\) \((?P<command>`decant [^`]*`)\), or when .*"
+            r"CollectionSettings\(.*\)"
+        ),
+        r"index it with \g<command>",
+    ),
     (
         r"use a temporary folder, or hand over QdrantClient\(':memory:'\) for a test",
         "give a temporary folder",

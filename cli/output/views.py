@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -74,10 +74,15 @@ def floored(cosine: float) -> str:
     return f"{math.floor(cosine * 1e7) / 1e7:.7f}"
 
 
-def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
+def show_hits(hits: Iterable[Hit], *, first: int = 1, explain: bool = False) -> None:
     """Print hits: rank, score and source on a line, the start of the passage below.
 
     If hits come from several roots, each shows its root, because sources may then be equal.
+
+    Args:
+        hits: The hits, best first.
+        first: The rank of the first of them.
+        explain: Whether to end with a table of the rankings that found each hit.
     """
     width = min(results().width, 100)
     found = list(hits)
@@ -96,6 +101,21 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1) -> None:
             cut = number == _PASSAGE_LINES < len(lines)
             shown.rstrip()
             show(Text("     ") + shown + Text(" …" if cut else ""))
+    if explain and found:
+        show(Text())
+        show(_branch_table(found, first))
+
+
+def _branch_table(hits: Sequence[Hit], first: int) -> Table:
+    """Return a row for each hit: its score, and its rank and score in each ranking."""
+    names = list(dict.fromkeys(branch.name for hit in hits for branch in hit.branches))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rank", "score", *names):
+        table.add_column(name, justify="right")
+    for rank, hit in enumerate(hits, start=first):
+        held = {branch.name: f"{branch.rank} ({branch.score:.3f})" for branch in hit.branches}
+        table.add_row(str(rank), f"{hit.score:.4f}", *(held.get(name, "–") for name in names))
+    return table
 
 
 def show_report(report: IndexReport, *, seconds: float) -> None:

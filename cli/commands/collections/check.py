@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ...exit_codes import Exit
 from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, CollectionName, StorePlace
+from ...options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace
 from ...output.places import counted
 from ...output.terminal import printable, say, show, show_json
 from ...output.views import show_facts
@@ -26,6 +26,8 @@ def check(
         int, typer.Option(metavar="N", min=1, help="How many findings to list; all are counted.")
     ] = 20,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a whole collection and compare it with what was written; change nothing.
@@ -40,7 +42,7 @@ def check(
     """
     from decant.integrations.qdrant import check_collection
 
-    with open_store(store, api_key) as opened:
+    with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         report = check_collection(opened, collection, most_findings=findings)
     if as_json:
         show_json({"store": store, "collection": collection, "report": report})

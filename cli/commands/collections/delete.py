@@ -12,7 +12,7 @@ from decant.embedders import StoreError
 from ...exit_codes import Exit
 from ...input.confirm import confirm
 from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, CollectionName, StorePlace, Yes
+from ...options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace, Yes
 from ...output.places import counted, place_of
 from ...output.terminal import say, show, show_json
 
@@ -47,6 +47,8 @@ def delete(
     ] = False,
     yes: Yes = False,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete documents from a collection. Files are never touched.
@@ -63,7 +65,7 @@ def delete(
     from decant.integrations.qdrant import count_selected, delete_selected
 
     chosen = _selection(source or [], root or [], identity or [])
-    with open_store(store, api_key) as opened:
+    with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         folder = place_of(opened)
         place = f"collection {collection!r} in {folder}"
         chosen = _with_paths(chosen, opened, collection)

@@ -10,7 +10,7 @@ from decant.embedders import StoreError
 
 from ...input.confirm import confirm
 from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, StorePlace, Yes
+from ...options.shared import ApiKey, AsJson, CaFile, Grpc, StorePlace, Yes
 from ...output.places import counted, place_of
 from ...output.terminal import say, show, show_json
 
@@ -24,6 +24,8 @@ def drop(
     store: StorePlace = "./index",
     yes: Yes = False,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete a collection with all that it holds. Files are never touched.
@@ -35,7 +37,7 @@ def drop(
       decant drop notes
       decant drop notes --store http://localhost:6333 --yes
     """
-    with open_store(store, api_key) as opened:
+    with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         place = place_of(opened)
         say(f"collection {collection!r} in {place} will be deleted: {_held(opened, collection)}")
         confirm("Delete it?", yes=yes)

@@ -12,14 +12,18 @@ import typer
 from decant.embedders import TextError
 
 from ...exit_codes import Exit
+from ...input.language import words_of
 from ...input.open import open_encoder, open_store
+from ...input.payload_indexes import add_payload_indexes, read_payload_indexes
 from ...options.shared import (
     AnyDim,
     ApiKey,
     AsJson,
     BundlePath,
+    CaFile,
     CollectionName,
     CutDim,
+    Grpc,
     PrecisionName,
     Provider,
     StorePlace,
@@ -78,6 +82,22 @@ def index(
             "explain-vector`.",
         ),
     ] = False,
+    payload_index: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY:TYPE",
+            help="Index this metadata entry, which makes filters on it fast: year:integer. "
+            "Several are allowed; an index that is there stays.",
+        ),
+    ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Also index the words of the texts, in a new collection, so that searches find "
+            "names and codes: english, german …, or none for stems of no language.",
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -90,6 +110,8 @@ def index(
     dim: CutDim = None,
     allow_any_dim: AnyDim = False,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make documents searchable, or bring their index up to date.
@@ -101,24 +123,34 @@ def index(
 
     Examples:
       decant index minilm ./notes
+      decant index minilm ./notes --words english
       decant index minilm ./renamed --root /home/me/notes
+      decant index minilm ./notes --payload-index year:integer
       decant index minilm ./notes --store http://localhost:6333 --collection notes
     """
     from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
 
+    indexed_words = None if words is None else words_of(words, option="--words")
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
+    indexes = read_payload_indexes(payload_index or ())
     _check_exists(folder, root)
     documents = read_documents(folder, root=root)
     with (
-        open_store(store, api_key) as opened,
+        open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
-        _check_readable(opened, collection, documents)
-        settings = CollectionSettings(soft_tokens=soft_tokens)
+        is_there = _check_readable(opened, collection, documents)
+        settings = CollectionSettings(
+            soft_tokens=soft_tokens,
+            indexed=indexes,
+            words=indexed_words,
+        )
         target = Collection.open_or_create(opened, collection, encoder, settings=settings)
+        if is_there:
+            add_payload_indexes(target, indexes)
         report, seconds = index_into(
             target, documents, total=documents.count(), chunking=chunking, verify=verify
         )
@@ -160,8 +192,8 @@ def _check_exists(folder: Path, root: str | None) -> None:
     )
 
 
-def _check_readable(store: Store, collection: str, documents: Documents) -> None:
-    """Refuse to make a collection of a folder without documents; one that is there may be emptied.
+def _check_readable(store: Store, collection: str, documents: Documents) -> bool:
+    """Return whether a collection is there; refuse to make one of a folder without documents.
 
     Raises:
         TextError: There is no such collection, and no document to begin it with.
@@ -172,6 +204,8 @@ def _check_readable(store: Store, collection: str, documents: Documents) -> None
         store.card(collection)
     except StoreInputError:
         next(iter(documents))
+        return False
+    return True
 
 
 def index_into(

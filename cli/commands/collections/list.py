@@ -10,7 +10,7 @@ from decant.embedders import StoreError
 
 from ...exit_codes import Exit
 from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, StorePlace
+from ...options.shared import ApiKey, AsJson, CaFile, Grpc, StorePlace
 from ...output.places import counted, place_of
 from ...output.terminal import say, show_json
 from ...output.views import show_facts
@@ -22,7 +22,12 @@ _MOST_ROOTS = 20
 
 
 def list_collections(
-    *, store: StorePlace = "./index", api_key: ApiKey = None, as_json: AsJson = False
+    *,
+    store: StorePlace = "./index",
+    api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the collections of a store with their models, documents and roots.
 
@@ -38,7 +43,7 @@ def list_collections(
 
     found: list[CollectionSummary] = []
     broken: dict[str, str] = {}
-    with open_store(store, api_key) as opened:
+    with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         place = place_of(opened)
         for name in opened.names():
             try:

@@ -14,8 +14,10 @@ from ...options.shared import (
     ApiKey,
     AsJson,
     BundlePath,
+    CaFile,
     CollectionName,
     CutDim,
+    Grpc,
     PrecisionName,
     Provider,
     StorePlace,
@@ -26,7 +28,7 @@ from ...output.views import show_hits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decant.integrations.qdrant import Condition, Filling, Hit, SearchMode
+    from decant.integrations.qdrant import Condition, Filling, Fusion, Hit, SearchMode
 
 
 def search(
@@ -57,15 +59,35 @@ def search(
         str | None,
         typer.Option(
             metavar="MODE",
-            help="dense, sparse or hybrid; by default hybrid if the bundle has sparse "
-            "vectors, else dense.",
+            help="dense, sparse, words or hybrid; by default hybrid if the collection has more "
+            "than dense vectors, else dense.",
         ),
     ] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How hybrid makes one ranking of several: dbsf (the default), relative or rrf.",
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RANKING=NUMBER",
+            help="How much a ranking of hybrid counts, for example words=2; else 1. Repeatable.",
+        ),
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show each hit's rank and score in every ranking."),
+    ] = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
     allow_any_dim: AnyDim = False,
     api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a collection that `decant index` made.
@@ -76,20 +98,28 @@ def search(
     Examples:
       decant search minilm "who approves a PEP?"
       decant search minilm "rust" --source metals.md --limit 3 --json
-      decant search splade "rust" --mode sparse
+      decant search minilm "E1234" --mode words
+      decant search minilm "error E1234" --weight words=2 --explain
     """
     from decant.integrations.qdrant import Collection, read_fillings
 
     chosen = _mode(mode)
     condition = _condition(where or [], source or [])
     with (
-        open_store(store, api_key) as opened,
+        open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         target = Collection.open(opened, collection, encoder)
-        hits = target.search(query, limit=limit, offset=offset, where=condition, mode=chosen)
+        hits = target.search(
+            query,
+            limit=limit,
+            offset=offset,
+            where=condition,
+            mode=chosen,
+            fusion=_fusion(fusion, weight or []),
+        )
         filled_by = read_fillings(opened, collection)
     if as_json:
         asked_by = {
@@ -107,7 +137,7 @@ def search(
             }
         )
     else:
-        show_hits(hits, first=offset + 1)
+        show_hits(hits, first=offset + 1, explain=explain)
         if note := mixture(filled_by, encoder.precision):
             say(note, label="note", style="yellow")
     if not hits:
@@ -143,6 +173,25 @@ def _mode(name: str | None) -> SearchMode | None:
         raise typer.BadParameter(f"{name!r} is none of {names}", param_hint="--mode") from error
 
 
+def _fusion(name: str | None, weights: list[str]) -> Fusion | None:
+    from decant.integrations.qdrant import Fusion, FusionMethod
+
+    if name is None and not weights:
+        return None
+    known = {method.value: method for method in FusionMethod}
+    if name is not None and name not in known:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--fusion")
+    found: dict[str, float] = {}
+    for pair in weights:
+        ranking, _, number = pair.partition("=")
+        try:
+            found[ranking] = float(number)
+        except ValueError as error:
+            hint = f"{pair!r} is not RANKING=NUMBER"
+            raise typer.BadParameter(hint, param_hint="--weight") from error
+    return Fusion(method=known[name] if name else FusionMethod.DBSF, weights=found)
+
+
 def _condition(where: list[str], sources: list[str]) -> Condition | None:
     from decant.integrations.qdrant import And, Equals, Field, FieldIn
 
@@ -175,4 +224,5 @@ def _plain(hit: Hit) -> dict[str, object]:
         "start": hit.start,
         "text": hit.text,
         "metadata": hit.metadata,
+        "branches": hit.branches,
     }

@@ -74,7 +74,7 @@ def test_an_error_of_a_collection_names_the_command(
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("grpc://host:6334", "it starts with http:// or https://"),
+        ("grpc://host:6334", "it starts with http:// or https:// (for gRPC too, with --grpc)"),
         ("http://me:hush@host", "give the server's key as --api-key"),
         ("http://host?api_key=hush", "and give a key as --api-key"),
         (":memory:", "no store at ':memory:'; give a temporary folder"),
@@ -90,13 +90,34 @@ def test_a_wrong_place_is_answered_with_options(decant: Decant, place: str, said
 
 def test_faults_of_a_server_are_answered_with_options() -> None:
     encrypted = in_commands(str(Fault(kind=FaultKind.ENCRYPTION, text="cannot reach it")))
-    assert encrypted.endswith("is trusted with SSL_CERT_FILE=, the path of its PEM file")
+    assert encrypted.endswith("is trusted with --ca, the path of its PEM file")
     refused = in_commands(str(Fault(kind=FaultKind.UNAUTHENTICATED, text="no key")))
-    assert refused == "no key; give the server's key as --api-key"
+    assert refused == (
+        "no key; give the server's key as --api-key or in the environment variable QDRANT_API_KEY"
+    )
     point = Point(id=FOREIGN, payload={"text": "x" * 100})
     with pytest.raises(StoreError) as caught:
         check_size(point, largest=1)
-    assert in_commands(str(caught.value)).endswith("shorten its text or its metadata")
+    assert in_commands(str(caught.value)).endswith("or pass --grpc, which has no such limit")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--ca", "none.pem"), "the file --ca 'none.pem' cannot be read"),
+        (("--grpc",), "--grpc means port 6334 .*; leave --grpc out$"),
+    ],
+)
+def test_settings_of_a_connection_are_options(
+    decant: Decant, options: tuple[str, ...], said: str
+) -> None:
+    ran = decant("list", "--store", "https://localhost:7333", *options)
+    assert ran.code in (Exit.INPUT, Exit.ENVIRONMENT)
+    assert re.search(said, " ".join(ran.err.split()))
+    ran = decant("list", "--store", "./index", *options)
+    assert f"{options[0]} goes with an http(s) address only" in " ".join(ran.err.split())
+    ran = decant("list", "--store", "http://localhost:7333", "--ca", "ca.pem")
+    assert re.search("--ca goes with https:// only.*leave --ca out", " ".join(ran.err.split()))
 
 
 @pytest.mark.parametrize(

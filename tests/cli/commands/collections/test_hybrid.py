@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.cli.input.retrieval_searcher import SearchedRetrieval
 from decant.embedders import HashEncoder
-from decant.evaluation import Bootstrap, EvaluationError, Retrieval, RetrievalSet
+from decant.evaluation import Bootstrap, Retrieval, RetrievalSet
 from decant.export import export
-from decant.integrations.qdrant import SearchMode
+from decant.integrations.qdrant import Fusion, SearchMode, Words
 from models import save_language_model
 
 QUERY = "when does the ferry leave"
@@ -47,7 +48,7 @@ def test_every_mode_can_be_asked_for_and_hybrid_is_the_default(
 
     default = scores()
     assert len(default) == 3
-    assert all(0.033 > score > 1 / 64 for score in default)
+    assert all(0 < score <= 2 for score in default)
     assert scores("--mode", "hybrid") == pytest.approx(default)
     dense = scores("--mode", "dense")
     assert all(0.1 < score <= 1.001 for score in dense)
@@ -55,13 +56,15 @@ def test_every_mode_can_be_asked_for_and_hybrid_is_the_default(
     assert sparse == sorted(sparse, reverse=True)
     assert sparse != pytest.approx(dense)
     shown = indexed("search", splade, QUERY).out
-    assert f"  1  {default[0]:.4f}" in shown
+    assert f"  1  {default[0]:.3f}" in shown
 
 
 def test_a_mode_that_is_not_there_is_wrong_usage(indexed: Decant, splade: Path) -> None:
     ran = indexed("search", splade, QUERY, "--mode", "best")
     assert ran.code == Exit.INPUT
-    assert "'best' is none of dense, sparse, hybrid" in " ".join(ran.err.replace("│", " ").split())
+    assert "'best' is none of dense, sparse, words, hybrid" in " ".join(
+        ran.err.replace("│", " ").split()
+    )
 
 
 def test_a_bundle_without_sparse_vectors_is_searched_by_dense_ones_alone(
@@ -72,7 +75,7 @@ def test_a_bundle_without_sparse_vectors_is_searched_by_dense_ones_alone(
     assert decant("search", tiny_bundle, QUERY, "--json", "--mode", "dense").json["hits"] == default
     ran = decant("search", tiny_bundle, QUERY, "--mode", "hybrid")
     assert ran.code != Exit.OK
-    assert "has no sparse vectors" in " ".join(ran.err.split())
+    assert "neither sparse vectors nor an index of words" in " ".join(ran.err.split())
 
 
 @pytest.fixture
@@ -92,29 +95,77 @@ def beir(tmp_path: Path) -> Path:
     return folder
 
 
+def scored(decant: Decant, *given: str | Path) -> list[dict[str, object]]:
+    """Return the scores of the only system of an evaluation, as JSON."""
+    ran = decant("evaluate", *given, "--output", "out.json")
+    assert ran.code == Exit.OK, ran.err
+    (system,) = json.loads(Path("out.json").read_text())["systems"]
+    return list(system["scores"])
+
+
 def test_evaluation_gives_every_metric_of_every_mode(
     decant: Decant, splade: Path, beir: Path
 ) -> None:
-    ran = decant("evaluate", splade, "--retrieval", beir, "--hybrid", "--output", "out.json")
-    assert ran.code == Exit.OK, ran.err
-    assert "nDCG@10, hybrid" in ran.out
-    (system,) = json.loads(Path("out.json").read_text())["systems"]
-    metrics = [one["metric"] for one in system["scores"]]
-    assert metrics == [f"{metric}, {mode}" for metric in METRICS for mode in SearchMode]
-    assert {one["cases"] for one in system["scores"]} == {2}
-    assert {one["note"] for one in system["scores"]} == {"1 of 5 documents not embedded"}
+    scores = scored(decant, splade, "--retrieval", beir, "--hybrid")
+    assert [one["metric"] for one in scores] == [
+        f"{metric}, {mode}" for metric in METRICS for mode in SearchMode
+    ]
+    assert {one["cases"] for one in scores} == {2}
+    assert {one["note"] for one in scores} == {"1 of 5 documents not embedded"}
 
 
-def test_evaluating_a_bundle_without_sparse_vectors_says_what_is_missing(
+def test_a_bundle_without_sparse_vectors_is_evaluated_by_words_and_vectors(
     decant: Decant, tiny_bundle: Path, beir: Path
 ) -> None:
-    ran = decant("evaluate", tiny_bundle, "--retrieval", beir, "--hybrid")
-    assert ran.code == Exit.INPUT
-    assert "--hybrid is for bundles whose recipe has a sparse head" in " ".join(ran.err.split())
+    scores = scored(decant, tiny_bundle, "--retrieval", beir, "--hybrid")
+    assert [one["metric"] for one in scores] == [
+        f"{metric}, {mode}" for metric in METRICS for mode in ("dense", "words", "hybrid")
+    ]
+    found = {one["metric"]: one["value"] for one in scores}
+    assert found["nDCG@10, words"] == 1, "each query shares its words with its document alone"
+    assert "nDCG@10, hybrid" in decant("evaluate", tiny_bundle, "--retrieval", beir, "--hybrid").out
+
+
+def test_bundles_with_and_without_sparse_vectors_are_compared_where_both_have_a_ranking(
+    decant: Decant, splade: Path, tiny_bundle: Path, beir: Path
+) -> None:
+    ran = decant("evaluate", splade, tiny_bundle, "--retrieval", beir, "--hybrid", "--json")
+    assert ran.code == Exit.OK, ran.err
+    compared = ran.json["comparisons"]
+    assert isinstance(compared, list)
+    metrics = {one["comparison"]["metric"] for one in compared}
+    assert {"nDCG@10, dense", "nDCG@10, words", "nDCG@10, hybrid"} <= metrics
+    assert "nDCG@10, sparse" not in metrics
+
+
+@pytest.mark.parametrize(("language", "found"), [("none", 0), ("english", 1)])
+def test_the_language_decides_which_words_are_the_same(
+    decant: Decant, tiny_bundle: Path, beir: Path, language: str, found: float
+) -> None:
+    (beir / "queries.jsonl").write_text('{"_id": "q", "text": "suns"}\n')
+    (beir / "qrels.tsv").write_text("q\tsun\t1\n")
+    scores = scored(decant, tiny_bundle, "--retrieval", beir, "--hybrid", "--language", language)
+    assert {one["metric"]: one["value"] for one in scores}["nDCG@10, words"] == found
+
+
+def test_what_cannot_be_searched_so_is_wrong_usage(
+    decant: Decant, tiny_bundle: Path, beir: Path
+) -> None:
+    def refused(*options: str | Path) -> str:
+        ran = decant("evaluate", *options)
+        assert ran.code == Exit.INPUT
+        return " ".join(ran.err.replace("│", " ").split())
+
+    given = (tiny_bundle, "--retrieval", beir)
+    assert "no language 'klingon'; give 'none'" in refused(
+        *given, "--hybrid", "--language", "klingon"
+    )
+    assert "give --hybrid, too" in refused(*given, "--language", "german")
     Path("sts.tsv").write_text("5\ta\tb\n1\ta\tc\n", encoding="utf-8")
-    lone = decant("evaluate", tiny_bundle, "--sts", "sts.tsv", "--hybrid")
-    assert lone.code == Exit.INPUT
-    assert "--hybrid searches the sets" in " ".join(lone.err.replace("│", " ").split())
+    assert "--hybrid searches the sets" in refused(tiny_bundle, "--sts", "sts.tsv", "--hybrid")
+    Path("vectors.txt").write_text("sun 1 0\nsea 0 1\n", encoding="utf-8")
+    only = refused("vectors.txt", "--retrieval", beir, "--hybrid")
+    assert "which only bundles can fill" in only
 
 
 def test_dense_search_in_an_index_scores_as_an_exact_ranking_does() -> None:
@@ -133,9 +184,28 @@ def test_dense_search_in_an_index_scores_as_an_exact_ranking_does() -> None:
     exact = {one.score.metric: one.score.value for one in task.score(encoder)}
     searched = {
         one.score.metric: one.score.value
-        for one in SearchedRetrieval(retrieval=task).score(encoder)
+        for one in SearchedRetrieval(retrieval=task, words=Words()).score(encoder)
     }
-    assert len(searched) == 12
+    assert len(searched) == 16
     assert searched["recall@100, dense"] == exact["recall@100"] == 1
-    with pytest.raises(EvaluationError, match="no sparse vectors to search with"):
-        SearchedRetrieval(retrieval=task).score(HashEncoder())
+
+
+def test_pages_deeper_than_what_is_fused_at_once_are_scored() -> None:
+    random = np.random.default_rng(0)
+    documents = {
+        f"d{number}": " ".join(random.choice(["red", "blue", "cat", "dog", "sea"], 4))
+        for number in range(3 * Fusion().depth)
+    }
+    data = RetrievalSet(
+        name="deep",
+        documents=documents,
+        queries={"q": "red cat", "none": "the"},
+        judgements={"q": {"d0": 1, "d299": 1}, "none": {"d1": 1}},
+    )
+    task = Retrieval(data=data, bootstrap=Bootstrap(resamples=20))
+    measured = SearchedRetrieval(retrieval=task, words=Words()).score(HashEncoder(16))
+    scores = {one.score.metric: one.score.value for one in measured}
+    assert set(scores) == {
+        f"{metric}, {mode}" for metric in METRICS for mode in ("dense", "words", "hybrid")
+    }
+    assert measured[1].cases.found[1] == 0, "a query without any word finds nothing by words"

@@ -191,7 +191,16 @@ def test_hits_are_shown_with_score_source_and_passage(indexed: Decant, tiny_bund
 def test_hits_as_json_have_the_whole_passage(indexed: Decant, tiny_bundle: Path) -> None:
     hits = found(indexed, tiny_bundle, PASSAGE, "--limit", 2)
     assert len(hits) == 2
-    assert set(hits[0]) == {"id", "score", "source", "root", "start", "text", "metadata"}
+    assert set(hits[0]) == {
+        "id",
+        "score",
+        "source",
+        "root",
+        "start",
+        "text",
+        "metadata",
+        "branches",
+    }
     assert {hit["source"] for hit in hits} <= {"bread.md", "ferry.txt", "peps.txt"}
 
 
