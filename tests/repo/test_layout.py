@@ -50,7 +50,9 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "integrations": (
         ("arguments",),
         ("qdrant/stores",),
+        ("qdrant/words",),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
+        ("qdrant/searching",),
         ("qdrant/indexing",),
         ("qdrant",),
         (".",),
@@ -83,7 +85,7 @@ HEAVY: dict[str, set[str]] = {
     "onnxscript": {"export/trace"},
     "optimum": {"export"},
     "qdrant_client": {"integrations/qdrant/server"},
-    "qdrant_edge": {"integrations/qdrant/edge"},
+    "qdrant_edge": {"integrations/qdrant/edge", "integrations/qdrant/words"},
     "sentence_transformers": {"integrations/sentence_transformers"},
     "sklearn": {"evaluation/tasks"},
     "torch": {

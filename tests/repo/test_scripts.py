@@ -13,7 +13,7 @@ from import_lines import imports
 from repository import PACKAGES, ROOT, script_files
 
 FOR_ALL = {f"decant.embedders.{name}" for name in ("distribution", "errors", "json_records")}
-# What benchmarks take apart on purpose, to measure a part alone; all else in scripts is public.
+# What scripts take apart on purpose, to measure a part alone; all else in them is public.
 TAKEN_APART = {
     ("benchmarks/bench/bare.py", "decant.embedders.onnx.session"),
     ("benchmarks/bench/corpus.py", "decant.cli.input.standard_library"),
@@ -21,6 +21,8 @@ TAKEN_APART = {
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.probes"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.reference"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.graph_maker"),
+    ("experiments/fusion_of_rankings.py", "decant.evaluation.scores.statistics"),
+    ("experiments/fusion_of_rankings.py", "decant.integrations.qdrant.searching.fusion"),
 }
 
 
