@@ -266,7 +266,7 @@ class RemoteStore:
         sent = [self._sent(name, query) for query in queries]
         asked = [item for item in sent if item is not None]
 
-        def send(limits: Limits) -> list[models.QueryResponse] | None:
+        def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
             chosen = None if where is None else _filter(where, limits)
@@ -275,13 +275,13 @@ class RemoteStore:
                 for value, using in asked
             ]
             request = partial(self._client.query_batch_points, name, requests)
-            return self._ask(f"searching {name!r}", request)
+            return [answer.points for answer in self._ask(f"searching {name!r}", request)]
 
         if (found := self._requests.adapting(name, send) if asked else []) is None:
             return [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
         answers = iter(found)
         return [
-            [] if item is None else _scored(query, next(answers).points)
+            [] if item is None else _scored(query, next(answers))
             for query, item in zip(queries, sent, strict=True)
         ]
 
