@@ -11,6 +11,7 @@ from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Selec
 from ..stores.queries import Query, WordsQuery
 from ..stores.sparse_vector import SparseVector
 from ..stores.words import B, K
+from ..words.text_index import from_edge_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
         id=str(record.id),
         payload=cast("Payload", record.payload or {}),
         dense=None if dense is None else np.asarray(dense, np.float32),
-        sparse=_from_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
+        sparse=from_edge_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
     )
 
@@ -84,11 +85,3 @@ def _as_list(vector: NDArray[np.float32]) -> list[float]:
 
 def _to_sparse(vector: SparseVector) -> edge.SparseVector:
     return edge.SparseVector(vector.indices.tolist(), vector.values.tolist())
-
-
-def _from_sparse(vector: edge.SparseVector) -> SparseVector | None:
-    if not vector.indices:
-        return None
-    return SparseVector(
-        indices=np.asarray(vector.indices, np.int64), values=np.asarray(vector.values, np.float32)
-    )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 
+from decant.embedders.forks import renew_after_fork
+
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.protocol import TEXT, Point
 from ..stores.sparse_vector import SparseVector
@@ -32,6 +34,11 @@ class RemoteWords:
         self._catalog = catalog
         self._words: dict[str, Words | None] = {}
         self._vectors: dict[str, WordVectors] = {}
+        self._lock = Lock()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make the lock anew that another thread may have held at a fork."""
         self._lock = Lock()
 
     def remember(self, name: str, card: CollectionMetadata | None) -> None:

@@ -15,7 +15,7 @@ import qdrant_edge as edge
 
 from ..stores.sparse_vector import SparseVector
 from ..stores.words import B, K, Words
-from .text_index import stemmer, stop_words, tokenizer
+from .text_index import from_edge_sparse, stemmer, stop_words, tokenizer
 
 BM25 = "bm25"
 """The name of the sparse vector."""
@@ -36,11 +36,11 @@ class WordVectors:
 
     def of_text(self, text: str) -> SparseVector | None:
         """Return the vector of a stored text; None if it holds no word."""
-        return _vector(self._model.embed_document(text))
+        return from_edge_sparse(self._model.embed_document(text))
 
     def of_query(self, text: str) -> SparseVector | None:
         """Return the vector of a query, in which each word weighs 1; None if it holds no word."""
-        return _vector(self._model.embed_query(text))
+        return from_edge_sparse(self._model.embed_query(text))
 
 
 def average_length(words: Words, texts: Iterable[str]) -> float | None:
@@ -65,11 +65,3 @@ def _model(words: Words, *, k: float, b: float, average_length: float) -> edge.B
         stopwords=stop_words(words) or edge.StopwordsSet(languages=set(), custom=set()),
     )
     return edge.Bm25(config)
-
-
-def _vector(found: edge.SparseVector) -> SparseVector | None:
-    if not found.indices:
-        return None
-    return SparseVector(
-        indices=np.asarray(found.indices, np.int64), values=np.asarray(found.values, np.float32)
-    )

@@ -1,9 +1,11 @@
-"""How words are tokenised, stemmed and left out, of its own because two engines use it."""
+"""How words are tokenised, stemmed and left out, and sparse vectors, in the types of Edge."""
 
 from __future__ import annotations
 
+import numpy as np
 import qdrant_edge as edge
 
+from ..stores.sparse_vector import SparseVector
 from ..stores.words import Words
 
 
@@ -32,4 +34,13 @@ def text_params(words: Words) -> edge.TextIndexParams:
         stemmer=stemmer(words),
         stopwords=stop_words(words),
         scoring=True,
+    )
+
+
+def from_edge_sparse(vector: edge.SparseVector) -> SparseVector | None:
+    """Return a sparse vector of Edge's in decant's form; None if it has no entries."""
+    if not vector.indices:
+        return None
+    return SparseVector(
+        indices=np.asarray(vector.indices, np.int64), values=np.asarray(vector.values, np.float32)
     )

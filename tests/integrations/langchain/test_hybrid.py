@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from decant.embedders import HashEncoder, Role, StoreError
 from decant.integrations.langchain import DecantVectorStore
 from decant.integrations.qdrant import Collection, Record, SearchMode, Store
+from word_notes import counted_encodes
 
 QUERY = "cat"
 MODES = [None, SearchMode.DENSE, SearchMode.SPARSE, SearchMode.HYBRID]
@@ -115,14 +116,7 @@ def test_a_threshold_cuts_what_is_far_by_cosine(beasts: DecantVectorStore) -> No
 def test_a_search_with_relevance_embeds_the_query_once(
     beasts: DecantVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[object] = []
-    encode = HashEncoder.encode
-
-    def counted(self: HashEncoder, *args: object, **options: object) -> object:
-        calls.append(args)
-        return encode(self, *args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(HashEncoder, "encode", counted)
+    calls = counted_encodes(monkeypatch)
     beasts.similarity_search_with_relevance_scores(QUERY)
     assert len(calls) == 1
 

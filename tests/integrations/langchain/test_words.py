@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from decant.embedders import HashEncoder
 from decant.integrations.langchain import DecantVectorStore
-from decant.integrations.qdrant import (
-    Collection,
-    CollectionSettings,
-    Fusion,
-    Record,
-    SearchMode,
-    Store,
-    Words,
-)
-
-QUERY = "what does E1234 mean"
+from decant.integrations.qdrant import Fusion, SearchMode, Store
+from word_notes import QUERY, word_notes
 
 
 @pytest.fixture
 def notes(store: Store) -> DecantVectorStore:
     """Return a store of three texts, one of which holds the query's code."""
-    if "notes" in store.names():
-        store.drop("notes")
-    settings = CollectionSettings(words=Words())
-    collection = Collection.create(store, "notes", HashEncoder(32), settings=settings)
-    texts = {"code": "error E1234", "mean": "what does it mean", "cat": "a cat sat"}
-    collection.add([Record(id=id_, text=text) for id_, text in texts.items()])
-    return DecantVectorStore(collection)
+    return DecantVectorStore(word_notes(store))
 
 
 @pytest.mark.parametrize("mode", [None, SearchMode.WORDS, SearchMode.HYBRID, SearchMode.DENSE])

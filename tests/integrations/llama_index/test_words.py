@@ -8,31 +8,15 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
-from decant.embedders import HashEncoder
 from decant.integrations.llama_index import DecantEmbedding, DecantVectorStore
-from decant.integrations.qdrant import (
-    Collection,
-    CollectionSettings,
-    Fusion,
-    Record,
-    SearchMode,
-    Store,
-    Words,
-)
-
-QUERY = "what does E1234 mean"
+from decant.integrations.qdrant import Fusion, SearchMode, Store
+from word_notes import QUERY, counted_encodes, word_notes
 
 
 @pytest.fixture
 def notes(store: Store) -> DecantVectorStore:
     """Return a store of three texts, one of which holds the query's code."""
-    if "notes" in store.names():
-        store.drop("notes")
-    settings = CollectionSettings(words=Words())
-    collection = Collection.create(store, "notes", HashEncoder(32), settings=settings)
-    texts = {"code": "error E1234", "mean": "what does it mean", "cat": "a cat sat"}
-    collection.add([Record(id=id_, text=text) for id_, text in texts.items()])
-    return DecantVectorStore(collection)
+    return DecantVectorStore(word_notes(store))
 
 
 def retrieved(notes: DecantVectorStore, **options: Any) -> list[str]:
@@ -67,14 +51,7 @@ def test_alpha_weighs_vectors_against_words(notes: DecantVectorStore, alpha: flo
 def test_a_query_is_embedded_once(
     notes: DecantVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[object] = []
-    encode = HashEncoder.encode
-
-    def counted(self: HashEncoder, *args: object, **options: object) -> object:
-        calls.append(args)
-        return encode(self, *args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(HashEncoder, "encode", counted)
+    calls = counted_encodes(monkeypatch)
     retrieved(notes)
     assert len(calls) == 1
 

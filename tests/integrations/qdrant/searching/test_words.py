@@ -16,6 +16,7 @@ from decant.integrations.qdrant import (
     Store,
     Words,
 )
+from decant.integrations.qdrant.server.words import RemoteWords
 
 WORDS = CollectionSettings(words=Words())
 TEXTS = {
@@ -166,3 +167,15 @@ def test_a_collection_without_words_says_how_to_get_them(store: Store) -> None:
 def test_a_language_that_nobody_knows_is_refused() -> None:
     with pytest.raises(StoreError, match="knows no language 'klingon'"):
         Words(language="klingon")
+
+
+def test_a_forked_child_does_not_wait_for_a_lock_of_its_parent() -> None:
+    class Catalog:
+        def average_length(self, name: str) -> float:
+            return 5.0
+
+    words = RemoteWords(Catalog())  # type: ignore[arg-type]
+    words._lock.acquire()  # another thread of the parent measures at the fork
+    words.renew()  # what a child does first
+    words.remember("docs", None)
+    assert not words._lock.locked()
