@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTION = "how do I run a command and read its output"
-IDENTIFIER = "preexec_fn"  # vectors know no such names
+IDENTIFIER = "preexec_fn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
         _heading(3, f"the answer to: {query}")
         show_hits(collection.search(query, limit=5), explain=True)
         if documents is None and query == QUESTION:
-            _heading(4, f"a name, which its words find: {IDENTIFIER}")
+            _heading(4, f"a name, by its words and by vectors: {IDENTIFIER}")
             show_hits(collection.search(IDENTIFIER, limit=2), explain=True)
     _show_next(folder, corpus.name)
 
