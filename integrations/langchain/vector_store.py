@@ -22,8 +22,9 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from decant.embedders import Output, Role
 
 from ..arguments import check_ids, refuse_unknown
-from ..mmr import cosines, diverse
-from ..qdrant import And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
+from ..qdrant import MMR, And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
+from ..qdrant.searching.mmr import cosines
+from ..qdrant.searching.options import SearchOptions
 from .conversion import Filter, to_collection, to_condition, to_document, to_records
 from .embeddings import DecantEmbeddings
 from .open_once import OpenOnce
@@ -367,7 +368,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
             **kwargs: None are known.
 
         Raises:
-            ValueError: ``lambda_mult`` is outside of 0 to 1.
+            StoreError: ``lambda_mult`` is outside of 0 to 1.
         """
         embedding = self.embeddings.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
@@ -388,9 +389,9 @@ class DecantVectorStore(OpenOnce, VectorStore):
         refuse_unknown(kwargs, "a search by maximal marginal relevance")
         vector = np.asarray(embedding, np.float32)
         hits = self._collection.search_vector(
-            vector, limit=max(k, fetch_k), where=to_condition(filter), with_vectors=True
+            vector,
+            limit=k,
+            where=to_condition(filter),
+            options=SearchOptions(mmr=MMR(balance=lambda_mult, candidates=fetch_k)),
         )
-        found = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)
-        return [
-            to_document(hits[row]) for row in diverse(vector, found, count=k, balance=lambda_mult)
-        ]
+        return [to_document(hit) for hit in hits]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -24,8 +23,17 @@ from llama_index.core.vector_stores.types import (
 from decant.embedders.tokens import is_blank
 
 from ..arguments import check_ids, refuse_unknown
-from ..mmr import diverse
-from ..qdrant import And, Collection, Field, FieldIn, Hit, SearchMode, run_in_thread
+from ..qdrant import (
+    MMR,
+    And,
+    Collection,
+    Field,
+    FieldIn,
+    Hit,
+    SearchMode,
+    SearchOptions,
+    run_in_thread,
+)
 from .filters import to_condition
 from .nodes import to_node, to_records
 from .queries import node_count, query_condition, query_fusion, query_mode, query_vectors
@@ -333,12 +341,9 @@ class DecantVectorStore(BasePydanticVectorStore):
         vector = query_vectors(query, self._collection, SearchMode.DENSE).dense[0]
         own = query.mmr_threshold
         balance = threshold if own is None else own
-        found = self._collection.search_vector(
-            vector,
-            limit=max(count, prefetch or max(_PREFETCH, 4 * count)),
-            where=where,
-            with_vectors=True,
+        mmr = MMR(
+            balance=0.5 if balance is None else balance,
+            candidates=prefetch or max(_PREFETCH, 4 * count),
         )
-        rows = np.array([hit.vector for hit in found], np.float32).reshape(len(found), -1)
-        picked = diverse(vector, rows, count=count, balance=0.5 if balance is None else balance)
-        return [found[row] for row in picked]
+        options = SearchOptions(mmr=mmr)
+        return self._collection.search_vector(vector, limit=count, where=where, options=options)
