@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTION = "how do I run a command and read its output"
-IDENTIFIER = "preexec_fn"
+IDENTIFIER = "RecursionError"
+PARAPHRASE = "abbreviate a long text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +103,10 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
         _heading(3, f"the answer to: {query}")
         show_hits(collection.search(query, limit=5), explain=True)
         if documents is None and query == QUESTION:
-            _heading(4, f"a name, by its words and by vectors: {IDENTIFIER}")
+            _heading(4, f"words find what vectors miss: {IDENTIFIER}")
             show_hits(collection.search(IDENTIFIER, limit=2), explain=True)
+            _heading(5, f"vectors find what words miss: {PARAPHRASE}")
+            show_hits(collection.search(PARAPHRASE, limit=2), explain=True)
     _show_next(folder, corpus.name)
 
 
