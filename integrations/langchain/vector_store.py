@@ -24,8 +24,9 @@ from decant.embedders import Output, Role
 from ..arguments import check_ids, refuse_unknown
 from ..mmr import cosines, diverse
 from ..qdrant import And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
-from .conversion import Filter, to_collection, to_condition, to_document, to_records
+from .conversion import to_collection, to_document, to_records
 from .embeddings import DecantEmbeddings
+from .filters import Filter, to_condition
 from .open_once import OpenOnce
 from .retriever_arguments import retriever_arguments
 
