@@ -8,14 +8,17 @@ LangChain's splitters use (``add_start_index``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from langchain_core.documents import Document
+from numpy.typing import NDArray
 
 from decant.embedders import Encoder, StoreError, TextError
 
-from ..qdrant import Collection, Passage, Record, Store
+from ..qdrant import Collection, Hit, Passage, Record, Store
+from ..qdrant.searching.mmr import cosines
 from ..shown import with_source, with_start
 from .filters import START
 
@@ -78,6 +81,18 @@ def to_document(passage: Passage) -> Document:
     """Return a stored passage as a LangChain document."""
     metadata = with_start(passage, START, with_source(passage, passage.metadata))
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
+
+
+def with_relevance(hits: Sequence[Hit], query: NDArray[np.float32]) -> list[tuple[Document, float]]:
+    """Return hits as documents, each with its relevance: ``(cosine + 1) / 2`` of dense vectors.
+
+    Args:
+        hits: Each with its vector.
+        query: The query's vector, shape ``(D,)``.
+    """
+    rows = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)  # (N, D)
+    relevance = (cosines(query, rows) + 1.0) / 2.0
+    return [(to_document(hit), float(one)) for hit, one in zip(hits, relevance, strict=True)]
 
 
 def to_collection(

@@ -17,7 +17,7 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, InstanceOf, field_validator
 
-from ..qdrant import Collection, Fusion, Hit, SearchMode
+from ..qdrant import Collection, Fusion, Hit, SearchMode, SearchOptions
 from .conversion import to_document
 from .filters import Filter, to_condition
 from .open_once import OpenOnce
@@ -35,7 +35,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
     - ``_branches``: for each ranking that found the passage a dict of ``name``, ``rank`` and
       ``score``.
 
-    ``invoke`` and its like take ``k``, ``mode``, ``fusion`` and ``filter`` for one call.
+    ``invoke`` and its like take all fields but the collection for one call.
 
     A copy, deep or not, is the retriever itself, because its collection is open once; it cannot be
     pickled.
@@ -48,6 +48,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         fusion: How HYBRID makes one ranking of several.
         filter: As in :class:`DecantVectorStore`: a condition, a ``models.Filter``, or a mapping of
             entries to values or operators.
+        options: Thresholds, groups, boosts, variety, exactness.
 
     Raises:
         ValidationError: An argument is unknown or of the wrong kind.
@@ -71,6 +72,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
     mode: SearchMode | None = None
     fusion: InstanceOf[Fusion] | None = None
     filter: Any = None
+    options: InstanceOf[SearchOptions] | None = None
 
     @field_validator("filter")
     @classmethod
@@ -84,7 +86,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
 
     __str__ = __repr__
 
-    def _get_relevant_documents(
+    def _get_relevant_documents(  # noqa: PLR0913 - each field may differ in one call
         self,
         query: str,
         *,
@@ -93,6 +95,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         filter: Filter | None = None,  # noqa: A002
+        options: SearchOptions | None = None,
     ) -> list[Document]:
         hits = self.collection.search(
             query,
@@ -100,6 +103,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
             where=to_condition(self.filter if filter is None else filter),
             mode=self.mode if mode is None else mode,
             fusion=self.fusion if fusion is None else fusion,
+            options=self.options if options is None else options,
         )
         return [_found(hit, rank) for rank, hit in enumerate(hits, 1)]
 

@@ -97,7 +97,10 @@ def _one(entry: MetadataFilter) -> Part:
         case _:
             raise ValueError(
                 f"the operator {entry.operator.value!r} on {key!r} has no counterpart that means "
-                "the same on every engine; pass a models.Filter of qdrant-client as where="
+                "the same on every engine: where an entry has a text index, Qdrant compares words, "
+                "and elsewhere parts of words. Compare whole values with '==' or 'in', search the "
+                "texts of nodes in the mode 'text_search', or pass a models.Filter of "
+                "qdrant-client as where="
             )
 
 
