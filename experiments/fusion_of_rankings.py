@@ -43,7 +43,8 @@ from decant.evaluation import (
 )
 from decant.evaluation.scores.statistics import macro_mean_statistic
 from decant.integrations.qdrant import Fusion
-from decant.integrations.qdrant.searching.fusion import Ranking, fuse
+from decant.integrations.qdrant.searching.fusion import fuse
+from decant.integrations.qdrant.stores.protocol import Ranking
 
 Fuse = Callable[[Ranking, Ranking, float], Ranking]
 """Of the dense ranking, that by words, and the greatest BM25 that the query's words could give."""
@@ -156,7 +157,7 @@ def methods() -> dict[str, Fuse]:
 
 
 def _by_decant(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
-    return [(hit.id, hit.score) for hit in fuse({DENSE: dense, WORDS: words}, fusion)]
+    return fuse({DENSE: dense, WORDS: words}, fusion)
 
 
 def z_sum(dense: Ranking, words: Ranking) -> Ranking:

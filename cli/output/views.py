@@ -107,14 +107,17 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1, explain: bool = False) -> 
 
 
 def _branch_table(hits: Sequence[Hit], first: int) -> Table:
-    """Return a row for each hit: its score, and its rank and score in each ranking."""
+    """Return a row for each hit: its score, and its rank and score in each ranking, its boost."""
     names = list(dict.fromkeys(branch.name for hit in hits for branch in hit.branches))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rank", "score", *names):
+    boosts = ["boost"] if any(hit.boost for hit in hits) else []
+    for name in ("rank", "score", *names, *boosts):
         table.add_column(name, justify="right")
     for rank, hit in enumerate(hits, start=first):
         held = {branch.name: f"{branch.rank} ({branch.score:.3f})" for branch in hit.branches}
-        table.add_row(str(rank), f"{hit.score:.4f}", *(held.get(name, "–") for name in names))
+        raised = [f"{hit.boost:+.4f}"] if boosts else []
+        ranks = [held.get(name, "–") for name in names]
+        table.add_row(str(rank), f"{hit.score:.4f}", *ranks, *raised)
     return table
 
 

@@ -30,6 +30,11 @@ from .points.provenance import Filling as Filling
 from .points.provenance import read_fillings as read_fillings
 from .searching.fusion import Fusion as Fusion
 from .searching.fusion import FusionMethod as FusionMethod
+from .searching.options import MMR as MMR
+from .searching.options import Boost as Boost
+from .searching.options import Group as Group
+from .searching.options import Recency as Recency
+from .searching.options import SearchOptions as SearchOptions
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
@@ -45,6 +50,7 @@ from .stores.filters import In as In
 from .stores.filters import Not as Not
 from .stores.filters import Or as Or
 from .stores.filters import Range as Range
+from .stores.filters import StartsWith as StartsWith
 from .stores.input_errors import StoreInputError as StoreInputError
 from .stores.protocol import Engine as Engine
 from .stores.protocol import Point as Point

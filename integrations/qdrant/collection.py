@@ -1,40 +1,35 @@
 """A collection: a store, a name, and the one encoder whose vectors it holds.
 
-Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
-work of indexing is in ``indexing/index.py``, of searching in ``search.py``, of deleting in
+Adding, indexing and deleting, each also as a coroutine, are here as thin methods, and what reads is
+in ``searchable.py``; the work of indexing is in ``indexing/index.py``, of deleting in
 ``indexing/delete.py``. Invariant: every vector in a collection was made as its recipe says, or
 given by a caller who vouches for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
 from .indexing.add import add
-from .indexing.check import CheckReport, check_collection
 from .indexing.chunking import Chunking
 from .indexing.delete import Remover
 from .indexing.documents import Document
 from .indexing.index import Hands, Ways, ingest
 from .indexing.report import IndexProgress, IndexReport
-from .info import CollectionInfo
 from .open import create_target, open_or_create_target, open_target
 from .points.handle import Target
 from .points.locks import lock_of
-from .points.passages import Hit, Passage, Record, passage
-from .points.payloads import checked_ids, passages
+from .points.passages import Record
+from .points.payloads import checked_ids
 from .points.provenance import FillingNotes
-from .read import fetch_passages, fetch_soft_tokens
-from .searching.fusion import Fusion
-from .searching.search import Window, plan_for_text, plan_for_vectors, run_search
+from .searchable import SearchableCollection
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
-from .stores.protocol import OptimizeProgress, Select, Store, each
-from .stores.queries import SearchMode
+from .stores.protocol import OptimizeProgress, Store
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -42,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Collection:
+class Collection(SearchableCollection):
     """Texts and their vectors under one recipe; made by :meth:`create` or :meth:`open`.
 
     Safe to use from several threads, through one object or several: within a process, indexing
@@ -60,9 +55,7 @@ class Collection:
     """
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._store = target.store
-        self._name = target.name
+        super().__init__(target)
         lock = lock_of(target.store, target.name, target.mark)
         lock.noted.clear()  # of another collection of this name, perhaps
         self._remover = Remover(target.store, target.name, lock)
@@ -114,44 +107,6 @@ class Collection:
         One that is there keeps its own settings, and is refused where it lacks states asked for.
         """
         return cls(open_or_create_target(store, name, encoder, settings))
-
-    def __repr__(self) -> str:
-        """Return the name, the store and the model; nothing is asked of the store."""
-        recipe = self.encoder.recipe
-        return (
-            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
-            f"recipe {recipe.digest()!r})"
-        )
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._name
-
-    @property
-    def encoder(self) -> Encoder:
-        """What makes its vectors."""
-        return self._target.encoder
-
-    @property
-    def store(self) -> Store:
-        """What holds it."""
-        return self._store
-
-    @property
-    def has_sparse(self) -> bool:
-        """Whether passages have sparse vectors beside dense ones."""
-        return self._target.sparse
-
-    @property
-    def has_words(self) -> bool:
-        """Whether the words of passages are indexed."""
-        return self._target.words is not None
-
-    @property
-    def has_soft_tokens(self) -> bool:
-        """Whether passages keep the states of appended tokens."""
-        return self._target.soft_tokens is not None
 
     def index(
         self,
@@ -210,110 +165,6 @@ class Collection:
         note = self._notes.embedded if vectors is None else self._notes.given
         return add(self._target, records, vectors, self._remover, note)
 
-    def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
-        """Return the records and chunks with these ids, in this order; missing ones are left out.
-
-        Args:
-            ids: As they were given, or as hits have them.
-            with_vectors: Whether the passages hold their dense vectors.
-
-        Raises:
-            StoreError: ``ids`` is one string, or holds something else than strings.
-        """
-        return fetch_passages(self._target, ids, with_vectors=with_vectors)
-
-    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
-        """Return the states of appended tokens that are kept, float32, shape (N, n, d').
-
-        They are what the encoder gave as :attr:`Output.SOFT_TOKENS` when the texts were stored, so
-        that a hit can be read back without the model (:class:`Explainer`).
-
-        Args:
-            passages: N ids, passages or hits.
-
-        Raises:
-            StoreError: The collection keeps none, one of these is not there or has none, or
-                ``passages`` is one string.
-        """
-        return fetch_soft_tokens(self._target, passages)
-
-    def each(self, where: Where | None = None, *, with_vectors: bool = False) -> Iterator[Passage]:
-        """Yield all passages, or all that match, in the order of their point ids.
-
-        Those that come or go meanwhile may be missed.
-        """
-        fetch = Select(dense=with_vectors)
-        for page in each(self._store, self._name, passages(where), fetch):
-            yield from map(passage, page)
-
-    def search(  # noqa: PLR0913 - each is one thing that a user asks of a search
-        self,
-        query: str,
-        *,
-        limit: int = 10,
-        offset: int = 0,
-        where: Where | None = None,
-        with_vectors: bool = False,
-        mode: SearchMode | None = None,
-        fusion: Fusion | None = None,
-    ) -> list[Hit]:
-        """Return the passages that fit a query best, best first.
-
-        Args:
-            query: Embedded as a query.
-            limit: How many, at most.
-            offset: How many of the best to pass over; pages of HYBRID never overlap.
-            where: Only passages for which this holds, in every ranking.
-            with_vectors: Whether the hits hold their dense vectors.
-            mode: The ranking, which decides the scores; see :class:`SearchMode`. None is HYBRID
-                where there are sparse vectors or an index of words, else DENSE. A query without any
-                weight has no sparse vector: SPARSE finds nothing, HYBRID what the other rankings
-                find, in fused scores.
-            fusion: How HYBRID makes one ranking of several; None: :class:`Fusion`'s defaults.
-
-        Raises:
-            TextError: ``query`` is empty.
-            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
-                needs a ranking that the collection does not have.
-        """
-        window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_search(self._target, plan_for_text(self._target, query, mode), window, fusion)
-
-    def search_vector(  # noqa: PLR0913 - as search
-        self,
-        vector: Vectors | NDArray[np.float32],
-        *,
-        text: str | None = None,
-        limit: int = 10,
-        offset: int = 0,
-        where: Where | None = None,
-        with_vectors: bool = False,
-        mode: SearchMode | None = None,
-        fusion: Fusion | None = None,
-    ) -> list[Hit]:
-        """Return the passages nearest to a query that was embedded already; see :meth:`search`.
-
-        Args:
-            vector: A dense vector, shape ``(D,)``, or what the encoder returned for one query,
-                which may have a sparse vector next to the dense one.
-            text: The query's text, for its words.
-            limit: As in :meth:`search`.
-            offset: As in :meth:`search`.
-            where: As in :meth:`search`.
-            with_vectors: As in :meth:`search`.
-            mode: None is HYBRID where ``vector`` has a sparse vector, or there is a ``text`` and
-                the collection indexes words, else DENSE.
-            fusion: As in :meth:`search`.
-
-        Raises:
-            StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
-                is not finite, or lacks the sparse vector that the mode compares.
-        """
-        window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_search(
-            self._target, plan_for_vectors(self._target, vector, mode, text=text), window, fusion
-        )
-
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.
 
@@ -346,28 +197,6 @@ class Collection:
         """Delete everything in the collection; the empty collection stays."""
         self._remover.everything()
 
-    def count(self, where: Where | None = None) -> int:
-        """Return how many chunks and records there are, or how many of them match."""
-        return self._store.count(self._name, passages(where))
-
-    def info(self) -> CollectionInfo:
-        """Return what the collection is and how much it holds."""
-        return CollectionInfo.of(self._target)
-
-    def check(self, *, most_findings: int = 100) -> CheckReport:
-        """Read all that the collection holds, and report what is wrong; nothing is changed.
-
-        The chunks of each document are compared with what was written, by number, id and place,
-        each text with its hash; vectors must be there, finite and not zeros alone. That a vector
-        or metadata are the right ones is not seen. Documents that a run of this process has under
-        way are left out. What is wrong is put right by ``index(…, verify=True)``; chunks of no
-        document also by :meth:`delete_source`.
-
-        Args:
-            most_findings: How many to list one by one; all are counted.
-        """
-        return check_collection(self._store, self._name, most_findings=most_findings)
-
     def add_index(self, entry: PayloadIndex) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""
         self._store.add_index(self._name, entry)
@@ -387,13 +216,7 @@ class Collection:
     # Each does what the method without the "a" does, in a thread.
     aindex = as_coroutine(index)
     aadd = as_coroutine(add)
-    aget = as_coroutine(get)
-    asoft_tokens = as_coroutine(soft_tokens)
-    asearch = as_coroutine(search)
-    asearch_vector = as_coroutine(search_vector)
     adelete = as_coroutine(delete)
     adelete_where = as_coroutine(delete_where)
     adelete_source = as_coroutine(delete_source)
     aclear = as_coroutine(clear)
-    acount = as_coroutine(count)
-    acheck = as_coroutine(check)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...exit_codes import Exit
+from ...input.conditions import read_condition
 from ...input.open import open_encoder, open_store
+from ...input.ranking import (
+    Asked,
+    Boosts,
+    Distinct,
+    Ef,
+    Exact,
+    FusionName,
+    ModeName,
+    PerDocument,
+    Recent,
+    Thresholds,
+    Variety,
+    Weights,
+    read_fusion,
+    read_mode,
+    read_options,
+)
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -28,7 +45,7 @@ from ...output.views import show_hits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decant.integrations.qdrant import Condition, Filling, Fusion, Hit, SearchMode
+    from decant.integrations.qdrant import Filling, Hit
 
 
 def search(
@@ -46,7 +63,8 @@ def search(
         typer.Option(
             metavar="KEY=VALUE",
             help="Only passages with this metadata; several must all match. VALUE is a number, "
-            'true, false or text ("2020" in quotes is text).',
+            'true, false or text ("2020" in quotes is text). Also KEY!=VALUE, KEY>=VALUE, '
+            "KEY<VALUE and so on for numbers and dates, and KEY^=PREFIX.",
         ),
     ] = None,
     source: Annotated[
@@ -55,28 +73,17 @@ def search(
             metavar="SOURCE", help="Only passages of this source; several are alternatives."
         ),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="dense, sparse, words or hybrid; by default hybrid if the collection has more "
-            "than dense vectors, else dense.",
-        ),
-    ] = None,
-    fusion: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="How hybrid makes one ranking of several: dbsf (the default), relative or rrf.",
-        ),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RANKING=NUMBER",
-            help="How much a ranking of hybrid counts, for example words=2; else 1. Repeatable.",
-        ),
-    ] = None,
+    mode: ModeName = None,
+    fusion: FusionName = None,
+    weight: Weights = None,
+    threshold: Thresholds = None,
+    per_document: PerDocument = None,
+    distinct: Distinct = False,
+    recent: Recent = None,
+    boost: Boosts = None,
+    mmr: Variety = None,
+    ef: Ef = None,
+    exact: Exact = False,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show each hit's rank and score in every ranking."),
@@ -100,11 +107,24 @@ def search(
       decant search minilm "rust" --source metals.md --limit 3 --json
       decant search minilm "E1234" --mode words
       decant search minilm "error E1234" --weight words=2 --explain
+      decant search minilm "budget" --where "date>=2025-01-01" --per-document 1
     """
     from decant.integrations.qdrant import Collection, read_fillings
 
-    chosen = _mode(mode)
-    condition = _condition(where or [], source or [])
+    chosen = read_mode(mode)
+    condition = read_condition(where or [], source or [])
+    options = read_options(
+        Asked(
+            threshold=threshold or [],
+            per_document=per_document,
+            distinct=distinct,
+            recent=recent or [],
+            boost=boost or [],
+            mmr=mmr,
+            ef=ef,
+            exact=exact,
+        )
+    )
     with (
         open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
@@ -118,7 +138,8 @@ def search(
             offset=offset,
             where=condition,
             mode=chosen,
-            fusion=_fusion(fusion, weight or []),
+            fusion=read_fusion(fusion, weight or []),
+            options=options,
         )
         filled_by = read_fillings(opened, collection)
     if as_json:
@@ -161,60 +182,6 @@ def mixture(filled_by: Sequence[Filling], asked_by: str) -> str:
     )
 
 
-def _mode(name: str | None) -> SearchMode | None:
-    from decant.integrations.qdrant import SearchMode
-
-    if name is None:
-        return None
-    try:
-        return SearchMode(name)
-    except ValueError as error:
-        names = ", ".join(SearchMode)
-        raise typer.BadParameter(f"{name!r} is none of {names}", param_hint="--mode") from error
-
-
-def _fusion(name: str | None, weights: list[str]) -> Fusion | None:
-    from decant.integrations.qdrant import Fusion, FusionMethod
-
-    if name is None and not weights:
-        return None
-    known = {method.value: method for method in FusionMethod}
-    if name is not None and name not in known:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--fusion")
-    found: dict[str, float] = {}
-    for pair in weights:
-        ranking, _, number = pair.partition("=")
-        try:
-            found[ranking] = float(number)
-        except ValueError as error:
-            hint = f"{pair!r} is not RANKING=NUMBER"
-            raise typer.BadParameter(hint, param_hint="--weight") from error
-    return Fusion(method=known[name] if name else FusionMethod.DBSF, weights=found)
-
-
-def _condition(where: list[str], sources: list[str]) -> Condition | None:
-    from decant.integrations.qdrant import And, Equals, Field, FieldIn
-
-    parts: list[Condition] = []
-    for pair in where:
-        key, sign, value = pair.partition("=")
-        if not key or not sign:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--where")
-        parts.append(Equals(key, _value(value)))
-    if sources:
-        parts.append(FieldIn(Field.SOURCE, sources))
-    return And(parts) if parts else None
-
-
-def _value(text: str) -> str | int | float | bool:
-    """Read a JSON scalar; anything else is text as it stands."""
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    return value if isinstance(value, str | int | float | bool) else text
-
-
 def _plain(hit: Hit) -> dict[str, object]:
     return {
         "id": hit.id,
@@ -225,4 +192,5 @@ def _plain(hit: Hit) -> dict[str, object]:
         "text": hit.text,
         "metadata": hit.metadata,
         "branches": hit.branches,
+        "boost": hit.boost,
     }

@@ -43,6 +43,10 @@ class EdgeDialect:
         """Return the condition that the string at ``path`` is a time within the bounds."""
         return edge.FieldCondition(path, range=_times(bounds))
 
+    def starts_with(self, path: str, prefix: str) -> EdgeCondition:
+        """Return the condition that the string at ``path`` starts with this prefix."""
+        return edge.FieldCondition(path, match=edge.MatchPrefix(prefix))
+
     def empty(self, path: str) -> EdgeCondition:
         """Return the condition that ``path`` has no value."""
         return edge.IsEmptyCondition(path)

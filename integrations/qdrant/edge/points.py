@@ -8,7 +8,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Select
-from ..stores.queries import Query, WordsQuery
+from ..stores.queries import DenseQuery, Query, WordsQuery
 from ..stores.sparse_vector import SparseVector
 from ..stores.words import B, K
 from ..words.text_index import from_edge_sparse
@@ -53,6 +53,7 @@ def to_request(
         offset=offset,
         query=_scoring(query),
         filter=chosen,
+        params=_params(query),
         with_vector=vectors_of(fetch),
         with_payload=fields_of(fetch),
     )
@@ -60,7 +61,9 @@ def to_request(
 
 def fields_of(fetch: Select) -> bool | list[str]:
     """Return the selection of payload fields in Edge's form."""
-    return True if fetch.fields is None else list(fetch.fields)
+    if not fetch.fields:  # an empty list would read the payload to return nothing of it
+        return fetch.fields is None
+    return list(fetch.fields)
 
 
 def vectors_of(fetch: Select) -> bool | list[str]:
@@ -74,8 +77,16 @@ def _scoring(query: Query) -> edge.Query | edge.TextQuery:
             return edge.TextQuery(TEXT, text, edge.Bm25Params(k=K, b=B))
         case SparseVector():
             return edge.Query.Nearest(_to_sparse(query), using=SPARSE)
+        case DenseQuery(vector=vector):
+            return edge.Query.Nearest(_as_list(vector), using=DENSE)
         case _:
             return edge.Query.Nearest(_as_list(query), using=DENSE)
+
+
+def _params(query: Query) -> edge.SearchParams | None:
+    if not isinstance(query, DenseQuery):
+        return None
+    return edge.SearchParams(hnsw_ef=query.ef, exact=query.exact)
 
 
 def _as_list(vector: NDArray[np.float32]) -> list[float]:

@@ -24,18 +24,20 @@ from decant.embedders import StoreError
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, PayloadIndex
-from ..stores.filters import Where, translate
+from ..stores.filters import Where
 from ..stores.point_size import batches
 from ..stores.protocol import (
     Engine,
     OptimizeProgress,
     Point,
+    Ranking,
     ScoredPoint,
     ScrollPage,
     Select,
     slices,
 )
 from ..stores.queries import Query, bounded
+from ..stores.translate import translate
 from .disk_space import check_room
 from .errors import EngineErrors, is_missing_point
 from .filters import EdgeDialect
@@ -201,13 +203,18 @@ class EdgeStore:
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
-    ) -> list[list[ScoredPoint]]:
-        """Return one ranking per query, best first, in one call."""
+    ) -> list[Ranking]:
+        """Return the ids and scores of one ranking per query, best first, in one call."""
         chosen = None if where is None else self._filter(where)
         requests = [to_request(query, _IDS, limit=limit, chosen=chosen) for query in queries]
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query_batch(edge.QueryBatchRequest(requests))
-        return [_scored(query, ranking) for query, ranking in zip(queries, found, strict=True)]
+        rankings = []
+        for query, ranking in zip(queries, found, strict=True):
+            scores = bounded(query, [item.score for item in ranking])
+            ids = [str(item.id) for item in ranking]
+            rankings.append(list(zip(ids, scores, strict=True)))
+        return rankings
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match."""

@@ -117,10 +117,12 @@ class Hit(Passage):
             dense vectors; for the others see :class:`SearchMode`. Fused scores fall only among
             the hits of one depth (:class:`Fusion`).
         branches: The hit's places in the rankings that found it, one or several.
+        boost: What boosts added to the score (:class:`SearchOptions`).
     """
 
     score: float
     branches: tuple[BranchScore, ...] = ()
+    boost: float = 0.0
 
 
 def passage(point: Point) -> Passage:
@@ -133,13 +135,15 @@ def passage(point: Point) -> Passage:
     return Passage(**_fields(point))
 
 
-def hit(point: Point, *, score: float, branches: tuple[BranchScore, ...]) -> Hit:
+def hit(
+    point: Point, *, score: float, branches: tuple[BranchScore, ...], boost: float = 0.0
+) -> Hit:
     """Read a chunk or record that a search found.
 
     Raises:
         StoreError: As :func:`passage`.
     """
-    return Hit(**_fields(point), score=score, branches=branches)
+    return Hit(**_fields(point), score=score, branches=branches, boost=boost)
 
 
 class _Fields(TypedDict):

@@ -20,15 +20,16 @@ point's score is the sum over the branches that hold it of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self, TypeAlias, assert_never
+from typing import Self, assert_never
 
 from decant.embedders import StoreError
 
 from ..points.passages import BranchScore
+from ..stores.protocol import Ranking
 
 RRF_K = 60
 """The ``k`` of the paper. Qdrant counts ranks from 0, so that its own ``k`` is one more."""
@@ -97,44 +98,40 @@ class Fusion:
         return float(self.weights.get(branch, 1.0))
 
 
-Ranking: TypeAlias = Sequence[tuple[str, float]]
-"""The ids and scores of a branch's hits, best first, each id once."""
+def fuse(rankings: Mapping[str, Ranking], fusion: Fusion) -> Ranking:
+    """Return the ids and fused scores of all hits of some branches, best first.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FusedHit:
-    """The id of a hit with its fused score and those of the branches that found it."""
-
-    id: str
-    score: float
-    branches: tuple[BranchScore, ...]
-
-
-def fuse(rankings: Mapping[str, Ranking], fusion: Fusion) -> list[FusedHit]:
-    """Return all hits of some branches, best first; of equal scores the smaller id comes first.
+    Of equal scores the smaller id comes first.
 
     Args:
         rankings: Each branch by its name.
         fusion: The formula.
 
-    >>> [hit.id for hit in fuse({"dense": [("a", 0.9), ("b", 0.8)], "words": [("b", 7.0)]},
-    ...                         Fusion.rrf())]
-    ['b', 'a']
+    >>> fuse({"dense": [("a", 0.9), ("b", 0.8)], "words": [("b", 7.0)]}, Fusion.rrf(k=1))
+    [('b', 0.8333333333333333), ('a', 0.5)]
     """
-    parts: dict[str, list[float]] = {}
-    branches: dict[str, list[BranchScore]] = {}
-    for name, ranking in rankings.items():
-        found = _contributions(ranking, fusion, fusion.weight(name))
-        for rank, ((identity, score), part) in enumerate(zip(ranking, found, strict=True), 1):
-            parts.setdefault(identity, []).append(part)
-            branch = BranchScore(name=name, rank=rank, score=score)
-            branches.setdefault(identity, []).append(branch)
-    # fsum, so that the order of the branches decides nothing.
-    hits = [
-        FusedHit(id=identity, score=math.fsum(found), branches=tuple(branches[identity]))
-        for identity, found in parts.items()
-    ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+    total: dict[str, float] = {}
+    for name in sorted(rankings):  # so that the order of the branches decides nothing
+        ranking = rankings[name]
+        parts = _contributions(ranking, fusion, fusion.weight(name))
+        for (identity, _), part in zip(ranking, parts, strict=True):
+            total[identity] = total.get(identity, 0.0) + part
+    return by_score(total.items())
+
+
+def by_score(hits: Iterable[tuple[str, float]]) -> Ranking:
+    """Return hits, best first; of equal scores the smaller id comes first."""
+    return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+
+
+def branches_of(identity: str, rankings: Mapping[str, Ranking]) -> tuple[BranchScore, ...]:
+    """Return the places of a hit in the rankings that hold it."""
+    return tuple(
+        BranchScore(name=name, rank=rank, score=score)
+        for name, ranking in rankings.items()
+        for rank, (held, score) in enumerate(ranking, 1)
+        if held == identity
+    )
 
 
 def _contributions(ranking: Ranking, fusion: Fusion, weight: float) -> list[float]:
@@ -161,29 +158,3 @@ def _contributions(ranking: Ranking, fusion: Fusion, weight: float) -> list[floa
             return [weight * (score - least) / (greatest - least) for score in scores]
         case _:
             assert_never(fusion.method)
-
-
-def fuse_in_depths(
-    fetch: Callable[[int], Mapping[str, Ranking]], fusion: Fusion
-) -> Iterator[FusedHit]:
-    """Yield fused hits, best first, fetching more as they run out; pages cut from it never overlap.
-
-    The hits of the first ``fusion.depth`` places of each branch come first, in their order; then
-    those that twice this depth adds, in theirs, and so on. What a page holds does not depend on how
-    large pages are.
-
-    Args:
-        fetch: Returns the rankings of a search, each to at most so many places.
-        fusion: The formula.
-    """
-    seen: set[str] = set()
-    depth = fusion.depth
-    while True:
-        rankings = fetch(depth)
-        for hit in fuse(rankings, fusion):
-            if hit.id not in seen:
-                seen.add(hit.id)
-                yield hit
-        if all(len(ranking) < depth for ranking in rankings.values()):
-            return
-        depth *= 2

@@ -1,36 +1,38 @@
 """Search a collection: the rankings of a mode, one or several fused, and the hits of a page.
 
-A single ranking is the engine's, page by page. Several are asked for in one request, without
-payload; they are fused here, and only the points of the page are read then.
+A single ranking is the engine's, page by page, if nothing else is asked for. Otherwise rankings are
+asked for without payload, in one request for all queries; hits are chosen from them here
+(``candidates.py``), and only the points of the page are read then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from operator import index
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import Self, SupportsIndex
 
 import numpy as np
 
-from decant.embedders import Role, StoreError, Vectors
-from decant.embedders.enum_fields import member
-from decant.embedders.tokens import checked
+from decant.embedders import StoreError
 
 from ..points.handle import Target
 from ..points.passages import BranchScore, Hit, hit
-from ..points.vectors import Row, given_rows, made_rows
 from ..stores.filters import Where
-from ..stores.protocol import Select
-from ..stores.queries import Query, SearchMode, WordsQuery
-from .fusion import FusedHit, Fusion, Ranking, fuse_in_depths
+from ..stores.input_errors import StoreInputError
+from ..stores.protocol import Payload, Ranking, Select, slices
+from ..stores.queries import DenseQuery, SearchMode
+from .candidates import Candidate, Rankings, in_depths, units
+from .fusion import Fusion, by_score, fuse
+from .mmr import diverse, scaled
+from .options import SearchOptions
+from .plans import SearchPlan
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_OWNER = ("the query",)
 _MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
+_TOGETHER = 64  # searches whose rankings are asked for in one request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Window:
         offset: How many of the best to pass over.
         where: Only passages for which this holds.
         with_vectors: Whether the hits hold their dense vectors.
+        options: What else is asked for.
 
     Raises:
         StoreError: ``limit`` is below 1 or ``offset`` below 0, or they are no numbers that an
@@ -52,6 +55,7 @@ class Window:
     offset: int
     where: Where | None
     with_vectors: bool
+    options: SearchOptions
 
     def __post_init__(self) -> None:
         for name in ("limit", "offset"):
@@ -61,6 +65,30 @@ class Window:
                 f"limit must be at least 1 and offset at least 0, got limit={self.limit}, "
                 f"offset={self.offset}"
             )
+
+    @classmethod
+    def of(
+        cls,
+        limit: int,
+        offset: int,
+        where: Where | None,
+        options: SearchOptions | None,
+        *,
+        with_vectors: bool,
+    ) -> Self:
+        """Return the window of a search whose options may be missing."""
+        return cls(
+            limit=limit,
+            offset=offset,
+            where=where,
+            with_vectors=with_vectors,
+            options=options or SearchOptions(),
+        )
+
+    @property
+    def end(self) -> int:
+        """The place behind the last hit of the page."""
+        return self.offset + self.limit
 
 
 def _whole(number: SupportsIndex, name: str) -> int:
@@ -78,140 +106,37 @@ def _whole(number: SupportsIndex, name: str) -> int:
     return whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlan:
-    """What a search asks the store.
-
-    Args:
-        queries: Each with the mode in which it alone makes the ranking; none finds nothing.
-        is_fused: Whether scores are those of a fusion, though there be one query alone.
-    """
-
-    queries: Mapping[SearchMode, Query]
-    is_fused: bool
-
-
-def plan_for_text(target: Target, query: str, mode: SearchMode | None) -> SearchPlan:
-    """Embed a query, and return what to ask the store.
-
-    Args:
-        target: The collection.
-        query: A text, embedded as a query where the mode compares vectors.
-        mode: None is HYBRID where the collection has more than one ranking, else DENSE.
-
-    Raises:
-        TextError: ``query`` is empty.
-        StoreError: The collection lacks what the mode compares, or a vector of the query cannot be
-            searched with.
-    """
-    modes = _modes(target, mode)
-    found: dict[SearchMode, Query] = {}
-    if {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}:
-        compared = replace(target, sparse=SearchMode.SPARSE in modes, soft_tokens=None)
-        vectors = target.encoder.encode([query], role=Role.QUERY, outputs=compared.searched)
-        found |= _by_vectors(made_rows(compared, vectors, _OWNER)[0], modes)
-    else:
-        list(checked([query]))
-    if SearchMode.WORDS in modes:
-        found[SearchMode.WORDS] = WordsQuery(query)
-    return SearchPlan(queries=found, is_fused=len(modes) > 1)
-
-
-def plan_for_vectors(
-    target: Target,
-    vectors: Vectors | NDArray[np.float32],
-    mode: SearchMode | None,
-    *,
-    text: str | None = None,
-) -> SearchPlan:
-    """Return what to ask the store for the vectors of one query.
-
-    Args:
-        target: The collection.
-        vectors: Those of one text, or a dense vector alone, shape ``(D,)``.
-        mode: None is HYBRID where ``vectors`` has sparse ones, or there is a text whose words the
-            collection indexes, else DENSE.
-        text: The query's text, whose words are compared.
-
-    Raises:
-        TextError: ``text`` is empty.
-        StoreError: ``vectors`` or the collection lacks what the mode compares, or a vector cannot
-            be searched with.
-    """
-    if not isinstance(vectors, Vectors):
-        vectors = Vectors(dense=np.asarray(vectors)[None])
-    if mode is None:
-        has_words = text is not None and target.words is not None
-        is_hybrid = vectors.sparse is not None or has_words
-        mode = SearchMode.HYBRID if is_hybrid else SearchMode.DENSE
-    modes = _modes(target, mode)
-    if text is None and SearchMode.WORDS in modes:
-        modes = tuple(one for one in modes if one is not SearchMode.WORDS)
-        if SearchMode.SPARSE not in modes:
-            raise StoreError(
-                f"vectors hold no words, which the mode {str(mode)!r} compares; give the query's "
-                "text, too, or search by text"
-            )
-    if SearchMode.SPARSE in modes and vectors.sparse is None:
-        raise StoreError(
-            f"a dense vector alone was given, and the mode {str(mode)!r} compares sparse ones, "
-            "too; give what encode([query], role=Role.QUERY, outputs=[Output.SPARSE]) returns, or "
-            "search by text"
-        )
-    sparse = vectors.sparse if SearchMode.SPARSE in modes else None
-    rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _OWNER)
-    queries = _by_vectors(rows[0], modes)
-    if SearchMode.WORDS in modes and text is not None:
-        queries[SearchMode.WORDS] = WordsQuery(*checked([text]))
-    return SearchPlan(queries=queries, is_fused=mode == SearchMode.HYBRID)
-
-
-def _by_vectors(row: Row, modes: tuple[SearchMode, ...]) -> dict[SearchMode, Query]:
-    found: dict[SearchMode, Query] = {}
-    if SearchMode.DENSE in modes and row.dense is not None:
-        found[SearchMode.DENSE] = row.dense
-    if SearchMode.SPARSE in modes and row.sparse is not None:
-        found[SearchMode.SPARSE] = row.sparse
-    return found
-
-
 def run_search(
-    target: Target, plan: SearchPlan, window: Window, fusion: Fusion | None = None
-) -> list[Hit]:
-    """Return the hits of a page, best first.
+    target: Target, plans: Sequence[SearchPlan], window: Window, fusion: Fusion | None = None
+) -> list[list[Hit]]:
+    """Return the hits of a page for each of some searches, best first.
 
     Args:
         target: The collection.
-        plan: Of :func:`plan_for_text` or :func:`plan_for_vectors`.
+        plans: Of ``plans.py``, all of one mode.
         window: The page.
         fusion: How several rankings become one; None: the default.
 
     Raises:
-        StoreError: The store failed, or ``fusion`` is given for a single ranking.
+        StoreError: The store failed, or ``fusion`` or a threshold does not fit the mode.
     """
-    if fusion is not None and not plan.is_fused:
-        raise StoreError("one ranking alone is not fused; leave fusion out, or search hybrid")
+    plans = [_with_parameters(plan, window.options) for plan in plans]
+    for plan in plans:
+        _check(plan, window.options, fusion)
+    if len(plans) == 1 and not plans[0].is_fused and window.options.keeps_order:
+        return [_run_alone(target, plans[0], window)]
+    return [
+        page
+        for part in slices(plans, _TOGETHER)
+        for page in _run_together(target, part, window, fusion or Fusion())
+    ]
+
+
+def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
+    """Return the hits of a page of the engine's own ranking."""
     if not plan.queries:
         return []
-    if not plan.is_fused:
-        ((mode, query),) = plan.queries.items()
-        return _run_alone(target, mode, query, window)
-    fusion = fusion or Fusion()
-    names, asked = [mode.value for mode in plan.queries], list(plan.queries.values())
-
-    def fetch(depth: int) -> dict[str, Ranking]:
-        found = target.store.rank(target.name, asked, limit=depth, where=window.where)
-        return {
-            name: [(item.point.id, item.score) for item in ranking]
-            for name, ranking in zip(names, found, strict=True)
-        }
-
-    start = window.offset
-    page = list(islice(fuse_in_depths(fetch, fusion), start, start + window.limit))
-    return _read(target, page, window)
-
-
-def _run_alone(target: Target, mode: SearchMode, query: Query, window: Window) -> list[Hit]:
+    ((mode, query),) = plan.queries.items()
     scored = target.store.query(
         target.name,
         query,
@@ -220,47 +145,146 @@ def _run_alone(target: Target, mode: SearchMode, query: Query, window: Window) -
         offset=window.offset,
         where=window.where,
     )
+    least = _threshold(mode, window.options)
+    scored.sort(key=lambda item: (-item.score, item.point.id))
     hits = []
     for rank, item in enumerate(scored, window.offset + 1):
+        if item.score < least:
+            break
         branch = BranchScore(name=mode.value, rank=rank, score=item.score)
         hits.append(hit(item.point, score=item.score, branches=(branch,)))
     return hits
 
 
-def _read(target: Target, page: list[FusedHit], window: Window) -> list[Hit]:
-    """Read the points of a page; those that were deleted meanwhile are left out."""
-    ids = [item.id for item in page]
-    points = target.store.retrieve(target.name, ids, Select(dense=window.with_vectors))
+def _run_together(
+    target: Target, plans: Sequence[SearchPlan], window: Window, fusion: Fusion
+) -> list[list[Hit]]:
+    """Return pages that are chosen here, from rankings that one request brings."""
+    options = window.options
+    is_fused = plans[0].is_fused
+    first = fusion.depth if is_fused or not options.keeps_order else window.end
+    if options.group is not None:
+        first *= options.group.size
+    combine = partial(fuse, fusion=fusion) if is_fused else _only
+    wanted = slice(window.offset, window.end)
+    if options.mmr is not None:
+        wanted = slice(0, max(options.mmr.candidates, window.end))
+    pages = []
+    for fetch in _fetches(target, plans, window, first):
+        depths = in_depths(fetch, combine, first=first)
+        found = units(depths, options, partial(_payloads, target))
+        pages.append([*chain.from_iterable(islice(found, wanted.start, wanted.stop))])
+    hits = _read(target, pages, with_vectors=window.with_vectors or options.mmr is not None)
+    if options.mmr is None:
+        return hits
+    return [_varied(page, plan, window) for page, plan in zip(hits, plans, strict=True)]
+
+
+def _fetches(
+    target: Target, plans: Sequence[SearchPlan], window: Window, first: int
+) -> Iterator[Callable[[int], Rankings]]:
+    """Yield for each search what returns its rankings; those of the first depth come together."""
+
+    def rank(depth: int, asked: Sequence[SearchPlan]) -> Iterator[Ranking]:
+        queries = [query for plan in asked for query in plan.queries.values()]
+        if not queries:
+            return iter(())
+        return iter(target.store.rank(target.name, queries, limit=depth, where=window.where))
+
+    def named(plan: SearchPlan, found: Iterator[Ranking]) -> Rankings:
+        return {
+            mode.value: by_score(_above(_threshold(mode, window.options), next(found)))
+            for mode in plan.queries
+        }
+
+    together = rank(first, plans)
+    for plan in plans:
+        shallow = named(plan, together)
+
+        def fetch(depth: int, plan: SearchPlan = plan, shallow: Rankings = shallow) -> Rankings:
+            return shallow if depth == first else named(plan, rank(depth, [plan]))
+
+        yield fetch
+
+
+def _only(rankings: Rankings) -> Ranking:
+    return next(iter(rankings.values()), [])
+
+
+def _payloads(target: Target, ids: list[str], fields: tuple[str, ...]) -> dict[str, Payload]:
+    points = target.store.retrieve(target.name, ids, Select(fields=fields))
+    return {point.id: point.payload for point in points}
+
+
+def _read(
+    target: Target, pages: Sequence[Sequence[Candidate]], *, with_vectors: bool
+) -> list[list[Hit]]:
+    """Read the points of pages; those that were deleted meanwhile are left out."""
+    ids = dict.fromkeys(candidate.id for page in pages for candidate in page)
+    points = target.store.retrieve(target.name, [*ids], Select(dense=with_vectors)) if ids else []
     held = {point.id: point for point in points}
     return [
-        hit(held[item.id], score=item.score, branches=item.branches)
-        for item in page
-        if item.id in held
+        [
+            hit(held[one.id], score=one.score, branches=one.branches, boost=one.boost)
+            for one in page
+            if one.id in held
+        ]
+        for page in pages
     ]
 
 
-def _modes(target: Target, mode: SearchMode | None) -> tuple[SearchMode, ...]:
-    """Return the rankings that a mode compares, if the collection has them."""
-    there = {
-        SearchMode.DENSE: True,
-        SearchMode.SPARSE: target.sparse,
-        SearchMode.WORDS: target.words is not None,
-    }
-    if mode is None:
-        return tuple(one for one, is_there in there.items() if is_there)
-    mode = member(SearchMode, mode, error=StoreError)
-    modes = tuple(one for one, is_there in there.items() if is_there)
-    if mode is SearchMode.HYBRID:
-        if len(modes) > 1:
-            return modes
-        lacking = "neither sparse vectors nor an index of words"
-    elif there[mode]:
-        return (mode,)
-    else:
-        lacking = "no sparse vectors" if mode is SearchMode.SPARSE else "no index of words"
-    raise StoreError(
-        f"the collection {target.name!r} has {lacking}, so it cannot be searched in the mode "
-        f"{mode.value!r}; search it in the mode 'dense', or make a collection with "
-        "CollectionSettings(words=Words()) for words, with an encoder whose recipe has a sparse "
-        "head (strategy 'splade' or 'promptreps') for sparse vectors"
+def _varied(hits: list[Hit], plan: SearchPlan, window: Window) -> list[Hit]:
+    """Pick from the candidates of a search those of its page."""
+    mmr = window.options.mmr
+    assert mmr is not None
+    scores = np.array([one.score for one in hits], np.float64)
+    by_cosine = not plan.is_fused and SearchMode.DENSE in plan.queries
+    width = next((len(one.vector) for one in hits if one.vector is not None), 1)
+    blank = np.zeros(width, np.float32)  # a blank text, which words alone may find
+    rows = [blank if one.vector is None else one.vector for one in hits]
+    picked = diverse(
+        scores if by_cosine else scaled(scores),
+        np.array(rows, np.float32).reshape(len(hits), -1),
+        count=window.end,
+        balance=mmr.balance,
     )
+    chosen = [hits[row] for row in picked[window.offset :]]
+    return chosen if window.with_vectors else [replace(one, vector=None) for one in chosen]
+
+
+def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
+    """Give the dense query of a plan the search parameters of the options."""
+    dense = plan.queries.get(SearchMode.DENSE)
+    if not isinstance(dense, np.ndarray) or (options.ef is None and not options.exact):
+        return plan
+    query = DenseQuery(vector=dense, ef=options.ef, exact=options.exact)
+    return replace(plan, queries={**plan.queries, SearchMode.DENSE: query})
+
+
+def _check(plan: SearchPlan, options: SearchOptions, fusion: Fusion | None) -> None:
+    if fusion is not None and not plan.is_fused:
+        raise StoreInputError("one ranking alone is not fused; leave fusion out, or search hybrid")
+    threshold = options.score_threshold
+    names = [mode.value for mode in plan.queries]
+    if isinstance(threshold, Mapping):
+        if unknown := sorted({*threshold} - {mode.value for mode in SearchMode}):
+            raise StoreInputError(
+                f"there is no ranking {', '.join(unknown)}; this search has {names}"
+            )
+    elif threshold is not None and plan.is_fused:
+        raise StoreInputError(
+            "a fused score shows the order within one search and nothing else, so no threshold on "
+            f"it means anything; give one by ranking, such as {{'dense': {threshold}}}, of "
+            f"{', '.join(names)}"
+        )
+
+
+def _threshold(mode: SearchMode, options: SearchOptions) -> float:
+    """Return the least score of a hit in a ranking."""
+    given = options.score_threshold
+    least = given.get(mode.value) if isinstance(given, Mapping) else given
+    return -math.inf if least is None else least
+
+
+def _above(least: float, ranking: Ranking) -> Ranking:
+    return ranking if least == -math.inf else [hit for hit in ranking if hit[1] >= least]

@@ -50,6 +50,15 @@ class RemoteDialect:
         span = models.DatetimeRange(gt=bounds.gt, gte=bounds.gte, lt=bounds.lt, lte=bounds.lte)
         return models.FieldCondition(key=path, range=span)
 
+    def starts_with(self, path: str, prefix: str) -> models.Condition:
+        """Return the condition that the string at ``path`` starts with this prefix."""
+        if not hasattr(models, "MatchPrefix"):
+            raise StoreError(
+                "StartsWith needs qdrant-client 1.19 or newer and a server of that version; "
+                "pip install -U qdrant-client"
+            )
+        return models.FieldCondition(key=path, match=models.MatchPrefix(prefix=prefix))
+
     def empty(self, path: str) -> models.Condition:
         """Return the condition that ``path`` has no value."""
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))

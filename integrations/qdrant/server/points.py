@@ -15,6 +15,7 @@ from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes
 from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
+from ..stores.queries import DenseQuery, Query
 from ..stores.sparse_vector import SparseVector
 from ..words.bm25 import BM25
 
@@ -60,7 +61,9 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
 
 def fields_of(fetch: Select) -> bool | list[str]:
     """Return the selection of payload fields in the client's form."""
-    return True if fetch.fields is None else list(fetch.fields)
+    if not fetch.fields:
+        return fetch.fields is None
+    return list(fetch.fields)
 
 
 def vectors_of(fetch: Select) -> bool | list[str]:
@@ -69,7 +72,7 @@ def vectors_of(fetch: Select) -> bool | list[str]:
 
 
 def to_query(
-    query: NDArray[np.float32] | SparseVector, *, words: bool = False
+    query: NDArray[np.float32] | DenseQuery | SparseVector, *, words: bool = False
 ) -> tuple[list[float] | models.SparseVector, str]:
     """Return a query in the client's form, and the name of the vector it is compared with.
 
@@ -79,7 +82,20 @@ def to_query(
     """
     if isinstance(query, SparseVector):
         return _to_sparse(query), BM25 if words else SPARSE
-    return query.tolist(), DENSE
+    vector = query.vector if isinstance(query, DenseQuery) else query
+    return vector.tolist(), DENSE
+
+
+def params_of(query: Query, *, is_local: bool) -> models.SearchParams | None:
+    """Return the search parameters of a query in the client's form, if it has any.
+
+    Args:
+        query: The query.
+        is_local: Whether it is for the client's local mode, which always searches exactly.
+    """
+    if is_local or not isinstance(query, DenseQuery):
+        return None
+    return models.SearchParams(hnsw_ef=query.ef, exact=query.exact)
 
 
 def _to_sparse(vector: SparseVector) -> models.SparseVector:

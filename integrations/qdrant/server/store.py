@@ -20,18 +20,20 @@ from qdrant_client import models
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, PayloadIndex
-from ..stores.filters import Where, translate
+from ..stores.filters import Where
 from ..stores.point_size import batches
 from ..stores.protocol import (
     Engine,
     OptimizeProgress,
     Point,
+    Ranking,
     ScoredPoint,
     ScrollPage,
     Select,
     check_name,
 )
 from ..stores.queries import Query, WordsQuery, bounded
+from ..stores.translate import translate
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import RemoteDialect
@@ -41,6 +43,7 @@ from .points import (
     check_size,
     fields_of,
     from_record,
+    params_of,
     to_query,
     to_struct,
     vectors_of,
@@ -236,6 +239,7 @@ class RemoteStore:
                 name,
                 query=value,
                 using=using,
+                search_params=params_of(query, is_local=self._server.is_local),
                 query_filter=None if where is None else _filter(where, limits),
                 limit=size,
                 offset=offset,
@@ -258,32 +262,34 @@ class RemoteStore:
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
-    ) -> list[list[ScoredPoint]]:
-        """Return one ranking per query, best first, in one request where the server allows it.
-
-        If it limits the points or the searches of one request, each ranking is read by itself.
-        """
+    ) -> list[Ranking]:
+        """Return the ids and scores of one ranking per query, in one request where allowed."""
         sent = [self._sent(name, query) for query in queries]
-        asked = [item for item in sent if item is not None]
+        asked = [(query, item) for query, item in zip(queries, sent, strict=True) if item]
 
         def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
             chosen = None if where is None else _filter(where, limits)
+            params = partial(params_of, is_local=self._server.is_local)
             requests = [
-                models.QueryRequest(query=value, using=using, filter=chosen, limit=limit)
-                for value, using in asked
+                models.QueryRequest(
+                    query=value, using=using, params=params(query), filter=chosen, limit=limit
+                )
+                for query, (value, using) in asked
             ]
             request = partial(self._client.query_batch_points, name, requests)
             return [answer.points for answer in self._ask(f"searching {name!r}", request)]
 
         if (found := self._requests.adapting(name, send) if asked else []) is None:
-            return [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
-        answers = iter(found)
-        return [
-            [] if item is None else _scored(query, next(answers))
-            for query, item in zip(queries, sent, strict=True)
-        ]
+            pages = [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
+        else:
+            answers = iter(found)
+            pages = [
+                [] if item is None else _scored(query, next(answers))
+                for query, item in zip(queries, sent, strict=True)
+            ]
+        return [[(item.point.id, item.score) for item in page] for page in pages]
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match.

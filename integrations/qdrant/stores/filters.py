@@ -1,9 +1,8 @@
 """Metadata filters: a small typed form that means the same on every engine.
 
-A condition is a plain value. :func:`translate` turns it into an engine's own filter through a
-:class:`Dialect`, so both engines get the same tree by construction. A ``models.Filter`` of
-qdrant-client is allowed wherever a condition is, and is passed on unchanged. A mapping of metadata
-entries to values, all of which must be equal, is allowed, too.
+A condition is a plain value, which ``translate.py`` turns into an engine's own filter. A
+``models.Filter`` of qdrant-client is allowed wherever a condition is, and is passed on unchanged. A
+mapping of metadata entries to values, all of which must be equal, is allowed, too.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from decant.embedders import StoreError
 
 from .client_filters import is_empty, nesting
-from .number_ranges import EXACT_INTEGERS, Branch, Interval, branched, intervals
 from .plain_values import Scalar, Value, plain
-from .range_bounds import Numbers, Times, as_moment, read_bounds
+from .range_bounds import Numbers, Times, read_bounds
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -126,6 +124,34 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
+class StartsWith:
+    """The entry, or one of decant's own fields, is a string that starts with this prefix.
+
+    Upper and lower case differ; of a list one item does. Servers know it from version 1.19.
+
+    >>> StartsWith(Field.SOURCE, "guide/").prefix
+    'guide/'
+    """
+
+    key: Key
+    prefix: str
+
+    def __post_init__(self) -> None:
+        _check_key(self.key)
+        prefix: object = self.prefix
+        if not isinstance(prefix, str) or not prefix or self.key == Field.START:
+            raise StoreError(
+                f"StartsWith takes a string that is not empty, and a key of strings, got "
+                f"StartsWith({self.key!r}, {self.prefix!r})"
+            )
+
+    @property
+    def path(self) -> str:
+        """The path in the payload."""
+        return str(self.key) if isinstance(self.key, Field) else path_of(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class FieldIn:
     """One of decant's own fields, such as the source, equals one of these values."""
 
@@ -151,7 +177,7 @@ class And:
         for part in _several(self.parts, "And"):
             parts.extend(part.parts if isinstance(part, And) else [part])
         object.__setattr__(self, "parts", tuple(parts))
-        _check_nesting(self)
+        check_nesting(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +191,7 @@ class Or:
         for part in _several(self.parts, "Or"):
             parts.extend(part.parts if isinstance(part, Or) else [part])
         object.__setattr__(self, "parts", tuple(parts))
-        _check_nesting(self)
+        check_nesting(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +201,10 @@ class Not:
     part: Where
 
     def __post_init__(self) -> None:
-        _check_nesting(self)
+        check_nesting(self)
 
 
-Condition: TypeAlias = Equals | In | Range | Exists | FieldIn | And | Or | Not
+Condition: TypeAlias = Equals | In | Range | Exists | StartsWith | FieldIn | And | Or | Not
 """A typed filter, the same on every engine."""
 Where: TypeAlias = "Condition | models.Filter | Mapping[str, Value]"
 """A condition, or a filter of qdrant-client, or a mapping of exact names of metadata entries to
@@ -187,82 +213,11 @@ values, all of which must be equal (:class:`Equals`); an empty mapping is no con
 # Each level is two levels of a message, of which gRPC reads 100, and numbers in In need some.
 _MOST_NESTED = 30
 
-FilterT = TypeVar("FilterT")
-
-
-class Dialect(Protocol[FilterT]):
-    """The form of filters of one engine; every method returns a filter of that engine."""
-
-    def equals(self, path: str, value: str | int | bool) -> FilterT:
-        """Return the condition that the value at ``path`` is this one."""
-        ...
-
-    def any_of(self, path: str, values: list[str] | list[int]) -> FilterT:
-        """Return the condition that the value at ``path`` is one of these."""
-        ...
-
-    def within(self, path: str, bounds: Numbers) -> FilterT:
-        """Return the condition that the number at ``path`` is within the bounds."""
-        ...
-
-    def during(self, path: str, bounds: Times) -> FilterT:
-        """Return the condition that the string at ``path`` is a time within the bounds."""
-        ...
-
-    def empty(self, path: str) -> FilterT:
-        """Return the condition that ``path`` has no value, or null, or an empty list."""
-        ...
-
-    def join(
-        self,
-        *,
-        must: Sequence[FilterT] = (),
-        should: Sequence[FilterT] = (),
-        must_not: Sequence[FilterT] = (),
-    ) -> FilterT:
-        """Return a filter: all of ``must``, one of ``should`` if any, none of ``must_not``."""
-        ...
-
-    def native(self, where: models.Filter) -> FilterT:
-        """Return a filter of qdrant-client in this engine's form."""
-        ...
-
-
-def translate(where: Where, dialect: Dialect[FilterT]) -> FilterT:
-    """Return ``where`` as a filter of the dialect's engine.
-
-    Raises:
-        StoreError: The engine has no such condition, or it is nested too deep.
-    """
-    match where:
-        case Equals(key, value):
-            return _equals(path_of(key), value, dialect)
-        case In(key, values):
-            return _any_of(path_of(key), values, dialect)
-        case Range(key):
-            return _ranged(path_of(key), where.bounds, dialect)
-        case Exists(key):
-            return dialect.join(must_not=[dialect.empty(path_of(key))])
-        case FieldIn(field, values):
-            return dialect.any_of(str(field), cast("list[str] | list[int]", [*values]))
-        case And(parts):
-            return dialect.join(must=[translate(part, dialect) for part in parts])
-        case Or(parts):
-            return dialect.join(should=[translate(part, dialect) for part in parts])
-        case Not(part):
-            return dialect.join(must_not=[translate(part, dialect)])
-        case Mapping():
-            parts = [Equals(key, value) for key, value in where.items()]
-            return dialect.join(must=[translate(part, dialect) for part in parts])
-        case _:
-            _check_nesting(where)
-            return dialect.native(where)
-
 
 def is_vacuous(where: Where) -> bool:
     """Return whether every point meets ``where``, because a filter in it has no condition."""
     match where:
-        case Equals() | In() | Range() | Exists() | FieldIn() | Not():
+        case Equals() | In() | Range() | Exists() | StartsWith() | FieldIn() | Not():
             return False
         case And(parts):
             return all(is_vacuous(part) for part in parts)
@@ -271,7 +226,7 @@ def is_vacuous(where: Where) -> bool:
         case Mapping():
             return not where
         case _:
-            _check_nesting(where)
+            check_nesting(where)
             return is_empty(where)
 
 
@@ -289,49 +244,6 @@ def _quoted(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
-def _equals(path: str, value: Value, dialect: Dialect[FilterT]) -> FilterT:
-    if isinstance(value, bool | str):
-        return dialect.equals(path, value)
-    return _any_of(path, [value], dialect)
-
-
-def _any_of(path: str, values: Sequence[Value], dialect: Dialect[FilterT]) -> FilterT:
-    words = [value for value in values if isinstance(value, str)]
-    flags = [value for value in values if isinstance(value, bool)]
-    numbers = [
-        value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    moments = [as_moment(value) for value in values if isinstance(value, datetime)]
-    large = [int(number) for number in numbers if _is_large(number)]
-    parts = [dialect.any_of(path, found) for found in (words, large) if found]
-    parts += [dialect.equals(path, flag) for flag in dict.fromkeys(flags)]
-    parts += [dialect.during(path, Times(gte=one, lte=one)) for one in dict.fromkeys(moments)]
-    # Not a match of integers, for which an index of floats does not work, nor strict mode with it.
-    near = [span for number in numbers if not _is_large(number) for span in intervals(number)]
-    parts += [_within(path, part, dialect) for part in branched(list(dict.fromkeys(near)))]
-    return parts[0] if len(parts) == 1 else dialect.join(should=parts)
-
-
-def _ranged(path: str, bounds: Numbers | Times, dialect: Dialect[FilterT]) -> FilterT:
-    return (
-        dialect.during(path, bounds) if isinstance(bounds, Times) else dialect.within(path, bounds)
-    )
-
-
-def _is_large(number: float) -> bool:
-    return isinstance(number, int) and abs(number) >= EXACT_INTEGERS
-
-
-def _within(path: str, part: Interval | Branch, dialect: Dialect[FilterT]) -> FilterT:
-    if isinstance(part, Branch):
-        inner = [_within(path, one, dialect) for one in part.parts]
-        around = _within(path, part.around, dialect)
-        return dialect.join(must=[around, dialect.join(should=inner)])
-    if part.open:
-        return dialect.within(path, Numbers(gt=part.low, lt=part.high))
-    return dialect.within(path, Numbers(gte=part.low, lte=part.high))
-
-
 Item = TypeVar("Item")
 
 
@@ -346,7 +258,12 @@ def _several(items: Sequence[Item], what: str) -> tuple[Item, ...]:
     return several
 
 
-def _check_nesting(where: Where) -> None:
+def check_nesting(where: Where) -> None:
+    """Refuse a condition that is nested deeper than engines read.
+
+    Raises:
+        StoreError: It is nested too deep.
+    """
     # One more than documented, for the And that excludes markers from every search.
     if _nesting(where) > _MOST_NESTED + 1:
         raise StoreError(

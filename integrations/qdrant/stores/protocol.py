@@ -88,6 +88,10 @@ class ScoredPoint:
     score: float
 
 
+Ranking: TypeAlias = list[tuple[str, float]]
+"""The ids and scores of the points that a query found, best first, each id once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
     """The parts of a point to return.
@@ -211,8 +215,8 @@ class Store(Protocol):
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
-    ) -> list[list[ScoredPoint]]:
-        """Return one ranking per query, best first, in one request; points come without payload.
+    ) -> list[Ranking]:
+        """Return the ids and scores of one ranking per query, best first, in one request.
 
         Args:
             name: The collection.

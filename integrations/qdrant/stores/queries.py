@@ -41,7 +41,22 @@ class WordsQuery:
     text: str
 
 
-Query: TypeAlias = Union["NDArray[np.float32]", SparseVector, WordsQuery]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DenseQuery:
+    """A query by a dense vector with the engine's search parameters; see :class:`SearchOptions`.
+
+    Args:
+        vector: float32, shape ``(D,)``.
+        ef: How many candidates the index examines; None: the engine's own setting.
+        exact: Whether all vectors are compared instead.
+    """
+
+    vector: NDArray[np.float32]
+    ef: int | None = None
+    exact: bool = False
+
+
+Query: TypeAlias = Union["NDArray[np.float32]", DenseQuery, SparseVector, WordsQuery]
 
 
 def mode_of(query: Query) -> SearchMode:

@@ -200,6 +200,7 @@ def test_hits_as_json_have_the_whole_passage(indexed: Decant, tiny_bundle: Path)
         "text",
         "metadata",
         "branches",
+        "boost",
     }
     assert {hit["source"] for hit in hits} <= {"bread.md", "ferry.txt", "peps.txt"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from decant.integrations.qdrant import BranchScore
 from decant.integrations.qdrant.searching.fusion import (
     Fusion,
     FusionMethod,
-    Ranking,
+    branches_of,
     fuse,
-    fuse_in_depths,
 )
+from decant.integrations.qdrant.stores.protocol import Ranking
 
 NAMES = ("dense", "sparse", "words")
 FUSIONS = [Fusion(method=method) for method in FusionMethod] + [Fusion.rrf(k=1)]
@@ -68,28 +67,29 @@ def test_scores_are_those_of_the_formulas(
 ) -> None:
     weighted = Fusion(method=fusion.method, k=fusion.k, weights={"words": weight})
     expected = naive(found, weighted)
-    assert {hit.id for hit in fuse(found, weighted)} == {*expected}
-    for hit in fuse(found, weighted):
-        assert math.isclose(hit.score, expected[hit.id], rel_tol=1e-6, abs_tol=1e-6)
+    fused = dict(fuse(found, weighted))
+    assert fused.keys() == expected.keys()
+    for identity, score in fused.items():
+        assert math.isclose(score, expected[identity], rel_tol=1e-6, abs_tol=1e-6)
 
 
 @given(rankings(), st.sampled_from(FUSIONS))
 def test_the_best_come_first_and_equal_ones_by_id(
     found: dict[str, Ranking], fusion: Fusion
 ) -> None:
-    order = [(-hit.score, hit.id) for hit in fuse(found, fusion)]
+    order = [(-score, identity) for identity, score in fuse(found, fusion)]
     assert order == sorted(order)
     turned = dict(reversed(found.items()))
-    assert [(-hit.score, hit.id) for hit in fuse(turned, fusion)] == order
+    assert fuse(turned, fusion) == fuse(found, fusion)
 
 
 @given(rankings(), st.sampled_from(FUSIONS), st.sampled_from(NAMES))
 def test_doubling_a_weight_never_lowers_what_only_this_branch_ranks_higher(
     found: dict[str, Ranking], fusion: Fusion, favoured: str
 ) -> None:
-    before = [hit.id for hit in fuse(found, fusion)]
+    before = [identity for identity, _ in fuse(found, fusion)]
     doubled = Fusion(method=fusion.method, k=fusion.k, weights={favoured: 2.0})
-    after = [hit.id for hit in fuse(found, doubled)]
+    after = [identity for identity, _ in fuse(found, doubled)]
     places = {identity: place for place, (identity, _) in enumerate(found.get(favoured, []))}
     for one, place in places.items():
         for other in before:
@@ -102,54 +102,19 @@ def test_a_weight_outweighs_the_other_branch() -> None:
     """Qdrant's own formula gives the order of the branch with the smaller weight here."""
     found = {"dense": [(name, 1.0) for name in "abcde"], "words": [(name, 1.0) for name in "edcba"]}
     for k in (1, 20, 60):
-        assert fuse(found, Fusion.rrf(k=k, weights={"dense": 3}))[0].id == "a"
-        assert fuse(found, Fusion.rrf(k=k, weights={"words": 3}))[0].id == "e"
+        assert fuse(found, Fusion.rrf(k=k, weights={"dense": 3}))[0][0] == "a"
+        assert fuse(found, Fusion.rrf(k=k, weights={"words": 3}))[0][0] == "e"
 
 
-@given(rankings(), st.sampled_from(FUSIONS))
-def test_every_hit_says_what_its_branches_thought(
-    found: dict[str, Ranking], fusion: Fusion
-) -> None:
-    for hit in fuse(found, fusion):
-        assert {*hit.branches} == {
+@given(rankings())
+def test_every_hit_says_what_its_branches_thought(found: dict[str, Ranking]) -> None:
+    for hit, _ in fuse(found, Fusion()):
+        assert {*branches_of(hit, found)} == {
             BranchScore(name=name, rank=place, score=score)
             for name, ranking in found.items()
             for place, (identity, score) in enumerate(ranking, 1)
-            if identity == hit.id
+            if identity == hit
         }
-
-
-@given(rankings(), st.sampled_from(FUSIONS), st.integers(1, 4), st.integers(1, 5))
-def test_pages_make_up_one_long_page(
-    found: dict[str, Ranking], fusion: Fusion, depth: int, page: int
-) -> None:
-    fusion = Fusion(method=fusion.method, k=fusion.k, depth=depth)
-
-    def fetch(most: int) -> dict[str, Ranking]:
-        return {name: ranking[:most] for name, ranking in found.items()}
-
-    whole = list(fuse_in_depths(fetch, fusion))
-    assert sorted(hit.id for hit in whole) == sorted(
-        {identity for ranking in found.values() for identity, _ in ranking}
-    )
-    pages = [
-        list(islice(fuse_in_depths(fetch, fusion), start, start + page))
-        for start in range(0, len(whole), page)
-    ]
-    assert [hit for part in pages for hit in part] == whole
-
-
-def test_what_is_not_asked_for_is_not_fetched() -> None:
-    asked: list[int] = []
-
-    def fetch(most: int) -> dict[str, Ranking]:
-        asked.append(most)
-        return {"dense": [(str(place), -float(place)) for place in range(min(most, 1_000))]}
-
-    assert len(list(islice(fuse_in_depths(fetch, Fusion.dbsf()), 100))) == 100
-    assert asked == [100]
-    assert len(list(fuse_in_depths(fetch, Fusion.dbsf()))) == 1_000
-    assert asked[1:] == [100, 200, 400, 800, 1_600]
 
 
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"depth": 0}, {"weights": {"words": -1.0}}])

@@ -129,7 +129,7 @@ class TestGrpc:
             assert part.limit == 23
             assert part.filter == dense.filter
             assert len(part.filter.must) == 1
-        assert [[item.score for item in ranking] for ranking in found] == [
+        assert [[score for _, score in ranking] for ranking in found] == [
             pytest.approx([0.03]),
             pytest.approx([0.03]),
         ]

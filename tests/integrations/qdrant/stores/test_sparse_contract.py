@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from decant.integrations.qdrant import (
     SparseVector,
     Store,
 )
+from decant.integrations.qdrant.stores.protocol import Ranking
 from decant.integrations.qdrant.stores.queries import Query
 from live_server import LIVE, connect_live
 
@@ -132,9 +132,7 @@ class SparseContract:
         ]
         for query, ranking in zip(queries, found, strict=True):
             alone = made.query(NAME, query, Select(fields=()), limit=3)
-            assert [item.point.id for item in ranking] == [item.point.id for item in alone]
-            assert [item.score for item in ranking] == [item.score for item in alone]
-            assert all(item.point.payload == {} for item in ranking)
+            assert ranking == [(item.point.id, item.score) for item in alone]
 
     def test_what_matches_no_filter_takes_no_place_in_a_ranking(self, made: Store) -> None:
         made.upsert(NAME, [point(number, {1: 100 - number}) for number in range(50)])
@@ -144,11 +142,11 @@ class SparseContract:
             assert numbers(self._read(made, ranking)) == [40, 41]
 
     @staticmethod
-    def _read(store: Store, ranking: list[ScoredPoint]) -> list[ScoredPoint]:
+    def _read(store: Store, ranking: Ranking) -> list[ScoredPoint]:
         """Return a ranking with the payloads of its points."""
-        held = store.retrieve(NAME, [item.point.id for item in ranking], Select())
+        held = store.retrieve(NAME, [identity for identity, _ in ranking], Select())
         points = {point.id: point for point in held}
-        return [replace(item, point=points[item.point.id]) for item in ranking]
+        return [ScoredPoint(point=points[identity], score=score) for identity, score in ranking]
 
     def test_a_collection_without_sparse_vectors_refuses_them(self, store: Store) -> None:
         store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())

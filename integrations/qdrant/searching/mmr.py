@@ -1,7 +1,6 @@
-"""Pick results that fit the query and differ from each other: maximal marginal relevance.
+"""Pick hits that fit the query and differ from each other: maximal marginal relevance.
 
-Carbonell and Goldstein 1998 (SIGIR): each pick maximises ``balance * sim(query, d) - (1 - balance)
-* max over picked p of sim(p, d)``. The frameworks have other names for ``balance``
+The formula is that of :class:`MMR`. The frameworks have other names for its balance
 (``lambda_mult``, ``mmr_threshold``), with the same meaning: 1 is relevance alone, 0 is variety
 alone.
 """
@@ -13,44 +12,48 @@ from numpy.typing import NDArray
 
 
 def diverse(
-    query: NDArray[np.float32], found: NDArray[np.float32], *, count: int, balance: float
+    relevance: NDArray[np.float64], rows: NDArray[np.float32], *, count: int, balance: float
 ) -> list[int]:
-    """Return the numbers of the picked rows of ``found``, in the order of picking.
+    """Return the numbers of the picked candidates, in the order of picking.
 
-    The first pick is the row nearest to the query. Similarity is the cosine.
+    The first pick is the most relevant one.
 
     Args:
-        query: float, shape ``(D,)``.
-        found: float, shape ``(N, D)``, the candidates.
+        relevance: float, shape ``(N,)``.
+        rows: The vectors of the candidates: float, shape ``(N, D)``; a row of zeros resembles none.
         count: How many to pick; at most N are.
         balance: Between 0 (variety) and 1 (relevance).
 
-    Raises:
-        ValueError: ``balance`` is outside of 0 to 1.
-
     >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
-    >>> diverse(np.array([1, 0], np.float32), rows, count=2, balance=1.0)
+    >>> relevance = np.array([1.0, 0.9, 0.0])
+    >>> diverse(relevance, rows, count=2, balance=1.0)
     [0, 1]
-    >>> diverse(np.array([1, 0], np.float32), rows, count=2, balance=0.0)
+    >>> diverse(relevance, rows, count=2, balance=0.0)
     [0, 2]
     """
-    if not 0.0 <= balance <= 1.0:
-        raise ValueError(
-            f"the balance of relevance and variety must be between 0 (variety) and 1 (relevance), "
-            f"got {balance}"
-        )
-    if count < 1 or not len(found):
+    if count < 1 or not len(rows):
         return []
-    rows = _unit(found)  # (N, D)
-    relevance = cosines(query, found)  # (N,)
+    units = _unit(rows)  # (N, D)
     picked = [int(np.argmax(relevance))]
-    redundancy = rows @ rows[picked[0]]  # (N,)
-    while len(picked) < min(count, len(rows)):
+    redundancy = units @ units[picked[0]]  # (N,)
+    while len(picked) < min(count, len(units)):
         value = balance * relevance - (1.0 - balance) * redundancy
         value[picked] = -np.inf
         picked.append(int(np.argmax(value)))
-        redundancy = np.maximum(redundancy, rows @ rows[picked[-1]])
+        redundancy = np.maximum(redundancy, units @ units[picked[-1]])
     return picked
+
+
+def scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores, shape ``(N,)``, on a scale from 0, the least, to 1; equal ones are 1.
+
+    >>> scaled(np.array([3.0, 1.0, 2.0])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    if not len(scores):
+        return scores
+    least, greatest = scores.min(), scores.max()
+    return np.ones(len(scores)) if least == greatest else (scores - least) / (greatest - least)
 
 
 def cosines(query: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:

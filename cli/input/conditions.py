@@ -1,0 +1,79 @@
+"""Read the conditions that ``--where`` and ``--source`` state."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from decant.integrations.qdrant import Condition
+
+_STATED = re.compile(r"(?P<key>[^=<>!^]+?)(?P<sign>!=|>=|<=|\^=|=|>|<)(?P<value>.*)", re.DOTALL)
+_BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+
+
+def read_condition(where: list[str], sources: list[str]) -> Condition | None:
+    """Return the condition that all of ``where`` and one of ``sources`` state; None without any.
+
+    Args:
+        where: Each ``KEY=VALUE``, ``KEY!=VALUE``, ``KEY>VALUE``, ``KEY>=VALUE``, ``KEY<VALUE``,
+            ``KEY<=VALUE`` or ``KEY^=PREFIX``.
+        sources: Sources, of which one has to match.
+
+    Raises:
+        typer.BadParameter: One is none of these forms, or an order is stated of no number or date.
+    """
+    from decant.integrations.qdrant import And, Field, FieldIn
+
+    parts = [_read(text) for text in where]
+    if sources:
+        parts.append(FieldIn(Field.SOURCE, sources))
+    return And(parts) if parts else None
+
+
+def _read(text: str) -> Condition:
+    from decant.integrations.qdrant import Equals, Not, Range, StartsWith
+
+    if (found := _STATED.fullmatch(text)) is None:
+        raise _wrong(f"{text!r} is not KEY=VALUE, nor KEY>=VALUE, KEY^=PREFIX and the like")
+    key, sign, value = found["key"], found["sign"], found["value"]
+    match sign:
+        case "=":
+            return Equals(key, _value(value))
+        case "!=":
+            return Not(Equals(key, _value(value)))
+        case "^=" if value:
+            return StartsWith(key, value)
+        case "^=":
+            raise _wrong(f"{text!r} states no prefix")
+        case _:
+            return Range(key, **{_BOUNDS[sign]: _bound(value, text)})
+
+
+def _bound(value: str, text: str) -> float | date:
+    number = _value(value)
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return number
+    for kind in (date, datetime):
+        try:
+            return kind.fromisoformat(value)
+        except ValueError:
+            continue
+    raise _wrong(f"{text!r} compares with {value!r}, which is no number, date or time")
+
+
+def _value(text: str) -> str | int | float | bool:
+    """Read a JSON scalar; anything else is text as it stands."""
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def _wrong(text: str) -> typer.BadParameter:
+    return typer.BadParameter(text, param_hint="--where")

@@ -1,0 +1,238 @@
+"""What can be read from a collection: passages by id, by condition and by search; facts about it.
+
+Nothing here changes a collection; what does is in ``collection.py``. Each method is thin: the work
+of searching is in ``searching/search.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from decant.embedders import Encoder, Vectors
+
+from .indexing.check import CheckReport, check_collection
+from .info import CollectionInfo
+from .points.handle import Target
+from .points.passages import Hit, Passage, passage
+from .points.payloads import passages
+from .read import fetch_passages, fetch_soft_tokens
+from .searching.fusion import Fusion
+from .searching.options import SearchOptions
+from .searching.plans import plan_for_texts, plan_for_vectors
+from .searching.search import Window, run_search
+from .stores.filters import Where
+from .stores.protocol import Select, Store, each
+from .stores.queries import SearchMode
+from .threads import as_coroutine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class SearchableCollection:
+    """The part of a :class:`Collection` that reads.
+
+    Args:
+        target: The store, the name there, and the encoder.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._store = target.store
+        self._name = target.name
+
+    def __repr__(self) -> str:
+        """Return the name, the store and the model; nothing is asked of the store."""
+        recipe = self.encoder.recipe
+        return (
+            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
+            f"recipe {recipe.digest()!r})"
+        )
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._name
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes its vectors."""
+        return self._target.encoder
+
+    @property
+    def store(self) -> Store:
+        """What holds it."""
+        return self._store
+
+    @property
+    def has_sparse(self) -> bool:
+        """Whether passages have sparse vectors beside dense ones."""
+        return self._target.sparse
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the words of passages are indexed."""
+        return self._target.words is not None
+
+    @property
+    def has_soft_tokens(self) -> bool:
+        """Whether passages keep the states of appended tokens."""
+        return self._target.soft_tokens is not None
+
+    def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
+        """Return the records and chunks with these ids, in this order; missing ones are left out.
+
+        Args:
+            ids: As they were given, or as hits have them.
+            with_vectors: Whether the passages hold their dense vectors.
+
+        Raises:
+            StoreError: ``ids`` is one string, or holds something else than strings.
+        """
+        return fetch_passages(self._target, ids, with_vectors=with_vectors)
+
+    def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
+        """Return the states of appended tokens that are kept, float32, shape (N, n, d').
+
+        They are what the encoder gave as :attr:`Output.SOFT_TOKENS` when the texts were stored, so
+        that a hit can be read back without the model (:class:`Explainer`).
+
+        Args:
+            passages: N ids, passages or hits.
+
+        Raises:
+            StoreError: The collection keeps none, one of these is not there or has none, or
+                ``passages`` is one string.
+        """
+        return fetch_soft_tokens(self._target, passages)
+
+    def each(self, where: Where | None = None, *, with_vectors: bool = False) -> Iterator[Passage]:
+        """Yield all passages, or all that match, in the order of their point ids.
+
+        Those that come or go meanwhile may be missed.
+        """
+        fetch = Select(dense=with_vectors)
+        for page in each(self._store, self._name, passages(where), fetch):
+            yield from map(passage, page)
+
+    def search(  # noqa: PLR0913 - each is one thing that a user asks of a search
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[Hit]:
+        """Return the passages that fit a query best, best first.
+
+        Args:
+            query: Embedded as a query.
+            limit: How many, at most.
+            offset: How many of the best to pass over; pages of HYBRID never overlap.
+            where: Only passages for which this holds, in every ranking.
+            with_vectors: Whether the hits hold their dense vectors.
+            mode: The ranking, which decides the scores; see :class:`SearchMode`. None is HYBRID
+                where there are sparse vectors or an index of words, else DENSE. A query without any
+                weight has no sparse vector: SPARSE finds nothing, HYBRID what the other rankings
+                find, in fused scores.
+            fusion: How HYBRID makes one ranking of several; None: :class:`Fusion`'s defaults.
+            options: Thresholds, groups, boosts, variety, exactness.
+
+        Raises:
+            TextError: ``query`` is empty.
+            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
+                needs a ranking that the collection does not have.
+        """
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        (plan,) = plan_for_texts(self._target, [query], mode)
+        return run_search(self._target, [plan], window, fusion)[0]
+
+    def search_many(  # noqa: PLR0913 - as search
+        self,
+        queries: Sequence[str],
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[list[Hit]]:
+        """Return the hits of each of several queries; see :meth:`search`.
+
+        The queries are embedded together, and up to 64 searches are one request, which is faster.
+
+        Raises:
+            TypeError: ``queries`` is one string.
+            TextError: A query is empty.
+            StoreError: As :meth:`search`.
+        """
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        plans = plan_for_texts(self._target, queries, mode)
+        return run_search(self._target, plans, window, fusion)
+
+    def search_vector(  # noqa: PLR0913 - as search
+        self,
+        vector: Vectors | NDArray[np.float32],
+        *,
+        text: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[Hit]:
+        """Return the passages nearest to a query that was embedded already; see :meth:`search`.
+
+        ``vector`` is a dense vector, shape ``(D,)``, or what the encoder returned for one query,
+        perhaps with a sparse vector; ``text`` is the query's text, for its words. Without ``mode``
+        the search is HYBRID where ``vector`` has a sparse vector, or there is a ``text`` and the
+        collection indexes words, else DENSE.
+
+        Raises:
+            StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
+                is not finite, or lacks the sparse vector that the mode compares.
+        """
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        plan = plan_for_vectors(self._target, vector, mode, text=text)
+        return run_search(self._target, [plan], window, fusion)[0]
+
+    def count(self, where: Where | None = None) -> int:
+        """Return how many chunks and records there are, or how many of them match."""
+        return self._store.count(self._name, passages(where))
+
+    def info(self) -> CollectionInfo:
+        """Return what the collection is and how much it holds."""
+        return CollectionInfo.of(self._target)
+
+    def check(self, *, most_findings: int = 100) -> CheckReport:
+        """Read all that the collection holds, and report what is wrong; nothing is changed.
+
+        The chunks of each document are compared with what was written, by number, id and place,
+        each text with its hash; vectors must be there, finite and not zeros alone. That a vector
+        or metadata are the right ones is not seen. Documents that a run of this process has under
+        way are left out. What is wrong is put right by ``index(…, verify=True)``; chunks of no
+        document also by :meth:`delete_source`.
+
+        Args:
+            most_findings: How many to list one by one; all are counted.
+        """
+        return check_collection(self._store, self._name, most_findings=most_findings)
+
+    # Each does what the method without the "a" does, in a thread.
+    aget = as_coroutine(get)
+    asoft_tokens = as_coroutine(soft_tokens)
+    asearch = as_coroutine(search)
+    asearch_many = as_coroutine(search_many)
+    asearch_vector = as_coroutine(search_vector)
+    acount = as_coroutine(count)
+    acheck = as_coroutine(check)

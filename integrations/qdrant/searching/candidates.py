@@ -1,0 +1,164 @@
+"""From rankings to the hits of a page: fetched in depths, fused, boosted, deduplicated, grouped.
+
+The hits of the first places of each ranking come first; those that twice this depth adds come
+behind them, and so on. Each step looks at one depth and at what came before it, never at the page,
+so that pages cut from one search never overlap and make up one long page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..points.passages import BranchScore
+from ..stores.filters import Field, path_of
+from ..stores.point_ids import Kind
+from ..stores.protocol import Payload, Ranking
+from .boosts import boost_fields, boosted, entry_of, settle
+from .fusion import branches_of, by_score
+from .options import Group, SearchOptions
+
+Rankings: TypeAlias = Mapping[str, Ranking]
+"""The rankings of a search by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hit before it is read.
+
+    Args:
+        id: Of its point.
+        score: That of the ranking or the fusion, with boosts.
+        boost: What boosts added to the score.
+        rankings: Those of the depth at which it was found.
+    """
+
+    id: str
+    score: float
+    boost: float
+    rankings: Rankings
+
+    @property
+    def branches(self) -> tuple[BranchScore, ...]:
+        """The places of the hit in the rankings that found it."""
+        return branches_of(self.id, self.rankings)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The rankings to some depth, and the hits that are new at it, best first."""
+
+    rankings: Rankings
+    hits: Ranking
+
+
+def in_depths(
+    fetch: Callable[[int], Rankings], combine: Callable[[Rankings], Ranking], *, first: int
+) -> Iterator[Depth]:
+    """Yield the hits of a search depth by depth, each twice as deep as the one before.
+
+    Args:
+        fetch: Returns the rankings of a search, each to at most so many places.
+        combine: Makes one ranking of them.
+        first: The first depth.
+    """
+    seen: set[str] = set()
+    depth = first
+    while True:
+        rankings = fetch(depth)
+        hits = combine(rankings)
+        if seen:
+            hits = [hit for hit in hits if hit[0] not in seen]
+        yield Depth(rankings, hits)
+        if all(len(ranking) < depth for ranking in rankings.values()):
+            return
+        seen.update(identity for identity, _ in hits)
+        depth *= 2
+
+
+def units(
+    depths: Iterable[Depth],
+    options: SearchOptions,
+    facts: Callable[[list[str], tuple[str, ...]], Mapping[str, Payload]],
+) -> Iterator[list[Candidate]]:
+    """Yield what the limit of a search counts, best first: single hits, or groups of hits.
+
+    Args:
+        depths: As :func:`in_depths` yields them.
+        options: Boosts, ``distinct`` and groups are applied.
+        facts: Returns the given payload fields of points, by their ids; of those that are gone
+            nothing, and they are left out.
+    """
+    boosts = settle(options.boosts)
+    fields = _fields(options)
+    texts: set[object] = set()
+    groups: set[tuple[object, ...]] = set()
+    for depth in depths:
+        if not fields:
+            for identity, score in depth.hits:
+                yield [Candidate(identity, score, 0.0, depth.rankings)]
+            continue
+        held = facts([identity for identity, _ in depth.hits], fields)
+        plain = {identity: score for identity, score in depth.hits if identity in held}
+        order = by_score(
+            (identity, boosted(score, held[identity], boosts)) for identity, score in plain.items()
+        )
+        found = [
+            Candidate(identity, score, score - plain[identity], depth.rankings)
+            for identity, score in order
+        ]
+        if options.distinct:
+            found = _distinct(found, held, texts)
+        if options.group is None:
+            yield from ([candidate] for candidate in found)
+        else:
+            yield from _grouped(found, held, options.group, groups)
+
+
+def _fields(options: SearchOptions) -> tuple[str, ...]:
+    fields = boost_fields(options.boosts)
+    if options.distinct:
+        fields.append(Field.TEXT_SHA256.value)
+    if (group := options.group) is not None:
+        document = [Field.ROOT.value, Field.SOURCE.value, Field.KIND.value]
+        fields += document if group.by is None else [path_of(group.by)]
+    return tuple(fields)
+
+
+def _distinct(
+    found: list[Candidate], held: Mapping[str, Payload], seen: set[object]
+) -> list[Candidate]:
+    kept = []
+    for candidate in found:
+        text = held[candidate.id].get(Field.TEXT_SHA256)
+        if text not in seen:
+            seen.add(text)
+            kept.append(candidate)
+    return kept
+
+
+def _grouped(
+    found: list[Candidate], held: Mapping[str, Payload], group: Group, seen: set[tuple[object, ...]]
+) -> list[list[Candidate]]:
+    """Return the groups that are new at a depth; hits of earlier groups are left out."""
+    made: dict[tuple[object, ...], list[Candidate]] = {}
+    for candidate in found:
+        key = _key(candidate.id, held[candidate.id], group)
+        if key not in seen and len(members := made.setdefault(key, [])) < group.size:
+            members.append(candidate)
+    seen.update(made)
+    return list(made.values())
+
+
+def _key(identity: str, payload: Payload, group: Group) -> tuple[object, ...]:
+    """Return what the passages of a group share; a passage without it is told apart by its id."""
+    if group.by is not None:
+        value = entry_of(payload, group.by)
+        # The type, too, because True equals 1; JSON's lists and objects by their text.
+        known = value if isinstance(value, str | int | float) else repr(value)
+        return (identity,) if value is None else (type(value).__name__, known)
+    source = payload.get(Field.SOURCE)
+    if payload.get(Field.KIND) != Kind.CHUNK and not source:
+        return (identity,)
+    return (payload.get(Field.ROOT), source)

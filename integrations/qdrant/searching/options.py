@@ -1,0 +1,192 @@
+"""What a search may ask for beside its page: thresholds, groups, boosts, variety, exactness.
+
+All of it is done by decant over the rankings of the engine, so that it means the same on every one;
+only ``ef`` and ``exact`` are the engine's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from ..stores.filters import Key, path_of
+from ..stores.input_errors import StoreInputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """At most ``size`` hits of each group; the limit and the offset of a search count groups.
+
+    Groups come in the order of their best hits, and the hits of a group stand together. A group is
+    filled from the first ``100 * size`` places of each ranking (:attr:`Fusion.depth`), or, where
+    the group is found only deeper, from as deep as that; so it may hold fewer hits than there are.
+
+    Args:
+        by: The metadata entry whose value makes a group; None: the document, which is told apart by
+            its root and its source. A passage without the entry, and a record without a source, is
+            a group of its own.
+        size: How many hits of each, at least 1.
+
+    Raises:
+        StoreError: ``size`` is below 1, or ``by`` is no key of an entry.
+    """
+
+    by: Key | None = None
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise StoreInputError(f"a group holds at least 1 hit, got size={self.size}")
+        if self.by is not None:
+            path_of(self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class Recency:
+    """Raises the scores of recent passages: by ``weight`` now, by half of it at ``half_life``.
+
+    The share is ``weight * 0.5 ** (age / half_life)`` of the score (:class:`SearchOptions`). A
+    moment in the future has the age 0; a passage without the entry, or with one that is no date or
+    time, gets nothing.
+
+    Args:
+        key: The metadata entry with a date or time in ISO 8601 form, as metadata store them; one
+            without an offset is UTC, and a date is its midnight in UTC.
+        half_life: The age at which half of the weight is left, above zero.
+        weight: 0.2: a passage of this moment counts 20 % more. Below 0 it counts less.
+        at: The moment from which ages count; None: that of the search.
+
+    Raises:
+        StoreError: ``half_life`` is not above zero, or ``weight`` is not finite.
+    """
+
+    key: Key
+    _: KW_ONLY
+    half_life: timedelta
+    weight: float
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        path_of(self.key)
+        if not self.half_life > timedelta():
+            raise StoreInputError(f"a half-life is above zero, got {self.half_life!r}")
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """Raises the scores of passages by a number in their metadata.
+
+    The share is ``weight`` times the number, of the score (:class:`SearchOptions`); True counts 1.
+    A passage without the entry, or with one that is no number, gets nothing.
+
+    Args:
+        key: The metadata entry.
+        weight: 0.1: a passage with the number 2 counts 20 % more. Below 0 it counts less.
+
+    Raises:
+        StoreError: ``weight`` is not finite.
+    """
+
+    key: Key
+    _: KW_ONLY
+    weight: float
+
+    def __post_init__(self) -> None:
+        path_of(self.key)
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMR:
+    """Maximal marginal relevance: hits that fit the query and differ from each other.
+
+    Carbonell and Goldstein 1998 (SIGIR): each pick maximises ``balance`` times its relevance minus
+    ``1 - balance`` times its largest cosine with those picked before. The relevance is the cosine
+    with the query in a search by dense vectors; in the other modes the score, scaled to 0 to 1 over
+    the candidates. Scores of hits stay those of the mode; their order is that of the picks.
+
+    Args:
+        balance: 1 is relevance alone, 0 is variety alone.
+        candidates: From how many of the best hits to pick; a longer page takes as many as it has.
+
+    Raises:
+        StoreError: ``balance`` is not between 0 and 1, or ``candidates`` is below 1.
+    """
+
+    balance: float = 0.5
+    candidates: int = 50
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.balance <= 1.0:
+            raise StoreInputError(
+                "the balance of relevance and variety is between 0 (variety) and 1 (relevance), "
+                f"got {self.balance}"
+            )
+        if self.candidates < 1:
+            raise StoreInputError(f"candidates is at least 1, got {self.candidates}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What a search asks for beside its page.
+
+    They apply in this order: thresholds, fusion, boosts, ``distinct``, groups or variety. Boosts
+    add to a score ``s`` their shares of its size, ``s + abs(s) * sum(shares)``, and sort the hits
+    of each depth (:class:`Fusion`) anew.
+
+    Args:
+        score_threshold: The least score of a hit, for a search by a single ranking; or by the name
+            of the ranking (``{"dense": 0.3}``), which a fused search needs. Boosts do not count.
+        group: How many hits of each document, or of each value of an entry; None: any number.
+        distinct: Whether passages of equal texts are returned once, the best of them.
+        boosts: What raises scores: dates, numbers.
+        mmr: How to choose hits that differ from each other; None: the best ones.
+        ef: How many candidates the engine examines in its index of dense vectors (HNSW's ``ef``);
+            more is slower and misses fewer. None: the engine's own setting.
+        exact: Whether dense vectors are compared with all instead of by the index.
+
+    Raises:
+        StoreError: A threshold is not finite, ``ef`` is below 1 or given with ``exact``, or
+            ``group`` is given with ``mmr``.
+    """
+
+    score_threshold: float | Mapping[str, float] | None = None
+    group: Group | None = None
+    distinct: bool = False
+    boosts: Sequence[Recency | Boost] = ()
+    mmr: MMR | None = None
+    ef: int | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        given = self.score_threshold
+        if isinstance(given, Mapping):
+            object.__setattr__(self, "score_threshold", MappingProxyType(dict(given)))
+        for bound in given.values() if isinstance(given, Mapping) else (given,):
+            if bound is not None and not math.isfinite(bound):
+                raise StoreInputError(f"a score_threshold is finite, got {bound!r}")
+        object.__setattr__(self, "boosts", tuple(self.boosts))
+        for boost in self.boosts:
+            if not isinstance(boost, Recency | Boost):
+                raise StoreInputError(f"boosts holds Recency and Boost, got {boost!r}")
+        if self.ef is not None and (self.ef < 1 or self.exact):
+            raise StoreInputError(
+                f"ef is at least 1 and has no effect on an exact search, got ef={self.ef}, "
+                f"exact={self.exact}; give one of them"
+            )
+        if self.group is not None and self.mmr is not None:
+            raise StoreInputError("group and mmr both choose the hits of a page; give one of them")
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the hits are the first ones of the ranking, in its order."""
+        return not (self.group or self.distinct or self.boosts or self.mmr)
+
+
+def _check_weight(weight: float) -> None:
+    if not math.isfinite(weight):
+        raise StoreInputError(f"the weight of a boost is finite, got {weight!r}")
