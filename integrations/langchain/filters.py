@@ -186,9 +186,10 @@ def _bounds(key: str, operator: _Operator, operand: object) -> dict[str, object]
 def _operator(key: str, name: object) -> _Operator:
     if name in _PATTERNS:
         raise StoreError(
-            f"the operator {name!r} on {key!r} has no condition that means the same on every "
-            "engine: none of them matches patterns; compare whole values with '$eq' or '$in', or "
-            "search the words of the texts with mode='words'"
+            f"the operator {name!r} on {key!r} has no condition with its meaning, because no "
+            "engine matches patterns; compare whole values with '$eq' or '$in', pass the condition "
+            f"StartsWith({key!r}, ...) for how a value begins, or search the words of the texts "
+            "with mode='words'"
         )
     if name not in {*_Operator}:
         raise StoreError(f"the filter of {key!r} has {name!r}; known are {_listed(_Operator)}")

@@ -262,8 +262,7 @@ class DecantVectorStore(BasePydanticVectorStore):
                 ``hybrid_top_k`` and ``sparse_top_k`` count the nodes of their modes instead of
                 ``similarity_top_k``. In a hybrid query ``sparse_top_k`` is the depth to which
                 sparse vectors and words are ranked, and ``similarity_top_k`` that of dense vectors,
-                before they are fused; without ``sparse_top_k`` it is :attr:`Fusion.depth` for all,
-                which is mostly better.
+                before they are fused; without ``sparse_top_k`` it is :attr:`Fusion.depth` for all.
             where: A condition or ``models.Filter`` in addition to the query's own filters.
             mode: The mode of a query whose mode is ``default``. None is HYBRID if the collection
                 has sparse vectors or words and the query a text, and else DENSE, as in
