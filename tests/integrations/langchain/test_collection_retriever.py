@@ -139,8 +139,8 @@ def test_a_query_is_embedded_once_and_words_not_at_all(
 
 
 def test_it_is_a_link_of_a_chain(notes: Collection) -> None:
-    chain = {"found": DecantRetriever(collection=notes, k=2), "asked": RunnablePassthrough()}
-    answer = (RunnablePassthrough() | chain).invoke(QUERY)
+    chain: Any = {"found": DecantRetriever(collection=notes, k=2), "asked": RunnablePassthrough()}
+    answer: Any = (RunnablePassthrough() | chain).invoke(QUERY)
     assert answer["asked"] == QUERY
     assert len(answer["found"]) == 2
 

@@ -150,7 +150,7 @@ def test_a_query_through_an_index_is_embedded_as_often_as_is_stated(
 def test_a_query_with_its_text_alone_is_embedded_once_at_most(
     beasts: DecantVectorStore,
     mode: str,
-    depths: dict[str, int],
+    depths: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if mode == "sparse" and not beasts.collection.has_sparse:
