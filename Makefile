@@ -89,6 +89,7 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
+	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
 	$(BIN)/python benchmarks/quantized.py --output .benchmarks/quantized.json
 	$(BIN)/python benchmarks/late_chunking.py --output .benchmarks/late_chunking.json

@@ -97,6 +97,7 @@ def test_a_sweep_tries_every_batch_size_of_the_peer() -> None:
 
 SCRIPTS = {
     "encode.py": ["--tokens", "300", "--lengths", "32", "--peers", "sentence-transformers"],
+    "hybrid.py": ["--chunks", "40", "--queries", "5", "--documents", "2"],
     "ingest.py": ["--documents", "3", "--peers"],
     "operators.py": ["--families", "bert", "--layers", "1", "--width", "48", "--tokens", "8"],
     "precisions.py": ["--tokens", "300", "--decoder", "64x1"],
@@ -106,7 +107,13 @@ SCRIPTS = {
 }
 
 
-SLOW = {"operators.py", "precisions.py", "prompts.py", "query.py"}  # the others take the same road
+SLOW = {
+    "hybrid.py",
+    "operators.py",
+    "precisions.py",
+    "prompts.py",
+    "query.py",
+}  # the others take the same road
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,13 @@ def frozen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def state(folder: Path) -> dict[str, tuple[int, int, int]]:
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Return what would tell that somebody has written to a folder."""
-    found = {str(path): path.stat() for path in folder.rglob("*")}
-    return {name: (item.st_mtime_ns, item.st_size, item.st_blocks) for name, item in found.items()}
+    found: dict[str, tuple[int, bytes]] = {}
+    for path in folder.rglob("*"):
+        content = sha256(path.read_bytes()).digest() if path.is_file() else b""
+        found[str(path)] = (path.stat().st_mtime_ns, content)
+    return found
 
 
 def test_a_collection_that_may_not_be_written_to_can_be_searched(

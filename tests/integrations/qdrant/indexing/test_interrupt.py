@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from time import monotonic
 
@@ -91,17 +90,23 @@ def test_a_signal_ends_it_while_a_read_hangs(server: FaultServer, collection: Co
 
     main = threading.get_ident()
 
+    ended = threading.Event()
+
     def strike() -> None:
         server.hanging.wait()
         # A signal that comes just before the read begins is seen when that ends; nothing tells
-        # from outside that it has begun.
-        time.sleep(0.5)
-        signal.pthread_kill(main, signal.SIGINT)
+        # from outside that it has begun, so another one follows while nothing has happened.
+        while not ended.wait(1.0):
+            signal.pthread_kill(main, signal.SIGINT)
+            ended.wait(15.0)
 
     striker = threading.Thread(target=strike)
     striker.start()
-    with pytest.raises(KeyboardInterrupt):
-        collection.index(documents(100))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collection.index(documents(100))
+    finally:
+        ended.set()
     assert not server.released.is_set()
     striker.join()
     assert writers() == []
