@@ -1,7 +1,9 @@
 """LangChain classes over an encoder and a collection.
 
-``DecantEmbeddings`` is an ``Embeddings``, ``DecantVectorStore`` is a ``VectorStore``. Each is
-imported when it is first used, so that embeddings alone do not load the store.
+``DecantEmbeddings`` is an ``Embeddings``, ``DecantVectorStore`` is a ``VectorStore``,
+``DecantRetriever`` is a ``BaseRetriever``. ``DecantSparseEmbeddings`` and ``BM25SparseEmbeddings``
+serve the store of ``langchain-qdrant``, which they need. Each is imported when it is first used, so
+that embeddings alone do not load the store.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from decant.embedders.errors import need
 from decant.embedders.lazy_names import lazy_names
 
 
-def _check(_module: str) -> None:
+def _check(module: str) -> None:
     need("langchain_core", extra="langchain")
+    if module == "sparse_embeddings":
+        need("langchain_qdrant", extra="langchain-qdrant")
 
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, __file__, check=_check)

@@ -1,4 +1,4 @@
-"""Convert LangChain's texts, documents and filters to those of a collection, and back.
+"""Convert LangChain's texts and documents to those of a collection, and back.
 
 Metadata go in and come out unchanged. A ``source`` in them is also the record's source; a passage
 whose metadata have none is shown with its own source, and filters see that, too. The same holds
@@ -8,30 +8,19 @@ LangChain's splitters use (``add_start_index``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from langchain_core.documents import Document
+from numpy.typing import NDArray
 
 from decant.embedders import Encoder, StoreError, TextError
 
-from ..qdrant import And, Collection, Field, Passage, Record, Store
-from ..shown import ShownField, ShownMetadata, with_source, with_start
-
-if TYPE_CHECKING:
-    from ..qdrant.stores.filters import Where
-
-Filter: TypeAlias = "Where"
-"""A condition, a ``models.Filter``, or a mapping of shown entries that must all be equal.
-
-If an entry is a list, one item must be equal. A key with dots is the entry of that name, or leads
-into nested ones. A mapping without entries is no filter.
-"""
-
-_START = "start_index"
-_SHOWN = ShownMetadata(
-    fields={"source": ShownField(field=Field.SOURCE), _START: ShownField(field=Field.START)}
-)
+from ..qdrant import Collection, Hit, Passage, Record, Store
+from ..qdrant.searching.mmr import cosines
+from ..shown import with_source, with_start
+from .filters import START
 
 
 def to_records(
@@ -90,21 +79,20 @@ def _record(
 
 def to_document(passage: Passage) -> Document:
     """Return a stored passage as a LangChain document."""
-    metadata = with_start(passage, _START, with_source(passage, passage.metadata))
+    metadata = with_start(passage, START, with_source(passage, passage.metadata))
     return Document(id=passage.id, page_content=passage.text, metadata=metadata)
 
 
-def to_condition(wanted: Filter | None) -> Where | None:
-    """Return a filter in the collection's form; None if it states nothing.
+def with_relevance(hits: Sequence[Hit], query: NDArray[np.float32]) -> list[tuple[Document, float]]:
+    """Return hits as documents, each with its relevance: ``(cosine + 1) / 2`` of dense vectors.
 
-    Raises:
-        StoreError: A value cannot be compared, or a key leads into a list.
+    Args:
+        hits: Each with its vector.
+        query: The query's vector, shape ``(D,)``.
     """
-    if not isinstance(wanted, Mapping):
-        return wanted
-    if not wanted:
-        return None
-    return And([_SHOWN.any_of(key, [value]) for key, value in wanted.items()])
+    rows = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)  # (N, D)
+    relevance = (cosines(query, rows) + 1.0) / 2.0
+    return [(to_document(hit), float(one)) for hit, one in zip(hits, relevance, strict=True)]
 
 
 def to_collection(

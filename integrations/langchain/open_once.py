@@ -13,7 +13,7 @@ class OpenOnce:
         """Return the object itself."""
         return self
 
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
+    def __deepcopy__(self, memo: Mapping[int, object] | None = None) -> Self:
         """Return the object itself."""
         return self
 

@@ -1,19 +1,45 @@
-"""Sort the arguments of ``as_retriever``: some are the retriever's, others go to its searches.
+"""Sort the arguments of LangChain's calls, which all come as keywords.
 
-LangChain itself drops the latter without a word where they are not in ``search_kwargs``.
+Some of ``as_retriever`` are the retriever's, others go to its searches, and LangChain itself drops
+the latter without a word where they are not in ``search_kwargs``. Those of searches that LangChain
+does not know are the fields of :class:`SearchOptions`, by their names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from ..arguments import refuse_unknown
+from ..qdrant import MMR, SearchOptions
 
+_OPTIONS = tuple(field.name for field in fields(SearchOptions))
 # Arguments of searches; outside of search_kwargs LangChain drops them silently.
-_SEARCH = ("k", "filter", "offset", "mode", "fetch_k", "lambda_mult", "score_threshold")
+_SEARCH = ("k", "filter", "offset", "mode", "fusion", "fetch_k", "lambda_mult", *_OPTIONS)
+
+
+def search_options(given: Mapping[str, object], *, mmr: MMR | None = None) -> SearchOptions:
+    """Return the options of a search from the keywords of a call.
+
+    Args:
+        given: The fields of :class:`SearchOptions` that were given.
+        mmr: The variety that the call itself asks for; then ``given`` may not.
+
+    Raises:
+        TypeError: A keyword is unknown.
+        StoreError: An option is impossible.
+
+    >>> search_options({"distinct": True}).distinct
+    True
+    """
+    known = {*_OPTIONS} - ({"mmr"} if mmr else set())
+    call = "a search by maximal marginal relevance" if mmr else "a similarity search"
+    refuse_unknown({name: value for name, value in given.items() if name not in known}, call)
+    options: dict[str, Any] = {**given} if mmr is None else {**given, "mmr": mmr}
+    return SearchOptions(**options)
 
 
 def retriever_arguments(given: Mapping[str, object]) -> dict[str, Any]:

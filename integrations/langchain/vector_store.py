@@ -1,9 +1,8 @@
 """LangChain's vector store over a collection; every method is one call of the collection.
 
 Signatures are LangChain's, hence ``filter`` and ``**kwargs``; unknown arguments are refused. The
-asynchronous methods are LangChain's own, which run these in a thread, because a collection is safe
-to use from several. Splitting texts and indexing only what changed are not here but in
-:meth:`Collection.index`; a collection filled by that can be searched here.
+asynchronous methods are LangChain's own, which run these in a thread. Splitting texts and indexing
+only what changed are in :meth:`Collection.index`; a collection filled by that is searched here.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from decant.embedders import Output, Role
 
 from ..arguments import check_ids, refuse_unknown
 from ..qdrant import MMR, And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
-from ..qdrant.searching.mmr import cosines
-from ..qdrant.searching.options import SearchOptions
-from .conversion import Filter, to_collection, to_condition, to_document, to_records
+from .conversion import to_collection, to_document, to_records, with_relevance
 from .embeddings import DecantEmbeddings
+from .filters import Filter, to_condition
 from .open_once import OpenOnce
-from .retriever_arguments import retriever_arguments
+from .retriever_arguments import retriever_arguments, search_options
 
 
 class DecantVectorStore(OpenOnce, VectorStore):
@@ -40,13 +38,15 @@ class DecantVectorStore(OpenOnce, VectorStore):
 
     Without ``mode``, a collection with sparse vectors or words is searched by all that it has
     (HYBRID), and another one by dense vectors. All searches by a text rank in the same way, with
-    scores or without. Searches by a vector and by maximal marginal relevance compare dense vectors
-    only.
+    scores or without. Searches by a vector compare dense vectors only.
+
+    All searches also take the fields of :class:`SearchOptions` by their names, such as
+    ``group=Group()``, ``boosts=[...]``, ``distinct=True`` or ``exact=True``.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
-    have to be equal to what documents show: ``{"source": "a.md", "acl.team": "red"}``, where a key
-    with dots is an entry of that name or leads into nested ones. An empty mapping is no filter.
-    A chunk of :meth:`Collection.index` shows its place in the document as ``start_index``.
+    have to hold for what documents show: ``{"source": "a.md", "year": {"$gte": 2020}}``, with
+    LangChain's operators. A key with dots is an entry of that name or leads into nested ones. A
+    chunk of :meth:`Collection.index` shows its place in the document as ``start_index``.
 
     A copy, deep or not, is the store itself, because its collection is open once; it cannot be
     pickled.
@@ -148,8 +148,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
             metadatas: One for each text, or None for a text without; a ``source`` in it is also
                 the record's source. Dates and the like become JSON as in a :class:`Record`.
             ids: One for each text, any string; for None, one is drawn.
-            batch_size: LangChain's ``index`` passes it; it has no effect, because encoder and
-                collection make their own batches.
+            batch_size: Has no effect; LangChain's ``index`` passes it.
             **kwargs: Refused.
 
         Returns:
@@ -158,7 +157,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         Raises:
             TypeError: ``texts`` or ``ids`` is one string, or metadata are no mapping.
             ValueError: There are not as many metadatas or ids as texts.
-            TextError: A text is not valid Unicode; the message holds its index and its source.
+            TextError: A text is not valid Unicode; the message holds its index and source.
             StoreError: Metadata are not JSON; the message holds the same, and the key.
         """
         refuse_unknown(kwargs, "add_texts")
@@ -210,10 +209,10 @@ class DecantVectorStore(OpenOnce, VectorStore):
         method refuses them.
 
         Args:
-            **kwargs: The retriever's own, such as ``search_type``, ``search_kwargs`` and ``tags``.
-                Arguments of a search (``k``, ``filter``, ``offset``, ``mode``, ``fetch_k``,
-                ``lambda_mult``, ``score_threshold``) may be passed here or in ``search_kwargs``.
-                A ``score_threshold`` is one of relevance, ``(cosine + 1) / 2``, in every mode.
+            **kwargs: The retriever's own, such as ``search_type`` and ``tags``, and those of its
+                searches, here or in ``search_kwargs``. A ``score_threshold`` is one of relevance,
+                ``(cosine + 1) / 2``, for the type ``similarity_score_threshold`` in every mode, and
+                else one of the mode's own scores.
 
         Raises:
             TypeError: An argument is unknown, or appears in both places.
@@ -242,11 +241,13 @@ class DecantVectorStore(OpenOnce, VectorStore):
             mode: By which ranking; None is HYBRID if the collection has sparse vectors or indexes
                 words, and else DENSE, as in :meth:`Collection.search`.
             fusion: How HYBRID makes one ranking of several.
-            **kwargs: Refused.
+            **kwargs: The fields of :class:`SearchOptions`. A ``score_threshold`` is a cosine for
+                DENSE; fused scores of HYBRID have none, only their rankings do.
 
         Raises:
+            TypeError: A keyword is unknown.
             TextError: The query is empty.
-            StoreError: The collection lacks what the mode compares.
+            StoreError: The collection lacks what the mode compares, or an option is impossible.
         """
         found = self.similarity_search_with_score(
             query, k, filter=filter, offset=offset, mode=mode, fusion=fusion, **kwargs
@@ -264,15 +265,19 @@ class DecantVectorStore(OpenOnce, VectorStore):
         fusion: Fusion | None = None,
         **kwargs: object,
     ) -> list[tuple[Document, float]]:
-        """Return the documents of :meth:`similarity_search`, each with its score.
+        """Return the documents of :meth:`similarity_search`, each with its score in the mode.
 
-        The score depends on the mode (:class:`SearchMode`): a cosine for DENSE, an inner product
-        for SPARSE, BM25 for WORDS, a fused score for HYBRID (:class:`Fusion`). Higher is better.
+        That is a cosine for DENSE, an inner product for SPARSE, BM25 for WORDS, and a fused score
+        for HYBRID (:class:`Fusion`).
         """
-        refuse_unknown(kwargs, "a similarity search")
-        where = to_condition(filter)
         hits = self._collection.search(
-            query, limit=k, offset=offset, where=where, mode=mode, fusion=fusion
+            query,
+            limit=k,
+            offset=offset,
+            where=to_condition(filter),
+            mode=mode,
+            fusion=fusion,
+            options=search_options(kwargs),
         )
         return [(to_document(hit), hit.score) for hit in hits]
 
@@ -290,28 +295,24 @@ class DecantVectorStore(OpenOnce, VectorStore):
         """Return the documents of :meth:`similarity_search`, each with its relevance.
 
         The relevance is ``(cosine + 1) / 2`` of the dense vectors in every mode, because a
-        threshold on it must mean the same for every query and collection, which ranks and their
-        sums do not. The order is that of the mode, so a HYBRID search may return a less relevant
-        document before a more relevant one.
+        threshold on it must mean the same for every query, which fused scores do not. The order is
+        that of the mode.
         """
-        refuse_unknown(kwargs, "a similarity search")
         sparse = self._collection.has_sparse and mode not in {SearchMode.DENSE, SearchMode.WORDS}
         outputs = [Output.SPARSE] if sparse else []
         vectors = self._collection.encoder.encode([query], role=Role.QUERY, outputs=outputs)
-        where = to_condition(filter)
         hits = self._collection.search_vector(
             vectors,
             text=query,
             limit=k,
             offset=offset,
-            where=where,
+            where=to_condition(filter),
             with_vectors=True,
             mode=mode,
             fusion=fusion,
+            options=search_options(kwargs),
         )
-        rows = np.array([hit.vector for hit in hits], np.float32).reshape(len(hits), -1)
-        relevance = (cosines(vectors.dense[0], rows) + 1.0) / 2.0
-        return [(to_document(hit), float(one)) for hit, one in zip(hits, relevance, strict=True)]
+        return with_relevance(hits, vectors.dense[0])
 
     async def _asimilarity_search_with_relevance_scores(
         self,
@@ -337,14 +338,14 @@ class DecantVectorStore(OpenOnce, VectorStore):
         Raises:
             StoreError: The vector has another width than the collection's, or is not finite.
         """
-        refuse_unknown(kwargs, "a search by a dense vector")
-        vector = np.asarray(embedding, np.float32)
+        options = search_options(kwargs)
+        vector, where = np.asarray(embedding, np.float32), to_condition(filter)
         hits = self._collection.search_vector(
-            vector, limit=k, offset=offset, where=to_condition(filter)
+            vector, limit=k, offset=offset, where=where, options=options
         )
         return [to_document(hit) for hit in hits]
 
-    def max_marginal_relevance_search(
+    def max_marginal_relevance_search(  # noqa: PLR0913 - LangChain's, and how to rank
         self,
         query: str,
         k: int = 4,
@@ -352,28 +353,35 @@ class DecantVectorStore(OpenOnce, VectorStore):
         lambda_mult: float = 0.5,
         *,
         filter: Filter | None = None,  # noqa: A002
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
         **kwargs: object,
     ) -> list[Document]:
-        """Return ``k`` documents that fit the query and differ from each other.
-
-        Similarity is the cosine of dense vectors, also on a collection with sparse ones: there is
-        no ``mode``.
+        """Return ``k`` documents that fit the query and differ from each other (:class:`MMR`).
 
         Args:
             query: The question.
             k: How many to return.
-            fetch_k: How many of the nearest to choose from.
+            fetch_k: How many of the best to choose from.
             lambda_mult: 1 is relevance alone, 0 is variety alone.
             filter: As in a similarity search.
-            **kwargs: None are known.
+            mode: As in a similarity search; variety is always of dense vectors.
+            fusion: As in a similarity search.
+            **kwargs: The fields of :class:`SearchOptions` but for ``mmr``.
 
         Raises:
             StoreError: ``lambda_mult`` is outside of 0 to 1.
         """
-        embedding = self.embeddings.embed_query(query)
-        return self.max_marginal_relevance_search_by_vector(
-            embedding, k, fetch_k, lambda_mult, filter=filter, **kwargs
+        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=fetch_k))
+        hits = self._collection.search(
+            query,
+            limit=k,
+            where=to_condition(filter),
+            mode=mode,
+            fusion=fusion,
+            options=options,
         )
+        return [to_document(hit) for hit in hits]
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -386,12 +394,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         **kwargs: object,
     ) -> list[Document]:
         """Return ``k`` documents that are near a vector and differ from each other."""
-        refuse_unknown(kwargs, "a search by maximal marginal relevance")
-        vector = np.asarray(embedding, np.float32)
-        hits = self._collection.search_vector(
-            vector,
-            limit=k,
-            where=to_condition(filter),
-            options=SearchOptions(mmr=MMR(balance=lambda_mult, candidates=fetch_k)),
-        )
+        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=fetch_k))
+        vector, where = np.asarray(embedding, np.float32), to_condition(filter)
+        hits = self._collection.search_vector(vector, limit=k, where=where, options=options)
         return [to_document(hit) for hit in hits]

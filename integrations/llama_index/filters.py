@@ -10,7 +10,7 @@ none is approximated.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 from llama_index.core.vector_stores.types import (
     FilterCondition,
@@ -19,14 +19,16 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
-from ..qdrant import And, Condition, Field, Not, Or, Range
+from ..boolean_logic import Part, all_of, any_of, as_condition, negate
+from ..qdrant import And, Condition, Field, Not, Range
 from ..qdrant.stores.filters import Key
-from ..shown import NOTHING, ShownField, ShownMetadata
+from ..shown import ShownField, ShownMetadata
 from .nodes import NODE
 
+if TYPE_CHECKING:
+    from ..qdrant.stores.filters import Where
+
 Value = str | int | float
-_Stated: TypeAlias = Condition | bool
-"""A condition; True if all nodes meet it, False if none does."""
 
 _DOCUMENT = ShownField(field=Field.SOURCE)
 _SHOWN = ShownMetadata(
@@ -39,7 +41,7 @@ _SHOWN = ShownMetadata(
 )
 
 
-def to_condition(filters: MetadataFilters | None) -> Condition | None:
+def to_condition(filters: MetadataFilters | None) -> Where | None:
     """Return the condition that ``filters`` state; None if every node meets them.
 
     Every node meets an empty filter and ``nin []``; no node meets ``in []``.
@@ -48,53 +50,30 @@ def to_condition(filters: MetadataFilters | None) -> Condition | None:
         ValueError: An operator has no counterpart, or its value is of the wrong kind.
         StoreError: A key leads into a list.
     """
-    match None if filters is None else _group(filters):
-        case None | True:
-            return None
-        case False:
-            return NOTHING
-        case condition:
-            return condition
+    group = None if filters is None else _group(filters)
+    return None if group is None else as_condition(group)
 
 
-def _group(filters: MetadataFilters) -> _Stated | None:
+def _group(filters: MetadataFilters) -> Part | None:
     """Return the condition of a group; None for an empty group, which LlamaIndex ignores."""
-    stated = [
+    parts = [
         part
         for entry in filters.filters
         if (part := _group(entry) if isinstance(entry, MetadataFilters) else _one(entry))
         is not None
     ]
-    if not stated:
+    if not parts:
         return None
     match filters.condition:
         case FilterCondition.OR:
-            return _either(stated)
+            return any_of(parts)
         case FilterCondition.NOT:
-            return _not(_either(stated))
+            return negate(any_of(parts))
         case _:  # LlamaIndex reads a missing condition as AND
-            return _all(stated)
+            return all_of(parts)
 
 
-def _either(stated: list[_Stated]) -> _Stated:
-    if any(part is True for part in stated):
-        return True
-    parts = [part for part in stated if not isinstance(part, bool)]
-    return Or(parts) if parts else False
-
-
-def _all(stated: list[_Stated]) -> _Stated:
-    if any(part is False for part in stated):
-        return False
-    parts = [part for part in stated if not isinstance(part, bool)]
-    return And(parts) if parts else True
-
-
-def _not(stated: _Stated) -> _Stated:
-    return not stated if isinstance(stated, bool) else Not(stated)
-
-
-def _one(entry: MetadataFilter) -> _Stated:
+def _one(entry: MetadataFilter) -> Part:
     key = entry.key
     match entry.operator:
         case (
@@ -108,7 +87,7 @@ def _one(entry: MetadataFilter) -> _Stated:
         case FilterOperator.IN | FilterOperator.ANY:
             return _any_of(entry)
         case FilterOperator.NIN:
-            return _not(_any_of(entry))
+            return negate(_any_of(entry))
         case FilterOperator.ALL:
             if not (values := _list(entry)):
                 raise _wrong(entry, "a list that is not empty")
@@ -118,11 +97,14 @@ def _one(entry: MetadataFilter) -> _Stated:
         case _:
             raise ValueError(
                 f"the operator {entry.operator.value!r} on {key!r} has no counterpart that means "
-                "the same on every engine; pass a models.Filter of qdrant-client as where="
+                "the same on every engine: where an entry has a text index, Qdrant compares words, "
+                "and elsewhere parts of words. Compare whole values with '==' or 'in', search the "
+                "texts of nodes in the mode 'text_search', or pass a models.Filter of "
+                "qdrant-client as where="
             )
 
 
-def _any_of(entry: MetadataFilter) -> _Stated:
+def _any_of(entry: MetadataFilter) -> Part:
     values = _list(entry)
     return _SHOWN.any_of(entry.key, values) if values else False
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
-from decant.embedders import Output, Role, Vectors
+from decant.embedders import Output, Role, StoreError, Vectors
+from decant.embedders.enum_fields import member
 
 from ..arguments import check_ids
 from ..qdrant import And, Collection, Field, FieldIn, Fusion, SearchMode
@@ -21,13 +22,18 @@ from .filters import to_condition
 if TYPE_CHECKING:
     from ..qdrant.stores.filters import Where
 
+_NOTHING = "the query has neither query_embedding nor query_str; give one of them"
+
 
 def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode | None:
     """Return the search mode of a query.
 
     Raises:
-        ValueError: No mode corresponds, two were given, or the query weighs the rankings.
+        ValueError: No mode corresponds, or two were given.
+        StoreError: ``mode`` is none.
     """
+    if mode is not None:
+        mode = member(SearchMode, mode, error=StoreError)
     match query.mode:
         case VectorStoreQueryMode.DEFAULT:
             return mode
@@ -77,25 +83,56 @@ def node_count(query: VectorStoreQuery) -> int:
             return query.similarity_top_k
 
 
+def branch_depths(query: VectorStoreQuery, collection: Collection) -> dict[SearchMode, int] | None:
+    """Return the depth of each ranking of a hybrid query that sets them; None: the default.
+
+    LlamaIndex defines them: ``similarity_top_k`` counts the dense ranking and ``sparse_top_k`` the
+    others, before they are fused. Without ``sparse_top_k`` a query sets none.
+    """
+    is_hybrid = query.mode is VectorStoreQueryMode.HYBRID
+    if not (is_hybrid and query.sparse_top_k and (collection.has_sparse or collection.has_words)):
+        return None
+    depths = {SearchMode.DENSE: query.similarity_top_k}
+    if collection.has_sparse:
+        depths[SearchMode.SPARSE] = query.sparse_top_k
+    if collection.has_words:
+        depths[SearchMode.WORDS] = query.sparse_top_k
+    return depths
+
+
+def query_text(query: VectorStoreQuery, mode: SearchMode) -> str:
+    """Return the text of a query whose mode compares words or weights.
+
+    Raises:
+        ValueError: The query has none.
+    """
+    if query.query_str is None:
+        raise ValueError(
+            f"the mode {mode.value!r} compares words or weights of query_str, and the query has "
+            "only query_embedding"
+            if query.query_embedding is not None
+            else _NOTHING
+        )
+    return query.query_str
+
+
 def query_vectors(
     query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
 ) -> Vectors:
     """Return the vectors of a query: a dense one, and a sparse one if the mode needs it.
+
+    The mode is another than WORDS, which needs no vectors.
 
     Raises:
         ValueError: The query has neither a text nor an embedding, or lacks the one that the mode
             needs.
     """
     text, given = query.query_str, query.query_embedding
-    by_text = {SearchMode.SPARSE, SearchMode.HYBRID, SearchMode.WORDS}
-    sparse = mode not in {SearchMode.DENSE, SearchMode.WORDS} and collection.has_sparse
-    if text is None and (given is None or mode in by_text):
-        raise ValueError(
-            "the query has neither query_embedding nor query_str; give one of them"
-            if given is None
-            else f"the mode {str(mode)!r} compares words or weights of query_str, and the query "
-            "has only query_embedding"
-        )
+    sparse = mode is not SearchMode.DENSE and collection.has_sparse
+    if mode in {SearchMode.SPARSE, SearchMode.HYBRID}:
+        query_text(query, mode)
+    elif text is None and given is None:
+        raise ValueError(_NOTHING)
     dense = None if given is None else np.asarray([given], np.float32)
     if text is None or (dense is not None and not sparse):
         assert dense is not None

@@ -16,33 +16,21 @@ from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
-    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 
 from decant.embedders.tokens import is_blank
 
 from ..arguments import check_ids, refuse_unknown
-from ..qdrant import (
-    MMR,
-    And,
-    Collection,
-    Field,
-    FieldIn,
-    Hit,
-    SearchMode,
-    SearchOptions,
-    run_in_thread,
-)
+from ..qdrant import And, Collection, Field, FieldIn, SearchMode, SearchOptions, run_in_thread
 from .filters import to_condition
 from .nodes import to_node, to_records
-from .queries import node_count, query_condition, query_fusion, query_mode, query_vectors
+from .queries import query_condition, query_mode
+from .search import find_hits, with_variety
 from .vectors import embedded_text, node_vectors
 
 if TYPE_CHECKING:
     from ..qdrant.stores.filters import Where
-
-_PREFETCH = 20
 
 
 class DecantVectorStore(BasePydanticVectorStore):
@@ -256,6 +244,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         mode: SearchMode | None = None,
         mmr_threshold: float | None = None,
         mmr_prefetch_k: int | None = None,
+        options: SearchOptions | None = None,
         **kwargs: object,
     ) -> VectorStoreQueryResult:
         """Return the nodes that fit a query best, best first.
@@ -271,7 +260,9 @@ class DecantVectorStore(BasePydanticVectorStore):
                 ``hybrid``, ``sparse``, ``text_search`` (words) and ``mmr``, which compares dense
                 vectors. ``alpha`` weighs a hybrid query: 1 is dense vectors alone, 0 the others.
                 ``hybrid_top_k`` and ``sparse_top_k`` count the nodes of their modes instead of
-                ``similarity_top_k``.
+                ``similarity_top_k``. In a hybrid query ``sparse_top_k`` is the depth to which
+                sparse vectors and words are ranked, and ``similarity_top_k`` that of dense vectors,
+                before they are fused; without ``sparse_top_k`` it is :attr:`Fusion.depth` for all.
             where: A condition or ``models.Filter`` in addition to the query's own filters.
             mode: The mode of a query whose mode is ``default``. None is HYBRID if the collection
                 has sparse vectors or words and the query a text, and else DENSE, as in
@@ -280,6 +271,8 @@ class DecantVectorStore(BasePydanticVectorStore):
                 variety alone; None is 0.5.
             mmr_prefetch_k: For the mode ``mmr``: how many of the nearest to choose from; None is
                 four times as many as wanted, at least 20.
+            options: Thresholds, groups, boosts and the like; with ``mmr`` they keep its variety. An
+                index passes them on from ``vector_store_kwargs``.
             **kwargs: Refused.
 
         Raises:
@@ -289,19 +282,15 @@ class DecantVectorStore(BasePydanticVectorStore):
                 the collection lacks what the mode compares.
         """
         refuse_unknown(kwargs, "query()")
-        met, chosen = query_condition(query, where), query_mode(query, mode)
-        if query.mode is VectorStoreQueryMode.MMR:
-            hits = self._varied(query, met, mmr_threshold, mmr_prefetch_k)
-        else:
-            vectors = query_vectors(query, self._collection, chosen)
-            hits = self._collection.search_vector(
-                vectors,
-                text=query.query_str,
-                limit=node_count(query),
-                where=met,
-                mode=chosen,
-                fusion=query_fusion(query),
-            )
+        chosen = query_mode(query, mode)
+        wanted = with_variety(
+            query,
+            options or SearchOptions(),
+            threshold=mmr_threshold,
+            candidates=mmr_prefetch_k,
+        )
+        met = query_condition(query, where)
+        hits = find_hits(query, self._collection, where=met, mode=chosen, options=wanted)
         return VectorStoreQueryResult(
             nodes=[to_node(hit) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -316,6 +305,7 @@ class DecantVectorStore(BasePydanticVectorStore):
         mode: SearchMode | None = None,
         mmr_threshold: float | None = None,
         mmr_prefetch_k: int | None = None,
+        options: SearchOptions | None = None,
         **kwargs: object,
     ) -> VectorStoreQueryResult:
         """Run :meth:`query` in a thread."""
@@ -326,24 +316,6 @@ class DecantVectorStore(BasePydanticVectorStore):
             mode=mode,
             mmr_threshold=mmr_threshold,
             mmr_prefetch_k=mmr_prefetch_k,
+            options=options,
             **kwargs,
         )
-
-    def _varied(
-        self,
-        query: VectorStoreQuery,
-        where: Where | None,
-        threshold: float | None,
-        prefetch: int | None,
-    ) -> list[Hit]:
-        """Return the hits of a query by maximal marginal relevance."""
-        count = query.similarity_top_k
-        vector = query_vectors(query, self._collection, SearchMode.DENSE).dense[0]
-        own = query.mmr_threshold
-        balance = threshold if own is None else own
-        mmr = MMR(
-            balance=0.5 if balance is None else balance,
-            candidates=prefetch or max(_PREFETCH, 4 * count),
-        )
-        options = SearchOptions(mmr=mmr)
-        return self._collection.search_vector(vector, limit=count, where=where, options=options)

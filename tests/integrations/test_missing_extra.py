@@ -17,6 +17,12 @@ PACKAGES = [langchain, llama_index, sentence_transformers]
     ("package", "name", "absent", "line"),
     [
         (langchain, "DecantVectorStore", "langchain_core", "decant-qdrant[langchain]"),
+        (
+            langchain,
+            "DecantSparseEmbeddings",
+            "langchain_qdrant",
+            "decant-qdrant[langchain-qdrant]",
+        ),
         (llama_index, "DecantVectorStore", "llama_index.core", "decant-qdrant[llama-index]"),
         (
             sentence_transformers,
@@ -25,7 +31,7 @@ PACKAGES = [langchain, llama_index, sentence_transformers]
             "decant-qdrant[sentence-transformers]",
         ),
     ],
-    ids=["langchain", "llama_index", "sentence_transformers"],
+    ids=["langchain", "langchain_qdrant", "llama_index", "sentence_transformers"],
 )
 def test_a_missing_framework_is_named_with_the_pip_line(
     monkeypatch: pytest.MonkeyPatch, package: ModuleType, name: str, absent: str, line: str

@@ -77,6 +77,7 @@ GROUND = {f"decant.embedders.{name}" for name in LEVELS["embedders"][0]}
 HEAVY: dict[str, set[str]] = {
     "ir_measures": {"evaluation/tasks"},
     "langchain_core": {"integrations/langchain"},
+    "langchain_qdrant": {"integrations/langchain"},
     "llama_index": {"integrations/llama_index"},
     "matplotlib": {"evaluation/report", "training/loop"},
     "mteb": set(),

@@ -125,9 +125,21 @@ def test_searches_without_a_text_to_weigh_stay_dense(beasts: DecantVectorStore) 
     vector = beasts.embeddings.embed_query(QUERY)
     dense = expected(beasts, SearchMode.DENSE)
     assert ids(beasts.similarity_search_by_vector(vector, k=3)) == dense
-    assert ids(beasts.max_marginal_relevance_search(QUERY, k=3, lambda_mult=1.0)) == dense
+    varied = beasts.max_marginal_relevance_search_by_vector(vector, k=3, lambda_mult=1.0)
+    assert ids(varied) == dense
     with pytest.raises(TypeError, match="mode"):
         beasts.similarity_search_by_vector(vector, mode=SearchMode.HYBRID)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_variety_begins_with_what_the_mode_finds_relevant(
+    beasts: DecantVectorStore, mode: SearchMode | None
+) -> None:
+    wanted = expected(beasts, mode)
+    relevant = beasts.max_marginal_relevance_search(QUERY, k=3, lambda_mult=1.0, mode=mode)
+    assert ids(relevant) == wanted
+    varied = beasts.as_retriever(search_type="mmr", mode=mode, k=3, lambda_mult=0.0)
+    assert ids(varied.invoke(QUERY))[0] == wanted[0]
 
 
 def test_a_mode_that_the_collection_has_not_is_refused(store: Store) -> None:

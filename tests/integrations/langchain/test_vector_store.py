@@ -18,7 +18,7 @@ from qdrant_client import models
 
 from decant.embedders import HashEncoder, Role, StoreError, Vectors
 from decant.integrations.langchain import DecantVectorStore
-from decant.integrations.langchain.conversion import Filter
+from decant.integrations.langchain.filters import Filter
 from decant.integrations.qdrant import Collection, Equals, Range, Store
 from decant.integrations.qdrant import Document as SourceDocument
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from llama_index.core.vector_stores.types import (
     FilterCondition,
+    FilterOperator,
     MetadataFilters,
 )
 from qdrant_client import models
 
 from decant.integrations.llama_index import DecantVectorStore
 from decant.integrations.qdrant import Collection, Equals
-from tree_nodes import ALL, ask, left, nodes, where
+from tree_nodes import ALL, FACTS, ask, left, nodes, where
 
 
 @pytest.fixture
@@ -103,6 +107,36 @@ def test_a_filter_without_counterpart_is_a_clear_error(
 ) -> None:
     with pytest.raises(ValueError, match="'kind'"):
         ask(trees, "trees", filters=filters)
+
+
+@pytest.mark.parametrize("operator", list(FilterOperator))
+def test_an_operator_means_what_llama_index_says_or_is_refused(
+    trees: DecantVectorStore, operator: FilterOperator
+) -> None:
+    """Each operator of LlamaIndex, also one that a later version adds, against plain Python."""
+    meanings: dict[str, tuple[str, Any, Callable[[Any], bool]]] = {
+        "==": ("year", 1950, lambda year: year == 1950),
+        "!=": ("height", 15.0, lambda height: height != 15.0),
+        ">": ("year", 1950, lambda year: year > 1950),
+        ">=": ("year", 1950, lambda year: year >= 1950),
+        "<": ("year", 1950, lambda year: year < 1950),
+        "<=": ("year", 1950, lambda year: year <= 1950),
+        "in": ("kind", ["tree", "stone"], lambda kind: kind in ("tree", "stone")),
+        "nin": ("kind", ["tree", "stone"], lambda kind: kind not in ("tree", "stone")),
+        "any": ("tags", ["hard", "white"], lambda tags: bool({"hard", "white"} & {*tags})),
+        "all": ("tags", ["old", "white"], lambda tags: {"old", "white"} <= {*tags}),
+        "contains": ("tags", "white", lambda tags: "white" in tags),
+        "is_empty": ("height", None, lambda height: height is None),
+    }
+    if operator.value not in meanings:
+        with pytest.raises(ValueError, match="no counterpart"):
+            trees.get_nodes(filters=where("kind", "tree", operator.value))
+        return
+    key, value, holds = meanings[operator.value]
+    expected = sorted(name for name, facts in FACTS.items() if holds(facts.get(key)))
+    found = trees.get_nodes(filters=where(key, value, operator.value))
+    assert sorted(node.node_id for node in found) == expected
+    assert 0 < len(expected) < len(FACTS)
 
 
 def test_ids_documents_filters_and_where_are_all_met(trees: DecantVectorStore) -> None:

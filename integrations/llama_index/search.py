@@ -1,0 +1,124 @@
+"""Run a query of LlamaIndex in a collection: which search it is, and to which depths.
+
+A query is embedded at most once here: not at all for words, nor where it brings its dense vector
+and the mode compares no sparse one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from ..qdrant import MMR, Collection, Fusion, Hit, SearchMode, SearchOptions
+from ..qdrant.searching.fusion import branches_of, fuse
+from .queries import branch_depths, node_count, query_fusion, query_text, query_vectors
+
+if TYPE_CHECKING:
+    from decant.embedders import Vectors
+
+    from ..qdrant.stores.filters import Where
+
+_CANDIDATES = 20
+
+
+def find_hits(
+    query: VectorStoreQuery,
+    collection: Collection,
+    *,
+    where: Where | None,
+    mode: SearchMode | None,
+    options: SearchOptions,
+) -> list[Hit]:
+    """Return the hits of a query, best first.
+
+    Args:
+        query: Its modes are those of :func:`query_mode`.
+        collection: Where to search.
+        where: The whole condition, the query's own filters among it.
+        mode: Of :func:`query_mode`.
+        options: What the search asks for beside its page.
+
+    Raises:
+        ValueError: The query lacks what the mode compares, or asks for depths of its own together
+            with options that choose among the hits.
+        StoreError: The collection lacks what the mode compares.
+    """
+    count = node_count(query)
+    if mode is SearchMode.WORDS:
+        text = query_text(query, mode)
+        return collection.search(text, limit=count, where=where, mode=mode, options=options)
+    vectors = query_vectors(query, collection, mode)
+    fusion = query_fusion(query)
+    if depths := branch_depths(query, collection):
+        if options != SearchOptions():
+            raise ValueError(
+                "sparse_top_k sets the depth of each ranking of a hybrid query, and options choose "
+                "among hits to a depth of their own; give one of them"
+            )
+        found = _rankings(query, collection, vectors, where, depths)
+        return _fused(found, fusion or Fusion())[:count]
+    return collection.search_vector(
+        vectors,
+        text=query.query_str,
+        limit=count,
+        where=where,
+        mode=mode,
+        fusion=fusion,
+        options=options,
+    )
+
+
+def with_variety(
+    query: VectorStoreQuery,
+    options: SearchOptions,
+    *,
+    threshold: float | None,
+    candidates: int | None,
+) -> SearchOptions:
+    """Return the options of a query, with maximal marginal relevance if that is its mode.
+
+    Args:
+        query: Its own ``mmr_threshold`` goes first.
+        options: Those that were given.
+        threshold: 1 is relevance alone, 0 is variety alone; None is 0.5.
+        candidates: How many of the nearest to choose from; None is four times as many as wanted, at
+            least 20.
+    """
+    if query.mode is not VectorStoreQueryMode.MMR:
+        return options
+    balance = threshold if query.mmr_threshold is None else query.mmr_threshold
+    count = query.similarity_top_k
+    mmr = MMR(
+        balance=0.5 if balance is None else balance,
+        candidates=candidates or max(_CANDIDATES, 4 * count),
+    )
+    return replace(options, mmr=mmr)
+
+
+def _rankings(
+    query: VectorStoreQuery,
+    collection: Collection,
+    vectors: Vectors,
+    where: Where | None,
+    depths: Mapping[SearchMode, int],
+) -> dict[SearchMode, list[Hit]]:
+    """Return the hits of each ranking to its depth."""
+    return {
+        mode: collection.search_vector(
+            vectors, text=query.query_str, limit=depth, where=where, mode=mode
+        )
+        for mode, depth in depths.items()
+    }
+
+
+def _fused(found: Mapping[SearchMode, list[Hit]], fusion: Fusion) -> list[Hit]:
+    """Return the hits of several rankings as one, best first."""
+    rankings = {mode.value: [(hit.id, hit.score) for hit in hits] for mode, hits in found.items()}
+    held = {hit.id: hit for hits in found.values() for hit in hits}
+    return [
+        replace(held[identity], score=score, branches=branches_of(identity, rankings))
+        for identity, score in fuse(rankings, fusion)
+    ]
