@@ -9,7 +9,7 @@ import typer
 from ...exit_codes import Exit
 from ...input.conditions import read_condition
 from ...input.open import open_encoder, open_store
-from ...input.ranking import (
+from ...input.search_options import (
     Asked,
     Boosts,
     Distinct,
