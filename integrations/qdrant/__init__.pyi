@@ -28,8 +28,6 @@ from .points.passages import Passage as Passage
 from .points.passages import Record as Record
 from .points.provenance import Filling as Filling
 from .points.provenance import read_fillings as read_fillings
-from .searching.fusion import Fusion as Fusion
-from .searching.fusion import FusionMethod as FusionMethod
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
@@ -54,6 +52,9 @@ from .stores.protocol import Select as Select
 from .stores.protocol import Store as Store
 from .stores.queries import SearchMode as SearchMode
 from .stores.queries import WordsQuery as WordsQuery
+from .stores.search_defaults import Fusion as Fusion
+from .stores.search_defaults import FusionMethod as FusionMethod
+from .stores.search_defaults import SearchDefaults as SearchDefaults
 from .stores.sparse_vector import SparseVector as SparseVector
 from .stores.words import Words as Words
 from .threads import run_in_thread as run_in_thread

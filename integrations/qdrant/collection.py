@@ -1,9 +1,8 @@
 """A collection: a store, a name, and the one encoder whose vectors it holds.
 
 Adding, indexing, searching and deleting, each also as a coroutine, are here as thin methods; the
-work of indexing is in ``indexing/index.py``, of searching in ``search.py``, of deleting in
-``indexing/delete.py``. Invariant: every vector in a collection was made as its recipe says, or
-given by a caller who vouches for it.
+work is in ``indexing/`` and ``searching/``. Invariant: every vector in a collection was made as its
+recipe says, or given by a caller who vouches for it.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from .points.passages import Hit, Passage, Record, passage
 from .points.payloads import checked_ids, passages
 from .points.provenance import FillingNotes
 from .read import fetch_passages, fetch_soft_tokens
-from .searching.fusion import Fusion
-from .searching.search import Window, plan_for_text, plan_for_vectors, run_search
+from .searching.search import Window, keep_defaults, plan_for_text, plan_for_vectors, run_search
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
 from .stores.protocol import OptimizeProgress, Select, Store, each
 from .stores.queries import SearchMode
+from .stores.search_defaults import Fusion, SearchDefaults
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -117,11 +116,8 @@ class Collection:
 
     def __repr__(self) -> str:
         """Return the name, the store and the model; nothing is asked of the store."""
-        recipe = self.encoder.recipe
-        return (
-            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
-            f"recipe {recipe.digest()!r})"
-        )
+        base, digest = self.encoder.recipe.base, self.encoder.recipe.digest()
+        return f"Collection({self._name!r}, {self._store!r}, {base!r}, recipe {digest!r})"
 
     @property
     def name(self) -> str:
@@ -225,15 +221,13 @@ class Collection:
     def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept, float32, shape (N, n, d').
 
-        They are what the encoder gave as :attr:`Output.SOFT_TOKENS` when the texts were stored, so
-        that a hit can be read back without the model (:class:`Explainer`).
+        A hit can be read back from them without the model (:class:`Explainer`).
 
         Args:
             passages: N ids, passages or hits.
 
         Raises:
-            StoreError: The collection keeps none, one of these is not there or has none, or
-                ``passages`` is one string.
+            StoreError: The collection keeps none, one of these has none, or it is one string.
         """
         return fetch_soft_tokens(self._target, passages)
 
@@ -242,8 +236,7 @@ class Collection:
 
         Those that come or go meanwhile may be missed.
         """
-        fetch = Select(dense=with_vectors)
-        for page in each(self._store, self._name, passages(where), fetch):
+        for page in each(self._store, self._name, passages(where), Select(dense=with_vectors)):
             yield from map(passage, page)
 
     def search(  # noqa: PLR0913 - each is one thing that a user asks of a search
@@ -265,11 +258,11 @@ class Collection:
             offset: How many of the best to pass over; pages of HYBRID never overlap.
             where: Only passages for which this holds, in every ranking.
             with_vectors: Whether the hits hold their dense vectors.
-            mode: The ranking, which decides the scores; see :class:`SearchMode`. None is HYBRID
-                where there are sparse vectors or an index of words, else DENSE. A query without any
-                weight has no sparse vector: SPARSE finds nothing, HYBRID what the other rankings
-                find, in fused scores.
-            fusion: How HYBRID makes one ranking of several; None: :class:`Fusion`'s defaults.
+            mode: The ranking, which decides the scores; see :class:`SearchMode`. None: that of
+                :attr:`search_defaults` if ``fusion`` is None too, else HYBRID where there are
+                sparse vectors or an index of words, else DENSE.
+            fusion: How HYBRID makes one ranking of several; None: that of :attr:`search_defaults`
+                where ``mode`` is theirs, else :class:`Fusion`'s defaults.
 
         Raises:
             TextError: ``query`` is empty.
@@ -277,7 +270,7 @@ class Collection:
                 needs a ranking that the collection does not have.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_search(self._target, plan_for_text(self._target, query, mode), window, fusion)
+        return run_search(self._target, plan_for_text(self._target, query, mode, fusion), window)
 
     def search_vector(  # noqa: PLR0913 - as search
         self,
@@ -301,8 +294,8 @@ class Collection:
             offset: As in :meth:`search`.
             where: As in :meth:`search`.
             with_vectors: As in :meth:`search`.
-            mode: None is HYBRID where ``vector`` has a sparse vector, or there is a ``text`` and
-                the collection indexes words, else DENSE.
+            mode: As in :meth:`search`; if None, rankings count as there only if ``vector`` or
+                ``text`` has what they compare.
             fusion: As in :meth:`search`.
 
         Raises:
@@ -310,9 +303,8 @@ class Collection:
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window(limit=limit, offset=offset, where=where, with_vectors=with_vectors)
-        return run_search(
-            self._target, plan_for_vectors(self._target, vector, mode, text=text), window, fusion
-        )
+        plan = plan_for_vectors(self._target, vector, mode, fusion, text=text)
+        return run_search(self._target, plan, window)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.
@@ -357,16 +349,25 @@ class Collection:
     def check(self, *, most_findings: int = 100) -> CheckReport:
         """Read all that the collection holds, and report what is wrong; nothing is changed.
 
-        The chunks of each document are compared with what was written, by number, id and place,
-        each text with its hash; vectors must be there, finite and not zeros alone. That a vector
-        or metadata are the right ones is not seen. Documents that a run of this process has under
-        way are left out. What is wrong is put right by ``index(…, verify=True)``; chunks of no
-        document also by :meth:`delete_source`.
+        What is compared, and how it is put right, :func:`check_collection` describes.
 
         Args:
             most_findings: How many to list one by one; all are counted.
         """
         return check_collection(self._store, self._name, most_findings=most_findings)
+
+    @property
+    def search_defaults(self) -> SearchDefaults | None:
+        """How it is searched where a search does not specify it, as it was when it was opened."""
+        return self._target.search
+
+    def set_search_defaults(self, defaults: SearchDefaults | None) -> None:
+        """Keep in the collection how it is searched by default; None removes that.
+
+        Raises:
+            StoreError: The collection lacks a ranking of the mode, or the store cannot write.
+        """
+        self._target = keep_defaults(self._target, defaults)
 
     def add_index(self, entry: PayloadIndex) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""
@@ -375,9 +376,8 @@ class Collection:
     def optimize(self, *, progress: OptimizeProgress | None = None) -> None:
         """Return when the vector index is built; see :meth:`Store.optimize`.
 
-        Worth it on Edge above some fifty thousand passages; below, comparing with all is fast.
-        On Edge nothing else in this process runs meanwhile, so do not call it from a server there.
-        A Qdrant server builds the index by itself, and is waited for.
+        Worth it on Edge above some fifty thousand passages; nothing else in the process runs
+        meanwhile, so do not call it from a server there.
 
         Args:
             progress: Told how many vectors a server has in its index, and how many points.

@@ -21,81 +21,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Self, TypeAlias, assert_never
-
-from decant.embedders import StoreError
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
 
 from ..points.passages import BranchScore
-
-RRF_K = 60
-"""The ``k`` of the paper. Qdrant counts ranks from 0, so that its own ``k`` is one more."""
-DEPTH = 100
-"""How many hits of each branch are fused."""
-
-
-class FusionMethod(StrEnum):
-    """The formula by which rankings are fused; see :mod:`decant.integrations.qdrant`."""
-
-    RRF = "rrf"
-    DBSF = "dbsf"
-    RELATIVE = "relative"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fusion:
-    """How the rankings of a search become one.
-
-    Args:
-        method: The formula.
-        weights: The weight of a branch by its name; those without have the weight 1. A weight of 0
-            leaves the hits that only this branch found at the end.
-        k: For RRF: how much the first places count, at least 1; less than 60 makes them count more.
-        depth: How many hits of each branch are fused. A page beyond them fetches more, and comes
-            behind them.
-
-    Raises:
-        StoreError: A weight is negative or not finite, or ``k`` or ``depth`` is below 1.
-
-    >>> Fusion.rrf(k=20, weights={"words": 2}).weight("words")
-    2.0
-    """
-
-    method: FusionMethod = FusionMethod.DBSF
-    weights: Mapping[str, float] = field(default_factory=dict)
-    k: int = RRF_K
-    depth: int = DEPTH
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "method", FusionMethod(self.method))
-        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
-        for name, weight in self.weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise StoreError(f"the weight of {name!r} is at least 0, got {weight!r}")
-        if self.k < 1 or self.depth < 1:
-            raise StoreError(f"k and depth are at least 1, got k={self.k}, depth={self.depth}")
-
-    @classmethod
-    def rrf(cls, *, k: int = RRF_K, weights: Mapping[str, float] | None = None) -> Self:
-        """Return reciprocal rank fusion."""
-        return cls(method=FusionMethod.RRF, k=k, weights=weights or {})
-
-    @classmethod
-    def dbsf(cls, *, weights: Mapping[str, float] | None = None) -> Self:
-        """Return distribution-based score fusion."""
-        return cls(method=FusionMethod.DBSF, weights=weights or {})
-
-    @classmethod
-    def relative(cls, *, weights: Mapping[str, float] | None = None) -> Self:
-        """Return relative score fusion."""
-        return cls(method=FusionMethod.RELATIVE, weights=weights or {})
-
-    def weight(self, branch: str) -> float:
-        """Return the weight of a branch."""
-        return float(self.weights.get(branch, 1.0))
-
+from ..stores.search_defaults import Fusion, FusionMethod
 
 Ranking: TypeAlias = Sequence[tuple[str, float]]
 """The ids and scores of a branch's hits, best first, each id once."""

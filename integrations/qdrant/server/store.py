@@ -32,6 +32,7 @@ from ..stores.protocol import (
     check_name,
 )
 from ..stores.queries import Query, WordsQuery, bounded
+from ..stores.search_defaults import SearchDefaults
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import RemoteDialect
@@ -127,6 +128,10 @@ class RemoteStore:
         check_name(name)
         self._catalog.drop(name)
         self._words.remember(name, None)
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in the collection's metadata; None removes them."""
+        self._catalog.set_search_defaults(name, defaults)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""

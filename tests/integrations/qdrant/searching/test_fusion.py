@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decant.embedders import StoreError
-from decant.integrations.qdrant import BranchScore
-from decant.integrations.qdrant.searching.fusion import (
-    Fusion,
-    FusionMethod,
-    Ranking,
-    fuse,
-    fuse_in_depths,
-)
+from decant.integrations.qdrant import BranchScore, Fusion, FusionMethod
+from decant.integrations.qdrant.searching.fusion import Ranking, fuse, fuse_in_depths
 
 NAMES = ("dense", "sparse", "words")
 FUSIONS = [Fusion(method=method) for method in FusionMethod] + [Fusion.rrf(k=1)]
