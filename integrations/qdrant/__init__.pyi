@@ -28,6 +28,15 @@ from .points.passages import Passage as Passage
 from .points.passages import Record as Record
 from .points.provenance import Filling as Filling
 from .points.provenance import read_fillings as read_fillings
+from .search_tuner import SearchCandidate as SearchCandidate
+from .search_tuner import SearchTuning as SearchTuning
+from .search_tuner import tune_search as tune_search
+from .searching.labelled_queries import LabelledQuery as LabelledQuery
+from .searching.labelled_queries import read_labelled_queries as read_labelled_queries
+from .searching.metrics import RankingMeasure as RankingMeasure
+from .searching.metrics import RankingMetric as RankingMetric
+from .searching.selection import HeldOutGain as HeldOutGain
+from .searching.selection import SelectionSettings as SelectionSettings
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings

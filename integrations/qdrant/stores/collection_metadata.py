@@ -1,8 +1,8 @@
 """The metadata of a collection: its recipe, the kinds of its vectors, its format.
 
 They are written when the collection is created: into the collection's metadata on a server, into a
-file next to the shard for Edge. Only the search defaults change later. Invariant: a collection never
-holds vectors of two recipes.
+file next to the shard for Edge. Only the search defaults change later. Invariant: a collection
+never holds vectors of two recipes.
 """
 
 from __future__ import annotations
