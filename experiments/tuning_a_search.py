@@ -21,7 +21,6 @@ from pathlib import Path
 
 import nltk
 import numpy as np
-from fusion_of_rankings import DEPTH, rank
 
 from decant.embedders import Encoder, load
 from decant.evaluation import RetrievalSet, read_beir
@@ -34,6 +33,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.searching.candidates import candidates, ranked_ids
 from decant.integrations.qdrant.searching.selection import best, estimate_gain
+from fusion_of_rankings import DEPTH, rank
 
 SETS = ("cosqa_dev", "wikiqa_dev", "xquad_de", "xquad_en", "cranfield", "squad2_dev_cs224n")
 SEEDS, CHANCES = range(5), 200
@@ -82,15 +82,15 @@ def main() -> None:
     for number, one in enumerate(TRIED):
         print(f"| {one} | {' | '.join(f'{alone[name][number]:.3f}' for name in SETS)} |")
     print(f"\n| set | kept of {CHANCES} draws in which no candidate is better |\n|---|---|")
-    for name, kept in chances.items():
-        print(f"| {name} | {kept} |")
+    for name, times in chances.items():
+        print(f"| {name} | {times} |")
     print("\n| set | labelled | kept | gain as kept, mean | gain if always taken |")
     print("|---|---|---|---|---|")
     for (name, labelled), trials in by_count.items():
         kept = [trial.gains.mean() * trial.is_better for trial in trials]
         taken = [trial.gains.mean() for trial in trials]
-        count = sum(trial.is_better for trial in trials)
-        shown = (name, labelled, f"{count} of {len(trials)}", f"{np.mean(kept):+.4f}")
+        better = sum(trial.is_better for trial in trials)
+        shown = (name, labelled, f"{better} of {len(trials)}", f"{np.mean(kept):+.4f}")
         print(f"| {' | '.join(map(str, shown))} | {_spread(taken)} |")
 
 
@@ -140,7 +140,7 @@ def _score(data: RetrievalSet, encoder: Encoder, cache: Path) -> np.ndarray:
             [
                 metric.score(
                     ranked_ids(tried, {"dense": one[:DEPTH], "words": two[:DEPTH]}),
-                    {**data.relevant(query)},
+                    data.relevant(query),
                 )
                 for tried in TRIED
             ]

@@ -397,3 +397,4 @@ class Collection:
     aclear = as_coroutine(clear)
     acount = as_coroutine(count)
     acheck = as_coroutine(check)
+    aset_search_defaults = as_coroutine(set_search_defaults)

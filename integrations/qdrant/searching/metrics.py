@@ -11,11 +11,13 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self, assert_never
+from typing import Self, TypeVar, assert_never
 
 from decant.embedders.enum_fields import member
 
 from ..stores.input_errors import StoreInputError
+
+Item = TypeVar("Item", bound=Hashable)
 
 
 class RankingMeasure(StrEnum):
@@ -66,7 +68,7 @@ class RankingMetric:
         """Return the name, such as ``nDCG@10``."""
         return f"{'nDCG' if self.measure is RankingMeasure.NDCG else 'recall'}@{self.k}"
 
-    def score(self, ranking: Sequence[Hashable], grades: Mapping[Hashable, int]) -> float:
+    def score(self, ranking: Sequence[Item], grades: Mapping[Item, int]) -> float:
         """Return the metric of one query, 0 to 1.
 
         Args:

@@ -5,7 +5,7 @@ The gain is therefore measured on queries that did not choose: in each of severa
 into parts, the best on all parts but one is measured on that one (nested cross-validation; Varma
 and Simon 2006, "Bias in error estimation when using cross-validation for model selection").
 The parts share most of their queries, so the interval is too short: where no candidate is better
-than another, some 4 to 9 in 100 sets of 50 queries have it above zero, not 2.5 in 100.
+than another, some 4 to 8 in 100 sets of 50 queries have it above zero, not 2.5 in 100.
 Pure functions of arrays, shape (Q, C): the score of each query under each candidate, of which the
 first is the present one. Invariant: of candidates that score the same, the first is chosen.
 """

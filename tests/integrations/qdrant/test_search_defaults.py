@@ -24,11 +24,13 @@ from decant.integrations.qdrant import (
     summarize,
 )
 from decant.integrations.qdrant.stores.collection_metadata import with_search_defaults
+from qdrant_double import QdrantDouble
 
 WEIGHTED = SearchDefaults(
     mode=SearchMode.HYBRID, fusion=Fusion.rrf(k=2, weights={"dense": 0.3, "words": 0.7})
 )
 WORDS = SearchDefaults(mode=SearchMode.WORDS)
+MODES = (SearchMode.DENSE, SearchMode.WORDS, SearchMode.HYBRID)
 QUERY = "the gate of E1234"
 
 
@@ -40,7 +42,7 @@ def make(store: Store, encoder: HashEncoder) -> Collection:
     return made
 
 
-def scores(hits: list[Hit]) -> list[tuple[str, float]]:
+def scores(hits: list[Hit]) -> list[tuple[str, object]]:
     return [(hit.id, pytest.approx(hit.score)) for hit in hits]
 
 
@@ -49,7 +51,7 @@ def test_defaults_are_there_when_a_collection_is_opened(
     store: Store, encoder: HashEncoder, defaults: SearchDefaults
 ) -> None:
     made = make(store, encoder)
-    assert made.search_defaults is None
+    assert made.info().search_defaults is None
     made.set_search_defaults(defaults)
     opened = Collection.open(store, "notes", encoder)
     assert opened.search_defaults == made.search_defaults == defaults
@@ -59,7 +61,6 @@ def test_defaults_are_there_when_a_collection_is_opened(
     assert scores(opened.search(QUERY)) == scores(expected)
     opened.set_search_defaults(None)
     again = Collection.open(store, "notes", encoder)
-    assert again.search_defaults is None
     assert again.info().search_defaults is None
 
 
@@ -80,7 +81,7 @@ def test_a_folder_keeps_them_when_the_store_is_closed(scratch: Path, encoder: Ha
 
 def test_what_a_search_specifies_wins(store: Store, encoder: HashEncoder) -> None:
     made = make(store, encoder)
-    plain = {mode: scores(made.search(QUERY, mode=mode)) for mode in ("dense", "words", "hybrid")}
+    plain = {mode.value: scores(made.search(QUERY, mode=mode)) for mode in MODES}
     other = Fusion(method=FusionMethod.RELATIVE)
     fused = scores(made.search(QUERY, fusion=other))
     made.set_search_defaults(WORDS)
@@ -127,12 +128,13 @@ def test_one_ranking_has_no_fusion() -> None:
         SearchDefaults(mode=SearchMode.WORDS, fusion=Fusion())
 
 
-def test_other_metadata_of_a_server_stay(double: object, server: Store) -> None:
-    encoder = HashEncoder(16)
+def test_other_metadata_of_a_server_stay(
+    double: QdrantDouble, server: Store, encoder: HashEncoder
+) -> None:
     made = make(server, encoder)
-    before = double.engine.held["notes"].config["metadata"]  # type: ignore[attr-defined]
+    before = double.engine.held["notes"].config["metadata"]
     made.set_search_defaults(WEIGHTED)
-    after = double.engine.held["notes"].config["metadata"]  # type: ignore[attr-defined]
+    after = double.engine.held["notes"].config["metadata"]
     assert {key: after[key] for key in before} == before
     assert {*after} - {*before} == {"decant_search"}
 
