@@ -17,6 +17,7 @@ from .commands.collections.drop import drop
 from .commands.collections.index import index
 from .commands.collections.list import list_collections
 from .commands.collections.search import search
+from .commands.collections.tune_search import tune_search
 from .commands.convert import convert
 from .commands.doctor import doctor
 from .commands.embed import embed
@@ -51,6 +52,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "index": index,
     "search": search,
+    "tune-search": tune_search,
     "list": list_collections,
     "delete": delete,
     "drop": drop,

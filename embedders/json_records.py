@@ -5,7 +5,7 @@ damaged, the caller's class of error is raised with the file's name. NaN and inf
 
 Only here does loose JSON become typed values. Supported field types are those that our
 records use: str, int, float, bool, None unions, enums, nested dataclasses, ``tuple[X, ...]`` and
-``dict[str, X]``. A field that was renamed keeps its old key (:func:`stored_as`).
+``Mapping[str, X]``. A field that was renamed keeps its old key (:func:`stored_as`).
 Invariant: ``decode(type(x), encode(x)) == x``.
 """
 
@@ -17,6 +17,7 @@ import reprlib
 import stat
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
@@ -63,7 +64,7 @@ def encode(value: object, *, defaults: bool = True) -> Json:
         return shown
     if isinstance(value, Enum):
         return encode(value.value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): encode(item, defaults=defaults) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item, defaults=defaults) for item in value]
@@ -217,7 +218,7 @@ def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> ob
             _decode(arguments[0], item, f"{where}[{index}]", error)
             for index, item in enumerate(data)
         )
-    if origin is dict and isinstance(data, dict):
+    if origin in (dict, Mapping) and isinstance(data, dict):
         return {
             key: _decode(arguments[1], item, f"{where}.{key}", error) for key, item in data.items()
         }

@@ -20,7 +20,7 @@ import argparse
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -99,8 +99,18 @@ def _parts(data: RetrievalSet) -> list[RetrievalSet]:
     return [data, replace(data, name=f"{data.name}, {len(documents):,}", documents=documents)]
 
 
-def _measure(data: RetrievalSet, encoder: Encoder, cache: Path) -> Row:
-    """Return the nDCG@10 of every method on a set."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """The rankings of a set: for each query with a relevant passage, in the order of its ids."""
+
+    queries: list[str]
+    dense: list[Ranking]
+    words: ByWords
+    plain: ByWords
+
+
+def rank(data: RetrievalSet, encoder: Encoder, cache: Path) -> Ranked:
+    """Return the rankings of a set by vectors, by stems, and by words as they are."""
     language = LANGUAGES.get(data.name.partition("_")[2], "english")
     queries = [query for query in data.judgements if data.relevant(query)]
     texts = [data.queries[query] for query in queries]
@@ -113,6 +123,14 @@ def _measure(data: RetrievalSet, encoder: Encoder, cache: Path) -> Row:
     dense = _best(vectors[0] @ vectors[1].T, ids, above=-np.inf)
     stems = partial(stem, stemmer=_stemmer(language), stop=_stop(language))
     words, plain = (_by_words(texts, passages, ids, read) for read in (stems, split))
+    return Ranked(queries=queries, dense=dense, words=words, plain=plain)
+
+
+def _measure(data: RetrievalSet, encoder: Encoder, cache: Path) -> Row:
+    """Return the nDCG@10 of every method on a set."""
+    found = rank(data, encoder, cache)
+    dense, words, plain = found.dense, found.words, found.plain
+    texts = [data.queries[query] for query in found.queries]
     task = Retrieval(data=data, bootstrap=BOOTSTRAP)
 
     def score(method: Fuse, second: ByWords = words, depth: int = DEPTH) -> Measurement:
@@ -142,6 +160,7 @@ def methods() -> dict[str, Fuse]:
     }
     found |= {
         "DBSF": partial(_by_decant, Fusion.dbsf()),
+        "DBSF, empty places left out": partial(_by_decant_alike, Fusion.dbsf()),
         "relative": partial(_by_decant, Fusion.relative()),
         "z-sum": lambda dense, words, _: z_sum(dense, words),
         "convex": partial(convex, 0.5),
@@ -158,6 +177,11 @@ def methods() -> dict[str, Fuse]:
 
 def _by_decant(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
     return fuse({DENSE: dense, WORDS: words}, fusion)
+
+
+def _by_decant_alike(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
+    """Fuse as Qdrant does: what a ranking by words lacks does not count as 0 in it."""
+    return fuse({DENSE: dense, "others": words}, fusion)
 
 
 def z_sum(dense: Ranking, words: Ranking) -> Ranking:

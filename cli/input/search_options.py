@@ -15,15 +15,16 @@ ModeName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="MODE",
-        help="dense, sparse, words or hybrid; by default hybrid if the collection has more "
-        "than dense vectors, else dense.",
+        help="dense, sparse, words or hybrid; by default what `decant tune-search` chose, else "
+        "hybrid if the collection has more than dense vectors, else dense.",
     ),
 ]
 FusionName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="How hybrid makes one ranking of several: dbsf (the default), relative or rrf.",
+        help="How hybrid makes one ranking of several: dbsf (the default if `decant tune-search` "
+        "chose none), relative or rrf.",
     ),
 ]
 Weights: TypeAlias = Annotated[

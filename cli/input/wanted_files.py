@@ -21,6 +21,10 @@ LABELLED = "a file with a line `1<TAB>text<TAB>text` or `0<TAB>text<TAB>text` fo
 ANALOGIES = "Google's file of questions, or a folder of BATS"
 ANCHORS = "a file with a line `sentence<TAB>variation<TAB>varied sentence` for each"
 BEIR = "a folder in BEIR's format, with corpus.jsonl, queries.jsonl and qrels.tsv"
+QUERIES = (
+    'a .jsonl file with a line {"query": "…", "relevant": ["id or source", …]} for each query, or '
+    "a folder in BEIR's format"
+)
 PAIRS = (
     'a .jsonl file with a line {"query": "…", "positive": "…"} for each pair, or a .tsv file whose '
     "first line is `query<TAB>positive`"

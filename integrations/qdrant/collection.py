@@ -26,10 +26,12 @@ from .points.passages import Record
 from .points.payloads import checked_ids
 from .points.provenance import FillingNotes
 from .searchable import SearchableCollection
+from .searching.plans import keep_defaults
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
 from .stores.protocol import OptimizeProgress, Store
+from .stores.search_defaults import SearchDefaults
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -197,6 +199,14 @@ class Collection(SearchableCollection):
         """Delete everything in the collection; the empty collection stays."""
         self._remover.everything()
 
+    def set_search_defaults(self, defaults: SearchDefaults | None) -> None:
+        """Keep in the collection how it is searched by default; None removes that.
+
+        Raises:
+            StoreError: The collection lacks a ranking of the mode, or the store cannot write.
+        """
+        self._target = keep_defaults(self._target, defaults)
+
     def add_index(self, entry: PayloadIndex) -> None:
         """Index a metadata entry, which makes filters on it fast in large collections."""
         self._store.add_index(self._name, entry)
@@ -220,3 +230,4 @@ class Collection(SearchableCollection):
     adelete_where = as_coroutine(delete_where)
     adelete_source = as_coroutine(delete_source)
     aclear = as_coroutine(clear)
+    aset_search_defaults = as_coroutine(set_search_defaults)

@@ -11,6 +11,7 @@ from .points.handle import Target
 from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
 from .stores.protocol import Engine
+from .stores.search_defaults import SearchDefaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class CollectionInfo:
         filled_by: How its vectors were made; empty if that is unknown, because an older decant
             filled it, or if it holds none.
         asked_by: How the present encoder makes the vectors of queries.
+        search_defaults: How it is searched where a search does not specify it; None: by all
+            rankings that it has, fused by :class:`Fusion`'s defaults.
     """
 
     name: str
@@ -43,6 +46,7 @@ class CollectionInfo:
     documents: int
     filled_by: tuple[Filling, ...]
     asked_by: Filling
+    search_defaults: SearchDefaults | None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -59,6 +63,7 @@ class CollectionInfo:
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),
             asked_by=Filling.of(target.encoder),
+            search_defaults=target.search,
         )
 
     @property

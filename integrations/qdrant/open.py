@@ -95,4 +95,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         sparse=card.sparse,
         soft_tokens=card.soft_tokens,
         words=card.words,
+        search=card.search,
     )

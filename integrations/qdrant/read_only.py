@@ -14,6 +14,7 @@ from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.input_errors import ReadOnlyError
 from .stores.protocol import OptimizeProgress, Point
+from .stores.search_defaults import SearchDefaults
 
 
 class ReadOnlyEdgeStore(EdgeStore):
@@ -26,6 +27,10 @@ class ReadOnlyEdgeStore(EdgeStore):
     def drop(self, name: str) -> None:
         """Refuse to delete a collection."""
         raise self._refused(f"deleting the collection {name!r}")
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:  # noqa: ARG002
+        """Refuse to change how a collection is searched."""
+        raise self._refused(f"keeping how {name!r} is searched")
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Refuse to make a payload index."""

@@ -17,13 +17,13 @@ from .points.handle import Target
 from .points.passages import Hit, Passage, passage
 from .points.payloads import passages
 from .read import fetch_passages, fetch_soft_tokens
-from .searching.fusion import Fusion
 from .searching.options import SearchOptions
 from .searching.plans import plan_for_texts, plan_for_vectors
 from .searching.search import Window, run_search
 from .stores.filters import Where
 from .stores.protocol import Select, Store, each
 from .stores.queries import SearchMode
+from .stores.search_defaults import Fusion, SearchDefaults
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class SearchableCollection:
     def has_words(self) -> bool:
         """Whether the words of passages are indexed."""
         return self._target.words is not None
+
+    @property
+    def search_defaults(self) -> SearchDefaults | None:
+        """How it is searched where a search does not specify it, as it was when it was opened."""
+        return self._target.search
 
     @property
     def has_soft_tokens(self) -> bool:
@@ -137,11 +142,11 @@ class SearchableCollection:
             offset: How many of the best to pass over; pages of HYBRID never overlap.
             where: Only passages for which this holds, in every ranking.
             with_vectors: Whether the hits hold their dense vectors.
-            mode: The ranking, which decides the scores; see :class:`SearchMode`. None is HYBRID
-                where there are sparse vectors or an index of words, else DENSE. A query without any
-                weight has no sparse vector: SPARSE finds nothing, HYBRID what the other rankings
-                find, in fused scores.
-            fusion: How HYBRID makes one ranking of several; None: :class:`Fusion`'s defaults.
+            mode: The ranking, which decides the scores; see :class:`SearchMode`. None: that of
+                :attr:`search_defaults` if ``fusion`` is None too, else HYBRID where there are
+                sparse vectors or an index of words, else DENSE.
+            fusion: How HYBRID makes one ranking of several; None: that of :attr:`search_defaults`
+                where ``mode`` is theirs, else :class:`Fusion`'s defaults.
             options: Thresholds, groups, boosts, variety, exactness.
 
         Raises:
@@ -150,8 +155,8 @@ class SearchableCollection:
                 needs a ranking that the collection does not have.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        (plan,) = plan_for_texts(self._target, [query], mode)
-        return run_search(self._target, [plan], window, fusion)[0]
+        plans = plan_for_texts(self._target, [query], mode, fusion)
+        return run_search(self._target, plans, window)[0]
 
     def search_many(  # noqa: PLR0913 - as search
         self,
@@ -175,8 +180,8 @@ class SearchableCollection:
             StoreError: As :meth:`search`.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plans = plan_for_texts(self._target, queries, mode)
-        return run_search(self._target, plans, window, fusion)
+        plans = plan_for_texts(self._target, queries, mode, fusion)
+        return run_search(self._target, plans, window)
 
     def search_vector(  # noqa: PLR0913 - as search
         self,
@@ -195,16 +200,15 @@ class SearchableCollection:
 
         ``vector`` is a dense vector, shape ``(D,)``, or what the encoder returned for one query,
         perhaps with a sparse vector; ``text`` is the query's text, for its words. Without ``mode``
-        the search is HYBRID where ``vector`` has a sparse vector, or there is a ``text`` and the
-        collection indexes words, else DENSE.
+        rankings count as there only if ``vector`` or ``text`` has what they compare.
 
         Raises:
             StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = plan_for_vectors(self._target, vector, mode, text=text)
-        return run_search(self._target, [plan], window, fusion)[0]
+        plan = plan_for_vectors(self._target, vector, mode, fusion, text=text)
+        return run_search(self._target, [plan], window)[0]
 
     def count(self, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or how many of them match."""

@@ -72,6 +72,7 @@ def _show(one: CollectionSummary) -> None:
             "collection": one.name,
             "model": f"{one.card.recipe.base}, recipe {one.card.recipe.digest()}",
             "vectors": f"{one.card.dim} wide, {kinds}",
+            **({} if one.card.search is None else {"searched by": str(one.card.search)}),
             "filled by": ", ".join(map(str, one.filled_by)) or "not noted",
             "holds": f"{counted(one.held.documents, 'document')}, "
             f"{counted(one.held.passages, 'passage')}{records}",
@@ -92,6 +93,7 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "dim": one.card.dim,
         "sparse": one.card.sparse,
         "states": one.card.soft_tokens is not None,
+        "search_defaults": one.card.search,
         "filled_by": one.filled_by,
         "documents": one.held.documents,
         "passages": one.held.passages,

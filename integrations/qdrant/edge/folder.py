@@ -16,10 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from decant.embedders import StoreError
+from decant.embedders.files import write_atomically
 
-from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_metadata import CollectionMetadata, with_search_defaults
 from ..stores.input_errors import StoreInputError
 from ..stores.protocol import absent, check_name, present
+from ..stores.search_defaults import SearchDefaults
 
 _CARD = "collection.json"
 _SHARD = "shard"
@@ -86,17 +88,20 @@ class EdgeHome:
         Raises:
             StoreError: There is no such collection, or its metadata are damaged.
         """
+        where = f"collection {name!r} in {self.folder}"
+        return CollectionMetadata.from_json(self._text(name), where=where)
+
+    def _text(self, name: str) -> str:
         check_name(name)
         path = self.folder / name / _CARD
         try:
-            text = path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
             if path.parent.exists():
                 raise self._occupied(name) from error
             raise absent(name, str(self.folder), self.names()) from error
         except UnicodeDecodeError as error:
             raise StoreError(f"{path} is damaged ({error}); make the collection again") from error
-        return CollectionMetadata.from_json(text, where=f"collection {name!r} in {self.folder}")
 
     def make(self, name: str, card: CollectionMetadata, build: Callable[[Path], None]) -> None:
         """Make a collection, entirely or not at all.
@@ -127,6 +132,15 @@ class EdgeHome:
                 raise
         finally:
             shutil.rmtree(building, ignore_errors=True)
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in a collection's metadata; readers see the old or the new.
+
+        Raises:
+            StoreError: There is no such collection, or its metadata are damaged.
+        """
+        path, where = self.folder / name / _CARD, f"collection {name!r} in {self.folder}"
+        write_atomically(path, with_search_defaults(self._text(name), defaults, where=where))
 
     def remove(self, name: str) -> None:
         """Delete a collection's folder."""

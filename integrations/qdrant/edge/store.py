@@ -37,7 +37,8 @@ from ..stores.protocol import (
     slices,
 )
 from ..stores.queries import Query, bounded
-from ..stores.translate import translate
+from ..stores.search_defaults import SearchDefaults
+from ..stores.translation.translate import translate
 from .disk_space import check_room
 from .errors import EngineErrors, is_missing_point
 from .filters import EdgeDialect
@@ -130,6 +131,11 @@ class EdgeStore:
             folder = self._home.remains(name)
             remove_shard(folder, partial(self._home.remove, name), what, self.place)
             self._shards.pop(name, None)
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in the collection's metadata; None removes them."""
+        with self._writing(name, f"keeping how {name!r} is searched"):
+            self._home.set_search_defaults(name, defaults)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""

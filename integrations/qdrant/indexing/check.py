@@ -67,7 +67,11 @@ class CheckReport:
 def check_collection(store: Store, name: str, *, most_findings: int = 100) -> CheckReport:
     """Read a whole collection and report its flaws; this needs no encoder.
 
-    See :meth:`Collection.check`.
+    The chunks of each document are compared with what was written, by number, id and place, each
+    text with its hash; vectors must be there, finite and not zeros alone. That a vector or metadata
+    are the right ones is not seen. Documents that a run of this process has under way are left out.
+    What is wrong is put right by ``Collection.index(…, verify=True)``; chunks of no document also
+    by :meth:`Collection.delete_source`.
 
     Raises:
         StoreError: There is no such collection, or the store failed.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decant.embedders import Encoder, Output
 
 from ..stores.protocol import Store
+from ..stores.search_defaults import SearchDefaults
 from ..stores.words import Words
 
 
@@ -22,6 +23,7 @@ class Target:
         sparse: Whether its points also have sparse vectors.
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
         words: How the words of its texts are indexed; None: they are not.
+        search: How it is searched where a search does not specify it, if it keeps that.
     """
 
     store: Store
@@ -31,6 +33,7 @@ class Target:
     sparse: bool
     soft_tokens: int | None = None
     words: Words | None = None
+    search: SearchDefaults | None = None
 
     @property
     def outputs(self) -> tuple[Output, ...]:

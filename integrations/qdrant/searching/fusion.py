@@ -11,8 +11,11 @@ point's score is the sum over the branches that hold it of
   Condorcet and individual rank learning methods", SIGIR);
 - DBSF: ``w * (s - (mean - 3 * deviation)) / (6 * deviation)``, at least 0, with the mean and the
   deviation (of n - 1) of the branch's scores, and ``w / 2`` where these are all equal (Mazzeschi
-  2023, "Distribution-based score fusion", as Qdrant computes it but for the bound: a hit that is
-  found is never worse than one that is not);
+  2023, "Distribution-based score fusion"). Qdrant computes it so, too, but for two things: without
+  the bound a hit that is found could be worse than one that is not; and where a ranking by words or
+  sparse vectors has fewer hits than ``depth``, the empty places count with the score 0, which is
+  what other passages have there. So the only passage that holds a rare name stands far above the
+  mean, where it would get ``w / 2`` and end below most of the dense ranking;
 - RELATIVE: ``w * (s - least) / (greatest - least)``, and ``w`` where these are equal (Weaviate's
   relative score fusion).
 """
@@ -21,81 +24,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Self, assert_never
-
-from decant.embedders import StoreError
+from typing import assert_never
 
 from ..points.passages import BranchScore
 from ..stores.protocol import Ranking
+from ..stores.queries import SearchMode
+from ..stores.search_defaults import Fusion, FusionMethod
 
-RRF_K = 60
-"""The ``k`` of the paper. Qdrant counts ranks from 0, so that its own ``k`` is one more."""
-DEPTH = 100
-"""How many hits of each branch are fused."""
-
-
-class FusionMethod(StrEnum):
-    """The formula by which rankings are fused; see :mod:`decant.integrations.qdrant`."""
-
-    RRF = "rrf"
-    DBSF = "dbsf"
-    RELATIVE = "relative"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fusion:
-    """How the rankings of a search become one.
-
-    Args:
-        method: The formula.
-        weights: The weight of a branch by its name; those without have the weight 1. A weight of 0
-            leaves the hits that only this branch found at the end.
-        k: For RRF: how much the first places count, at least 1; less than 60 makes them count more.
-        depth: How many hits of each branch are fused. A page beyond them fetches more, and comes
-            behind them.
-
-    Raises:
-        StoreError: A weight is negative or not finite, or ``k`` or ``depth`` is below 1.
-
-    >>> Fusion.rrf(k=20, weights={"words": 2}).weight("words")
-    2.0
-    """
-
-    method: FusionMethod = FusionMethod.DBSF
-    weights: Mapping[str, float] = field(default_factory=dict)
-    k: int = RRF_K
-    depth: int = DEPTH
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "method", FusionMethod(self.method))
-        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
-        for name, weight in self.weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise StoreError(f"the weight of {name!r} is at least 0, got {weight!r}")
-        if self.k < 1 or self.depth < 1:
-            raise StoreError(f"k and depth are at least 1, got k={self.k}, depth={self.depth}")
-
-    @classmethod
-    def rrf(cls, *, k: int = RRF_K, weights: Mapping[str, float] | None = None) -> Self:
-        """Return reciprocal rank fusion."""
-        return cls(method=FusionMethod.RRF, k=k, weights=weights or {})
-
-    @classmethod
-    def dbsf(cls, *, weights: Mapping[str, float] | None = None) -> Self:
-        """Return distribution-based score fusion."""
-        return cls(method=FusionMethod.DBSF, weights=weights or {})
-
-    @classmethod
-    def relative(cls, *, weights: Mapping[str, float] | None = None) -> Self:
-        """Return relative score fusion."""
-        return cls(method=FusionMethod.RELATIVE, weights=weights or {})
-
-    def weight(self, branch: str) -> float:
-        """Return the weight of a branch."""
-        return float(self.weights.get(branch, 1.0))
+# The branches in which a passage that is not found has the score 0, exactly.
+_ZERO_WITHOUT = frozenset({SearchMode.SPARSE.value, SearchMode.WORDS.value})
 
 
 def fuse(rankings: Mapping[str, Ranking], fusion: Fusion) -> Ranking:
@@ -113,7 +50,7 @@ def fuse(rankings: Mapping[str, Ranking], fusion: Fusion) -> Ranking:
     total: dict[str, float] = {}
     for name in sorted(rankings):  # so that the order of the branches decides nothing
         ranking = rankings[name]
-        parts = _contributions(ranking, fusion, fusion.weight(name))
+        parts = _contributions(name, ranking, fusion)
         for (identity, _), part in zip(ranking, parts, strict=True):
             total[identity] = total.get(identity, 0.0) + part
     return by_score(total.items())
@@ -134,8 +71,9 @@ def branches_of(identity: str, rankings: Mapping[str, Ranking]) -> tuple[BranchS
     )
 
 
-def _contributions(ranking: Ranking, fusion: Fusion, weight: float) -> list[float]:
+def _contributions(name: str, ranking: Ranking, fusion: Fusion) -> list[float]:
     """Return what a branch adds to the score of each of its hits."""
+    weight = fusion.weight(name)
     scores = [score for _, score in ranking]
     if not scores:
         return []
@@ -143,12 +81,14 @@ def _contributions(ranking: Ranking, fusion: Fusion, weight: float) -> list[floa
         case FusionMethod.RRF:
             return [weight / (fusion.k + rank) for rank in range(1, len(scores) + 1)]
         case FusionMethod.DBSF:
-            mean = math.fsum(scores) / len(scores)
+            empty = max(0, fusion.depth - len(scores)) if name in _ZERO_WITHOUT else 0
+            places = len(scores) + empty
+            mean = math.fsum(scores) / places
             # Not statistics.stdev, whose exact fractions take longer than all the rest.
-            squares = math.fsum((score - mean) ** 2 for score in scores)
-            if squares == 0.0 or min(scores) == max(scores):
+            squares = math.fsum((score - mean) ** 2 for score in scores) + empty * mean**2
+            if squares == 0.0 or (not empty and min(scores) == max(scores)):
                 return [weight / 2] * len(scores)
-            deviation = math.sqrt(squares / (len(scores) - 1))
+            deviation = math.sqrt(squares / (places - 1))
             least = mean - 3 * deviation
             return [weight * max(0.0, (score - least) / (6 * deviation)) for score in scores]
         case FusionMethod.RELATIVE:

@@ -15,9 +15,12 @@ from decant.embedders.tokens import checked
 from ..points.handle import Target
 from ..points.vectors import Row, given_rows, made_rows
 from ..stores.queries import Query, SearchMode, WordsQuery
+from ..stores.search_defaults import Fusion, SearchDefaults
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_OWNER = ("the query",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,49 +30,79 @@ class SearchPlan:
     Args:
         queries: Each with the mode in which it alone makes the ranking; none finds nothing.
         is_fused: Whether scores are those of a fusion, though there be one query alone.
+        fusion: How several rankings become one.
     """
 
     queries: Mapping[SearchMode, Query]
     is_fused: bool
+    fusion: Fusion
 
 
 def plan_for_texts(
-    target: Target, queries: Sequence[str], mode: SearchMode | None
+    target: Target,
+    queries: Sequence[str],
+    mode: SearchMode | None,
+    fusion: Fusion | None = None,
 ) -> list[SearchPlan]:
-    """Embed queries, in one call of the encoder, and return what to ask the store.
+    """Embed queries, in one call of the encoder, and return what to ask the store for each.
 
     Args:
         target: The collection.
         queries: Texts, embedded as queries where the mode compares vectors.
-        mode: None is HYBRID where the collection has more than one ranking, else DENSE.
+        mode: None is that of the collection's search defaults if it has some and no ``fusion`` is
+            given, else HYBRID where the collection has more than one ranking, else DENSE.
+        fusion: How several rankings become one; None: that of the collection's search defaults
+            where the mode is theirs, else the default.
 
     Raises:
-        TextError: A query is empty.
         TypeError: ``queries`` is one string.
-        StoreError: The collection lacks what the mode compares, or a vector of a query cannot be
-            searched with.
+        TextError: A query is empty.
+        StoreError: The collection lacks what the mode compares, a vector of a query cannot be
+            searched with, or ``fusion`` is given for a single ranking.
     """
     if isinstance(queries, str):
         raise TypeError(f"queries is a list of texts, got one string; write [{queries!r}]")
+    if target.search is not None:
+        mode, fusion = target.search.complete(mode, fusion)
     modes = _modes(target, mode)
-    found: list[dict[SearchMode, Query]] = [{} for _ in queries]
-    if queries and {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}:
+    _check_fusion(fusion, is_fused=len(modes) > 1)
+    return [
+        SearchPlan(queries=asked, is_fused=len(modes) > 1, fusion=fusion or Fusion())
+        for asked in queries_for_texts(target, queries, modes)
+    ]
+
+
+def queries_for_texts(
+    target: Target, texts: Sequence[str], modes: Sequence[SearchMode]
+) -> list[dict[SearchMode, Query]]:
+    """Embed texts as queries, and return for each what to ask the store in each single mode.
+
+    A text without any weight has no sparse query.
+
+    Raises:
+        TextError: A text is empty.
+        StoreError: A vector cannot be searched with.
+    """
+    found: list[dict[SearchMode, Query]] = [{} for _ in texts]
+    if texts and {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}:
         compared = replace(target, sparse=SearchMode.SPARSE in modes, soft_tokens=None)
-        vectors = target.encoder.encode(list(queries), role=Role.QUERY, outputs=compared.searched)
-        rows = made_rows(compared, vectors, _owners(queries))
+        vectors = target.encoder.encode(list(texts), role=Role.QUERY, outputs=compared.searched)
+        several = [f"query {number}" for number in range(len(texts))]
+        rows = made_rows(compared, vectors, _OWNER if len(texts) == 1 else several)
         found = [_by_vectors(row, modes) for row in rows]
     else:
-        list(checked(queries))
+        list(checked(texts))
     if SearchMode.WORDS in modes:
-        for asked, query in zip(found, queries, strict=True):
-            asked[SearchMode.WORDS] = WordsQuery(query)
-    return [SearchPlan(queries=asked, is_fused=len(modes) > 1) for asked in found]
+        for queries, text in zip(found, texts, strict=True):
+            queries[SearchMode.WORDS] = WordsQuery(text)
+    return found
 
 
 def plan_for_vectors(
     target: Target,
     vectors: Vectors | NDArray[np.float32],
     mode: SearchMode | None,
+    fusion: Fusion | None = None,
     *,
     text: str | None = None,
 ) -> SearchPlan:
@@ -78,22 +111,33 @@ def plan_for_vectors(
     Args:
         target: The collection.
         vectors: Those of one text, or a dense vector alone, shape ``(D,)``.
-        mode: None is HYBRID where ``vectors`` has sparse ones, or there is a text whose words the
-            collection indexes, else DENSE.
+        mode: None is that of the collection's search defaults if it has some, no ``fusion`` is
+            given and the query has what that mode compares; else HYBRID where ``vectors`` has
+            sparse ones, or there is a text whose words the collection indexes, else DENSE.
+        fusion: As in :func:`plan_for_texts`.
         text: The query's text, whose words are compared.
 
     Raises:
         TextError: ``text`` is empty.
-        StoreError: ``vectors`` or the collection lacks what the mode compares, or a vector cannot
-            be searched with.
+        StoreError: ``vectors`` or the collection lacks what the mode compares, a vector cannot be
+            searched with, or ``fusion`` is given for a single ranking.
     """
     if not isinstance(vectors, Vectors):
         vectors = Vectors(dense=np.asarray(vectors)[None])
+    has_words = text is not None and target.words is not None
+    has_sparse = vectors.sparse is not None
+    there = {
+        SearchMode.DENSE: True,
+        SearchMode.SPARSE: has_sparse,
+        SearchMode.WORDS: has_words,
+        SearchMode.HYBRID: has_sparse or has_words,
+    }
+    if target.search is not None and (mode is not None or there[target.search.mode]):
+        mode, fusion = target.search.complete(mode, fusion)
     if mode is None:
-        has_words = text is not None and target.words is not None
-        is_hybrid = vectors.sparse is not None or has_words
-        mode = SearchMode.HYBRID if is_hybrid else SearchMode.DENSE
+        mode = SearchMode.HYBRID if there[SearchMode.HYBRID] else SearchMode.DENSE
     modes = _modes(target, mode)
+    _check_fusion(fusion, is_fused=mode == SearchMode.HYBRID)
     if text is None and SearchMode.WORDS in modes:
         modes = tuple(one for one in modes if one is not SearchMode.WORDS)
         if SearchMode.SPARSE not in modes:
@@ -108,14 +152,20 @@ def plan_for_vectors(
             "search by text"
         )
     sparse = vectors.sparse if SearchMode.SPARSE in modes else None
-    rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _owners([""]))
+    rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _OWNER)
     queries = _by_vectors(rows[0], modes)
     if SearchMode.WORDS in modes and text is not None:
         queries[SearchMode.WORDS] = WordsQuery(*checked([text]))
-    return SearchPlan(queries=queries, is_fused=mode == SearchMode.HYBRID)
+    is_fused = mode == SearchMode.HYBRID
+    return SearchPlan(queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
 
 
-def _by_vectors(row: Row, modes: tuple[SearchMode, ...]) -> dict[SearchMode, Query]:
+def _check_fusion(fusion: Fusion | None, *, is_fused: bool) -> None:
+    if fusion is not None and not is_fused:
+        raise StoreError("one ranking alone is not fused; leave fusion out, or search hybrid")
+
+
+def _by_vectors(row: Row, modes: Sequence[SearchMode]) -> dict[SearchMode, Query]:
     found: dict[SearchMode, Query] = {}
     if SearchMode.DENSE in modes and row.dense is not None:
         found[SearchMode.DENSE] = row.dense
@@ -124,28 +174,51 @@ def _by_vectors(row: Row, modes: tuple[SearchMode, ...]) -> dict[SearchMode, Que
     return found
 
 
-def _owners(queries: Sequence[str]) -> list[str]:
-    if len(queries) == 1:
-        return ["the query"]
-    return [f"query {number}" for number in range(len(queries))]
+def keep_defaults(target: Target, defaults: SearchDefaults | None) -> Target:
+    """Keep a collection's search defaults in its metadata, and return the collection with them.
+
+    Args:
+        target: The collection.
+        defaults: None removes them.
+
+    Raises:
+        StoreError: The collection lacks what their mode compares, a weight is that of no ranking
+            here, or the store cannot write.
+    """
+    if defaults is not None:
+        modes = _modes(target, defaults.mode)
+        weights = {} if defaults.fusion is None else defaults.fusion.weights
+        if strange := sorted({*weights} - {mode.value for mode in modes}):
+            known = ", ".join(mode.value for mode in modes)
+            raise StoreError(
+                f"the collection {target.name!r} has no ranking {strange[0]!r} to weigh; it has "
+                f"{known}"
+            )
+    target.store.set_search_defaults(target.name, defaults)
+    return replace(target, search=defaults)
 
 
-def _modes(target: Target, mode: SearchMode | None) -> tuple[SearchMode, ...]:
-    """Return the rankings that a mode compares, if the collection has them."""
+def single_modes(target: Target) -> tuple[SearchMode, ...]:
+    """Return the modes in which one ranking alone is made, as far as the collection has them."""
     there = {
         SearchMode.DENSE: True,
         SearchMode.SPARSE: target.sparse,
         SearchMode.WORDS: target.words is not None,
     }
+    return tuple(one for one, is_there in there.items() if is_there)
+
+
+def _modes(target: Target, mode: SearchMode | None) -> tuple[SearchMode, ...]:
+    """Return the rankings that a mode compares, if the collection has them."""
+    modes = single_modes(target)
     if mode is None:
-        return tuple(one for one, is_there in there.items() if is_there)
+        return modes
     mode = member(SearchMode, mode, error=StoreError)
-    modes = tuple(one for one, is_there in there.items() if is_there)
     if mode is SearchMode.HYBRID:
         if len(modes) > 1:
             return modes
         lacking = "neither sparse vectors nor an index of words"
-    elif there[mode]:
+    elif mode in modes:
         return (mode,)
     else:
         lacking = "no sparse vectors" if mode is SearchMode.SPARSE else "no index of words"

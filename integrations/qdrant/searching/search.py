@@ -26,7 +26,7 @@ from ..stores.input_errors import StoreInputError
 from ..stores.protocol import Payload, Ranking, Select, slices
 from ..stores.queries import DenseQuery, SearchMode
 from .candidates import Candidate, Rankings, in_depths, units
-from .fusion import Fusion, by_score, fuse
+from .fusion import by_score, fuse
 from .mmr import diverse, scaled
 from .options import SearchOptions
 from .plans import SearchPlan
@@ -106,29 +106,24 @@ def _whole(number: SupportsIndex, name: str) -> int:
     return whole
 
 
-def run_search(
-    target: Target, plans: Sequence[SearchPlan], window: Window, fusion: Fusion | None = None
-) -> list[list[Hit]]:
+def run_search(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
     """Return the hits of a page for each of some searches, best first.
 
     Args:
         target: The collection.
-        plans: Of ``plans.py``, all of one mode.
+        plans: Of ``plans.py``, all of one mode and one fusion.
         window: The page.
-        fusion: How several rankings become one; None: the default.
 
     Raises:
-        StoreError: The store failed, or ``fusion`` or a threshold does not fit the mode.
+        StoreError: The store failed, or a threshold does not fit the mode.
     """
     plans = [_with_parameters(plan, window.options) for plan in plans]
     for plan in plans:
-        _check(plan, window.options, fusion)
+        _check(plan, window.options)
     if len(plans) == 1 and not plans[0].is_fused and window.options.keeps_order:
         return [_run_alone(target, plans[0], window)]
     return [
-        page
-        for part in slices(plans, _TOGETHER)
-        for page in _run_together(target, part, window, fusion or Fusion())
+        page for part in slices(plans, _TOGETHER) for page in _run_together(target, part, window)
     ]
 
 
@@ -156,12 +151,10 @@ def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
     return hits
 
 
-def _run_together(
-    target: Target, plans: Sequence[SearchPlan], window: Window, fusion: Fusion
-) -> list[list[Hit]]:
+def _run_together(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
     """Return pages that are chosen here, from rankings that one request brings."""
     options = window.options
-    is_fused = plans[0].is_fused
+    is_fused, fusion = plans[0].is_fused, plans[0].fusion
     first = fusion.depth if is_fused or not options.keeps_order else window.end
     if options.group is not None:
         first *= options.group.size
@@ -261,9 +254,7 @@ def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
     return replace(plan, queries={**plan.queries, SearchMode.DENSE: query})
 
 
-def _check(plan: SearchPlan, options: SearchOptions, fusion: Fusion | None) -> None:
-    if fusion is not None and not plan.is_fused:
-        raise StoreInputError("one ranking alone is not fused; leave fusion out, or search hybrid")
+def _check(plan: SearchPlan, options: SearchOptions) -> None:
     threshold = options.score_threshold
     names = [mode.value for mode in plan.queries]
     if isinstance(threshold, Mapping):

@@ -7,17 +7,21 @@ or deleted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from qdrant_client import models
 
 from decant.embedders import StoreError
+from decant.embedders.json_records import encode, parse
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, absent, present
+from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .limits import Limits
 from .payload_indexes import is_not_allowed, make_together, missing_indexes, too_many
@@ -25,6 +29,7 @@ from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
 
 _CARD, _INDEXES, _LENGTH = "decant", "decant_indexes", "decant_average_length"
+_SEARCH = "decant_search"
 _TOGETHER = 8  # requests
 
 
@@ -128,6 +133,14 @@ class RemoteCatalog:
         note = partial(self._client.update_collection, name, metadata={_LENGTH: length})
         self._ask(f"noting the length of texts in {name!r}", note)
 
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in a collection's metadata; None removes them."""
+        self._card_text(name, self._existing(name))
+        # As text, because clients differ in whether they send a null within metadata.
+        text = json.dumps(encode(defaults))
+        note = partial(self._client.update_collection, name, metadata={_SEARCH: text})
+        self._ask(f"keeping how {name!r} is searched", note)
+
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
@@ -167,7 +180,12 @@ class RemoteCatalog:
 
     def _read_card(self, name: str, info: models.CollectionInfo) -> CollectionMetadata:
         where = f"collection {name!r} at {self._requests.place}"
-        return CollectionMetadata.from_json(self._card_text(name, info), where=where)
+        card = CollectionMetadata.from_json(self._card_text(name, info), where=where)
+        noted = (info.config.metadata or {}).get(_SEARCH)
+        if noted is None:
+            return card
+        data = parse(str(noted), where=f"the search defaults of {where}", error=StoreError)
+        return replace(card, search=SearchDefaults.from_json(data, where=where))
 
     def _card_text(self, name: str, info: models.CollectionInfo) -> str:
         if _CARD not in (metadata := info.config.metadata or {}):

@@ -33,7 +33,8 @@ from ..stores.protocol import (
     check_name,
 )
 from ..stores.queries import Query, WordsQuery, bounded
-from ..stores.translate import translate
+from ..stores.search_defaults import SearchDefaults
+from ..stores.translation.translate import translate
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import RemoteDialect
@@ -130,6 +131,10 @@ class RemoteStore:
         check_name(name)
         self._catalog.drop(name)
         self._words.remember(name, None)
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in the collection's metadata; None removes them."""
+        self._catalog.set_search_defaults(name, defaults)
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""

@@ -1,7 +1,8 @@
 """The metadata of a collection: its recipe, the kinds of its vectors, its format.
 
-They are written once, when the collection is created: into the collection's metadata on a server,
-into a file next to the shard for Edge. Invariant: a collection never holds vectors of two recipes.
+They are written when the collection is created: into the collection's metadata on a server, into a
+file next to the shard for Edge. Only the search defaults change later. Invariant: a collection
+never holds vectors of two recipes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from decant.embedders import (
     Role,
     StoreError,
 )
-from decant.embedders.json_records import decode, encode
+from decant.embedders.json_records import Json, decode, encode, parse
 
+from .search_defaults import SearchDefaults
 from .words import Words
 
 FORMAT = 4
@@ -29,6 +31,8 @@ FORMAT = 4
 # soft tokens or no words reads collections without them; collections with them it must refuse, or
 # it would add points that lack them.
 _DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT = 1, 2, 3
+# Search defaults have no format: a decant that does not know the key searches without them.
+_SEARCH = "search"
 
 
 def _new_mark() -> str:
@@ -49,6 +53,7 @@ class CollectionMetadata:
         words: How the words of texts are indexed; None: they are not.
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
+        search: How it is searched where a search does not specify it; None: as this decant does.
     """
 
     recipe: Recipe
@@ -57,6 +62,7 @@ class CollectionMetadata:
     soft_tokens: int | None = None
     words: Words | None = None
     mark: str = field(default_factory=_new_mark)
+    search: SearchDefaults | None = None
 
     @classmethod
     def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
@@ -81,7 +87,7 @@ class CollectionMetadata:
 
     def to_json(self) -> str:
         """Return the metadata as readable JSON text."""
-        shown = {
+        shown: dict[str, Json] = {
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
@@ -89,9 +95,10 @@ class CollectionMetadata:
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
+            **({} if self.search is None else {_SEARCH: encode(self.search)}),
             "recipe": json.loads(self.recipe.to_json()),
         }
-        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+        return _written(shown)
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
@@ -119,6 +126,7 @@ class CollectionMetadata:
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
                 words=_words(held["words"], where) if held["format"] >= FORMAT else None,
                 mark=str(held["mark"]),
+                search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
             )
             digest = str(held["digest"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -161,6 +169,28 @@ class CollectionMetadata:
             f"{theirs.base} ({theirs.digest()}); they differ in {'; '.join(differ)}. Open it "
             "with the encoder that filled it, or make a new collection for this one"
         )
+
+
+def with_search_defaults(text: str, search: SearchDefaults | None, *, where: str) -> str:
+    """Return metadata with other search defaults; everything else stays, read or not.
+
+    Args:
+        text: JSON text, as :meth:`CollectionMetadata.to_json` writes it.
+        search: The defaults, or None for none.
+        where: The collection, for messages.
+
+    Raises:
+        StoreError: The text is no JSON object.
+    """
+    held = parse(text, where=f"the metadata of {where}", error=StoreError)
+    if not isinstance(held, dict):
+        raise StoreError(f"the metadata of {where} are damaged; make the collection again")
+    shown = {key: value for key, value in held.items() if key != _SEARCH}
+    return _written(shown if search is None else {**shown, _SEARCH: encode(search)})
+
+
+def _written(shown: dict[str, Json]) -> str:
+    return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
 
 
 def _soft_token_width(encoder: Encoder) -> int:

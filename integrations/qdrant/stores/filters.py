@@ -1,6 +1,6 @@
 """Metadata filters: a small typed form that means the same on every engine.
 
-A condition is a plain value, which ``translate.py`` turns into an engine's own filter. A
+A condition is a plain value, which ``translation/`` turns into an engine's own filter. A
 ``models.Filter`` of qdrant-client is allowed wherever a condition is, and is passed on unchanged. A
 mapping of metadata entries to values, all of which must be equal, is allowed, too.
 """

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .collection_settings import CollectionSettings, PayloadIndex
     from .filters import Where
     from .queries import Query
+    from .search_defaults import SearchDefaults
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 Payload: TypeAlias = dict[str, Json]
@@ -164,6 +165,10 @@ class Store(Protocol):
 
         An alias is refused with the name of its collection; both stay.
         """
+        ...
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
+        """Replace the search defaults in the collection's metadata; None removes them."""
         ...
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:

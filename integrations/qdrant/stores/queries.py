@@ -21,11 +21,11 @@ class SearchMode(StrEnum):
     """The rankings by which passages are found, which also decide a hit's score.
 
     DENSE: by the cosine of dense vectors, -1 to 1. SPARSE: by the inner product of sparse vectors,
-    above 0; passages that share no weighted token with the query are not found. WORDS: by BM25
-    over the words of the texts, above 0; passages that share no word with the query are not found
-    (:class:`Words`). HYBRID: by all of these that the collection has, fused (:class:`Fusion`); its
-    scores show the order within one search and nothing else. Passages in only one ranking are
-    found, too.
+    above 0; passages that share no weighted token with the query are not found, so a query without
+    any weight finds nothing. WORDS: by BM25 over the words of the texts, above 0; passages that
+    share no word with the query are not found (:class:`Words`). HYBRID: by all of these that the
+    collection has, fused (:class:`Fusion`); its scores show the order within one search and nothing
+    else. Passages in only one ranking are found, too.
     """
 
     DENSE = "dense"

@@ -50,6 +50,7 @@ class TestList:
             "dim": 8,
             "sparse": False,
             "states": False,
+            "search_defaults": None,
             "filled_by": [{"precision": "fp32", "provider": "HashEncoder"}],
             "documents": 4,
             "passages": 5,

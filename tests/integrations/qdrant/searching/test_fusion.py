@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decant.embedders import StoreError
-from decant.integrations.qdrant import BranchScore
+from decant.integrations.qdrant import BranchScore, Fusion, FusionMethod
 from decant.integrations.qdrant.searching.fusion import (
-    Fusion,
-    FusionMethod,
     branches_of,
     fuse,
 )
@@ -46,6 +44,8 @@ def naive(rankings: Mapping[str, Ranking], fusion: Fusion) -> dict[str, float]:
     total: dict[str, float] = {}
     for name, ranking in rankings.items():
         values = np.array([score for _, score in ranking], np.float64)
+        if fusion.method is FusionMethod.DBSF and name != "dense":
+            values = np.append(values, np.zeros(fusion.depth - len(values)))
         for place, (identity, score) in enumerate(ranking):
             if fusion.method is FusionMethod.RRF:
                 part = 1 / (fusion.k + place + 1)
@@ -121,3 +121,13 @@ def test_every_hit_says_what_its_branches_thought(found: dict[str, Ranking]) -> 
 def test_an_impossible_fusion_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(StoreError, match="at least"):
         Fusion(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_few_passages_that_hold_a_name_come_before_those_that_resemble_it(count: int) -> None:
+    found: dict[str, Ranking] = {
+        "dense": [(f"near-{place:03}", 0.4 - place / 1_000) for place in range(100)],
+        "words": [(f"named-{place}", 8.0 - place) for place in range(count)],
+    }
+    best = [identity for identity, _ in fuse(found, Fusion())]
+    assert best[:count] == [f"named-{place}" for place in range(count)]

@@ -25,7 +25,12 @@ from decant.integrations.qdrant import (
     connect,
 )
 from decant.integrations.qdrant.stores.filters import Where
-from decant.integrations.qdrant.stores.number_ranges import Branch, Interval, branched, intervals
+from decant.integrations.qdrant.stores.translation.number_ranges import (
+    Branch,
+    Interval,
+    branched,
+    intervals,
+)
 
 KEYS = {"plain": None, "whole": FieldType.INTEGER, "float": FieldType.FLOAT}
 SMALL = [0, 0.0, -0.0, 1, 1.0, True, False, 9, 9.0, -9, -9.0, 2005, 2005.0, "9", "1", "True"]

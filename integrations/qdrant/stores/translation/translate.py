@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from .filters import (
+from ..filters import (
     And,
     Equals,
     Exists,
@@ -24,9 +24,9 @@ from .filters import (
     check_nesting,
     path_of,
 )
+from ..plain_values import Value
+from ..range_bounds import Numbers, Times, as_moment
 from .number_ranges import EXACT_INTEGERS, Branch, Interval, branched, intervals
-from .plain_values import Value
-from .range_bounds import Numbers, Times, as_moment
 
 if TYPE_CHECKING:
     from qdrant_client import models

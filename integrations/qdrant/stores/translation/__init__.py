@@ -1,0 +1,1 @@
+"""Conditions as the filters of an engine."""
