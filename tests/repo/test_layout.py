@@ -50,7 +50,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "integrations": (
         ("arguments",),
         ("qdrant/stores",),
-        ("qdrant/words",),
+        ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
         ("qdrant/searching",),
         ("qdrant/indexing",),
