@@ -361,7 +361,7 @@ class Collection:
         each text with its hash; vectors must be there, finite and not zeros alone. That a vector
         or metadata are the right ones is not seen. Documents that a run of this process has under
         way are left out. What is wrong is put right by ``index(…, verify=True)``; chunks of no
-        document also by :meth:`delete_source`.
+        document also by :meth:`delete_source`. Payload indexes that a server lacks are named.
 
         Args:
             most_findings: How many to list one by one; all are counted.

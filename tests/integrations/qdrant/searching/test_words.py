@@ -16,7 +16,7 @@ from decant.integrations.qdrant import (
     Store,
     Words,
 )
-from decant.integrations.qdrant.server.words import RemoteWords
+from decant.integrations.qdrant.server.words.remote_words import RemoteWords
 
 WORDS = CollectionSettings(words=Words())
 TEXTS = {
