@@ -61,12 +61,16 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
 
 
 def to_scored(query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredPoint]:
-    """Return the points that a query found in decant's form."""
+    """Return the points that a query found in decant's form, equal scores in the order of ids.
+
+    A server returns equal scores in any order, and in another one the next time.
+    """
     scores = bounded(query, (item.score for item in points))
-    return [
+    found = [
         ScoredPoint(point=from_record(item), score=score)
         for item, score in zip(points, scores, strict=True)
     ]
+    return sorted(found, key=lambda item: (-item.score, item.point.id))
 
 
 def fields_of(fetch: Select) -> bool | list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .answers import Refused
 from .held import Progress
-from .reaching import reached
+from .reaching import STRICT, reached, serve
 from .server import Asked, Fault, QdrantDouble
 
-__all__ = ["Asked", "Fault", "Progress", "QdrantDouble", "Refused", "reached"]
+__all__ = ["STRICT", "Asked", "Fault", "Progress", "QdrantDouble", "Refused", "reached", "serve"]

@@ -69,7 +69,9 @@ def rank(
             found = shard.query(edge.QueryRequest(limit=len(points), query=asked))
         finally:
             shard.close()
-    return [(ids[str(item.id)], item.score) for item in found]
+    ranked = [(ids[str(item.id)], item.score) for item in found]
+    # Servers return equal scores in any order; decant's own order is the other way round.
+    return sorted(ranked, key=lambda item: (item[1], item[0]), reverse=True)
 
 
 def _params(schema: Mapping[str, Any]) -> edge.TextIndexParams:
