@@ -115,7 +115,9 @@ class QdrantDouble(ThreadingHTTPServer):
         """Return the requests that came by this method, to paths that end so."""
         return [it for it in self.asked if it.method == method and it.path.endswith(ending)]
 
-    def answer(self, method: str, target: str, body: bytes, key: str | None) -> Answer | None:
+    def answer(
+        self, method: str, target: str, body: bytes, key: str | None, *, is_limited: bool = True
+    ) -> Answer | None:
         """Return what goes back for a request; None drops the connection."""
         if self.delay:
             time.sleep(self.delay)
@@ -129,7 +131,8 @@ class QdrantDouble(ThreadingHTTPServer):
             if fault is not None and not fault.is_carried_out:
                 raise _broken(fault)
             self._check_key(method, path, key)
-            _check_size(len(body))
+            if is_limited:
+                _check_size(len(body))
             loaded = read_json(body) if body else None
             self._check_replicas(parameters)
             with self._lock:

@@ -21,10 +21,10 @@ from decant.integrations.qdrant import (
     Words,
 )
 from decant.integrations.qdrant.server.words.remote_words import RemoteWords
-from qdrant_double import serve
+from qdrant_double import STRICT, serve
 
 WORDS = CollectionSettings(words=Words(), indexed=(PayloadIndex(key="n", type=FieldType.INTEGER),))
-ENGINES = ["edge", "local", "server", "server-1.20", "strict", "strict-1.20"]
+ENGINES = ["edge", "local", "server", "server-1.20", "strict", "strict-1.20", "grpc-1.20"]
 TEXTS = {
     "code": "the parser stopped with error E1234",
     "cats": "cats and dogs sleep",
@@ -41,7 +41,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if engine in ("edge", "local"):
         yield request.getfixturevalue(engine)
         return
-    with serve(strict=engine == "strict", version=f"{version or '1.19'}.0") as served:
+    limits = STRICT if engine == "strict" else None
+    number = f"{version or '1.19'}.0"
+    with serve(limits, version=number, grpc=engine == "grpc") as served:
         yield served
 
 
