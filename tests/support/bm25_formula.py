@@ -43,14 +43,19 @@ def made_texts(count: int) -> dict[str, str]:
     return texts | {"dots": "...", "signs": "?! -- !?", "dash": "-"}
 
 
-def bm25(texts: Mapping[str, str], query: str) -> dict[str, float]:
+def bm25(texts: Mapping[str, str], query: str, *, average: float | None = None) -> dict[str, float]:
     """Return the score of each text that shares a word with the query, word by word.
 
     The formula is that of decant's ``Words``, whose constants are not imported. Texts without
     words are not counted.
+
+    Args:
+        texts: The texts, by name.
+        query: The query.
+        average: How many words a text has on average; None: computed from the texts.
     """
     counts = {key: Counter(text.split()) for key, text in texts.items() if text[0].isalpha()}
-    average = sum(counted.total() for counted in counts.values()) / len(counts)
+    average = average or sum(counted.total() for counted in counts.values()) / len(counts)
     scores: dict[str, float] = {}
     for word in set(query.split()):
         holding = sum(word in counted for counted in counts.values())
