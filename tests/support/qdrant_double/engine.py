@@ -226,9 +226,8 @@ class Engine:
         """Return the points that share a word with a query, best first."""
         field = (body.get("using") or "").removeprefix("payload.")
         records, _ = self.client.scroll(real, limit=_LARGEST, with_payload=[field])
-        texts = {
-            str(it.id): str(it.payload[field]) for it in records if (it.payload or {}).get(field)
-        }
+        payloads = {str(record.id): record.payload or {} for record in records}
+        texts = {name: str(it[field]) for name, it in payloads.items() if it.get(field)}
         matching, _ = self.client.scroll(real, _filter(body), limit=_LARGEST, with_payload=False)
         allowed = {str(record.id) for record in matching}
         ranked = rank(texts, body.get("using"), held.schemas, text)

@@ -51,7 +51,7 @@ def grpc_front(double: QdrantDouble, *, port: int = 0) -> Iterator[int]:
     ):  # fmt: skip
         for name, call in calls.items():
             setattr(service, name, front.answering(call))
-        add(service, server)
+        add(service, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
@@ -98,9 +98,12 @@ class _Front:
     def root(self) -> Any:
         """Return the service that tells the version."""
         root, double = root_service.QdrantServicer(), self._double
-        root.HealthCheck = lambda _request, _context: wire.HealthCheckReply(
-            title="qdrant - vector search engine", version=double.version
-        )
+
+        def tell(_request: Any, _context: Any) -> Any:
+            title = "qdrant - vector search engine"
+            return wire.HealthCheckReply(title=title, version=double.version)
+
+        setattr(root, "HealthCheck", tell)  # noqa: B010 (a plain assignment hides a method)
         return root
 
     def collections(self) -> dict[str, _Call]:
@@ -187,7 +190,7 @@ def _done(result: bool) -> Any:
 def _created(request: Any) -> dict[str, Any]:
     body = _updated(request)
     if request.HasField("vectors_config"):
-        given = GrpcToRest.convert_vectors_config(request.vectors_config)
+        given: Any = GrpcToRest.convert_vectors_config(request.vectors_config)
         body["vectors"] = {name: _dumped(params) for name, params in given.items()}
     if request.HasField("sparse_vectors_config"):
         sparse = GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
@@ -220,7 +223,8 @@ def _selected(selector: Any) -> Any:
 
 def _payload_set(request: Any) -> dict[str, Any]:
     payload = GrpcToRest.convert_payload(request.payload)
-    return _selected(request.points_selector) | {"payload": payload}
+    selected: dict[str, Any] = _selected(request.points_selector)
+    return selected | {"payload": payload}
 
 
 def _update_batch(request: Any, ask: _Ask) -> Any:

@@ -49,7 +49,7 @@ def rank(
     schema = schemas.get(path) or {}
     if not (using or "").startswith("payload.") or not schema.get("scoring"):
         raise wrong(f"A text query needs a text index with `scoring` on `{path}`")
-    given = {"query": query} if isinstance(query, str) else query
+    given: dict[str, Any] = {"query": query} if isinstance(query, str) else query
     bm25 = (given.get("scoring") or {}).get("bm25") or {}
     asked = edge.TextQuery(
         path, given["query"], edge.Bm25Params(k=bm25.get("k", 1.2), b=bm25.get("b", 0.75))

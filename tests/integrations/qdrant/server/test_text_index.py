@@ -201,5 +201,5 @@ def test_the_parameters_are_what_the_settings_say(
 ) -> None:
     params = text_params(words)
     assert params.tokenizer == tokenizer
-    assert (params.stemmer.language if params.stemmer else None) == stemmer
+    assert getattr(params.stemmer, "language", None) == stemmer
     assert params.stopwords == stop

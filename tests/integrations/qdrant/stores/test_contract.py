@@ -84,6 +84,10 @@ class StoreContract:
         store.upsert(NAME, [point(3, m=7)])
         assert store.count(NAME, Equals("m", 7)) == 1
 
+    def test_a_collection_lacks_no_index(self, made: Store) -> None:
+        made.add_index(NAME, PayloadIndex(key="m", type=FieldType.FLOAT))
+        assert made.missing_indexes(NAME) == []
+
     def test_a_name_that_is_taken_is_refused_and_nothing_changes(self, made: Store) -> None:
         made.upsert(NAME, [point(1)])
         before = made.card(NAME)
