@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import pytest
 from pydantic import BaseModel
 from qdrant_client import grpc as wire
 from qdrant_client import models
@@ -39,7 +40,9 @@ _CODES = {
 
 @contextmanager
 def grpc_front(double: QdrantDouble, *, port: int = 0) -> Iterator[int]:
-    """Yield the port at which a double speaks gRPC."""
+    """Yield the port at which a double speaks gRPC; clients before 1.20 convert less than that."""
+    if not hasattr(models, "TextQuery"):
+        pytest.skip("this qdrant-client does not convert all that a double of gRPC needs")
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
     front = _Front(double)
     root_service.add_QdrantServicer_to_server(front.root(), server)  # type: ignore[no-untyped-call]

@@ -61,13 +61,16 @@ def can_score_texts(version: Sequence[int] | None) -> bool:
         version: The server's version; None for the client's local mode, whose text index knows
             neither stems nor stop words.
     """
-    return version is not None and tuple(version) >= _SCORING and hasattr(models, "TextQuery")
+    return version is not None and tuple(version) >= _SCORING and _can_client_score()
 
 
 def lacks_text_index(card: CollectionMetadata, info: models.CollectionInfo) -> bool:
-    """Return whether a collection should have a text index with scores, and has none."""
+    """Return whether a collection should have a text index with scores, and has none.
+
+    A client before 1.20 does not see whether an index has scores; then none is missing.
+    """
     stored = StoredWords.of(card, info)
-    if stored is None or stored.index is not WordsIndex.TEXT:
+    if stored is None or stored.index is not WordsIndex.TEXT or not _can_client_score():
         return False
     index = info.payload_schema.get(TEXT)
     return index is None or not getattr(index.params, "scoring", None)
@@ -94,3 +97,7 @@ def text_query(text: str) -> models.TextQuery:
     """Return a query by the words of a text; it goes to :data:`TEXT_PATH`."""
     scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=K, b=B))
     return models.TextQuery(text=models.TextQueryInput(query=text, scoring=scoring))
+
+
+def _can_client_score() -> bool:
+    return hasattr(models, "TextQuery")

@@ -24,6 +24,9 @@ from decant.integrations.qdrant.server.words.text_index import text_params
 from decant.integrations.qdrant.words.bm25 import BM25
 from qdrant_double import QdrantDouble, reached
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(models, "TextQuery"), reason="this qdrant-client cannot ask for a text index"
+)
 OLD, NEW = "1.19.0", "1.20.0"
 TEXTS = {"cats": "the cats sleep", "cat": "a cat runs", "sea": "ships at sea"}
 
@@ -169,7 +172,10 @@ def test_an_older_client_makes_vectors_and_cannot_ask_an_index(
     store: Store, double: QdrantDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(store)
+    # It has neither the query nor the setting, and does not see the setting on a server.
     monkeypatch.delattr(models, "TextQuery")
+    monkeypatch.delattr(models, "TextIndexParams")
+    del double.engine.held["docs"].schemas["text"]["scoring"]
     settings = CollectionSettings(words=Words())
     Collection.create(store, "others", HashEncoder(8), settings=settings)
     assert BM25 in double.engine.held["others"].sparse
