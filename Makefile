@@ -47,7 +47,8 @@ test-slow: $(DEV)  ## run the slow tests
 	$(BIN)/pytest -m "slow and not gpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
 # QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is
-# where it speaks gRPC; not needed where QDRANT_URL has port 6333 and gRPC 6334.
+# where it speaks gRPC; not needed where QDRANT_URL has port 6333 and gRPC 6334. What a read-only key
+# and a cluster of three are named by is in tests/support/live_server.py.
 test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL, over REST and gRPC
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
 

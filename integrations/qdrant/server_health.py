@@ -6,22 +6,22 @@ indexes. Every result is a finding, and a collection that cannot be examined sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from decant.embedders import StoreError
 from decant.embedders.doctor import Finding, Health
 
-from .server.collections import _CARD, _INDEXES
+from .server.collections import CARD
 from .server.limits import Limits
-from .server.payload_indexes import missing_indexes, names_of
+from .server.payload_indexes import missing_indexes, names_of, recorded_indexes, shown_schema
 from .server.refusals import Refusal
 from .server.requests import Requests
+from .server.words.text_index import StoredWords, WordsIndex, can_score_texts
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import FieldType
 from .stores.protocol import DENSE, SPARSE, STATES, absent
-from .words.bm25 import BM25
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -91,11 +91,11 @@ def _collection(requests: Requests, name: str, *, is_wanted: bool) -> Iterator[F
         yield _finding(name, Health.PROBLEM, str(error))
         return
     metadata = info.config.metadata or {}
-    if _CARD not in metadata:
+    if CARD not in metadata:
         yield _foreign(name, is_wanted=is_wanted)
         return
     try:
-        card = CollectionMetadata.from_json(str(metadata[_CARD]), where=f"collection {name!r}")
+        card = CollectionMetadata.from_json(str(metadata[CARD]), where=f"collection {name!r}")
     except StoreError as error:
         yield _finding(name, Health.PROBLEM, str(error))
         return
@@ -104,7 +104,8 @@ def _collection(requests: Requests, name: str, *, is_wanted: bool) -> Iterator[F
     yield _status(name, info)
     yield _vectors(name, info.config.params, card)
     if not requests.is_local:  # local mode has no payload indexes
-        yield _indexes(name, metadata.get(_INDEXES) or {}, info)
+        yield _indexes(name, card, info)
+        yield from _words(requests, name, card, info)
     yield from _strict_mode(name, info)
     for warning in getattr(info, "warnings", None) or ():
         yield _finding(f"{name}: warning", Health.NOTE, f"the server warns: {warning.message}")
@@ -143,24 +144,20 @@ def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadat
             wrong.append(f"{vector!r} is {there.size} wide, and the recipe's vectors are {width}")
         elif vector == DENSE and there.distance.value != "Cosine":
             wrong.append(f"{vector!r} is compared by {there.distance.value}, not by Cosine")
-    needed = [SPARSE] * card.sparse + [BM25] * (card.words is not None)
-    wrong += [
-        f"the vector {vector!r} is missing"
-        for vector in needed
-        if vector not in (params.sparse_vectors or {})
-    ]
+    if card.sparse and SPARSE not in (params.sparse_vectors or {}):
+        wrong.append(f"the vector {SPARSE!r} is missing")
     if not wrong:
         return _finding(f"{name}: vectors", Health.GOOD, f"{card.dim} wide, as the recipe says")
     advice = "another program has changed it: make the collection again, and index into that"
     return _finding(f"{name}: vectors", Health.PROBLEM, "; ".join(wrong), advice)
 
 
-def _indexes(name: str, noted: Mapping[str, object], info: models.CollectionInfo) -> Finding:
+def _indexes(name: str, card: CollectionMetadata, info: models.CollectionInfo) -> Finding:
     topic = f"{name}: payload indexes"
     schema = info.payload_schema
-    missing = missing_indexes(noted, schema)
+    noted, missing = recorded_indexes(info), missing_indexes(card, info)
     if missing:
-        shown = ", ".join(f"{path} ({kind})" for path, kind in missing.items())
+        shown = ", ".join(f"{path} ({shown_schema(kind)})" for path, kind in missing.items())
         strict = info.config.strict_mode_config
         most = strict.max_payload_index_count if strict and strict.enabled else None
         advice = "Collection.open with a key that may write makes them, and so does `decant check`"
@@ -177,6 +174,19 @@ def _indexes(name: str, noted: Mapping[str, object], info: models.CollectionInfo
         advice = "collection.add_index(PayloadIndex(key=…, type=…)) makes the index again"
         return _finding(topic, Health.PROBLEM, "; ".join(wrong), advice)
     return _finding(topic, Health.GOOD, f"all {len(noted)} are there")
+
+
+def _words(
+    requests: Requests, name: str, card: CollectionMetadata, info: models.CollectionInfo
+) -> Iterator[Finding]:
+    if (stored := StoredWords.of(card, info)) is None:
+        return
+    topic, said = f"{name}: words", f"ranked by a {stored.index}"
+    if stored.index is WordsIndex.TEXT and not can_score_texts(requests.version):
+        said += ", which this server or the installed qdrant-client cannot score"
+        yield _finding(topic, Health.PROBLEM, said, "upgrade the one that is older than 1.20")
+    else:
+        yield _finding(topic, Health.GOOD, said)
 
 
 def _strict_mode(name: str, info: models.CollectionInfo) -> Iterator[Finding]:

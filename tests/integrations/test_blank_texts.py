@@ -7,6 +7,7 @@ counted and deleted, and comes in no search.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def test_what_is_not_seen_is_blank_where_the_tokenizer_drops_it(store: Store) ->
     # As BERT's: a zero-width space, a mark of byte order and unreadable bytes are no tokens.
     encoder.tokenizer.normalizer = BertNormalizer()
     unseen = "\u200b\ufeff\ufffd"
-    collection = Collection.create(store, "unseen", encoder)
+    collection = Collection.create(store, f"test-{uuid.uuid4().hex}", encoder)
     documents = [Document(source="a", text=f"{unseen} "), Document(source="b", text="oak")]
     assert collection.index(documents).embedded == 1
     collection.add([Record(id="page", text=unseen), Record(id="elm", text=f"{unseen}elm")])
@@ -68,12 +69,14 @@ def test_what_is_not_seen_is_blank_where_the_tokenizer_drops_it(store: Store) ->
     assert collection.get(["node"], with_vectors=True)[0].vector is None
     rows = DecantEmbedding(encoder=encoder).get_text_embedding_batch([unseen, "oak"])
     assert [len(row) for row in rows] == [0, 16]
+    store.drop(collection.name)
 
 
 def test_what_is_not_seen_and_is_a_token_has_a_vector(store: Store) -> None:
-    collection = Collection.create(store, "seen", HashEncoder(16))
+    collection = Collection.create(store, f"test-{uuid.uuid4().hex}", HashEncoder(16))
     collection.add([Record(id="page", text="\u200b")])
     assert collection.get(["page"], with_vectors=True)[0].vector is not None
+    store.drop(collection.name)
 
 
 def test_a_record_that_becomes_blank_loses_its_vector(collection: Collection) -> None:

@@ -3,6 +3,9 @@
 ``QDRANT_URL`` names it, ``QDRANT_API_KEY`` is its key if it asks for one, ``QDRANT_CA`` the PEM
 file of its authority, ``QDRANT_GRPC_PORT`` where it speaks gRPC. That is 6334 where REST is at
 6333; else it must be named, since what listens at 6334 then may be another server.
+``QDRANT_READ_ONLY_API_KEY`` is a key that may only read. ``QDRANT_CLUSTER`` names the three nodes
+of a cluster, with commas between them, and ``QDRANT_CLUSTER_KILL`` is a command that kills the
+third; what is not set is skipped with the reason.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def check(
 
     Documents must have all their chunks and no others, texts must be unchanged,
     and every passage needs a vector. No bundle is needed. Exits with 1 if
-    something is wrong; `decant index … --verify` repairs it.
+    something is wrong; `decant index … --verify` repairs it. Payload indexes
+    that a server lacks are named.
 
     Examples:
       decant check
@@ -69,8 +70,14 @@ def _show(report: CheckReport) -> None:
     )
     for finding in report.findings:
         show(Text(printable(str(finding))))
+    if report.missing_indexes:
+        say(
+            f"payload indexes are missing: {', '.join(report.missing_indexes)}; opening "
+            "the collection with a key that may write makes them, and `decant doctor --store` "
+            "shows what forbids it"
+        )
     if report.is_sound:
-        say("nothing is wrong")
+        say("nothing is wrong" + (" with what is stored" if report.missing_indexes else ""))
     else:
         say("index the documents again with --verify, which repairs what is wrong with them")
 

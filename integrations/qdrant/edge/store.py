@@ -228,6 +228,11 @@ class EdgeStore:
         with self._reading(name, f"counting in {name!r}") as shard:
             return shard.count(request)
 
+    def missing_indexes(self, name: str) -> list[str]:  # noqa: ARG002 - a server's may be missing
+        """Return none: a collection is made with its indexes, or not at all."""
+        self._check()
+        return []
+
     def list_limit(self, name: str) -> int:  # noqa: ARG002 - a server's differs by collection
         """Return how many values one condition of a filter may list: any number."""
         return sys.maxsize

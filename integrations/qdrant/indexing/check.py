@@ -44,6 +44,9 @@ class CheckReport:
         unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
             zeros alone.
         findings: The first flaws, one by one.
+        missing_indexes: The paths of payload indexes that the collection should have and the server
+            lacks. This is no flaw of what is stored, but filters are slower, or refused in strict
+            mode.
     """
 
     documents: int
@@ -57,10 +60,11 @@ class CheckReport:
     altered: int = 0
     unsearchable: int = 0
     findings: tuple[Finding, ...] = ()
+    missing_indexes: tuple[str, ...] = ()
 
     @property
     def is_sound(self) -> bool:
-        """Whether there is no flaw."""
+        """Whether there is no flaw in what is stored."""
         return not self.findings
 
 
@@ -95,6 +99,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
         altered=counts[Flaw.ALTERED],
         unsearchable=counts[Flaw.UNSEARCHABLE],
         findings=tuple(findings),
+        missing_indexes=tuple(store.missing_indexes(name)),
     )
 
 

@@ -73,8 +73,9 @@ class Server:
         self._backoff = backoff or _patience(client, None, None)
         self._guard: AbstractContextManager[object] = RLock() if self.is_local else nullcontext()
         self._closed = False
+        self.version: tuple[int, ...] | None = None  # major and minor; None in local mode
         if not self.is_local:
-            self._check_version(first_look or self._backoff)
+            self.version = self._check_version(first_look or self._backoff)
             self._check_key(first_look or self._backoff)
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
@@ -123,7 +124,7 @@ class Server:
             text = text.replace(secret, _HIDDEN)
         return text
 
-    def _check_version(self, backoff: Backoff) -> None:
+    def _check_version(self, backoff: Backoff) -> tuple[int, ...]:
         info = self._ask("reaching a Qdrant server", self.client.info, backoff)
         if "qdrant" not in info.title.lower():
             raise StoreError(
@@ -136,6 +137,7 @@ class Server:
                 f"the Qdrant server at {self.place} has version {info.version}; decant needs 1.16 "
                 "or later, which can keep a collection's recipe: upgrade the server"
             )
+        return numbers
 
     def _check_key(self, backoff: Backoff) -> None:
         """Send a request that needs a key; the request for the version needs none.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from qdrant_client import models
@@ -20,17 +20,41 @@ from decant.embedders.json_records import encode, parse
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, absent, present
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .limits import Limits
-from .payload_indexes import is_not_allowed, make_together, missing_indexes, too_many
+from .payload_indexes import (
+    INDEXES,
+    IndexSchema,
+    is_not_allowed,
+    make_together,
+    missing_indexes,
+    too_many,
+)
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
+from .words.text_index import StoredWords, WordsIndex, can_score_texts
 
-_CARD, _INDEXES, _LENGTH = "decant", "decant_indexes", "decant_average_length"
+CARD = "decant"
+"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
+
 _SEARCH = "decant_search"
+_LENGTH = "decant_average_length"
 _TOGETHER = 8  # requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCollection:
+    """A collection that was opened.
+
+    Args:
+        card: Its metadata.
+        words: How its words are indexed, if they are.
+    """
+
+    card: CollectionMetadata
+    words: StoredWords | None
 
 
 class RemoteCatalog:
@@ -45,6 +69,16 @@ class RemoteCatalog:
         self._client = requests.client
         self._ask = requests.ask
 
+    @property
+    def place(self) -> str:
+        """The address, for messages."""
+        return self._requests.place
+
+    @property
+    def can_score_texts(self) -> bool:
+        """Whether the server and the client can rank by a text index."""
+        return can_score_texts(self._requests.version)
+
     def names(self) -> list[str]:
         """Return the names of collections that decant made, and their aliases, sorted."""
         listed = self._listed()
@@ -58,23 +92,26 @@ class RemoteCatalog:
             return []
         return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
 
-    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
+    def create(
+        self, name: str, card: CollectionMetadata, settings: CollectionSettings
+    ) -> OpenCollection:
         """Create an empty collection with its metadata and its indexes."""
         if self._has(name):
             raise self._present(name)
+        words_index = WordsIndex.TEXT if self.can_score_texts else WordsIndex.SPARSE
         indexes = dict.fromkeys(KEYWORDS, FieldType.KEYWORD)
         indexes |= {item.path: item.type for item in settings.indexed}
         request = partial(
             self._client.create_collection,
             name,
             vectors_config=_dense_params(card),
-            sparse_vectors_config=_sparse_params(card) or None,
+            sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=models.HnswConfigDiff(
                 m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
             ),
             metadata={
-                _CARD: card.to_json(),
-                _INDEXES: {path: kind.value for path, kind in indexes.items()},
+                CARD: card.to_json(),
+                INDEXES: {path: kind.value for path, kind in indexes.items()},
             },
         )
         try:
@@ -88,23 +125,35 @@ class RemoteCatalog:
         if self._read_card(name, info).mark != card.mark:
             raise self._present(name)
         try:
-            self._complete(name, info)
+            self._complete(name, card, info)
         except StoreError as error:
             if not is_not_allowed(error):
                 raise  # opening the collection makes them
             self._delete(name)
             raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
+        return OpenCollection(card=card, words=StoredWords.of(card, info))
 
-    def card(self, name: str) -> CollectionMetadata:
-        """Return a collection's metadata, and make missing indexes as far as the server allows."""
+    def open(self, name: str) -> OpenCollection:
+        """Open a collection, and make missing indexes as far as the server allows."""
         info = self._existing(name)
         card = self._read_card(name, info)
         try:
-            self._complete(name, info)
+            self._complete(name, card, info)
         except StoreError as error:
             if not is_not_allowed(error):
                 raise
-        return card
+        return OpenCollection(card=card, words=StoredWords.of(card, info))
+
+    def words(self, name: str) -> StoredWords | None:
+        """Return how a collection indexes words; None if it does not."""
+        return self.open(name).words
+
+    def missing_indexes(self, name: str) -> list[str]:
+        """Return the paths of the indexes that a collection should have and lacks."""
+        if self._requests.is_local:
+            return []
+        info = self._existing(name)
+        return [*missing_indexes(self._read_card(name, info), info)]
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -145,26 +194,26 @@ class RemoteCatalog:
         """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
         try:
-            self._index(name, entry.path, entry.type)
+            self._index(name, entry.path, models.PayloadSchemaType(entry.type.value))
         except StoreError as error:
             if Refusal.of(error).has_too_many_indexes:
                 raise too_many(error) from error
             raise
-        indexes = {**(info.config.metadata or {})[_INDEXES], entry.path: entry.type.value}
-        noted = partial(self._client.update_collection, name, metadata={_INDEXES: indexes})
+        indexes = {**(info.config.metadata or {})[INDEXES], entry.path: entry.type.value}
+        noted = partial(self._client.update_collection, name, metadata={INDEXES: indexes})
         self._ask(f"indexing {entry.path!r} in {name!r}", noted)
 
-    def _complete(self, name: str, info: models.CollectionInfo) -> None:
+    def _complete(self, name: str, card: CollectionMetadata, info: models.CollectionInfo) -> None:
         if self._requests.is_local:
             return  # local mode has no payload indexes, and warns at every attempt
-        noted = (info.config.metadata or {})[_INDEXES]
-        missing = missing_indexes(noted, info.payload_schema)
+        missing = missing_indexes(card, info)
+        if not self.can_score_texts:
+            missing.pop(TEXT, None)  # a search by words says so
         make_together(missing, partial(self._index, name))
 
-    def _index(self, name: str, path: str, kind: FieldType) -> None:
+    def _index(self, name: str, path: str, schema: IndexSchema) -> None:
         if self._requests.is_local:
             return
-        schema = models.PayloadSchemaType(kind.value)
         request = partial(self._client.create_payload_index, name, path, field_schema=schema)
         self._ask(f"indexing {path!r} in {name!r}", request)
 
@@ -188,12 +237,12 @@ class RemoteCatalog:
         return replace(card, search=SearchDefaults.from_json(data, where=where))
 
     def _card_text(self, name: str, info: models.CollectionInfo) -> str:
-        if _CARD not in (metadata := info.config.metadata or {}):
+        if CARD not in (metadata := info.config.metadata or {}):
             raise StoreError(
                 f"the collection {name!r} at {self._requests.place} has no metadata of decant, "
                 "so it was not made by decant; choose another name"
             )
-        return str(metadata[_CARD])
+        return str(metadata[CARD])
 
     def _is_ours(self, name: str) -> bool:
         request = partial(self._client.get_collection, name)
@@ -203,7 +252,7 @@ class RemoteCatalog:
             if Refusal.of(error).status != NOT_FOUND:
                 raise
             return False  # the collection was deleted since they were listed
-        return _CARD in (info.config.metadata or {})
+        return CARD in (info.config.metadata or {})
 
     def _delete(self, name: str) -> bool:
         deleted = self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
@@ -246,11 +295,13 @@ def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
     return params
 
 
-def _sparse_params(card: CollectionMetadata) -> dict[str, models.SparseVectorParams]:
+def _sparse_params(
+    card: CollectionMetadata, index: WordsIndex
+) -> dict[str, models.SparseVectorParams]:
     params = {}
     if card.sparse:
         # No IDF modifier: the weights are the model's, which has learned what is rare.
         params[SPARSE] = models.SparseVectorParams()
-    if card.words is not None:
+    if card.words is not None and index is WordsIndex.SPARSE:
         params[BM25] = models.SparseVectorParams(modifier=models.Modifier.IDF)
     return params

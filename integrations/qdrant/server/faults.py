@@ -104,7 +104,10 @@ class Fault:
                     "authority is trusted with ca=, the path of its PEM file"
                 )
             case FaultKind.FOREIGN:
-                return "check the address, its path and its port"
+                return (
+                    "check the address, its path and its port; if the server is newer than "
+                    "qdrant-client, upgrade qdrant-client"
+                )
             case _:
                 assert_never(self.kind)
 

@@ -12,10 +12,11 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.filters import Field
+from ..stores.filters import Field, Where
 from ..stores.point_ids import record_id
 from ..stores.range_bounds import Numbers, Times
-from .limits import UNLIMITED
+from ..stores.translation.translate import translate
+from .limits import UNLIMITED, Limits
 
 
 class RemoteDialect:
@@ -88,3 +89,9 @@ def _any_of(path: str, values: list[str] | list[int]) -> models.Condition:
     if path == Field.ID:
         return models.HasIdCondition(has_id=[record_id(str(value)) for value in values])
     return models.FieldCondition(key=path, match=models.MatchAny(any=values))
+
+
+def to_filter(where: Where, limits: Limits) -> models.Filter:
+    """Return a condition as a filter of the client, within a server's limits."""
+    dialect = RemoteDialect(values=limits.values)
+    return dialect.join(must=[translate(where, dialect)])

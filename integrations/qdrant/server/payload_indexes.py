@@ -4,28 +4,62 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from qdrant_client import models
 
 from decant.embedders import StoreError
 
+from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import FieldType
 from ..stores.input_errors import ReadOnlyError
+from ..stores.protocol import TEXT
 from .refusals import FORBIDDEN, Refusal
+from .words.text_index import lacks_text_index, text_params
+
+INDEXES = "decant_indexes"
+"""The key of a collection's metadata that holds the types of its indexed fields, by path."""
+
+IndexSchema: TypeAlias = models.PayloadSchemaType | models.TextIndexParams
 
 _TOGETHER = 8  # requests
 
 
-def missing_indexes(noted: Mapping[str, object], schema: Iterable[str]) -> dict[str, FieldType]:
-    """Return the recorded indexes that the server does not list.
+def missing_indexes(
+    card: CollectionMetadata, info: models.CollectionInfo
+) -> dict[str, IndexSchema]:
+    """Return the indexes that a collection should have and the server does not list, by path.
 
     A server lists ``metadata."größe"`` without the quotes, so paths are compared by their names.
 
-    >>> missing_indexes({'metadata."größe"': "keyword", "source": "keyword"}, ["metadata.größe"])
-    {'source': <FieldType.KEYWORD: 'keyword'>}
+    Args:
+        card: The collection's metadata of decant's.
+        info: What the server says of it.
     """
-    shown = {names_of(path) for path in schema}
-    return {path: FieldType(str(k)) for path, k in noted.items() if names_of(path) not in shown}
+    shown = {names_of(path) for path in info.payload_schema}
+    missing: dict[str, IndexSchema] = {
+        path: models.PayloadSchemaType(str(kind))
+        for path, kind in recorded_indexes(info).items()
+        if names_of(path) not in shown
+    }
+    if card.words is not None and lacks_text_index(card, info):
+        missing[TEXT] = text_params(card.words)
+    return missing
+
+
+def recorded_indexes(info: models.CollectionInfo) -> dict[str, str]:
+    """Return the types of the fields that a collection's metadata list as indexed, by path."""
+    noted = (info.config.metadata or {}).get(INDEXES) or {}
+    return {path: str(kind) for path, kind in noted.items()}
+
+
+def shown_schema(schema: IndexSchema) -> str:
+    """Return the type of an index, for messages."""
+    if isinstance(schema, models.PayloadSchemaType):
+        return str(schema.value)
+    return "text, with BM25 scores"
 
 
 def names_of(path: str) -> tuple[str, ...]:
@@ -37,7 +71,9 @@ def names_of(path: str) -> tuple[str, ...]:
     return tuple(name.strip('"') for name in re.findall(r'"[^"]*"|[^."]+', path))
 
 
-def make_together(indexes: Mapping[str, FieldType], make: Callable[[str, FieldType], None]) -> None:
+def make_together(
+    indexes: Mapping[str, IndexSchema], make: Callable[[str, IndexSchema], None]
+) -> None:
     """Make several indexes in parallel: each takes a server milliseconds, and a cluster much more.
 
     Raises:
@@ -85,6 +121,7 @@ def without_index(error: StoreError) -> StoreError:
 def too_many(error: StoreError) -> StoreError:
     """Return the message for an index that strict mode refuses because there are too many."""
     return StoreError(
-        f"{error}. decant itself indexes source, root, kind and text_sha256; raise "
+        f"{error}. decant itself indexes source, root, kind, text_sha256 and the words "
+        "of texts; raise "
         "max_payload_index_count in the collection's strict mode, or delete an index"
     )

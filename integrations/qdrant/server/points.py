@@ -6,6 +6,7 @@ faster path for numpy arrays over gRPC does not support sparse vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,8 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes
-from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, Select
-from ..stores.queries import DenseQuery, Query
+from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, ScoredPoint, Select
+from ..stores.queries import DenseQuery, Query, bounded
 from ..stores.sparse_vector import SparseVector
 from ..words.bm25 import BM25
 
@@ -57,6 +58,19 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
         sparse=_from_sparse(sparse) if isinstance(sparse, models.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
     )
+
+
+def to_scored(query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredPoint]:
+    """Return the points that a query found in decant's form, equal scores in the order of ids.
+
+    A server returns equal scores in any order, and in another one the next time.
+    """
+    scores = bounded(query, (item.score for item in points))
+    found = [
+        ScoredPoint(point=from_record(item), score=score)
+        for item, score in zip(points, scores, strict=True)
+    ]
+    return sorted(found, key=lambda item: (-item.score, item.point.id))
 
 
 def fields_of(fetch: Select) -> bool | list[str]:

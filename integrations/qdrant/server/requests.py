@@ -49,6 +49,11 @@ class Requests:
         return self._server.is_local
 
     @property
+    def version(self) -> tuple[int, ...] | None:
+        """The server's major and minor version; None in local mode."""
+        return self._server.version
+
+    @property
     def largest(self) -> int | None:
         """The most bytes of one request; None if there is no limit."""
         is_grpc = self.client.init_options.get("prefer_grpc")

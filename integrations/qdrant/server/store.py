@@ -32,12 +32,12 @@ from ..stores.protocol import (
     Select,
     check_name,
 )
-from ..stores.queries import Query, WordsQuery, bounded
+from ..stores.queries import Query, WordsQuery
 from ..stores.search_defaults import SearchDefaults
-from ..stores.translation.translate import translate
+from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
 from .collections import RemoteCatalog
-from .filters import RemoteDialect
+from .filters import to_filter
 from .limits import Limits
 from .optimize import Patience, wait_until_green
 from .points import (
@@ -46,12 +46,14 @@ from .points import (
     from_record,
     params_of,
     to_query,
+    to_scored,
     to_struct,
     vectors_of,
 )
 from .requests import Requests
 from .set_payload import set_together
-from .words import RemoteWords
+from .words.remote_words import RemoteWords
+from .words.text_index import TEXT_PATH
 
 _PAGE = 1_000
 _NOTHING = Select(fields=())
@@ -109,8 +111,7 @@ class RemoteStore:
         If the server's strict mode does not allow so many indexes, nothing is left.
         """
         check_name(name)
-        self._catalog.create(name, card, settings)
-        self._words.remember(name, card)
+        self._words.remember(name, self._catalog.create(name, card, settings).words)
 
     def card(self, name: str) -> CollectionMetadata:
         """Return the collection's metadata, and make missing payload indexes.
@@ -119,9 +120,9 @@ class RemoteStore:
         allows no more indexes, the collection opens without them, and filters are slower.
         """
         check_name(name)
-        card = self._catalog.card(name)
-        self._words.remember(name, card)
-        return card
+        opened = self._catalog.open(name)
+        self._words.remember(name, opened.words)
+        return opened.card
 
     def drop(self, name: str) -> None:
         """Delete the collection with all its points, even if its metadata are damaged.
@@ -130,7 +131,7 @@ class RemoteStore:
         """
         check_name(name)
         self._catalog.drop(name)
-        self._words.remember(name, None)
+        self._words.forget(name)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
         """Replace the search defaults in the collection's metadata; None removes them."""
@@ -139,6 +140,10 @@ class RemoteStore:
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""
         self._catalog.add_index(name, entry)
+
+    def missing_indexes(self, name: str) -> list[str]:
+        """Return the paths of the payload indexes that the collection should have and lacks."""
+        return self._catalog.missing_indexes(name)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id.
@@ -201,7 +206,7 @@ class RemoteStore:
             request = partial(
                 self._client.scroll,
                 name,
-                scroll_filter=_filter(where, limits),
+                scroll_filter=to_filter(where, limits),
                 limit=min(limit - len(points), limits.page),
                 offset=after,
                 with_payload=fields_of(fetch),
@@ -245,7 +250,7 @@ class RemoteStore:
                 query=value,
                 using=using,
                 search_params=params_of(query, is_local=self._server.is_local),
-                query_filter=None if where is None else _filter(where, limits),
+                query_filter=None if where is None else to_filter(where, limits),
                 limit=size,
                 offset=offset,
                 with_payload=fields_of(fetch),
@@ -255,7 +260,7 @@ class RemoteStore:
 
         while offset < end:
             size, points = self._requests.adapting(name, send)
-            part = _scored(query, points)
+            part = to_scored(query, points)
             if size == limit:
                 return part
             for item in part:
@@ -275,7 +280,7 @@ class RemoteStore:
         def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
-            chosen = None if where is None else _filter(where, limits)
+            chosen = None if where is None else to_filter(where, limits)
             params = partial(params_of, is_local=self._server.is_local)
             requests = [
                 models.QueryRequest(
@@ -291,7 +296,7 @@ class RemoteStore:
         else:
             answers = iter(found)
             pages = [
-                [] if item is None else _scored(query, next(answers))
+                [] if item is None else to_scored(query, next(answers))
                 for query, item in zip(queries, sent, strict=True)
             ]
         return [[(item.point.id, item.score) for item in page] for page in pages]
@@ -305,7 +310,7 @@ class RemoteStore:
         def send(limits: Limits) -> int | None:
             if not limits.exact:
                 return None
-            chosen = _filter(where, limits)
+            chosen = to_filter(where, limits)
             request = partial(self._client.count, name, count_filter=chosen, exact=True)
             return self._ask(f"counting in {name!r}", request).count
 
@@ -366,12 +371,14 @@ class RemoteStore:
 
     def _sent(
         self, name: str, query: Query
-    ) -> tuple[list[float] | models.SparseVector, str] | None:
+    ) -> tuple[list[float] | models.SparseVector | models.TextQuery, str] | None:
         """Return a query in the client's form; None for words of which none is left."""
         if not isinstance(query, WordsQuery):
             return to_query(query)
-        vector = self._words.of_query(name, query.text)
-        return None if vector is None else to_query(vector, words=True)
+        sent = self._words.of_query(name, query.text)
+        if sent is None or isinstance(sent, SparseVector):
+            return None if sent is None else to_query(sent, words=True)
+        return sent, TEXT_PATH
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
@@ -383,22 +390,9 @@ class RemoteStore:
         return parts
 
 
-def _filter(where: Where, limits: Limits) -> models.Filter:
-    dialect = RemoteDialect(values=limits.values)
-    return dialect.join(must=[translate(where, dialect)])
-
-
 def _writes(limits: Limits) -> int:
     return limits.writes
 
 
 def _ids(limits: Limits) -> int:
     return limits.ids
-
-
-def _scored(query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredPoint]:
-    scores = bounded(query, (item.score for item in points))
-    return [
-        ScoredPoint(point=from_record(item), score=score)
-        for item, score in zip(points, scores, strict=True)
-    ]

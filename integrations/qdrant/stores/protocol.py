@@ -235,6 +235,13 @@ class Store(Protocol):
         """Return exactly how many points match."""
         ...
 
+    def missing_indexes(self, name: str) -> list[str]:
+        """Return the paths of the payload indexes that the collection should have and lacks.
+
+        Opening a collection makes them, unless the key or a limit of the server forbids it.
+        """
+        ...
+
     def list_limit(self, name: str) -> int:
         """Return how many values one condition of a filter may list, ``sys.maxsize`` for any.
 

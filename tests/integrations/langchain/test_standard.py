@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -11,19 +10,16 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from decant.embedders import HashEncoder
 from decant.integrations.langchain import DecantVectorStore
-from decant.integrations.qdrant import Collection
-from qdrant_double import QdrantDouble, reached
+from decant.integrations.qdrant import Collection, CollectionSettings, Words
+from qdrant_double import STRICT, serve
 
-STRICT = {
-    "max_query_limit": 2,
-    "upsert_max_batchsize": 1,
-    "search_allow_exact": False,
-    "unindexed_filtering_retrieve": False,
-    "unindexed_filtering_update": False,
-    "condition_max_size": 2,
-    "filter_max_conditions": 3,
-    "read_rate_limit": 4,
-    "write_rate_limit": 4,
+WORDS = CollectionSettings(words=Words())
+SERVERS = {
+    "lenient": ({}, CollectionSettings(), "1.19.0", False),
+    "strict": (STRICT, CollectionSettings(), "1.19.0", False),
+    "strict-sparse-words": (STRICT, WORDS, "1.19.0", False),
+    "strict-indexed-words": (STRICT, WORDS, "1.20.0", False),
+    "strict-words-grpc": (STRICT, WORDS, "1.20.0", True),
 }
 
 
@@ -36,18 +32,16 @@ class TestStandard(VectorStoreIntegrationTests):
         return DecantVectorStore(collection)
 
 
-@pytest.fixture(scope="module", params=[{}, STRICT], ids=["lenient", "strict"])
+@pytest.fixture(scope="module", params=SERVERS)
 def served(request: pytest.FixtureRequest, encoder: HashEncoder) -> Iterator[Collection]:
-    """Return a collection at a double of a server, without and with limits."""
-    minutes = itertools.count(step=60)
-    with QdrantDouble(strict=request.param) as double:
-        double.engine.clock = lambda: float(next(minutes))
-        with reached(double) as store:
-            yield Collection.create(store, "docs", encoder)
+    """Return a collection at a double of a server, without and with limits, with words too."""
+    limits, settings, version, grpc = SERVERS[request.param]
+    with serve(limits, version=version, grpc=grpc) as store:
+        yield Collection.create(store, "docs", encoder, settings=settings)
 
 
-class TestStandardOverHttp(VectorStoreIntegrationTests):
-    """The same, as a server answers over HTTP."""
+class TestStandardOnServers(VectorStoreIntegrationTests):
+    """The same, as servers answer over REST and gRPC."""
 
     @pytest.fixture
     def vectorstore(self, served: Collection) -> Iterator[VectorStore]:

@@ -131,7 +131,9 @@ def test_missing_sparse_vectors_are_a_problem(double: QdrantDouble) -> None:
         assert diagnose_store(store).problems == ()
         double.engine.held["both"].config["sparse_vectors"] = {}
         found = named(diagnose_store(store), "both: vectors")
-    assert found.detail == "the vector 'sparse' is missing; the vector 'bm25' is missing"
+        words = named(diagnose_store(store), "both: words")
+    assert found.detail == "the vector 'sparse' is missing"
+    assert "cannot score" in words.detail
 
 
 def test_collections_of_others_are_named(filled: QdrantDouble) -> None:

@@ -1,16 +1,29 @@
-"""A double of a Qdrant 1.19 server over REST, for tests: answers as a recorded server did.
+"""A double of a Qdrant server over REST and gRPC, for tests: answers as a recorded one did.
 
-It takes the calls that decant makes, in one process, on a loopback port. Points lie in
+It takes the calls that decant makes, in one process, on loopback ports. Points lie in
 qdrant-client's local mode; what that lacks is added here: payload indexes, API keys, strict mode,
 aliases, limits of a request, the statuses and sentences of refusals. ``test_double.py`` replays
-recorded exchanges against it. Not here: gRPC, groups, facets, snapshots, shards.
+what a server of 1.19 answered against it. With ``version="1.20.0"`` it also scores a text index, by
+Qdrant Edge; no server of 1.20 was recorded. Not here: groups, facets, snapshots, shards.
 """
 
 from __future__ import annotations
 
 from .answers import Refused
+from .grpc_front import grpc_front
 from .held import Progress
-from .reaching import reached
+from .reaching import MIDDLING, STRICT, reached, serve
 from .server import Asked, Fault, QdrantDouble
 
-__all__ = ["Asked", "Fault", "Progress", "QdrantDouble", "Refused", "reached"]
+__all__ = [
+    "MIDDLING",
+    "STRICT",
+    "Asked",
+    "Fault",
+    "Progress",
+    "QdrantDouble",
+    "Refused",
+    "grpc_front",
+    "reached",
+    "serve",
+]

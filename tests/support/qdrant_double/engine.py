@@ -18,6 +18,7 @@ from .answers import Refused, missing, wrong
 from .held import Held, check_config, each_vector
 from .paths import names_of
 from .strict import Bucket, Strict, conditions_in
+from .text_ranking import rank, text_of, without_scoring
 
 _STRUCTS = TypeAdapter(list[models.PointStruct])
 _LARGEST = 2**31 - 1
@@ -28,9 +29,11 @@ class Engine:
 
     Args:
         strict: The limits that every new collection gets.
+        version: The version of the server, which may change while it runs.
     """
 
-    def __init__(self, strict: Mapping[str, Any]) -> None:
+    def __init__(self, strict: Mapping[str, Any], version: str = "1.19.0") -> None:
+        self.version = version
         self.client = QdrantClient(":memory:")
         self.held: dict[str, Held] = {}
         self.aliases: dict[str, str] = {}
@@ -99,6 +102,23 @@ class Engine:
             for path in held.indexes
         }
         return held.info(len(records), points)
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether the server can rank by a text index."""
+        return tuple(int(part) for part in self.version.split(".")[:2]) >= (1, 20)
+
+    def add_index(self, name: str, path: str, schema: Any) -> dict[str, Any]:
+        """Make a payload index; servers before 1.20 drop its scoring without a word."""
+        _, held = self.named(name)
+        held.add_index(path, schema if self.scores_texts else without_scoring(schema))
+        return held.done()
+
+    def drop_index(self, name: str, path: str) -> dict[str, Any]:
+        """Delete a payload index."""
+        _, held = self.named(name)
+        held.drop_index(path)
+        return held.done()
 
     def upsert(self, name: str, body: Any) -> dict[str, Any]:
         """Store points."""
@@ -180,7 +200,8 @@ class Engine:
     def query(self, name: str, body: Any) -> dict[str, Any]:
         """Return the points that fit a query best."""
         real, held = self.named(name)
-        request = _query(body)
+        text = text_of(body.get("query")) if self.scores_texts else None
+        request = _query(body) if text is None else None
         limit = body.get("limit", 10)
         for part in body.get("prefetch") or []:
             self._check(held, part, part.get("limit", 10))
@@ -192,12 +213,34 @@ class Engine:
         for using, vector in each_vector(body):
             held.check_query(using, vector)
         held.strict.pay_read(1 + conditions_in(body.get("filter")))
+        if request is None:
+            return {"points": self._rank_texts(real, held, body, text)}
         found = self.client.query_points(
             real, request.query, using=request.using, prefetch=request.prefetch,
             query_filter=request.filter, limit=limit, offset=body.get("offset") or 0,
             **_wanted(body, payload=False),
         )  # fmt: skip
         return {"points": [_shown(item, body) for item in found.points]}
+
+    def _rank_texts(self, real: str, held: Held, body: Any, text: Any) -> list[dict[str, Any]]:
+        """Return the points that share a word with a query, best first."""
+        field = (body.get("using") or "").removeprefix("payload.")
+        records, _ = self.client.scroll(real, limit=_LARGEST, with_payload=[field])
+        payloads = {str(record.id): record.payload or {} for record in records}
+        texts = {name: str(it[field]) for name, it in payloads.items() if it.get(field)}
+        matching, _ = self.client.scroll(real, _filter(body), limit=_LARGEST, with_payload=False)
+        allowed = {str(record.id) for record in matching}
+        ranked = rank(texts, body.get("using"), held.schemas, text)
+        start = body.get("offset") or 0
+        page = [it for it in ranked if it[0] in allowed][start : start + body.get("limit", 10)]
+        found = self.client.retrieve(
+            real, [identity for identity, _ in page], **_wanted(body, payload=False)
+        )
+        records_by_id = {str(record.id): record for record in found}
+        return [
+            _shown(records_by_id[identity], body, scored=True) | {"version": 0, "score": score}
+            for identity, score in page
+        ]
 
     def query_batch(self, name: str, body: Any) -> list[dict[str, Any]]:
         """Return what each of several searches finds."""
@@ -252,11 +295,14 @@ def _wanted(body: Any, *, payload: bool) -> dict[str, Any]:
     }
 
 
-def _shown(record: models.Record | models.ScoredPoint, body: Any) -> dict[str, Any]:
+def _shown(
+    record: models.Record | models.ScoredPoint, body: Any, *, scored: bool = False
+) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": record.id}
     if isinstance(record, models.ScoredPoint):
         shown |= {"version": 0, "score": float(np.float32(record.score))}
-    if body.get("with_payload", not isinstance(record, models.ScoredPoint)):
+    scored = scored or isinstance(record, models.ScoredPoint)
+    if body.get("with_payload", not scored):
         shown["payload"] = record.payload or {}
     if body.get("with_vector"):
         held = record.vector if isinstance(record.vector, dict) else {}

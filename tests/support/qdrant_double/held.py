@@ -42,6 +42,7 @@ class Held:
     config: dict[str, Any]
     strict: Strict
     indexes: dict[str, str] = field(default_factory=dict)
+    schemas: dict[str, Any] = field(default_factory=dict)
     operations: int = 0
     progress: deque[Progress] = field(default_factory=lambda: deque([Progress()]))
 
@@ -72,6 +73,14 @@ class Held:
                 "Please delete an existing index before creating a new one.",
             )
         self.indexes[name] = kind if isinstance(kind, str) else str(kind["type"])
+        self.schemas.pop(name, None)
+        if not isinstance(kind, str):
+            self.schemas[name] = kind
+
+    def drop_index(self, path: str) -> None:
+        """Forget an index."""
+        self.indexes.pop(displayed(path), None)
+        self.schemas.pop(displayed(path), None)
 
     def check_points(self, points: list[Any]) -> None:
         """Refuse points whose vectors do not fit; nothing is stored then."""
@@ -129,6 +138,7 @@ class Held:
             "config": config,
             "payload_schema": {
                 path: {"data_type": kind, "points": indexed_points[path]}
+                | ({"params": self.schemas[path]} if path in self.schemas else {})
                 for path, kind in self.indexes.items()
             },
             "update_queue": {"length": 0},

@@ -14,9 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .answers import Answer, Refused, shown, succeeded
 from .engine import Engine
-from .held import Held
 from .json_reading import read_json
-from .paths import displayed
 
 LARGEST_BODY = 33_554_432
 _READS = {("GET",), ("POST", "query"), ("POST", "scroll"), ("POST", "count"), ("POST", "points")}
@@ -65,9 +63,8 @@ class QdrantDouble(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def __init__(self, strict: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, strict: Mapping[str, Any] | None = None, *, version: str = "1.19.0") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.version = "1.19.0"
         self.keys: set[str] = set()
         self.read_only_keys: set[str] = set()
         self.nodes_down = 0
@@ -75,9 +72,18 @@ class QdrantDouble(ThreadingHTTPServer):
         self.before: Callable[[str, str], object] = lambda _method, _path: None
         self.faults: deque[Fault | None] = deque()
         self.asked: list[Asked] = []
-        self.engine = Engine({"enabled": True, **strict} if strict else {})
+        self.engine = Engine({"enabled": True, **strict} if strict else {}, version)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+
+    @property
+    def version(self) -> str:
+        """What it says its version is, which also decides what it can do."""
+        return self.engine.version
+
+    @version.setter
+    def version(self, version: str) -> None:
+        self.engine.version = version
 
     @property
     def url(self) -> str:
@@ -109,7 +115,9 @@ class QdrantDouble(ThreadingHTTPServer):
         """Return the requests that came by this method, to paths that end so."""
         return [it for it in self.asked if it.method == method and it.path.endswith(ending)]
 
-    def answer(self, method: str, target: str, body: bytes, key: str | None) -> Answer | None:
+    def answer(
+        self, method: str, target: str, body: bytes, key: str | None, *, is_limited: bool = True
+    ) -> Answer | None:
         """Return what goes back for a request; None drops the connection."""
         if self.delay:
             time.sleep(self.delay)
@@ -123,7 +131,8 @@ class QdrantDouble(ThreadingHTTPServer):
             if fault is not None and not fault.is_carried_out:
                 raise _broken(fault)
             self._check_key(method, path, key)
-            _check_size(len(body))
+            if is_limited:
+                _check_size(len(body))
             loaded = read_json(body) if body else None
             self._check_replicas(parameters)
             with self._lock:
@@ -182,7 +191,7 @@ class QdrantDouble(ThreadingHTTPServer):
             case _, ["collections", name]:
                 return succeeded(_collection(engine, method, name, body))
             case "PUT" | "DELETE", ["collections", name, "index", *field]:
-                return succeeded(_index(engine.named(name)[1], field, body))
+                return succeeded(_index(engine, name, field, body))
             case _, ["collections", name, "points", *rest]:
                 return succeeded(_points(engine, (method, *rest), name, body))
             case _:
@@ -203,12 +212,10 @@ def _collection(engine: Engine, method: str, name: str, body: Any) -> Any:
             raise _no_route()
 
 
-def _index(held: Held, field: list[str], body: Any) -> Any:
+def _index(engine: Engine, name: str, field: list[str], body: Any) -> Any:
     if field:
-        held.indexes.pop(displayed(field[0]), None)
-    else:
-        held.add_index(body["field_name"], body["field_schema"])
-    return held.done()
+        return engine.drop_index(name, field[0])
+    return engine.add_index(name, body["field_name"], body["field_schema"])
 
 
 def _points(engine: Engine, route: tuple[str, ...], name: str, body: Any) -> Any:

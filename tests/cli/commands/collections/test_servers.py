@@ -99,3 +99,24 @@ def test_a_key_is_given_or_in_the_environment_and_never_shown(
     assert "--api-key or in the environment variable QDRANT_API_KEY" in " ".join(ran.err.split())
     assert "mistaken" not in ran.out + ran.err
     assert KEY not in ran.out + ran.err
+
+
+def test_a_check_names_the_indexes_that_a_key_may_not_make(
+    decant: Decant,
+    double: QdrantDouble,
+    tiny_bundle: Path,
+    notes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ("--store", double.url)
+    assert decant("index", tiny_bundle, notes, *options).code == Exit.OK
+    del double.engine.held["docs"].indexes["root"]
+    double.read_only_keys = {"only-reads"}
+    monkeypatch.setenv("QDRANT_API_KEY", "only-reads")
+    ran = decant("check", *options)
+    assert ran.code == Exit.OK
+    assert "payload indexes are missing: root" in ran.err
+    assert "nothing is wrong with what is stored" in ran.err
+    monkeypatch.setenv("QDRANT_API_KEY", KEY)
+    assert "missing: " not in decant("check", *options).err
+    assert "root" in double.engine.held["docs"].indexes

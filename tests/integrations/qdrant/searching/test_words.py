@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from decant.embedders import HashEncoder, Role, StoreError, TextError
@@ -10,15 +12,19 @@ from decant.integrations.qdrant import (
     CollectionSettings,
     Document,
     Equals,
+    FieldType,
     Fusion,
+    PayloadIndex,
     Record,
     SearchMode,
     Store,
     Words,
 )
-from decant.integrations.qdrant.server.words import RemoteWords
+from decant.integrations.qdrant.server.words.remote_words import RemoteWords
+from qdrant_double import STRICT, serve
 
-WORDS = CollectionSettings(words=Words())
+WORDS = CollectionSettings(words=Words(), indexed=(PayloadIndex(key="n", type=FieldType.INTEGER),))
+ENGINES = ["edge", "local", "server", "server-1.20", "strict", "strict-1.20", "grpc-1.20"]
 TEXTS = {
     "code": "the parser stopped with error E1234",
     "cats": "cats and dogs sleep",
@@ -26,6 +32,19 @@ TEXTS = {
     "sea": "the ships wait in the harbour for the tide",
     "ship": "a ship is ready",
 }
+
+
+@pytest.fixture(params=ENGINES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Return a store of each engine, and of servers by version and strict mode."""
+    engine, _, version = request.param.partition("-")
+    if engine in ("edge", "local"):
+        yield request.getfixturevalue(engine)
+        return
+    limits = STRICT if engine == "strict" else None
+    number = f"{version or '1.19'}.0"
+    with serve(limits, version=number, grpc=engine == "grpc") as served:
+        yield served
 
 
 @pytest.fixture

@@ -60,6 +60,30 @@ def test_a_wrong_key_is_refused_and_not_shown(transport: str) -> None:
         assert "mistaken-key" not in f"{refusal.value}{refusal.value.__cause__}"
 
 
+def test_a_key_that_may_read_searches_and_writes_nothing(docs: Collection, transport: str) -> None:
+    if not (key := os.environ.get("QDRANT_READ_ONLY_API_KEY")):
+        pytest.skip("no key that may only read: QDRANT_READ_ONLY_API_KEY is not set")
+    with connect_live(transport, api_key=key) as store:
+        reading = Collection.open(store, docs.name, docs.encoder)
+        assert [hit.id for hit in reading.search("a cat")] == ["a"]
+        assert reading.check().is_sound
+        for write in (reading.clear, lambda: reading.add([Record(id="b", text="rain")])):
+            with pytest.raises(StoreError, match="refused") as refusal:
+                write()
+            assert key not in f"{refusal.value}{refusal.value.__cause__}"
+    assert docs.count() == 1
+
+
+def test_a_missing_index_is_named_by_a_check(docs: Collection, transport: str) -> None:
+    docs.add_index(YEAR)
+    assert isinstance(docs.store, RemoteStore)
+    docs.store.requests.client.delete_payload_index(docs.name, YEAR.path)
+    with connect_live(transport, read_only=True) as store:
+        report = Collection.open(store, docs.name, docs.encoder).check()
+        assert report.missing_indexes == (YEAR.path,)
+    assert docs.check().missing_indexes == (), "opening with a key that may write makes it"
+
+
 def test_the_authority_of_the_certificate_must_be_given(transport: str) -> None:
     if not os.environ.get("QDRANT_CA"):
         pytest.skip("the server has no authority of its own: QDRANT_CA is not set")

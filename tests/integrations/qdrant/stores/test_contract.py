@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import uuid
 from collections.abc import Iterator
@@ -30,20 +29,13 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.stores.protocol import each
 from live_server import LIVE, connect_live
-from qdrant_double import QdrantDouble, reached
+from qdrant_double import MIDDLING, serve
 
 NAME, DIM = "contract", 4
 EVERYTHING = Select(dense=True)
-# Filters here use metadata without an index, so that this is the only limit left out.
-STRICT = {
-    "max_query_limit": 90,
-    "upsert_max_batchsize": 40,
-    "search_allow_exact": False,
-    "condition_max_size": 1,
-    "filter_max_conditions": 4,
-    "read_rate_limit": 70,
-    "write_rate_limit": 50,
-}
+INDEXED = CollectionSettings(
+    indexed=tuple(PayloadIndex(key=key, type=FieldType.INTEGER) for key in ("n", "x"))
+)
 ANY = FieldIn(Field.KIND, ["thing", "marker"])
 
 
@@ -73,7 +65,7 @@ class StoreContract:
     @pytest.fixture
     def made(self, store: Store) -> Store:
         """The store, with one empty collection."""
-        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), CollectionSettings())
+        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM)), INDEXED)
         return store
 
     def test_a_collection_has_the_name_and_the_card_it_was_made_with(self, store: Store) -> None:
@@ -91,6 +83,10 @@ class StoreContract:
         store.add_index(NAME, PayloadIndex(key="m", type=FieldType.INTEGER))
         store.upsert(NAME, [point(3, m=7)])
         assert store.count(NAME, Equals("m", 7)) == 1
+
+    def test_a_collection_lacks_no_index(self, made: Store) -> None:
+        made.add_index(NAME, PayloadIndex(key="m", type=FieldType.FLOAT))
+        assert made.missing_indexes(NAME) == []
 
     def test_a_name_that_is_taken_is_refused_and_nothing_changes(self, made: Store) -> None:
         made.upsert(NAME, [point(1)])
@@ -329,15 +325,21 @@ class TestDouble(StoreContract):
 
 
 class TestStrictDouble(StoreContract):
-    """Over HTTP, with a double that sets every limit there is, so low that all of them bind."""
+    """With a double that sets every limit there is, so low that all of them bind."""
+
+    @pytest.fixture(params=[False, True], ids=["rest", "grpc"])
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        with serve(MIDDLING, grpc=request.param) as store:
+            yield store
+
+
+class TestGrpcDouble(StoreContract):
+    """Over gRPC, with a double of a server that scores texts."""
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
-        minutes = itertools.count(step=60)
-        with QdrantDouble(strict=STRICT) as double:
-            double.engine.clock = lambda: float(next(minutes))
-            with reached(double) as store:
-                yield store
+        with serve(version="1.20.0", grpc=True) as store:
+            yield store
 
 
 class TestServer(StoreContract):

@@ -14,6 +14,8 @@ from decant.integrations.qdrant import (
     CollectionMetadata,
     CollectionSettings,
     Engine,
+    FieldType,
+    PayloadIndex,
     Point,
     Range,
     ScoredPoint,
@@ -24,8 +26,10 @@ from decant.integrations.qdrant import (
 from decant.integrations.qdrant.stores.protocol import Ranking
 from decant.integrations.qdrant.stores.queries import Query
 from live_server import LIVE, connect_live
+from qdrant_double import MIDDLING, serve
 
 NAME, DIM = "sparse-contract", 4
+INDEXED = CollectionSettings(indexed=(PayloadIndex(key="n", type=FieldType.INTEGER),))
 EVERYTHING = Select(dense=True, sparse=True)
 AXIS = np.asarray([1, 0, 0, 0], np.float32)
 
@@ -66,9 +70,7 @@ class SparseContract:
     @pytest.fixture
     def made(self, store: Store) -> Store:
         """The store, with one empty collection that has sparse vectors."""
-        store.create(
-            NAME, CollectionMetadata.of(HashEncoder(DIM, sparse=True)), CollectionSettings()
-        )
+        store.create(NAME, CollectionMetadata.of(HashEncoder(DIM, sparse=True)), INDEXED)
         return store
 
     def test_the_card_says_that_there_are_sparse_vectors(self, made: Store) -> None:
@@ -169,6 +171,16 @@ class TestLocalMode(SparseContract):
     def store(self, local: Store) -> Store:
         assert local.engine is Engine.REMOTE
         return local
+
+
+class TestDouble(SparseContract):
+    """With a double of a server, without and with every limit."""
+
+    @pytest.fixture(params=["rest", "grpc", "rest-strict", "grpc-strict"])
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        transport, _, strict = request.param.partition("-")
+        with serve(MIDDLING if strict else None, grpc=transport == "grpc") as store:
+            yield store
 
 
 class TestServer(SparseContract):

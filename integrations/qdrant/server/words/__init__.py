@@ -1,0 +1,1 @@
+"""The words of a server's collections: a text index, or sparse vectors."""
