@@ -1,4 +1,4 @@
-"""Read how a search ranks: its mode, its fusion, and what else is asked of it."""
+"""Read the options of a search: its mode, its fusion, thresholds, groups, boosts and variety."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ ModeName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="MODE",
-        help="dense, sparse, words or hybrid; by default what `decant tune-search` chose, else "
-        "hybrid if the collection has more than dense vectors, else dense.",
+        help="dense, sparse, words, or hybrid, which fuses all rankings that the collection has. "
+        "By default the mode that `decant tune-search` stored, else hybrid if the collection has "
+        "more than dense vectors, else dense.",
     ),
 ]
 FusionName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="How hybrid makes one ranking of several: dbsf (the default if `decant tune-search` "
-        "chose none), relative or rrf.",
+        help="How a hybrid search fuses rankings: dbsf, relative or rrf. By default the fusion "
+        "that `decant tune-search` stored, else dbsf.",
     ),
 ]
 Weights: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RANKING=NUMBER",
-        help="How much a ranking of hybrid counts, for example words=2; else 1. Repeatable.",
+        help="The weight of a ranking in the fusion (dbsf, unless --fusion names another), for "
+        "example words=2; 1 for rankings without one. Repeatable.",
     ),
 ]
 Thresholds: TypeAlias = Annotated[
@@ -39,8 +41,8 @@ Thresholds: TypeAlias = Annotated[
     typer.Option(
         "--threshold",
         metavar="[RANKING=]NUMBER",
-        help="The least score of a hit, in a ranking if one is named, as in dense=0.3; a fused "
-        "score takes none. Repeatable.",
+        help="The least score of a hit. A hybrid search needs the name of a ranking, as in "
+        "dense=0.3, because fused scores take no threshold. Repeatable.",
     ),
 ]
 PerDocument: TypeAlias = Annotated[
@@ -52,15 +54,15 @@ PerDocument: TypeAlias = Annotated[
     ),
 ]
 Distinct: TypeAlias = Annotated[
-    bool, typer.Option("--distinct", help="Show passages of equal texts once.")
+    bool, typer.Option("--distinct", help="Show only the best of passages with equal texts.")
 ]
 Recent: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--recent",
         metavar="KEY=DAYS",
-        help="Raise the scores of passages whose date in KEY is recent: twofold today, by half "
-        "after so many days, and so on.",
+        help="Raise the scores of recent passages, by the date in the metadata entry KEY: by 100 % "
+        "today, by 50 % after DAYS days, by 25 % after twice as many. Repeatable.",
     ),
 ]
 Boosts: TypeAlias = Annotated[
@@ -68,7 +70,8 @@ Boosts: TypeAlias = Annotated[
     typer.Option(
         "--boost",
         metavar="KEY=WEIGHT",
-        help="Raise scores by WEIGHT times the number in KEY, of the score itself. Repeatable.",
+        help="Raise scores by the number in the metadata entry KEY: stars=0.1 adds 20 % to the "
+        "score of a passage with 2 stars. Repeatable.",
     ),
 ]
 Variety: TypeAlias = Annotated[
@@ -78,7 +81,8 @@ Variety: TypeAlias = Annotated[
         metavar="BALANCE",
         min=0,
         max=1,
-        help="Choose hits that differ from each other: 1 is relevance alone, 0 variety alone.",
+        help="Choose hits that differ from each other (maximal marginal relevance): 1 is relevance "
+        "alone, 0 variety alone.",
     ),
 ]
 Ef: TypeAlias = Annotated[
@@ -87,11 +91,13 @@ Ef: TypeAlias = Annotated[
         "--ef",
         metavar="N",
         min=1,
-        help="How many candidates the index of dense vectors examines.",
+        help="How many candidates the vector index (HNSW) examines; more is slower and misses "
+        "fewer.",
     ),
 ]
 Exact: TypeAlias = Annotated[
-    bool, typer.Option("--exact", help="Compare with all dense vectors, without the index.")
+    bool,
+    typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
 ]
 
 
