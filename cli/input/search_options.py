@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Boost, Fusion, Recency, SearchMode, SearchOptions
+    from decant.integrations.qdrant import (
+        Boost,
+        Fusion,
+        Recency,
+        SearchDefaults,
+        SearchMode,
+        SearchOptions,
+    )
 
 ModeName: TypeAlias = Annotated[
     str | None,
@@ -32,8 +39,9 @@ Weights: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RANKING=NUMBER",
-        help="The weight of a ranking in the fusion (dbsf, unless --fusion names another), for "
-        "example words=2; 1 for rankings without one. Repeatable.",
+        help="The weight of a ranking in the fusion (that of --fusion, else the one that "
+        "`decant tune-search` stored, else dbsf), for example words=2; 1 for rankings without "
+        "one. Repeatable.",
     ),
 ]
 Thresholds: TypeAlias = Annotated[
@@ -132,8 +140,15 @@ def read_mode(name: str | None) -> SearchMode | None:
         raise typer.BadParameter(f"{name!r} is none of {names}", param_hint="--mode") from error
 
 
-def read_fusion(name: str | None, weights: list[str]) -> Fusion | None:
+def read_fusion(
+    name: str | None, weights: list[str], defaults: SearchDefaults | None
+) -> Fusion | None:
     """Return the fusion of this name and these weights; None if neither is given.
+
+    Args:
+        name: None: that of the collection's defaults, else DBSF.
+        weights: Each ``RANKING=NUMBER``.
+        defaults: How the collection is searched by default, if it says so.
 
     Raises:
         typer.BadParameter: There is none of this name, or a weight is not ``RANKING=NUMBER``.
@@ -146,6 +161,9 @@ def read_fusion(name: str | None, weights: list[str]) -> Fusion | None:
     if name is not None and name not in known:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--fusion")
     found = dict(_pair(pair, "RANKING=NUMBER", "--weight") for pair in weights)
+    stored = None if defaults is None else defaults.fusion
+    if name is None and stored is not None:
+        return replace(stored, weights={**stored.weights, **found})
     return Fusion(method=known[name] if name else FusionMethod.DBSF, weights=found)
 
 

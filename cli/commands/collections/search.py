@@ -139,7 +139,7 @@ def search(
             offset=offset,
             where=condition,
             mode=chosen,
-            fusion=read_fusion(fusion, weight or []),
+            fusion=read_fusion(fusion, weight or [], target.search_defaults),
             options=options,
         )
         filled_by = read_fillings(opened, collection)
