@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -108,6 +109,8 @@ Exact: TypeAlias = Annotated[
     typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
 ]
 
+_MOST_DAYS = 100_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -179,6 +182,11 @@ def read_options(asked: Asked) -> SearchOptions:
     boosts: list[Recency | Boost] = []
     for pair in asked.recent:
         key, days = _pair(pair, "KEY=DAYS", "--recent")
+        if not 0 < days <= _MOST_DAYS:
+            raise typer.BadParameter(
+                f"{pair!r} has no number of days above 0 and up to {_MOST_DAYS:,}",
+                param_hint="--recent",
+            )
         boosts.append(Recency(key, half_life=timedelta(days=days), weight=1.0))
     for pair in asked.boost:
         key, weight = _pair(pair, "KEY=WEIGHT", "--boost")
@@ -210,6 +218,9 @@ def _pair(text: str, form: str, option: str) -> tuple[str, float]:
 
 def _number(number: str, text: str, form: str, option: str) -> float:
     try:
-        return float(number)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not {form}", param_hint=option) from error
+        found = float(number)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise typer.BadParameter(f"{text!r} is not {form}", param_hint=option)
+    return found

@@ -171,7 +171,7 @@ def test_what_no_search_knows_is_refused(
 
 
 def test_impossible_options_are_refused(beasts: DecantVectorStore) -> None:
-    with pytest.raises(StoreError, match="ef is at least 1"):
+    with pytest.raises(StoreError, match="ef is a whole number from 1"):
         beasts.similarity_search(QUERY, ef=0)
     with pytest.raises(StoreError, match="balance"):
         beasts.max_marginal_relevance_search(QUERY, lambda_mult=1.5)
