@@ -66,11 +66,11 @@ def tune_search(
 ) -> None:
     """Choose how a collection is searched, from queries whose answers are known.
 
-    Tries each ranking alone and several fusions of them, and measures the gain of
-    the choice on queries held out of it. If the gain is more than chance, the best
-    mode and fusion are stored in the collection, and every search that specifies
-    neither uses them. Otherwise nothing is changed. At least 20 queries must have
-    an answer in the collection; 50 or more are recommended.
+    Tries each ranking alone and several fusions of them, and measures the gain
+    of the choice on queries held out of it. If the gain is more than chance, the
+    best mode and fusion are stored in the collection, and every search that
+    specifies neither uses them. Otherwise nothing is changed. At least 20 queries
+    must have an answer in the collection; 50 or more are recommended.
 
     Examples:
       decant tune-search minilm questions.jsonl --dry-run

@@ -116,9 +116,9 @@ def test_a_mode_that_the_collection_lacks_is_refused(store: Store, encoder: Hash
     made = make(store, encoder)
     with pytest.raises(StoreError, match="no sparse vectors"):
         made.set_search_defaults(SearchDefaults(mode=SearchMode.SPARSE))
-    with pytest.raises(StoreError, match="no ranking 'word' to weigh; it has dense, words"):
+    with pytest.raises(StoreError, match="no ranking 'sparse' to weigh; it has dense, words"):
         made.set_search_defaults(
-            SearchDefaults(mode=SearchMode.HYBRID, fusion=Fusion.rrf(weights={"word": 2}))
+            SearchDefaults(mode=SearchMode.HYBRID, fusion=Fusion.rrf(weights={"sparse": 2}))
         )
     assert Collection.open(store, "notes", encoder).search_defaults is None
 

@@ -98,15 +98,17 @@ def test_a_signal_ends_it_while_a_read_hangs(server: FaultServer, collection: Co
         # from outside that it has begun, so another one follows while nothing has happened.
         while not ended.wait(1.0):
             signal.pthread_kill(main, signal.SIGINT)
-            ended.wait(15.0)
+            ended.wait(4.0)
 
     striker = threading.Thread(target=strike)
     striker.start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             collection.index(documents(100))
     finally:
         ended.set()
+        signal.signal(signal.SIGINT, before)
     assert not server.released.is_set()
     striker.join()
     assert writers() == []
