@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Event
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from decant.embedders import HashEncoder, Output, ParityError, Role, Vectors
 from decant.serving import Overloaded, QueueSettings, RequestTooLarge, ServerStopping
 from decant.serving.work import BatchWorker, Lane, PassKey, PassReport, Work
+from loop_turns import until
 
 QUERY, PASSAGE = (PassKey(role=role) for role in (Role.QUERY, Role.PASSAGE))
 FAULTY = "this one breaks the model"
@@ -51,15 +52,6 @@ class Gate:
     async def first_pass(self) -> None:
         """Return when the first pass is under way."""
         assert await asyncio.to_thread(self.began.wait, 20)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the tasks that are ready run until a condition holds."""
-    for _ in range(1_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("the tasks came to rest before the condition held")
 
 
 texts_of_clients = st.lists(
