@@ -155,12 +155,13 @@ class _Routes:
 
     async def info(self, request: Request) -> Response:
         """Tell a client of TEI about the model."""
+        address = self._address(request)
         info = protocols.ServerInfo(
             version=decant_version(),
             limits=self.settings.limits,
-            pass_tokens=self.settings.queue.pass_tokens,
+            pass_tokens=self.settings.queue.pass_tokens or address.model.pass_tokens,
         )
-        return json_response(protocols.info_answer(self._address(request), info))
+        return json_response(protocols.info_answer(address, info))
 
     async def show_metrics(self, _: Request) -> Response:
         """Show the metrics in Prometheus' text format."""

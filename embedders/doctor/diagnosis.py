@@ -34,6 +34,7 @@ _EXTRAS = (
     "langchain",
     "llama-index",
     "sentence-transformers",
+    "server",
 )
 
 

@@ -118,7 +118,8 @@ class EmbeddingService:
     async def __aenter__(self) -> Self:
         """Start the workers."""
         for model in self.models:
-            worker = BatchWorker(model.encode, self._queue, on_pass=self._observer(model.name))
+            queue = replace(self._queue, pass_tokens=self._queue.pass_tokens or model.pass_tokens)
+            worker = BatchWorker(model.encode, queue, on_pass=self._observer(model.name))
             self._workers[model.name] = await self._running.enter_async_context(worker)
         return self
 
@@ -268,4 +269,5 @@ def _dense(vector: NDArray[np.float32], wanted: TextRequest) -> NDArray[np.float
     normalize = recipe.normalize if wanted.normalize is None else wanted.normalize
     if dim == len(vector) and normalize == recipe.normalize:
         return vector
-    return cut(vector[np.newaxis], dim=dim, normalize=normalize)[0]
+    row: NDArray[np.float32] = cut(vector[np.newaxis], dim=dim, normalize=normalize)[0]
+    return row

@@ -17,11 +17,14 @@ from decant.embedders.encoding import cut_recipe
 from decant.embedders.tokens import checked
 
 from ..errors import RequestError, SettingsError
-from ..work import PassKey
+from ..work import PASS_TOKENS, PassKey
 
 if TYPE_CHECKING:
+    from decant.embedders.onnx import Settled
     from decant.embedders.tokens import TextTokenizer
 
+# With one, workers wait for the longest batch of a pass more often than they work.
+_BATCHES_A_WORKER = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
 
@@ -31,6 +34,14 @@ class _TokenizesTexts(Protocol):
 
     @property
     def text_tokenizer(self) -> TextTokenizer: ...
+
+
+@runtime_checkable
+class _Batches(Protocol):
+    """An encoder that shows how it cuts texts into batches."""
+
+    @property
+    def runtime(self) -> Settled: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,6 +70,14 @@ class ServedModel:
     def digest(self) -> str:
         """The digest of the recipe, by which ``name@digest`` pins the model."""
         return self.encoder.recipe.digest()
+
+    @property
+    def pass_tokens(self) -> int:
+        """How many tokens keep the encoder busy: two batches for each of its workers."""
+        if not isinstance(self.encoder, _Batches):
+            return PASS_TOKENS
+        runtime = self.encoder.runtime
+        return _BATCHES_A_WORKER * runtime.workers * runtime.token_budget
 
     @property
     def needs_role(self) -> bool:

@@ -6,5 +6,6 @@ from .passes import PassKey as PassKey
 from .passes import PassPart as PassPart
 from .passes import Ticket as Ticket
 from .passes import Work as Work
+from .work_queue import PASS_TOKENS as PASS_TOKENS
 from .work_queue import QueueSettings as QueueSettings
 from .work_queue import WorkQueue as WorkQueue

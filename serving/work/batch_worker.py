@@ -91,6 +91,11 @@ class BatchWorker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decant-serve")
 
     @property
+    def settings(self) -> QueueSettings:
+        """How much may wait, and how it is cut into passes."""
+        return self._settings
+
+    @property
     def queue(self) -> WorkQueue:
         """What waits; not to be changed from outside."""
         return self._queue

@@ -16,6 +16,9 @@ from decant.embedders import Role
 from ..errors import SettingsError
 from .passes import Lane, Pass, PassKey, PassPart, Ticket, Work
 
+PASS_TOKENS = 2_048
+"""The most tokens in a pass of an encoder that does not say what keeps it busy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSettings:
@@ -23,7 +26,8 @@ class QueueSettings:
 
     Args:
         capacity: The most tokens that wait; what is in a pass does not count.
-        pass_tokens: The most tokens in a pass; one text alone may exceed it.
+        pass_tokens: The most tokens in a pass; one text alone may exceed it. None: as many as keep
+            the encoder busy.
         short_tokens: Queries of one request with at most so many tokens wait in the SHORT lane.
         short_passes: How many passes of the SHORT lane may follow each other while LONG waits.
 
@@ -32,13 +36,14 @@ class QueueSettings:
     """
 
     capacity: int = 524_288
-    pass_tokens: int = 2_048
+    pass_tokens: int | None = None
     short_tokens: int = 512
     short_passes: int = 8
 
     def __post_init__(self) -> None:
         for name in ("capacity", "pass_tokens", "short_tokens", "short_passes"):
-            if (value := getattr(self, name)) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise SettingsError(f"{name} must be at least 1, got {value}")
 
 
@@ -124,7 +129,7 @@ class WorkQueue:
 
     def _parts(self, tickets: dict[Ticket, None]) -> list[PassPart]:
         """Return the texts of the next pass: in order, until one does not fit."""
-        budget = self._settings.pass_tokens
+        budget = self._settings.pass_tokens or PASS_TOKENS
         left, parts = budget, list[PassPart]()
         for ticket in tickets:
             counts, stop = ticket.work.tokens, ticket.taken

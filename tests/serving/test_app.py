@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ from decant.serving import (
 KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
 SECRET = "the-secret-of-a-client"
 OPEN = {"/health", "/ready", "/openapi.json"}
-BODIES = {
+BODIES: dict[str, dict[str, object]] = {
     "/infer": {
         "inputs": [{"data": SECRET, "data_type": "text", "model": "minilm"}],
         "inference": "update",
@@ -40,8 +40,8 @@ BODIES = {
 class Broken(HashEncoder):
     """An encoder that fails and quotes its texts."""
 
-    def encode(self, texts: Sequence[str], **_: Any) -> Vectors:
-        raise ValueError(f"cannot encode {texts}")
+    def encode(self, texts: Iterable[str], **_: Any) -> Vectors:
+        raise ValueError(f"cannot encode {[*texts]}")
 
 
 def served(encoder: HashEncoder | None = None, **options: Any) -> TestClient:
