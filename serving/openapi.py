@@ -128,12 +128,12 @@ def _post(summary: str, body: str, answer: Json | str) -> Json:
 
 
 def _get(summary: str, answer: Json, *, open_to_all: bool = False) -> Json:
-    found: dict[str, Json] = {
-        "summary": summary,
-        "responses": {"200": _answer("the answer", answer)},
-    }
+    responses: dict[str, Json] = {"200": _answer("the answer", answer)}
+    found: dict[str, Json] = {"summary": summary, "responses": responses}
     if open_to_all:
         found["security"] = []
+    else:
+        responses["401"] = _answer(_REFUSED["401"], _reference("Error"))
     return found
 
 

@@ -88,6 +88,9 @@ class ModelDirectory:
             self._models[model.name] = model
         if not self._models:
             raise SettingsError("a server needs at least one model")
+        # What was found before: requests ask once for each text, and digests take time. Names that
+        # are not found stay out of it, so it is bounded.
+        self._found: dict[str, ModelAddress] = {}
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())
@@ -118,6 +121,12 @@ class ModelDirectory:
             RequestError: There is no such model, its recipe has another digest, it gives no such
                 vectors, or a suffix is unknown or contradicts another; says what there is.
         """
+        found = self._found.get(address)
+        if found is None:
+            found = self._found[address] = self._read(address)
+        return found
+
+    def _read(self, address: str) -> ModelAddress:
         pinned, *suffixes = address.split(":")
         name, _, digest = pinned.partition("@")
         model = self._models.get(name)

@@ -101,7 +101,7 @@ def role_of(address: ModelAddress, said: Role | None) -> Role:
             f"{model.name} has different prompts for queries and passages, and the request does "
             f"not say which these are; ask for {model.name}:query or {model.name}:passage"
         )
-    return Role.PASSAGE
+    return Role.QUERY  # no difference for the vectors, and few texts do not wait for many
 
 
 def embeddings_answer(request: EmbeddingsRequest, found: Embeddings) -> dict[str, object]:

@@ -213,9 +213,9 @@ def test_metrics_count_requests_texts_and_tokens() -> None:
     for line in (
         'decant_requests_total{route="/embed",status="200"} 1.0',
         'decant_requests_total{route="/embed",status="400"} 1.0',
-        'decant_texts_total{lane="long",model="minilm"} 2.0',
-        'decant_tokens_total{lane="long",model="minilm"} 3.0',
-        'decant_waiting_tokens{lane="short",model="minilm"} 0.0',
+        'decant_texts_total{lane="short",model="minilm"} 2.0',
+        'decant_tokens_total{lane="short",model="minilm"} 3.0',
+        'decant_waiting_tokens{lane="long",model="minilm"} 0.0',
     ):
         assert line in lines
 

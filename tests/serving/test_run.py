@@ -18,6 +18,7 @@ import pytest
 
 from decant.embedders import HashEncoder, Role
 from decant.serving import is_loopback
+from decant.serving.run import _listener
 
 # The encoder tells on standard output when a pass begins; each line of standard input ends one.
 SERVER = """
@@ -115,7 +116,7 @@ def test_sigterm_answers_every_accepted_request_and_takes_no_other() -> None:
         first = pool.submit(server.embed, "step one")
         assert server.line() == "pass|step one"
         others = [pool.submit(server.embed, f"text {n}") for n in range(7)]
-        until(server, 'decant_waiting_tokens{lane="long",model="m"} 14.0')
+        until(server, 'decant_waiting_tokens{lane="short",model="m"} 14.0')
         server.process.send_signal(signal.SIGTERM)
         refused = refuses(server.port)
         server.step()
@@ -145,9 +146,9 @@ def test_the_texts_of_a_client_that_goes_are_not_embedded() -> None:
         gone = HTTPConnection("127.0.0.1", server.port, timeout=20)
         body = json.dumps({"inputs": ["step away"] * 1 + ["a b c"]})
         gone.request("POST", "/embed", body, {"Content-Type": "application/json"})
-        until(server, 'decant_waiting_tokens{lane="long",model="m"} 5.0')
+        until(server, 'decant_waiting_tokens{lane="short",model="m"} 5.0')
         gone.close()
-        until(server, 'decant_waiting_tokens{lane="long",model="m"} 0.0')
+        until(server, 'decant_waiting_tokens{lane="short",model="m"} 0.0')
         server.step()
         assert first.result()[0] == 200
         last = pool.submit(server.embed, "step last")
@@ -165,6 +166,16 @@ def test_a_port_that_is_taken_is_an_error_with_its_reason() -> None:
     assert done.returncode == 1
     assert "OSError" in done.stderr
     assert "Address already in use" in done.stderr
+
+
+def test_short_answers_are_not_held_back_by_nagles_algorithm() -> None:
+    """Asyncio turns it off for connections of the named protocol alone."""
+    with (
+        _listener("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.proto == socket.IPPROTO_TCP
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from decant.embedders import HashEncoder, Role, TextError, load
+from decant.embedders import HashEncoder, RecipeError, Role, TextError, load
+from decant.embedders.encoding import cut_recipe
 from decant.embedders.tokens import Tokens
 from decant.serving import RequestError, ServedModel
 from decant.serving.work import PassKey
@@ -70,10 +71,14 @@ def test_a_text_of_which_the_end_would_be_lost_is_refused_on_request(model: Serv
 
 
 def test_widths_are_those_that_the_model_was_trained_for(model: ServedModel) -> None:
-    for dim in (4, 5, 8):
-        model.check_width(dim)
-    for dim in (3, 9):
-        with pytest.raises(RequestError, match=f"trained to be cut to 4 up; asked for {dim}"):
+    recipe, width = model.encoder.recipe, model.encoder.dim
+    for dim in range(12):
+        try:
+            cut_recipe(recipe, width=width, dim=dim, allow_any_dim=False)
+        except RecipeError:
+            with pytest.raises(RequestError, match=f"to be cut to 4 up; asked for {dim}"):
+                model.check_width(dim)
+        else:
             model.check_width(dim)
 
 
