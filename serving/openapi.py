@@ -147,7 +147,9 @@ def _object(required: tuple[str, ...] = (), **properties: Json) -> dict[str, Jso
     found: dict[str, Json] = {"type": "object"}
     if properties:
         found |= {"properties": properties, "additionalProperties": False}
-    return found | ({"required": list(required)} if required else {})
+    if required:
+        found["required"] = [*required]
+    return found
 
 
 def _list(items: Json, *, least: int = 0) -> Json:

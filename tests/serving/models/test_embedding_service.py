@@ -54,13 +54,14 @@ def embed(
     seen: list[PassReport] | None = None,
 ) -> Embeddings:
     """Embed the texts of one request by a service of its own."""
+    reports = list[PassReport]() if seen is None else seen
 
     async def run() -> Embeddings:
         service = EmbeddingService(
             ModelDirectory([MODEL]),
             queue=queue or QueueSettings(),
             limits=limits or TextLimits(),
-            on_pass=None if seen is None else lambda _, report: seen.append(report),
+            on_pass=lambda _, report: reports.append(report),
         )
         async with service:
             return await service.embed(requests)
