@@ -126,7 +126,7 @@ def test_keys_come_from_file_and_environment_and_are_not_said(
         (["TINY", "--host", "192.0.2.1"], "", "Cannot assign", Exit.ENVIRONMENT),
     ],
 )
-def test_what_cannot_be_served_is_refused(  # noqa: PLR0917 - one is a fixture
+def test_what_cannot_be_served_is_refused(
     arguments: list[str],
     environment: str,
     message: str,
