@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeAlias
 
 import nltk
 import numpy as np
@@ -44,8 +45,9 @@ from decant.evaluation import (
 from decant.evaluation.scores.statistics import macro_mean_statistic
 from decant.integrations.qdrant import Fusion
 from decant.integrations.qdrant.searching.fusion import fuse
-from decant.integrations.qdrant.stores.protocol import Ranking
 
+Ranking: TypeAlias = list[tuple[str, float]]
+"""Ids and scores, best first."""
 Fuse = Callable[[Ranking, Ranking, float], Ranking]
 """Of the dense ranking, that by words, and the greatest BM25 that the query's words could give."""
 ByWords = Sequence[tuple[Ranking, float]]
@@ -176,12 +178,14 @@ def methods() -> dict[str, Fuse]:
 
 
 def _by_decant(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
-    return fuse({DENSE: dense, WORDS: words}, fusion)
+    # At a depth below DEPTH a ranking that is cut there looks ended only if it is shorter.
+    ended = {WORDS} if len(words) < min(DEPTH, max(len(dense), 1)) else set()
+    return fuse({DENSE: dense, WORDS: words}, fusion, ended=ended)
 
 
 def _by_decant_alike(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
     """Fuse as Qdrant does: what a ranking by words lacks does not count as 0 in it."""
-    return fuse({DENSE: dense, "others": words}, fusion)
+    return fuse({DENSE: dense, WORDS: words}, fusion)
 
 
 def z_sum(dense: Ranking, words: Ranking) -> Ranking:

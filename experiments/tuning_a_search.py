@@ -31,6 +31,7 @@ from decant.integrations.qdrant import (
     SearchMode,
     SelectionSettings,
 )
+from decant.integrations.qdrant.searching.candidates import Rankings
 from decant.integrations.qdrant.searching.choices import candidates, ranked_ids
 from decant.integrations.qdrant.searching.selection import best, estimate_gain
 from fusion_of_rankings import DEPTH, rank
@@ -135,18 +136,13 @@ def _score(data: RetrievalSet, encoder: Encoder, cache: Path) -> np.ndarray:
     """Return the nDCG@10 of each query under each candidate, shape ``(Q, C)``."""
     found = rank(data, encoder, cache)
     metric = RankingMetric()
-    return np.array(
-        [
-            [
-                metric.score(
-                    ranked_ids(tried, {"dense": one[:DEPTH], "words": two[:DEPTH]}),
-                    data.relevant(query),
-                )
-                for tried in TRIED
-            ]
-            for query, one, (two, _) in zip(found.queries, found.dense, found.words, strict=True)
-        ]
-    )
+    scores = []
+    for query, one, (two, _) in zip(found.queries, found.dense, found.words, strict=True):
+        fetched = {SearchMode.DENSE: one[:DEPTH], SearchMode.WORDS: two[:DEPTH]}
+        rankings = Rankings.fetched(fetched, DEPTH)
+        relevant = data.relevant(query)
+        scores.append([metric.score(ranked_ids(tried, rankings), relevant) for tried in TRIED])
+    return np.array(scores)
 
 
 def _parse() -> argparse.Namespace:

@@ -41,6 +41,8 @@ def _read(text: str) -> Condition:
     if (found := _STATED.fullmatch(text)) is None:
         raise _wrong(f"{text!r} is not KEY=VALUE, nor KEY>=VALUE, KEY^=PREFIX and the like")
     key, sign, value = found["key"], found["sign"], found["value"]
+    if key != key.strip() or (sign == "=" and value[:1] in (">", "<", "=")):
+        raise _wrong(f"{text!r}: write KEY=VALUE, KEY>=VALUE and the like, without spaces and '=='")
     match sign:
         case "=":
             return Equals(key, _value(value))

@@ -1,37 +1,48 @@
-"""Read how a search ranks: its mode, its fusion, and what else is asked of it."""
+"""Read the options of a search: its mode, its fusion, thresholds, groups, boosts and variety."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Boost, Fusion, Recency, SearchMode, SearchOptions
+    from decant.integrations.qdrant import (
+        Boost,
+        Fusion,
+        Recency,
+        SearchDefaults,
+        SearchMode,
+        SearchOptions,
+    )
 
 ModeName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="MODE",
-        help="dense, sparse, words or hybrid; by default what `decant tune-search` chose, else "
-        "hybrid if the collection has more than dense vectors, else dense.",
+        help="dense, sparse, words, or hybrid, which fuses all rankings that the collection has. "
+        "By default the mode that `decant tune-search` stored, else hybrid if the collection has "
+        "more than dense vectors, else dense.",
     ),
 ]
 FusionName: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="How hybrid makes one ranking of several: dbsf (the default if `decant tune-search` "
-        "chose none), relative or rrf.",
+        help="How a hybrid search fuses rankings: dbsf, relative or rrf. By default the fusion "
+        "that `decant tune-search` stored, else dbsf.",
     ),
 ]
 Weights: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RANKING=NUMBER",
-        help="How much a ranking of hybrid counts, for example words=2; else 1. Repeatable.",
+        help="The weight of a ranking in the fusion (that of --fusion, else the one that "
+        "`decant tune-search` stored, else dbsf), for example words=2; 1 for rankings without "
+        "one. Repeatable.",
     ),
 ]
 Thresholds: TypeAlias = Annotated[
@@ -39,8 +50,8 @@ Thresholds: TypeAlias = Annotated[
     typer.Option(
         "--threshold",
         metavar="[RANKING=]NUMBER",
-        help="The least score of a hit, in a ranking if one is named, as in dense=0.3; a fused "
-        "score takes none. Repeatable.",
+        help="The least score of a hit. A hybrid search needs the name of a ranking, as in "
+        "dense=0.3, because fused scores take no threshold. Repeatable.",
     ),
 ]
 PerDocument: TypeAlias = Annotated[
@@ -52,15 +63,15 @@ PerDocument: TypeAlias = Annotated[
     ),
 ]
 Distinct: TypeAlias = Annotated[
-    bool, typer.Option("--distinct", help="Show passages of equal texts once.")
+    bool, typer.Option("--distinct", help="Show only the best of passages with equal texts.")
 ]
 Recent: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--recent",
         metavar="KEY=DAYS",
-        help="Raise the scores of passages whose date in KEY is recent: twofold today, by half "
-        "after so many days, and so on.",
+        help="Raise the scores of recent passages, by the date in the metadata entry KEY: by 100 % "
+        "today, by 50 % after DAYS days, by 25 % after twice as many. Repeatable.",
     ),
 ]
 Boosts: TypeAlias = Annotated[
@@ -68,7 +79,8 @@ Boosts: TypeAlias = Annotated[
     typer.Option(
         "--boost",
         metavar="KEY=WEIGHT",
-        help="Raise scores by WEIGHT times the number in KEY, of the score itself. Repeatable.",
+        help="Raise scores by the number in the metadata entry KEY: stars=0.1 adds 20 % to the "
+        "score of a passage with 2 stars. Repeatable.",
     ),
 ]
 Variety: TypeAlias = Annotated[
@@ -78,7 +90,8 @@ Variety: TypeAlias = Annotated[
         metavar="BALANCE",
         min=0,
         max=1,
-        help="Choose hits that differ from each other: 1 is relevance alone, 0 variety alone.",
+        help="Choose hits that differ from each other (maximal marginal relevance): 1 is relevance "
+        "alone, 0 variety alone.",
     ),
 ]
 Ef: TypeAlias = Annotated[
@@ -87,12 +100,16 @@ Ef: TypeAlias = Annotated[
         "--ef",
         metavar="N",
         min=1,
-        help="How many candidates the index of dense vectors examines.",
+        help="How many candidates the vector index (HNSW) examines; more is slower and misses "
+        "fewer.",
     ),
 ]
 Exact: TypeAlias = Annotated[
-    bool, typer.Option("--exact", help="Compare with all dense vectors, without the index.")
+    bool,
+    typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
 ]
+
+_MOST_DAYS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +143,15 @@ def read_mode(name: str | None) -> SearchMode | None:
         raise typer.BadParameter(f"{name!r} is none of {names}", param_hint="--mode") from error
 
 
-def read_fusion(name: str | None, weights: list[str]) -> Fusion | None:
+def read_fusion(
+    name: str | None, weights: list[str], defaults: SearchDefaults | None
+) -> Fusion | None:
     """Return the fusion of this name and these weights; None if neither is given.
+
+    Args:
+        name: None: that of the collection's defaults, else DBSF.
+        weights: Each ``RANKING=NUMBER``.
+        defaults: How the collection is searched by default, if it says so.
 
     Raises:
         typer.BadParameter: There is none of this name, or a weight is not ``RANKING=NUMBER``.
@@ -140,6 +164,9 @@ def read_fusion(name: str | None, weights: list[str]) -> Fusion | None:
     if name is not None and name not in known:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--fusion")
     found = dict(_pair(pair, "RANKING=NUMBER", "--weight") for pair in weights)
+    stored = None if defaults is None else defaults.fusion
+    if name is None and stored is not None:
+        return replace(stored, weights={**stored.weights, **found})
     return Fusion(method=known[name] if name else FusionMethod.DBSF, weights=found)
 
 
@@ -155,6 +182,11 @@ def read_options(asked: Asked) -> SearchOptions:
     boosts: list[Recency | Boost] = []
     for pair in asked.recent:
         key, days = _pair(pair, "KEY=DAYS", "--recent")
+        if not 0 < days <= _MOST_DAYS:
+            raise typer.BadParameter(
+                f"{pair!r} has no number of days above 0 and up to {_MOST_DAYS:,}",
+                param_hint="--recent",
+            )
         boosts.append(Recency(key, half_life=timedelta(days=days), weight=1.0))
     for pair in asked.boost:
         key, weight = _pair(pair, "KEY=WEIGHT", "--boost")
@@ -186,6 +218,9 @@ def _pair(text: str, form: str, option: str) -> tuple[str, float]:
 
 def _number(number: str, text: str, form: str, option: str) -> float:
     try:
-        return float(number)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not {form}", param_hint=option) from error
+        found = float(number)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise typer.BadParameter(f"{text!r} is not {form}", param_hint=option)
+    return found

@@ -32,6 +32,7 @@ _EXTRAS = (
     "evaluation",
     "mteb",
     "langchain",
+    "langchain-qdrant",
     "llama-index",
     "sentence-transformers",
     "server",

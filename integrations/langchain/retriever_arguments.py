@@ -8,13 +8,13 @@ does not know are the fields of :class:`SearchOptions`, by their names.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from ..arguments import refuse_unknown
-from ..qdrant import MMR, SearchOptions
+from ..qdrant import MMR, Field, SearchOptions
 
 _OPTIONS = tuple(field.name for field in fields(SearchOptions))
 # Arguments of searches; outside of search_kwargs LangChain drops them silently.
@@ -39,7 +39,11 @@ def search_options(given: Mapping[str, object], *, mmr: MMR | None = None) -> Se
     call = "a search by maximal marginal relevance" if mmr else "a similarity search"
     refuse_unknown({name: value for name, value in given.items() if name not in known}, call)
     options: dict[str, Any] = {**given} if mmr is None else {**given, "mmr": mmr}
-    return SearchOptions(**options)
+    found = SearchOptions(**options)
+    if found.group is not None and found.group.by == "source":
+        # Documents show it of every passage, as filters do.
+        found = replace(found, group=replace(found.group, by=Field.SOURCE))
+    return found
 
 
 def retriever_arguments(given: Mapping[str, object]) -> dict[str, Any]:

@@ -372,7 +372,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         Raises:
             StoreError: ``lambda_mult`` is outside of 0 to 1.
         """
-        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=fetch_k))
+        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=max(k, fetch_k)))
         hits = self._collection.search(
             query,
             limit=k,
@@ -394,7 +394,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         **kwargs: object,
     ) -> list[Document]:
         """Return ``k`` documents that are near a vector and differ from each other."""
-        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=fetch_k))
+        options = search_options(kwargs, mmr=MMR(balance=lambda_mult, candidates=max(k, fetch_k)))
         vector, where = np.asarray(embedding, np.float32), to_condition(filter)
         hits = self._collection.search_vector(vector, limit=k, where=where, options=options)
         return [to_document(hit) for hit in hits]

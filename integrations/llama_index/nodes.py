@@ -3,7 +3,8 @@
 Text, metadata and the id of the source document are the record's own, so that every program can
 read, filter and search them. The rest of a node (relationships, excluded keys, templates) is stored
 under one metadata key, without default values. Related nodes carry a copy of their metadata, mostly
-equal to the node's own; equal entries are stored once, by their names. A passage that was not
+equal to the node's own; equal entries are stored once, by their names. The order of the metadata is
+stored, too. A passage that was not
 written by LlamaIndex becomes a plain text node.
 """
 
@@ -35,6 +36,7 @@ from ..shown import with_source
 
 _REST = "_node"
 _SHARED = "_shared"
+_KEYS = "_keys"
 NODE = (_REST, "class_name")
 """The metadata entry that marks a passage as a node of LlamaIndex."""
 
@@ -96,6 +98,8 @@ def to_record(node: BaseNode) -> Record:
             rest["text_resource"].pop("text", None)
     if "relationships" in rest:
         rest["relationships"] = _each(rest["relationships"], _shared, metadata)
+    if len(metadata) > 1:
+        rest[_KEYS] = [*metadata]
     return Record(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
@@ -118,6 +122,9 @@ def to_node(passage: Passage) -> BaseNode:
     if not isinstance(rest, dict) or not isinstance(name := rest.get("class_name"), str):
         return _plain(passage, metadata)
     del metadata[_REST]
+    # Over gRPC entries come in any order, which the text that a model is shown would follow.
+    order = [*map(str, held)] if isinstance(held := rest.get(_KEYS), list) else []
+    metadata = {key: metadata[key] for key in order if key in metadata} | metadata
     kind = _CLASSES.get(name)
     if kind is None:
         raise StoreError(
@@ -125,6 +132,7 @@ def to_node(passage: Passage) -> BaseNode:
             "upgrade decant"
         )
     fields: dict[str, Any] = {**rest, "id_": passage.id, "metadata": metadata}
+    fields.pop(_KEYS, None)
     if "relationships" in fields:
         fields["relationships"] = _each(fields["relationships"], _unshared, metadata)
     if issubclass(kind, TextNode):

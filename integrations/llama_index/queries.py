@@ -57,8 +57,16 @@ def query_mode(query: VectorStoreQuery, mode: SearchMode | None) -> SearchMode |
     return meant
 
 
-def query_fusion(query: VectorStoreQuery) -> Fusion | None:
+def stored_fusion(collection: Collection) -> Fusion:
+    """Return the fusion that the collection stores, else the default."""
+    defaults = collection.search_defaults
+    return Fusion() if defaults is None or defaults.fusion is None else defaults.fusion
+
+
+def query_fusion(query: VectorStoreQuery, collection: Collection) -> Fusion | None:
     """Return how a hybrid query weighs the rankings: ``alpha`` is the weight of dense vectors.
+
+    The formula is that of the collection's search defaults, if it stores some.
 
     Raises:
         ValueError: ``alpha`` is not between 0 and 1.
@@ -67,9 +75,12 @@ def query_fusion(query: VectorStoreQuery) -> Fusion | None:
         return None
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is from 0 (words) to 1 (vectors), got {alpha}")
-    others = (SearchMode.SPARSE.value, SearchMode.WORDS.value)
-    weights = {SearchMode.DENSE.value: alpha, **dict.fromkeys(others, 1 - alpha)}
-    return Fusion.dbsf(weights=weights)
+    weights = {SearchMode.DENSE.value: alpha}
+    if collection.has_sparse:
+        weights[SearchMode.SPARSE.value] = 1 - alpha
+    if collection.has_words:
+        weights[SearchMode.WORDS.value] = 1 - alpha
+    return replace(stored_fusion(collection), weights=weights)
 
 
 def node_count(query: VectorStoreQuery) -> int:

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from ..qdrant import MMR, Collection, Fusion, Hit, SearchMode, SearchOptions
-from ..qdrant.searching.fusion import branches_of, fuse
-from .queries import branch_depths, node_count, query_fusion, query_text, query_vectors
+from ..qdrant.searching.candidates import Rankings
+from ..qdrant.searching.fusion import fuse
+from .queries import (
+    branch_depths,
+    node_count,
+    query_fusion,
+    query_text,
+    query_vectors,
+    stored_fusion,
+)
 
 if TYPE_CHECKING:
     from decant.embedders import Vectors
@@ -51,7 +59,7 @@ def find_hits(
         text = query_text(query, mode)
         return collection.search(text, limit=count, where=where, mode=mode, options=options)
     vectors = query_vectors(query, collection, mode)
-    fusion = query_fusion(query)
+    fusion = query_fusion(query, collection)
     if depths := branch_depths(query, collection):
         if options != SearchOptions():
             raise ValueError(
@@ -59,7 +67,7 @@ def find_hits(
                 "among hits to a depth of their own; give one of them"
             )
         found = _rankings(query, collection, vectors, where, depths)
-        return _fused(found, fusion or Fusion())[:count]
+        return _fused(found, depths, fusion or stored_fusion(collection))[:count]
     return collection.search_vector(
         vectors,
         text=query.query_str,
@@ -93,7 +101,7 @@ def with_variety(
     count = query.similarity_top_k
     mmr = MMR(
         balance=0.5 if balance is None else balance,
-        candidates=candidates or max(_CANDIDATES, 4 * count),
+        candidates=max(candidates or max(_CANDIDATES, 4 * count), count),
     )
     return replace(options, mmr=mmr)
 
@@ -114,11 +122,20 @@ def _rankings(
     }
 
 
-def _fused(found: Mapping[SearchMode, list[Hit]], fusion: Fusion) -> list[Hit]:
+def _fused(
+    found: Mapping[SearchMode, list[Hit]], depths: Mapping[SearchMode, int], fusion: Fusion
+) -> list[Hit]:
     """Return the hits of several rankings as one, best first."""
-    rankings = {mode.value: [(hit.id, hit.score) for hit in hits] for mode, hits in found.items()}
     held = {hit.id: hit for hits in found.values() for hit in hits}
+    parts = [
+        Rankings.fetched({mode: [(hit.id, hit.score) for hit in hits]}, depths[mode])
+        for mode, hits in found.items()
+    ]
+    rankings = Rankings(
+        named={name: ranking for part in parts for name, ranking in part.named.items()},
+        ended=frozenset().union(*(part.ended for part in parts)),
+    )
     return [
-        replace(held[identity], score=score, branches=branches_of(identity, rankings))
-        for identity, score in fuse(rankings, fusion)
+        replace(held[identity], score=score, branches=rankings.branches(identity))
+        for identity, score in fuse(rankings.named, fusion, ended=rankings.ended)
     ]

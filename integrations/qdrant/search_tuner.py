@@ -18,6 +18,7 @@ from .collection import Collection
 from .open import open_target
 from .points.handle import Target
 from .points.payloads import PASSAGES, is_passage
+from .searching.candidates import Rankings
 from .searching.choices import candidates, ranked_ids
 from .searching.labelled_queries import LabelledQuery
 from .searching.metrics import RankingMetric
@@ -25,7 +26,7 @@ from .searching.plans import queries_for_texts, single_modes
 from .searching.selection import HeldOutGain, SelectionSettings, best, estimate_gain
 from .stores.input_errors import StoreInputError
 from .stores.point_ids import record_id
-from .stores.protocol import Ranking, Select, each_with, slices
+from .stores.protocol import Select, each_with, slices
 from .stores.queries import Query, SearchMode
 from .stores.search_defaults import DEPTH, SearchDefaults
 
@@ -220,7 +221,7 @@ def _rank_all(
     queries: Sequence[LabelledQuery],
     labels: _Labels,
     tried: Sequence[SearchDefaults],
-) -> Iterator[tuple[dict[str, Ranking], dict[Hashable, int], _Unite]]:
+) -> Iterator[tuple[Rankings, dict[Hashable, int], _Unite]]:
     """Yield the rankings of each query, its grades, and what joins the passages of a source."""
     depth = max(DEPTH, *(one.fusion.depth for one in tried if one.fusion is not None))
     for part in slices(queries, _BATCH):
@@ -228,7 +229,7 @@ def _rank_all(
         ranked = [_rank(target, plan, depth) for plan in plans]
         owners: dict[str, str] = {}
         if labels.sources:
-            ids = {key for found in ranked for ranking in found.values() for key, _ in ranking}
+            ids = {key for one in ranked for ranking in one.named.values() for key, _ in ranking}
             for some in slices(sorted(ids), _BATCH):
                 points = target.store.retrieve(target.name, some, Select(fields=("source",)))
                 owners |= {point.id: str(point.payload.get("source") or "") for point in points}
@@ -237,10 +238,10 @@ def _rank_all(
             yield found, grades, partial(_united, grades=grades, owners=owners)
 
 
-def _rank(target: Target, queries: Mapping[SearchMode, Query], depth: int) -> dict[str, Ranking]:
-    """Return the ranking of each branch by its name, in one request."""
+def _rank(target: Target, queries: Mapping[SearchMode, Query], depth: int) -> Rankings:
+    """Return the rankings of a query, in one request."""
     found = target.store.rank(target.name, list(queries.values()), limit=depth) if queries else []
-    return {mode.value: ranking for mode, ranking in zip(queries, found, strict=True)}
+    return Rankings.fetched(dict(zip(queries, found, strict=True)), depth)
 
 
 def _united(

@@ -6,7 +6,7 @@ of searching is in ``searching/search.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from decant.embedders import Encoder, Vectors
@@ -160,7 +160,7 @@ class SearchableCollection:
 
     def search_many(  # noqa: PLR0913 - as search
         self,
-        queries: Sequence[str],
+        queries: Iterable[str],
         *,
         limit: int = 10,
         offset: int = 0,

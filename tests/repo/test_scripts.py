@@ -23,6 +23,7 @@ TAKEN_APART = {
     ("benchmarks/bench/gpu/lean.py", "decant.export.graph_maker"),
     ("experiments/fusion_of_rankings.py", "decant.evaluation.scores.statistics"),
     ("experiments/fusion_of_rankings.py", "decant.integrations.qdrant.searching.fusion"),
+    ("experiments/tuning_a_search.py", "decant.integrations.qdrant.searching.candidates"),
     ("experiments/tuning_a_search.py", "decant.integrations.qdrant.searching.choices"),
     ("experiments/tuning_a_search.py", "decant.integrations.qdrant.searching.selection"),
 }

@@ -62,15 +62,16 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Only passages with this metadata; several must all match. VALUE is a number, "
-            'true, false or text ("2020" in quotes is text). Also KEY!=VALUE, KEY>=VALUE, '
-            "KEY<VALUE and so on for numbers and dates, and KEY^=PREFIX.",
+            help="Search only passages with this metadata. VALUE is a number, true, false or text "
+            '("2020" in quotes is text). Other forms: KEY!=VALUE; >, >=, < and <= for numbers and '
+            "dates; KEY^=PREFIX. Repeatable: all must match.",
         ),
     ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SOURCE", help="Only passages of this source; several are alternatives."
+            metavar="SOURCE",
+            help="Search only passages of this source. Repeatable: one must match.",
         ),
     ] = None,
     mode: ModeName = None,
@@ -138,7 +139,7 @@ def search(
             offset=offset,
             where=condition,
             mode=chosen,
-            fusion=read_fusion(fusion, weight or []),
+            fusion=read_fusion(fusion, weight or [], target.search_defaults),
             options=options,
         )
         filled_by = read_fillings(opened, collection)

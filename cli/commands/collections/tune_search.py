@@ -41,8 +41,8 @@ def tune_search(
         typer.Argument(
             metavar="QUERIES",
             callback=existing(QUERIES),
-            help='Lines {"query": "…", "relevant": ["id or source", …]}, or a folder in BEIR\'s '
-            "format, whose ids are those of passages, or sources.",
+            help='A file with a line {"query": "…", "relevant": ["id or source", …]} for each '
+            "query, or a folder in BEIR's format whose documents have such ids.",
         ),
     ],
     *,
@@ -50,10 +50,10 @@ def tune_search(
     collection: CollectionName = "docs",
     metric: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What counts: ndcg@K or recall@K, K up to 100."),
+        typer.Option(metavar="NAME", help="The metric: ndcg@K or recall@K, K up to 100."),
     ] = "ndcg@10",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only measure; keep nothing in the collection.")
+        bool, typer.Option("--dry-run", help="Only measure; do not change the collection.")
     ] = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
@@ -66,11 +66,11 @@ def tune_search(
 ) -> None:
     """Choose how a collection is searched, from queries whose answers are known.
 
-    Tries each ranking alone and several fusions of them. What choosing gains is
-    measured on queries that did not choose; if that is more than chance, the
-    best is kept in the collection, and every search that does not say otherwise
-    uses it. Else nothing is changed. At least 20 queries must have an answer in
-    the collection; 50 or more are wanted.
+    Tries each ranking alone and several fusions of them, and measures the gain of
+    the choice on queries held out of it. If the gain is more than chance, the best
+    mode and fusion are stored in the collection, and every search that specifies
+    neither uses them. Otherwise nothing is changed. At least 20 queries must have
+    an answer in the collection; 50 or more are recommended.
 
     Examples:
       decant tune-search minilm questions.jsonl --dry-run
@@ -109,9 +109,9 @@ def tune_search(
         _show(tuning)
     say(str(tuning))
     if kept:
-        say(f"{collection} in {store} keeps {tuning.chosen}")
+        say(f"{collection} in {store} is now searched by: {tuning.chosen}")
     elif tuning.is_better:
-        say("nothing is kept because of --dry-run")
+        say("nothing was changed, because of --dry-run")
 
 
 def _show(tuning: SearchTuning) -> None:

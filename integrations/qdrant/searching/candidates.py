@@ -8,19 +8,72 @@ so that pages cut from one search never overlap and make up one long page.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
 
 from ..points.passages import BranchScore
 from ..stores.filters import Field, path_of
 from ..stores.point_ids import Kind
 from ..stores.protocol import Payload, Ranking
+from ..stores.queries import SearchMode
 from .boosts import boost_fields, boosted, entry_of, settle
-from .fusion import branches_of, by_score
+from .fusion import by_score
 from .options import Group, SearchOptions
 
-Rankings: TypeAlias = Mapping[str, Ranking]
-"""The rankings of a search by their names."""
+# In these a passage that is not found has the score 0.
+_ZERO_WITHOUT = frozenset({SearchMode.SPARSE, SearchMode.WORDS})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rankings:
+    """The rankings of a search, to some depth.
+
+    Args:
+        named: Each by its name, of which no two are equal.
+        ended: The names of those by words or sparse vectors that hold every passage whose score is
+            above 0.
+    """
+
+    named: Mapping[str, Ranking]
+    ended: frozenset[str] = frozenset()
+
+    @classmethod
+    def fetched(cls, found: Mapping[SearchMode, Ranking], depth: int) -> Self:
+        """Return rankings as a store gave them, asked for this many hits; equal ones by id."""
+        return cls(
+            named={mode.value: by_score(ranking) for mode, ranking in found.items()},
+            ended=frozenset(
+                mode.value
+                for mode, ranking in found.items()
+                if mode in _ZERO_WITHOUT and len(ranking) < depth
+            ),
+        )
+
+    def above(self, least: Mapping[str, float]) -> Self:
+        """Return the rankings without the hits whose scores are less than these."""
+        named = {
+            name: [hit for hit in ranking if hit[1] >= least[name]] if name in least else ranking
+            for name, ranking in self.named.items()
+        }
+        whole = {name for name, ranking in named.items() if len(ranking) == len(self.named[name])}
+        return replace(self, named=named, ended=self.ended & whole)
+
+    def branches(self, identity: str) -> tuple[BranchScore, ...]:
+        """Return the places of a hit in the rankings that hold it."""
+        found = []
+        for name, ranks in self._places.items():
+            if (rank := ranks.get(identity)) is not None:
+                score = self.named[name][rank - 1][1]
+                found.append(BranchScore(name=name, rank=rank, score=score))
+        return tuple(found)
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, int]]:
+        return {
+            name: {identity: rank for rank, (identity, _) in enumerate(ranking, 1)}
+            for name, ranking in self.named.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +95,7 @@ class Candidate:
     @property
     def branches(self) -> tuple[BranchScore, ...]:
         """The places of the hit in the rankings that found it."""
-        return branches_of(self.id, self.rankings)
+        return self.rankings.branches(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +124,7 @@ def in_depths(
         if seen:
             hits = [hit for hit in hits if hit[0] not in seen]
         yield Depth(rankings, hits)
-        if all(len(ranking) < depth for ranking in rankings.values()):
+        if all(len(ranking) < depth for ranking in rankings.named.values()):
             return
         seen.update(identity for identity, _ in hits)
         depth *= 2
@@ -121,8 +174,13 @@ def _fields(options: SearchOptions) -> tuple[str, ...]:
     if options.distinct:
         fields.append(Field.TEXT_SHA256.value)
     if (group := options.group) is not None:
-        document = [Field.ROOT.value, Field.SOURCE.value, Field.KIND.value]
-        fields += document if group.by is None else [path_of(group.by)]
+        match group.by:
+            case None:
+                fields += [Field.ROOT.value, Field.SOURCE.value, Field.KIND.value]
+            case Field():
+                fields.append(group.by.value)
+            case _:
+                fields.append(path_of(group.by))
     return tuple(fields)
 
 
@@ -154,7 +212,8 @@ def _grouped(
 def _key(identity: str, payload: Payload, group: Group) -> tuple[object, ...]:
     """Return what the passages of a group share; a passage without it is told apart by its id."""
     if group.by is not None:
-        value = entry_of(payload, group.by)
+        own = isinstance(group.by, Field)
+        value = payload.get(str(group.by)) if own else entry_of(payload, group.by)
         # The type, too, because True equals 1; JSON's lists and objects by their text.
         known = value if isinstance(value, str | int | float) else repr(value)
         return (identity,) if value is None else (type(value).__name__, known)

@@ -6,11 +6,11 @@ less weight on dense vectors. They are few on purpose: of many, some query favou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from ..stores.protocol import Ranking
 from ..stores.queries import SearchMode
 from ..stores.search_defaults import Fusion, FusionMethod, SearchDefaults
+from .candidates import Rankings
 from .fusion import fuse
 
 _RRF_KS = (1, 2, 60)
@@ -53,15 +53,16 @@ def _formula(fusion: Fusion | None) -> tuple[object, ...]:
     return fusion.method, k, weights, fusion.depth
 
 
-def ranked_ids(candidate: SearchDefaults, rankings: Mapping[str, Ranking]) -> list[str]:
+def ranked_ids(candidate: SearchDefaults, rankings: Rankings) -> list[str]:
     """Return the ids that a way of searching finds, best first.
 
     Args:
         candidate: The way of searching.
-        rankings: That of each branch by its name.
+        rankings: All that the collection has.
     """
     if candidate.mode is not SearchMode.HYBRID:
-        return [identity for identity, _ in rankings.get(candidate.mode.value, ())]
+        return [identity for identity, _ in rankings.named.get(candidate.mode.value, ())]
     fusion = candidate.fusion or Fusion()
-    cut = {name: ranking[: fusion.depth] for name, ranking in rankings.items()}
-    return [identity for identity, _ in fuse(cut, fusion)]
+    cut = {name: ranking[: fusion.depth] for name, ranking in rankings.named.items()}
+    ended = {name for name in rankings.ended if len(cut[name]) < fusion.depth}
+    return [identity for identity, _ in fuse(cut, fusion, ended=ended)]

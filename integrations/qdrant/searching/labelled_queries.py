@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from ..stores.input_errors import StoreInputError
+
+_HIGHEST = 1_000_000  # grade
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,17 @@ class LabelledQuery:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise StoreInputError("a labelled query is blank; give the text that was searched for")
-        object.__setattr__(self, "relevant", MappingProxyType(dict(self.relevant)))
+        relevant: object = self.relevant
+        if not isinstance(relevant, Mapping):
+            raise StoreInputError(
+                f"relevant maps ids or sources to grades, such as {{'a.md': 1}}, got {relevant!r}"
+            )
+        object.__setattr__(self, "relevant", dict(self.relevant))
         for key, grade in self.relevant.items():
-            if type(grade) is not int or grade < 1:
+            if type(grade) is not int or not 1 <= grade <= _HIGHEST:
                 raise StoreInputError(
-                    f"the query {self.text!r} has {key!r} with the grade {grade!r}; grades are "
-                    "whole numbers of at least 1"
+                    f"the query {self.text!r} has {key!r} with a grade that is no whole number "
+                    f"from 1 to {_HIGHEST:,}"
                 )
 
 
@@ -71,8 +77,9 @@ def _from_lines(file: Path) -> Iterator[LabelledQuery]:
                 f'{where}: expected {{"query": "…", "relevant": ["id or source", …]}}, where '
                 "relevant may also map each to a grade"
             )
+        held = {key: one for key, one in relevant.items() if type(one) is not int or one > 0}
         try:
-            yield LabelledQuery(text=text, relevant=relevant)
+            yield LabelledQuery(text=text, relevant=held)
         except StoreInputError as error:
             raise StoreInputError(f"{where}: {error}") from error
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 
-from ..stores.filters import Key, path_of
+from ..stores.filters import Field, Key, check_key
 from ..stores.input_errors import StoreInputError
+from ..stores.queries import check_rankings
+
+_MOST = 1_000_000  # candidates, hits of a group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,23 +27,22 @@ class Group:
     the group is found only deeper, from as deep as that; so it may hold fewer hits than there are.
 
     Args:
-        by: The metadata entry whose value makes a group; None: the document, which is told apart by
-            its root and its source. A passage without the entry, and a record without a source, is
-            a group of its own.
+        by: The metadata entry, or decant's own field, whose value makes a group; None: the
+            document, which is told apart by its root and its source. A passage without the entry,
+            and a record without a source, is a group of its own.
         size: How many hits of each, at least 1.
 
     Raises:
         StoreError: ``size`` is below 1, or ``by`` is no key of an entry.
     """
 
-    by: Key | None = None
+    by: Key | Field | None = None
     size: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise StoreInputError(f"a group holds at least 1 hit, got size={self.size}")
-        if self.by is not None:
-            path_of(self.by)
+        _check_count(self.size, "size of a group")
+        if self.by is not None and not isinstance(self.by, Field):
+            check_key(self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,13 @@ class Recency:
     at: datetime | None = None
 
     def __post_init__(self) -> None:
-        path_of(self.key)
+        check_key(self.key)
+        _check_kind(self.half_life, timedelta, "half_life")
+        if self.at is not None:
+            _check_kind(self.at, datetime, "at")
         if not self.half_life > timedelta():
-            raise StoreInputError(f"a half-life is above zero, got {self.half_life!r}")
-        _check_weight(self.weight)
+            raise StoreInputError(f"a half-life is above zero, got {self.half_life}")
+        _check_finite(self.weight, "weight of a boost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ class Boost:
     weight: float
 
     def __post_init__(self) -> None:
-        path_of(self.key)
-        _check_weight(self.weight)
+        check_key(self.key)
+        _check_finite(self.weight, "weight of a boost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,8 @@ class MMR:
 
     Args:
         balance: 1 is relevance alone, 0 is variety alone.
-        candidates: From how many of the best hits to pick; a longer page takes as many as it has.
+        candidates: From how many of the best hits to pick. When these are used up, a page goes on
+            with as many of the next best.
 
     Raises:
         StoreError: ``balance`` is not between 0 and 1, or ``candidates`` is below 1.
@@ -121,13 +126,13 @@ class MMR:
     candidates: int = 50
 
     def __post_init__(self) -> None:
+        _check_finite(self.balance, "balance of relevance and variety")
+        _check_count(self.candidates, "candidates")
         if not 0.0 <= self.balance <= 1.0:
             raise StoreInputError(
                 "the balance of relevance and variety is between 0 (variety) and 1 (relevance), "
                 f"got {self.balance}"
             )
-        if self.candidates < 1:
-            raise StoreInputError(f"candidates is at least 1, got {self.candidates}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +159,7 @@ class SearchOptions:
             ``group`` is given with ``mmr``.
     """
 
-    score_threshold: float | Mapping[str, float] | None = None
+    score_threshold: float | Mapping[str, float] | None = field(default=None, hash=False)
     group: Group | None = None
     distinct: bool = False
     boosts: Sequence[Recency | Boost] = ()
@@ -163,21 +168,23 @@ class SearchOptions:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        given = self.score_threshold
-        if isinstance(given, Mapping):
-            object.__setattr__(self, "score_threshold", MappingProxyType(dict(given)))
-        for bound in given.values() if isinstance(given, Mapping) else (given,):
-            if bound is not None and not math.isfinite(bound):
-                raise StoreInputError(f"a score_threshold is finite, got {bound!r}")
+        if self.score_threshold is not None:
+            object.__setattr__(self, "score_threshold", _checked_threshold(self.score_threshold))
+        for value, kind, name in (
+            (self.group, Group, "group"),
+            (self.mmr, MMR, "mmr"),
+            (self.boosts, Sequence, "boosts"),
+        ):
+            if value is not None:
+                _check_kind(value, kind, name)
         object.__setattr__(self, "boosts", tuple(self.boosts))
         for boost in self.boosts:
             if not isinstance(boost, Recency | Boost):
                 raise StoreInputError(f"boosts holds Recency and Boost, got {boost!r}")
-        if self.ef is not None and (self.ef < 1 or self.exact):
-            raise StoreInputError(
-                f"ef is at least 1 and has no effect on an exact search, got ef={self.ef}, "
-                f"exact={self.exact}; give one of them"
-            )
+        if self.ef is not None:
+            _check_count(self.ef, "ef")
+            if self.exact:
+                raise StoreInputError("ef has no effect on an exact search; give one of them")
         if self.group is not None and self.mmr is not None:
             raise StoreInputError("group and mmr both choose the hits of a page; give one of them")
 
@@ -187,6 +194,24 @@ class SearchOptions:
         return not (self.group or self.distinct or self.boosts or self.mmr)
 
 
-def _check_weight(weight: float) -> None:
-    if not math.isfinite(weight):
-        raise StoreInputError(f"the weight of a boost is finite, got {weight!r}")
+def _checked_threshold(given: object) -> float | dict[str, float]:
+    if not isinstance(given, Mapping):
+        return _check_finite(given, "score_threshold")
+    check_rankings(given, "score_threshold")
+    return {name: _check_finite(bound, "score_threshold") for name, bound in given.items()}
+
+
+def _check_kind(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, str):
+        raise StoreInputError(f"{name} is a {kind.__name__}, got {value!r}")
+
+
+def _check_count(value: object, name: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise StoreInputError(f"the {name} is a whole number from 1 to {_MOST:,}, got {value!r}")
+
+
+def _check_finite(value: object, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise StoreInputError(f"the {name} is a finite number, got {value!r}")
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,14 @@ class SearchPlan:
     """What a search by one query asks the store.
 
     Args:
-        queries: Each with the mode in which it alone makes the ranking; none finds nothing.
+        modes: The modes of the rankings that the search compares.
+        queries: One for each of these, as far as the query has what they compare; none finds
+            nothing.
         is_fused: Whether scores are those of a fusion, though there be one query alone.
         fusion: How several rankings become one.
     """
 
+    modes: tuple[SearchMode, ...]
     queries: Mapping[SearchMode, Query]
     is_fused: bool
     fusion: Fusion
@@ -40,7 +43,7 @@ class SearchPlan:
 
 def plan_for_texts(
     target: Target,
-    queries: Sequence[str],
+    queries: Iterable[str],
     mode: SearchMode | None,
     fusion: Fusion | None = None,
 ) -> list[SearchPlan]:
@@ -67,8 +70,8 @@ def plan_for_texts(
     modes = _modes(target, mode)
     _check_fusion(fusion, is_fused=len(modes) > 1)
     return [
-        SearchPlan(queries=asked, is_fused=len(modes) > 1, fusion=fusion or Fusion())
-        for asked in queries_for_texts(target, queries, modes)
+        SearchPlan(modes=modes, queries=asked, is_fused=len(modes) > 1, fusion=fusion or Fusion())
+        for asked in queries_for_texts(target, [*queries], modes)
     ]
 
 
@@ -134,10 +137,13 @@ def plan_for_vectors(
     }
     if target.search is not None and (mode is not None or there[target.search.mode]):
         mode, fusion = target.search.complete(mode, fusion)
+    is_free = mode is None
     if mode is None:
         mode = SearchMode.HYBRID if there[SearchMode.HYBRID] else SearchMode.DENSE
-    modes = _modes(target, mode)
+    modes = compared = _modes(target, mode)
     _check_fusion(fusion, is_fused=mode == SearchMode.HYBRID)
+    if is_free:
+        modes = tuple(one for one in modes if there[one])
     if text is None and SearchMode.WORDS in modes:
         modes = tuple(one for one in modes if one is not SearchMode.WORDS)
         if SearchMode.SPARSE not in modes:
@@ -157,7 +163,7 @@ def plan_for_vectors(
     if SearchMode.WORDS in modes and text is not None:
         queries[SearchMode.WORDS] = WordsQuery(*checked([text]))
     is_fused = mode == SearchMode.HYBRID
-    return SearchPlan(queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
+    return SearchPlan(modes=compared, queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
 
 
 def _check_fusion(fusion: Fusion | None, *, is_fused: bool) -> None:

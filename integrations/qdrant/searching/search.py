@@ -26,13 +26,14 @@ from ..stores.input_errors import StoreInputError
 from ..stores.protocol import Payload, Ranking, Select, slices
 from ..stores.queries import DenseQuery, SearchMode
 from .candidates import Candidate, Rankings, in_depths, units
-from .fusion import by_score, fuse
+from .fusion import fuse
 from .mmr import diverse, scaled
-from .options import SearchOptions
+from .options import MMR, SearchOptions
 from .plans import SearchPlan
 
 _MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
 _TOGETHER = 64  # searches whose rankings are asked for in one request
+_MOST_EQUAL = 20_000  # hits of a single ranking that are looked through for the order of equal ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class Window:
     options: SearchOptions
 
     def __post_init__(self) -> None:
+        if not isinstance(self.options, SearchOptions):
+            raise StoreInputError(f"options is a SearchOptions, got {self.options!r}")
         for name in ("limit", "offset"):
             object.__setattr__(self, name, _whole(getattr(self, name), name))
         if self.limit < 1 or self.offset < 0:
@@ -82,7 +85,7 @@ class Window:
             offset=offset,
             where=where,
             with_vectors=with_vectors,
-            options=options or SearchOptions(),
+            options=SearchOptions() if options is None else options,
         )
 
     @property
@@ -128,22 +131,26 @@ def run_search(target: Target, plans: Sequence[SearchPlan], window: Window) -> l
 
 
 def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
-    """Return the hits of a page of the engine's own ranking."""
+    """Return the hits of a page of the engine's own ranking, equal scores in the order of ids."""
     if not plan.queries:
         return []
     ((mode, query),) = plan.queries.items()
+    if window.offset:
+        return _read(target, [_cut(target, plan, window)], with_vectors=window.with_vectors)[0]
+    # One hit more shows whether the last of the page shares its score with others.
     scored = target.store.query(
         target.name,
         query,
         Select(dense=window.with_vectors),
-        limit=window.limit,
-        offset=window.offset,
+        limit=window.limit + 1,
         where=window.where,
     )
-    least = _threshold(mode, window.options)
+    if _is_cut_among_equals([item.score for item in scored], window.limit):
+        return _read(target, [_cut(target, plan, window)], with_vectors=window.with_vectors)[0]
+    least = _thresholds(plan, window.options).get(mode.value, -math.inf)
     scored.sort(key=lambda item: (-item.score, item.point.id))
     hits = []
-    for rank, item in enumerate(scored, window.offset + 1):
+    for rank, item in enumerate(scored[: window.limit], 1):
         if item.score < least:
             break
         branch = BranchScore(name=mode.value, rank=rank, score=item.score)
@@ -151,26 +158,65 @@ def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
     return hits
 
 
+def _cut(target: Target, plan: SearchPlan, window: Window) -> list[Candidate]:
+    """Return the page of a single ranking whose equal scores are in the order of ids."""
+    ((mode, query),) = plan.queries.items()
+    depth = window.end + 1
+    while True:
+        (found,) = target.store.rank(target.name, [query], limit=depth, where=window.where)
+        scores = [score for _, score in found]
+        if len(found) < depth or scores[window.end - 1] > scores[-1] or depth > _MOST_EQUAL:
+            break
+        depth *= 2
+    rankings = Rankings.fetched({mode: found}, depth).above(_thresholds(plan, window.options))
+    page = rankings.named[mode.value][window.offset : window.end]
+    return [Candidate(identity, score, 0.0, rankings) for identity, score in page]
+
+
+def _is_cut_among_equals(scores: Sequence[float], end: int) -> bool:
+    return len(scores) > end and scores[end - 1] == scores[end]
+
+
 def _run_together(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
     """Return pages that are chosen here, from rankings that one request brings."""
     options = window.options
     is_fused, fusion = plans[0].is_fused, plans[0].fusion
-    first = fusion.depth if is_fused or not options.keeps_order else window.end
-    if options.group is not None:
-        first *= options.group.size
-    combine = partial(fuse, fusion=fusion) if is_fused else _only
-    wanted = slice(window.offset, window.end)
-    if options.mmr is not None:
-        wanted = slice(0, max(options.mmr.candidates, window.end))
+    if not is_fused and options.keeps_order:
+        return _run_plainly(target, plans, window)
+    first = fusion.depth if options.group is None else fusion.depth * options.group.size
+    start, end = window.offset, window.end
+    if (mmr := options.mmr) is not None:  # whole blocks of candidates
+        start, end = _block(start, mmr), _block(end - 1, mmr) + mmr.candidates
+
+    def combine(found: Rankings) -> Ranking:
+        if is_fused:
+            return fuse(found.named, fusion, ended=found.ended)
+        return next(iter(found.named.values()), [])
+
     pages = []
     for fetch in _fetches(target, plans, window, first):
         depths = in_depths(fetch, combine, first=first)
         found = units(depths, options, partial(_payloads, target))
-        pages.append([*chain.from_iterable(islice(found, wanted.start, wanted.stop))])
-    hits = _read(target, pages, with_vectors=window.with_vectors or options.mmr is not None)
-    if options.mmr is None:
+        pages.append([*chain.from_iterable(islice(found, start, end))])
+    hits = _read(target, pages, with_vectors=window.with_vectors or mmr is not None)
+    if mmr is None:
         return hits
-    return [_varied(page, plan, window) for page, plan in zip(hits, plans, strict=True)]
+    return [_varied(page, plan, window, mmr) for page, plan in zip(hits, plans, strict=True)]
+
+
+def _run_plainly(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
+    """Return the pages of single rankings; those that end among equal scores are asked for anew."""
+    first = window.end + 1
+    pages = []
+    for plan, fetch in zip(plans, _fetches(target, plans, window, first), strict=True):
+        rankings = fetch(first)
+        ((_, ranking),) = rankings.named.items() or ((None, []),)
+        if _is_cut_among_equals([score for _, score in ranking], window.end):
+            pages.append(_cut(target, plan, window))
+        else:
+            page = ranking[window.offset : window.end]
+            pages.append([Candidate(identity, score, 0.0, rankings) for identity, score in page])
+    return _read(target, pages, with_vectors=window.with_vectors)
 
 
 def _fetches(
@@ -184,24 +230,18 @@ def _fetches(
             return iter(())
         return iter(target.store.rank(target.name, queries, limit=depth, where=window.where))
 
-    def named(plan: SearchPlan, found: Iterator[Ranking]) -> Rankings:
-        return {
-            mode.value: by_score(_above(_threshold(mode, window.options), next(found)))
-            for mode in plan.queries
-        }
+    def named(plan: SearchPlan, found: Iterator[Ranking], depth: int) -> Rankings:
+        held = {mode: next(found) for mode in plan.queries}
+        return Rankings.fetched(held, depth).above(_thresholds(plan, window.options))
 
     together = rank(first, plans)
     for plan in plans:
-        shallow = named(plan, together)
+        shallow = named(plan, together, first)
 
         def fetch(depth: int, plan: SearchPlan = plan, shallow: Rankings = shallow) -> Rankings:
-            return shallow if depth == first else named(plan, rank(depth, [plan]))
+            return shallow if depth == first else named(plan, rank(depth, [plan]), depth)
 
         yield fetch
-
-
-def _only(rankings: Rankings) -> Ranking:
-    return next(iter(rankings.values()), [])
 
 
 def _payloads(target: Target, ids: list[str], fields: tuple[str, ...]) -> dict[str, Payload]:
@@ -226,23 +266,26 @@ def _read(
     ]
 
 
-def _varied(hits: list[Hit], plan: SearchPlan, window: Window) -> list[Hit]:
-    """Pick from the candidates of a search those of its page."""
-    mmr = window.options.mmr
-    assert mmr is not None
-    scores = np.array([one.score for one in hits], np.float64)
+def _varied(hits: list[Hit], plan: SearchPlan, window: Window, mmr: MMR) -> list[Hit]:
+    """Return the hits of a page from the blocks of candidates that it lies in."""
     by_cosine = not plan.is_fused and SearchMode.DENSE in plan.queries
-    width = next((len(one.vector) for one in hits if one.vector is not None), 1)
-    blank = np.zeros(width, np.float32)  # a blank text, which words alone may find
-    rows = [blank if one.vector is None else one.vector for one in hits]
-    picked = diverse(
-        scores if by_cosine else scaled(scores),
-        np.array(rows, np.float32).reshape(len(hits), -1),
-        count=window.end,
-        balance=mmr.balance,
-    )
-    chosen = [hits[row] for row in picked[window.offset :]]
-    return chosen if window.with_vectors else [replace(one, vector=None) for one in chosen]
+    chosen: list[Hit] = []
+    for block in slices(hits, mmr.candidates):
+        scores = np.array([one.score for one in block], np.float64)
+        relevance = scores if by_cosine else scaled(scores)
+        width = next((len(one.vector) for one in block if one.vector is not None), 1)
+        blank = np.zeros(width, np.float32)  # a blank text, which words alone may find
+        rows = np.array([blank if one.vector is None else one.vector for one in block], np.float32)
+        picked = diverse(relevance, rows, count=len(block), balance=mmr.balance)
+        chosen += [block[row] for row in picked]
+    start = window.offset - _block(window.offset, mmr)
+    page = chosen[start : start + window.limit]
+    return page if window.with_vectors else [replace(one, vector=None) for one in page]
+
+
+def _block(place: int, mmr: MMR) -> int:
+    """Return the first place of the block of candidates in which this place is."""
+    return place - place % mmr.candidates
 
 
 def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
@@ -256,13 +299,14 @@ def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
 
 def _check(plan: SearchPlan, options: SearchOptions) -> None:
     threshold = options.score_threshold
-    names = [mode.value for mode in plan.queries]
-    if isinstance(threshold, Mapping):
-        if unknown := sorted({*threshold} - {mode.value for mode in SearchMode}):
-            raise StoreInputError(
-                f"there is no ranking {', '.join(unknown)}; this search has {names}"
-            )
-    elif threshold is not None and plan.is_fused:
+    names = [mode.value for mode in plan.modes]
+    asked = {*plan.fusion.weights, *(threshold if isinstance(threshold, Mapping) else ())}
+    if unknown := sorted(asked - {*names}):
+        raise StoreInputError(
+            f"a weight or a threshold names the ranking {unknown[0]!r}, and this search has "
+            f"{', '.join(names)}; leave it out, or search in a mode that has it"
+        )
+    if threshold is not None and not isinstance(threshold, Mapping) and plan.is_fused:
         raise StoreInputError(
             "a fused score shows the order within one search and nothing else, so no threshold on "
             f"it means anything; give one by ranking, such as {{'dense': {threshold}}}, of "
@@ -270,12 +314,9 @@ def _check(plan: SearchPlan, options: SearchOptions) -> None:
         )
 
 
-def _threshold(mode: SearchMode, options: SearchOptions) -> float:
-    """Return the least score of a hit in a ranking."""
+def _thresholds(plan: SearchPlan, options: SearchOptions) -> dict[str, float]:
+    """Return the least scores of hits, by ranking."""
     given = options.score_threshold
-    least = given.get(mode.value) if isinstance(given, Mapping) else given
-    return -math.inf if least is None else least
-
-
-def _above(least: float, ranking: Ranking) -> Ranking:
-    return ranking if least == -math.inf else [hit for hit in ranking if hit[1] >= least]
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, Mapping) else {mode.value: given for mode in plan.modes}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 from decant.embedders import (
@@ -215,9 +215,11 @@ def _words(stored: object, where: str) -> Words | None:
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:
     """Return a recipe's fields for messages, with prompts as templates."""
-    facts: dict[str, object] = json.loads(recipe.to_json())
-    facts |= {str(role): recipe.prompt(role).template for role in Role}
-    return {**facts, "width": dim}
+    facts: dict[str, object] = {
+        one.name: encode(getattr(recipe, one.name)) for one in fields(recipe)
+    }
+    prompts = {f"{role}_prompt": recipe.prompt(role).template for role in Role}
+    return {**facts, **prompts, "width": dim}
 
 
 def _said(error: Exception) -> str:

@@ -61,7 +61,7 @@ class Equals:
     value: Value
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        check_key(self.key)
         object.__setattr__(self, "value", _comparable(self.value))
 
 
@@ -77,7 +77,7 @@ class In:
     values: Sequence[Value]
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        check_key(self.key)
         values = tuple(map(_comparable, _several(self.values, "In")))
         object.__setattr__(self, "values", values)
 
@@ -99,7 +99,7 @@ class Range:
     lte: float | date | None = None
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        check_key(self.key)
         self.bounds  # noqa: B018  (it refuses what is none)
 
     @property
@@ -120,7 +120,7 @@ class Exists:
     key: Key
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        check_key(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,15 @@ class StartsWith:
     'guide/'
     """
 
-    key: Key
+    key: Key | Field
     prefix: str
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        if not isinstance(self.key, Field):
+            check_key(self.key)
         prefix: object = self.prefix
+        if isinstance(prefix, str):
+            check_unicode(prefix)
         if not isinstance(prefix, str) or not prefix or self.key == Field.START:
             raise StoreError(
                 f"StartsWith takes a string that is not empty, and a key of strings, got "
@@ -287,7 +290,17 @@ def _brief(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _check_key(key: object) -> None:
+def check_key(key: object) -> None:
+    """Refuse a key that no filter can address.
+
+    Raises:
+        StoreError: It is no name, is empty, or has a character that paths of engines cannot hold.
+    """
+    if isinstance(key, Field):
+        raise StoreError(
+            f"{key!r} is decant's own field and no metadata key; write FieldIn({key!r}, [...]), "
+            f"StartsWith({key!r}, ...), or {str(key)!r} for a metadata entry of that name"
+        )
     names = (key,) if isinstance(key, str) else key
     if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
         raise StoreError(f"a metadata key is a string or a tuple of strings, not {_brief(key)}")
@@ -297,6 +310,18 @@ def _check_key(key: object) -> None:
             f"a filter cannot address the metadata key {key!r}: it is empty, or has a '\"' or a "
             "'\\'; filter by another key"
         )
+
+
+def check_unicode(text: str) -> None:
+    """Refuse a text with half of a surrogate pair, which engines cannot read.
+
+    Raises:
+        StoreError: The message holds the text, escaped.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a filter compares valid Unicode, got {text!a}") from error
 
 
 def _comparable(value: object) -> Scalar | datetime:
@@ -310,6 +335,8 @@ def _comparable(value: object) -> Scalar | datetime:
         )
     if isinstance(found, float) and not math.isfinite(found):
         raise StoreError(f"a filter cannot compare with {found!r}")
+    if isinstance(found, str):
+        check_unicode(found)
     if isinstance(found, int) and not -(2**63) <= found < 2**63:
         raise StoreError(f"a filter compares integers of 64 bits, got {found}")
     return found

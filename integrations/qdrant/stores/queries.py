@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from .input_errors import StoreInputError
 from .sparse_vector import SparseVector
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ class SearchMode(StrEnum):
     SPARSE = "sparse"
     WORDS = "words"
     HYBRID = "hybrid"
+
+
+def check_rankings(names: Iterable[str], owner: str) -> None:
+    """Refuse names that no ranking has.
+
+    Raises:
+        StoreInputError: The message holds the names that there are.
+    """
+    known = [mode.value for mode in SearchMode if mode is not SearchMode.HYBRID]
+    if unknown := sorted({*names} - {*known}):
+        raise StoreInputError(
+            f"{owner} names the ranking {unknown[0]!r}; there are {', '.join(known)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

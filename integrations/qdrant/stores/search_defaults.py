@@ -10,19 +10,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Self
 
 from decant.embedders import StoreError
 from decant.embedders.enum_fields import member
 from decant.embedders.json_records import decode
 
-from .queries import SearchMode
+from .input_errors import StoreInputError
+from .queries import SearchMode, check_rankings
 
 RRF_K = 60
 """The ``k`` of the paper. Qdrant counts ranks from 0, so that its own ``k`` is one more."""
 DEPTH = 100
 """How many hits of each branch are fused."""
+_MOST = 1_000_000
 
 
 class FusionMethod(StrEnum):
@@ -53,18 +54,21 @@ class Fusion:
     """
 
     method: FusionMethod = FusionMethod.DBSF
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict, hash=False)
     k: int = RRF_K
     depth: int = DEPTH
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", FusionMethod(self.method))
-        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
+        object.__setattr__(self, "weights", dict(self.weights))
+        check_rankings(self.weights, "the fusion's weights")
         for name, weight in self.weights.items():
             if not (math.isfinite(weight) and weight >= 0):
-                raise StoreError(f"the weight of {name!r} is at least 0, got {weight!r}")
-        if self.k < 1 or self.depth < 1:
-            raise StoreError(f"k and depth are at least 1, got k={self.k}, depth={self.depth}")
+                raise StoreInputError(f"the weight of {name!r} is at least 0, got {weight!r}")
+        if not (1 <= self.k <= _MOST and 1 <= self.depth <= _MOST):
+            raise StoreInputError(
+                f"k and depth are from 1 to {_MOST:,}, got k={self.k}, depth={self.depth}"
+            )
 
     @classmethod
     def rrf(cls, *, k: int = RRF_K, weights: Mapping[str, float] | None = None) -> Self:

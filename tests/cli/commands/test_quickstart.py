@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from command_line import Decant
-from decant.cli.commands.quickstart import MODEL, tour
+from decant.cli.commands.quickstart import IDENTIFIER, MODEL, PARAPHRASE, tour
 from decant.cli.exit_codes import Exit
 from decant.cli.input.standard_library import EVERYDAY, ROOT, read_docstrings
-from decant.embedders import HashEncoder, ModelFiles, TextError, find_model
-from decant.integrations.qdrant import Collection, connect
+from decant.embedders import HashEncoder, ModelFiles, TextError, find_model, load
+from decant.integrations.qdrant import Collection, Hit, SearchMode, connect
 
 LIBRARY = '''"""Run other programs."""
 
@@ -180,6 +180,16 @@ def test_the_tours_text_is_small_and_answers_its_question() -> None:
     assert {"subprocess.run", "shutil.copytree", "json.decoder"} <= {one.source for one in found}
 
 
+def both_ways(collection: Collection, query: str) -> tuple[Hit, int, int]:
+    """Return the best hit, and its places by words and by vectors alone, 1,000 if it has none."""
+    (best,) = collection.search(query, limit=1)
+    places = []
+    for mode in (SearchMode.WORDS, SearchMode.DENSE):
+        hits = collection.search(query, limit=999, mode=mode)
+        places.append(next((n for n, hit in enumerate(hits, 1) if hit.id == best.id), 1_000))
+    return best, places[0], places[1]
+
+
 @pytest.mark.slow
 def test_the_real_quickstart_finds_subprocess_and_is_quick_the_second_time(
     decant: Decant, tmp_path: Path
@@ -190,6 +200,16 @@ def test_the_real_quickstart_finds_subprocess_and_is_quick_the_second_time(
     assert first.code == Exit.OK, first.err
     assert MODEL in first.out
     assert "subprocess." in first.out.partition("the answer to")[2]
+    with connect(".quickstart/index") as store, load(".quickstart/minilm") as encoder:
+        collection = Collection.open(store, "python", encoder)
+        named, by_words, by_vectors = both_ways(collection, IDENTIFIER)
+        assert named.source.startswith("json.")
+        assert by_words <= 2
+        assert by_vectors > 50
+        found, by_words, by_vectors = both_ways(collection, PARAPHRASE)
+        assert found.source == "textwrap.shorten"
+        assert by_vectors == 1
+        assert by_words > 5
     begun = time.monotonic()
     second = decant("quickstart")
     assert "0 embedded" in second.out

@@ -14,6 +14,7 @@ from decant.integrations.langchain import DecantRetriever, DecantVectorStore
 from decant.integrations.qdrant import (
     MMR,
     Boost,
+    Chunking,
     Collection,
     CollectionSettings,
     Group,
@@ -24,6 +25,7 @@ from decant.integrations.qdrant import (
     Store,
     Words,
 )
+from decant.integrations.qdrant import Document as Text
 from word_notes import counted_encodes
 
 QUERY = "what do cats do"
@@ -170,8 +172,18 @@ def test_what_no_search_knows_is_refused(
         call(beasts)
 
 
+def test_a_group_by_source_is_that_which_documents_show(collection: Collection) -> None:
+    collection.index(
+        [Text(source=f"{name}.md", text="an oak. " * 60) for name in ("a", "b")],
+        chunking=Chunking(max_tokens=20),
+    )
+    made = DecantVectorStore(collection)
+    found = made.similarity_search("oak", k=9, mode=SearchMode.DENSE, group=Group(by="source"))
+    assert sorted(one.metadata["source"] for one in found) == ["a.md", "b.md"]
+
+
 def test_impossible_options_are_refused(beasts: DecantVectorStore) -> None:
-    with pytest.raises(StoreError, match="ef is at least 1"):
+    with pytest.raises(StoreError, match="ef is a whole number from 1"):
         beasts.similarity_search(QUERY, ef=0)
     with pytest.raises(StoreError, match="balance"):
         beasts.max_marginal_relevance_search(QUERY, lambda_mult=1.5)

@@ -73,6 +73,23 @@ def test_a_node_comes_back_as_it_went_in(collection: Collection, node: BaseNode)
     assert back.ref_doc_id == node.ref_doc_id
 
 
+def test_metadata_come_back_in_their_order_whatever_the_stores_is(collection: Collection) -> None:
+    node = TextNode(text="an oak", metadata={"z": 1, "a": 2, "m": {"y": 1}})
+    record = to_record(node)
+    passage = Passage(
+        id=node.node_id,
+        text=record.text,
+        source=record.source,
+        root=None,
+        start=0,
+        metadata=dict(sorted(record.metadata.items())),
+    )
+    back = to_node(passage)
+    assert [*back.metadata] == ["z", "a", "m"]
+    assert back.hash == node.hash
+    assert back.to_dict() == node.to_dict()
+
+
 def test_dates_of_an_inner_node_are_kept_as_text(collection: Collection) -> None:
     store = DecantVectorStore(collection)
     inner = TextNode(text="inner", id_="inner", metadata={"when": date(2026, 1, 2)})

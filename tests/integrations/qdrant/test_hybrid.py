@@ -336,7 +336,7 @@ class TestOpening:
     def test_an_encoder_with_and_one_without_a_sparse_head_do_not_mix(self, store: Store) -> None:
         Collection.create(store, "dense", HashEncoder(16))
         Collection.create(store, "both", HashEncoder(16, sparse=True))
-        with pytest.raises(CollectionMismatch, match="lexicon: None there"):
+        with pytest.raises(CollectionMismatch, match="sparse_head: None there"):
             Collection.open(store, "dense", HashEncoder(16, sparse=True))
         with pytest.raises(CollectionMismatch, match="None here"):
             Collection.open(store, "both", HashEncoder(16))

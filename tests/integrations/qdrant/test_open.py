@@ -41,7 +41,7 @@ class TestOpening:
         said = str(caught.value)
         assert encoder.recipe.digest() in said
         assert other.recipe.digest() in said
-        assert "query: '{text}' there, 'query: {text}' here" in said
+        assert "query_prompt: '{text}' there, 'query: {text}' here" in said
         assert "passage" not in said.partition("they differ in")[2].partition(". Open")[0]
 
     def test_an_absent_collection_is_an_error_that_names_those_that_are(

@@ -44,12 +44,12 @@ def test_what_was_chosen_is_kept_shown_and_searched_by(coded: Decant, tiny_bundl
     assert branches(coded, tiny_bundle) == {"dense"}
     tried = coded("tune-search", tiny_bundle, "queries.jsonl", "--dry-run")
     assert tried.code == Exit.OK, tried.err
-    assert "nothing is kept because of --dry-run" in tried.err
+    assert "nothing was changed, because of --dry-run" in tried.err
     assert branches(coded, tiny_bundle) == {"dense"}
     ran = coded("tune-search", tiny_bundle, "queries.jsonl")
     assert ran.code == Exit.OK, ran.err
     assert "words is better than dense: +" in ran.err
-    assert "docs in ./index keeps words" in ran.err
+    assert "docs in ./index is now searched by: words" in ran.err
     rows = {line.split()[0]: line.split() for line in ran.out.splitlines() if line.split()}
     assert rows["words"] == ["words", "1.000", "best,", "chosen"]
     assert "1 without a relevant passage in the collection" in ran.out

@@ -50,7 +50,7 @@ def rankings_of(draw: st.DrawFn, ids: list[str]) -> Rankings:
         scores = draw(st.lists(st.integers(-3, 9), min_size=len(held), max_size=len(held)))
         ordered = sorted(map(float, scores), reverse=True)
         found[name] = list(zip(held, ordered, strict=True))
-    return found
+    return Rankings(named=found)
 
 
 options = st.builds(
@@ -65,13 +65,13 @@ def stream(
     found: Rankings, held: Mapping[str, Payload], chosen: SearchOptions, depth: int
 ) -> Callable[[], Iterator[list[Candidate]]]:
     def fetch(most: int) -> Rankings:
-        return {name: ranking[:most] for name, ranking in found.items()}
+        return Rankings(named={name: ranking[:most] for name, ranking in found.named.items()})
 
     def facts(ids: list[str], _: tuple[str, ...]) -> Mapping[str, Payload]:
         return {identity: held[identity] for identity in ids}
 
     return lambda: units(
-        in_depths(fetch, lambda some: fuse(some, Fusion()), first=depth), chosen, facts
+        in_depths(fetch, lambda some: fuse(some.named, Fusion()), first=depth), chosen, facts
     )
 
 
@@ -90,7 +90,7 @@ def test_pages_make_up_one_long_page(
     assert [one for part in pages for one in part] == whole
     ids = [candidate.id for unit in whole for candidate in unit]
     assert len(ids) == len({*ids})
-    reachable = {identity for ranking in found.values() for identity, _ in ranking}
+    reachable = {identity for ranking in found.named.values() for identity, _ in ranking}
     assert {*ids} <= reachable
     if chosen.group is None and not chosen.distinct:
         assert {*ids} == reachable
@@ -101,7 +101,7 @@ def naive(
 ) -> list[list[tuple[str, float]]]:
     """Return what one depth holds, step by step as the documents say it."""
     hits = []
-    for identity, score in fuse(found, Fusion()):
+    for identity, score in fuse(found.named, Fusion()):
         metadata = held[identity]["metadata"]
         assert isinstance(metadata, dict)
         year = metadata.get("year", 0)
@@ -149,7 +149,7 @@ def test_one_depth_is_as_a_plain_loop_has_it(
     for unit, wanted in zip(got, expected, strict=True):
         for candidate, (_, score) in zip(unit, wanted, strict=True):
             assert candidate.score == pytest.approx(score)
-            plain = dict(fuse(found, Fusion()))[candidate.id]
+            plain = dict(fuse(found.named, Fusion()))[candidate.id]
             assert candidate.score - candidate.boost == pytest.approx(plain)
 
 
@@ -158,10 +158,11 @@ def test_what_is_not_asked_for_is_not_fetched() -> None:
 
     def fetch(most: int) -> Rankings:
         asked.append(most)
-        return {"dense": [(f"{place:04}", -float(place)) for place in range(min(most, 1_000))]}
+        ranking = [(f"{place:04}", -float(place)) for place in range(min(most, 1_000))]
+        return Rankings(named={"dense": ranking})
 
     def begin() -> Iterator[list[Candidate]]:
-        depths = in_depths(fetch, lambda found: found["dense"], first=100)
+        depths = in_depths(fetch, lambda found: found.named["dense"], first=100)
         return units(depths, SearchOptions(), lambda _ids, _fields: {})
 
     assert len([*islice(begin(), 100)]) == 100
@@ -171,8 +172,8 @@ def test_what_is_not_asked_for_is_not_fetched() -> None:
 
 
 def test_what_is_gone_when_its_facts_are_read_is_left_out() -> None:
-    found: Rankings = {"dense": [("a", 1.0), ("b", 0.5)]}
-    depths = in_depths(lambda _: found, lambda some: some["dense"], first=10)
+    found = Rankings(named={"dense": [("a", 1.0), ("b", 0.5)]})
+    depths = in_depths(lambda _: found, lambda some: some.named["dense"], first=10)
     got = units(depths, SearchOptions(distinct=True), lambda _ids, _fields: {"b": {}})
     assert [candidate.id for unit in got for candidate in unit] == ["b"]
 

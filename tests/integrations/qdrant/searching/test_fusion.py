@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import BranchScore, Fusion, FusionMethod
+from decant.integrations.qdrant.searching.candidates import Rankings
 from decant.integrations.qdrant.searching.fusion import (
-    branches_of,
     fuse,
 )
 from decant.integrations.qdrant.stores.protocol import Ranking
@@ -39,13 +39,14 @@ def rankings(draw: st.DrawFn) -> dict[str, Ranking]:
     return found
 
 
-def naive(rankings: Mapping[str, Ranking], fusion: Fusion) -> dict[str, float]:
+def naive(rankings: Mapping[str, Ranking], fusion: Fusion, ended: set[str]) -> dict[str, float]:
     """Return the fused scores, formula by formula, as the papers write them."""
     total: dict[str, float] = {}
     for name, ranking in rankings.items():
         values = np.array([score for _, score in ranking], np.float64)
-        if fusion.method is FusionMethod.DBSF and name != "dense":
-            values = np.append(values, np.zeros(fusion.depth - len(values)))
+        if fusion.method is FusionMethod.DBSF and name in ended:
+            others = {one for other in rankings.values() for one, _ in other}
+            values = np.append(values, np.zeros(len(others) - len(values)))
         for place, (identity, score) in enumerate(ranking):
             if fusion.method is FusionMethod.RRF:
                 part = 1 / (fusion.k + place + 1)
@@ -61,13 +62,18 @@ def naive(rankings: Mapping[str, Ranking], fusion: Fusion) -> dict[str, float]:
     return total
 
 
-@given(rankings(), st.sampled_from(FUSIONS), st.floats(0, 4))
+@given(
+    rankings(),
+    st.sampled_from(FUSIONS),
+    st.floats(0, 4),
+    st.sets(st.sampled_from(["sparse", "words"])),
+)
 def test_scores_are_those_of_the_formulas(
-    found: dict[str, Ranking], fusion: Fusion, weight: float
+    found: dict[str, Ranking], fusion: Fusion, weight: float, ended: set[str]
 ) -> None:
     weighted = Fusion(method=fusion.method, k=fusion.k, weights={"words": weight})
-    expected = naive(found, weighted)
-    fused = dict(fuse(found, weighted))
+    expected = naive(found, weighted, ended)
+    fused = dict(fuse(found, weighted, ended=ended))
     assert fused.keys() == expected.keys()
     for identity, score in fused.items():
         assert math.isclose(score, expected[identity], rel_tol=1e-6, abs_tol=1e-6)
@@ -109,7 +115,7 @@ def test_a_weight_outweighs_the_other_branch() -> None:
 @given(rankings())
 def test_every_hit_says_what_its_branches_thought(found: dict[str, Ranking]) -> None:
     for hit, _ in fuse(found, Fusion()):
-        assert {*branches_of(hit, found)} == {
+        assert {*Rankings(named=found).branches(hit)} == {
             BranchScore(name=name, rank=place, score=score)
             for name, ranking in found.items()
             for place, (identity, score) in enumerate(ranking, 1)
@@ -119,7 +125,7 @@ def test_every_hit_says_what_its_branches_thought(found: dict[str, Ranking]) -> 
 
 @pytest.mark.parametrize("wrong", [{"k": 0}, {"depth": 0}, {"weights": {"words": -1.0}}])
 def test_an_impossible_fusion_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(StoreError, match="at least"):
+    with pytest.raises(StoreError, match=r"at least|from 1"):
         Fusion(**wrong)  # type: ignore[arg-type]
 
 
@@ -129,5 +135,5 @@ def test_the_few_passages_that_hold_a_name_come_before_those_that_resemble_it(co
         "dense": [(f"near-{place:03}", 0.4 - place / 1_000) for place in range(100)],
         "words": [(f"named-{place}", 8.0 - place) for place in range(count)],
     }
-    best = [identity for identity, _ in fuse(found, Fusion())]
+    best = [identity for identity, _ in fuse(found, Fusion(), ended={"words"})]
     assert best[:count] == [f"named-{place}" for place in range(count)]

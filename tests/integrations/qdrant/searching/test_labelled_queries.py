@@ -38,7 +38,8 @@ def test_a_folder_is_read_in_the_layout_of_beir(tmp_path: Path, judged: str) -> 
         ('{"query": "one"}', "expected"),
         ('{"query": "one", "relevant": [1]}', "expected"),
         ('{"query": " ", "relevant": ["a"]}', "blank"),
-        ('{"query": "one", "relevant": {"a": 0}}', "whole numbers of at least 1"),
+        ('{"query": "one", "relevant": {"a": 0.5}}', "no whole number"),
+        ('{"query": "one", "relevant": {"a": 1' + "0" * 400 + "}}", "no whole number"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, said: str) -> None:

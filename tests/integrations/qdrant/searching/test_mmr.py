@@ -49,7 +49,7 @@ def test_a_count_of_zero_gives_no_picks() -> None:
 
 @pytest.mark.parametrize("balance", [-0.1, 1.1, float("nan")])
 def test_a_balance_outside_of_zero_to_one_is_refused(balance: float) -> None:
-    with pytest.raises(StoreError, match="between 0"):
+    with pytest.raises(StoreError, match="balance of relevance and variety"):
         MMR(balance=balance)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,12 +19,15 @@ from decant.integrations.qdrant import (
     Collection,
     CollectionSettings,
     Document,
+    Equals,
     Field,
+    Fusion,
     Group,
     Hit,
     Not,
     Recency,
     Record,
+    SearchDefaults,
     SearchMode,
     SearchOptions,
     StartsWith,
@@ -30,6 +35,7 @@ from decant.integrations.qdrant import (
     Words,
     connect,
 )
+from decant.integrations.qdrant.stores.point_ids import record_id
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 MODES = (SearchMode.DENSE, SearchMode.WORDS, SearchMode.HYBRID)
@@ -85,8 +91,23 @@ class TestThresholds:
         )
         assert found
         assert all([branch.name for branch in hit.branches] == ["words"] for hit in found)
-        with pytest.raises(StoreError, match="no ranking bm25"):
-            notes.search("cat", options=SearchOptions(score_threshold={"bm25": 1.0}))
+        with pytest.raises(StoreError, match="the ranking 'bm25'"):
+            SearchOptions(score_threshold={"bm25": 1.0})
+        for mode, name in ((None, "sparse"), (SearchMode.DENSE, "words")):
+            options = SearchOptions(score_threshold={name: 1.0})
+            with pytest.raises(StoreError, match=f"the ranking '{name}'"):
+                notes.search("cat", mode=mode, options=options)
+        with pytest.raises(StoreError, match="the ranking 'sparse'"):
+            notes.search("cat", fusion=Fusion.rrf(weights={"sparse": 2}))
+
+    def test_a_threshold_on_words_makes_words_weigh_no_more(self, notes: Collection) -> None:
+        query = "cat number 3 sleeps"
+        plain = notes.search(query, limit=60)
+        words = [hit.score for hit in notes.search(query, limit=60, mode=SearchMode.WORDS)]
+        options = SearchOptions(score_threshold={"words": words[5]})
+        cut = notes.search(query, limit=60, options=options)
+        scores = {hit.id: hit.score for hit in plain}
+        assert all(hit.score <= scores[hit.id] + 1e-9 for hit in cut)
 
 
 class TestGroups:
@@ -230,6 +251,18 @@ class TestOthers:
         lambda: SearchOptions(ef=9, exact=True),
         lambda: SearchOptions(group=Group(), mmr=MMR()),
         lambda: SearchOptions(score_threshold=float("inf")),
+        lambda: Recency("a", half_life=30, weight=1),  # type: ignore[arg-type]
+        lambda: Recency("", half_life=timedelta(1), weight=1),
+        lambda: Boost('a"b', weight=1),
+        lambda: Group(size=10**18),
+        lambda: Group(size=1.5),  # type: ignore[arg-type]
+        lambda: SearchOptions(group=True),  # type: ignore[arg-type]
+        lambda: SearchOptions(mmr=0.5),  # type: ignore[arg-type]
+        lambda: SearchOptions(ef=10**23),
+        lambda: SearchOptions(score_threshold="0.4"),  # type: ignore[arg-type]
+        lambda: SearchOptions(boosts=Boost("a", weight=1)),  # type: ignore[arg-type]
+        lambda: Fusion.rrf(weights={"word": 2}),
+        lambda: Fusion(depth=10**20),
         lambda: SearchOptions(boosts=["date"]),  # type: ignore[list-item]
     ],
 )
@@ -257,3 +290,76 @@ def test_many_queries_are_embedded_in_one_call(tmp_path: Any) -> None:
         docs.add([Record(id="a", text="a cat")])
         assert len(docs.search_many([f"cat {n}" for n in range(150)])) == 150
     assert encoder.calls == 1
+
+
+class TestEqualScores:
+    @pytest.mark.parametrize("mode", [SearchMode.DENSE, SearchMode.WORDS])
+    def test_pages_make_up_one_long_page_in_the_order_of_ids(
+        self, store: Store, mode: SearchMode
+    ) -> None:
+        made = Collection.create(
+            store, "docs", HashEncoder(16), settings=CollectionSettings(words=Words())
+        )
+        made.add([Record(id=f"{n}", text=f"a ferry of kind {n % 4}") for n in range(150)])
+        whole = made.search("ferry of kind 1", limit=150, mode=mode)
+        order = [(-hit.score, record_id(hit.id)) for hit in whole]
+        assert order == sorted(order)
+        for size in (1, 7, 40):
+            pages = [
+                made.search("ferry of kind 1", limit=size, offset=at, mode=mode)
+                for at in range(0, 150, size)
+            ]
+            assert [hit for page in pages for hit in page] == whole
+        many = made.search_many(["ferry of kind 1", "kind 2"], limit=7, offset=7, mode=mode)
+        assert many[0] == whole[7:14]
+
+    def test_variety_goes_on_behind_its_candidates(self, notes: Collection) -> None:
+        options = SearchOptions(mmr=MMR(candidates=8))
+        whole = notes.search("cat number 3", limit=60, options=options)
+        assert len({*ids(whole)}) == 60
+        pages = [
+            notes.search("cat number 3", limit=5, offset=at, options=options)
+            for at in range(0, 60, 5)
+        ]
+        assert [hit.id for page in pages for hit in page] == ids(whole)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_nothing_that_is_found_is_no_error(self, notes: Collection, mode: SearchMode) -> None:
+        for options in (
+            SearchOptions(mmr=MMR()),
+            SearchOptions(group=Group()),
+            SearchOptions(distinct=True),
+        ):
+            found = notes.search("zzz", mode=mode, where=Equals("n", 1), options=options)
+            assert found == []
+
+
+def test_options_and_fusions_are_values() -> None:
+    values: list[object] = [
+        SearchOptions(score_threshold={"dense": 0.5}, boosts=[Boost("n", weight=1)]),
+        Fusion.rrf(weights={"words": 2}),
+        SearchDefaults(mode=SearchMode.HYBRID, fusion=Fusion.rrf(weights={"words": 2})),
+    ]
+    for value in values:
+        assert pickle.loads(pickle.dumps(value)) == value
+        assert copy.deepcopy(value) == value
+        assert isinstance(hash(value), int)
+
+
+def test_a_group_of_a_field_of_decants_own(notes: Collection) -> None:
+    found = notes.search("cat", limit=60, options=SearchOptions(group=Group(by=Field.SOURCE)))
+    assert len({hit.source for hit in found if hit.source}) == 4
+    assert len([hit for hit in found if hit.source]) == 4
+    with pytest.raises(StoreError, match="own field"):
+        Equals(Field.SOURCE, "a")
+
+
+def test_a_query_lacks_only_what_it_was_not_given(store: Store) -> None:
+    made = Collection.create(
+        store, "docs", HashEncoder(16, sparse=True), settings=CollectionSettings(words=Words())
+    )
+    made.add([Record(id="a", text="a ferry"), Record(id="b", text="a gate")])
+    dense = made.encoder.encode(["ferry"], role=Role.QUERY).dense[0]
+    (best, _) = made.search_vector(dense, text="ferry")
+    assert best.id == "a"
+    assert {branch.name for branch in best.branches} == {"dense", "words"}
