@@ -28,6 +28,7 @@ from .commands.import_onnx import import_onnx
 from .commands.inspect import inspect
 from .commands.models import models
 from .commands.quickstart import quickstart
+from .commands.serve import serve
 from .commands.strategies import strategies
 from .commands.training.train import train
 from .commands.tune import tune
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "drop": drop,
     "check": check,
     "explain-vector": explain_vector,
+    "serve": serve,
 }
 
 app = typer.Typer(

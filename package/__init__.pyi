@@ -2,6 +2,7 @@ from . import embedders as embedders
 from . import evaluation as evaluation
 from . import export as export
 from . import integrations as integrations
+from . import serving as serving
 from . import training as training
 from .embedders import DecantError as DecantError
 from .embedders import HashEncoder as HashEncoder

@@ -45,6 +45,7 @@ ANSWERS = (
     "`decant train generate` makes"
 )
 TOML = "a TOML file with tables objective, loop and lora"
+API_KEYS = "a file of API keys, one a line"
 DOCUMENTS = "a folder of text files"
 
 

@@ -35,6 +35,7 @@ _EXTRAS = (
     "langchain-qdrant",
     "llama-index",
     "sentence-transformers",
+    "server",
 )
 
 

@@ -5,6 +5,9 @@ from .outputs import PROMPT_ROWS as PROMPT_ROWS
 from .outputs import SPARSE as SPARSE
 from .outputs import STATES as STATES
 from .outputs import TOKENS as TOKENS
+from .outputs import joined as joined
 from .quantize import Codes as Codes
 from .spans import TokenEncoder as TokenEncoder
 from .spans import gives_parts as gives_parts
+from .truncate import cut as cut
+from .truncate import cut_recipe as cut_recipe

@@ -3,6 +3,7 @@ from .calibration_file import Calibrations as Calibrations
 from .calibration_file import read_calibrations as read_calibrations
 from .machine import peak_memory_mb as peak_memory_mb
 from .machine import processor as processor
+from .options import Settled as Settled
 from .options import available_cores as available_cores
 from .session import Session as Session
 from .session import candidates as candidates

@@ -61,6 +61,7 @@ REFERENCES = {
         "decant.integrations.llama_index",
         "decant.integrations.qdrant",
         "decant.integrations.sentence_transformers",
+        "decant.serving",
         "decant.training",
     )
 }

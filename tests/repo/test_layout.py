@@ -61,6 +61,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "training": (("errors", "settings"), ("models",), ("data",), ("objectives",), ("loop",)),
     "evaluation": (("errors",), ("models",), ("scores",), ("tasks",), ("report",)),
+    "serving": (("errors",), ("work",), ("models",), ("settings",), ("protocols",), (".",)),
     "cli": (
         ("output",),
         ("exit_codes",),
@@ -86,10 +87,12 @@ HEAVY: dict[str, set[str]] = {
     "onnxruntime": set(),
     "onnxscript": {"export/trace"},
     "optimum": {"export"},
+    "prometheus_client": {"serving"},
     "qdrant_client": {"integrations/qdrant/server", "integrations/qdrant/server/words"},
     "qdrant_edge": {"integrations/qdrant/edge", "integrations/qdrant/words"},
     "sentence_transformers": {"integrations/sentence_transformers"},
     "sklearn": {"evaluation/tasks"},
+    "starlette": {"serving"},
     "torch": {
         "embedders/pytorch",
         "export",
@@ -108,6 +111,7 @@ HEAVY: dict[str, set[str]] = {
         "training/loop",
         "training/models",
     },
+    "uvicorn": {"serving"},
 }
 
 FILES_IN_A_WING = 16

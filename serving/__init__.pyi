@@ -1,0 +1,15 @@
+from .app import create_app as create_app
+from .errors import KeyRefused as KeyRefused
+from .errors import NotJson as NotJson
+from .errors import Overloaded as Overloaded
+from .errors import RequestError as RequestError
+from .errors import RequestTooLarge as RequestTooLarge
+from .errors import ServerStopping as ServerStopping
+from .errors import SettingsError as SettingsError
+from .keys import ApiKeys as ApiKeys
+from .models.embedding_service import TextLimits as TextLimits
+from .models.served_model import ServedModel as ServedModel
+from .run import is_loopback as is_loopback
+from .run import run_server as run_server
+from .settings import ServerSettings as ServerSettings
+from .work.work_queue import QueueSettings as QueueSettings

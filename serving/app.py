@@ -1,0 +1,219 @@
+"""The application: which route answers what, for whom, and how requests are counted.
+
+CORS is off: no answer lets a page of another site read it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from decant.embedders.distribution import decant_version
+
+from . import protocols
+from .errors import KeyRefused, ServerStopping
+from .http import ClientGone, ErrorForm, error_response, json_response, read_json, unless_gone
+from .keys import ApiKeys
+from .metrics import ServerMetrics
+from .models import EmbeddingService, ModelAddress, ModelDirectory, ServedModel, VectorKind
+from .openapi import openapi_document
+from .settings import ServerSettings
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_CLOSED_REQUEST = 499  # nobody reads it; nginx's number for a client that has gone, for metrics
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(
+    models: Sequence[ServedModel],
+    *,
+    settings: ServerSettings | None = None,
+    keys: ApiKeys | None = None,
+) -> Starlette:
+    """Return the ASGI application that serves some models.
+
+    Its lifespan starts the workers of the models, and at the end answers what was accepted. The
+    encoders stay the caller's to close.
+
+    Args:
+        models: At least one model; their names differ.
+        settings: How much it takes; None: the defaults.
+        keys: The API keys that it takes; None: it asks for none.
+
+    Raises:
+        SettingsError: There is no model, or two have one name.
+    """
+    settings = settings or ServerSettings()
+    metrics = ServerMetrics()
+    service = EmbeddingService(
+        ModelDirectory(models),
+        queue=settings.queue,
+        limits=settings.limits,
+        on_pass=metrics.count_pass,
+    )
+    routes = _Routes(service=service, settings=settings, keys=keys or ApiKeys(), metrics=metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with service:
+            metrics.watch(service)
+            yield
+
+    return Starlette(
+        routes=routes.all(),
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _unknown_route},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Routes:
+    """The handlers of all routes, and what they share."""
+
+    service: EmbeddingService
+    settings: ServerSettings
+    keys: ApiKeys
+    metrics: ServerMetrics
+
+    def all(self) -> list[Route]:
+        """Return every route of the server."""
+        qdrant, openai, tei = ErrorForm.QDRANT, ErrorForm.OPENAI, ErrorForm.TEI
+        found = [
+            Route("/infer", self._guarded(self.infer, qdrant, "/infer"), methods=["POST"]),
+            Route(
+                "/v1/embeddings",
+                self._guarded(self.embeddings, openai, "/v1/embeddings", key=True),
+                methods=["POST"],
+            ),
+            Route("/v1/models", self._guarded(self.models, openai, "/v1/models", key=True)),
+            Route("/metrics", self._guarded(self.show_metrics, qdrant, "/metrics", key=True)),
+            Route("/health", self._guarded(self.health, qdrant, "/health")),
+            Route("/ready", self._guarded(self.ready, qdrant, "/ready")),
+            Route("/openapi.json", self._guarded(self.openapi, qdrant, "/openapi.json")),
+        ]
+        tei_routes: list[tuple[str, Handler, str]] = [
+            ("/embed", self.embed, "POST"),
+            ("/embed_sparse", self.embed_sparse, "POST"),
+            ("/info", self.info, "GET"),
+        ]
+        for path, handler, method in tei_routes:
+            guarded = self._guarded(handler, tei, path, key=True)
+            found += [
+                Route(path, guarded, methods=[method]),
+                Route(f"/models/{{model:path}}{path}", guarded, methods=[method]),
+            ]
+        return found
+
+    async def infer(self, request: Request) -> Response:
+        """Answer Qdrant's inference client; it sends its key in a header or in the body."""
+        headers = (request.headers.get("authorization"), request.headers.get("x-api-key"))
+        data: object = None
+        try:
+            self.keys.check(*headers)
+        except KeyRefused:
+            data = await read_json(request, self.settings)
+            self.keys.check(*headers, protocols.read_token(data))
+        else:
+            data = await read_json(request, self.settings)
+        asked = protocols.read_inference(data, self.service.models)
+        found = await unless_gone(request, self.service.embed(asked.wanted))
+        return json_response(protocols.inference_answer(found))
+
+    async def embeddings(self, request: Request) -> Response:
+        """Answer a client of OpenAI's embeddings."""
+        data = await read_json(request, self.settings)
+        asked = protocols.read_embeddings_request(data, self.service.models)
+        found = await unless_gone(request, self.service.embed(asked.wanted))
+        return json_response(protocols.embeddings_answer(asked, found))
+
+    async def models(self, _: Request) -> Response:
+        """List the models."""
+        return json_response(protocols.models_answer(self.service.models))
+
+    async def embed(self, request: Request) -> Response:
+        """Answer a client of TEI with dense vectors."""
+        data = await read_json(request, self.settings)
+        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.DENSE)
+        found = await unless_gone(request, self.service.embed(wanted))
+        return json_response(protocols.embed_answer(found))
+
+    async def embed_sparse(self, request: Request) -> Response:
+        """Answer a client of TEI with sparse vectors."""
+        data = await read_json(request, self.settings)
+        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.SPARSE)
+        found = await unless_gone(request, self.service.embed(wanted))
+        return json_response(protocols.embed_sparse_answer(found))
+
+    async def info(self, request: Request) -> Response:
+        """Tell a client of TEI about the model."""
+        address = self._address(request)
+        info = protocols.ServerInfo(
+            version=decant_version(),
+            limits=self.settings.limits,
+            pass_tokens=self.settings.queue.pass_tokens or address.model.pass_tokens,
+        )
+        return json_response(protocols.info_answer(address, info))
+
+    async def show_metrics(self, _: Request) -> Response:
+        """Show the metrics in Prometheus' text format."""
+        return Response(self.metrics.shown(), media_type=_PROMETHEUS)
+
+    async def health(self, _: Request) -> Response:
+        """Say that the process answers."""
+        return PlainTextResponse("ok")
+
+    async def ready(self, _: Request) -> Response:
+        """Say whether every model takes texts."""
+        if not self.service.is_ready:
+            raise ServerStopping("the server does not take texts")
+        return PlainTextResponse("ready")
+
+    async def openapi(self, _: Request) -> Response:
+        """Describe the routes."""
+        return json_response(openapi_document(decant_version()))
+
+    def _address(self, request: Request) -> ModelAddress:
+        name = request.path_params.get("model")
+        models = self.service.models
+        return models.only() if name is None else models.find(str(name))
+
+    def _guarded(
+        self, handler: Handler, form: ErrorForm, route: str, *, key: bool = False
+    ) -> Handler:
+        """Return the handler with its errors answered and its requests counted.
+
+        Args:
+            handler: Answers a request.
+            form: How its protocol writes errors.
+            route: The route's name in the metrics.
+            key: Whether a key is asked for before anything is read.
+        """
+
+        async def answer(request: Request) -> Response:
+            started = time.monotonic()
+            try:
+                if key:
+                    headers = request.headers
+                    self.keys.check(headers.get("authorization"), headers.get("x-api-key"))
+                response = await handler(request)
+            except ClientGone:
+                response = Response(status_code=_CLOSED_REQUEST)
+            except Exception as error:  # noqa: BLE001 - every error has an answer
+                response = error_response(error, form)
+            self.metrics.count_request(route, response.status_code, time.monotonic() - started)
+            return response
+
+        return answer
+
+
+async def _unknown_route(_: Request, error: Exception) -> Response:
+    return error_response(error, ErrorForm.QDRANT)

@@ -1,0 +1,179 @@
+"""From HTTP to JSON and back: bodies within limits, errors as each protocol writes them.
+
+What is logged of an error is its class and where it was raised, never its message: those of
+libraries may quote a text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Coroutine
+from enum import StrEnum
+from typing import TypeVar, assert_never
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from .errors import (
+    KeyRefused,
+    NotJson,
+    Overloaded,
+    RequestError,
+    RequestTooLarge,
+    ServerStopping,
+)
+from .settings import ServerSettings
+
+T = TypeVar("T")
+
+_log = logging.getLogger("decant")
+_JSON = "application/json"
+
+
+class ErrorForm(StrEnum):
+    """How the protocol of a route writes errors."""
+
+    QDRANT = "qdrant"
+    OPENAI = "openai"
+    TEI = "tei"
+
+
+class ClientGone(Exception):
+    """The client has closed the connection before it had its answer."""
+
+
+def json_response(
+    content: object, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return JSON; float32 arrays are written with the digits that give the same float32 again."""
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status_code=status, media_type=_JSON, headers=headers)
+
+
+async def read_json(request: Request, settings: ServerSettings) -> object:
+    """Return the parsed body of a request.
+
+    Raises:
+        NotJson: It is not announced as JSON. Pages in a browser cannot announce that to a server
+            of another site without asking it, which is refused.
+        RequestTooLarge: It has too many bytes.
+        RequestError: It is not JSON.
+        HTTPException: 408, the client is too slow.
+        ClientGone: The client has gone.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+        raise NotJson(f"the body must be JSON, with the header Content-Type: {_JSON}")
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > settings.body_bytes:
+        raise _too_large(settings)
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            body = await _read(request, settings)
+    except TimeoutError:
+        raise HTTPException(
+            408, f"the body did not come within {settings.body_seconds:g} seconds"
+        ) from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    try:
+        found: object = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # The error holds the whole body.
+        raise RequestError(f"the body is not valid JSON, at character {error.pos:,}") from None
+    return found
+
+
+async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Return what the work gives; if the client goes before, cancel it.
+
+    Args:
+        request: A request whose body was read.
+        work: What is done for it.
+
+    Raises:
+        ClientGone: The client has gone.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+def error_response(error: Exception, form: ErrorForm) -> Response:
+    """Return an error as the protocol of a route writes it, without anything of texts or keys."""
+    status, message = _status_and_message(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, KeyRefused):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, ServerStopping) or status == 408:
+        headers["Connection"] = "close"
+    return json_response(_written(message, status, form), status=status, headers=headers)
+
+
+def _status_and_message(error: Exception) -> tuple[int, str]:
+    match error:
+        case RequestTooLarge():
+            return 413, str(error)
+        case NotJson():
+            return 415, str(error)
+        case RequestError():
+            return 400, str(error)
+        case KeyRefused():
+            return 401, str(error)
+        case Overloaded():
+            return 429, str(error)
+        case ServerStopping():
+            return 503, str(error)
+        case HTTPException():
+            return error.status_code, str(error.detail)
+        case _:
+            frames = traceback.extract_tb(error.__traceback__)
+            where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
+            _log.error("a request failed: %s at %s", type(error).__name__, where)
+            return 500, "the server failed on this request; its log names the error"
+
+
+def _written(message: str, status: int, form: ErrorForm) -> dict[str, object]:
+    match form:
+        case ErrorForm.QDRANT:
+            return {"error": message}
+        case ErrorForm.OPENAI:
+            kind = "server_error" if status >= 500 else "invalid_request_error"
+            return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+        case ErrorForm.TEI:
+            kinds = {429: "overloaded", 500: "backend", 503: "unhealthy"}
+            return {"error": message, "error_type": kinds.get(status, "validation")}
+        case _:
+            assert_never(form)
+
+
+async def _read(request: Request, settings: ServerSettings) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.body_bytes:
+            raise _too_large(settings)
+    return bytes(body)
+
+
+def _too_large(settings: ServerSettings) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"the body has more than {settings.body_bytes:,} bytes; send the texts in several requests"
+    )
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,9 @@
+from .embedding_service import Embeddings as Embeddings
+from .embedding_service import EmbeddingService as EmbeddingService
+from .embedding_service import SparseEmbedding as SparseEmbedding
+from .embedding_service import TextLimits as TextLimits
+from .model_address import ModelAddress as ModelAddress
+from .model_address import ModelDirectory as ModelDirectory
+from .model_address import VectorKind as VectorKind
+from .served_model import ServedModel as ServedModel
+from .text_request import TextRequest as TextRequest

@@ -1,0 +1,16 @@
+from .openai import EmbeddingsRequest as EmbeddingsRequest
+from .openai import EncodingFormat as EncodingFormat
+from .openai import InputType as InputType
+from .openai import embeddings_answer as embeddings_answer
+from .openai import models_answer as models_answer
+from .openai import read_embeddings_request as read_embeddings_request
+from .qdrant import Inference as Inference
+from .qdrant import InferenceRequest as InferenceRequest
+from .qdrant import inference_answer as inference_answer
+from .qdrant import read_inference as read_inference
+from .qdrant import read_token as read_token
+from .tei import ServerInfo as ServerInfo
+from .tei import embed_answer as embed_answer
+from .tei import embed_sparse_answer as embed_sparse_answer
+from .tei import info_answer as info_answer
+from .tei import read_embed_request as read_embed_request

@@ -1,0 +1,11 @@
+from .batch_worker import BatchWorker as BatchWorker
+from .batch_worker import PassReport as PassReport
+from .passes import Lane as Lane
+from .passes import Pass as Pass
+from .passes import PassKey as PassKey
+from .passes import PassPart as PassPart
+from .passes import Ticket as Ticket
+from .passes import Work as Work
+from .work_queue import PASS_TOKENS as PASS_TOKENS
+from .work_queue import QueueSettings as QueueSettings
+from .work_queue import WorkQueue as WorkQueue

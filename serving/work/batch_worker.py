@@ -1,0 +1,247 @@
+"""The worker of one model: it takes passes from the queue, and gives each client its own vectors.
+
+Encoders are synchronous and have threads of their own, so one pass runs at a time, in one thread.
+The vectors of a pass are those of one call ``encode(texts of the pass)``. Where a provider gives a
+text the same bits in every batch they are also those of ``encode([text])``, bit for bit; elsewhere
+they are equal up to rounding, as for every batch of that encoder.
+
+Invariants: what was accepted is answered, also while the worker stops; a text that fails does not
+fail those that were in its pass; a client that goes away leaves nothing in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Self
+
+from decant.embedders import Vectors
+from decant.embedders.encoding import joined
+
+from ..errors import Overloaded, RequestTooLarge, ServerStopping
+from .passes import Lane, Pass, PassKey, PassPart, Ticket, Work, vector_rows
+from .work_queue import QueueSettings, WorkQueue
+
+Encode = Callable[[Sequence[str], PassKey], Vectors]
+"""Turns the texts of a pass into vectors; called in the worker's thread."""
+Clock = Callable[[], float]
+"""Returns seconds."""
+
+_LONGEST_RETRY = 60
+_NEWEST = 0.2  # how much the latest pass weighs in the measured speed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassReport:
+    """What a pass was, for metrics.
+
+    Args:
+        lane: Where its texts waited.
+        texts: How many texts it had.
+        tokens: How many tokens the model read.
+        seconds: How long it took.
+    """
+
+    lane: Lane
+    texts: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """A client that waits, and the vectors of its first texts."""
+
+    future: asyncio.Future[Vectors]
+    parts: list[Vectors] = field(default_factory=list)
+
+
+class BatchWorker:
+    """Encodes the work of many clients, pass by pass; an async context manager.
+
+    Args:
+        encode: Turns texts into vectors.
+        settings: How much may wait, and how it is cut into passes.
+        clock: Returns seconds.
+        on_pass: Called after each pass that succeeded.
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        settings: QueueSettings,
+        *,
+        clock: Clock = time.monotonic,
+        on_pass: Callable[[PassReport], object] | None = None,
+    ) -> None:
+        self._encode = encode
+        self._settings = settings
+        self._queue = WorkQueue(settings)
+        self._clock = clock
+        self._on_pass = on_pass
+        self._waiting: dict[Ticket, _Waiting] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._tokens_per_second: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decant-serve")
+
+    @property
+    def settings(self) -> QueueSettings:
+        """How much may wait, and how it is cut into passes."""
+        return self._settings
+
+    @property
+    def queue(self) -> WorkQueue:
+        """What waits; not to be changed from outside."""
+        return self._queue
+
+    @property
+    def is_running(self) -> bool:
+        """Whether work is accepted."""
+        return self._task is not None and not self._task.done() and not self._stopping
+
+    async def __aenter__(self) -> Self:
+        """Start taking passes."""
+        self._task = asyncio.create_task(self._work())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; see :meth:`stop`."""
+        await self.stop()
+
+    def check_size(self, tokens: int) -> None:
+        """Refuse a request that could not even be accepted by an empty queue.
+
+        Raises:
+            RequestTooLarge: It has more tokens than the queue takes.
+        """
+        if tokens > self._settings.capacity:
+            raise RequestTooLarge(
+                f"the texts of this request have {tokens:,} tokens, and at most "
+                f"{self._settings.capacity:,} may wait; send them in several requests"
+            )
+
+    async def encode(self, work: Work) -> Vectors:
+        """Return one vector per text, in the order given, once the model has read them.
+
+        If the caller is cancelled, what of the work still waits leaves the queue.
+
+        Raises:
+            RequestTooLarge: The work has more tokens than the queue takes.
+            Overloaded: The queue is full.
+            ServerStopping: The worker has not begun, or takes nothing new.
+            DecantError: Any error of the encoder for these texts.
+        """
+        self.check_size(work.total)
+        if not self.is_running:
+            raise ServerStopping("the server is stopping; send the request to another one")
+        if not self._queue.has_room(work.total):
+            raise Overloaded(
+                f"{self._queue.tokens:,} tokens wait already, of at most "
+                f"{self._settings.capacity:,}; try again later",
+                retry_after=self._seconds_until_room(work.total),
+            )
+        ticket = self._queue.put(work)
+        waiting = _Waiting(future=asyncio.get_running_loop().create_future())
+        self._waiting[ticket] = waiting
+        self._wake.set()
+        try:
+            return await waiting.future
+        finally:
+            self._queue.remove(ticket)
+            del self._waiting[ticket]
+
+    async def stop(self) -> None:
+        """Answer everything that was accepted, then return; nothing new is accepted meanwhile."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                found = self._queue.take()
+                if found is not None:
+                    await self._run(found)
+                elif self._stopping:
+                    return
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            # Reached with clients waiting only if the task itself was cancelled or failed.
+            for ticket in self._waiting:
+                self._fail(ticket, ServerStopping("the server was stopped before it answered"))
+
+    async def _run(self, found: Pass) -> None:
+        texts, key = found.texts, found.key
+        started = self._clock()
+        loop = asyncio.get_running_loop()
+        try:
+            vectors = await loop.run_in_executor(self._thread, self._encode, texts, key)
+            _check_count(vectors, texts)
+        except Exception as error:  # noqa: BLE001 - it belongs to a client, and the others go on
+            if len(found.parts) == 1:
+                self._fail(found.parts[0].ticket, error)
+                return
+            for part in found.parts:
+                if part.ticket in self._waiting:
+                    await self._run(Pass(lane=found.lane, key=key, parts=(part,)))
+            return
+        self._measure(found, self._clock() - started)
+        row = 0
+        for part in found.parts:
+            self._deliver(part, vector_rows(vectors, row, row + len(part)))
+            row += len(part)
+
+    def _deliver(self, part: PassPart, vectors: Vectors) -> None:
+        waiting = self._waiting.get(part.ticket)
+        if waiting is None or waiting.future.done():
+            return
+        waiting.parts.append(vectors)
+        work = part.ticket.work
+        if part.stop == len(work.texts):
+            width = vectors.dense.shape[1]
+            waiting.future.set_result(joined(waiting.parts, dim=width, outputs=work.key.outputs))
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        self._queue.remove(ticket)
+        waiting = self._waiting.get(ticket)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_exception(error)
+
+    def _measure(self, found: Pass, seconds: float) -> None:
+        if seconds > 0:
+            speed = found.tokens / seconds
+            before = self._tokens_per_second
+            self._tokens_per_second = (
+                speed if before is None else before + _NEWEST * (speed - before)
+            )
+        if self._on_pass is not None:
+            self._on_pass(
+                PassReport(
+                    lane=found.lane,
+                    texts=sum(map(len, found.parts)),
+                    tokens=found.tokens,
+                    seconds=seconds,
+                )
+            )
+
+    def _seconds_until_room(self, tokens: int) -> int:
+        """Return after how many seconds the queue should have room for so many tokens."""
+        if self._tokens_per_second is None:
+            return 1
+        surplus = self._queue.tokens + tokens - self._settings.capacity
+        return min(_LONGEST_RETRY, max(1, math.ceil(surplus / self._tokens_per_second)))
+
+
+def _check_count(vectors: Vectors, texts: Sequence[str]) -> None:
+    if len(vectors) != len(texts):
+        raise RuntimeError(f"the encoder gave {len(vectors)} vectors of {len(texts)} texts")

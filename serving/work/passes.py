@@ -1,0 +1,133 @@
+"""What a client asks of a model, and the pass that joins the texts of several clients.
+
+A pass is one call of ``Encoder.encode``: texts of one role, one instruction and one set of outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from decant.embedders import Output, Role, Vectors
+
+
+class Lane(StrEnum):
+    """Where work waits: few tokens of queries in SHORT, everything else in LONG."""
+
+    SHORT = "short"
+    LONG = "long"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassKey:
+    """What the texts of one pass have in common.
+
+    Args:
+        role: Whether they are queries or passages.
+        instruction: The task, in place of the recipe's own; None: the recipe's.
+        outputs: What is wanted in addition to dense vectors.
+    """
+
+    role: Role
+    instruction: str | None = None
+    outputs: frozenset[Output] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Texts that one client wants vectors of.
+
+    Args:
+        key: How they are to be encoded.
+        texts: At least one text, checked by whoever accepted them.
+        tokens: How many tokens the model reads of each text, at least 1.
+    """
+
+    key: PassKey
+    texts: tuple[str, ...]
+    tokens: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.texts or len(self.texts) != len(self.tokens) or min(self.tokens) < 1:
+            raise ValueError(
+                f"work has texts, and at least one token of each; got {len(self.texts)} texts "
+                f"and {len(self.tokens)} counts"
+            )
+
+    @property
+    def total(self) -> int:
+        """How many tokens the model reads of all texts."""
+        return sum(self.tokens)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Ticket:
+    """Work that was accepted, and how far it has come.
+
+    Args:
+        work: The work.
+        lane: Where it waits.
+        taken: How many of its texts are in a pass already.
+    """
+
+    work: Work
+    lane: Lane
+    taken: int = 0
+
+    @property
+    def waiting_tokens(self) -> int:
+        """How many tokens are in no pass yet."""
+        return sum(self.work.tokens[self.taken :])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassPart:
+    """Consecutive texts of one ticket in a pass: ``work.texts[start:stop]``."""
+
+    ticket: Ticket
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Texts that one call of ``encode`` turns into vectors.
+
+    Args:
+        lane: The lane that they were taken from.
+        key: How they are to be encoded.
+        parts: Which texts of which tickets, in order.
+    """
+
+    lane: Lane
+    key: PassKey
+    parts: tuple[PassPart, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all parts, in order."""
+        return [text for part in self.parts for text in part.ticket.work.texts[_of(part)]]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the model reads of all texts."""
+        return sum(sum(part.ticket.work.tokens[_of(part)]) for part in self.parts)
+
+
+def vector_rows(vectors: Vectors, start: int, stop: int) -> Vectors:
+    """Return the vectors of the texts ``start`` to ``stop``, as views where that is possible."""
+    tokens = vectors.token_embeddings
+    return Vectors(
+        dense=vectors.dense[start:stop],
+        sparse=None if vectors.sparse is None else vectors.sparse.taken(np.arange(start, stop)),
+        token_embeddings=None if tokens is None else tokens[start:stop],
+    )
+
+
+def _of(part: PassPart) -> slice:
+    return slice(part.start, part.stop)
