@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     for name, default, what in (
         ("chunks", 100_000, "how many to search in"),
         ("queries", 200, "how many different ones"),
-        ("documents", 60, "how many to ingest"),
+        ("documents", 10, "how many to ingest"),
     ):
         made.add_argument(f"--{name}", type=positive, default=default, help=f"{what} (%(default)s)")
     found = made.parse_args(arguments)

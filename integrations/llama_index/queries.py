@@ -140,7 +140,7 @@ def query_vectors(
     """
     text, given = query.query_str, query.query_embedding
     sparse = mode is not SearchMode.DENSE and collection.has_sparse
-    if mode in {SearchMode.SPARSE, SearchMode.HYBRID}:
+    if mode is SearchMode.SPARSE or mode is SearchMode.HYBRID:
         query_text(query, mode)
     elif text is None and given is None:
         raise ValueError(_NOTHING)

@@ -52,6 +52,8 @@ class Rankings:
 
     def above(self, least: Mapping[str, float]) -> Self:
         """Return the rankings without the hits whose scores are less than these."""
+        if not least:
+            return self
         named = {
             name: [hit for hit in ranking if hit[1] >= least[name]] if name in least else ranking
             for name, ranking in self.named.items()

@@ -25,7 +25,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import assert_never
+
+import numpy as np
 
 from ..stores.protocol import Ranking
 from ..stores.search_defaults import Fusion, FusionMethod
@@ -61,7 +64,10 @@ def fuse(
 
 def by_score(hits: Iterable[tuple[str, float]]) -> Ranking:
     """Return hits, best first; of equal scores the smaller id comes first."""
-    return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+    found = list(hits)
+    if all(one[1] > other[1] for one, other in pairwise(found)):
+        return found  # as engines mostly give them
+    return sorted(found, key=lambda hit: (-hit[1], hit[0]))
 
 
 def _contributions(scores: Sequence[float], fusion: Fusion, zeros: int) -> list[float]:
@@ -79,14 +85,15 @@ def _contributions(scores: Sequence[float], fusion: Fusion, zeros: int) -> list[
             return [1.0 / (fusion.k + rank) for rank in range(1, len(scores) + 1)]
         case FusionMethod.DBSF:
             count = len(scores) + zeros
-            mean = math.fsum(scores) / count
-            # Not statistics.stdev, whose exact fractions take longer than all the rest.
-            squares = math.fsum((score - mean) ** 2 for score in scores) + zeros * mean**2
-            if squares == 0.0 or (not zeros and min(scores) == max(scores)):
+            values = np.array(scores)
+            mean = float(values.sum()) / count
+            squares = float(np.square(values - mean).sum()) + zeros * mean**2
+            if squares == 0.0 or (not zeros and values.min() == values.max()):
                 return [0.5] * len(scores)
             deviation = math.sqrt(squares / (count - 1))
-            least = mean - 3 * deviation
-            return [max(0.0, (score - least) / (6 * deviation)) for score in scores]
+            shares = (values - (mean - 3 * deviation)) / (6 * deviation)
+            found: list[float] = np.maximum(shares, 0.0).tolist()
+            return found
         case FusionMethod.RELATIVE:
             least, greatest = min(scores), max(scores)
             if least == greatest:

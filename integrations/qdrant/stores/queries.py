@@ -93,6 +93,9 @@ def bounded(query: Query, scores: Iterable[float]) -> list[float]:
     >>> bounded(ones(2), [1.0000001, 0.5])
     [1.0, 0.5]
     """
-    if isinstance(query, SparseVector | WordsQuery):
-        return list(scores)
-    return [max(-1.0, min(1.0, score)) for score in scores]
+    found = list(scores)
+    if isinstance(query, SparseVector | WordsQuery) or not found:
+        return found
+    if max(found) <= 1.0 and min(found) >= -1.0:
+        return found
+    return [max(-1.0, min(1.0, score)) for score in found]

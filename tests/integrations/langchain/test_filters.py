@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from operator import ge, gt, le, lt
 from typing import Any
 
 import hypothesis.strategies as st
@@ -212,14 +213,8 @@ def within(item: Any, operator: str, bound: Any) -> bool:
             bound = last if operator in ("$gt", "$lte") else first
     elif not isinstance(item, int | float) or isinstance(item, bool):
         return False
-    return bool(
-        {
-            "$gt": item > bound,
-            "$gte": item >= bound,
-            "$lt": item < bound,
-            "$lte": item <= bound,
-        }[operator]
-    )
+    compare: dict[str, Callable[[Any, Any], bool]] = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
+    return compare[operator](item, bound)
 
 
 def operation(metadata: Mapping[str, Any], key: str, name: str, operand: Any) -> bool:
