@@ -28,6 +28,13 @@ from decant.embedders import (
     TextError,
 )
 from decant.evaluation import EvaluationError
+from decant.serving import (
+    KeyRefused,
+    Overloaded,
+    RequestError,
+    ServerStopping,
+    SettingsError,
+)
 from decant.training import DataError, TrainingError
 
 CODES = {
@@ -44,7 +51,10 @@ CODES = {
     ExplanationError: Exit.INPUT,
     DataError: Exit.INPUT,
     TrainingError: Exit.INPUT,
+    SettingsError: Exit.INPUT,
 }
+# They are answers to clients of `decant serve`, which no command ends with.
+ANSWERS = {RequestError, KeyRefused, Overloaded, ServerStopping}
 
 
 @pytest.mark.parametrize("kind", CODES)
@@ -53,7 +63,7 @@ def test_each_kind_of_error_has_its_exit_code(kind: type[DecantError]) -> None:
 
 
 def test_no_kind_of_error_is_forgotten() -> None:
-    assert set(CODES) == set(DecantError.__subclasses__())
+    assert {*CODES, *ANSWERS} == {*DecantError.__subclasses__()}
 
 
 def test_a_hub_id_without_a_network_is_the_environments_fault(decant: Decant) -> None:

@@ -208,14 +208,13 @@ class TestOthers:
 
     @pytest.mark.parametrize("mode", [None, *MODES])
     def test_many_are_as_each_alone(self, notes: Collection, mode: SearchMode | None) -> None:
-        queries = [f"cat number {n}" for n in range(70)]
+        queries = [f"cat number {n}" for n in range(70)]  # more than one request takes
         for options in (SearchOptions(), SearchOptions(distinct=True, group=Group())):
             many = notes.search_many(queries, limit=4, offset=1, mode=mode, options=options)
-            alone = [
-                notes.search(query, limit=4, offset=1, mode=mode, options=options)
-                for query in queries
-            ]
-            for several, one in zip(many, alone, strict=True):
+            assert len(many) == 70
+            for place in (0, 7, 63, 64, 69):
+                several = many[place]
+                one = notes.search(queries[place], limit=4, offset=1, mode=mode, options=options)
                 assert [hit.score for hit in several] == [hit.score for hit in one]
                 if mode in (None, SearchMode.HYBRID):  # elsewhere equal scores come in any order
                     assert several == one
@@ -300,14 +299,14 @@ class TestEqualScores:
         made = Collection.create(
             store, "docs", HashEncoder(16), settings=CollectionSettings(words=Words())
         )
-        made.add([Record(id=f"{n}", text=f"a ferry of kind {n % 4}") for n in range(150)])
-        whole = made.search("ferry of kind 1", limit=150, mode=mode)
+        made.add([Record(id=f"{n}", text=f"a ferry of kind {n % 4}") for n in range(60)])
+        whole = made.search("ferry of kind 1", limit=60, mode=mode)
         order = [(-hit.score, record_id(hit.id)) for hit in whole]
         assert order == sorted(order)
-        for size in (1, 7, 40):
+        for size in (3, 25):
             pages = [
                 made.search("ferry of kind 1", limit=size, offset=at, mode=mode)
-                for at in range(0, 150, size)
+                for at in range(0, 60, size)
             ]
             assert [hit for page in pages for hit in page] == whole
         many = made.search_many(["ferry of kind 1", "kind 2"], limit=7, offset=7, mode=mode)
