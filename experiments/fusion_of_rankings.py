@@ -68,7 +68,7 @@ OLDEST, BEST = "RRF k=60", "DBSF"
 
 def main() -> None:
     """Score every method on every set and print tables."""
-    options = _parse()
+    options = parse(__doc__)
     nltk.data.path.append(str(files("llama_index.core") / "_static" / "nltk_cache"))
     rows: dict[str, Row] = {}
     with load(options.bundle, provider="cpu", precision="fp32") as encoder:
@@ -178,8 +178,8 @@ def methods() -> dict[str, Fuse]:
 
 
 def _by_decant(fusion: Fusion, dense: Ranking, words: Ranking, _most: float) -> Ranking:
-    # At a depth below DEPTH a ranking that is cut there looks ended only if it is shorter.
-    ended = {WORDS} if len(words) < min(DEPTH, max(len(dense), 1)) else set()
+    # The dense ranking is as long as its depth, or as the corpus.
+    ended = {WORDS} if len(words) < len(dense) else set()
     return fuse({DENSE: dense, WORDS: words}, fusion, ended=ended)
 
 
@@ -372,8 +372,9 @@ def _joined(parts: Sequence[Measurement]) -> Measurement:
     )
 
 
-def _parse() -> argparse.Namespace:
-    made = argparse.ArgumentParser(description=__doc__)
+def parse(description: str | None) -> argparse.Namespace:
+    """Read the command line of a script that measures rankings of the data sets."""
+    made = argparse.ArgumentParser(description=description)
     made.add_argument("bundle", type=Path, help="a bundle of a dense encoder")
     made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     made.add_argument("--cache", type=Path, required=True, help="where vectors are kept")

@@ -13,7 +13,6 @@ python experiments/tuning_a_search.py minilm --data data --cache scratch
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -34,7 +33,7 @@ from decant.integrations.qdrant import (
 from decant.integrations.qdrant.searching.candidates import Rankings
 from decant.integrations.qdrant.searching.choices import candidates, ranked_ids
 from decant.integrations.qdrant.searching.selection import best, estimate_gain
-from fusion_of_rankings import DEPTH, rank
+from fusion_of_rankings import DEPTH, parse, rank
 
 SETS = ("cosqa_dev", "wikiqa_dev", "xquad_de", "xquad_en", "cranfield", "squad2_dev_cs224n")
 SEEDS, CHANCES = range(5), 200
@@ -59,7 +58,7 @@ class Trial:
 
 def main() -> None:
     """Choose and measure on every set, and print tables."""
-    options = _parse()
+    options = parse(__doc__)
     nltk.data.path.append(str(files("llama_index.core") / "_static" / "nltk_cache"))
     print("| set | seed | chosen by 50 | estimated gain | kept | gain on the others | queries |")
     print("|---|---|---|---|---|---|---|")
@@ -143,14 +142,6 @@ def _score(data: RetrievalSet, encoder: Encoder, cache: Path) -> np.ndarray:
         relevant = data.relevant(query)
         scores.append([metric.score(ranked_ids(tried, rankings), relevant) for tried in TRIED])
     return np.array(scores)
-
-
-def _parse() -> argparse.Namespace:
-    made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("bundle", type=Path, help="a bundle of a dense encoder")
-    made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
-    made.add_argument("--cache", type=Path, required=True, help="where vectors are kept")
-    return made.parse_args()
 
 
 if __name__ == "__main__":

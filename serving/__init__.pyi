@@ -1,4 +1,5 @@
 from .app import create_app as create_app
+from .batches.work_queue import QueueSettings as QueueSettings
 from .errors import KeyRefused as KeyRefused
 from .errors import NotJson as NotJson
 from .errors import Overloaded as Overloaded
@@ -12,4 +13,3 @@ from .models.served_model import ServedModel as ServedModel
 from .run import is_loopback as is_loopback
 from .run import run_server as run_server
 from .settings import ServerSettings as ServerSettings
-from .work.work_queue import QueueSettings as QueueSettings

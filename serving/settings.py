@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .batches import QueueSettings
 from .errors import SettingsError
 from .models import TextLimits
-from .work import QueueSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

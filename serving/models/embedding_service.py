@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from decant.embedders import Output, Vectors
 from decant.embedders.encoding import cut
 
+from ..batches import BatchWorker, PassKey, PassReport, QueueSettings, Work
 from ..errors import RequestError, RequestTooLarge, SettingsError
-from ..work import BatchWorker, PassKey, PassReport, QueueSettings, Work
 from .model_address import ModelDirectory, VectorKind
 from .served_model import ServedModel
 from .text_request import TextRequest

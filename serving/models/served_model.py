@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from decant.embedders import Encoder, RecipeError, Role, TextError, Vectors
 from decant.embedders.tokens import checked
 
+from ..batches import PASS_TOKENS, PassKey
 from ..errors import RequestError, SettingsError
-from ..work import PASS_TOKENS, PassKey
 
 if TYPE_CHECKING:
     from decant.embedders.onnx import Settled

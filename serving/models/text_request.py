@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from decant.embedders import Role
 
+from ..batches import PassKey
 from ..errors import RequestError
-from ..work import PassKey
 from .model_address import ModelAddress, VectorKind
 
 

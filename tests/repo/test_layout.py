@@ -61,7 +61,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "training": (("errors", "settings"), ("models",), ("data",), ("objectives",), ("loop",)),
     "evaluation": (("errors",), ("models",), ("scores",), ("tasks",), ("report",)),
-    "serving": (("errors",), ("work",), ("models",), ("settings",), ("protocols",), (".",)),
+    "serving": (("errors",), ("batches",), ("models",), ("settings",), ("protocols",), (".",)),
     "cli": (
         ("output",),
         ("exit_codes",),

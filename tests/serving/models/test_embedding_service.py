@@ -22,6 +22,7 @@ from decant.serving import (
     SettingsError,
     TextLimits,
 )
+from decant.serving.batches import PassReport
 from decant.serving.models import (
     Embeddings,
     EmbeddingService,
@@ -31,7 +32,6 @@ from decant.serving.models import (
     TextRequest,
     VectorKind,
 )
-from decant.serving.work import PassReport
 from instructed_encoder import InstructedEncoder
 from loop_turns import until
 

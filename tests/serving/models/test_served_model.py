@@ -11,7 +11,7 @@ from decant.embedders import HashEncoder, RecipeError, Role, TextError, load
 from decant.embedders.encoding import cut_recipe
 from decant.embedders.tokens import Tokens
 from decant.serving import RequestError, ServedModel
-from decant.serving.work import PassKey
+from decant.serving.batches import PassKey
 from instructed_encoder import InstructedEncoder
 
 QUERY, PASSAGE = (PassKey(role=role) for role in (Role.QUERY, Role.PASSAGE))

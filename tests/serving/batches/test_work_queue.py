@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from decant.embedders import Role
 from decant.serving import QueueSettings, SettingsError
-from decant.serving.work import Lane, Pass, PassKey, Ticket, Work, WorkQueue
+from decant.serving.batches import Lane, Pass, PassKey, Ticket, Work, WorkQueue
 
 PASS = 10
 ROOMY = QueueSettings(capacity=10**6, pass_tokens=PASS, short_tokens=4, short_passes=2)

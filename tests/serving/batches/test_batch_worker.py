@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from decant.embedders import HashEncoder, Output, ParityError, Role, Vectors
 from decant.serving import Overloaded, QueueSettings, RequestTooLarge, ServerStopping
-from decant.serving.work import BatchWorker, Lane, PassKey, PassReport, Work
+from decant.serving.batches import BatchWorker, Lane, PassKey, PassReport, Work
 from loop_turns import until
 
 QUERY, PASSAGE = (PassKey(role=role) for role in (Role.QUERY, Role.PASSAGE))
