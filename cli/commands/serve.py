@@ -62,8 +62,7 @@ def serve(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tokens that a model reads at a time; a query waits for so many. By default, two "
-            "batches for each worker.",
+            help="Tokens that a model reads at a time. By default, two batches for each worker.",
         ),
     ] = None,
     max_texts: Annotated[

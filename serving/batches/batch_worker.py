@@ -1,6 +1,7 @@
 """The worker of one model: it takes passes from the queue, and gives each client its own vectors.
 
-Encoders are synchronous and have threads of their own, so one pass runs at a time, in one thread.
+Encoders are synchronous and have threads of their own, so of each lane one pass runs at a time, in
+the lane's thread. A query does not wait for a pass of passages: the two share the machine.
 The vectors of a pass are those of one call ``encode(texts of the pass)``. Where a provider gives a
 text the same bits in every batch they are also those of ``encode([text])``, bit for bit; elsewhere
 they are equal up to rounding, as for every batch of that encoder.
@@ -60,6 +61,19 @@ class _Waiting:
     parts: list[Vectors] = field(default_factory=list)
 
 
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="decant-serve")
+
+
+@dataclass(slots=True, kw_only=True)
+class _LaneLoop:
+    """What takes the passes of one lane, one after the other."""
+
+    thread: ThreadPoolExecutor = field(default_factory=_thread)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
 class BatchWorker:
     """Encodes the work of many clients, pass by pass; an async context manager.
 
@@ -84,11 +98,9 @@ class BatchWorker:
         self._clock = clock
         self._on_pass = on_pass
         self._waiting: dict[Ticket, _Waiting] = {}
-        self._wake = asyncio.Event()
+        self._lanes = {lane: _LaneLoop() for lane in Lane}
         self._stopping = False
         self._tokens_per_second: float | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decant-serve")
 
     @property
     def settings(self) -> QueueSettings:
@@ -103,11 +115,13 @@ class BatchWorker:
     @property
     def is_running(self) -> bool:
         """Whether work is accepted."""
-        return self._task is not None and not self._task.done() and not self._stopping
+        loops = self._lanes.values()
+        return not self._stopping and all(loop.task and not loop.task.done() for loop in loops)
 
     async def __aenter__(self) -> Self:
         """Start taking passes."""
-        self._task = asyncio.create_task(self._work())
+        for lane, loop in self._lanes.items():
+            loop.task = asyncio.create_task(self._work(lane))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -149,7 +163,7 @@ class BatchWorker:
         ticket = self._queue.put(work)
         waiting = _Waiting(future=asyncio.get_running_loop().create_future())
         self._waiting[ticket] = waiting
-        self._wake.set()
+        self._lanes[ticket.lane].wake.set()
         try:
             return await waiting.future
         finally:
@@ -159,33 +173,37 @@ class BatchWorker:
     async def stop(self) -> None:
         """Answer everything that was accepted, then return; nothing new is accepted meanwhile."""
         self._stopping = True
-        self._wake.set()
-        if self._task is not None:
-            await self._task
-        self._thread.shutdown()
+        for loop in self._lanes.values():
+            loop.wake.set()
+        for loop in self._lanes.values():
+            if loop.task is not None:
+                await loop.task
+            loop.thread.shutdown()
 
-    async def _work(self) -> None:
+    async def _work(self, lane: Lane) -> None:
+        loop = self._lanes[lane]
         try:
             while True:
-                found = self._queue.take()
+                found = self._queue.take(lane)
                 if found is not None:
                     await self._run(found)
                 elif self._stopping:
                     return
                 else:
-                    self._wake.clear()
-                    await self._wake.wait()
+                    loop.wake.clear()
+                    await loop.wake.wait()
         finally:
             # Reached with clients waiting only if the task itself was cancelled or failed.
             for ticket in self._waiting:
-                self._fail(ticket, ServerStopping("the server was stopped before it answered"))
+                if ticket.lane is lane:
+                    self._fail(ticket, ServerStopping("the server was stopped before it answered"))
 
     async def _run(self, found: Pass) -> None:
         texts, key = found.texts, found.key
         started = self._clock()
-        loop = asyncio.get_running_loop()
+        loop, thread = asyncio.get_running_loop(), self._lanes[found.lane].thread
         try:
-            vectors = await loop.run_in_executor(self._thread, self._encode, texts, key)
+            vectors = await loop.run_in_executor(thread, self._encode, texts, key)
             _check_count(vectors, texts)
         except Exception as error:  # noqa: BLE001 - it belongs to a client, and the others go on
             if len(found.parts) == 1:

@@ -1,9 +1,8 @@
 """Work that waits for a model: two lanes, bounded in tokens, taken out by passes.
 
 A pass takes texts of one key from one lane, up to a budget of tokens. Keys take turns, and so does
-work with one key that is larger than a pass, so nobody waits for a large request as a whole. The
-SHORT lane goes first; after a number of its passes in a row LONG has one, so neither lane starves.
-There is no clock and no thread here.
+work with one key that is larger than a pass, so nobody waits for a large request as a whole. There
+is no clock and no thread here.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ class QueueSettings:
         pass_tokens: The most tokens in a pass; one text alone may exceed it. None: as many as keep
             the encoder busy.
         short_tokens: Queries of one request with at most so many tokens wait in the SHORT lane.
-        short_passes: How many passes of the SHORT lane may follow each other while LONG waits.
 
     Raises:
         SettingsError: A number is below 1.
@@ -38,10 +36,9 @@ class QueueSettings:
     capacity: int = 524_288
     pass_tokens: int | None = None
     short_tokens: int = 512
-    short_passes: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("capacity", "pass_tokens", "short_tokens", "short_passes"):
+        for name in ("capacity", "pass_tokens", "short_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"{name} must be at least 1, got {value}")
@@ -61,7 +58,6 @@ class WorkQueue:
             lane: OrderedDict() for lane in Lane
         }
         self._tokens = dict.fromkeys(Lane, 0)
-        self._short_in_a_row = 0
 
     @property
     def tokens(self) -> int:
@@ -95,10 +91,9 @@ class WorkQueue:
         if not tickets:
             del lane[ticket.work.key]
 
-    def take(self) -> Pass | None:
-        """Take the next pass out; None if nothing waits."""
-        lane = self._next_lane()
-        if lane is None:
+    def take(self, lane: Lane) -> Pass | None:
+        """Take the next pass out of a lane; None if nothing waits there."""
+        if not self._lanes[lane]:
             return None
         key, tickets = next(iter(self._lanes[lane].items()))
         parts = self._parts(tickets)
@@ -118,14 +113,6 @@ class WorkQueue:
     def _lane(self, work: Work) -> Lane:
         is_short = work.key.role is Role.QUERY and work.total <= self._settings.short_tokens
         return Lane.SHORT if is_short else Lane.LONG
-
-    def _next_lane(self) -> Lane | None:
-        short, long = (bool(self._lanes[lane]) for lane in (Lane.SHORT, Lane.LONG))
-        if short and not (long and self._short_in_a_row >= self._settings.short_passes):
-            self._short_in_a_row += 1
-            return Lane.SHORT
-        self._short_in_a_row = 0
-        return Lane.LONG if long else None
 
     def _parts(self, tickets: dict[Ticket, None]) -> list[PassPart]:
         """Return the texts of the next pass: in order, until one does not fit."""

@@ -11,7 +11,7 @@ from decant.serving import QueueSettings, SettingsError
 from decant.serving.batches import Lane, Pass, PassKey, Ticket, Work, WorkQueue
 
 PASS = 10
-ROOMY = QueueSettings(capacity=10**6, pass_tokens=PASS, short_tokens=4, short_passes=2)
+ROOMY = QueueSettings(capacity=10**6, pass_tokens=PASS, short_tokens=4)
 QUERY, PASSAGE = (PassKey(role=role) for role in (Role.QUERY, Role.PASSAGE))
 
 
@@ -21,10 +21,11 @@ def work(*tokens: int, key: PassKey = PASSAGE) -> Work:
 
 
 def emptied(queue: WorkQueue) -> list[Pass]:
-    """Return all passes until nothing waits."""
+    """Return all passes until nothing waits, lane by lane."""
     found = []
-    while (taken := queue.take()) is not None:
-        found.append(taken)
+    for lane in Lane:
+        while (taken := queue.take(lane)) is not None:
+            found.append(taken)
     return found
 
 
@@ -70,8 +71,8 @@ def test_what_was_removed_is_in_no_pass_and_counts_no_more(
 ) -> None:
     queue = WorkQueue(ROOMY)
     tickets = [queue.put(one) for one in given_works]
-    for _ in range(data.draw(st.integers(0, 3))):
-        queue.take()
+    for lane in data.draw(st.lists(st.sampled_from(Lane), max_size=3)):
+        queue.take(lane)
     gone = data.draw(st.sets(st.sampled_from(tickets))) if tickets else set()
     for ticket in gone:
         queue.remove(ticket)
@@ -82,31 +83,15 @@ def test_what_was_removed_is_in_no_pass_and_counts_no_more(
     assert queue.tokens == 0
 
 
-def test_a_query_goes_before_passages_that_came_first() -> None:
+def test_a_lane_gives_its_own_work_alone() -> None:
     queue = WorkQueue(ROOMY)
-    for _ in range(20):
-        queue.put(work(10))
-    queue.put(work(3, key=QUERY))
-    first = queue.take()
-    assert first is not None
-    assert first.lane is Lane.SHORT
-
-
-def test_passages_have_a_turn_after_some_passes_of_queries() -> None:
-    queue = WorkQueue(ROOMY)
-    queue.put(work(10))
-    queue.put(work(10))
-    for _ in range(9):
-        queue.put(work(4, key=QUERY))  # two fit a pass
-    assert [taken.lane for taken in emptied(queue)] == [
-        Lane.SHORT,
-        Lane.SHORT,
-        Lane.LONG,
-        Lane.SHORT,
-        Lane.SHORT,
-        Lane.LONG,
-        Lane.SHORT,
-    ]
+    passage, query = queue.put(work(10)), queue.put(work(3, key=QUERY))
+    short, long = queue.take(Lane.SHORT), queue.take(Lane.LONG)
+    assert short is not None
+    assert long is not None
+    assert [part.ticket for part in short.parts] == [query]
+    assert [part.ticket for part in long.parts] == [passage]
+    assert queue.take(Lane.SHORT) is None
 
 
 def test_queries_of_many_tokens_wait_with_the_passages() -> None:
@@ -139,11 +124,11 @@ def test_room_is_counted_in_tokens() -> None:
     queue.put(work(6))
     assert queue.has_room(4)
     assert not queue.has_room(5)
-    queue.take()
+    queue.take(Lane.LONG)
     assert queue.has_room(10)
 
 
-@pytest.mark.parametrize("name", ["capacity", "pass_tokens", "short_tokens", "short_passes"])
+@pytest.mark.parametrize("name", ["capacity", "pass_tokens", "short_tokens"])
 def test_settings_below_one_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} must be at least 1, got 0"):
         QueueSettings(**{name: 0})
