@@ -23,7 +23,7 @@ from decant.embedders import (
 from decant.embedders.bundle import TaskScore
 from decant.embedders.files import CERTIFICATE, REFERENCE, write_atomically
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import candidates, provider_name
+from decant.embedders.onnx import candidates, find_provider, provider_name
 
 from .bundle_writer import check_same_bundle
 from .certify.certifier import Certifier, Place
@@ -50,8 +50,8 @@ def verify(
     Args:
         bundle: The bundle's folder.
         provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: The precision of the graph; ``auto`` is every graph in the bundle, except bf16 on
-            the CPU provider, which cannot run it.
+        precision: The precision of the graph; ``auto`` is every graph in the bundle that the
+            provider runs; the CPU provider has no bf16.
         device: The GPU's number.
         scores: Tasks whose scores each entry states, together with those of the float32 graph on
             the same provider; :mod:`decant.evaluation` has some. With None, earlier scores of the
@@ -136,10 +136,8 @@ class _Stated:
 
 def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
     if precision == "auto":
-        there = [member for member in Precision if member in bundle.manifest.graphs]
-        # ONNX Runtime's CPU provider has no bfloat16 products.
-        on_cpu = provider == provider_name("cpu")
-        return [member for member in there if not (on_cpu and member is Precision.BF16)]
+        run = set(find_provider(provider).precisions) & set(bundle.manifest.graphs)
+        return [member for member in Precision if member in run]
     if precision not in list(Precision):
         raise BundleError(f"no precision is called {precision!r}; known are {', '.join(Precision)}")
     return [Precision(precision)]

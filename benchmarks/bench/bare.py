@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from decant.embedders.onnx.session import SLOW_ON_CPU
+from decant.embedders.onnx import SLOW_ON_CPU
 
 CPU = "CPUExecutionProvider"
 _AROUND = {"If", "Loop", "Scan"}  # the nodes inside them are timed, too
@@ -46,7 +46,7 @@ def bare_session(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     return onnxruntime.InferenceSession(
-        str(graph), options, providers=[CPU], disabled_optimizers=SLOW_ON_CPU
+        str(graph), options, providers=[CPU], disabled_optimizers=list(SLOW_ON_CPU)
     )
 
 

@@ -22,7 +22,7 @@ from .findings import Diagnosis, Finding, good, note, problem
 # Builds of one and the same Python package; any two of them overwrite each other's files.
 _RUNTIMES = (
     "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino",
-    "onnxruntime-rocm", "onnxruntime-migraphx",
+    "onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-webgpu",
 )  # fmt: skip
 _EXTRAS = (
     "onnx",

@@ -17,6 +17,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..distribution import install_command
 from ..errors import BundleError
+from ..onnx.providers import Source, find_provider
 from ..onnx.session import installed_providers, placement
 from ..recipe.prompt import Role
 from ..tokens.batching import pad
@@ -69,6 +70,9 @@ def _provider(name: str) -> Finding:
 
 def _broken(name: str, reason: str) -> Finding:
     """Return why a provider does not run; missing libraries are the clearest reason."""
+    row = find_provider(name)
+    if row.source is Source.PLUGIN:
+        return problem("provider", name, reason, f"{row.advice}; or do without it")
     missing = missing_libraries(_library(name))
     detail = f"does not start: cannot load {', '.join(missing)}" if missing else reason
     if name == _TENSORRT:

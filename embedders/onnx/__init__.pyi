@@ -5,6 +5,10 @@ from .machine import peak_memory_mb as peak_memory_mb
 from .machine import processor as processor
 from .options import Settled as Settled
 from .options import available_cores as available_cores
+from .providers import PROVIDERS as PROVIDERS
+from .providers import SLOW_ON_CPU as SLOW_ON_CPU
+from .providers import Provider as Provider
+from .providers import find_provider as find_provider
 from .session import Session as Session
 from .session import candidates as candidates
 from .session import installed_providers as installed_providers

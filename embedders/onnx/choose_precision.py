@@ -7,26 +7,9 @@ from __future__ import annotations
 
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import CertificateEntry, Precision
-from ..errors import BundleError
-from .options import CPU
+from ..errors import BundleError, ProviderError
+from .providers import find_provider
 
-# Fastest first, as measured on batches (experiments/log/2026-11-28-w4-gptq-and-fused-biases.md).
-_ON_CPU = (
-    Precision.INT8,
-    Precision.FP32,
-    Precision.W8,
-    Precision.W4,
-    Precision.FP16,
-    Precision.BF16,
-)
-_ON_GPU = (
-    Precision.FP16,
-    Precision.BF16,
-    Precision.FP32,
-    Precision.W8,
-    Precision.W4,
-    Precision.INT8,
-)
 LEAST_MEAN_COSINE = 0.995
 LEAST_OVERLAP = 0.9
 MOST_TASK_LOSS = 0.005
@@ -45,6 +28,7 @@ def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
 
     Raises:
         BundleError: The precision is unknown or not in the bundle.
+        ProviderError: The provider runs none of the bundle's precisions.
     """
     if wanted != "auto":
         if wanted not in list(Precision):
@@ -53,12 +37,17 @@ def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
             )
         bundle.graph(Precision(wanted))
         return Precision(wanted)
-    order = _ON_CPU if provider == CPU else _ON_GPU
-    there = [member for member in order if member in bundle.manifest.graphs]
-    if not there:
+    graphs = sorted(bundle.manifest.graphs)
+    if not set(graphs) & {*Precision}:
         raise BundleError(
-            f"{bundle.folder} has only graphs that this decant does not know: "
-            f"{', '.join(sorted(bundle.manifest.graphs))}; upgrade decant"
+            f"{bundle.folder} has only graphs that this decant does not know: {', '.join(graphs)}; "
+            "upgrade decant"
+        )
+    there = [member for member in find_provider(provider).precisions if member in graphs]
+    if not there:
+        raise ProviderError(
+            f"{provider} runs none of the graphs in {bundle.folder}, which are "
+            f"{', '.join(graphs)}; add one with `decant export`"
         )
     for precision in there:
         entry = bundle.entry(precision, provider)

@@ -23,8 +23,9 @@ from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
 from .choose_precision import choose_precision
-from .options import CPU, ExecutionOptions, Settled
+from .options import ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
+from .providers import find_provider
 from .session import Session, candidates, provider_name
 from .tuning_file import tuned_settings
 
@@ -76,6 +77,7 @@ class OnnxEncoder(BatchEncoder):
         self._opening = Lock()
         self.precision = precision
         self.provider = session.provider
+        self._on_cpu = find_provider(session.provider).is_cpu
         self.runtime = runtime
         settings = BatchSettings(
             batching=batching(bundle, session, runtime.token_budget),
@@ -161,7 +163,7 @@ class OnnxEncoder(BatchEncoder):
 
     def _session_for_many(self) -> Session:
         """Return the session for many batches: on the CPU, one of as many threads as they want."""
-        if self.provider != CPU or self.runtime.threads == self._alone.threads:
+        if not self._on_cpu or self.runtime.threads == self._alone.threads:
             return self._alone
         with self._opening:
             if self._many is None:
@@ -175,11 +177,12 @@ def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
     On CPUs attention is fastest without padding. Elsewhere few different shapes are better, because
     each shape has its own buffers and engines.
     """
+    on_cpu = find_provider(session.provider).is_cpu
     return Batching(
         token_budget=token_budget,
         pad_id=bundle.manifest.pad_id,
-        even_from=_EVEN_FROM if session.provider == CPU else None,
-        few_widths=session.provider != CPU,
+        even_from=_EVEN_FROM if on_cpu else None,
+        few_widths=not on_cpu,
         longest=bundle.manifest.recipe.max_tokens,
         rows=1 + len(bundle.manifest.recipe.further),
         once=session.takes_prompts,

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .options import CPU, available_cores
+from .options import available_cores
+from .providers import find_provider
 
 _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 
@@ -31,7 +32,7 @@ def machine_name(provider: str, *, device: int = 0) -> str:
         device: The GPU's number. If its name is unknown (no ``nvidia-smi``), the processor's name
             is used.
     """
-    if provider != CPU and (gpu := _gpu(device)):
+    if not find_provider(provider).is_cpu and (gpu := _gpu(device)):
         return gpu
     return f"{processor()}, {available_cores()} cores"
 

@@ -9,8 +9,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import ProviderError
-
-CPU = "CPUExecutionProvider"
+from .providers import find_provider
 
 _CPU_TOKEN_BUDGET = 512
 _GPU_TOKEN_BUDGET = 16_384
@@ -45,13 +44,13 @@ class ExecutionOptions:
 
     def settled(self, provider: str) -> Settled:
         """Return the settings with each None replaced by the default for ``provider``."""
-        cores = available_cores()
+        cores, on_cpu = available_cores(), find_provider(provider).is_cpu
         # On CPUs, one single-threaded worker a core beats one worker with all cores, and batches of
         # some hundred tokens stay in its cache and pad little. Token budgets were measured
         # (experiments/log/2026-11-20-skip-layer-normalization.md).
-        workers = self.workers or (cores if provider == CPU else 2)
-        threads = self.threads or (max(1, cores // workers) if provider == CPU else 1)
-        budget = self.token_budget or (_CPU_TOKEN_BUDGET if provider == CPU else _GPU_TOKEN_BUDGET)
+        workers = self.workers or (cores if on_cpu else 2)
+        threads = self.threads or (max(1, cores // workers) if on_cpu else 1)
+        budget = self.token_budget or (_CPU_TOKEN_BUDGET if on_cpu else _GPU_TOKEN_BUDGET)
         return Settled(device=self.device, workers=workers, threads=threads, token_budget=budget)
 
 

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
-from ..distribution import install_command
 from ..encoding.outputs import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
-from .options import CPU, available_cores
+from .options import available_cores
+from .plugins import add_plugin, installed_plugins
+from .providers import CPU, PROVIDERS, Provider, Source, find_provider
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -34,26 +35,8 @@ if TYPE_CHECKING:
 else:
     onnxruntime = need("onnxruntime", extra="cpu")
 
-_NAMES = {
-    "cpu": CPU,
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "rocm": "ROCMExecutionProvider",
-    "migraphx": "MIGraphXExecutionProvider",
-    "dml": "DmlExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-# Best first. TensorRT builds an engine for minutes, so it runs only if it is asked for.
-_AUTO = ("cuda", "migraphx", "rocm", "dml", "cpu")
-_CUDA_FAMILY = (_NAMES["cuda"], _NAMES["tensorrt"])
 # ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
-# Measured: the fused kernels take longer than what they fuse, that of SkipLayerNormalization three
-# times as long (experiments/log/2026-11-20-skip-layer-normalization.md), that of BiasGelu a fifth
-# longer (experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md).
-SLOW_ON_CPU = ["SkipLayerNormFusion", "BiasGeluFusion"]
-"""Fusions that are switched off on the CPU."""
 
 
 class Session:
@@ -93,6 +76,7 @@ class Session:
     ) -> None:
         self._path = path.absolute()
         self.provider = provider
+        self._row = find_provider(provider)
         self.files = tuple(files)
         self._device = device
         self.threads = threads or available_cores()
@@ -140,18 +124,18 @@ class Session:
             return session
         with self._opening:
             if self._session is None:
-                if self.provider in _CUDA_FAMILY:
+                if not self._row.survives_fork:
                     raise ProviderError(
                         f"{self._path} was opened on {self.provider} before this process was "
-                        "forked, and CUDA cannot be used on both sides of a fork; load the bundle "
-                        "in the child alone, or start children by 'spawn'"
+                        "forked, and its device cannot be used on both sides of a fork; load the "
+                        "bundle in the child alone, or start children by 'spawn'"
                     )
                 self._session = self._open()
             return self._session
 
     def _open(self) -> onnxruntime.InferenceSession:
         check_not_replaced(self.files)  # our error for a missing file is clearer
-        session = _open(self._path, self.provider, self._device, self.threads)
+        session = _open(self._path, self._row, self._device, self.threads)
         check_not_replaced(self.files)
         return session
 
@@ -167,7 +151,7 @@ class Session:
             feeds[PROMPT] = batch.prompt_states
         if PRESENT in names:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
-        if self.provider not in _CUDA_FAMILY:
+        if not (memory := self._row.binds_outputs_to):
             return [np.asarray(value) for value in session.run(names, feeds)]
         # The provider allocates outputs on the device, and only the named ones are copied, so token
         # embeddings that nobody requested stay there.
@@ -175,7 +159,7 @@ class Session:
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
         for name in names:
-            binding.bind_output(name, "cuda", self._device)
+            binding.bind_output(name, memory, self._device)
         session.run_with_iobinding(binding)
         return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
 
@@ -193,23 +177,20 @@ def provider_name(name: str) -> str:
     >>> provider_name("cuda")
     'CUDAExecutionProvider'
     """
-    if name.lower() in _NAMES:
-        return _NAMES[name.lower()]
-    known = {full.lower(): full for full in (*_NAMES.values(), *onnxruntime.get_all_providers())}
-    if name.lower() in known:
-        return str(known[name.lower()])
-    raise ProviderError(f"no provider is called {name!r}; known are auto, {', '.join(_NAMES)}")
+    return find_provider(name).full_name
 
 
 def installed_providers() -> list[str]:
-    """Return the full names of the providers that the installed ONNX Runtime was built with."""
-    return list(onnxruntime.get_available_providers())
+    """Return the full names of the providers of the installed ONNX Runtime and of its plugins."""
+    built_in = onnxruntime.get_available_providers()
+    return [*built_in, *(name for name in installed_plugins() if name not in built_in)]
 
 
 def candidates() -> list[str]:
     """Return the installed providers that ``auto`` tries, best first; the CPU is the last."""
     installed = installed_providers()
-    return [_NAMES[short] for short in _AUTO if _NAMES[short] in installed]
+    automatic = [row.full_name for row in PROVIDERS if row.is_automatic]
+    return [name for name in automatic if name in installed]
 
 
 def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter[str]]:
@@ -221,7 +202,8 @@ def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter
         ProviderError: The provider does not open the graph.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = _open(path, provider, 0, 1, profile=Path(folder) / "profile")
+        row = find_provider(provider)
+        session = _open(path, row, 0, 1, profile=Path(folder) / "profile")
         session.run(None, {item.name: getattr(batch, item.name) for item in session.get_inputs()})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     found: dict[str, Counter[str]] = {}
@@ -234,11 +216,14 @@ def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter
 
 
 def _open(
-    path: Path, provider: str, device: int, threads: int, *, profile: Path | None = None
+    path: Path, row: Provider, device: int, threads: int, *, profile: Path | None = None
 ) -> onnxruntime.InferenceSession:
     installed = installed_providers()
-    if provider not in installed:
-        raise ProviderError(_not_installed(provider, installed))
+    if row.full_name not in installed:
+        raise ProviderError(
+            f"{row.full_name} is not installed (onnxruntime {onnxruntime.__version__} has "
+            f"{', '.join(installed)}); install: {row.advice}, or pass provider='cpu'"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, not written to the terminal
     options.intra_op_num_threads = threads
@@ -252,18 +237,21 @@ def _open(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    wanted = _wanted(provider, path, device)
+    wanted = row.session_options(path, device)
+    if row.source is Source.PLUGIN and row.full_name not in onnxruntime.get_available_providers():
+        add_plugin(options, row, device, row.options(path, device))
+        wanted = []
     # Where CUDA does not load, the package prints a banner; the code below raises the error.
     with contextlib.redirect_stdout(io.StringIO()):
-        if provider in _CUDA_FAMILY:
+        if row.preloads:
             # Finds the CUDA libraries of the nvidia-* wheels or of torch.
             onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(
                 str(path),
                 options,
-                providers=wanted,
-                disabled_optimizers=SLOW_ON_CPU if provider == CPU else None,
+                providers=wanted or None,
+                disabled_optimizers=list(row.slow_fusions) or None,
             )
         except Exception as error:  # its errors share no base class
             reason = str(error).strip().partition("\n")[0]
@@ -274,51 +262,13 @@ def _open(
                     "wrote as int8; convert the bundle to int8 again"
                 )
             raise ProviderError(
-                f"{provider} does not open {path} (onnxruntime {version}): {reason}"
+                f"{row.full_name} does not open {path} (onnxruntime {version}): {reason}"
             ) from error
     running = session.get_providers()
-    if running[0] != provider:
+    if running[0] != row.full_name:
         raise ProviderError(
-            f"asked for {provider}, but the session runs on {running[0]}; its libraries did not "
-            "load. Run `decant doctor`, or pass provider='cpu'"
+            f"asked for {row.full_name}, but the session runs on {running[0]}; its libraries did "
+            "not load. Run `decant doctor`, or pass provider='cpu'"
         )
     session.disable_fallback()
     return session
-
-
-def _wanted(provider: str, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
-    """Return the providers of a session with their options: the wanted one, then its fallbacks.
-
-    TensorRT does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA knows
-    them and runs these nodes; without CUDA they would run on the CPU.
-    """
-    names = [provider, CPU]
-    if provider == _NAMES["tensorrt"]:
-        names.insert(1, _NAMES["cuda"])
-    return [(name, _options(name, path, device)) for name in dict.fromkeys(names)]
-
-
-def _options(provider: str, path: Path, device: int) -> dict[str, str]:
-    if provider == _NAMES["cuda"]:
-        # Grow the arena by the requested size, not by powers of two: shapes vary with every batch.
-        return {"device_id": str(device), "arena_extend_strategy": "kSameAsRequested"}
-    if provider == _NAMES["tensorrt"]:
-        return {
-            "device_id": str(device),
-            "trt_engine_cache_enable": "True",
-            "trt_engine_cache_path": str(path.parent / "tensorrt"),
-        }
-    return {}
-
-
-def _not_installed(provider: str, installed: list[str]) -> str:
-    advice = {
-        _NAMES["cuda"]: f"pip uninstall onnxruntime; {install_command('gpu')}",
-        _NAMES["tensorrt"]: f"pip uninstall onnxruntime; {install_command('gpu')} tensorrt",
-        _NAMES["dml"]: "pip uninstall onnxruntime; pip install onnxruntime-directml",
-        _NAMES["openvino"]: "pip uninstall onnxruntime; pip install onnxruntime-openvino",
-    }.get(provider, "a build of onnxruntime that has it")
-    return (
-        f"{provider} is not installed (onnxruntime {onnxruntime.__version__} has "
-        f"{', '.join(installed)}); install: {advice}, or pass provider='cpu'"
-    )

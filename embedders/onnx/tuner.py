@@ -25,7 +25,8 @@ from ..tokens.texts import checked
 from .choose_precision import choose_precision
 from .encoder import OnnxEncoder
 from .machine import machine_name
-from .options import CPU, ExecutionOptions, Settled, available_cores
+from .options import ExecutionOptions, Settled, available_cores
+from .providers import find_provider
 from .session import Session, candidates, provider_name
 from .tuning_file import Tuned, keep
 
@@ -106,7 +107,7 @@ def tune(
         return max(found, key=lambda trial: trial.tokens_per_second).settings
 
     best = try_all(_splits(assumed, name))
-    budgets = _ON_CPU if name == CPU else _ON_GPU
+    budgets = _ON_CPU if find_provider(name).is_cpu else _ON_GPU
     best = try_all([replace(best, token_budget=budget) for budget in budgets])
     if all(trial.failure for trial in trials):
         raise ProviderError(f"{bundle} does not run on {name}: {trials[0].failure}")
@@ -142,7 +143,7 @@ def _decided(
 
 def _splits(assumed: Settled, provider: str) -> list[Settled]:
     """Return ways to divide the cores: a worker for each, half as many with two, … one with all."""
-    if provider != CPU:
+    if not find_provider(provider).is_cpu:
         return [replace(assumed, workers=workers) for workers in _GPU_WORKERS]
     cores = available_cores()
     counts = [cores]

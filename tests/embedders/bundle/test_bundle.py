@@ -12,8 +12,6 @@ import pytest
 from decant.embedders import Bundle, BundleError, ParityError, ProviderError, Role, load
 from decant.embedders.bundle import fresh_folder
 from decant.embedders.files import write_atomically
-from decant.embedders.onnx import provider_name
-from decant.embedders.onnx.session import _wanted
 from models import tokenizer
 
 
@@ -173,13 +171,3 @@ def test_small_files_are_replaced_whole(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", "two")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "two"
-
-
-def test_what_tensorrt_leaves_runs_on_cuda_and_only_then_on_the_cpu() -> None:
-    cpu, cuda, tensorrt = map(provider_name, ("cpu", "cuda", "tensorrt"))
-    graph = Path("bundle") / "onnx" / "model.onnx"
-    backed = {first: [n for n, _ in _wanted(first, graph, 3)] for first in (cpu, cuda, tensorrt)}
-    assert backed == {cpu: [cpu], cuda: [cuda, cpu], tensorrt: [tensorrt, cuda, cpu]}
-    options = dict(_wanted(tensorrt, graph, 3))
-    assert options[cuda]["device_id"] == options[tensorrt]["device_id"] == "3"
-    assert options[tensorrt]["trt_engine_cache_path"] == str(Path("bundle") / "onnx" / "tensorrt")

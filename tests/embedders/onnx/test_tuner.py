@@ -25,7 +25,8 @@ from decant.embedders import (
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
 from decant.embedders.onnx.machine import machine_name
-from decant.embedders.onnx.options import CPU, Settled
+from decant.embedders.onnx.options import Settled
+from decant.embedders.onnx.providers import CPU
 from decant.embedders.onnx.tuner import make_texts
 from decant.embedders.tokens import TokenBatch
 

@@ -1,0 +1,226 @@
+"""The table of execution providers: what each needs, and how decant uses it.
+
+Everything that asks about a provider reads this table: sessions, ``load``, ``verify``, ``tune``,
+``doctor``. A new provider is a row, and a function where it has options of its own. ONNX Runtime is
+not imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from ..bundle.certificate import Precision
+from ..distribution import install_command
+from ..errors import ProviderError
+
+CPU: Final = "CPUExecutionProvider"
+_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+Options = Callable[[Path, int], dict[str, str]]
+"""Returns a provider's options for the file of a graph and the number of a device."""
+
+# Measured: the fused kernels take longer than what they fuse, that of SkipLayerNormalization three
+# times as long (experiments/log/2026-11-20-skip-layer-normalization.md), that of BiasGelu a fifth
+# longer (experiments/log/2026-11-28-decoder-norms-rotary-last-layer.md).
+SLOW_ON_CPU: Final = ("SkipLayerNormFusion", "BiasGeluFusion")
+"""Fusions that are switched off on the CPU."""
+
+# Fastest first, as measured on batches (experiments/log/2026-11-28-w4-gptq-and-fused-biases.md).
+# The CPU has no product of bfloat16.
+_ON_CPU = (Precision.INT8, Precision.FP32, Precision.W8, Precision.W4, Precision.FP16)
+_ON_GPU = (
+    Precision.FP16,
+    Precision.BF16,
+    Precision.FP32,
+    Precision.W8,
+    Precision.W4,
+    Precision.INT8,
+)
+
+
+class Source(StrEnum):
+    """Where a provider comes from: a build of ONNX Runtime, or a library that it loads."""
+
+    BUILD = "build"
+    PLUGIN = "plugin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """An execution provider.
+
+    Args:
+        name: What users call it.
+        full_name: What ONNX Runtime and certificates call it.
+        advice: The commands that install it.
+        source: Where it comes from.
+        package: The module of a plugin, which says where its library lies; empty for a build.
+        is_automatic: Whether ``auto`` tries it.
+        fallbacks: The providers that run the nodes it does not take, by their full names; the CPU,
+            which ONNX Runtime needs for the arithmetic of shapes, is always the last.
+        precisions: What it runs, fastest first.
+        options: Its options.
+        slow_fusions: Fusions of ONNX Runtime that are switched off.
+        binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
+            are asked for; empty where they are not.
+        survives_fork: Whether a forked child can open a graph again.
+        preloads: Whether its libraries are looked for in other packages first.
+        certified_by: What certified it, or why nothing did.
+    """
+
+    name: str
+    full_name: str
+    advice: str
+    source: Source = Source.BUILD
+    package: str = ""
+    is_automatic: bool = False
+    fallbacks: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = _ON_GPU
+    options: Options = lambda _path, _device: {}
+    slow_fusions: tuple[str, ...] = ()
+    binds_outputs_to: str = ""
+    survives_fork: bool = True
+    preloads: bool = False
+    certified_by: str = "nothing: no machine with such a device was at hand"
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it runs on the processor, where small batches without padding are fastest."""
+        return self.full_name == CPU
+
+    def session_options(self, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the providers of a session with their options: this one, then its fallbacks."""
+        rows = [self, *(find_provider(name) for name in self.fallbacks)]
+        if not self.is_cpu:
+            rows.append(find_provider(CPU))
+        return [(row.full_name, row.options(path, device)) for row in rows]
+
+
+def _cuda(_: Path, device: int) -> dict[str, str]:
+    # Grow the arena by the requested size, not by powers of two: shapes vary with every batch.
+    return {"device_id": str(device), "arena_extend_strategy": "kSameAsRequested"}
+
+
+def _tensorrt(path: Path, device: int) -> dict[str, str]:
+    return {
+        "device_id": str(device),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(path.parent / "tensorrt"),
+    }
+
+
+def _in_place_of_the_cpu_build(package: str) -> str:
+    return f"pip uninstall -y onnxruntime; {package}"
+
+
+_NO_NVIDIA = "nothing yet: `make test-gpu` waits for an NVIDIA GPU"
+
+# In the order in which `auto` tries them. TensorRT builds an engine for minutes, so it runs only if
+# it is asked for, and so does what is not certified by our own tests.
+PROVIDERS: Final[tuple[Provider, ...]] = (
+    Provider(
+        name="cuda",
+        full_name=_CUDA,
+        advice=_in_place_of_the_cpu_build(install_command("gpu")),
+        is_automatic=True,
+        options=_cuda,
+        binds_outputs_to="cuda",
+        survives_fork=False,
+        preloads=True,
+        certified_by=_NO_NVIDIA,
+    ),
+    Provider(
+        name="tensorrt",
+        full_name=_TENSORRT,
+        advice=_in_place_of_the_cpu_build(f"{install_command('gpu')} tensorrt"),
+        # It does not know ONNX Runtime's own operators, such as GroupQueryAttention. CUDA does, and
+        # runs these nodes; without CUDA they would run on the CPU.
+        fallbacks=(_CUDA,),
+        options=_tensorrt,
+        binds_outputs_to="cuda",
+        survives_fork=False,
+        preloads=True,
+        certified_by=_NO_NVIDIA,
+    ),
+    Provider(
+        name="migraphx",
+        full_name="MIGraphXExecutionProvider",
+        advice=_in_place_of_the_cpu_build("pip install onnxruntime-migraphx"),
+        is_automatic=True,
+    ),
+    Provider(
+        name="rocm",
+        full_name="ROCMExecutionProvider",
+        advice=_in_place_of_the_cpu_build("pip install onnxruntime-rocm"),
+        is_automatic=True,
+    ),
+    Provider(
+        name="dml",
+        full_name="DmlExecutionProvider",
+        advice=_in_place_of_the_cpu_build("pip install onnxruntime-directml"),
+        is_automatic=True,
+    ),
+    Provider(
+        name="coreml",
+        full_name="CoreMLExecutionProvider",
+        advice="a build of onnxruntime for macOS",
+    ),
+    Provider(
+        name="webgpu",
+        full_name="WebGpuExecutionProvider",
+        advice="pip install onnxruntime-ep-webgpu",
+        source=Source.PLUGIN,
+        package="onnxruntime_ep_webgpu",
+        survives_fork=False,
+    ),
+    Provider(
+        name="openvino-ep",
+        full_name="OpenVINOExecutionProvider",
+        advice="pip install onnxruntime-ep-openvino",
+        source=Source.PLUGIN,
+        package="onnxruntime_ep_openvino",
+        certified_by="nothing: it offers no device on AMD's processors, and no others were at hand",
+    ),
+    Provider(
+        name="cpu",
+        full_name=CPU,
+        advice=install_command("cpu"),
+        is_automatic=True,
+        precisions=_ON_CPU,
+        slow_fusions=SLOW_ON_CPU,
+        certified_by="every run of the tests",
+    ),
+)
+
+_BY_NAME: Mapping[str, Provider] = {
+    key: row for row in PROVIDERS for key in (row.name, row.full_name.lower())
+}
+_FULL = "ExecutionProvider"
+
+
+def find_provider(name: str) -> Provider:
+    """Return the provider with a short or a full name.
+
+    A full name that is not in the table gets a plain row: there are builds of ONNX Runtime with
+    providers of their own.
+
+    Raises:
+        ProviderError: There is none.
+
+    >>> find_provider("cuda").full_name
+    'CUDAExecutionProvider'
+    """
+    if (row := _BY_NAME.get(name.lower())) is not None:
+        return row
+    if not name.endswith(_FULL):
+        known = ", ".join(sorted(one.name for one in PROVIDERS))
+        raise ProviderError(f"no provider is called {name!r}; known are auto, {known}")
+    return Provider(
+        name=name.removesuffix(_FULL).lower(),
+        full_name=name,
+        advice="a build of onnxruntime that has it",
+    )
