@@ -2,7 +2,8 @@
 
 Searching: a collection of real chunks with hashed vectors and an index of words, optimized. decant
 fuses two rankings of 100 and reads ten hits; the engine does the same in one call of its own, on a
-copy of the same files. One thread alone, and sixteen at once. Then a condition that one chunk in a
+copy of the same files, and its caller reads ids, scores and payloads, which Edge makes Python
+objects of only then. One thread alone, and sixteen at once. Then a condition that one chunk in a
 hundred meets, on an entry with a payload index and on the same entry without.
 
 Ingest: documents into new collections with and without words, by the model, interleaved.
@@ -159,7 +160,7 @@ def search(
                 prefetches=[edge.Prefetch(limit=_DEPTH, query=ranking) for ranking in rankings],
                 with_payload=True,
             )
-            return engine.query(request)
+            return [(str(hit.id), hit.score, hit.payload) for hit in engine.query(request)]
 
         def filtered(key: str) -> Search:
             def run(number: int) -> object:
