@@ -16,7 +16,7 @@ from decant.embedders import Encoder, RecipeError, Role, TextError, Vectors
 from decant.embedders.tokens import checked
 
 from ..batches import PASS_TOKENS, PassKey
-from ..errors import RequestError, SettingsError
+from ..errors import InstructionRefused, RequestError, SettingsError, TextRefused
 
 if TYPE_CHECKING:
     from decant.embedders.onnx import Settled
@@ -107,19 +107,19 @@ class ServedModel:
         """Refuse an instruction that the model cannot take.
 
         Raises:
-            RequestError: The model takes none, the texts are passages, or it is blank.
+            InstructionRefused: The model takes none, the texts are passages, or it is blank.
         """
         if key.instruction is None:
             return
         if self.encoder.recipe.instruction_template is None:
-            raise RequestError(f"{self.name} takes no instruction; leave it out")
+            raise InstructionRefused(f"{self.name} takes no instruction; leave it out")
         if key.role is not Role.QUERY:
-            raise RequestError(
+            raise InstructionRefused(
                 "an instruction is for queries, and these texts are passages; leave it out, or "
                 "send them with the role query"
             )
         if not key.instruction.strip():
-            raise RequestError("the instruction is blank; leave it out, or say the task")
+            raise InstructionRefused("the instruction is blank; leave it out, or say the task")
 
     def count_tokens(
         self, texts: Sequence[str], key: PassKey, *, numbers: Sequence[int]
@@ -134,18 +134,19 @@ class ServedModel:
             numbers: The client's number of each text, for messages.
 
         Raises:
-            RequestError: A text cannot be embedded, or the instruction leaves no room for texts.
+            TextRefused: A text cannot be embedded; the message holds its number.
+            InstructionRefused: The instruction leaves no room for texts.
         """
         try:
             return self._count(texts, key)
         except RecipeError:
-            raise RequestError(
+            raise InstructionRefused(
                 f"{self.name} cannot take this instruction: it leaves no room for the text, or "
                 "holds a token that the model has no embedding for; shorten it"
             ) from None  # the cause quotes it
         except TextError:
             number = numbers[self._first_refused(texts, key)]
-            raise RequestError(
+            raise TextRefused(
                 f"text {number} cannot be embedded by {self.name}: it is empty, or its tokenizer "
                 "drops all of it, or it holds a token that the model has no embedding for; leave "
                 "it out"
