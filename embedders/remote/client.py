@@ -39,10 +39,18 @@ class Backoff:
     first: float = 0.25
     longest: float = 10.0
 
-    def pause(self, attempt: int) -> float:
-        """Return the seconds to wait after this failed attempt, counted from 0."""
+    def pause(self, attempt: int, asked: float | None = None) -> float:
+        """Return the seconds to wait after a failed attempt.
+
+        Args:
+            attempt: The attempt, counted from 0.
+            asked: The seconds that the server asks to wait, of which a quarter is added at most, so
+                that its clients do not come back together; None if it does not say.
+        """
         longest = min(self.longest, self.first * 2 ** min(attempt, 32))
-        return random.uniform(0, longest)  # noqa: S311 (spreads load, keeps no secret)
+        if asked is not None:
+            longest = self.first + asked / 4
+        return (asked or 0.0) + random.uniform(0, longest)  # noqa: S311 (keeps no secret)
 
 
 class EncoderClient:
@@ -126,7 +134,7 @@ class EncoderClient:
             self._check_open()  # its end is why the request failed
             asked += 1
             failed += not found.is_busy
-            pause = found.wait + self._backoff.pause(asked - 1)
+            pause = self._backoff.pause(asked - 1, found.wait)
             is_late = time.monotonic() + pause >= ends
             if not found.passes or is_late or failed >= self._backoff.attempts:
                 tried = f" after {asked} attempts in {time.monotonic() - began:.0f} s"

@@ -39,13 +39,13 @@ class Fault:
         text: What happened, and what to do.
         passes: Whether the same request may succeed later.
         is_busy: Whether the server only asks to wait.
-        wait: Seconds that it asks to wait.
+        wait: Seconds that it asks to wait; None if it does not say.
     """
 
     text: str
     passes: bool = False
     is_busy: bool = False
-    wait: float = 0.0
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def _fault(status: int, shown: str, headers: Mapping[str, str], *, is_page: bool
             text=f"{shown}; try again later",
             passes=True,
             is_busy=status == _BUSY,
-            wait=retry_after(headers.get("retry-after", "")),
+            wait=retry_after(headers.get("retry-after")),
         )
     if status in (401, 403):
         return Fault(
@@ -123,24 +123,28 @@ def _fault(status: int, shown: str, headers: Mapping[str, str], *, is_page: bool
     return Fault(text=shown)
 
 
-def retry_after(value: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float:
+def retry_after(
+    value: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> float | None:
     """Return the seconds of a ``Retry-After``, a number or a date (RFC 9110, section 10.2.3).
 
-    What cannot be read, and a time in the past, is 0.
+    A time in the past is 0; what is not there or cannot be read is None.
 
     >>> retry_after("7"), retry_after("soon")
-    (7.0, 0.0)
+    (7.0, None)
     """
+    if value is None:
+        return None
     try:
         seconds = float(value)
     except ValueError:
         try:
             at = parsedate_to_datetime(value)
         except (ValueError, OverflowError):
-            return 0.0
+            return None
         zoned = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         seconds = (zoned - now()).total_seconds()
-    return max(0.0, seconds) if isfinite(seconds) else 0.0
+    return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def _said(body: bytes) -> tuple[str, Refusal | None]:
@@ -152,6 +156,5 @@ def _said(body: bytes) -> tuple[str, Refusal | None]:
     if not isinstance(data, dict):
         return "", None
     message, kind = data.get("error"), data.get("kind")
-    known = kind in [*Refusal]
     text = " ".join(message.split())[:_EXCERPT] if isinstance(message, str) else ""
-    return text, Refusal(kind) if known else None
+    return text, Refusal(kind) if isinstance(kind, str) and kind in [*Refusal] else None

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from ..encoding.protocol import Output, Vectors
 from ..encoding.sparse_vectors import SparseVectors
 from ..errors import RemoteError
+
+Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]
 
 _DENSE = "dense"
 _SPARSE = ("sparse_starts", "sparse_indices", "sparse_values")
@@ -103,7 +106,7 @@ def _read(data: bytes, expected: Expected) -> Vectors:
         ):
             raise ValueError("the archive is compressed")
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        arrays: Mapping[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
+        arrays: Arrays = {name: stored[name] for name in stored.files}
     count = expected.count
     return Vectors(
         dense=_checked_floats(arrays, _DENSE, (count, expected.dim)),
@@ -121,9 +124,9 @@ def _read(data: bytes, expected: Expected) -> Vectors:
     )
 
 
-def _sparse(arrays: Mapping[str, NDArray[np.generic]], count: int) -> SparseVectors:
+def _sparse(arrays: Arrays, count: int) -> SparseVectors:
     starts = _checked_starts(arrays, _SPARSE[0], count)
-    indices = arrays[_SPARSE[1]]
+    indices = _array(arrays, _SPARSE[1])
     if indices.dtype != np.int64 or indices.shape != (int(starts[-1]),):
         raise ValueError(f"{_SPARSE[1]} are {indices.dtype} of shape {indices.shape}")
     return SparseVectors(
@@ -133,22 +136,18 @@ def _sparse(arrays: Mapping[str, NDArray[np.generic]], count: int) -> SparseVect
     )
 
 
-def _token_embeddings(
-    arrays: Mapping[str, NDArray[np.generic]], count: int
-) -> tuple[NDArray[np.float32], ...]:
+def _token_embeddings(arrays: Arrays, count: int) -> tuple[NDArray[np.float32], ...]:
     starts = _checked_starts(arrays, _TOKENS[0], count).tolist()
-    shape = (starts[-1], *arrays[_TOKENS[1]].shape[1:2])
+    shape = (starts[-1], *_array(arrays, _TOKENS[1]).shape[1:2])
     values = _checked_floats(arrays, _TOKENS[1], shape)
     if values.ndim != 2:
         raise ValueError(f"{_TOKENS[1]} have shape {values.shape}")
     return tuple(values[start:stop] for start, stop in pairwise(starts))
 
 
-def _checked_starts(
-    arrays: Mapping[str, NDArray[np.generic]], name: str, count: int
-) -> NDArray[np.int64]:
+def _checked_starts(arrays: Arrays, name: str, count: int) -> NDArray[np.int64]:
     """Return where rows begin; they ascend from 0."""
-    starts = arrays[name]
+    starts = _array(arrays, name)
     if starts.dtype != np.int64 or starts.shape != (count + 1,):
         raise ValueError(f"{name} are {starts.dtype} of shape {starts.shape}, for {count} texts")
     found = np.asarray(starts, np.int64)
@@ -157,13 +156,17 @@ def _checked_starts(
     return found
 
 
-def _checked_floats(
-    arrays: Mapping[str, NDArray[np.generic]], name: str, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    values = arrays[name]
+def _checked_floats(arrays: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = _array(arrays, name)
     if values.dtype != np.float32 or values.shape != shape:
         raise ValueError(f"{name} is {values.dtype} of shape {values.shape}, not float32 {shape}")
     return np.asarray(values, np.float32)
+
+
+def _array(arrays: Arrays, name: str) -> NDArray[np.generic]:
+    if name not in arrays:
+        raise ValueError(f"it holds no {name}")
+    return arrays[name]
 
 
 def _floats(values: NDArray[np.float32]) -> NDArray[np.generic]:
