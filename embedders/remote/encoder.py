@@ -13,20 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from ..encoding.finite import check_finite
 from ..encoding.outputs import joined
 from ..encoding.protocol import Output, Progress, Vectors, check_outputs
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
-from ..encoding.truncate import cut, cut_recipe
+from ..encoding.truncate import cut_recipe
 from ..enum_fields import member
-from ..errors import (
-    BundleError,
-    ParityError,
-    ProviderError,
-    RecipeError,
-    RemoteError,
-    TextError,
-)
+from ..errors import BundleError, ProviderError, RecipeError
 from ..forks import leave_behind, renew_after_fork
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
@@ -36,8 +28,8 @@ from .address import RemoteAccess, read_address
 from .client import EncoderClient
 from .opened_model import OpenedModel, check_golden_vectors, read_model
 from .request_blocks import BlockLimits, request_blocks
-from .vector_archive import Expected, unpack_vectors
-from .wire import ENCODE_PATH, EncodeOptions, EncoderFacts, Refusal, encode_body
+from .request_sender import RequestSender
+from .wire import EncodeOptions, EncoderFacts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -46,8 +38,6 @@ if TYPE_CHECKING:
 
 _UNDERWAY = 4  # requests of one call: one that the model reads, and others that wait for it
 _WORKERS = 8  # requests of all threads together
-_ROOM = 2**20  # bytes of an answer that are no vectors
-_MOST = 2**31  # bytes of an answer whose size is not known
 
 
 class RemoteEncoder:
@@ -77,6 +67,7 @@ class RemoteEncoder:
         self._client = client
         self._model = model
         self._recipe = recipe
+        self._sender = RequestSender(client, model.facts, recipe)
         self.precision = model.facts.precision
         self.provider = model.facts.provider
         self._pool = _workers()
@@ -154,7 +145,7 @@ class RemoteEncoder:
     @property
     def dim(self) -> int:
         """The width D of the vectors."""
-        return self._recipe.dim or self._model.facts.dim
+        return self._sender.dim
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -287,7 +278,7 @@ class RemoteEncoder:
             for block in request_blocks(texts, limits):
                 self._check_open(pool)
                 if block.is_last and not underway:
-                    vectors = self._encode_block(block.texts, options, first)
+                    vectors = self._sender.encode(block.texts, options, first=first)
                     if progress is not None:
                         progress(len(vectors))
                     yield vectors
@@ -309,54 +300,10 @@ class RemoteEncoder:
         self, pool: ThreadPoolExecutor, texts: Sequence[str], options: EncodeOptions, first: int
     ) -> Future[Vectors]:
         try:
-            return pool.submit(self._encode_block, texts, options, first)
+            return pool.submit(self._sender.encode, texts, options, first=first)
         except RuntimeError:
             self._check_open(pool)  # another thread closed the encoder
             raise
-
-    def _encode_block(self, texts: Sequence[str], options: EncodeOptions, first: int) -> Vectors:
-        """Return the vectors of the texts of one request; it is halved if it is too large."""
-        facts = self._model.facts
-        limit = facts.limits.body_bytes
-        body = encode_body(texts, options, facts, first=first)
-        if len(body) > limit and len(texts) > 1:
-            return self._halves(texts, options, first)
-        expected = Expected(
-            count=len(texts),
-            dim=facts.dim,
-            outputs=options.outputs,
-            soft_tokens_shape=facts.soft_tokens_shape,
-        )
-        dense = 4 * len(texts) * facts.dim
-        answer = self._client.post(
-            ENCODE_PATH, body, most_bytes=_MOST if options.outputs else dense + _ROOM
-        )
-        match answer.refusal:
-            case None:
-                pass
-            case Refusal.TOO_LARGE if len(texts) > 1:
-                return self._halves(texts, options, first)
-            case Refusal.TOO_LARGE:
-                raise TextError(
-                    f"text {first} is larger than the server of the encoder takes: "
-                    f"{answer.message}; shorten it, or raise the limits of the server"
-                )
-            case _:
-                raise _refused(answer.refusal, answer.message, where=self._client.url)
-        vectors = unpack_vectors(answer.body, expected, where=f"the encoder at {self._client.url}")
-        check_finite(vectors, first=first, by=self._recipe.base)
-        if self.dim == facts.dim:
-            return vectors
-        dense_cut = cut(vectors.dense, dim=self.dim, normalize=self._recipe.normalize)
-        return replace(vectors, dense=dense_cut)
-
-    def _halves(self, texts: Sequence[str], options: EncodeOptions, first: int) -> Vectors:
-        half = len(texts) // 2
-        parts = [
-            self._encode_block(texts[:half], options, first),
-            self._encode_block(texts[half:], options, first + half),
-        ]
-        return joined(parts, dim=self.dim, outputs=options.outputs)
 
     def _check_open(self, pool: ThreadPoolExecutor) -> None:
         if pool is not self._pool:
@@ -409,24 +356,6 @@ def _finished(request: Future[Vectors], progress: Progress | None) -> Vectors:
     if progress is not None:
         progress(len(vectors))
     return vectors
-
-
-def _refused(refusal: Refusal, message: str, *, where: str) -> Exception:
-    """Return the error for what a server refused."""
-    match refusal:
-        case Refusal.TEXT:
-            return TextError(message)
-        case Refusal.INSTRUCTION:
-            return RecipeError(message)
-        case Refusal.OTHER_MODEL:
-            return BundleError(
-                f"{message}. Another model is served at {where} than when this encoder was opened: "
-                "open it again, and use a collection of that model"
-            )
-        case Refusal.NOT_FINITE:
-            return ParityError(f"the encoder at {where}: {message}")
-        case _:
-            return RemoteError(f"the encoder at {where} refused the request: {message}")
 
 
 def _workers() -> ThreadPoolExecutor:

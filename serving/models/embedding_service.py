@@ -168,6 +168,7 @@ class EmbeddingService:
             ServerStopping: As :meth:`embed`.
         """
         self._check(texts, first=first)
+        model.check_outputs(key.outputs)
         model.check_instruction(key)
         numbers = range(first, first + len(texts))
         if sum(map(len, texts)) <= _AT_ONCE:

@@ -79,8 +79,8 @@ def describe_encoder(model: ServedModel, limits: RequestLimits) -> DescribedEnco
         provider=str(getattr(encoder, "provider", type(encoder).__name__)),
         graph=None if bundle is None else bundle.manifest.files[bundle.manifest.graphs[precision]],
         max_text_tokens={role: encoder.max_text_tokens(role) for role in Role},
-        outputs=tuple(output for output in Output if _gives(encoder, output)),
-        soft_tokens_shape=_soft_tokens_shape(encoder),
+        outputs=tuple(output for output in Output if model.gives(output)),
+        soft_tokens_shape=_soft_tokens_shape(model),
         tokenizer=hashlib.sha256(tokenizer).hexdigest(),
         golden_ids=tuple(Golden(role=role, text=text, ids=found) for role, text, found in ids),
         golden=tuple(_golden(encoder, bundle)),
@@ -89,20 +89,10 @@ def describe_encoder(model: ServedModel, limits: RequestLimits) -> DescribedEnco
     return DescribedEncoder(facts=facts, tokenizer=tokenizer)
 
 
-def _gives(encoder: Encoder, output: Output) -> bool:
-    recipe = encoder.recipe
-    found = {
-        Output.SPARSE: recipe.sparse_head is not None,
-        Output.SOFT_TOKENS: recipe.appended is not None,
-        Output.TOKEN_EMBEDDINGS: recipe.token_embeddings,
-    }
-    return found[output]
-
-
-def _soft_tokens_shape(encoder: Encoder) -> tuple[int, ...] | None:
-    if not _gives(encoder, Output.SOFT_TOKENS):
+def _soft_tokens_shape(model: ServedModel) -> tuple[int, ...] | None:
+    if not model.gives(Output.SOFT_TOKENS):
         return None
-    soft = encoder.encode([], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
+    soft = model.encoder.encode([], role=Role.PASSAGE, outputs=[Output.SOFT_TOKENS]).soft_tokens
     assert soft is not None
     return tuple(soft.shape[1:])
 

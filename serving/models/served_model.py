@@ -8,11 +8,11 @@ hold nothing of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
-from decant.embedders import Encoder, RecipeError, Role, TextError, Vectors
+from decant.embedders import Encoder, Output, RecipeError, Role, TextError, Vectors
 from decant.embedders.tokens import checked
 
 from ..batches import PASS_TOKENS, PassKey
@@ -120,6 +120,29 @@ class ServedModel:
             )
         if not key.instruction.strip():
             raise InstructionRefused("the instruction is blank; leave it out, or say the task")
+
+    def check_outputs(self, outputs: Collection[Output]) -> None:
+        """Refuse vectors that the model does not give.
+
+        Raises:
+            RequestError: Says which.
+        """
+        for output in outputs:
+            if not self.gives(output):
+                raise RequestError(f"{self.name} gives no {output}; leave it out")
+
+    def gives(self, output: Output) -> bool:
+        """Return whether the model gives such vectors in addition to dense ones."""
+        recipe = self.encoder.recipe
+        match output:
+            case Output.SPARSE:
+                return recipe.sparse_head is not None
+            case Output.SOFT_TOKENS:
+                return recipe.appended is not None
+            case Output.TOKEN_EMBEDDINGS:
+                return recipe.token_embeddings
+            case _:
+                assert_never(output)
 
     def count_tokens(
         self, texts: Sequence[str], key: PassKey, *, numbers: Sequence[int]
