@@ -107,10 +107,11 @@ def serve(
         body_bytes=max_body * _MIB,
     )
     with ExitStack() as opened:
-        encoders = [
-            (name, opened.enter_context(open_encoder(path, provider=provider, precision=precision)))
-            for name, path in map(_named, bundles)
-        ]
+        encoders: list[tuple[str, OnnxEncoder | RemoteEncoder]] = []
+        for name, path in map(_named, bundles):
+            encoder = open_encoder(path, provider=provider, precision=precision)
+            opened.callback(encoder.close)
+            encoders.append((name, encoder))
         models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
         app = create_app(models, settings=settings, keys=taken)
         _say_models(encoders, models)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from httpx import Response
+from httpx2 import Response
 from starlette.testclient import TestClient
 from tokenizers import Tokenizer
 
