@@ -4,8 +4,8 @@ It takes the calls that decant makes, in one process, on loopback ports. Points 
 qdrant-client's local mode; what that lacks is added here: payload indexes, API keys, strict mode,
 aliases, limits of a request, the statuses and sentences of refusals. ``test_double.py`` replays
 what a server of 1.19 answered against it. With ``version="1.20.0"`` it also scores a text index, by
-Qdrant Edge; no server of 1.20 was recorded. With a service as its ``inference``, texts may stand for
-vectors. Not here: groups, facets, snapshots, shards.
+Qdrant Edge; no server of 1.20 was recorded. With a service as its ``inference``, texts may stand
+for vectors. Not here: groups, facets, snapshots, shards.
 """
 
 from __future__ import annotations

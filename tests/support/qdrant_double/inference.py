@@ -140,12 +140,10 @@ def _refusal(answer: ServiceAnswer, text: str) -> Refused:
     match answer.status:
         case 400:
             try:
-                return Refused(
-                    400,
-                    f"Bad request: Inference request validation failed: {json.loads(text)['error']}",
-                )
+                said = f"Inference request validation failed: {json.loads(text)['error']}"
             except (ValueError, KeyError, TypeError):
-                return Refused(400, f"Bad request: Invalid inference request: {text}")
+                said = f"Invalid inference request: {text}"
+            return Refused(400, f"Bad request: {said}")
         case 401 | 403:
             said = f"Authentication failed for inference service {shown}"
             return Refused(500, f"Service internal error: {said}")

@@ -112,7 +112,7 @@ def test_vectors_equal_those_of_the_encoder_behind_decant_serve(
     for number in range(3):
         vector = by_id[number]
         assert isinstance(vector, dict)
-        np.testing.assert_allclose(vector["dense"], expected[number], atol=1e-6)
+        np.testing.assert_allclose(np.asarray(vector["dense"]), expected[number], atol=1e-6)
 
 
 def test_what_the_service_counted_comes_back(double: QdrantDouble, recorder: Recorder) -> None:
