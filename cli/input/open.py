@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def open_encoder(
-    bundle: Path,
+    bundle: Path | str,
     *,
     provider: str = "auto",
     precision: str = "auto",
     dim: int | None = None,
     allow_any_dim: bool = False,
 ) -> OnnxEncoder:
-    """Load a bundle; see :func:`decant.embedders.load`."""
+    """Load a bundle, or what else :func:`decant.embedders.load` takes; see there."""
     from decant.embedders import load
 
     with silenced():

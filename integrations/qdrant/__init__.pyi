@@ -43,6 +43,8 @@ from .searching.options import Recency as Recency
 from .searching.options import SearchOptions as SearchOptions
 from .searching.selection import HeldOutGain as HeldOutGain
 from .searching.selection import SelectionSettings as SelectionSettings
+from .served_collections import ServedCollection as ServedCollection
+from .served_collections import check_served_collections as check_served_collections
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings

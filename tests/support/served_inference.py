@@ -9,8 +9,14 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from decant.embedders import Encoder
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    ServerInference,
+    Words,
+)
 from decant.serving import ApiKeys, ServedModel, create_app
-from qdrant_double.inference import Service, ServiceAnswer
+from qdrant_double import QdrantDouble, Service, ServiceAnswer, reached
 
 
 @contextmanager
@@ -32,3 +38,18 @@ def serve_inference(models: Mapping[str, Encoder], *, key: str | None = None) ->
             )
 
         yield ask
+
+
+@contextmanager
+def serve_collection(encoder: Encoder) -> Iterator[tuple[Collection, Collection]]:
+    """Yield an empty collection with words, opened with its encoder and opened without it."""
+    with (
+        serve_inference({"model": encoder}) as service,
+        QdrantDouble() as double,
+        reached(double) as store,
+    ):
+        double.inference = service
+        settings = CollectionSettings(words=Words())
+        held = Collection.create(store, "docs", encoder, settings=settings)
+        held.keep_golden_vectors()
+        yield held, Collection.open(store, "docs", ServerInference("model"))

@@ -101,7 +101,7 @@ class Proof:
         points = self.store.retrieve(self.name, [*ids], Select(fields=(), dense=True))
         rows = {point.id: point.dense for point in points if point.dense is not None}
         scores = [
-            (score, _cosine(golden.vectors[role], rows[identity]))
+            (score, cosine(golden.vectors[role], rows[identity]))
             for role, ranking in zip(Role, rankings, strict=True)
             for identity, score in ranking
             if identity in rows
@@ -140,11 +140,11 @@ class Proof:
                 "vector when it was read again; somebody may have emptied the collection: do it "
                 "again"
             )
-        cosine = min(_cosine(golden.vectors[role], rows[probes[role]]) for role in Role)
+        nearest = min(cosine(golden.vectors[role], rows[probes[role]]) for role in Role)
         return _Deviation(
             golden,
-            cosine >= 1 - COSINE_TOLERANCE,
-            f"its vector of the golden text has the cosine {cosine:.6f} with the golden vector, "
+            nearest >= 1 - COSINE_TOLERANCE,
+            f"its vector of the golden text has the cosine {nearest:.6f} with the golden vector, "
             "which must be 1,",
         )
 
@@ -160,7 +160,8 @@ class Proof:
         )
 
 
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the cosine of two vectors; -1 if they have different widths."""
     if one.shape != other.shape:
         return -1.0
     wide, also = one.astype(np.float64), other.astype(np.float64)
