@@ -80,5 +80,5 @@ def test_embeddings_say_that_they_cannot_return_numbers(
         lambda: without.embeddings.embed_query(QUERY),
         lambda: without.embeddings.embed_documents(TEXTS),
     ):
-        with pytest.raises(StoreError, match="model is not on this machine.*no vector comes back"):
+        with pytest.raises(StoreError, match=r"model is not on this machine.*no vector comes back"):
             work()

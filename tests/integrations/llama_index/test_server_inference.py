@@ -103,7 +103,7 @@ def test_what_must_return_numbers_says_that_it_cannot(stores: Stores) -> None:
         lambda: embedding.get_text_embedding(QUERY),
         lambda: embedding.get_text_embedding_batch([QUERY, " "]),
     ):
-        with pytest.raises(StoreError, match="model is not on this machine.*no vector comes back"):
+        with pytest.raises(StoreError, match=r"model is not on this machine.*no vector comes back"):
             work()
     with pytest.raises(StoreError, match="node 'x' has an embedding, and the Qdrant server makes"):
         without.add([TextNode(id_="x", text="a", embedding=[0.1] * 16)])
