@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from decant.integrations.qdrant import Words
+from decant.integrations.qdrant.words.bm25 import WordVectors
+
 from .answers import Refused
 
-_KEYS = {"text", "model"}
+_DATA = ("text", "image", "object")
+_BM25 = "qdrant/bm25"
+_WORDS = 256.0  # the average length that the server takes unless options say another
 _UNSET = (
     "Service internal error: InferenceService URL not configured - please provide valid address in "
     "config"
@@ -61,14 +66,19 @@ def infer(
     documents = {_key(one): one for one in _documents(body)}
     if not documents:
         return Inferred(body=body)
+    # Words are weighed inside the server; no service is asked.
+    vectors = {
+        key: _weighed(one["text"], purpose)
+        for key, one in documents.items()
+        if one["model"].lower() == _BM25
+    }
+    documents = {key: one for key, one in documents.items() if key not in vectors}
+    if not documents:
+        return Inferred(body=_replaced(body, vectors))
     if service is None:
         raise Refused(500, _UNSET)
     keys = sorted(documents)  # an order that is not that of the points
-    inputs = [
-        {"data": documents[key]["text"], "data_type": "text", "model": documents[key]["model"],
-         "options": documents[key].get("options")}
-        for key in keys
-    ]  # fmt: skip
+    inputs = [_input(documents[key]) for key in keys]
     answer = service({"inputs": inputs, "inference": purpose, "token": token})
     embeddings, usage = _read(answer)
     if len(embeddings) < len(keys):
@@ -77,17 +87,40 @@ def infer(
             "Service internal error: Inference service returned no vectors. Check if models are "
             "properly loaded.",
         )
-    vectors = dict(zip(keys, embeddings, strict=False))
+    vectors |= dict(zip(keys, embeddings, strict=False))
     return Inferred(body=_replaced(body, vectors), usage=usage)
 
 
 def _is_document(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() >= _KEYS and isinstance(value["model"], str)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("model"), str)
+        and len(value.keys() & {*_DATA}) == 1
+    )
 
 
 def _key(document: Any) -> str:
     options = {**(document.get("options") or {})}
-    return json.dumps([document["model"], document["text"], options], sort_keys=True)
+    (kind,) = document.keys() & {*_DATA}
+    return json.dumps([document["model"], kind, document[kind], options], sort_keys=True)
+
+
+def _input(document: Any) -> dict[str, Any]:
+    (kind,) = document.keys() & {*_DATA}
+    return {
+        "data": document[kind],
+        "data_type": kind,
+        "model": document["model"],
+        "options": document.get("options"),
+    }
+
+
+def _weighed(text: str, purpose: str) -> dict[str, Any]:
+    weights = WordVectors(Words(), _WORDS)
+    found = weights.of_query(text) if purpose == "search" else weights.of_text(text)
+    if found is None:
+        return {"indices": [], "values": []}
+    return {"indices": found.indices.tolist(), "values": found.values.tolist()}
 
 
 def _documents(value: Any) -> Iterator[Any]:
