@@ -89,7 +89,7 @@ def test_a_dense_embedding_from_elsewhere_is_searched_with(
 def test_an_index_over_the_store_retrieves_without_the_model(stores: Stores) -> None:
     held, without = stores
     embedding = DecantEmbedding(encoder=without.collection.encoder)
-    index = VectorStoreIndex.from_vector_store(without, embed_model=embedding)  # type: ignore[arg-type]
+    index = VectorStoreIndex.from_vector_store(without, embed_model=embedding)
     found = index.as_retriever(similarity_top_k=2).retrieve(QUERY)
     expected = held.collection.search(QUERY, limit=2)
     assert [one.node.node_id for one in found] == [hit.id for hit in expected]

@@ -31,7 +31,7 @@ OPTIONS = [
 ]
 
 
-def shown(hits: list[Hit]) -> list[tuple[str, float]]:
+def shown(hits: list[Hit]) -> list[tuple[str, object]]:
     return [(hit.id, pytest.approx(hit.score, abs=1e-5)) for hit in hits]
 
 
