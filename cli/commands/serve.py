@@ -115,6 +115,11 @@ def serve(
         run_server,
     )
 
+    if store is not None and not store.startswith(("http://", "https://")):
+        raise typer.BadParameter(
+            f"{store!r} is no http(s)://… address; only a Qdrant server asks for vectors",
+            param_hint="--store",
+        )
     taken = _keys(keys)
     settings = ServerSettings(
         queue=QueueSettings(capacity=queue_tokens, pass_tokens=pass_tokens),

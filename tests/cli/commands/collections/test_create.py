@@ -121,6 +121,12 @@ def test_a_collection_in_a_folder_needs_no_golden_vectors(
         assert read_golden_vectors(store, "notes") == ()
 
 
+def test_only_a_server_asks_for_vectors(decant: Decant, tmp_path: Path) -> None:
+    ran = decant("serve", tmp_path, "--store", "index")
+    assert ran.code == Exit.INPUT
+    assert "only a Qdrant server asks for vectors" in " ".join(ran.err.split())
+
+
 def test_golden_vectors_of_another_graph_are_named(double: QdrantDouble) -> None:
     class Drifted(HashEncoder):
         """Has the recipe of a HashEncoder, and gives other vectors."""
