@@ -48,7 +48,9 @@ test-slow: $(DEV)  ## run the slow tests
 
 # QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is
 # where it speaks gRPC; not needed where QDRANT_URL has port 6333 and gRPC 6334. What a read-only key
-# and a cluster of three are named by is in tests/support/live_server.py.
+# and a cluster of three are named by is in tests/support/live_server.py. Where the server was started
+# with QDRANT__INFERENCE__ADDRESS=http://127.0.0.1:6901/infer, QDRANT_INFERENCE_PORT=6901 also runs the
+# tests of texts in place of vectors, which start `decant serve` and answer at that port.
 test-live: $(DEV)  ## run the tests against the Qdrant server at QDRANT_URL, over REST and gRPC
 	$(BIN)/pytest -m live $(PYTEST_FLAGS)
 

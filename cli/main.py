@@ -12,6 +12,7 @@ from decant.embedders.distribution import decant_version
 
 from .commands.calibrate_vectors import calibrate_vectors
 from .commands.collections.check import check
+from .commands.collections.create import create
 from .commands.collections.delete import delete
 from .commands.collections.drop import drop
 from .commands.collections.index import index
@@ -51,6 +52,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
     "embed": embed,
     "evaluate": evaluate,
+    "create": create,
     "index": index,
     "search": search,
     "tune-search": tune_search,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..input.open import open_encoder
+from ..input.open import open_encoder, open_store
 from ..input.wanted_files import API_KEYS, existing, no_address
-from ..options.shared import PrecisionName, Provider
-from ..output.places import counted
-from ..output.terminal import say
+from ..options.shared import ApiKey, CaFile, Grpc, PrecisionName, Provider
+from ..output.places import counted, place_of
+from ..output.terminal import printable, say
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder, RemoteEncoder
+    from decant.embedders import Encoder, OnnxEncoder, RemoteEncoder
+    from decant.integrations.qdrant import Store
     from decant.serving import ApiKeys, ServedModel
 
 _KEYS = "DECANT_API_KEYS"
@@ -71,8 +72,19 @@ def serve(
     max_body: Annotated[
         int, typer.Option(metavar="MIB", min=1, help="Size of a request's body.")
     ] = 32,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A Qdrant server that asks this one for vectors: say which of its collections "
+            "the models serve, and add to these what clients without the model need.",
+        ),
+    ] = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    api_key: ApiKey = None,
+    grpc: Grpc = False,
+    ca: CaFile = None,
 ) -> None:
     """Serve bundles over HTTP, to Qdrant servers and to clients of OpenAI and TEI.
 
@@ -83,11 +95,15 @@ def serve(
     bundle. API keys come from --keys and from DECANT_API_KEYS, separated by
     blanks or commas; without any, none is asked for.
 
+    With --store, the collections of that Qdrant server are compared with the
+    models first, by recipe and width. --api-key, --grpc and --ca are about it.
+
     SIGTERM and Ctrl-C stop it when every accepted request is answered.
 
     Examples:
       decant serve minilm
       decant serve minilm papers=bge-small --host 0.0.0.0 --keys keys.txt
+      decant serve minilm --store http://localhost:6333
     """
     from decant.serving import (
         QueueSettings,
@@ -99,6 +115,11 @@ def serve(
         run_server,
     )
 
+    if store is not None and not store.startswith(("http://", "https://")):
+        raise typer.BadParameter(
+            f"{store!r} is no http(s)://… address; only a Qdrant server asks for vectors",
+            param_hint="--store",
+        )
     taken = _keys(keys)
     settings = ServerSettings(
         queue=QueueSettings(capacity=queue_tokens, pass_tokens=pass_tokens),
@@ -114,6 +135,9 @@ def serve(
         models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
         app = create_app(models, settings=settings, keys=taken)
         _say_models(encoders, models)
+        if store is not None:
+            with open_store(store, api_key, grpc=grpc, ca=ca) as opened_store:
+                _say_collections(opened_store, dict(encoders))
 
         def listening(found: int) -> None:
             _say_place(host, found, is_private=is_loopback(host), keys=len(taken))
@@ -146,6 +170,23 @@ def _say_models(
             f"{name}: {encoder.dim} wide, recipe {model.digest}, {encoder.precision} on "
             f"{encoder.provider}"
         )
+
+
+def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> None:
+    from decant.integrations.qdrant import check_served_collections
+
+    place = printable(place_of(store))
+    found = check_served_collections(store, encoders)
+    if not found:
+        say(f"there is no collection at {place} yet; `decant create {place} NAME --model BUNDLE`")
+    for one in found:
+        name = f"collection {one.name!r} at {place}"
+        if one.problem is not None:
+            said = f"{name} cannot be used without its model: {one.problem}"
+            say(said, label="warning", style="yellow")
+            continue
+        added = "; its golden vectors were added" if one.golden_added else ""
+        say(f"{name} is served by {one.model}{added}")
 
 
 def _say_place(host: str, port: int, *, is_private: bool, keys: int) -> None:

@@ -18,14 +18,13 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
-from decant.embedders import Output, Role
-
 from ..arguments import check_ids, refuse_unknown
 from ..qdrant import MMR, And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
-from .conversion import to_collection, to_document, to_records, with_relevance
+from .conversion import to_collection, to_document, to_records
 from .embeddings import DecantEmbeddings
 from .filters import Filter, to_condition
 from .open_once import OpenOnce
+from .relevance import RelevanceSearch
 from .retriever_arguments import retriever_arguments, search_options
 
 
@@ -298,21 +297,16 @@ class DecantVectorStore(OpenOnce, VectorStore):
         threshold on it must mean the same for every query, which fused scores do not. The order is
         that of the mode.
         """
-        sparse = self._collection.has_sparse and mode not in {SearchMode.DENSE, SearchMode.WORDS}
-        outputs = [Output.SPARSE] if sparse else []
-        vectors = self._collection.encoder.encode([query], role=Role.QUERY, outputs=outputs)
-        hits = self._collection.search_vector(
-            vectors,
-            text=query,
+        relevance = RelevanceSearch(self._collection, query, mode)
+        hits = relevance.search(
             limit=k,
             offset=offset,
             where=to_condition(filter),
-            with_vectors=True,
             mode=mode,
             fusion=fusion,
             options=search_options(kwargs),
         )
-        return with_relevance(hits, vectors.dense[0])
+        return relevance.judge(hits)
 
     async def _asimilarity_search_with_relevance_scores(
         self,

@@ -16,7 +16,8 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_validator
 
 from decant.embedders import Encoder, Recipe, RecipeError, Role
-from decant.embedders.tokens import is_blank
+
+from ..qdrant.inference.server_encoder import is_blank_for
 
 # LlamaIndex's largest value; the encoder makes its own batches of these texts.
 _LARGEST_BATCH = 2048
@@ -175,7 +176,7 @@ class DecantEmbedding(BaseEmbedding):
         return [[] if is_empty else row for is_empty, row in zip(blank, rows, strict=True)]
 
     def _is_blank(self, text: object) -> bool:
-        return isinstance(text, str) and is_blank(text, self._encoder.tokenizer)
+        return isinstance(text, str) and is_blank_for(self._encoder, text)
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)

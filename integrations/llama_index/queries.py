@@ -139,7 +139,9 @@ def query_vectors(
             needs.
     """
     text, given = query.query_str, query.query_embedding
-    sparse = mode is not SearchMode.DENSE and collection.has_sparse
+    # Without the model a sparse vector cannot be added to a dense one that was given.
+    is_here = mode in (SearchMode.HYBRID, SearchMode.SPARSE) or not collection.embeds_on_server
+    sparse = mode is not SearchMode.DENSE and collection.has_sparse and is_here
     if mode is SearchMode.SPARSE or mode is SearchMode.HYBRID:
         query_text(query, mode)
     elif text is None and given is None:

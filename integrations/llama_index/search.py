@@ -6,8 +6,9 @@ and the mode compares no sparse one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -25,8 +26,6 @@ from .queries import (
 )
 
 if TYPE_CHECKING:
-    from decant.embedders import Vectors
-
     from ..qdrant.stores.filters import Where
 
 _CANDIDATES = 20
@@ -58,7 +57,7 @@ def find_hits(
     if mode is SearchMode.WORDS:
         text = query_text(query, mode)
         return collection.search(text, limit=count, where=where, mode=mode, options=options)
-    vectors = query_vectors(query, collection, mode)
+    search = _search_of(query, collection, mode)
     fusion = query_fusion(query, collection)
     if depths := branch_depths(query, collection):
         if options != SearchOptions():
@@ -66,17 +65,9 @@ def find_hits(
                 "sparse_top_k sets the depth of each ranking of a hybrid query, and options choose "
                 "among hits to a depth of their own; give one of them"
             )
-        found = _rankings(query, collection, vectors, where, depths)
+        found = {one: search(limit=depth, where=where, mode=one) for one, depth in depths.items()}
         return _fused(found, depths, fusion or stored_fusion(collection))[:count]
-    return collection.search_vector(
-        vectors,
-        text=query.query_str,
-        limit=count,
-        where=where,
-        mode=mode,
-        fusion=fusion,
-        options=options,
-    )
+    return search(limit=count, where=where, mode=mode, fusion=fusion, options=options)
 
 
 def with_variety(
@@ -106,20 +97,20 @@ def with_variety(
     return replace(options, mmr=mmr)
 
 
-def _rankings(
-    query: VectorStoreQuery,
-    collection: Collection,
-    vectors: Vectors,
-    where: Where | None,
-    depths: Mapping[SearchMode, int],
-) -> dict[SearchMode, list[Hit]]:
-    """Return the hits of each ranking to its depth."""
-    return {
-        mode: collection.search_vector(
-            vectors, text=query.query_str, limit=depth, where=where, mode=mode
-        )
-        for mode, depth in depths.items()
-    }
+def _search_of(
+    query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
+) -> Callable[..., list[Hit]]:
+    """Return the search of a query, which takes the arguments of :meth:`Collection.search`.
+
+    A text goes as it is where the server has it embedded; else the query is embedded here, once.
+
+    Raises:
+        ValueError: The query lacks what the mode compares.
+    """
+    if collection.embeds_on_server and query.query_embedding is None:
+        return partial(collection.search, query_text(query, mode or SearchMode.DENSE))
+    vectors = query_vectors(query, collection, mode)
+    return partial(collection.search_vector, vectors, text=query.query_str)
 
 
 def _fused(

@@ -19,15 +19,14 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from decant.embedders.tokens import is_blank
-
 from ..arguments import check_ids, refuse_unknown
 from ..qdrant import And, Collection, Field, FieldIn, SearchMode, SearchOptions, run_in_thread
+from ..qdrant.inference.server_encoder import is_blank_for
 from .filters import to_condition
 from .nodes import to_node, to_records
 from .queries import query_condition, query_mode
 from .search import find_hits, with_variety
-from .vectors import embedded_text, node_vectors
+from .vectors import embedded_text, node_texts, node_vectors
 
 if TYPE_CHECKING:
     from ..qdrant.stores.filters import Where
@@ -73,7 +72,9 @@ class DecantVectorStore(BasePydanticVectorStore):
             )
         recipe = collection.encoder.recipe
         fields: dict[str, Any] = {"name": collection.name, "recipe": recipe.to_json()}
-        super().__init__(stores_text=True, **fields)
+        # Where the server has texts embedded, an index passes the query's text on, as it is.
+        is_embedding_query = not collection.embeds_on_server
+        super().__init__(stores_text=True, is_embedding_query=is_embedding_query, **fields)
         self._collection = collection
 
     def __repr__(self) -> str:
@@ -136,10 +137,15 @@ class DecantVectorStore(BasePydanticVectorStore):
         shown = {
             key: node
             for key, node in last.items()
-            if not is_blank(embedded_text(node), encoder.tokenizer)
+            if not is_blank_for(encoder, embedded_text(node))
         }
-        vectors = node_vectors(list(shown.values()), encoder)
-        self._collection.add([records[key] for key in shown], vectors=vectors)
+        nodes_shown = list(shown.values())
+        if self._collection.embeds_on_server:
+            texts = node_texts(nodes_shown)
+            self._collection.add([records[key] for key in shown], texts=texts)
+        else:
+            vectors = node_vectors(nodes_shown, encoder)
+            self._collection.add([records[key] for key in shown], vectors=vectors)
         self._collection.add([record for key, record in records.items() if key not in shown])
         return [node.node_id for node in nodes]
 

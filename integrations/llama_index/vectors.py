@@ -51,6 +51,22 @@ def node_vectors(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.floa
     return encoder.encode([embedded_text(node) for node in nodes], role=Role.PASSAGE).dense
 
 
+def node_texts(nodes: Sequence[BaseNode]) -> list[str]:
+    """Return the text of each node of which a server makes the vector.
+
+    Raises:
+        StoreError: A node has an embedding, which cannot be compared without the model.
+    """
+    for node in nodes:
+        if node.embedding is not None:
+            raise StoreError(
+                f"the node {node.node_id!r} has an embedding, and the Qdrant server makes the "
+                "vectors of this collection; add nodes without embeddings, or open the collection "
+                "with its encoder"
+            )
+    return [embedded_text(node) for node in nodes]
+
+
 def _own(nodes: Sequence[BaseNode], encoder: Encoder) -> NDArray[np.float32]:
     for node in nodes:
         if (width := len(node.get_embedding())) != encoder.dim:

@@ -19,6 +19,7 @@ from .indexing.report import IndexReport as IndexReport
 from .indexing.walk import Skipped as Skipped
 from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
+from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
 from .points.flaws import Finding as Finding
 from .points.flaws import Flaw as Flaw
@@ -42,6 +43,8 @@ from .searching.options import Recency as Recency
 from .searching.options import SearchOptions as SearchOptions
 from .searching.selection import HeldOutGain as HeldOutGain
 from .searching.selection import SelectionSettings as SelectionSettings
+from .served_collections import ServedCollection as ServedCollection
+from .served_collections import check_served_collections as check_served_collections
 from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
@@ -71,5 +74,6 @@ from .stores.search_defaults import Fusion as Fusion
 from .stores.search_defaults import FusionMethod as FusionMethod
 from .stores.search_defaults import SearchDefaults as SearchDefaults
 from .stores.sparse_vector import SparseVector as SparseVector
+from .stores.text_to_embed import TextToEmbed as TextToEmbed
 from .stores.words import Words as Words
 from .threads import run_in_thread as run_in_thread

@@ -19,6 +19,7 @@ from .indexing.delete import Remover
 from .indexing.documents import Document
 from .indexing.index import Hands, Ways, ingest
 from .indexing.report import IndexProgress, IndexReport
+from .inference.server_inference import ServerInference
 from .open import create_target, open_or_create_target, open_target
 from .points.handle import Target
 from .points.locks import lock_of
@@ -30,7 +31,7 @@ from .searching.plans import keep_defaults
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
 from .stores.point_ids import record_id
-from .stores.protocol import OptimizeProgress, Store
+from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .threads import as_coroutine
 
@@ -61,7 +62,10 @@ class Collection(SearchableCollection):
         lock = lock_of(target.store, target.name, target.mark)
         lock.noted.clear()  # of another collection of this name, perhaps
         self._remover = Remover(target.store, target.name, lock)
-        self._notes = FillingNotes(target.store, target.name, target.encoder, lock)
+        keeps_golden = target.store.engine is Engine.REMOTE and not self.embeds_on_server
+        self._notes = FillingNotes(
+            target.store, target.name, target.encoder, lock, golden=keeps_golden
+        )
         self._hands = Hands(lock=lock, remover=self._remover, notes=self._notes)
 
     @classmethod
@@ -85,13 +89,17 @@ class Collection(SearchableCollection):
         return cls(create_target(store, name, encoder, settings))
 
     @classmethod
-    def open(cls, store: Store, name: str, encoder: Encoder) -> Self:
-        """Open a collection with the encoder that filled it.
+    def open(cls, store: Store, name: str, encoder: Encoder | ServerInference) -> Self:
+        """Open a collection with the encoder that filled it, or with its name at a server.
+
+        With :class:`ServerInference` the Qdrant server has texts embedded. That its model is the
+        collection's is proven before the first search or write.
 
         Raises:
             TypeError: ``store`` is no store, such as a folder, or ``encoder`` no encoder.
             CollectionMismatch: Another recipe filled it; the message names both.
-            StoreError: There is none of this name; the message names those that are.
+            StoreError: There is none of this name; the message names those that are. Or the store
+                asks no inference service.
         """
         return cls(open_target(store, name, encoder))
 
@@ -100,7 +108,7 @@ class Collection(SearchableCollection):
         cls,
         store: Store,
         name: str,
-        encoder: Encoder,
+        encoder: Encoder | ServerInference,
         *,
         settings: CollectionSettings | None = None,
     ) -> Self:
@@ -147,7 +155,11 @@ class Collection(SearchableCollection):
         return ingest(self._target, documents, ways, self._hands)
 
     def add(
-        self, records: Sequence[Record], *, vectors: Vectors | NDArray[np.float32] | None = None
+        self,
+        records: Sequence[Record],
+        *,
+        vectors: Vectors | NDArray[np.float32] | None = None,
+        texts: Sequence[str] | None = None,
     ) -> list[str]:
         """Store records as they are, replacing those of the same ids, and return their ids.
 
@@ -158,6 +170,8 @@ class Collection(SearchableCollection):
                 vectors a record is not found by a SPARSE search, and by a HYBRID one only through
                 the dense ranking. By default texts are embedded, and a blank text has no vector
                 (:class:`Record`).
+            texts: What is embedded in place of each record's own text, such as the text with a
+                title; it is not stored. It has no effect together with ``vectors``.
 
         Raises:
             TypeError: ``records`` is one, or holds something else than records.
@@ -165,7 +179,19 @@ class Collection(SearchableCollection):
                 are not wanted here; then nothing is stored.
         """
         note = self._notes.embedded if vectors is None else self._notes.given
-        return add(self._target, records, vectors, self._remover, note)
+        return add(self._target, records, vectors, self._remover, note, texts=texts)
+
+    def keep_golden_vectors(self) -> None:
+        """Keep the vectors of one text, by which :class:`ServerInference` knows the model.
+
+        The first write with an encoder does this by itself for collections on a server. Those that
+        are kept of the same precision are replaced.
+
+        Raises:
+            StoreError: The server makes the vectors, so they prove nothing, or the store cannot
+                write.
+        """
+        self._notes.keep_golden_vectors()
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records and chunks, and return how many there were.

@@ -6,34 +6,52 @@ from pathlib import PurePath
 
 from decant.embedders import Encoder, StoreError
 
+from .inference.server_encoder import ServerEncoder
+from .inference.server_inference import ServerInference
 from .points.handle import Target
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings
 from .stores.input_errors import AbsentError
-from .stores.protocol import Store, check_name
+from .stores.protocol import Engine, Store, check_name
+from .stores.text_to_embed import texts_need_a_server
 
 
 def create_target(
-    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+    store: Store,
+    name: str,
+    encoder: Encoder | ServerInference,
+    settings: CollectionSettings | None,
 ) -> Target:
     """Make an empty collection; see :meth:`Collection.create`."""
     _check(store, name, encoder)
+    if isinstance(encoder, ServerInference | ServerEncoder):
+        raise StoreError(
+            "the recipe of a new collection comes from its model, which is not on this machine; "
+            f"make {name!r} where the model is: decant create {store.place} {name} --model BUNDLE"
+        )
     settings = settings or CollectionSettings()
     card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens, words=settings.words)
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
 
-def open_target(store: Store, name: str, encoder: Encoder) -> Target:
+def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> Target:
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
     card = store.card(name)
+    if isinstance(encoder, ServerInference):
+        if store.engine is not Engine.REMOTE:
+            raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
+        encoder = ServerEncoder(encoder, store, name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
     return _target(store, name, encoder, card)
 
 
 def open_or_create_target(
-    store: Store, name: str, encoder: Encoder, settings: CollectionSettings | None
+    store: Store,
+    name: str,
+    encoder: Encoder | ServerInference,
+    settings: CollectionSettings | None,
 ) -> Target:
     """Open a collection or make it; see :meth:`Collection.open_or_create`."""
     try:
@@ -74,6 +92,8 @@ def _check(store: object, name: str, encoder: object) -> None:
             "returns for a folder, an address or a client: connect('./index')"
         )
     check_name(name)
+    if isinstance(encoder, ServerInference):
+        return
     if not (hasattr(encoder, "recipe") and hasattr(encoder, "encode")):
         raise TypeError(
             f"a collection is opened with the encoder that fills it, and this is {_shown(encoder)}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from decant.embedders import Encoder, Vectors
 
 from .indexing.check import CheckReport, check_collection
+from .inference.server_encoder import ServerEncoder
 from .info import CollectionInfo
 from .points.handle import Target
 from .points.passages import Hit, Passage, passage
@@ -80,6 +81,11 @@ class SearchableCollection:
     def search_defaults(self) -> SearchDefaults | None:
         """How it is searched where a search does not specify it, as it was when it was opened."""
         return self._target.search
+
+    @property
+    def embeds_on_server(self) -> bool:
+        """Whether the server has texts embedded, and no vector of them is ever here."""
+        return isinstance(self.encoder, ServerEncoder)
 
     @property
     def has_soft_tokens(self) -> bool:

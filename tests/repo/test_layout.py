@@ -54,6 +54,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words",),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
+        ("qdrant/inference",),
         ("qdrant/searching",),
         ("qdrant/indexing",),
         ("qdrant",),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, Union, cast
+from collections.abc import Sequence
+from typing import TypeAlias, Union, cast
 
 import numpy as np
 import qdrant_edge as edge
@@ -10,13 +11,22 @@ import qdrant_edge as edge
 from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Select
 from ..stores.queries import DenseQuery, Query, WordsQuery
 from ..stores.sparse_vector import SparseVector
+from ..stores.text_to_embed import Embedding, TextToEmbed, refuse_texts, texts_need_a_server
 from ..stores.words import B, K
 from ..words.text_index import from_edge_sparse
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+_EDGE = "EdgeStore, which runs Qdrant Edge in this process,"
 
 _Named: TypeAlias = Union["list[float]", edge.SparseVector, "list[list[float]]"]
+
+
+def check_vectors(points: Sequence[Point]) -> None:
+    """Refuse points with texts in place of vectors, before any of them is stored.
+
+    Raises:
+        StoreInputError: There is such a point.
+    """
+    refuse_texts((text for point in points for text in point.to_embed), _EDGE)
 
 
 def to_edge(point: Point) -> edge.Point:
@@ -77,6 +87,8 @@ def _scoring(query: Query) -> edge.Query | edge.TextQuery:
             return edge.TextQuery(TEXT, text, edge.Bm25Params(k=K, b=B))
         case SparseVector():
             return edge.Query.Nearest(_to_sparse(query), using=SPARSE)
+        case TextToEmbed():
+            raise texts_need_a_server(_EDGE)
         case DenseQuery(vector=vector):
             return edge.Query.Nearest(_as_list(vector), using=DENSE)
         case _:
@@ -89,7 +101,9 @@ def _params(query: Query) -> edge.SearchParams | None:
     return edge.SearchParams(hnsw_ef=query.ef, exact=query.exact)
 
 
-def _as_list(vector: NDArray[np.float32]) -> list[float]:
+def _as_list(vector: Embedding) -> list[float]:
+    if isinstance(vector, TextToEmbed):
+        raise texts_need_a_server(_EDGE)
     # Edge reads numpy arrays directly, several times faster than lists; its stub does not state it.
     return cast("list[float]", vector)
 

@@ -43,7 +43,7 @@ from .disk_space import check_room
 from .errors import EngineErrors, is_missing_point
 from .filters import EdgeDialect
 from .folder import EdgeHome
-from .points import fields_of, from_edge, to_edge, to_request, vectors_of
+from .points import check_vectors, fields_of, from_edge, to_edge, to_request, vectors_of
 from .private_copy import allocated_bytes, refuse_write
 from .schema import build_shard, index_field
 from .shards import OpenShard, no_fork, open_shard, release_shard, remove_shard
@@ -144,6 +144,7 @@ class EdgeStore:
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
+        check_vectors(points)
         for part in batches(points, _BATCH):
             operation = edge.UpdateOperation.upsert_points([to_edge(point) for point in part])
             with self._writing(name, f"writing to {name!r}") as shard:

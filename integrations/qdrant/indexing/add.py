@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from decant.embedders import Role, Vectors
-from decant.embedders.tokens import is_blank
+from decant.embedders import Role, TextError, Vectors
 
+from ..inference.rows import make_rows
+from ..inference.server_encoder import is_blank_for
 from ..points.handle import Target
 from ..points.passages import Record, record_point
-from ..points.vectors import Row, given_rows, made_rows
+from ..points.vectors import Row, given_rows
 from ..stores.point_ids import is_uuid
 from ..stores.protocol import slices
 from .delete import Remover
@@ -36,6 +37,8 @@ def add(
     vectors: Vectors | NDArray[np.float32] | None,
     remover: Remover,
     note: Callable[[], None],
+    *,
+    texts: Sequence[str] | None = None,
 ) -> list[str]:
     """Store records and return their ids; see :meth:`Collection.add`.
 
@@ -46,6 +49,7 @@ def add(
         checked_item(record, Record, place, _CALL, _RECORDS) for place, record in enumerate(records)
     ]
     ids = [str(uuid.uuid4()) if record.id is None else record.id for record in records]
+    embedded = _embedded_texts(records, texts)
     given = None
     if vectors is not None:
         given = given_rows(target, vectors, [f"record {identity!r}" for identity in ids])
@@ -53,7 +57,7 @@ def add(
     for part in slices(list(last.values()), _BATCH):
         rows: list[Row | None]
         if given is None:
-            rows = _embed(target, [records[index].text for index in part])
+            rows = _embed(target, [embedded[index] for index in part])
         else:
             rows = [given[index] for index in part]
         points = [
@@ -67,12 +71,28 @@ def add(
     return ids
 
 
+def _embedded_texts(records: Sequence[Record], texts: Sequence[str] | None) -> Sequence[str]:
+    """Return the text that is embedded for each record.
+
+    Raises:
+        TextError: There are not as many texts as records.
+    """
+    if texts is None:
+        return [record.text for record in records]
+    if isinstance(texts, str) or len(texts) != len(records):
+        raise TextError(
+            f"texts holds what is embedded in place of each record's own text, {len(records)} "
+            f"texts, got {'one string' if isinstance(texts, str) else len(texts)}"
+        )
+    return texts
+
+
 def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
-    tokenizer = target.encoder.tokenizer
-    unique = [text for text in dict.fromkeys(texts) if not is_blank(text, tokenizer)]
+    encoder = target.encoder
+    unique = [text for text in dict.fromkeys(texts) if not is_blank_for(encoder, text)]
     if not unique:
         return [None] * len(texts)
-    vectors = target.encoder.encode(unique, role=Role.PASSAGE, outputs=target.outputs)
-    rows = made_rows(target, vectors, [f"the text {text[:40]!r}" for text in unique])
+    owners = [f"the text {text[:40]!r}" for text in unique]
+    rows = make_rows(target, unique, role=Role.PASSAGE, owners=owners)
     row = dict(zip(unique, rows, strict=True))
     return [row.get(text) for text in texts]

@@ -1,6 +1,7 @@
 """Cut documents into chunks that an encoder can read whole.
 
-Sizes are counted in the encoder's own tokens. A chunk is an exact slice of the document. Only white
+Sizes are counted in the encoder's own tokens; without its tokenizer (:class:`ServerInference`), in
+characters, four for each token. A chunk is an exact slice of the document. Only white
 space between chunks is left out, and embedded files in base64 (``data:image/png;base64,…``), which
 are no text. The package semantic-text-splitter cuts; it prefers the ends of paragraphs, then of
 sentences, then of words. In Markdown the ends of sections come first, so that a heading stays with
@@ -20,8 +21,8 @@ from typing import assert_never
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from decant.embedders import Encoder, Role, TextError
-from decant.embedders.tokens import is_blank
 
+from ..inference.server_encoder import ServerEncoder, is_blank_for
 from .file_formats import CONVERTED
 
 # The suffixes of Markdown in GitHub's Linguist, and the formats that are converted to Markdown; a
@@ -48,6 +49,7 @@ _DATA_URI = re.compile(
 # English has 4 to 5 characters a token; tables padded with blanks, which make no tokens, some 40.
 _CHARACTERS_PER_TOKEN = 64
 _LEAST_CHARACTERS = 1_024
+_CHARACTERS_WITHOUT_TOKENIZER = 4  # for each token: few enough for English
 
 
 class Syntax(StrEnum):
@@ -77,7 +79,8 @@ class Chunking:
         max_characters: The longest chunk, in characters, for texts with very long tokens: for some
             tokenizers a word of any length is one unknown token. By default 64 for each
             token, and 1,024 at least, which ordinary text never reaches. Chunks that are cut by it
-            do not overlap.
+            do not overlap. Without a tokenizer (:class:`ServerInference`) this alone counts, by
+            default 4 for each token, and chunks overlap by 4 for each token of ``overlap``.
 
     Raises:
         TextError: A number is out of range.
@@ -124,15 +127,28 @@ class Chunker:
         room = encoder.max_text_tokens(Role.PASSAGE)
         self.max_tokens = min(chunking.max_tokens, room)
         self.overlap = chunking.overlap
-        self.max_characters = chunking.max_characters or max(
-            _LEAST_CHARACTERS, _CHARACTERS_PER_TOKEN * self.max_tokens
-        )
+        self.counts_tokens = not isinstance(encoder, ServerEncoder) or encoder.has_tokenizer
+        most = max(_LEAST_CHARACTERS, _CHARACTERS_PER_TOKEN * self.max_tokens)
+        if not self.counts_tokens:
+            most = _CHARACTERS_WITHOUT_TOKENIZER * self.max_tokens
+        self.max_characters = chunking.max_characters or most
         if self.overlap >= self.max_tokens:
             raise TextError(
                 f"chunks cannot overlap by {self.overlap} tokens: {encoder.recipe.base} takes at "
                 f"most {room}; choose a smaller overlap"
             )
-        self._tokenizer = encoder.tokenizer
+        if not self.counts_tokens and self._overlapping >= self.max_characters:
+            raise TextError(
+                f"chunks of {self.max_characters} characters cannot overlap by "
+                f"{self._overlapping}, four for each token of the overlap {self.overlap}; "
+                "choose a smaller overlap, or give ServerInference the tokenizer"
+            )
+        self._encoder = encoder
+        self._tokenizer = encoder.tokenizer if self.counts_tokens else None
+
+    @property
+    def _overlapping(self) -> int:
+        return _CHARACTERS_WITHOUT_TOKENIZER * self.overlap
 
     def cut(self, text: str, syntax: Syntax = Syntax.PLAIN) -> list[Chunk]:
         """Return the chunks of a text in order; blank parts give none.
@@ -144,7 +160,7 @@ class Chunker:
             Chunk(start=start + at, text=piece)
             for start, part in without_data(text)
             for at, piece in self._pieces(part, syntax)
-            if not is_blank(piece, self._tokenizer)
+            if not is_blank_for(self._encoder, piece)
         ]
 
     def _pieces(self, text: str, syntax: Syntax) -> Iterator[tuple[int, str]]:
@@ -171,12 +187,16 @@ class Chunker:
 
     @cached_property
     def _plain(self) -> TextSplitter:
+        if self._tokenizer is None:
+            return TextSplitter(self.max_characters, self._overlapping)
         return TextSplitter.from_huggingface_tokenizer(
             self._tokenizer, self.max_tokens, self.overlap
         )
 
     @cached_property
     def _markdown(self) -> MarkdownSplitter:
+        if self._tokenizer is None:
+            return MarkdownSplitter(self.max_characters, self._overlapping)
         return MarkdownSplitter.from_huggingface_tokenizer(
             self._tokenizer, self.max_tokens, self.overlap
         )

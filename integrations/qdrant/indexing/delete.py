@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from decant.embedders import StoreError
 
+from ..points.golden import GOLDEN
 from ..points.locks import CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
 from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
@@ -93,8 +94,10 @@ class Remover:
                 for page in each(store, name, where, Select(fields=())):
                     store.delete(name, [point.id for point in page])
             with self._lock.noting:
-                for page in each(store, name, NOTES, Select(fields=())):
-                    store.delete(name, [point.id for point in page])
+                for page in each(store, name, NOTES, Select(fields=("note",))):
+                    # The golden vectors stay: the recipe does, too.
+                    gone = [point.id for point in page if point.payload.get("note") != GOLDEN]
+                    store.delete(name, gone)
                 self._lock.noted.clear()
 
     @contextmanager

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Condition, Event, Thread
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from decant.embedders import Role
-
+from ..inference.rows import stream_passage_rows
 from ..points.handle import Target
-from ..points.vectors import Row, made_rows
+from ..points.vectors import Row
 from ..stores.protocol import Engine, Point, Store, slices
 from ..stores.stop import Stopped, check_stopped, stoppable
 from .plan import Plan
@@ -258,21 +258,18 @@ class _Embedder:
     def run(self) -> None:
         """Work until the source ends, then end the sink."""
         while not self._ended:
-            blocks = self._target.encoder.stream(
-                self._texts(),
-                role=Role.PASSAGE,
-                outputs=self._target.outputs,
-                progress=self._count,
+            blocks = stream_passage_rows(
+                self._target, self._texts(), owners=self._owners, progress=self._count
             )
-            for block in blocks:
-                texts = [self._asked.popleft() for _ in range(len(block))]
-                owners = [text.owner for text in texts]
-                rows = made_rows(self._target, block, owners)
-                for text, row in zip(texts, rows, strict=True):
-                    text.row = row
+            for rows in blocks:
+                for row in rows:
+                    self._asked.popleft().row = row
                 self._pass_on()
         assert not self._steps, "the encoder returned fewer vectors than it got texts"
         self._sink.put(None)
+
+    def _owners(self, count: int) -> list[str]:
+        return [text.owner for text in islice(self._asked, count)]
 
     def _count(self, embedded: int) -> None:
         self._tally.add(IndexReport(embedded=embedded))

@@ -150,6 +150,8 @@ class Planner:
         # Added only where it matters, so that documents that older versions indexed stay unchanged.
         if (syntax := syntax_of(document.source)) is not Syntax.PLAIN:
             parts["syntax"] = syntax.value
+        if not self._chunker.counts_tokens:
+            parts["unit"] = "characters"
         if len(document.text) > self._chunker.max_characters:
             parts["max_characters"] = self._chunker.max_characters
         if has_data(document.text):

@@ -8,12 +8,14 @@ writers cannot overwrite each other's notes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decant.embedders import Encoder
 
 from ..stores.point_ids import Kind, note_id
 from ..stores.protocol import Payload, Point, Select, Store, each
+from .golden import GOLDEN, GoldenVectors
 from .locks import CollectionLock
 from .payloads import NOTES, PASSAGES
 
@@ -67,12 +69,19 @@ class Filling:
 
 def read_fillings(store: Store, name: str) -> tuple[Filling, ...]:
     """Return what filled a collection, sorted; empty if there are no notes."""
+    return _fillings(_read_notes(store, name))
+
+
+def _read_notes(store: Store, name: str) -> list[Payload]:
     fields = Select(fields=("note", "precision", "provider"))
-    held = [point.payload for page in each(store, name, NOTES, fields) for point in page]
+    return [point.payload for page in each(store, name, NOTES, fields) for point in page]
+
+
+def _fillings(notes: Sequence[Payload]) -> tuple[Filling, ...]:
     return tuple(
         sorted(
             Filling(precision=str(note["precision"]), provider=str(note["provider"]))
-            for note in held
+            for note in notes
             if note["note"] == _SUBJECT
         )
     )
@@ -86,32 +95,49 @@ class FillingNotes:
         name: The collection's name.
         encoder: The encoder that makes its vectors.
         lock: The collection's lock.
+        golden: Whether the golden vectors of the encoder are kept, too.
     """
 
-    def __init__(self, store: Store, name: str, encoder: Encoder, lock: CollectionLock) -> None:
+    def __init__(
+        self, store: Store, name: str, encoder: Encoder, lock: CollectionLock, *, golden: bool
+    ) -> None:
         self._store = store
         self._name = name
         self._encoder = encoder
         self._lock = lock
+        self._golden = golden
 
     def embedded(self) -> None:
         """Record that vectors of the encoder are about to be stored."""
-        self._note(Filling.of(self._encoder))
+        self._note(Filling.of(self._encoder), golden=self._golden)
 
     def given(self) -> None:
         """Record that vectors of a caller are about to be stored."""
-        self._note(Filling(_GIVEN))
+        self._note(Filling(_GIVEN), golden=False)
 
-    def _note(self, filling: Filling) -> None:
+    def keep_golden_vectors(self) -> None:
+        """Keep the golden vectors of the encoder, in place of those of the same precision."""
+        precision = Filling.of(self._encoder).precision
+        golden = GoldenVectors.of(self._encoder, precision=precision)
+        self._store.upsert(self._name, [golden.point()])
+
+    def _note(self, filling: Filling, *, golden: bool) -> None:
         note = filling.point()
         if note.id in self._lock.noted:
             return
         with self._lock.noting:
-            held = read_fillings(self._store, self._name)
+            there = _read_notes(self._store, self._name)
+            held = _fillings(there)
+            notes = []
             if filling not in held:
-                notes = [note]
+                notes.append(note)
                 if not held and self._has_passages():
                     notes.append(Filling(_UNKNOWN).point())
+            known = {one["precision"] for one in there if one["note"] == GOLDEN}
+            if golden and filling.precision not in known:
+                found = GoldenVectors.of(self._encoder, precision=filling.precision)
+                notes.append(found.point())
+            if notes:
                 self._store.upsert(self._name, notes)
             self._lock.noted.add(note.id)
         others = {item.precision for item in held if item.is_known} - {filling.precision}

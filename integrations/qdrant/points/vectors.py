@@ -16,6 +16,7 @@ from decant.embedders import SparseVectors, StoreError, Vectors
 
 from ..stores.protocol import Point
 from ..stores.sparse_vector import SparseVector
+from ..stores.text_to_embed import Embedding, SparseEmbedding, TextToEmbed
 from .handle import Target
 from .payloads import checked_vectors
 
@@ -28,24 +29,27 @@ class Row:
     """The vectors of one text.
 
     Args:
-        dense: float32, shape ``(D,)``.
-        sparse: None if the text weighs nothing, or the collection has no sparse vectors.
+        dense: float32, shape ``(D,)``, or the text of which the server makes the vector.
+        sparse: The vector, or such a text; None if the text weighs nothing, or the collection has
+            no sparse vectors.
         soft_tokens: float32, shape ``(n, d')``; None if none are stored, or none were given.
     """
 
-    dense: NDArray[np.float32]
-    sparse: SparseVector | None = None
+    dense: Embedding
+    sparse: SparseEmbedding | None = None
     soft_tokens: NDArray[np.float32] | None = None
 
     def on(self, point: Point) -> Point:
         """Return a point with these vectors."""
+        dense, sparse = self.dense, self.sparse
         return Point(
             id=point.id,
             payload=point.payload,
-            dense=self.dense,
-            sparse=self.sparse,
+            dense=None if isinstance(dense, TextToEmbed) else dense,
+            sparse=None if isinstance(sparse, TextToEmbed) else sparse,
             words=point.words,
             soft_tokens=self.soft_tokens,
+            to_embed=tuple(one for one in (dense, sparse) if isinstance(one, TextToEmbed)),
         )
 
 

@@ -12,8 +12,9 @@ from decant.embedders import Role, StoreError, Vectors
 from decant.embedders.enum_fields import member
 from decant.embedders.tokens import checked
 
+from ..inference.rows import make_rows
 from ..points.handle import Target
-from ..points.vectors import Row, given_rows, made_rows
+from ..points.vectors import Row, given_rows
 from ..stores.queries import Query, SearchMode, WordsQuery
 from ..stores.search_defaults import Fusion, SearchDefaults
 
@@ -89,9 +90,9 @@ def queries_for_texts(
     found: list[dict[SearchMode, Query]] = [{} for _ in texts]
     if texts and {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}:
         compared = replace(target, sparse=SearchMode.SPARSE in modes, soft_tokens=None)
-        vectors = target.encoder.encode(list(texts), role=Role.QUERY, outputs=compared.searched)
         several = [f"query {number}" for number in range(len(texts))]
-        rows = made_rows(compared, vectors, _OWNER if len(texts) == 1 else several)
+        owners = _OWNER if len(texts) == 1 else several
+        rows = make_rows(compared, list(texts), role=Role.QUERY, owners=owners)
         found = [_by_vectors(row, modes) for row in rows]
     else:
         list(checked(texts))

@@ -21,10 +21,12 @@ from decant.embedders import StoreError
 
 from ..points.handle import Target
 from ..points.passages import BranchScore, Hit, hit
+from ..points.payloads import is_own
 from ..stores.filters import Where
 from ..stores.input_errors import StoreInputError
-from ..stores.protocol import Payload, Ranking, Select, slices
+from ..stores.protocol import Payload, Ranking, ScoredPoint, Select, slices
 from ..stores.queries import DenseQuery, SearchMode
+from ..stores.text_to_embed import TextToEmbed
 from .candidates import Candidate, Rankings, in_depths, units
 from .fusion import fuse
 from .mmr import diverse, scaled
@@ -150,12 +152,20 @@ def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
     least = _thresholds(plan, window.options).get(mode.value, -math.inf)
     scored.sort(key=lambda item: (-item.score, item.point.id))
     hits = []
-    for rank, item in enumerate(scored[: window.limit], 1):
+    for rank, item in enumerate(_passages(scored)[: window.limit], 1):
         if item.score < least:
             break
         branch = BranchScore(name=mode.value, rank=rank, score=item.score)
         hits.append(hit(item.point, score=item.score, branches=(branch,)))
     return hits
+
+
+def _passages(scored: Sequence[ScoredPoint]) -> Sequence[ScoredPoint]:
+    """Return the hits without the notes of decant, which have a vector for a moment at most.
+
+    A process that ends in that moment leaves one (``inference/proof.py``).
+    """
+    return [item for item in scored if not is_own(item.point)]
 
 
 def _cut(target: Target, plan: SearchPlan, window: Window) -> list[Candidate]:
@@ -255,7 +265,7 @@ def _read(
     """Read the points of pages; those that were deleted meanwhile are left out."""
     ids = dict.fromkeys(candidate.id for page in pages for candidate in page)
     points = target.store.retrieve(target.name, [*ids], Select(dense=with_vectors)) if ids else []
-    held = {point.id: point for point in points}
+    held = {point.id: point for point in points if not is_own(point)}
     return [
         [
             hit(held[one.id], score=one.score, branches=one.branches, boost=one.boost)
@@ -291,7 +301,9 @@ def _block(place: int, mmr: MMR) -> int:
 def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
     """Give the dense query of a plan the search parameters of the options."""
     dense = plan.queries.get(SearchMode.DENSE)
-    if not isinstance(dense, np.ndarray) or (options.ef is None and not options.exact):
+    if not isinstance(dense, np.ndarray | TextToEmbed) or (
+        options.ef is None and not options.exact
+    ):
         return plan
     query = DenseQuery(vector=dense, ef=options.ef, exact=options.exact)
     return replace(plan, queries={**plan.queries, SearchMode.DENSE: query})

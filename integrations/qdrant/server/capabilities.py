@@ -17,7 +17,8 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
-from ..stores.input_errors import ReadOnlyError
+from ..stores.input_errors import ReadOnlyError, StoreInputError
+from ..stores.text_to_embed import texts_need_a_server
 from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
 from .client import Access, AttemptLimit, Write, reading_only
 from .faults import EXCEPTIONS, FaultKind, fault_of
@@ -95,6 +96,21 @@ class Server:
     def identity(self) -> Hashable:
         """A value that two connections to one server share; see :attr:`Store.identity`."""
         return id(self._built) if self.is_local else endpoint(self.client.init_options)
+
+    def check_takes_texts(self) -> None:
+        """Refuse texts in place of vectors where the client would not send them to a server.
+
+        Raises:
+            StoreInputError: The client runs in local mode, or would embed them in this process.
+        """
+        if self.is_local:
+            raise texts_need_a_server("RemoteStore over the client's local mode")
+        if not self._built.cloud_inference:
+            raise StoreInputError(
+                f"the client of {self.place} would embed texts in this process, by FastEmbed; make "
+                "it with QdrantClient(…, cloud_inference=True), which sends them to the server, or "
+                "give connect() the address"
+            )
 
     def close(self) -> None:
         """Close the client if this object owns it; a second call does nothing."""

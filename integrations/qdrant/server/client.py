@@ -157,6 +157,7 @@ class Access:
                     timeout=max(1, int(limit.seconds)),
                     check_compatibility=False,  # the client would only warn
                     event_hooks=hooks,
+                    cloud_inference=True,  # any server's: texts go out as they are
                     **options,
                 )
         except ValueError as error:

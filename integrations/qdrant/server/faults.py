@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
-from typing import assert_never
+from enum import Enum
 
 import grpc  # type: ignore[import-untyped]
 import httpx
@@ -39,16 +38,68 @@ EXCEPTIONS = (
 
 
 class FaultKind(Enum):
-    """The kind of a fault; only the first may be gone when the request is repeated."""
+    """The kind of a fault; its value is what to do, as the end of a sentence.
 
-    PASSING = auto()
-    REFUSED = auto()
-    UNAUTHENTICATED = auto()
-    FORBIDDEN = auto()
-    DISK_FULL = auto()
-    ABOVE_RATE_LIMIT = auto()
-    ENCRYPTION = auto()
-    FOREIGN = auto()
+    That is "" where the text of the fault is sufficient. Those of INFERENCE are of the service that
+    the server asks for the vectors of texts.
+    """
+
+    PASSING = "check that the server runs and can be reached, then do it again: nothing is lost"
+    REFUSED = ""
+    UNAUTHENTICATED = (
+        "give the server's key as api_key= or in the environment variable QDRANT_API_KEY"
+    )
+    FORBIDDEN = "use a key that is allowed to do this"
+    DISK_FULL = (
+        "the server's disk is full, or its quota used up: make room there, then do it "
+        "again: nothing is lost"
+    )
+    ABOVE_RATE_LIMIT = (
+        "waiting does not help: raise the rate limit in the collection's strict mode, "
+        "or ask for less at once"
+    )
+    ENCRYPTION = (
+        "check whether the server is at https:// or http://; a certificate of your own "
+        "authority is trusted with ca=, the path of its PEM file"
+    )
+    FOREIGN = (
+        "check the address, its path and its port; if the server is newer than "
+        "qdrant-client, upgrade qdrant-client"
+    )
+    WIDTH = (
+        "the vectors have another width than the collection's; if the server has them made, serve "
+        "the bundle that the collection was made with"
+    )
+    INFERENCE_AWAY = (
+        "check that `decant serve` runs, and that the Qdrant server reaches it at its "
+        "inference.address in time; nothing was stored of this request"
+    )
+    INFERENCE_BUSY = (
+        "the inference service has more to do than it takes: send less at once, or "
+        "raise --queue-tokens of `decant serve`; nothing was stored of this request"
+    )
+    INFERENCE_REFUSED = (
+        "the server's inference service refused the texts, and nothing was stored of "
+        "this request: serve the bundle that the collection was made with, under the "
+        "name that ServerInference has"
+    )
+    INFERENCE_KEY = (
+        "give the Qdrant server a key that `decant serve` takes, as inference.token in "
+        "its configuration (QDRANT__INFERENCE__TOKEN)"
+    )
+    INFERENCE_UNSET = (
+        "start the Qdrant server with the address of `decant serve`: "
+        "QDRANT__INFERENCE__ADDRESS=http://HOST:6900/infer"
+    )
+    INFERENCE_WRONG = (
+        "what answers at the Qdrant server's inference.address gives no vectors that "
+        "it can read; check that it is /infer of `decant serve`"
+    )
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self in (FaultKind.PASSING, FaultKind.INFERENCE_AWAY, FaultKind.INFERENCE_BUSY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,48 +119,12 @@ class Fault:
     @property
     def passes(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.kind is FaultKind.PASSING
+        return self.kind.passes
 
     @property
     def advice(self) -> str:
         """What to do, as the end of a sentence; "" if the text is sufficient."""
-        match self.kind:
-            case FaultKind.PASSING:
-                return (
-                    "check that the server runs and can be reached, then do it again: nothing is "
-                    "lost"
-                )
-            case FaultKind.REFUSED:
-                return ""
-            case FaultKind.UNAUTHENTICATED:
-                return (
-                    "give the server's key as api_key= or in the environment variable "
-                    "QDRANT_API_KEY"
-                )
-            case FaultKind.FORBIDDEN:
-                return "use a key that is allowed to do this"
-            case FaultKind.DISK_FULL:
-                return (
-                    "the server's disk is full, or its quota used up: make room there, then do it "
-                    "again: nothing is lost"
-                )
-            case FaultKind.ABOVE_RATE_LIMIT:
-                return (
-                    "waiting does not help: raise the rate limit in the collection's strict mode, "
-                    "or ask for less at once"
-                )
-            case FaultKind.ENCRYPTION:
-                return (
-                    "check whether the server is at https:// or http://; a certificate of your own "
-                    "authority is trusted with ca=, the path of its PEM file"
-                )
-            case FaultKind.FOREIGN:
-                return (
-                    "check the address, its path and its port; if the server is newer than "
-                    "qdrant-client, upgrade qdrant-client"
-                )
-            case _:
-                assert_never(self.kind)
+        return str(self.kind.value)
 
     def __str__(self) -> str:
         """Return the text and the advice."""
@@ -143,6 +158,7 @@ _CODE_KINDS = {
 }
 # The message is checked before the status: a full disk is 500 or 507, INTERNAL or
 # RESOURCE_EXHAUSTED, depending on version and place.
+_AWAY = FaultKind.INFERENCE_AWAY
 _SAID_KINDS = (
     (re.compile("larger than rate limiter capacity"), FaultKind.ABOVE_RATE_LIMIT),
     (
@@ -166,6 +182,26 @@ _SAID_KINDS = (
         FaultKind.ENCRYPTION,
     ),
     (re.compile(r"http1\.x server"), FaultKind.FOREIGN),
+    (re.compile(r"expected dim: \d+, got \d+"), FaultKind.WIDTH),
+    # Sentences of the server about its inference service (src/common/inference/service.rs, 1.19).
+    (re.compile(r"Inference service error|Failed to (send|read) inference"), _AWAY),
+    (re.compile(r"Too many requests for inference service"), FaultKind.INFERENCE_BUSY),
+    (re.compile(r"Authentication failed for inference service"), FaultKind.INFERENCE_KEY),
+    (re.compile(r"InferenceService (URL not|is not|configuration)"), FaultKind.INFERENCE_UNSET),
+    (
+        re.compile(
+            r"Inference request validation failed|Invalid inference request|"
+            r"Inference can't process request"
+        ),
+        FaultKind.INFERENCE_REFUSED,
+    ),
+    (
+        re.compile(
+            r"Inference service returned no vectors|Failed to parse successful inference|"
+            r"Unexpected inference"
+        ),
+        FaultKind.INFERENCE_WRONG,
+    ),
 )
 _EXCERPT = 200
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
@@ -242,7 +278,9 @@ def _of_status(error: UnexpectedResponse) -> Fault:
     kind = _STATUS_KINDS.get(status, kind)
     body = error.content.decode(errors="replace").strip()
     try:
-        said = f"{status} {json.loads(body)['status']['error']}"
+        # An answer of an inference service that cannot be read comes as a whole, numbers and all.
+        error_text = str(json.loads(body)["status"]["error"]).partition(". Response body:")[0]
+        said = f"{status} {error_text}"
     except (ValueError, KeyError, TypeError, RecursionError):  # plain text, or not of Qdrant
         said = f"{status} {error.reason_phrase}".strip()
         if body.startswith("<"):

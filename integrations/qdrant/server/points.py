@@ -14,15 +14,17 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.point_size import PointSizes
+from ..stores.point_size import PointSizes, batches
 from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, ScoredPoint, Select
 from ..stores.queries import DenseQuery, Query, bounded
 from ..stores.sparse_vector import SparseVector
+from ..stores.text_to_embed import TextToEmbed
 from ..words.bm25 import BM25
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_TEXTS = 64  # in a request, whose time includes that of the model on the server's side
 _AROUND = 1_024  # bytes of a request in addition to its points
 
 
@@ -37,7 +39,14 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[BM25] = _to_sparse(point.words)
     if point.soft_tokens is not None:
         vectors[STATES] = point.soft_tokens.tolist()
+    for text in point.to_embed:
+        vectors[text.using] = to_document(text)
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def to_document(text: TextToEmbed) -> models.Document:
+    """Return a text of which the server makes a vector, in the client's form."""
+    return models.Document(text=text.text, model=text.model, options=text.options)
 
 
 def to_change(point: Point) -> models.UpdateOperation:
@@ -86,17 +95,19 @@ def vectors_of(fetch: Select) -> bool | list[str]:
 
 
 def to_query(
-    query: NDArray[np.float32] | DenseQuery | SparseVector, *, words: bool = False
-) -> tuple[list[float] | models.SparseVector, str]:
+    query: NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed, *, words: bool = False
+) -> tuple[list[float] | models.SparseVector | models.Document, str]:
     """Return a query in the client's form, and the name of the vector it is compared with.
 
     Args:
-        query: The vector.
+        query: The vector, or the text of which the server makes it.
         words: Whether it holds the words of a query.
     """
     if isinstance(query, SparseVector):
         return _to_sparse(query), BM25 if words else SPARSE
     vector = query.vector if isinstance(query, DenseQuery) else query
+    if isinstance(vector, TextToEmbed):
+        return to_document(vector), vector.using
     return vector.tolist(), DENSE
 
 
@@ -122,6 +133,27 @@ def _from_sparse(vector: models.SparseVector) -> SparseVector | None:
     return SparseVector(
         indices=np.asarray(vector.indices, np.int64), values=np.asarray(vector.values, np.float32)
     )
+
+
+def cut_writes(points: Sequence[Point], *, most: int, largest: int | None) -> list[Sequence[Point]]:
+    """Cut points into requests.
+
+    Args:
+        points: Points to store.
+        most: How many points a request may have.
+        largest: The most bytes of a request; None if there is no limit.
+
+    Raises:
+        StoreError: A single point is larger than a request may be.
+    """
+    if any(point.to_embed for point in points):
+        most = min(most, _TEXTS)
+    parts = list(batches(points, most))
+    if largest is not None:
+        for part in parts:
+            if len(part) == 1:  # only a part of one point can be larger than the limit
+                check_size(part[0], largest)
+    return parts
 
 
 def check_size(point: Point, largest: int) -> None:

@@ -69,6 +69,10 @@ class Requests:
             # Local mode checks less than a server, and raises errors of its own.
             raise StoreError(f"{what} at {self.place} was refused: {error!r}") from error
 
+    def check_takes_texts(self) -> None:
+        """Refuse texts in place of vectors; see :meth:`Server.check_takes_texts`."""
+        self._server.check_takes_texts()
+
     def limits(self, name: str) -> Limits:
         """Return the known limits of a collection."""
         return self._limits.get(name) or Limits()

@@ -21,7 +21,6 @@ from qdrant_client import models
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, PayloadIndex
 from ..stores.filters import Where
-from ..stores.point_size import batches
 from ..stores.protocol import (
     Engine,
     OptimizeProgress,
@@ -32,7 +31,7 @@ from ..stores.protocol import (
     Select,
     check_name,
 )
-from ..stores.queries import Query, WordsQuery
+from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
@@ -41,7 +40,7 @@ from .filters import to_filter
 from .limits import Limits
 from .optimize import Patience, wait_until_green
 from .points import (
-    check_size,
+    cut_writes,
     fields_of,
     from_record,
     params_of,
@@ -150,7 +149,10 @@ class RemoteStore:
 
         Raises:
             StoreError: A single point is larger than a request may be; then none is stored.
+            StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
+        if any(point.to_embed for point in points):
+            self._requests.check_takes_texts()
         points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
@@ -371,8 +373,10 @@ class RemoteStore:
 
     def _sent(
         self, name: str, query: Query
-    ) -> tuple[list[float] | models.SparseVector | models.TextQuery, str] | None:
+    ) -> tuple[list[float] | models.SparseVector | models.TextQuery | models.Document, str] | None:
         """Return a query in the client's form; None for words of which none is left."""
+        if text_of(query) is not None:
+            self._requests.check_takes_texts()
         if not isinstance(query, WordsQuery):
             return to_query(query)
         sent = self._words.of_query(name, query.text)
@@ -382,12 +386,8 @@ class RemoteStore:
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
-        parts = list(batches(points, self._requests.limits(name).writes))
-        if (largest := self._requests.largest) is not None:
-            for part in parts:
-                if len(part) == 1:  # only a part of one point can be larger than the limit
-                    check_size(part[0], largest)
-        return parts
+        most = self._requests.limits(name).writes
+        return cut_writes(points, most=most, largest=self._requests.largest)
 
 
 def _writes(limits: Limits) -> int:

@@ -55,6 +55,8 @@ class PointSizes:
             size += _SPARSE_ENTRY * point.words.indices.size
         if point.soft_tokens is not None:
             size += _NUMBER * point.soft_tokens.size
+        for one in point.to_embed:
+            size += _POINT + len(json.dumps(one.text))
         return size
 
 

@@ -19,6 +19,7 @@ from decant.embedders import StoreError
 from .filters import And, Field, FieldIn, Where
 from .input_errors import AbsentError, StoreInputError
 from .sparse_vector import SparseVector
+from .text_to_embed import TextToEmbed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,8 @@ class Point:
         sparse: None as for ``dense``, and for a text that weighs nothing.
         soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
         words: The BM25 weights of its text, which a store adds itself if it needs them.
+        to_embed: Texts to store the vectors of, at most one for each vector that is None here; the
+            server has the vectors made. A point that was read has none.
     """
 
     id: str
@@ -79,6 +82,7 @@ class Point:
     sparse: SparseVector | None = None
     soft_tokens: NDArray[np.float32] | None = None
     words: SparseVector | None = None
+    to_embed: tuple[TextToEmbed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,7 +180,10 @@ class Store(Protocol):
         ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
-        """Store points, in order, replacing those of the same id."""
+        """Store points, in order, replacing those of the same id.
+
+        Texts in place of vectors are refused by a store that asks no inference service.
+        """
         ...
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from .input_errors import StoreInputError
 from .sparse_vector import SparseVector
+from .text_to_embed import Embedding, TextToEmbed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,17 +61,17 @@ class DenseQuery:
     """A query by a dense vector with the engine's search parameters; see :class:`SearchOptions`.
 
     Args:
-        vector: float32, shape ``(D,)``.
+        vector: float32, shape ``(D,)``, or the text of which the server makes it.
         ef: How many candidates the index examines; None: the engine's own setting.
         exact: Whether all vectors are compared instead.
     """
 
-    vector: NDArray[np.float32]
+    vector: Embedding
     ef: int | None = None
     exact: bool = False
 
 
-Query: TypeAlias = Union["NDArray[np.float32]", DenseQuery, SparseVector, WordsQuery]
+Query: TypeAlias = Union["NDArray[np.float32]", DenseQuery, SparseVector, WordsQuery, TextToEmbed]
 
 
 def mode_of(query: Query) -> SearchMode:
@@ -80,8 +81,16 @@ def mode_of(query: Query) -> SearchMode:
             return SearchMode.SPARSE
         case WordsQuery():
             return SearchMode.WORDS
+        case TextToEmbed(using=using):
+            return SearchMode(using)
         case _:
             return SearchMode.DENSE
+
+
+def text_of(query: Query) -> TextToEmbed | None:
+    """Return the text of which the server makes the query's vector, if it is to make it."""
+    value = query.vector if isinstance(query, DenseQuery) else query
+    return value if isinstance(value, TextToEmbed) else None
 
 
 def bounded(query: Query, scores: Iterable[float]) -> list[float]:
@@ -94,7 +103,7 @@ def bounded(query: Query, scores: Iterable[float]) -> list[float]:
     [1.0, 0.5]
     """
     found = list(scores)
-    if isinstance(query, SparseVector | WordsQuery) or not found:
+    if mode_of(query) is not SearchMode.DENSE or not found:
         return found
     if max(found) <= 1.0 and min(found) >= -1.0:
         return found

@@ -20,6 +20,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
+from decant.integrations.qdrant.points.golden import GOLDEN_TEXT
 from qdrant_double import QdrantDouble, reached
 
 
@@ -117,7 +118,10 @@ def edge_years(edge: Store, encoder: HashEncoder) -> Collection:
 
 
 class Watched(HashEncoder):
-    """Remembers the texts that it was given to embed as passages, in order."""
+    """Remembers the texts that it was given to embed as passages, in order.
+
+    Golden vectors, which collections on a server keep, are left out.
+    """
 
     def __init__(self) -> None:
         super().__init__(16)
@@ -130,7 +134,7 @@ class Watched(HashEncoder):
                 self.texts.append(text)
                 yield text
 
-        if role is Role.QUERY:
+        if role is Role.QUERY or texts == [GOLDEN_TEXT]:
             yield from super().stream(texts, role=role, **options)
         else:
             self.streams += 1

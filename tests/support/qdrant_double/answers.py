@@ -57,9 +57,10 @@ def wrong(said: str) -> Refused:
     return Refused(400, f"Wrong input: {said}")
 
 
-def succeeded(result: Any) -> Answer:
-    """Return a result in its envelope."""
-    return shown({"result": result, "status": "ok", "time": 0.0001})
+def succeeded(result: Any, usage: Any = None) -> Answer:
+    """Return a result in its envelope, with what an inference service counted."""
+    more = {} if usage is None else {"usage": {"inference": usage}}
+    return shown({**more, "result": result, "status": "ok", "time": 0.0001})
 
 
 def shown(body: Any) -> Answer:

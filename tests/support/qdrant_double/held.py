@@ -97,10 +97,12 @@ class Held:
 
     def check_query(self, using: str | None, query: Any) -> None:
         """Refuse a vector to search with that does not fit."""
-        if isinstance(query, list) and using in self.vectors:
-            size = self.vectors[using]["size"]
-            if len(query) != size:
-                raise wrong(f"Vector dimension error: expected dim: {size}, got {len(query)}")
+        if not isinstance(query, list) or using not in self.vectors:
+            return
+        size = self.vectors[using]["size"]
+        for row in query if query and isinstance(query[0], list) else [query]:
+            if len(row) != size:
+                raise wrong(f"Vector dimension error: expected dim: {size}, got {len(row)}")
 
     def _check_width(self, name: str, row: list[float]) -> None:
         size = self.vectors[name]["size"]

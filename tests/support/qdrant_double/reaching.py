@@ -89,6 +89,7 @@ def reached(
             verify=False,
             grpc_port=grpc_port or 6334,
             prefer_grpc=grpc_port is not None,
+            cloud_inference=True,
         )
     backoff = Backoff(attempts=3, sleep=lambda _: None)
     server = Server(client, place=double.url, backoff=backoff, owned=True)

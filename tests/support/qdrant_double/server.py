@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .answers import Answer, Refused, shown, succeeded
 from .engine import Engine
+from .inference import Inferred, Service, infer
 from .json_reading import read_json
 
 LARGEST_BODY = 33_554_432
@@ -59,6 +60,8 @@ class QdrantDouble(ThreadingHTTPServer):
         faults: Taken by the next requests, one each; None lets one pass.
         asked: What came, in order.
         engine: The collections.
+        inference: The service that makes vectors of texts; None: none is configured.
+        inference_token: The token that goes to it.
     """
 
     request_queue_size = 128
@@ -72,6 +75,8 @@ class QdrantDouble(ThreadingHTTPServer):
         self.before: Callable[[str, str], object] = lambda _method, _path: None
         self.faults: deque[Fault | None] = deque()
         self.asked: list[Asked] = []
+        self.inference: Service | None = None
+        self.inference_token: str | None = None
         self.engine = Engine({"enabled": True, **strict} if strict else {}, version)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
@@ -135,8 +140,9 @@ class QdrantDouble(ThreadingHTTPServer):
                 _check_size(len(body))
             loaded = read_json(body) if body else None
             self._check_replicas(parameters)
+            inferred = self._infer(method, path, loaded)
             with self._lock:
-                answer: Answer | None = self._carry_out(method, path, loaded)
+                answer: Answer | None = self._carry_out(method, path, inferred)
             if fault is not None:
                 raise _broken(fault)
         except Refused as refusal:
@@ -168,8 +174,15 @@ class QdrantDouble(ThreadingHTTPServer):
                 500, f"Service internal error: {self.nodes_down} of 3 read operations failed"
             )
 
-    def _carry_out(self, method: str, path: list[str], body: Any) -> Answer:
-        engine = self.engine
+    def _infer(self, method: str, path: list[str], body: Any) -> Inferred:
+        if path[:1] != ["collections"] or path[2:3] != ["points"]:
+            return Inferred(body=body)
+        purpose = "search" if "query" in path[3:] else "update"
+        token = self.inference_token
+        return infer(body, purpose, service=self.inference, token=token)
+
+    def _carry_out(self, method: str, path: list[str], inferred: Inferred) -> Answer:
+        engine, body = self.engine, inferred.body
         match method, path:
             case "GET", [""]:
                 return shown(
@@ -193,7 +206,7 @@ class QdrantDouble(ThreadingHTTPServer):
             case "PUT" | "DELETE", ["collections", name, "index", *field]:
                 return succeeded(_index(engine, name, field, body))
             case _, ["collections", name, "points", *rest]:
-                return succeeded(_points(engine, (method, *rest), name, body))
+                return succeeded(_points(engine, (method, *rest), name, body), inferred.usage)
             case _:
                 raise _no_route()
 
