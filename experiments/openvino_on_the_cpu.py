@@ -1,9 +1,9 @@
 """Time a bundle on ONNX Runtime's CPU provider and on OpenVINO, in one process, round by round.
 
-    python experiments/openvino_on_the_cpu.py BUNDLE TEXTS [--texts 96] [--rounds 5] [--threads 2]
+    python experiments/openvino_on_the_cpu.py BUNDLE FOLDER [--texts 96] [--rounds 5] [--workers 2]
 
-BUNDLE has the graphs fp32 and int8, certified on both providers; TEXTS is a folder of text files, of
-which pieces of 80 to 1,200 letters are drawn (seed 0). Each round runs every system once, on the same
+BUNDLE has the graphs fp32 and int8, certified on both providers. FOLDER holds text files, of which
+pieces of 80 to 1,200 letters are drawn (seed 0). Each round runs every system once, on the same
 texts: in batches as the encoder makes them, then each of the first 24 alone. Printed are medians of
 seconds and of processor seconds over the rounds, each also as a multiple of fp32 on ONNX Runtime,
 and the worst and mean cosine to it.
@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,17 @@ class Times:
         self.wall.append(time.perf_counter() - wall)
         self.processor.append(time.process_time() - processor)
 
+    def beside(self, first: Times) -> str:
+        """Return the medians, and how many times as fast as ``first`` this is."""
+        wall, processor = statistics.median(self.wall), statistics.median(self.processor)
+        faster = statistics.median(first.wall) / wall
+        cheaper = statistics.median(first.processor) / processor
+        return f"{wall:7.3f} s {faster:5.2f} x   processor {processor:7.3f} s {cheaper:5.2f} x"
+
 
 def drawn_texts(folder: Path, count: int) -> list[str]:
     """Return pieces of the folder's files, of many lengths, in random order."""
-    drawn = random.Random(0)
+    drawn = random.Random(0)  # noqa: S311 - not for secrets
     pieces = []
     for file in sorted(folder.rglob("*.txt"))[: max(1, count // A_FILE) * 2]:
         text = " ".join(file.read_text(encoding="utf-8", errors="ignore").split())
@@ -59,9 +67,7 @@ def drawn_texts(folder: Path, count: int) -> list[str]:
     return [piece for piece in pieces if piece.strip()][:count]
 
 
-def cosines(
-    found: NDArray[np.float32], exact: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def cosines(found: NDArray[np.float32], exact: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the cosine of each row."""
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(exact, axis=1)
     result: NDArray[np.float32] = (found * exact).sum(axis=1) / lengths
@@ -72,12 +78,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--texts", dest="count", type=int, default=96)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--texts", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    texts = drawn_texts(given.texts, given.count)
+    texts = drawn_texts(given.folder, given.texts)
     runtime = ExecutionOptions(workers=given.workers, threads=1, token_budget=512)
     encoders: dict[tuple[str, str], OnnxEncoder] = {
         key: load(given.bundle, provider=key[0], precision=key[1], runtime=runtime)
@@ -99,20 +105,11 @@ def main() -> None:
         one_by_one(encoder)
     for _ in range(given.rounds):
         for key, encoder in encoders.items():
-            batches[key].add(lambda one=encoder: one.encode(texts, role=Role.PASSAGE))
-            alone[key].add(lambda one=encoder: one_by_one(one))
+            batches[key].add(partial(encoder.encode, texts, role=Role.PASSAGE))
+            alone[key].add(partial(one_by_one, encoder))
     for name, times in (("batches", batches), ("alone", alone)):
-        first = times[SYSTEMS[0]]
         for key in SYSTEMS:
-            wall, processor = (statistics.median(times[key].wall), statistics.median(times[key].processor))
-            ratios = (
-                statistics.median(first.wall) / wall,
-                statistics.median(first.processor) / processor,
-            )
-            print(
-                f"{name:8} {' '.join(key):14} {wall:7.3f} s {ratios[0]:5.2f} x   "
-                f"processor {processor:7.3f} s {ratios[1]:5.2f} x"
-            )
+            print(f"{name:8} {' '.join(key):14} {times[key].beside(times[SYSTEMS[0]])}")
     for key in SYSTEMS:
         found = cosines(vectors[key], vectors[SYSTEMS[0]])
         print(f"cosine   {' '.join(key):14} worst {found.min():.6f} mean {found.mean():.6f}")

@@ -38,7 +38,7 @@ def processor_features() -> frozenset[str]:
 
 def unsupported(row: Provider, precision: Precision) -> str:
     """Return why this machine does not run a precision on a provider; empty if it may run it."""
-    wanted = row.instructions.get(precision)
+    wanted = row.bf16_features if precision is Precision.BF16 else frozenset()
     if not wanted or wanted & processor_features():
         return ""
     return (

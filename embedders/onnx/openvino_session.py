@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _OLDEST = (2026, 4)
 _EXTRA = "openvino"
+# How the summary of its errors begins: operators that are unknown, or known in another form.
+_UNREAD = ("No conversion rule found for operations: ", "Conversion is failed for: ")
 
 
 class OpenVinoSession(GraphSession):
@@ -179,7 +181,7 @@ def _package() -> ModuleType:
     """Return the package, which is imported when the first graph is opened."""
     try:
         package = need("openvino", extra=_EXTRA)
-        version = str(package.__version__)
+        version = _version(package)
         numbers = tuple(int(part) for part in version.split(".", 2)[:2])
     except MissingExtra:
         raise
@@ -194,6 +196,11 @@ def _package() -> ModuleType:
             f"{install_command(_EXTRA)}"
         )
     return package
+
+
+def _version(package: ModuleType) -> str:
+    """Return its version without the build's number."""
+    return str(package.__version__).partition("-")[0]
 
 
 def _compile(
@@ -217,7 +224,7 @@ def _compile(
         compiled = core.compile_model(model, wanted, settings)
     except RuntimeError as error:
         raise ProviderError(
-            f"{row.full_name} does not open {path} (openvino {package.__version__}): "
+            f"{row.full_name} does not open {path} (openvino {_version(package)}): "
             f"{_unread(error)}; pass provider='cpu'"
         ) from error
     if SINGLE_OPERATOR_ATTENTION in _layers(compiled):
@@ -237,9 +244,11 @@ def _layers(compiled: openvino.CompiledModel) -> Counter[str]:
 
 def _unread(error: Exception) -> str:
     """Return OpenVINO's summary of the operators that it does not read, or its first words."""
-    _, found, operators = str(error).partition("Conversion is failed for: ")
-    if found:
-        return f"it does not read {operators.strip().partition(chr(10))[0]}"
+    for line in str(error).splitlines():
+        for beginning in _UNREAD:
+            _, found, operators = line.partition(beginning)
+            if found:
+                return f"it does not read {operators.strip()}"
     return _first(error)
 
 

@@ -8,7 +8,7 @@ not imported here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -45,11 +45,9 @@ _ON_GPU = (
 
 # As measured (experiments/log/2026-11-30-openvino-on-the-cpu.md).
 _IN_OPENVINO = (Precision.BF16, Precision.FP32, Precision.W8, Precision.W4, Precision.FP16)
-# The processor features of which one multiplies in bfloat16, as Linux names them. With AVX-512
-# alone OpenVINO emulates these products, and is slower than in float32.
-_BFLOAT16: Mapping[Precision, frozenset[str]] = {
-    Precision.BF16: frozenset({"avx512_bf16", "amx_bf16"})
-}
+# The processor features of which one multiplies in bfloat16, as Linux names them. Without them the
+# products would be emulated.
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 class Source(StrEnum):
@@ -80,8 +78,8 @@ class Provider:
             which ONNX Runtime needs for the arithmetic of shapes, is always the last.
         precisions: What it runs, fastest first.
         computed: Precisions that it computes from the float32 graph, with no graph of their own.
-        instructions: For a precision that needs some: the processor's features of which one must
-            be there.
+        bf16_features: The processor's features of which one must be there for bf16; empty where it
+            needs none.
         device: The runtime's own name of its device; empty for ONNX Runtime.
         options: Its options.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
@@ -101,7 +99,7 @@ class Provider:
     fallbacks: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = _ON_GPU
     computed: tuple[Precision, ...] = ()
-    instructions: Mapping[Precision, frozenset[str]] = field(default_factory=dict)
+    bf16_features: frozenset[str] = frozenset()
     device: str = ""
     options: Options = lambda _path, _device: {}
     slow_fusions: tuple[str, ...] = ()
@@ -225,7 +223,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         device="CPU",
         precisions=_IN_OPENVINO,
         computed=(Precision.BF16,),
-        instructions=_BFLOAT16,
+        bf16_features=_BFLOAT16,
         certified_by="every run of the tests where `openvino` is installed",
     ),
     Provider(

@@ -1,4 +1,4 @@
-"""OpenVINO behind the same encoder: the CPU's vectors, bf16 with a certificate, or an error by name."""
+"""OpenVINO behind the same encoder: float32, bf16 with its certificate, or an error by name."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_bf16_runs_the_float32_file_and_is_what_auto_takes(
     with load(bundle, provider="openvino") as encoder:
         found = encoder.encode(TEXTS, role=Role.PASSAGE).dense
         assert encoder.precision is Precision.BF16
-    assert 1e-5 < np.abs(found - expected).max()  # it did round
+    assert np.abs(found - expected).max() > 1e-5  # it did round
     assert cosines(found, expected).min() > 0.999
     opened = Bundle.open(bundle)
     assert list(opened.manifest.graphs) == ["fp32"]
@@ -193,7 +193,7 @@ def test_a_pickled_encoder_opens_the_same_precision_again(bundle: Path) -> None:
     with load(bundle, provider="openvino") as encoder:
         expected = encoder.encode(TEXTS[:3], role=Role.QUERY).dense
         kept = pickle.dumps(encoder)
-    with pickle.loads(kept) as again:  # noqa: S301 - our own
+    with pickle.loads(kept) as again:
         assert (again.provider, again.precision) == (OPENVINO, encoder.precision)
         assert np.abs(again.encode(TEXTS[:3], role=Role.QUERY).dense - expected).max() < 1e-6
 
@@ -274,7 +274,7 @@ def stand_in(version: str, *devices: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        (stand_in("2025.3.0-19807", "CPU"), r"openvino is 2025\.3\.0-19807, and decant needs 2026"),
+        (stand_in("2025.3.0-19807", "CPU"), r"openvino is 2025\.3\.0, and decant needs 2026"),
         (stand_in("2026.4.1-22982"), "finds no device CPU here, only none"),
         (ModuleType("openvino"), "installed and does not import"),
     ],
