@@ -30,6 +30,7 @@ from decant.embedders import (
     ProviderError,
     Role,
     load,
+    tune,
 )
 from decant.embedders.doctor import Health, diagnose
 from decant.embedders.onnx import (
@@ -40,6 +41,7 @@ from decant.embedders.onnx import (
     find_provider,
     machine,
     open_session,
+    tuner,
     unsupported,
 )
 from decant.embedders.tokens import TokenBatch, pad
@@ -345,6 +347,19 @@ def test_doctor_says_that_it_runs_and_in_which_precisions(bundle: Path) -> None:
     bf16 = found[f"bf16 on {OPENVINO}"]
     assert ("runs all" in bf16.detail) is HAS_BF16 or "emulate" in bf16.detail
     assert found["OpenVINO-GPU"].health is not Health.PROBLEM
+
+
+@installed
+def test_tuning_keeps_settings_for_openvino_that_load_takes(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "bundle")
+    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    report = tune(folder, provider="openvino", texts=TEXTS)
+    assert not [trial.failure for trial in report.trials if trial.failure]
+    with load(folder, provider="openvino") as encoder:
+        assert encoder.precision is report.precision
+        assert encoder.runtime == report.kept.settled()
 
 
 def test_tuned_settings_of_a_graph_are_kept_apart_by_the_precision_in_which_it_ran() -> None:
