@@ -32,7 +32,7 @@ from .writer import Destination, Writer
 
 _CALL = "index()"
 _DOCUMENTS = "give index(read_documents(folder)), or index([Document(source=..., text=...)])"
-_GROUP = 64
+_GROUP = 256
 _GROUP_CHARACTERS = 4_000_000
 _ATTEMPTS = 5
 _PROMISE = Select(fields=("root", "source", "chunks"))

@@ -17,8 +17,9 @@ from .documents import Document
 from .plan import Plan
 from .report import IndexReport, Tally
 
+# A flush is five requests at most, and four of them grow with the documents alone.
 _POINTS = 256
-_DOCUMENTS = 64
+_DOCUMENTS = 256
 _DURABLE = 32  # flushes of the writer between two flushes of the store
 
 

@@ -7,7 +7,7 @@ weighs nothing; a text whose vectors a caller gave has one if the caller gave it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +39,14 @@ class Row:
 
     def on(self, point: Point) -> Point:
         """Return a point with these vectors."""
-        return replace(point, dense=self.dense, sparse=self.sparse, soft_tokens=self.soft_tokens)
+        return Point(
+            id=point.id,
+            payload=point.payload,
+            dense=self.dense,
+            sparse=self.sparse,
+            words=point.words,
+            soft_tokens=self.soft_tokens,
+        )
 
 
 def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
