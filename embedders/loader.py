@@ -38,7 +38,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
 
     Args:
         path: A folder that :func:`decant.export.export` or ``decant export`` made, or an address.
-        provider: ``cpu``, ``cuda``, ``tensorrt`` … or a full name; ``auto`` takes the best one
+        provider: ``cpu``, ``openvino``, ``cuda`` … or a full name; ``auto`` takes the best one
             that really opens, and ``encoder.provider`` says which.
         precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
             provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;

@@ -23,7 +23,7 @@ from decant.embedders import (
 from decant.embedders.bundle import TaskScore
 from decant.embedders.files import CERTIFICATE, REFERENCE, write_atomically
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import candidates, find_provider, provider_name
+from decant.embedders.onnx import candidates, find_provider, provider_name, unsupported
 
 from .bundle_writer import check_same_bundle
 from .certify.certifier import Certifier, Place
@@ -49,9 +49,11 @@ def verify(
 
     Args:
         bundle: The bundle's folder.
-        provider: ``cpu``, ``cuda`` … or a full name; ``auto`` is the best installed one.
-        precision: The precision of the graph; ``auto`` is every graph in the bundle that the
-            provider runs; the CPU provider has no bf16.
+        provider: ``cpu``, ``openvino``, ``cuda`` … or a full name; ``auto`` is the best installed
+            one.
+        precision: The precision of the graph; ``auto`` is every one that the provider and this
+            processor run with the graphs in the bundle. The CPU provider has no bf16; OpenVINO
+            computes it from the float32 graph.
         device: The GPU's number.
         scores: Tasks whose scores each entry states, together with those of the float32 graph on
             the same provider; :mod:`decant.evaluation` has some. With None, earlier scores of the
@@ -83,10 +85,12 @@ def verify(
     place = Place(provider=name, device=device)
     stated = _Stated(opened, place, scores)
     for wanted in _wanted(opened, precision, name):
-        file = opened.manifest.graphs[wanted]
+        file = opened.manifest.graphs[find_provider(name).graph_of(wanted)]
         on_step(f"certifying {wanted} on {name}")
         entry = certifier.entry(wanted, file, place, known=[files])
-        before = certificate.entry(sha256=entry.sha256, provider=entry.provider)
+        before = certificate.entry(
+            sha256=entry.sha256, provider=entry.provider, precision=entry.precision
+        )
         certificate = certificate.with_entry(stated.with_scores(entry, before))
     check_same_bundle(opened)
     write_atomically(opened.folder / CERTIFICATE, to_json(certificate))
@@ -136,8 +140,9 @@ class _Stated:
 
 def _wanted(bundle: Bundle, precision: str, provider: str) -> list[Precision]:
     if precision == "auto":
-        run = set(find_provider(provider).precisions) & set(bundle.manifest.graphs)
-        return [member for member in Precision if member in run]
+        row = find_provider(provider)
+        run = row.runnable(bundle.manifest.graphs)
+        return [member for member in Precision if member in run and not unsupported(row, member)]
     if precision not in list(Precision):
         raise BundleError(f"no precision is called {precision!r}; known are {', '.join(Precision)}")
     return [Precision(precision)]

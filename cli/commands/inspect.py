@@ -75,7 +75,7 @@ def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
     _show_summary(certificate)
     show_facts(
         {
-            f"tuned {precision}, {entry.provider}": described(entry)
+            f"tuned {entry.precision or precision}, {entry.provider}": described(entry)
             for precision, file in opened.manifest.graphs.items()
             for entry in tuning.entries
             if entry.sha256 == opened.manifest.files[file]

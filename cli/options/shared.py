@@ -29,7 +29,7 @@ Provider: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Execution provider: cpu, cuda, tensorrt …; auto takes the best that works.",
+        help="Execution provider: cpu, openvino, cuda …; auto takes the best that works.",
     ),
 ]
 PrecisionName: TypeAlias = Annotated[

@@ -193,43 +193,58 @@ class Bundle:
         """
         return read_record(Certificate, self.folder / CERTIFICATE, newest=CERTIFICATE_FORMAT)
 
-    def entry(self, precision: Precision, provider: str) -> CertificateEntry | None:
+    def entry(
+        self, precision: Precision, provider: str, *, graph: Precision | None = None
+    ) -> CertificateEntry | None:
         """Return the certificate's entry for a graph on a provider; None if no entry counts.
 
         An entry counts if it has the graph's hash and was judged by the gates of this precision, if
-        the certificate belongs to this bundle's recipe, and if the graph has this precision.
+        the certificate belongs to this bundle's recipe, and if the graph has the precision that it
+        should have.
+
+        Args:
+            precision: The precision in which the provider computes.
+            provider: Its full name.
+            graph: The precision of the graph that the provider opens for it; None: the same.
 
         Raises:
             BundleError: The certificate is missing, damaged, or of a newer format; or the bundle
                 does not hold this precision.
         """
-        certificate = self.certificate()
-        path = self.graph(precision)
-        if certificate.digest != self.manifest.digest or mismatch(read_onnx_file(path), precision):
+        certificate, stored = self.certificate(), graph or precision
+        path = self.graph(stored)
+        if certificate.digest != self.manifest.digest or mismatch(read_onnx_file(path), stored):
             return None
-        sha256 = self.manifest.files[self.manifest.graphs[precision]]
+        sha256 = self.manifest.files[self.manifest.graphs[stored]]
         return certificate.entry(sha256=sha256, provider=provider, precision=precision)
 
-    def require_certified(self, precision: Precision, provider: str) -> None:
+    def require_certified(
+        self, precision: Precision, provider: str, *, graph: Precision | None = None
+    ) -> None:
         """Refuse a graph that did not pass its certificate on a provider.
+
+        Args:
+            precision: As for :meth:`entry`.
+            provider: As for :meth:`entry`.
+            graph: As for :meth:`entry`.
 
         Raises:
             ParityError: It has no entry that counts, or one that failed; says what to do.
             BundleError: As :meth:`entry`.
         """
-        certificate, name = self.certificate(), str(self.folder)
+        certificate, name, stored = self.certificate(), str(self.folder), graph or precision
         if certificate.digest != self.manifest.digest:
             raise ParityError(
                 f"the certificate of {name} is of recipe {certificate.digest}, the bundle has "
                 f"recipe {self.manifest.digest}; certify it on this machine with `decant verify "
                 f"{name} --provider {provider}`, or pass allow_uncertified=True"
             )
-        if difference := mismatch(read_onnx_file(self.graph(precision)), precision):
+        if difference := mismatch(read_onnx_file(self.graph(stored)), stored):
             raise ParityError(
-                f"the {precision} graph of {name} {difference}, and the gates of {precision} are "
+                f"the {stored} graph of {name} {difference}, and the gates of {stored} are "
                 "not for it; export the bundle again, or pass allow_uncertified=True"
             )
-        sha256 = self.manifest.files[self.manifest.graphs[precision]]
+        sha256 = self.manifest.files[self.manifest.graphs[stored]]
         certificate.require(sha256=sha256, provider=provider, bundle=name, precision=precision)
 
     def tokenizer(self) -> TextTokenizer:

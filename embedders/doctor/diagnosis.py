@@ -26,6 +26,7 @@ _RUNTIMES = (
 )  # fmt: skip
 _EXTRAS = (
     "onnx",
+    "openvino",
     "export",
     "training",
     "docs",

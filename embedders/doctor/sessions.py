@@ -17,7 +17,8 @@ from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..distribution import install_command
 from ..errors import BundleError
-from ..onnx.providers import Source, find_provider
+from ..onnx.machine import unsupported
+from ..onnx.providers import Provider, Source, find_provider
 from ..onnx.session import installed_providers, placement
 from ..recipe.prompt import Role
 from ..tokens.batching import pad
@@ -71,7 +72,10 @@ def _provider(name: str) -> Finding:
 def _broken(name: str, reason: str) -> Finding:
     """Return why a provider does not run; missing libraries are the clearest reason."""
     row = find_provider(name)
-    if row.source is Source.PLUGIN:
+    if row.source is Source.RUNTIME and not row.is_cpu:
+        # Its package brings this device's code whether or not there is such a device.
+        return note("provider", name, reason)
+    if row.source is not Source.BUILD:
         return problem("provider", name, reason, f"{row.advice}; or do without it")
     missing = missing_libraries(_library(name))
     detail = f"does not start: cannot load {', '.join(missing)}" if missing else reason
@@ -108,10 +112,17 @@ def _bundle(folder: Path, providers: list[str]) -> Iterator[Finding]:
     detail = f"{len(manifest.files)} files are whole and the tokenizer gives its golden ids"
     yield good("bundle", "files", detail)
     batch = pad(rows, pad_id=manifest.pad_id)
-    for precision in sorted(set(manifest.graphs) & set(Precision)):
-        for provider in providers:
-            yield _nodes(bundle.graph(Precision(precision)), precision, provider, batch)
-            yield _certified(bundle, Precision(precision), provider)
+    rows_of_table = [find_provider(name) for name in providers]
+    for precision in sorted(Precision):
+        for row in rows_of_table:
+            graph = row.graph_of(precision)
+            if graph not in manifest.graphs:
+                continue
+            if reason := unsupported(row, precision):
+                yield note("bundle", f"{precision} on {row.full_name}", reason)
+                continue
+            yield _nodes(bundle.graph(graph), precision, row.full_name, batch)
+            yield _certified(bundle, precision, row)
 
 
 def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Finding:
@@ -135,8 +146,9 @@ def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Find
     return note("bundle", name, detail)
 
 
-def _certified(bundle: Bundle, precision: Precision, provider: str) -> Finding:
-    entry = bundle.entry(precision, provider)
+def _certified(bundle: Bundle, precision: Precision, row: Provider) -> Finding:
+    provider = row.full_name
+    entry = bundle.entry(precision, provider, graph=row.graph_of(precision))
     name = f"{precision} certificate"
     verify = f"decant verify {bundle.folder} --provider {provider}"
     if entry is None:

@@ -1,8 +1,11 @@
 from .calibration_file import CALIBRATION as CALIBRATION
 from .calibration_file import Calibrations as Calibrations
 from .calibration_file import read_calibrations as read_calibrations
+from .graph_session import GraphFile as GraphFile
+from .graph_session import GraphSession as GraphSession
 from .machine import peak_memory_mb as peak_memory_mb
 from .machine import processor as processor
+from .machine import unsupported as unsupported
 from .options import Settled as Settled
 from .options import available_cores as available_cores
 from .providers import PROVIDERS as PROVIDERS
@@ -12,6 +15,7 @@ from .providers import find_provider as find_provider
 from .session import Session as Session
 from .session import candidates as candidates
 from .session import installed_providers as installed_providers
+from .session import open_session as open_session
 from .session import placement as placement
 from .session import provider_name as provider_name
 from .tuner import TuningReport as TuningReport

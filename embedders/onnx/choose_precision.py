@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import CertificateEntry, Precision
 from ..errors import BundleError, ProviderError
+from .machine import unsupported
 from .providers import find_provider
 
 LEAST_MEAN_COSINE = 0.995
@@ -22,20 +23,21 @@ def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
     Args:
         bundle: Its graphs and certificate.
         wanted: A precision, which is then taken whatever its certificate says; or ``auto``: the
-            fastest precision on this provider that passed and :func:`loses_little`; if there is
-            none, float32.
+            fastest precision on this provider and processor that passed and :func:`loses_little`;
+            if there is none, float32.
         provider: ONNX Runtime's name of the provider.
 
     Raises:
         BundleError: The precision is unknown or not in the bundle.
         ProviderError: The provider runs none of the bundle's precisions.
     """
+    row = find_provider(provider)
     if wanted != "auto":
         if wanted not in list(Precision):
             raise BundleError(
                 f"no precision is called {wanted!r}; known are auto, {', '.join(Precision)}"
             )
-        bundle.graph(Precision(wanted))
+        bundle.graph(row.graph_of(Precision(wanted)))
         return Precision(wanted)
     graphs = sorted(bundle.manifest.graphs)
     if not set(graphs) & {*Precision}:
@@ -43,14 +45,16 @@ def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
             f"{bundle.folder} has only graphs that this decant does not know: {', '.join(graphs)}; "
             "upgrade decant"
         )
-    there = [member for member in find_provider(provider).precisions if member in graphs]
+    there = row.runnable(graphs)
     if not there:
         raise ProviderError(
             f"{provider} runs none of the graphs in {bundle.folder}, which are "
             f"{', '.join(graphs)}; add one with `decant export`"
         )
     for precision in there:
-        entry = bundle.entry(precision, provider)
+        if unsupported(row, precision):
+            continue
+        entry = bundle.entry(precision, provider, graph=row.graph_of(precision))
         if entry is not None and entry.passed and loses_little(entry):
             return precision
     exact = Precision.FP32

@@ -23,10 +23,11 @@ from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
 from .choose_precision import choose_precision
+from .graph_session import GraphFile, GraphSession
 from .options import ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
 from .providers import find_provider
-from .session import Session, candidates, provider_name
+from .session import candidates, open_session, provider_name
 from .tuning_file import tuned_settings
 
 _log = logging.getLogger("decant")
@@ -37,7 +38,7 @@ _EVEN_FROM = 64
 
 
 class OnnxEncoder(BatchEncoder):
-    """Runs a bundle with ONNX Runtime; made by :func:`decant.embedders.load`.
+    """Runs a bundle's ONNX graph; made by :func:`decant.embedders.load`.
 
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
     the session for many batches opens when it is first needed, and only if the graph's files are
@@ -56,14 +57,14 @@ class OnnxEncoder(BatchEncoder):
 
     Attributes:
         precision: The precision of the graph that runs.
-        provider: ONNX Runtime's name of the provider that runs it.
+        provider: The full name of the provider that runs it.
         runtime: The settings in use: the caller's, tuned ones, or the defaults.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        session: Session,
+        session: GraphSession,
         *,
         precision: Precision,
         runtime: Settled,
@@ -73,11 +74,11 @@ class OnnxEncoder(BatchEncoder):
         self._recipe = recipe or bundle.manifest.recipe
         self._alone = session
         self._prompts = SharedPrompts(session)
-        self._many: Session | None = None
+        self._many: GraphSession | None = None
         self._opening = Lock()
         self.precision = precision
         self.provider = session.provider
-        self._on_cpu = find_provider(session.provider).is_cpu
+        self._row = find_provider(session.provider)
         self.runtime = runtime
         settings = BatchSettings(
             batching=batching(bundle, session, runtime.token_budget),
@@ -130,7 +131,8 @@ class OnnxEncoder(BatchEncoder):
     def __reduce__(self) -> tuple[object, ...]:
         """Return a call that opens the same graph with equal settings in another process."""
         runtime, manifest = self.runtime, self._bundle.manifest
-        identity = (self.recipe.digest(), manifest.files[manifest.graphs[self.precision]])
+        graph = self._row.graph_of(self.precision)
+        identity = (self.recipe.digest(), manifest.files[manifest.graphs[graph]])
         settings = {
             "provider": self.provider,
             "precision": str(self.precision),
@@ -161,17 +163,19 @@ class OnnxEncoder(BatchEncoder):
         dense = np.asarray(values[0], np.float32)
         return [cut(dense, dim=self.dim, normalize=self._recipe.normalize), *values[1:]]
 
-    def _session_for_many(self) -> Session:
+    def _session_for_many(self) -> GraphSession:
         """Return the session for many batches: on the CPU, one of as many threads as they want."""
-        if not self._on_cpu or self.runtime.threads == self._alone.threads:
+        if not self._row.is_cpu or self.runtime.threads == self._alone.threads:
             return self._alone
         with self._opening:
             if self._many is None:
-                self._many = self._alone.twin(threads=self.runtime.threads)
+                self._many = self._alone.twin(
+                    threads=self.runtime.threads, workers=self.runtime.workers
+                )
         return self._many
 
 
-def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
+def batching(bundle: Bundle, session: GraphSession, token_budget: int) -> Batching:
     """Return how texts become batches for an open graph of a bundle.
 
     On CPUs attention is fastest without padding. Elsewhere few different shapes are better, because
@@ -214,23 +218,21 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     names = candidates() if provider == "auto" else [provider_name(provider)]
     for name in names:
         chosen = choose_precision(bundle, precision, name)
+        stored = find_provider(name).graph_of(chosen)
         settled = _settled(bundle, chosen, name, runtime or ExecutionOptions())
         try:
-            session = Session(
-                bundle.graph(chosen),
-                name,
-                device=settled.device,
-                threads=settled.lone_threads,
-                files=bundle.graph_files(chosen),
+            graph = GraphFile(
+                path=bundle.graph(stored), precision=chosen, files=bundle.graph_files(stored)
             )
+            session = open_session(graph, name, device=settled.device, threads=settled.lone_threads)
         except ProviderError as error:
             if name == names[-1]:
                 raise
             _log.warning("%s; trying the next provider", error)
             continue
         if not allow_uncertified:
-            bundle.require_certified(chosen, name)
-        _check_graph(bundle, session, chosen)
+            bundle.require_certified(chosen, name, graph=stored)
+        _check_graph(bundle, session, stored)
         _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
         return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
     raise ProviderError("the installed onnxruntime has no provider that decant knows")
@@ -251,7 +253,8 @@ def _open_again(
     """
     encoder = load_bundle(folder, **settings)
     manifest = encoder.bundle.manifest
-    found = (encoder.recipe.digest(), manifest.files[manifest.graphs[encoder.precision]])
+    graph = find_provider(encoder.provider).graph_of(encoder.precision)
+    found = (encoder.recipe.digest(), manifest.files[manifest.graphs[graph]])
     if found != identity:
         encoder.close()
         raise BundleError(
@@ -262,7 +265,7 @@ def _open_again(
     return encoder
 
 
-def _check_graph(bundle: Bundle, session: Session, precision: Precision) -> None:
+def _check_graph(bundle: Bundle, session: GraphSession, precision: Precision) -> None:
     """Refuse a graph whose inputs or outputs do not fit its recipe."""
     manifest, path = bundle.manifest, bundle.graph(precision)
     recipe = manifest.recipe

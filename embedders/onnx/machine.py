@@ -7,8 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from ..bundle.certificate import Precision
 from .options import available_cores
-from .providers import find_provider
+from .providers import Provider, find_provider
 
 _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 
@@ -22,6 +23,28 @@ def processor() -> str:
             if name.strip() == "model name":
                 return f"{value.strip()}, {platform.machine()}"
     return platform.processor() or platform.machine()
+
+
+def processor_features() -> frozenset[str]:
+    """Return the names of the processor's instruction sets; empty where the system hides them."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):  # on x86, and on ARM
+                return frozenset(value.split())
+    return frozenset()
+
+
+def unsupported(row: Provider, precision: Precision) -> str:
+    """Return why this machine does not run a precision on a provider; empty if it may run it."""
+    wanted = row.bf16_features if precision is Precision.BF16 else frozenset()
+    if not wanted or wanted & processor_features():
+        return ""
+    return (
+        f"{row.full_name} would emulate {precision} on this processor ({processor()}), which shows "
+        f"none of {', '.join(sorted(wanted))}, and be slow; pass precision='fp32'"
+    )
 
 
 def machine_name(provider: str, *, device: int = 0) -> str:

@@ -26,11 +26,11 @@ _REGISTERING = Lock()
 
 
 def installed_plugins() -> list[str]:
-    """Return the full names of the providers whose plugins are installed; none is loaded."""
+    """Return the full names of plugins and other runtimes that are installed; none is loaded."""
     return [
         row.full_name
         for row in PROVIDERS
-        if row.source is Source.PLUGIN and importlib.util.find_spec(row.package) is not None
+        if row.source is not Source.BUILD and importlib.util.find_spec(row.package) is not None
     ]
 
 

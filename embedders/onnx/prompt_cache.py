@@ -21,7 +21,7 @@ from ..forks import renew_after_fork
 
 if TYPE_CHECKING:
     from ..tokens.rows import TokenBatch
-    from .session import Session
+    from .graph_session import GraphSession
 
 _KEPT = 8  # prompts: a query's, a passage's, and some instructions
 _KEPT_BYTES = 2**28  # of all cached prompts; a token of a model of 0.6 billion weights takes 230 kB
@@ -38,7 +38,7 @@ class SharedPrompts:
         session: Computes prompts, if its graph takes any; it is safe to use from several threads.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: GraphSession) -> None:
         self._session = session
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()

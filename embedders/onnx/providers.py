@@ -7,7 +7,7 @@ not imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..distribution import install_command
 from ..errors import ProviderError
 
 CPU: Final = "CPUExecutionProvider"
+OPENVINO: Final = "OpenVINO"
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 Options = Callable[[Path, int], dict[str, str]]
@@ -42,11 +43,23 @@ _ON_GPU = (
 )
 
 
+# As measured (experiments/log/2026-11-30-openvino-on-the-cpu.md).
+_IN_OPENVINO = (Precision.BF16, Precision.FP32, Precision.W8, Precision.W4, Precision.FP16)
+# The processor features of which one multiplies in bfloat16, as Linux names them. Without them the
+# products would be emulated.
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+
+
 class Source(StrEnum):
-    """Where a provider comes from: a build of ONNX Runtime, or a library that it loads."""
+    """Where a provider comes from.
+
+    BUILD: a build of ONNX Runtime. PLUGIN: a library that ONNX Runtime loads. RUNTIME: another
+    runtime, which opens the graph itself.
+    """
 
     BUILD = "build"
     PLUGIN = "plugin"
+    RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +71,16 @@ class Provider:
         full_name: What ONNX Runtime and certificates call it.
         advice: The commands that install it.
         source: Where it comes from.
-        package: The module of a plugin, which says where its library lies; empty for a build.
+        package: The module of a plugin, which says where its library lies, or of a runtime; empty
+            for a build.
         is_automatic: Whether ``auto`` tries it.
         fallbacks: The providers that run the nodes it does not take, by their full names; the CPU,
             which ONNX Runtime needs for the arithmetic of shapes, is always the last.
         precisions: What it runs, fastest first.
+        computed: Precisions that it computes from the float32 graph, with no graph of their own.
+        bf16_features: The processor's features of which one must be there for bf16; empty where it
+            needs none.
+        device: The runtime's own name of its device; empty for ONNX Runtime.
         options: Its options.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
         binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
@@ -80,6 +98,9 @@ class Provider:
     is_automatic: bool = False
     fallbacks: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = _ON_GPU
+    computed: tuple[Precision, ...] = ()
+    bf16_features: frozenset[str] = frozenset()
+    device: str = ""
     options: Options = lambda _path, _device: {}
     slow_fusions: tuple[str, ...] = ()
     binds_outputs_to: str = ""
@@ -90,12 +111,20 @@ class Provider:
     @property
     def is_cpu(self) -> bool:
         """Whether it runs on the processor, where small batches without padding are fastest."""
-        return self.full_name == CPU
+        return self.full_name in (CPU, OPENVINO)
+
+    def graph_of(self, precision: Precision) -> Precision:
+        """Return the precision of the graph that it opens to run a precision."""
+        return Precision.FP32 if precision in self.computed else precision
+
+    def runnable(self, graphs: Collection[str]) -> list[Precision]:
+        """Return the precisions that it runs with a bundle's graphs, fastest first."""
+        return [one for one in self.precisions if self.graph_of(one) in graphs]
 
     def session_options(self, path: Path, device: int) -> list[tuple[str, dict[str, str]]]:
         """Return the providers of a session with their options: this one, then its fallbacks."""
         rows = [self, *(find_provider(name) for name in self.fallbacks)]
-        if not self.is_cpu:
+        if self.full_name != CPU:
             rows.append(find_provider(CPU))
         return [(row.full_name, row.options(path, device)) for row in rows]
 
@@ -184,6 +213,29 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         source=Source.PLUGIN,
         package="onnxruntime_ep_openvino",
         certified_by="nothing: it offers no device on AMD's processors, and no others were at hand",
+    ),
+    Provider(
+        name="openvino",
+        full_name=OPENVINO,
+        advice=install_command("openvino"),
+        source=Source.RUNTIME,
+        package="openvino",
+        device="CPU",
+        precisions=_IN_OPENVINO,
+        computed=(Precision.BF16,),
+        bf16_features=_BFLOAT16,
+        certified_by="every run of the tests where `openvino` is installed",
+    ),
+    Provider(
+        name="openvino-gpu",
+        full_name="OpenVINO-GPU",
+        advice=install_command("openvino"),
+        source=Source.RUNTIME,
+        package="openvino",
+        device="GPU",
+        precisions=_IN_OPENVINO,
+        survives_fork=False,
+        certified_by="nothing: no GPU of Intel was at hand",
     ),
     Provider(
         name="cpu",

@@ -1,5 +1,7 @@
 """The only module that calls ONNX Runtime: providers, sessions, running a batch.
 
+:func:`open_session` takes OpenVINO instead where that is the provider.
+
 You get the execution provider that you asked for, or a :class:`ProviderError`. CUDA falls back to
 the CPU provider for shape arithmetic, as ONNX Runtime requires, and TensorRT to both;
 :func:`placement` shows which provider ran which nodes. A forked child opens its graphs again.
@@ -15,15 +17,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
-from ..encoding.outputs import DENSE, PRESENT, PROMPT, PROMPT_ROWS, STATES
+from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
+from .graph_session import GraphFile, GraphSession
+from .openvino_session import OpenVinoSession, openvino_layers
 from .options import available_cores
 from .plugins import add_plugin, installed_plugins
 from .providers import CPU, PROVIDERS, Provider, Source, find_provider
@@ -39,8 +43,8 @@ else:
 _SHARED_INT8 = "Attempt to replace the existing tensor"
 
 
-class Session:
-    """An open graph on one provider; safe to run from several threads.
+class Session(GraphSession):
+    """A graph that is open in ONNX Runtime; safe to run from several threads.
 
     On the CPU, a forked child opens the file again at its first run, because the parent's session
     waits for threads that a child does not have. On a GPU the child is refused, because CUDA cannot
@@ -84,32 +88,14 @@ class Session:
         session = self._open()
         self._session: onnxruntime.InferenceSession | None = session
         self.inputs = [item.name for item in session.get_inputs()]
-        self.shapes: dict[str, Sequence[int | str | None]] = {
-            item.name: item.shape for item in session.get_outputs()
-        }
-        self.outputs = list(self.shapes)
+        self.shapes = {item.name: item.shape for item in session.get_outputs()}
         optional = [item.name for item in session.get_overridable_initializers()]
         self.takes_prompts = provider == CPU and PROMPT in optional
         renew_after_fork(self)
 
-    @property
-    def read_shape(self) -> tuple[int, int] | None:
-        """Number and width of the soft tokens; None if the graph gives none."""
-        if STATES not in self.shapes:
-            return None
-        _, count, width = self.shapes[STATES]
-        assert isinstance(count, int)
-        assert isinstance(width, int)
-        return count, width
-
-    def twin(self, *, threads: int) -> Session:
-        """Open the same graph once more, with another number of threads.
-
-        Raises:
-            ProviderError: It does not open.
-            BundleError: The files changed since they were checked.
-        """
-        return Session(self._path, self.provider, threads=threads, files=self.files)
+    def twin(self, *, threads: int, workers: int = 1) -> Self:  # noqa: ARG002 - it needs no limit
+        """Open the same graph once more; see :meth:`GraphSession.twin`."""
+        return type(self)(self._path, self.provider, threads=threads, files=self.files)
 
     def renew(self) -> None:
         """Open the graph again at its next run; called in a forked child."""
@@ -139,10 +125,6 @@ class Session:
         check_not_replaced(self.files)
         return session
 
-    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Return ``sentence_embedding`` for a batch: float32, shape (B, D)."""
-        return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
-
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return the named outputs for a batch; ``present_states`` are those of its first row."""
         session = self._running()
@@ -163,9 +145,33 @@ class Session:
         session.run_with_iobinding(binding)
         return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
 
-    def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
-        """Return other outputs of the graph for a batch, float32; for measuring a graph."""
-        return [np.asarray(value, np.float32) for value in self.outputs_of(batch, names)]
+
+def open_session(
+    graph: GraphFile,
+    provider: str,
+    *,
+    device: int = 0,
+    threads: int | None = None,
+    workers: int = 1,
+) -> GraphSession:
+    """Open a graph in the runtime of a provider.
+
+    Args:
+        graph: The file, and the precision in which it runs.
+        provider: The provider's full name.
+        device: The GPU's number.
+        threads: Cores that one run uses on the CPU; None uses all.
+        workers: Runs at the same time.
+
+    Raises:
+        MissingExtra: The provider's own runtime is not installed.
+        ProviderError: The provider is not installed, cannot start, or is not the one that would
+            run.
+        BundleError: The files changed since they were checked.
+    """
+    if find_provider(provider).source is Source.RUNTIME:
+        return OpenVinoSession(graph, provider, device=device, threads=threads, workers=workers)
+    return Session(graph.path, provider, device=device, threads=threads, files=graph.files)
 
 
 def provider_name(name: str) -> str:
@@ -181,7 +187,7 @@ def provider_name(name: str) -> str:
 
 
 def installed_providers() -> list[str]:
-    """Return the full names of the providers of the installed ONNX Runtime and of its plugins."""
+    """Return the full names of ONNX Runtime's providers, of its plugins, and other runtimes."""
     built_in = onnxruntime.get_available_providers()
     return [*built_in, *(name for name in installed_plugins() if name not in built_in)]
 
@@ -201,6 +207,8 @@ def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter
     Raises:
         ProviderError: The provider does not open the graph.
     """
+    if find_provider(provider).source is Source.RUNTIME:
+        return {provider: openvino_layers(path, provider)}  # it runs all of a graph or none
     with tempfile.TemporaryDirectory() as folder:
         row = find_provider(provider)
         session = _open(path, row, 0, 1, profile=Path(folder) / "profile")

@@ -24,11 +24,12 @@ from ..recipe.prompt import Role
 from ..tokens.texts import checked
 from .choose_precision import choose_precision
 from .encoder import OnnxEncoder
+from .graph_session import GraphFile, GraphSession
 from .machine import machine_name
 from .options import ExecutionOptions, Settled, available_cores
-from .providers import find_provider
-from .session import Session, candidates, provider_name
-from .tuning_file import Tuned, keep
+from .providers import Source, find_provider
+from .session import candidates, open_session, provider_name
+from .tuning_file import Tuned, keep, own_precision
 
 _ON_CPU = (128, 256, 512, 1024, 2048, 4096)
 _ON_GPU = (2048, 4096, 8192, 16_384, 32_768, 65_536)
@@ -96,6 +97,7 @@ def tune(
     opened = Bundle.open(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
     chosen = choose_precision(opened, precision, name)
+    graph = find_provider(name).graph_of(chosen)
     bench = _Bench(opened, chosen, name, texts)
     announce = on_step or (lambda _: None)
     trials: list[Trial] = []
@@ -114,7 +116,7 @@ def tune(
     announce("comparing the best with the defaults")
     kept, rate, over = _decided(bench, trials, assumed, best)
     entry = Tuned(
-        sha256=opened.manifest.files[opened.manifest.graphs[chosen]],
+        sha256=opened.manifest.files[opened.manifest.graphs[graph]],
         provider=name,
         machine=machine_name(name),
         workers=kept.workers,
@@ -124,6 +126,7 @@ def tune(
         over_default=over,
         workload=bench.workload,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        precision=own_precision(chosen, graph),
     )
     keep(opened, entry)
     return TuningReport(precision=chosen, trials=tuple(trials), kept=entry)
@@ -160,9 +163,13 @@ class _Bench:
     ) -> None:
         self._bundle = bundle
         self._precision = precision
-        self._graph = bundle.graph(precision)
+        row = find_provider(provider)
+        path = bundle.graph(row.graph_of(precision))
+        self._graph = GraphFile(path=path, precision=precision)
         self._provider = provider
-        self._sessions: dict[int, Session] = {}
+        # ONNX Runtime runs any number of batches in one session.
+        self._counts_workers = row.source is Source.RUNTIME
+        self._sessions: dict[tuple[int, int], GraphSession] = {}
         tokenizer = bundle.tokenizer()
         room = tokenizer.max_text_tokens(Role.PASSAGE)
         given = make_texts(_TEXTS, longest=room) if texts is None else checked(texts)
@@ -179,7 +186,7 @@ class _Bench:
     def trial(self, settings: Settled, on_step: OnStep) -> Trial:
         """Return the median speed of some rounds."""
         on_step(f"trying {settings}")
-        self._keep_only(settings.threads)
+        self._keep_only(settings)
         try:
             count = self._fitting(settings)
             rate = statistics.median(self._rate(settings, count) for _ in range(_ROUNDS))
@@ -191,7 +198,7 @@ class _Bench:
 
     def duel(self, first: Settled, second: Settled) -> tuple[float, float]:
         """Return both median speeds over alternating rounds on the same texts."""
-        self._keep_only(first.threads, second.threads)
+        self._keep_only(first, second)
         count = min(self._fitting(first), self._fitting(second))
         laps = [(self._rate(first, count), self._rate(second, count)) for _ in range(_LAST_ROUNDS)]
         return statistics.median(a for a, _ in laps), statistics.median(b for _, b in laps)
@@ -215,7 +222,7 @@ class _Bench:
     def _encode(self, settings: Settled, count: int) -> None:
         encoder = OnnxEncoder(
             self._bundle,
-            self._session(settings.threads),
+            self._session(settings),
             precision=self._precision,
             runtime=settings,
         )
@@ -223,14 +230,22 @@ class _Bench:
             for _ in encoder.stream(self._texts[:count], role=Role.PASSAGE):
                 pass
 
-    def _session(self, threads: int) -> Session:
-        if threads not in self._sessions:
-            self._sessions[threads] = Session(self._graph, self._provider, threads=threads)
-        return self._sessions[threads]
+    def _session(self, settings: Settled) -> GraphSession:
+        threads, workers = self._key(settings)
+        if (threads, workers) not in self._sessions:
+            self._sessions[threads, workers] = open_session(
+                self._graph, self._provider, threads=threads, workers=workers
+            )
+        return self._sessions[threads, workers]
 
-    def _keep_only(self, *threads: int) -> None:
-        for number in [count for count in self._sessions if count not in threads]:
-            del self._sessions[number]
+    def _keep_only(self, *kept: Settled) -> None:
+        keys = {self._key(settings) for settings in kept}
+        for key in [one for one in self._sessions if one not in keys]:
+            del self._sessions[key]
+
+    def _key(self, settings: Settled) -> tuple[int, int]:
+        """Return what a session is opened for: threads of a run, and runs at the same time."""
+        return settings.threads, settings.workers if self._counts_workers else 1
 
 
 def make_texts(count: int, *, longest: int) -> list[str]:

@@ -15,6 +15,7 @@ from ..errors import BundleError
 from ..files import write_atomically
 from .machine import machine_name
 from .options import Settled
+from .providers import find_provider
 
 TUNING = "tuning.json"
 _FORMAT = 1
@@ -37,6 +38,8 @@ class Tuned:
             for example for want of GPU memory.
         workload: A description of the texts, for readers; no code reads it.
         date: The time of the measurement, as ISO 8601 in UTC.
+        precision: The precision in which the graph ran; None is the graph's own, as in files of
+            older versions.
 
     Raises:
         BundleError: A setting is impossible on any machine.
@@ -52,6 +55,7 @@ class Tuned:
     over_default: float | None
     workload: str
     date: str
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
@@ -77,16 +81,19 @@ class Tuning:
     format: int = _FORMAT
     entries: tuple[Tuned, ...] = ()
 
-    def entry(self, sha256: str, provider: str, machine: str) -> Tuned | None:
-        """Return the entry for a graph on a machine, or None."""
+    def entry(
+        self, sha256: str, provider: str, machine: str, *, precision: Precision | None = None
+    ) -> Tuned | None:
+        """Return the entry for a graph on a machine, or None; see :class:`Tuned`."""
+        wanted = (sha256, provider, machine, precision)
         for entry in self.entries:
-            if (entry.sha256, entry.provider, entry.machine) == (sha256, provider, machine):
+            if (entry.sha256, entry.provider, entry.machine, entry.precision) == wanted:
                 return entry
         return None
 
     def with_entry(self, new: Tuned) -> Tuning:
         """Return a tuning in which ``new`` replaces the entry for the same graph and machine."""
-        same = self.entry(new.sha256, new.provider, new.machine)
+        same = self.entry(new.sha256, new.provider, new.machine, precision=new.precision)
         return Tuning(entries=(*(entry for entry in self.entries if entry is not same), new))
 
 
@@ -110,6 +117,11 @@ def keep(bundle: Bundle, entry: Tuned) -> None:
     write_atomically(bundle.folder / TUNING, json_records.to_json(kept))
 
 
+def own_precision(precision: Precision, graph: Precision) -> Precision | None:
+    """Return the precision of an entry: None where it is that of the graph's file."""
+    return None if precision is graph else precision
+
+
 def tuned_settings(
     bundle: Bundle, precision: Precision, provider: str, *, device: int
 ) -> Settled | None:
@@ -121,6 +133,8 @@ def tuned_settings(
     tuning = read_tuning(bundle)
     if not tuning.entries:
         return None
-    sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
-    entry = tuning.entry(sha256, provider, machine_name(provider, device=device))
+    graph = find_provider(provider).graph_of(precision)
+    sha256 = bundle.manifest.files[bundle.manifest.graphs[graph]]
+    machine = machine_name(provider, device=device)
+    entry = tuning.entry(sha256, provider, machine, precision=own_precision(precision, graph))
     return None if entry is None else entry.settled(device)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from decant.embedders import CertificateCheck, CertificateEntry, OnStep, Precision
 from decant.embedders.files import file_hash
-from decant.embedders.onnx import Session
+from decant.embedders.onnx import GraphFile, open_session
 from decant.embedders.tokens import TextTokenizer
 
 from .checks import Graph, Subject, certify
@@ -67,7 +67,8 @@ class Certifier:
         # Graphs of onnx_ir have reference cycles; free them before the session loads weights.
         gc.collect()
         path = self.folder / file
-        session = Session(path, place.provider, device=place.device)
+        graph_file = GraphFile(path=path, precision=precision)
+        session = open_session(graph_file, place.provider, device=place.device)
         rows = probe_rows(self.tokenizer, self.reference.texts)
         subject = Subject(
             run=session.run,

@@ -325,7 +325,14 @@ def _number(value: float | np.floating) -> float:
 
 def _environment() -> dict[str, str]:
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("onnxruntime", "onnxruntime-gpu", "torch", "transformers", "tokenizers"):
+    for package in (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "openvino",
+        "torch",
+        "transformers",
+        "tokenizers",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

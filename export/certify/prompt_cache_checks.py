@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import CertificateCheck, Precision, RecipeError, Role, SharedPrompts
 from decant.embedders.encoding import DENSE
-from decant.embedders.onnx import Session
+from decant.embedders.onnx import GraphSession
 from decant.embedders.tokens import TextTokenizer, TokenBatch, Tokens, pad
 
 from .checks import cosines_of, least
@@ -25,7 +25,7 @@ _INSTRUCTION = "retrieve what answers the question"
 
 
 def prompt_checks(
-    session: Session,
+    session: GraphSession,
     tokenizer: TextTokenizer,
     reference: Reference,
     *,
@@ -78,7 +78,7 @@ def _instructed(tokenizer: TextTokenizer, texts: list[str]) -> list[Tokens]:
 
 
 def _compared(
-    session: Session,
+    session: GraphSession,
     prompts: SharedPrompts,
     rows: Sequence[Tokens],
     expected: NDArray[np.float32],

@@ -89,6 +89,7 @@ HEAVY: dict[str, set[str]] = {
     "onnx": {"export/certify"},
     "onnxruntime": set(),
     "onnxscript": {"export/trace"},
+    "openvino": {"embedders/onnx"},
     "optimum": {"export"},
     "prometheus_client": {"serving"},
     "qdrant_client": {"integrations/qdrant/server", "integrations/qdrant/server/words"},
