@@ -75,9 +75,9 @@ def entry_of(payload: Payload, key: Key) -> Json:
 def _share(boost: Recency | Boost, value: Json) -> float:
     match boost:
         case Boost():
-            return _product(boost.weight, value) if is_number(value) else 0.0
+            return _product(boost.weight, value) if _is_number(value) else 0.0
         case Recency():
-            if (moment := as_date(value)) is None:
+            if (moment := _as_date(value)) is None:
                 return 0.0
             assert boost.at is not None
             age = max(0.0, (as_moment(boost.at) - moment) / boost.half_life)
@@ -93,12 +93,23 @@ def _product(weight: float, value: float) -> float:
         return math.inf
 
 
-def is_number(value: Json) -> TypeGuard[int | float]:
+def is_usable(boost: Recency | Boost, value: Json) -> bool:
+    """Return whether a boost can use the value of an entry; the passage gets nothing if not."""
+    match boost:
+        case Boost():
+            return _is_number(value)
+        case Recency():
+            return _as_date(value) is not None
+        case _:
+            assert_never(boost)
+
+
+def _is_number(value: Json) -> TypeGuard[int | float]:
     """Return whether a boost can use the value of an entry as a number."""
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def as_date(value: Json) -> datetime | None:
+def _as_date(value: Json) -> datetime | None:
     """Return the moment of an entry in ISO 8601 form; None if it is no date or time."""
     if not isinstance(value, str):
         return None

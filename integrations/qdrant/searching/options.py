@@ -143,7 +143,7 @@ class SearchOptions:
     They apply in this order: thresholds, fusion, boosts, ``distinct``, groups or variety. Boosts
     add to a score ``s`` their shares of its size, ``s + abs(s) * sum(shares)``, and sort the hits
     of each depth (:class:`Fusion`) anew. A search whose boosts make a score too large for a float
-    is refused.
+    is refused. If no candidate has the entry that a boost reads, the search logs a warning.
 
     Args:
         score_threshold: The least score of a hit, for a search by a single ranking; or by the name

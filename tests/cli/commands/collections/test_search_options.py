@@ -104,6 +104,17 @@ def test_options_reach_the_search(filled: Decant, tiny_bundle: Path) -> None:
     assert "boost" in shown
 
 
+def test_a_boost_by_an_entry_that_nothing_has_is_a_warning(
+    filled: Decant, tiny_bundle: Path
+) -> None:
+    ran = filled("search", tiny_bundle, "cat", "--boost", "star=0.5", "--json")
+    assert ran.code == Exit.OK
+    assert len(ran.json["hits"]) == 5  # type: ignore[arg-type]
+    said = " ".join(ran.err.split())
+    assert "warning: no candidate" in said
+    assert "the metadata entry star, so the boost by it has no effect; they have stars, d" in said
+
+
 @pytest.mark.parametrize(
     "options",
     [
