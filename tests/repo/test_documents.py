@@ -2,7 +2,8 @@
 
 They run in a folder that a reader could have: ``notes/`` with a few texts, ``pairs.tsv`` and
 ``faq.tsv``, the model ``sentence-transformers/all-MiniLM-L6-v2`` where a hub id would be, so that
-no network is needed, and for pages behind the quickstart the bundle ``minilm`` that it makes.
+no network is needed, and for pages behind the quickstart the bundle ``minilm`` that it makes. The
+model is cut to one layer; slow tests take the whole one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +28,7 @@ from typing import get_origin
 import pytest
 
 import command_reference
+from memory_folder import memory_folder
 from readme import SHELLS, Block, anchors, blocks, links
 from repository import EXTRAS, PACKAGES, PROJECT, ROOT, folder, library_files, module_name
 
@@ -50,6 +53,8 @@ NOTES = {
 PAIRS = "5\ta cat sleeps\ta cat is asleep\n3\ta dog runs\ta dog sleeps\n0\tthe sea\ta PEP\n"
 FAQ = [f"where is the {n}th ferry?\tThe {n}th ferry is at pier {n % 7}.\n" for n in range(40)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# They import torch in a process of their own, and train or export; `make check` has their types.
+SLOW_EXAMPLES = {"export_a_decoder.py", "my_objective.py", "my_strategy.py"}
 REFERENCES = {
     package: DOCS / "reference" / f"{package.rpartition('.')[2].replace('_', '-')}.md"
     for package in (
@@ -81,8 +86,36 @@ def model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shallow_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the real model cut to its first layer, which exports three times faster.
+
+    All else is the real one's: tokenizer, widths, pooling. `make test-slow` takes the whole model.
+    """
+    from transformers import AutoModel
+
+    weights = shutil.ignore_patterns("*.safetensors")
+    folder = tmp_path_factory.mktemp("shallow") / "model"
+    shutil.copytree(model, folder, ignore=weights)
+    cut = AutoModel.from_pretrained(model)
+    cut.encoder.layer = cut.encoder.layer[:1]
+    cut.config.num_hidden_layers = 1
+    cut.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(shallow_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what the quickstart makes: the model's bundle."""
+    return exported(shallow_model, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def whole_bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what the quickstart makes of the whole model."""
+    return exported(model, tmp_path_factory)
+
+
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from decant.embedders import find_model
     from decant.export import export
 
@@ -92,36 +125,53 @@ def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the reader's folder and go there."""
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    for name, text in NOTES.items():
-        (notes / name).write_text(text, encoding="utf-8")
-    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
-    faq = "".join(["query\tpositive\n", *FAQ])
-    (tmp_path / "faq.tsv").write_text(faq, encoding="utf-8")
-    link = tmp_path / MODEL
+def reader_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make the reader's folder, without the model, and go there."""
+    with memory_folder(tmp_path, mebibytes=1024) as place:
+        notes = place / "notes"
+        notes.mkdir()
+        for name, text in NOTES.items():
+            (notes / name).write_text(text, encoding="utf-8")
+        (place / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+        faq = "".join(["query\tpositive\n", *FAQ])
+        (place / "faq.tsv").write_text(faq, encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.chdir(place)
+            yield place
+
+
+@pytest.fixture
+def stage(reader_folder: Path, shallow_model: Path) -> Path:
+    """Return the reader's folder with the shallow model."""
+    return with_model(reader_folder, shallow_model)
+
+
+def with_model(folder: Path, model: Path) -> Path:
+    link = folder / MODEL
     link.parent.mkdir()
     link.symlink_to(model, target_is_directory=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(
     page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
-    found = [block for block in blocks(page) if block.reason is None]
-    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
-    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
-        shutil.copytree(request.getfixturevalue("bundle"), stage / "minilm")
-    names: dict[str, object] = {"__name__": "__main__"}
-    for block in found:
-        run_block(block, names, stage, page=page)
-    if page == README:  # whoever pastes it a second time finds what the first made
-        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
+    run_page(page, stage, lambda: request.getfixturevalue("bundle"), monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*sorted(MAKES_THE_BUNDLE), "precisions.md"])
+def test_pages_that_export_run_with_the_whole_model(
+    name: str,
+    reader_folder: Path,
+    model: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (page,) = [page for page in PAGES if page.name == name]
+    stage = with_model(reader_folder, model)
+    run_page(page, stage, lambda: request.getfixturevalue("whole_bundle"), monkeypatch)
 
 
 def test_the_readme_is_short_and_begins_with_python() -> None:
@@ -192,13 +242,21 @@ def test_code_that_names_an_entry_of_the_log_names_one_that_is_there() -> None:
     assert named - known == set()
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(
+            file, id=file.name, marks=[pytest.mark.slow] if file.name in SLOW_EXAMPLES else []
+        )
+        for file in EXAMPLES
+    ],
+)
 def test_every_example_runs(file: Path, stage: Path) -> None:
     run_process([sys.executable, str(file)], stage, shown=file.name)
 
 
 def test_there_are_examples() -> None:
-    assert EXAMPLES
+    assert {file.name for file in EXAMPLES} > SLOW_EXAMPLES
 
 
 def test_every_module_can_be_imported() -> None:
@@ -302,6 +360,22 @@ def home_of(module: ModuleType, name: str) -> Path:
         if isinstance(statement, ast.ImportFrom) and name in {a.name for a in statement.names}:
             return folder.joinpath(*str(statement.module).split(".")).with_suffix(".py")
     raise LookupError(f"{package}.{name} is not in the stub")
+
+
+def run_page(
+    page: Path, stage: Path, bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the blocks of a page in a reader's folder, with a copy of the bundle if they need it."""
+    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    found = [block for block in blocks(page) if block.reason is None]
+    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
+    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
+        shutil.copytree(bundle(), stage / "minilm")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in found:
+        run_block(block, names, stage, page=page)
+    if page == README:  # whoever pastes it a second time finds what the first made
+        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
 
 
 def run_block(block: Block, names: dict[str, object], stage: Path, *, page: Path) -> None:
