@@ -13,11 +13,8 @@ import doctest
 import importlib
 import importlib.util
 import inspect
-import os
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -29,8 +26,9 @@ import pytest
 
 import command_reference
 from memory_folder import memory_folder
-from readme import SHELLS, Block, anchors, blocks, links
-from repository import EXTRAS, PACKAGES, PROJECT, ROOT, folder, library_files, module_name
+from readme import anchors, blocks, links
+from repository import PACKAGES, PROJECT, ROOT, folder, library_files, module_name
+from run_blocks import check_wanted, run_block, run_process
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
@@ -72,7 +70,6 @@ REFERENCES = {
 }
 """The packages that users import from, and the page of each."""
 
-TIME_LIMIT = 300
 README_BYTES = 6_000
 
 
@@ -320,6 +317,22 @@ def test_every_command_has_its_section_in_the_page_of_the_command_line() -> None
     assert [name for name in names if name.replace(" ", "-") not in sections] == []
 
 
+def run_page(
+    page: Path, stage: Path, bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the blocks of a page in a reader's folder, with a copy of the bundle if they need it."""
+    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    found = [block for block in blocks(page) if block.reason is None]
+    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
+    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
+        shutil.copytree(bundle(), stage / "minilm")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in found:
+        run_block(block, names, stage, page=page)
+    if page == README:  # whoever pastes it a second time finds what the first made
+        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
+
+
 def public_names(package: str) -> list[str]:
     """Return the public names of a package, without its sub-packages and its version."""
     module = importlib.import_module(package)
@@ -362,72 +375,6 @@ def home_of(module: ModuleType, name: str) -> Path:
     raise LookupError(f"{package}.{name} is not in the stub")
 
 
-def run_page(
-    page: Path, stage: Path, bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Run the blocks of a page in a reader's folder, with a copy of the bundle if they need it."""
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
-    found = [block for block in blocks(page) if block.reason is None]
-    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
-    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
-        shutil.copytree(bundle(), stage / "minilm")
-    names: dict[str, object] = {"__name__": "__main__"}
-    for block in found:
-        run_block(block, names, stage, page=page)
-    if page == README:  # whoever pastes it a second time finds what the first made
-        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
-
-
-def run_block(block: Block, names: dict[str, object], stage: Path, *, page: Path) -> None:
-    """Run a block of Python with the names of those before it, or the commands of a shell's."""
-    if block.language == "python":
-        run_python(block, names, file=page)
-    elif block.language in SHELLS:
-        for command in block.commands():
-            run_command(command, stage, shown=f"{page.name} line {block.line}: {command}")
-
-
-def run_python(block: Block, names: dict[str, object], *, file: Path) -> None:
-    """Run a block with the names of those before it; ``>>>`` blocks are compared too."""
-    if block.body.lstrip().startswith(">>>"):
-        test = doctest.DocTestParser().get_doctest(
-            block.body, names, file.stem, str(file), block.line - 1
-        )
-        said: list[str] = []
-        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-        failed = runner.run(test, out=said.append, clear_globs=False).failed
-        names.update(test.globs)
-        assert failed == 0, "".join(said)
-        return
-    # The empty lines let a traceback point at the file's own line.
-    exec(compile("\n" * (block.line - 1) + block.body, str(file), "exec"), names)
-
-
-def run_command(command: str, stage: Path, *, shown: str) -> None:
-    """Run one command, or check what would install or restart this very run."""
-    words = shlex.split(command, comments=True)
-    match words:
-        case ["decant" | "python", *_]:
-            run_process(["/bin/sh", "-ec", command], stage, shown=shown)
-        case ["make", *targets]:
-            known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-            assert {word for word in targets if "=" not in word} <= known, shown
-        case ["pip", "install", *wanted]:
-            for word in wanted:
-                check_wanted(word, shown)
-        case ["git" | "cd" | "source" | ".", *_]:
-            pass  # how to get here; the test is here already
-        case _:
-            pytest.fail(f"{shown}: a command that this test does not know; teach it or mark it")
-
-
-def check_wanted(word: str, shown: str) -> None:
-    """Refuse what is not our own distribution with extras that it has."""
-    found = re.fullmatch(r"(?:decant-qdrant|\.)(?:\[([\w,-]+)\])?", word)
-    assert word == "-e" or found, f"{shown}: only our own package is installed"
-    assert not found or set((found[1] or "cpu").split(",")) <= EXTRAS, shown
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_install_line_names_our_distribution_and_extras_that_it_has(page: Path) -> None:
     for line in re.findall(r"pip install (?:-U )?'([^']+)'", page.read_text(encoding="utf-8")):
@@ -436,18 +383,3 @@ def test_every_install_line_names_our_distribution_and_extras_that_it_has(page: 
 
 def test_the_site_is_described_where_its_packages_are() -> None:
     assert "docs-site" in PROJECT["project"]["optional-dependencies"]
-
-
-def run_process(command: list[str], stage: Path, *, shown: str) -> None:
-    """Run a command in the reader's folder with our environment first on the PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=stage,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, f"{shown} failed:\n{done.stdout}\n{done.stderr}"
