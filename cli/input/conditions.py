@@ -1,4 +1,8 @@
-"""Read the conditions that ``--where`` and ``--source`` state."""
+"""Read the conditions that ``--where`` and ``--source`` state.
+
+Keys are those of ``metadata_keys.py``, but ``source``, which is the source of the document; a
+metadata entry of that name is written in quotes.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .metadata_keys import read_key
+
 if TYPE_CHECKING:
     from decant.integrations.qdrant import Condition
 
-_STATED = re.compile(r"(?P<key>[^=<>!^]+?)(?P<sign>!=|>=|<=|\^=|=|>|<)(?P<value>.*)", re.DOTALL)
+_STATED = re.compile(
+    r'(?P<key>(?:"[^"]*"|[^"=<>!^])+?)(?P<sign>!=|>=|<=|\^=|=|>|<)(?P<value>.*)', re.DOTALL
+)
+_OPTION = "--where"
+_SOURCE = "source"
 _BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
@@ -25,7 +35,8 @@ def read_condition(where: list[str], sources: list[str]) -> Condition | None:
         sources: Sources, of which one has to match.
 
     Raises:
-        typer.BadParameter: One is none of these forms, or an order is stated of no number or date.
+        typer.BadParameter: One is none of these forms, its key is none, or an order is stated of no
+            number or date.
     """
     from decant.integrations.qdrant import And, Field, FieldIn
 
@@ -40,9 +51,12 @@ def _read(text: str) -> Condition:
 
     if (found := _STATED.fullmatch(text)) is None:
         raise _wrong(f"{text!r} is not KEY=VALUE, nor KEY>=VALUE, KEY^=PREFIX and the like")
-    key, sign, value = found["key"], found["sign"], found["value"]
-    if key != key.strip() or (sign == "=" and value[:1] in (">", "<", "=")):
+    typed, sign, value = found["key"], found["sign"], found["value"]
+    if typed != typed.strip() or (sign == "=" and value[:1] in (">", "<", "=")):
         raise _wrong(f"{text!r}: write KEY=VALUE, KEY>=VALUE and the like, without spaces and '=='")
+    if typed == _SOURCE:
+        return _read_source(sign, value, text)
+    key = read_key(typed, option=_OPTION)
     match sign:
         case "=":
             return Equals(key, _value(value))
@@ -54,6 +68,25 @@ def _read(text: str) -> Condition:
             raise _wrong(f"{text!r} states no prefix")
         case _:
             return Range(key, **{_BOUNDS[sign]: _bound(value, text)})
+
+
+def _read_source(sign: str, value: str, text: str) -> Condition:
+    from decant.integrations.qdrant import Field, FieldIn, Not, StartsWith
+
+    typed = _value(value)
+    name = typed if isinstance(typed, str) else value
+    match sign:
+        case "=":
+            return FieldIn(Field.SOURCE, [name])
+        case "!=":
+            return Not(FieldIn(Field.SOURCE, [name]))
+        case "^=" if name:
+            return StartsWith(Field.SOURCE, name)
+        case _:
+            raise _wrong(
+                f"{text!r}: the source of a document is text; write source=NAME, source!=NAME or "
+                "source^=PREFIX, and '\"source\"' in quotes for a metadata entry of that name"
+            )
 
 
 def _bound(value: str, text: str) -> float | date:
@@ -78,4 +111,4 @@ def _value(text: str) -> str | int | float | bool:
 
 
 def _wrong(text: str) -> typer.BadParameter:
-    return typer.BadParameter(text, param_hint="--where")
+    return typer.BadParameter(text, param_hint=_OPTION)

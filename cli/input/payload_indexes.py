@@ -1,7 +1,6 @@
 """Read the payload indexes that ``decant index --payload-index`` names.
 
-An index is written ``KEY:TYPE``, as in ``year:integer``. What is not: nested entries, whose keys
-the other options of the command line do not write either.
+An index is written ``KEY:TYPE``, as in ``year:integer`` or ``author.name:keyword``.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
+
+from .metadata_keys import read_key
 
 if TYPE_CHECKING:
     from decant.integrations.qdrant import Collection, PayloadIndex
@@ -21,7 +22,8 @@ def read_payload_indexes(given: Sequence[str]) -> tuple[PayloadIndex, ...]:
     """Return the indexes that are named, in order.
 
     Raises:
-        BadParameter: One is not ``KEY:TYPE``, its type is unknown, or two of one key differ.
+        BadParameter: One is not ``KEY:TYPE``, its key is none, its type is unknown, or two of one
+            key differ.
     """
     from decant.integrations.qdrant import FieldType, PayloadIndex
 
@@ -34,7 +36,7 @@ def read_payload_indexes(given: Sequence[str]) -> tuple[PayloadIndex, ...]:
                 f"{', '.join(FieldType)}",
                 param_hint=_OPTION,
             )
-        index = PayloadIndex(key=key, type=FieldType(kind))
+        index = PayloadIndex(key=read_key(key, option=_OPTION), type=FieldType(kind))
         if found.setdefault(key, index) != index:
             raise typer.BadParameter(
                 f"{key!r} is given with two types, {found[key].type} and {index.type}; give one",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from .metadata_keys import read_key
+
 if TYPE_CHECKING:
     from decant.integrations.qdrant import (
         Boost,
@@ -187,10 +189,11 @@ def read_options(asked: Asked) -> SearchOptions:
                 f"{pair!r} has no number of days above 0 and up to {_MOST_DAYS:,}",
                 param_hint="--recent",
             )
-        boosts.append(Recency(key, half_life=timedelta(days=days), weight=1.0))
+        read = read_key(key, option="--recent")
+        boosts.append(Recency(read, half_life=timedelta(days=days), weight=1.0))
     for pair in asked.boost:
         key, weight = _pair(pair, "KEY=WEIGHT", "--boost")
-        boosts.append(Boost(key, weight=weight))
+        boosts.append(Boost(read_key(key, option="--boost"), weight=weight))
     return SearchOptions(
         score_threshold=_threshold(asked.threshold),
         group=None if asked.per_document is None else Group(size=asked.per_document),

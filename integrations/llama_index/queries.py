@@ -63,6 +63,11 @@ def stored_fusion(collection: Collection) -> Fusion:
     return Fusion() if defaults is None or defaults.fusion is None else defaults.fusion
 
 
+def compares_dense_alone(query: VectorStoreQuery) -> bool:
+    """Return whether a hybrid query gives dense vectors all the weight (``alpha`` is 1)."""
+    return query.mode is VectorStoreQueryMode.HYBRID and query.alpha == 1
+
+
 def query_fusion(query: VectorStoreQuery, collection: Collection) -> Fusion | None:
     """Return how a hybrid query weighs the rankings: ``alpha`` is the weight of dense vectors.
 

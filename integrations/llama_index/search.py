@@ -18,6 +18,7 @@ from ..qdrant.searching.candidates import Rankings
 from ..qdrant.searching.fusion import fuse
 from .queries import (
     branch_depths,
+    compares_dense_alone,
     node_count,
     query_fusion,
     query_text,
@@ -54,6 +55,14 @@ def find_hits(
         StoreError: The collection lacks what the mode compares.
     """
     count = node_count(query)
+    if compares_dense_alone(query):
+        # Not a fusion with weights of 0: those hits that only words find would follow the first
+        # Fusion.depth dense ones, and come before the next.
+        most = min(count, query.similarity_top_k) if query.sparse_top_k else count
+        vectors = query_vectors(query, collection, SearchMode.DENSE)
+        return collection.search_vector(
+            vectors, limit=most, where=where, mode=SearchMode.DENSE, options=options
+        )
     if mode is SearchMode.WORDS:
         text = query_text(query, mode)
         return collection.search(text, limit=count, where=where, mode=mode, options=options)

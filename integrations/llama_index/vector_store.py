@@ -264,7 +264,8 @@ class DecantVectorStore(BasePydanticVectorStore):
                 ``query_embedding``; without it, ``query_str`` is embedded here. The sparse vector
                 is always that of ``query_str``, and so are words. The modes are ``default``,
                 ``hybrid``, ``sparse``, ``text_search`` (words) and ``mmr``, which compares dense
-                vectors. ``alpha`` weighs a hybrid query: 1 is dense vectors alone, 0 the others.
+                vectors. ``alpha`` weighs a hybrid query: 1 is a search by dense vectors alone, with
+                cosines; 0 ranks by the others, before nodes that only dense vectors find.
                 ``hybrid_top_k`` and ``sparse_top_k`` count the nodes of their modes instead of
                 ``similarity_top_k``. In a hybrid query ``sparse_top_k`` is the depth to which
                 sparse vectors and words are ranked, and ``similarity_top_k`` that of dense vectors,

@@ -12,6 +12,7 @@ from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
 from .stores.protocol import Engine
 from .stores.search_defaults import SearchDefaults
+from .stores.words import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class CollectionInfo:
         dim: The width D of the dense vectors.
         sparse: Whether passages also have sparse vectors.
         soft_tokens: Whether passages also have soft tokens.
+        words: How the words of passages are indexed; None: they are not.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
         filled_by: How its vectors were made; empty if that is unknown, because an older decant
@@ -42,6 +44,7 @@ class CollectionInfo:
     dim: int
     sparse: bool
     soft_tokens: bool
+    words: Words | None
     passages: int
     documents: int
     filled_by: tuple[Filling, ...]
@@ -59,6 +62,7 @@ class CollectionInfo:
             dim=target.encoder.dim,
             sparse=target.sparse,
             soft_tokens=target.soft_tokens is not None,
+            words=target.words,
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),

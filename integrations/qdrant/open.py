@@ -65,10 +65,10 @@ def open_or_create_target(
             except AbsentError:
                 raise error from error.__cause__
     if settings is not None and settings.words not in (None, target.words):
-        held = "without an index of words" if target.words is None else f"with {target.words}"
+        held = "without an index of words" if target.words is None else f"with {target.words!r}"
         raise StoreError(
             f"the collection {name!r} in {store.place} was made {held}, which cannot be changed to "
-            f"{settings.words}; make another, or drop this one and index again"
+            f"{settings.words!r}; make another, or drop this one and index again"
         )
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(

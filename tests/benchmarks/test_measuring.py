@@ -108,6 +108,7 @@ SCRIPTS = {
 
 
 SLOW = {
+    "encode.py",
     "hybrid.py",
     "operators.py",
     "precisions.py",

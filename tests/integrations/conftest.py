@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
@@ -11,8 +12,16 @@ from qdrant_client import QdrantClient
 from decant.embedders import HashEncoder, Prompt
 from decant.integrations.qdrant import Collection, Store, connect
 from live_server import LIVE, connect_live
+from memory_folder import memory_folder
 
 ENGINES = ["edge", "remote", *LIVE]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder, in memory where there is such a place."""
+    with memory_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -22,7 +31,8 @@ def store(
     """Return a store of each engine, and close it."""
     match request.param:
         case "edge":
-            with connect(tmp_path_factory.mktemp("index")) as opened:
+            otherwise = tmp_path_factory.mktemp("index")
+            with memory_folder(otherwise) as folder, connect(folder) as opened:
                 yield opened
         case "remote":
             client = QdrantClient(":memory:")

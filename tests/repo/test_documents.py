@@ -2,7 +2,8 @@
 
 They run in a folder that a reader could have: ``notes/`` with a few texts, ``pairs.tsv`` and
 ``faq.tsv``, the model ``sentence-transformers/all-MiniLM-L6-v2`` where a hub id would be, so that
-no network is needed, and for pages behind the quickstart the bundle ``minilm`` that it makes.
+no network is needed, and for pages behind the quickstart the bundle ``minilm`` that it makes. The
+model is cut to one layer; slow tests take the whole one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ import doctest
 import importlib
 import importlib.util
 import inspect
-import os
 import re
-import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -26,8 +25,10 @@ from typing import get_origin
 import pytest
 
 import command_reference
-from readme import SHELLS, Block, anchors, blocks, links
-from repository import EXTRAS, PACKAGES, PROJECT, ROOT, folder, library_files, module_name
+from memory_folder import memory_folder
+from readme import anchors, blocks, links
+from repository import PACKAGES, PROJECT, ROOT, folder, library_files, module_name
+from run_blocks import check_wanted, run_block, run_process
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
@@ -50,6 +51,8 @@ NOTES = {
 PAIRS = "5\ta cat sleeps\ta cat is asleep\n3\ta dog runs\ta dog sleeps\n0\tthe sea\ta PEP\n"
 FAQ = [f"where is the {n}th ferry?\tThe {n}th ferry is at pier {n % 7}.\n" for n in range(40)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# They import torch in a process of their own, and train or export; `make check` has their types.
+SLOW_EXAMPLES = {"export_a_decoder.py", "my_objective.py", "my_strategy.py"}
 REFERENCES = {
     package: DOCS / "reference" / f"{package.rpartition('.')[2].replace('_', '-')}.md"
     for package in (
@@ -67,7 +70,6 @@ REFERENCES = {
 }
 """The packages that users import from, and the page of each."""
 
-TIME_LIMIT = 300
 README_BYTES = 6_000
 
 
@@ -81,8 +83,36 @@ def model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shallow_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the real model cut to its first layer, which exports three times faster.
+
+    All else is the real one's: tokenizer, widths, pooling. `make test-slow` takes the whole model.
+    """
+    from transformers import AutoModel
+
+    weights = shutil.ignore_patterns("*.safetensors")
+    folder = tmp_path_factory.mktemp("shallow") / "model"
+    shutil.copytree(model, folder, ignore=weights)
+    cut = AutoModel.from_pretrained(model)
+    cut.encoder.layer = cut.encoder.layer[:1]
+    cut.config.num_hidden_layers = 1
+    cut.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(shallow_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what the quickstart makes: the model's bundle."""
+    return exported(shallow_model, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def whole_bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what the quickstart makes of the whole model."""
+    return exported(model, tmp_path_factory)
+
+
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from decant.embedders import find_model
     from decant.export import export
 
@@ -92,36 +122,53 @@ def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the reader's folder and go there."""
-    notes = tmp_path / "notes"
-    notes.mkdir()
-    for name, text in NOTES.items():
-        (notes / name).write_text(text, encoding="utf-8")
-    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
-    faq = "".join(["query\tpositive\n", *FAQ])
-    (tmp_path / "faq.tsv").write_text(faq, encoding="utf-8")
-    link = tmp_path / MODEL
+def reader_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make the reader's folder, without the model, and go there."""
+    with memory_folder(tmp_path, mebibytes=1024) as place:
+        notes = place / "notes"
+        notes.mkdir()
+        for name, text in NOTES.items():
+            (notes / name).write_text(text, encoding="utf-8")
+        (place / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+        faq = "".join(["query\tpositive\n", *FAQ])
+        (place / "faq.tsv").write_text(faq, encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.chdir(place)
+            yield place
+
+
+@pytest.fixture
+def stage(reader_folder: Path, shallow_model: Path) -> Path:
+    """Return the reader's folder with the shallow model."""
+    return with_model(reader_folder, shallow_model)
+
+
+def with_model(folder: Path, model: Path) -> Path:
+    link = folder / MODEL
     link.parent.mkdir()
     link.symlink_to(model, target_is_directory=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(
     page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
-    found = [block for block in blocks(page) if block.reason is None]
-    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
-    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
-        shutil.copytree(request.getfixturevalue("bundle"), stage / "minilm")
-    names: dict[str, object] = {"__name__": "__main__"}
-    for block in found:
-        run_block(block, names, stage, page=page)
-    if page == README:  # whoever pastes it a second time finds what the first made
-        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
+    run_page(page, stage, lambda: request.getfixturevalue("bundle"), monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*sorted(MAKES_THE_BUNDLE), "precisions.md"])
+def test_pages_that_export_run_with_the_whole_model(
+    name: str,
+    reader_folder: Path,
+    model: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (page,) = [page for page in PAGES if page.name == name]
+    stage = with_model(reader_folder, model)
+    run_page(page, stage, lambda: request.getfixturevalue("whole_bundle"), monkeypatch)
 
 
 def test_the_readme_is_short_and_begins_with_python() -> None:
@@ -192,13 +239,21 @@ def test_code_that_names_an_entry_of_the_log_names_one_that_is_there() -> None:
     assert named - known == set()
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(
+            file, id=file.name, marks=[pytest.mark.slow] if file.name in SLOW_EXAMPLES else []
+        )
+        for file in EXAMPLES
+    ],
+)
 def test_every_example_runs(file: Path, stage: Path) -> None:
     run_process([sys.executable, str(file)], stage, shown=file.name)
 
 
 def test_there_are_examples() -> None:
-    assert EXAMPLES
+    assert {file.name for file in EXAMPLES} > SLOW_EXAMPLES
 
 
 def test_every_module_can_be_imported() -> None:
@@ -262,6 +317,22 @@ def test_every_command_has_its_section_in_the_page_of_the_command_line() -> None
     assert [name for name in names if name.replace(" ", "-") not in sections] == []
 
 
+def run_page(
+    page: Path, stage: Path, bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the blocks of a page in a reader's folder, with a copy of the bundle if they need it."""
+    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    found = [block for block in blocks(page) if block.reason is None]
+    needs_bundle = any("minilm" in block.body for block in found if block.is_run)
+    if needs_bundle and page.name not in MAKES_THE_BUNDLE:
+        shutil.copytree(bundle(), stage / "minilm")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in found:
+        run_block(block, names, stage, page=page)
+    if page == README:  # whoever pastes it a second time finds what the first made
+        run_block(found[0], {"__name__": "__main__"}, stage, page=page)
+
+
 def public_names(package: str) -> list[str]:
     """Return the public names of a package, without its sub-packages and its version."""
     module = importlib.import_module(package)
@@ -304,56 +375,6 @@ def home_of(module: ModuleType, name: str) -> Path:
     raise LookupError(f"{package}.{name} is not in the stub")
 
 
-def run_block(block: Block, names: dict[str, object], stage: Path, *, page: Path) -> None:
-    """Run a block of Python with the names of those before it, or the commands of a shell's."""
-    if block.language == "python":
-        run_python(block, names, file=page)
-    elif block.language in SHELLS:
-        for command in block.commands():
-            run_command(command, stage, shown=f"{page.name} line {block.line}: {command}")
-
-
-def run_python(block: Block, names: dict[str, object], *, file: Path) -> None:
-    """Run a block with the names of those before it; ``>>>`` blocks are compared too."""
-    if block.body.lstrip().startswith(">>>"):
-        test = doctest.DocTestParser().get_doctest(
-            block.body, names, file.stem, str(file), block.line - 1
-        )
-        said: list[str] = []
-        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-        failed = runner.run(test, out=said.append, clear_globs=False).failed
-        names.update(test.globs)
-        assert failed == 0, "".join(said)
-        return
-    # The empty lines let a traceback point at the file's own line.
-    exec(compile("\n" * (block.line - 1) + block.body, str(file), "exec"), names)
-
-
-def run_command(command: str, stage: Path, *, shown: str) -> None:
-    """Run one command, or check what would install or restart this very run."""
-    words = shlex.split(command, comments=True)
-    match words:
-        case ["decant" | "python", *_]:
-            run_process(["/bin/sh", "-ec", command], stage, shown=shown)
-        case ["make", *targets]:
-            known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-            assert {word for word in targets if "=" not in word} <= known, shown
-        case ["pip", "install", *wanted]:
-            for word in wanted:
-                check_wanted(word, shown)
-        case ["git" | "cd" | "source" | ".", *_]:
-            pass  # how to get here; the test is here already
-        case _:
-            pytest.fail(f"{shown}: a command that this test does not know; teach it or mark it")
-
-
-def check_wanted(word: str, shown: str) -> None:
-    """Refuse what is not our own distribution with extras that it has."""
-    found = re.fullmatch(r"(?:decant-qdrant|\.)(?:\[([\w,-]+)\])?", word)
-    assert word == "-e" or found, f"{shown}: only our own package is installed"
-    assert not found or set((found[1] or "cpu").split(",")) <= EXTRAS, shown
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_install_line_names_our_distribution_and_extras_that_it_has(page: Path) -> None:
     for line in re.findall(r"pip install (?:-U )?'([^']+)'", page.read_text(encoding="utf-8")):
@@ -362,18 +383,3 @@ def test_every_install_line_names_our_distribution_and_extras_that_it_has(page: 
 
 def test_the_site_is_described_where_its_packages_are() -> None:
     assert "docs-site" in PROJECT["project"]["optional-dependencies"]
-
-
-def run_process(command: list[str], stage: Path, *, shown: str) -> None:
-    """Run a command in the reader's folder with our environment first on the PATH."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=stage,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, f"{shown} failed:\n{done.stdout}\n{done.stderr}"

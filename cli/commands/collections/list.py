@@ -31,6 +31,8 @@ def list_collections(
 ) -> None:
     """List the collections of a store with their models, documents and roots.
 
+    Also shown are the kinds of vectors, the language of the words if they are
+    indexed, and the mode, fusion and weights that `decant tune-search` stored.
     No bundle is needed. A root is the set of documents of one folder, under its
     path or the name that `decant index --root` gave it. Exits with 1 if a
     collection cannot be opened; the others are listed.
@@ -65,14 +67,16 @@ def list_collections(
 
 
 def _show(one: CollectionSummary) -> None:
-    kinds = "dense and sparse" if one.card.sparse else "dense"
+    card = one.card
+    kinds = ["dense"] + ["sparse"] * card.sparse + ["soft tokens"] * (card.soft_tokens is not None)
     records = f", {counted(one.records, 'record')} among them" if one.records else ""
     show_facts(
         {
             "collection": one.name,
-            "model": f"{one.card.recipe.base}, recipe {one.card.recipe.digest()}",
-            "vectors": f"{one.card.dim} wide, {kinds}",
-            **({} if one.card.search is None else {"searched by": str(one.card.search)}),
+            "model": f"{card.recipe.base}, recipe {card.recipe.digest()}",
+            "vectors": f"{card.dim} wide, {' and '.join(kinds)}",
+            **({} if card.words is None else {"words": str(card.words)}),
+            **({} if card.search is None else {"searched by": str(card.search)}),
             "filled by": ", ".join(map(str, one.filled_by)) or "not noted",
             "holds": f"{counted(one.held.documents, 'document')}, "
             f"{counted(one.held.passages, 'passage')}{records}",
@@ -93,6 +97,7 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "dim": one.card.dim,
         "sparse": one.card.sparse,
         "states": one.card.soft_tokens is not None,
+        "words": one.card.words,
         "search_defaults": one.card.search,
         "filled_by": one.filled_by,
         "documents": one.held.documents,

@@ -64,7 +64,9 @@ def search(
             metavar="KEY=VALUE",
             help="Search only passages with this metadata. VALUE is a number, true, false or text "
             '("2020" in quotes is text). Other forms: KEY!=VALUE; >, >=, < and <= for numbers and '
-            "dates; KEY^=PREFIX. Repeatable: all must match.",
+            "dates; KEY^=PREFIX. KEY is a metadata entry, author.name a nested one, or source, the "
+            "document's source; quotes make '\"a.b\"' or '\"source\"' one name. Repeatable: all "
+            "must match.",
         ),
     ] = None,
     source: Annotated[

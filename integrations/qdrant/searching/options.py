@@ -6,7 +6,7 @@ only ``ef`` and ``exact`` are the engine's own.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from ..stores.input_errors import StoreInputError
 from ..stores.queries import check_rankings
 
 _MOST = 1_000_000  # candidates, hits of a group
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,8 @@ class SearchOptions:
 
     They apply in this order: thresholds, fusion, boosts, ``distinct``, groups or variety. Boosts
     add to a score ``s`` their shares of its size, ``s + abs(s) * sum(shares)``, and sort the hits
-    of each depth (:class:`Fusion`) anew.
+    of each depth (:class:`Fusion`) anew. A search whose boosts make a score too large for a float
+    is refused. If no candidate has the entry that a boost reads, the search logs a warning.
 
     Args:
         score_threshold: The least score of a hit, for a search by a single ranking; or by the name
@@ -212,6 +214,11 @@ def _check_count(value: object, name: str) -> None:
 
 
 def _check_finite(value: object, name: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    # Not math.isfinite, which fails for whole numbers that are too large for a float.
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not -_LARGEST <= value <= _LARGEST
+    ):
         raise StoreInputError(f"the {name} is a finite number, got {value!r}")
     return value

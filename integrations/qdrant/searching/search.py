@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
 from operator import index
 from typing import Self, SupportsIndex
@@ -24,9 +23,10 @@ from ..points.passages import BranchScore, Hit, hit
 from ..points.payloads import is_own
 from ..stores.filters import Where
 from ..stores.input_errors import StoreInputError
-from ..stores.protocol import Payload, Ranking, ScoredPoint, Select, slices
+from ..stores.protocol import Ranking, ScoredPoint, Select, slices
 from ..stores.queries import DenseQuery, SearchMode
 from ..stores.text_to_embed import TextToEmbed
+from .candidate_payloads import CandidatePayloads
 from .candidates import Candidate, Rankings, in_depths, units
 from .fusion import fuse
 from .mmr import diverse, scaled
@@ -127,9 +127,14 @@ def run_search(target: Target, plans: Sequence[SearchPlan], window: Window) -> l
         _check(plan, window.options)
     if len(plans) == 1 and not plans[0].is_fused and window.options.keeps_order:
         return [_run_alone(target, plans[0], window)]
-    return [
-        page for part in slices(plans, _TOGETHER) for page in _run_together(target, part, window)
+    payloads = CandidatePayloads(target, window.options.boosts)
+    pages = [
+        page
+        for part in slices(plans, _TOGETHER)
+        for page in _run_together(target, part, window, payloads)
     ]
+    payloads.warn_of_boosts()
+    return pages
 
 
 def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
@@ -187,7 +192,9 @@ def _is_cut_among_equals(scores: Sequence[float], end: int) -> bool:
     return len(scores) > end and scores[end - 1] == scores[end]
 
 
-def _run_together(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
+def _run_together(
+    target: Target, plans: Sequence[SearchPlan], window: Window, payloads: CandidatePayloads
+) -> list[list[Hit]]:
     """Return pages that are chosen here, from rankings that one request brings."""
     options = window.options
     is_fused, fusion = plans[0].is_fused, plans[0].fusion
@@ -206,7 +213,7 @@ def _run_together(target: Target, plans: Sequence[SearchPlan], window: Window) -
     pages = []
     for fetch in _fetches(target, plans, window, first):
         depths = in_depths(fetch, combine, first=first)
-        found = units(depths, options, partial(_payloads, target))
+        found = units(depths, options, payloads.fetch)
         pages.append([*chain.from_iterable(islice(found, start, end))])
     hits = _read(target, pages, with_vectors=window.with_vectors or mmr is not None)
     if mmr is None:
@@ -252,11 +259,6 @@ def _fetches(
             return shallow if depth == first else named(plan, rank(depth, [plan]), depth)
 
         yield fetch
-
-
-def _payloads(target: Target, ids: list[str], fields: tuple[str, ...]) -> dict[str, Payload]:
-    points = target.store.retrieve(target.name, ids, Select(fields=fields))
-    return {point.id: point.payload for point in points}
 
 
 def _read(

@@ -110,9 +110,10 @@ def without_index(error: StoreError) -> StoreError:
         given = f", type=FieldType.{kind.name}" if kind not in (None, FieldType.KEYWORD) else ""
         entry = f"PayloadIndex(key={key!r}{given})"
         advice = f"index it with collection.add_index({entry})"
-        if isinstance(key, str):
-            option = shlex.quote(f"{key}:{(kind or FieldType.KEYWORD).value}")
-            advice += f" (`decant index … --payload-index {option}`)"
+        is_plain = isinstance(key, str) and "." not in key
+        written = key if is_plain else path.removeprefix("metadata.")
+        option = shlex.quote(f"{written}:{(kind or FieldType.KEYWORD).value}")
+        advice += f" (`decant index … --payload-index {option}`)"
         advice += f", or when the collection is made with CollectionSettings(indexed=({entry},))"
     said = f"the server's strict mode takes no filter on {path!r}, which has no payload index"
     return StoreError(f"{str(error).split(' was refused:')[0]} was refused: {said}; {advice}")

@@ -41,7 +41,7 @@ class Fusion:
     Args:
         method: The formula.
         weights: The weight of a branch by its name; those without have the weight 1. A weight of 0
-            leaves the hits that only this branch found at the end.
+            leaves the hits that only this branch found at the end of each depth.
         k: For RRF: how much the first places count, at least 1; less than 60 makes them count more.
         depth: How many hits of each branch are fused. A page beyond them fetches more, and comes
             behind them.

@@ -66,6 +66,18 @@ class Words:
                 f"indexes words as they are, or one of {known}"
             )
 
+    def __str__(self) -> str:
+        """Return the language and what it decides, as a reader sees them.
+
+        >>> str(Words()), str(Words(language=None)), str(Words(language="chinese"))
+        ('english, stemmed, no stop words', 'no language', 'chinese, no stop words, segmented')
+        """
+        shown = [self.language or "no language"]
+        shown += ["stemmed"] if self.stemmer else []
+        shown += ["no stop words"] if self.stop_list else []
+        shown += ["segmented"] if self.is_segmented else []
+        return ", ".join(shown)
+
     @property
     def stemmer(self) -> str | None:
         """The language of the stemmer; None: words stay as they are."""

@@ -68,7 +68,10 @@ def test_flat_layers_are_traced_as_products_of_token_states(
 
 @pytest.mark.parametrize(
     ("family", "smaller"),
-    [("gpt2", [Precision.INT8, Precision.W8, Precision.FP16]), ("opt", [Precision.INT8])],
+    [
+        ("gpt2", [Precision.INT8, Precision.W8, Precision.FP16]),
+        pytest.param("opt", [Precision.INT8], marks=pytest.mark.slow),
+    ],
 )
 def test_flat_layers_can_be_made_smaller(
     tmp_path: Path, family: str, smaller: list[Precision]

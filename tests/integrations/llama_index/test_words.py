@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from decant.embedders import HashEncoder
 from decant.integrations.llama_index import DecantEmbedding, DecantVectorStore
-from decant.integrations.qdrant import Fusion, SearchMode, Store
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Fusion,
+    Record,
+    SearchMode,
+    Store,
+    Words,
+)
 from word_notes import QUERY, counted_encodes, word_notes
 
 
@@ -46,6 +56,34 @@ def test_alpha_weighs_vectors_against_words(notes: DecantVectorStore, alpha: flo
     fusion = Fusion.dbsf(weights={"dense": alpha, "words": 1 - alpha})
     found = retrieved(notes, vector_store_query_mode="hybrid", alpha=alpha)
     assert found == ranked(notes, fusion=fusion)
+
+
+def test_all_the_weight_on_vectors_is_the_search_by_them_to_any_depth(store: Store) -> None:
+    encoder = HashEncoder(16)
+    made = Collection.create(
+        store, "many", encoder, settings=CollectionSettings(words=Words(language=None))
+    )
+    # Words find the last of the dense ranking alone, which has three times the fusion's depth.
+    vectors = np.zeros((300, 16), np.float32)
+    vectors[:, 0], vectors[:, 1] = 1, np.linspace(0, 2, 300)
+    texts = [f"passage {n}" if n < 290 else f"ferry {n}" for n in range(300)]
+    made.add([Record(id=f"{n}", text=text) for n, text in enumerate(texts)], vectors=vectors)
+    query = VectorStoreQuery(
+        query_str="ferry",
+        query_embedding=[1.0, *[0.0] * 15],
+        mode=VectorStoreQueryMode.HYBRID,
+        similarity_top_k=250,
+        alpha=1.0,
+    )
+    many = DecantVectorStore(made)
+    by_hybrid = many.query(query)
+    assert by_hybrid.ids == [f"{n}" for n in range(250)]
+    dense = VectorStoreQuery(query_embedding=query.query_embedding, similarity_top_k=250)
+    assert by_hybrid.ids == many.query(dense, mode=SearchMode.DENSE).ids
+    query.similarity_top_k = 120
+    assert many.query(query).ids == by_hybrid.ids[:120]
+    query.sparse_top_k, query.hybrid_top_k = 5, 200
+    assert many.query(query).ids == by_hybrid.ids[:120], "so many vectors, and no words"
 
 
 def test_a_query_is_embedded_once(

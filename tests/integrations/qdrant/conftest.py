@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,18 +28,9 @@ def encoder() -> HashEncoder:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    """Return an empty folder, in memory where there is such a place.
-
-    An engine waits for the disk at every flush, which many small collections would add up to
-    minutes; what is tested does not depend on it.
-    """
-    memory = Path("/dev/shm")
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="decant-") as folder:
-        yield Path(folder)
+def scratch(tmp_path: Path) -> Path:
+    """Return an empty folder for stores."""
+    return tmp_path
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
+from memory_folder import memory
+
 from .answers import wrong
 
 _LANGUAGE = {name.lower(): getattr(edge.Language, name) for name in dir(edge.Language)}
@@ -58,7 +60,7 @@ def rank(
     points = [edge.Point(number, {}, {path: texts[key]}) for number, key in ids.items()]
     if not points:
         return []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
         config = edge.EdgeConfig(
             vectors={"none": edge.EdgeVectorParams(size=1, distance=edge.Distance.Dot)}
         )

@@ -1,22 +1,17 @@
-"""The stores of these tests lie in memory: an engine waits for the disk at every flush."""
+"""The stores of these tests lie in memory, where no flush waits for a disk."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-MEMORY = Path("/dev/shm")
+from memory_folder import memory_folder
 
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Iterator[Path]:
     """Return an empty folder, in memory where there is such a place."""
-    if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="decant-") as folder:
-        yield Path(folder)
+    with memory_folder(tmp_path) as folder:
+        yield folder

@@ -13,7 +13,17 @@ from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.cli.input.confirm import confirm
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Collection, Document, Record, connect
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Document,
+    Fusion,
+    Record,
+    SearchDefaults,
+    SearchMode,
+    Words,
+    connect,
+)
 
 
 @pytest.fixture
@@ -50,6 +60,7 @@ class TestList:
             "dim": 8,
             "sparse": False,
             "states": False,
+            "words": None,
             "search_defaults": None,
             "filled_by": [{"precision": "fp32", "provider": "HashEncoder"}],
             "documents": 4,
@@ -69,6 +80,29 @@ class TestList:
         assert "4 documents, 5 passages, 1 record among them" in ran.out
         assert "/old: 2 documents" in ran.out
         assert "(no root): 1 document" in ran.out
+
+    def test_rankings_and_search_defaults_are_shown(self, filled: Decant) -> None:
+        with connect("./index") as store:
+            encoder = HashEncoder(8, sparse=True)
+            made = Collection.create(
+                store, "both", encoder, settings=CollectionSettings(words=Words(language="german"))
+            )
+            fusion = Fusion.dbsf(weights={"words": 0.5})
+            made.set_search_defaults(SearchDefaults(mode=SearchMode.HYBRID, fusion=fusion))
+            assert made.info().words == Words(language="german")
+        (shown,) = [part for part in filled("list").out.split("collection  ") if "both" in part]
+        assert "8 wide, dense and sparse" in shown
+        assert "german, stemmed, no stop words" in shown
+        assert "hybrid, dbsf, words=0.5" in shown
+        both = listed(filled)["both"]
+        assert both["sparse"] is True
+        assert both["words"] == {
+            "language": "german",
+            "stemming": True,
+            "stop_words": True,
+            "segmented": None,
+        }
+        assert both["search_defaults"]["fusion"]["weights"] == {"words": 0.5}  # type: ignore[index]
 
     def test_a_store_without_collections(self, decant: Decant, tmp_path: Path) -> None:
         ran = decant("list")

@@ -40,9 +40,11 @@ def test_payload_indexes_are_made_with_a_collection_and_added_to_one(
     assert decant("index", tiny_bundle, notes, *options, "year:integer").code == Exit.OK
     assert indexes(double) == {"year": "integer"}
     assert len(double.requests("PUT", "/index")) == 5
-    ran = decant("index", tiny_bundle, notes, *options, "year:integer", *options[2:], "a:b:keyword")
+    more = [part for key in ("a:b", "c.d", '"e.f"') for part in (*options[2:], f"{key}:keyword")]
+    ran = decant("index", tiny_bundle, notes, *options, "year:integer", *more)
     assert ran.code == Exit.OK
-    assert indexes(double) == {"year": "integer", '"a:b"': "keyword"}
+    others = dict.fromkeys(('"a:b"', "c.d", '"e.f"'), "keyword")
+    assert indexes(double) == {"year": "integer", **others}
 
 
 def test_payload_indexes_are_made_in_a_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decant.embedders import StoreError
 from decant.integrations.qdrant import Boost, Fusion, Group, Recency, SearchOptions
 from decant.integrations.qdrant.searching.boosts import boosted, settle
 from decant.integrations.qdrant.searching.candidates import (
@@ -233,3 +235,44 @@ class TestRecency:
                 return boosted(score, payload, [made])
 
             assert score <= of(weight) <= of(weight + more)
+
+
+class TestOverflow:
+    @pytest.mark.parametrize(
+        ("weights", "value"),
+        [
+            ((1e308,), 1e308),
+            ((1e308, 1e308), 1),
+            ((1e308, -1e308), 10),  # infinity and its opposite: not a number
+            ((2.0,), 10**400),
+            ((10**300,), 10**300),
+        ],
+    )
+    @pytest.mark.parametrize("score", [0.5, 0.0])
+    def test_no_boost_makes_a_score_that_is_no_finite_number(
+        self, weights: tuple[float, ...], value: Json, score: float
+    ) -> None:
+        boosts = [Boost("stars", weight=weight) for weight in weights]
+        with pytest.raises(StoreError, match=r"'stars'.*give a smaller weight"):
+            boosted(score, {"metadata": {"stars": value}}, boosts)
+
+    @given(
+        st.floats(-30, 30),
+        st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=3),
+        st.floats() | st.integers(),
+    )
+    def test_a_boosted_score_is_finite_or_refused(
+        self, score: float, weights: list[float], value: Json
+    ) -> None:
+        boosts = [Boost("stars", weight=weight) for weight in weights]
+        try:
+            found = boosted(score, {"metadata": {"stars": value}}, boosts)
+        except StoreError:
+            assert isinstance(value, int | float)
+            assert max(map(abs, weights)) * max(abs(value), 1.0) > 1e300
+        else:
+            assert math.isfinite(found)
+
+    def test_a_value_that_is_no_finite_number_raises_nothing(self) -> None:
+        for value in (math.nan, math.inf):
+            assert boosted(0.5, {"metadata": {"n": value}}, [Boost("n", weight=1)]) == 0.5

@@ -245,6 +245,7 @@ class TestOthers:
         lambda: Group(size=0),
         lambda: Recency("a", half_life=timedelta(), weight=1),
         lambda: Boost("a", weight=float("nan")),
+        lambda: Boost("a", weight=10**400),
         lambda: MMR(candidates=0),
         lambda: SearchOptions(ef=0),
         lambda: SearchOptions(ef=9, exact=True),

@@ -255,12 +255,12 @@ class StoreContract:
         query = np.asarray([1, 0, 0, 0], np.float32)
 
         def write(thread: int) -> None:
-            for batch in range(10):
+            for batch in range(5):
                 first = thread * 1_000 + batch * 20
                 made.upsert(NAME, [point(number) for number in range(first, first + 20)])
 
         def read(_: int) -> None:
-            for _ in range(20):
+            for _ in range(10):
                 made.query(NAME, query, EVERYTHING, limit=5)
                 made.count(NAME, ANY)
 
@@ -269,8 +269,8 @@ class StoreContract:
             work += [pool.submit(read, thread) for thread in range(2)]
             for item in work:
                 item.result()
-        assert made.count(NAME, ANY) == 800
-        assert len(made.query(NAME, query, EVERYTHING, limit=1_000)) == 800
+        assert made.count(NAME, ANY) == 400
+        assert len(made.query(NAME, query, EVERYTHING, limit=1_000)) == 400
 
     def test_a_vector_of_another_width_is_refused(self, made: Store) -> None:
         wide = Point(id=number_to_id(1), payload={"kind": "thing"}, dense=np.ones(5, np.float32))
