@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..exit_codes import Exit
 from ..input.open import open_encoder
 from ..input.wanted_files import API_KEYS, existing
 from ..options.shared import PrecisionName, Provider
@@ -117,7 +118,10 @@ def serve(
         def listening(found: int) -> None:
             _say_place(host, found, is_private=is_loopback(host), keys=len(taken))
 
-        run_server(app, host=host, port=port, on_listening=listening)
+        unanswered = run_server(app, host=host, port=port, on_listening=listening)
+    if unanswered:
+        say(f"stopped; {counted(unanswered, 'connection')} took too long and had no whole answer")
+        raise typer.Exit(Exit.FINDING)
     say("stopped; every accepted request was answered")
 
 
