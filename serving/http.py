@@ -112,7 +112,8 @@ async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
 def error_response(error: Exception, form: ErrorForm) -> Response:
     """Return an error as the protocol of a route writes it, without anything of texts or keys."""
     status, message = _status_and_message(error)
-    headers: dict[str, str] = {}
+    # Starlette's, for example Allow, which names the methods of a route.
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, KeyRefused):
