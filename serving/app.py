@@ -19,11 +19,26 @@ from starlette.routing import Route
 from decant.embedders.distribution import decant_version
 
 from . import protocols
-from .errors import KeyRefused, ServerStopping
-from .http import ClientGone, ErrorForm, error_response, json_response, read_json, unless_gone
+from .errors import ServerStopping
+from .http import (
+    ClientGone,
+    ErrorForm,
+    error_response,
+    json_response,
+    read_json,
+    unless_gone,
+    vectors_response,
+)
 from .keys import ApiKeys
 from .metrics import ServerMetrics
-from .models import EmbeddingService, ModelAddress, ModelDirectory, ServedModel, VectorKind
+from .models import (
+    Embeddings,
+    EmbeddingService,
+    ModelAddress,
+    ModelDirectory,
+    ServedModel,
+    VectorKind,
+)
 from .openapi import openapi_document
 from .settings import ServerSettings
 
@@ -116,24 +131,30 @@ class _Routes:
     async def infer(self, request: Request) -> Response:
         """Answer Qdrant's inference client; it sends its key in a header or in the body."""
         headers = (request.headers.get("authorization"), request.headers.get("x-api-key"))
-        data: object = None
-        try:
-            self.keys.check(*headers)
-        except KeyRefused:
-            data = await read_json(request, self.settings)
-            self.keys.check(*headers, protocols.read_token(data))
-        else:
-            data = await read_json(request, self.settings)
-        asked = protocols.read_inference(data, self.service.models)
+        is_known = self.keys.has(*headers)
+
+        def read(data: object) -> protocols.InferenceRequest:
+            if not is_known:
+                self.keys.check(*headers, protocols.read_token(data))
+            return protocols.read_inference(data, self.service.models)
+
+        asked = await read_json(request, self.settings, read)
         found = await unless_gone(request, self.service.embed(asked.wanted))
-        return json_response(protocols.inference_answer(found))
+        return await vectors_response(
+            lambda: protocols.inference_answer(found), numbers=found.numbers
+        )
 
     async def embeddings(self, request: Request) -> Response:
         """Answer a client of OpenAI's embeddings."""
-        data = await read_json(request, self.settings)
-        asked = protocols.read_embeddings_request(data, self.service.models)
+        asked = await read_json(
+            request,
+            self.settings,
+            lambda data: protocols.read_embeddings_request(data, self.service.models),
+        )
         found = await unless_gone(request, self.service.embed(asked.wanted))
-        return json_response(protocols.embeddings_answer(asked, found))
+        return await vectors_response(
+            lambda: protocols.embeddings_answer(asked, found), numbers=found.numbers
+        )
 
     async def models(self, _: Request) -> Response:
         """List the models."""
@@ -141,17 +162,15 @@ class _Routes:
 
     async def embed(self, request: Request) -> Response:
         """Answer a client of TEI with dense vectors."""
-        data = await read_json(request, self.settings)
-        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.DENSE)
-        found = await unless_gone(request, self.service.embed(wanted))
-        return json_response(protocols.embed_answer(found))
+        found = await self._embedded(request, VectorKind.DENSE)
+        return await vectors_response(lambda: protocols.embed_answer(found), numbers=found.numbers)
 
     async def embed_sparse(self, request: Request) -> Response:
         """Answer a client of TEI with sparse vectors."""
-        data = await read_json(request, self.settings)
-        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.SPARSE)
-        found = await unless_gone(request, self.service.embed(wanted))
-        return json_response(protocols.embed_sparse_answer(found))
+        found = await self._embedded(request, VectorKind.SPARSE)
+        return await vectors_response(
+            lambda: protocols.embed_sparse_answer(found), numbers=found.numbers
+        )
 
     async def info(self, request: Request) -> Response:
         """Tell a client of TEI about the model."""
@@ -180,6 +199,15 @@ class _Routes:
     async def openapi(self, _: Request) -> Response:
         """Describe the routes."""
         return json_response(openapi_document(decant_version()))
+
+    async def _embedded(self, request: Request, kind: VectorKind) -> Embeddings:
+        address = self._address(request)
+        wanted = await read_json(
+            request,
+            self.settings,
+            lambda data: protocols.read_embed_request(data, address, kind),
+        )
+        return await unless_gone(request, self.service.embed(wanted))
 
     def _address(self, request: Request) -> ModelAddress:
         name = request.path_params.get("model")
