@@ -65,7 +65,8 @@ class LimitedConnection(H11Protocol):
 
     @property
     def _is_request_under_way(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        # There is no cycle before the first request, whatever the type of the attribute says.
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def _refuse_head(self) -> None:
         self._head_since = None

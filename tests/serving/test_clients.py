@@ -66,8 +66,7 @@ def test_openai_embeds_strings_and_lists(
 def decoded(data: Sequence[openai.types.Embedding]) -> Iterator[bytes]:
     """Yield the bytes of vectors that are written in base64."""
     for one in data:
-        assert isinstance(one.embedding, str)
-        yield base64.b64decode(one.embedding)
+        yield base64.b64decode(vars(one)["embedding"])  # its type knows lists alone
 
 
 def test_openai_cuts_vectors_and_says_the_role(
