@@ -99,6 +99,7 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
 	$(BIN)/python benchmarks/prompts.py --output .benchmarks/prompts.json
 	$(BIN)/python benchmarks/operators.py --output .benchmarks/operators.json
+	$(BIN)/python benchmarks/serve.py --fastapi --requests 100000 --output .benchmarks/serve.json
 
 bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--models minilm" for less
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test

@@ -53,8 +53,8 @@ Exit codes:
   0  done
   1  done, with a negative result: a certificate failed or is missing, the
      doctor found a problem, a file was not readable, a search has no hits, a
-     check found something wrong, nothing matched a deletion, or you answered
-     no
+     check found something wrong, nothing matched a deletion, a server stopped
+     before it had answered everything, or you answered no
   2  wrong usage or input: an option, a path that does not exist, a recipe, a
      bundle, a text, a collection that does not exist or has another model
   3  the environment: a provider, a missing package, a store, the disk, the

@@ -15,4 +15,5 @@ from .models.embedding_service import TextLimits as TextLimits
 from .models.served_model import ServedModel as ServedModel
 from .run import is_loopback as is_loopback
 from .run import run_server as run_server
+from .settings import ConnectionLimits as ConnectionLimits
 from .settings import ServerSettings as ServerSettings

@@ -21,12 +21,22 @@ from decant.embedders.distribution import decant_version
 from decant.embedders.remote import RequestLimits
 
 from . import protocols
-from .errors import KeyRefused, ServerStopping
-from .http import JSON, ClientGone, ErrorForm, error_response, json_response, read_json, unless_gone
+from .errors import ServerStopping
+from .http import (
+    JSON,
+    ClientGone,
+    ErrorForm,
+    error_response,
+    json_response,
+    read_json,
+    unless_gone,
+    vectors_response,
+)
 from .keys import ApiKeys
 from .metrics import ServerMetrics
 from .models import (
     DescribedEncoder,
+    Embeddings,
     EmbeddingService,
     ModelAddress,
     ModelDirectory,
@@ -132,24 +142,30 @@ class _Routes:
     async def infer(self, request: Request) -> Response:
         """Answer Qdrant's inference client; it sends its key in a header or in the body."""
         headers = (request.headers.get("authorization"), request.headers.get("x-api-key"))
-        data: object = None
-        try:
-            self.keys.check(*headers)
-        except KeyRefused:
-            data = await read_json(request, self.settings)
-            self.keys.check(*headers, protocols.read_token(data))
-        else:
-            data = await read_json(request, self.settings)
-        asked = protocols.read_inference(data, self.service.models)
+        is_known = self.keys.has(*headers)
+
+        def read(data: object) -> protocols.InferenceRequest:
+            if not is_known:
+                self.keys.check(*headers, protocols.read_token(data))
+            return protocols.read_inference(data, self.service.models)
+
+        asked = await read_json(request, self.settings, read)
         found = await unless_gone(request, self.service.embed(asked.wanted))
-        return json_response(protocols.inference_answer(found))
+        return await vectors_response(
+            lambda: protocols.inference_answer(found), numbers=found.numbers
+        )
 
     async def embeddings(self, request: Request) -> Response:
         """Answer a client of OpenAI's embeddings."""
-        data = await read_json(request, self.settings)
-        asked = protocols.read_embeddings_request(data, self.service.models)
+        asked = await read_json(
+            request,
+            self.settings,
+            lambda data: protocols.read_embeddings_request(data, self.service.models),
+        )
         found = await unless_gone(request, self.service.embed(asked.wanted))
-        return json_response(protocols.embeddings_answer(asked, found))
+        return await vectors_response(
+            lambda: protocols.embeddings_answer(asked, found), numbers=found.numbers
+        )
 
     async def models(self, _: Request) -> Response:
         """List the models."""
@@ -157,17 +173,15 @@ class _Routes:
 
     async def embed(self, request: Request) -> Response:
         """Answer a client of TEI with dense vectors."""
-        data = await read_json(request, self.settings)
-        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.DENSE)
-        found = await unless_gone(request, self.service.embed(wanted))
-        return json_response(protocols.embed_answer(found))
+        found = await self._embedded(request, VectorKind.DENSE)
+        return await vectors_response(lambda: protocols.embed_answer(found), numbers=found.numbers)
 
     async def embed_sparse(self, request: Request) -> Response:
         """Answer a client of TEI with sparse vectors."""
-        data = await read_json(request, self.settings)
-        wanted = protocols.read_embed_request(data, self._address(request), VectorKind.SPARSE)
-        found = await unless_gone(request, self.service.embed(wanted))
-        return json_response(protocols.embed_sparse_answer(found))
+        found = await self._embedded(request, VectorKind.SPARSE)
+        return await vectors_response(
+            lambda: protocols.embed_sparse_answer(found), numbers=found.numbers
+        )
 
     async def info(self, request: Request) -> Response:
         """Tell a client of TEI about the model."""
@@ -194,8 +208,7 @@ class _Routes:
 
     async def encode(self, request: Request) -> Response:
         """Answer the client of a remote encoder with vectors."""
-        data = await read_json(request, self.settings)
-        asked = protocols.read_encode_request(data)
+        asked = await read_json(request, self.settings, protocols.read_encode_request)
         described = await self._described(request)
         asked.check_model(described.facts)
         model = self._address(request).model
@@ -236,6 +249,15 @@ class _Routes:
             )
             self.described[model.name] = await asyncio.to_thread(describe_encoder, model, limits)
         return self.described[model.name]
+
+    async def _embedded(self, request: Request, kind: VectorKind) -> Embeddings:
+        address = self._address(request)
+        wanted = await read_json(
+            request,
+            self.settings,
+            lambda data: protocols.read_embed_request(data, address, kind),
+        )
+        return await unless_gone(request, self.service.embed(wanted))
 
     def _address(self, request: Request) -> ModelAddress:
         name = request.path_params.get("model")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import TypeVar, assert_never
 
@@ -32,6 +32,7 @@ from .errors import (
     ServerStopping,
     TextRefused,
 )
+from .json_bodies import LARGE_ANSWER, LARGE_BODY, PiecewiseResponse, in_thread_if, json_pieces
 from .settings import ServerSettings
 
 T = TypeVar("T")
@@ -56,19 +57,34 @@ class ClientGone(Exception):
 def json_response(
     content: object, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return JSON; float32 arrays are written with the digits that give the same float32 again."""
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status_code=status, media_type=JSON, headers=headers)
+    """Return an answer that is not large."""
+    return PiecewiseResponse(json_pieces(content), status=status, headers=headers)
 
 
-async def read_json(request: Request, settings: ServerSettings) -> object:
-    """Return the parsed body of a request.
+async def vectors_response(write: Callable[[], object], *, numbers: int) -> Response:
+    """Return an answer with vectors, written in a thread if it is large.
+
+    Args:
+        write: Returns the content.
+        numbers: How many numbers it holds.
+    """
+    pieces = await in_thread_if(numbers > LARGE_ANSWER, lambda: json_pieces(write()))
+    return PiecewiseResponse(pieces)
+
+
+async def read_json(request: Request, settings: ServerSettings, read: Callable[[object], T]) -> T:
+    """Return what a protocol reads of the body of a request; a large one is read in a thread.
+
+    Args:
+        request: The request.
+        settings: How large the body may be, and how long it may take.
+        read: Reads the parsed JSON.
 
     Raises:
         NotJson: It is not announced as JSON. Pages in a browser cannot announce that to a server
             of another site without asking it, which is refused.
         RequestTooLarge: It has too many bytes.
-        RequestError: It is not JSON.
+        RequestError: It is not JSON, or ``read`` refuses it.
         HTTPException: 408, the client is too slow.
         ClientGone: The client has gone.
     """
@@ -86,12 +102,7 @@ async def read_json(request: Request, settings: ServerSettings) -> object:
         ) from None
     except ClientDisconnect:
         raise ClientGone from None
-    try:
-        found: object = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # The error holds the whole body.
-        raise RequestError(f"the body is not valid JSON, at character {error.pos:,}") from None
-    return found
+    return await in_thread_if(len(body) > LARGE_BODY, lambda: read(_parsed(body)))
 
 
 async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
@@ -119,7 +130,8 @@ async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
 def error_response(error: Exception, form: ErrorForm) -> Response:
     """Return an error as the protocol of a route writes it, without anything of texts or keys."""
     status, message = _status_and_message(error)
-    headers: dict[str, str] = {}
+    # Starlette's, for example Allow, which names the methods of a route.
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, KeyRefused):
@@ -201,13 +213,22 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal.FAILED
 
 
-async def _read(request: Request, settings: ServerSettings) -> bytes:
+def _parsed(body: bytearray) -> object:
+    try:
+        found: object = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # The error holds the whole body.
+        raise RequestError(f"the body is not valid JSON, at character {error.pos:,}") from None
+    return found
+
+
+async def _read(request: Request, settings: ServerSettings) -> bytearray:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > settings.body_bytes:
             raise _too_large(settings)
-    return bytes(body)
+    return body
 
 
 def _too_large(settings: ServerSettings) -> RequestTooLarge:

@@ -84,16 +84,18 @@ class ApiKeys:
         Raises:
             KeyRefused: Keys are asked for, and none of the candidates is one.
         """
-        if not self.digests:
-            return
+        if not self.has(*candidates):
+            what = "the API key is wrong" if any(candidates) else "an API key is needed"
+            raise KeyRefused(f"{what}; send it as Authorization: Bearer KEY, or as X-Api-Key: KEY")
+
+    def has(self, *candidates: str | None) -> bool:
+        """Return whether a candidate is one of the keys, or none is asked for."""
         given = [_bare(one) for one in candidates if one]
         # Every key is compared with every candidate, whatever was found before.
         found = [
             hmac.compare_digest(_digest(one), known) for one in given for known in self.digests
         ]
-        if not any(found):
-            what = "the API key is wrong" if given else "an API key is needed"
-            raise KeyRefused(f"{what}; send it as Authorization: Bearer KEY, or as X-Api-Key: KEY")
+        return not self.digests or any(found)
 
 
 def _bare(candidate: str) -> str:

@@ -15,6 +15,7 @@ _VERSION = "3.1.0"
 _REFUSED = {
     "400": "the request is wrong; the message says what to change",
     "401": "a key is needed, or it is wrong",
+    "408": "the body did not come in time",
     "409": "the client was opened with another model",
     "413": "too many bytes, texts or tokens",
     "415": "the body is not announced as JSON",
@@ -35,7 +36,7 @@ def openapi_document(version: str) -> dict[str, Json]:
         "/v1/models": {"get": _get("List the models", _object())},
         "/metrics": {"get": _get("Metrics for Prometheus", None)},
         "/health": {"get": _get("The process answers", None, open_to_all=True)},
-        "/ready": {"get": _get("Every model takes texts", None, open_to_all=True)},
+        "/ready": {"get": _get("Every model takes texts", None, "503", open_to_all=True)},
         "/openapi.json": {"get": _get("This document", _object(), open_to_all=True)},
     }
     for path, summary, answer in (
@@ -48,8 +49,12 @@ def openapi_document(version: str) -> dict[str, Json]:
             "parameters": [_model_in_path()],
         }
     for path, method, route in (
-        ("/encoder", "get", _get("What a remote encoder has to know of the model", _object())),
-        ("/tokenizer.json", "get", _get("The tokenizer of the model", _object())),
+        (
+            "/encoder",
+            "get",
+            _get("What a remote encoder has to know of the model", _object(), "400"),
+        ),
+        ("/tokenizer.json", "get", _get("The tokenizer of the model", _object(), "400")),
         ("/encode", "post", _post("Vectors for a remote encoder, as .npz", "Encode", None)),
     ):
         routes[path] = {method: route}
@@ -57,9 +62,9 @@ def openapi_document(version: str) -> dict[str, Json]:
             method: route,
             "parameters": [_model_in_path()],
         }
-    routes["/info"] = {"get": _get("The only model, as TEI tells it", _object())}
+    routes["/info"] = {"get": _get("The only model, as TEI tells it", _object(), "400")}
     routes["/models/{model}/info"] = {
-        "get": _get("One of several models, as TEI tells it", _object()),
+        "get": _get("One of several models, as TEI tells it", _object(), "400"),
         "parameters": [_model_in_path()],
     }
     return {
@@ -78,13 +83,14 @@ def openapi_document(version: str) -> dict[str, Json]:
 
 
 def _schemas() -> dict[str, Json]:
-    texts: Json = {"oneOf": [_text(), _list(_text(), least=1)]}
+    text: Json = {"type": "string", "minLength": 1}
+    texts: Json = {"oneOf": [text, _list(text, least=1)]}
     roles: Json = {"enum": [str(role) for role in Role]}
     types: Json = {"enum": [str(one) for one in InputType]}
     options = _object(role=roles, instruction=_text(), dim=_count(), truncate={"type": "boolean"})
     item = _object(
         ("data", "data_type", "model"),
-        data=_text(),
+        data=text,
         data_type={"const": "text"},
         model=_model(),
         options=_or_null(options),
@@ -137,7 +143,7 @@ def _schemas() -> dict[str, Json]:
 
 def _post(summary: str, body: str, answer: Json | str) -> Json:
     given: Json = _reference(answer) if isinstance(answer, str) else answer
-    refusals = {status: _answer(what, _reference("Error")) for status, what in _REFUSED.items()}
+    refusals = {status: _refusal(status) for status in _REFUSED}
     archive: Json = {
         "description": "arrays of numpy without pickles, named as the vectors that were asked for",
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
@@ -155,14 +161,19 @@ def _post(summary: str, body: str, answer: Json | str) -> Json:
     }
 
 
-def _get(summary: str, answer: Json, *, open_to_all: bool = False) -> Json:
+def _get(summary: str, answer: Json, *refused: str, open_to_all: bool = False) -> Json:
     responses: dict[str, Json] = {"200": _answer("the answer", answer)}
+    responses |= {status: _refusal(status) for status in refused}
     found: dict[str, Json] = {"summary": summary, "responses": responses}
     if open_to_all:
         found["security"] = []
     else:
-        responses["401"] = _answer(_REFUSED["401"], _reference("Error"))
+        responses["401"] = _refusal("401")
     return found
+
+
+def _refusal(status: str) -> Json:
+    return _answer(_REFUSED[status], _reference("Error"))
 
 
 def _answer(what: str, schema: Json) -> Json:

@@ -34,3 +34,30 @@ class ServerSettings:
                 f"body_bytes and body_seconds must be above 0, got {self.body_bytes} and "
                 f"{self.body_seconds}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What clients may hold of a server.
+
+    Args:
+        connections: How many may be open at a time. Requests on further ones are answered with 503;
+            with twice as many open, new ones are closed at once.
+        head_seconds: How long the head of a request, its first line and its headers, may take.
+        read_seconds: How long a client may read nothing of its answer.
+        stop_seconds: How long the server may take to stop. Connections that are open then are cut
+            off, and their requests have no answer.
+
+    Raises:
+        SettingsError: A number is not above 0.
+    """
+
+    connections: int = 512
+    head_seconds: float = 10.0
+    read_seconds: float = 30.0
+    stop_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "head_seconds", "read_seconds", "stop_seconds"):
+            if not (value := getattr(self, name)) > 0:
+                raise SettingsError(f"{name} must be above 0, got {value}")

@@ -16,6 +16,7 @@ from decant.embedders.onnx import available_cores, processor
 
 _PACKAGES = (
     DISTRIBUTION,
+    "fastapi",
     "fastembed",
     "flash-attn",
     "langchain-huggingface",
@@ -30,8 +31,10 @@ _PACKAGES = (
     "qdrant-edge-py",
     "sentence-transformers",
     "tokenizers",
+    "starlette",
     "torch",
     "transformers",
+    "uvicorn",
 )
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..exit_codes import Exit
 from ..input.open import open_encoder, open_store
+from ..input.server_file import ModelEntry, ServerFile, server_defaults
 from ..input.wanted_files import API_KEYS, existing, no_address
-from ..options.shared import ApiKey, CaFile, Grpc, PrecisionName, Provider
+from ..options.shared import PRECISION, PROVIDER, ApiKey, CaFile, Grpc
 from ..output.places import counted, place_of
 from ..output.terminal import printable, say
 
@@ -22,33 +24,71 @@ if TYPE_CHECKING:
     from decant.serving import ApiKeys, ServedModel
 
 _KEYS = "DECANT_API_KEYS"
+_ENVIRONMENT = "DECANT_SERVE_"
 _MIB = 1_048_576
+_LIMITS = (
+    "queue_tokens",
+    "pass_tokens",
+    "max_texts",
+    "max_body",
+    "max_connections",
+    "stop_seconds",
+)
+# Where a value comes from, by click's names.
+_OVERRULING = ("COMMANDLINE", "ENVIRONMENT")
+_SOURCES = {
+    "COMMANDLINE": "the command line",
+    "ENVIRONMENT": "the environment",
+    "DEFAULT_MAP": "the file",
+}
 
 
 def serve(
+    context: typer.Context,
     bundles: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="BUNDLE",
+            envvar=f"{_ENVIRONMENT}BUNDLES",
             help="Folders that `decant export` made. A model is called as its folder; NAME=BUNDLE "
             "gives it another name.",
         ),
-    ],
+    ] = None,
     *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar=f"{_ENVIRONMENT}CONFIG",
+            callback=server_defaults,
+            is_eager=True,
+            dir_okay=False,
+            help="A TOML file with these options and a table of models.",
+        ),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
+            envvar=f"{_ENVIRONMENT}HOST",
             help="Where to listen; 127.0.0.1 is reached by this machine alone, 0.0.0.0 by all.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 takes a free one.")
+        int,
+        typer.Option(
+            metavar="N",
+            envvar=f"{_ENVIRONMENT}PORT",
+            min=0,
+            max=65_535,
+            help="The port; 0 takes a free one.",
+        ),
     ] = 6900,
     keys: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
+            envvar=f"{_ENVIRONMENT}KEYS",
             callback=existing(API_KEYS),
             dir_okay=False,
             help="API keys that are taken, one a line.",
@@ -56,21 +96,39 @@ def serve(
     ] = None,
     queue_tokens: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Tokens that may wait for each model, then 429."),
+        typer.Option(
+            metavar="N",
+            envvar=f"{_ENVIRONMENT}QUEUE_TOKENS",
+            min=1,
+            help="Tokens that may wait for each model, then 429.",
+        ),
     ] = 524_288,
     pass_tokens: Annotated[
         int | None,
         typer.Option(
             metavar="N",
+            envvar=f"{_ENVIRONMENT}PASS_TOKENS",
             min=1,
             help="Tokens that a model reads at a time. By default, two batches for each worker.",
         ),
     ] = None,
     max_texts: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Texts that a request may have.")
+        int,
+        typer.Option(
+            metavar="N",
+            envvar=f"{_ENVIRONMENT}MAX_TEXTS",
+            min=1,
+            help="Texts that a request may have.",
+        ),
     ] = 10_000,
     max_body: Annotated[
-        int, typer.Option(metavar="MIB", min=1, help="Size of a request's body.")
+        int,
+        typer.Option(
+            metavar="MIB",
+            envvar=f"{_ENVIRONMENT}MAX_BODY",
+            min=1,
+            help="Size of a request's body.",
+        ),
     ] = 32,
     store: Annotated[
         str | None,
@@ -80,8 +138,32 @@ def serve(
             "the models serve, and add to these what clients without the model need.",
         ),
     ] = None,
-    provider: Provider = "auto",
-    precision: PrecisionName = "auto",
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            envvar=f"{_ENVIRONMENT}MAX_CONNECTIONS",
+            min=1,
+            help="Connections that may be open at a time, then 503.",
+        ),
+    ] = 512,
+    stop_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            envvar=f"{_ENVIRONMENT}STOP_SECONDS",
+            min=0.1,
+            help="How long accepted requests may take when it is stopped.",
+        ),
+    ] = 120.0,
+    provider: Annotated[
+        str,
+        typer.Option(metavar="NAME", envvar=f"{_ENVIRONMENT}PROVIDER", help=PROVIDER),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(metavar="NAME", envvar=f"{_ENVIRONMENT}PRECISION", help=PRECISION),
+    ] = "auto",
     api_key: ApiKey = None,
     grpc: Grpc = False,
     ca: CaFile = None,
@@ -98,14 +180,19 @@ def serve(
     With --store, the collections of that Qdrant server are compared with the
     models first, by recipe and width. --api-key, --grpc and --ca are about it.
 
+    The command line goes before the environment, and that before the file of
+    --config, which may have all options, named as here with _ for -.
+
     SIGTERM and Ctrl-C stop it when every accepted request is answered.
 
     Examples:
       decant serve minilm
       decant serve minilm papers=bge-small --host 0.0.0.0 --keys keys.txt
       decant serve minilm --store http://localhost:6333
+      decant serve --config serve.toml
     """
     from decant.serving import (
+        ConnectionLimits,
         QueueSettings,
         ServedModel,
         ServerSettings,
@@ -126,15 +213,21 @@ def serve(
         limits=TextLimits(texts=max_texts),
         body_bytes=max_body * _MIB,
     )
+    limits = ConnectionLimits(connections=max_connections, stop_seconds=stop_seconds)
     with ExitStack() as opened:
         encoders: list[tuple[str, OnnxEncoder | RemoteEncoder]] = []
-        for name, path in map(_named, bundles):
-            encoder = open_encoder(path, provider=provider, precision=precision)
+        for name, entry in _entries(context, bundles):
+            encoder = open_encoder(
+                Path(entry.bundle),
+                provider=_for_model(context, "provider", entry.provider, provider),
+                precision=_for_model(context, "precision", entry.precision, precision),
+            )
             opened.callback(encoder.close)
             encoders.append((name, encoder))
         models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
         app = create_app(models, settings=settings, keys=taken)
         _say_models(encoders, models)
+        _say_settings(context, config)
         if store is not None:
             with open_store(store, api_key, grpc=grpc, ca=ca) as opened_store:
                 _say_collections(opened_store, dict(encoders))
@@ -142,8 +235,39 @@ def serve(
         def listening(found: int) -> None:
             _say_place(host, found, is_private=is_loopback(host), keys=len(taken))
 
-        run_server(app, host=host, port=port, on_listening=listening)
+        unanswered = run_server(app, host=host, port=port, limits=limits, on_listening=listening)
+    if unanswered:
+        say(f"stopped; {counted(unanswered, 'connection')} took too long and had no whole answer")
+        raise typer.Exit(Exit.FINDING)
     say("stopped; every accepted request was answered")
+
+
+def _entries(context: typer.Context, bundles: Sequence[str] | None) -> list[tuple[str, ModelEntry]]:
+    """Return the models by name: those that were named, else those of the file.
+
+    Raises:
+        BadParameter: There is none.
+    """
+    if bundles:
+        named = map(_named, bundles)
+        return [(name, ModelEntry(bundle=str(path))) for name, path in named]
+    models = context.obj.models if isinstance(context.obj, ServerFile) else {}
+    if not models:
+        raise typer.BadParameter(
+            "there is nothing to serve; name a bundle, or a file with a table of models: --config"
+        )
+    return [*models.items()]
+
+
+def _for_model(context: typer.Context, option: str, of_model: str | None, of_all: str) -> str:
+    """Return an option for one model: what is said of it in the file, unless the user overrules."""
+    is_overruled = _source(context, option) in _OVERRULING
+    return of_all if of_model is None or is_overruled else of_model
+
+
+def _source(context: typer.Context, option: str) -> str:
+    found = context.get_parameter_source(option)
+    return "" if found is None else found.name
 
 
 def _named(bundle: str) -> tuple[str, Path]:
@@ -187,6 +311,15 @@ def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> None:
             continue
         added = "; its golden vectors were added" if one.golden_added else ""
         say(f"{name} is served by {one.model}{added}")
+
+
+def _say_settings(context: typer.Context, file: Path | None) -> None:
+    """Say the limits that are not the default; models, address and keys have their own lines."""
+    if file is not None:
+        say(f"configured by {file}")
+    for name in _LIMITS:
+        if (where := _SOURCES.get(_source(context, name))) is not None:
+            say(f"{name} = {context.params[name]}, from {where}")
 
 
 def _say_place(host: str, port: int, *, is_private: bool, keys: int) -> None:

@@ -25,19 +25,10 @@ BundlePlace: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, messages on stderr.")
 ]
-Provider: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Execution provider: cpu, openvino, cuda …; auto takes the best that works.",
-    ),
-]
-PrecisionName: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help="fp32, int8 …; auto takes the fastest that loses little accuracy."
-    ),
-]
+PROVIDER = "Execution provider: cpu, openvino, cuda …; auto takes the best that works."
+PRECISION = "fp32, int8 …; auto takes the fastest that loses little accuracy."
+Provider: TypeAlias = Annotated[str, typer.Option(metavar="NAME", help=PROVIDER)]
+PrecisionName: TypeAlias = Annotated[str, typer.Option(metavar="NAME", help=PRECISION)]
 CutDim: TypeAlias = Annotated[
     int | None,
     typer.Option(

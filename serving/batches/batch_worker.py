@@ -33,6 +33,7 @@ Clock = Callable[[], float]
 """Returns seconds."""
 
 _LONGEST_RETRY = 60
+_LARGE = 1_048_576  # bytes that are copied in less time than a thread takes to begin
 _NEWEST = 0.2  # how much the latest pass weighs in the measured speed
 
 
@@ -57,7 +58,7 @@ class PassReport:
 class _Waiting:
     """A client that waits, and the vectors of its first texts."""
 
-    future: asyncio.Future[Vectors]
+    future: asyncio.Future[None]
     parts: list[Vectors] = field(default_factory=list)
 
 
@@ -165,10 +166,11 @@ class BatchWorker:
         self._waiting[ticket] = waiting
         self._lanes[ticket.lane].wake.set()
         try:
-            return await waiting.future
+            await waiting.future
         finally:
             self._queue.remove(ticket)
             del self._waiting[ticket]
+        return await _joined(waiting.parts, work.key)
 
     async def stop(self) -> None:
         """Answer everything that was accepted, then return; nothing new is accepted meanwhile."""
@@ -226,8 +228,7 @@ class BatchWorker:
         waiting.parts.append(vectors)
         work = part.ticket.work
         if part.stop == len(work.texts):
-            width = vectors.dense.shape[1]
-            waiting.future.set_result(joined(waiting.parts, dim=width, outputs=work.key.outputs))
+            waiting.future.set_result(None)
 
     def _fail(self, ticket: Ticket, error: Exception) -> None:
         self._queue.remove(ticket)
@@ -258,6 +259,14 @@ class BatchWorker:
             return 1
         surplus = self._queue.tokens + tokens - self._settings.capacity
         return min(_LONGEST_RETRY, max(1, math.ceil(surplus / self._tokens_per_second)))
+
+
+async def _joined(parts: list[Vectors], key: PassKey) -> Vectors:
+    """Return the vectors of several passes as one; if they are megabytes, a thread copies them."""
+    width = parts[0].dense.shape[1]
+    if sum(part.dense.nbytes for part in parts) < _LARGE:
+        return joined(parts, dim=width, outputs=key.outputs)
+    return await asyncio.to_thread(joined, parts, dim=width, outputs=key.outputs)
 
 
 def _check_count(vectors: Vectors, texts: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from .model_address import ModelDirectory, VectorKind
 from .served_model import ServedModel
 from .text_request import TextRequest
 
-# So few characters are tokenised in less time than a thread takes to begin.
+# So few characters are tokenised, and their vectors handed out, in less time than a thread takes.
 _AT_ONCE = 4_096
 
 
@@ -73,6 +73,14 @@ class Embeddings:
 
     rows: tuple[Embedding, ...]
     tokens: Mapping[str, int]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the vectors have, indices included."""
+        return sum(
+            2 * len(row.indices) if isinstance(row, SparseEmbedding) else row.size
+            for row in self.rows
+        )
 
 
 class EmbeddingService:
@@ -137,18 +145,16 @@ class EmbeddingService:
             Overloaded: The queue of a model is full.
             ServerStopping: The server takes nothing new.
         """
-        self._check([one.text for one in wanted])
-        batches = await self._batches(wanted)
+        is_small = sum(len(one.text) for one in wanted) <= _AT_ONCE
+        batches = (
+            self._batches(wanted) if is_small else await asyncio.to_thread(self._batches, wanted)
+        )
         for name, tokens in _tokens_by_model(batches).items():
             self._workers[name].check_size(tokens)
         found = await _all([self._encode(batch) for batch in batches])
-        rows: list[Embedding | None] = [None] * len(wanted)
-        for batch, vectors in zip(batches, found, strict=True):
-            for place, index in batch.places:
-                rows[place] = _row(vectors, index, wanted[place])
-        complete = tuple(row for row in rows if row is not None)
-        assert len(complete) == len(wanted)
-        return Embeddings(rows=complete, tokens=_tokens_by_model(batches))
+        if is_small:
+            return _embeddings(wanted, batches, found)
+        return await asyncio.to_thread(_embeddings, wanted, batches, found)
 
     async def encode(
         self, model: ServedModel, texts: Sequence[str], key: PassKey, *, first: int = 0
@@ -200,11 +206,10 @@ class EmbeddingService:
                     "taken; split it"
                 )
 
-    async def _batches(self, wanted: Sequence[TextRequest]) -> list[_Batch]:
+    def _batches(self, wanted: Sequence[TextRequest]) -> list[_Batch]:
         """Return the texts by model and key, each text once, tokens counted."""
-        if sum(len(one.text) for one in wanted) <= _AT_ONCE:
-            return _batched(wanted)
-        return await asyncio.to_thread(_batched, wanted)
+        self._check([one.text for one in wanted])
+        return _batched(wanted)
 
     async def _encode(self, batch: _Batch) -> Vectors:
         return await self._workers[batch.model.name].encode(batch.work)
@@ -257,6 +262,18 @@ def _batch(wanted: Sequence[TextRequest], places: Sequence[int], key: PassKey) -
     )
 
 
+def _embeddings(
+    wanted: Sequence[TextRequest], batches: Sequence[_Batch], found: Sequence[Vectors]
+) -> Embeddings:
+    rows: list[Embedding | None] = [None] * len(wanted)
+    for batch, vectors in zip(batches, found, strict=True):
+        for place, index in batch.places:
+            rows[place] = _row(vectors, index, wanted[place])
+    complete = tuple(row for row in rows if row is not None)
+    assert len(complete) == len(wanted)
+    return Embeddings(rows=complete, tokens=_tokens_by_model(batches))
+
+
 def _tokens_by_model(batches: Sequence[_Batch]) -> dict[str, int]:
     found: dict[str, int] = defaultdict(int)
     for batch in batches:
@@ -292,6 +309,8 @@ def _row(vectors: Vectors, index: int, wanted: TextRequest) -> Embedding:
 
 
 def _dense(vector: NDArray[np.float32], wanted: TextRequest) -> NDArray[np.float32]:
+    if wanted.dim is None and wanted.normalize is None:
+        return vector
     recipe = wanted.address.model.encoder.recipe
     dim = len(vector) if wanted.dim is None else wanted.dim
     normalize = recipe.normalize if wanted.normalize is None else wanted.normalize

@@ -12,6 +12,7 @@ import ingest
 import late_chunking
 import precisions
 import search
+import serve
 from decant.embedders import ExecutionOptions
 
 
@@ -78,3 +79,10 @@ def test_late_chunking_takes_lengths_of_articles() -> None:
     assert late_chunking.parse([]).paragraphs == (1, 5)
     options = late_chunking.parse(["--paragraphs", "2", "3", "--max-tokens", "512"])
     assert (options.paragraphs, options.max_tokens) == ((2, 3), 512)
+
+
+def test_serving_measures_with_a_bundle_unless_memory_alone_is_wanted() -> None:
+    options = serve.parse([])
+    assert (options.requests, options.fastapi, options.bundle_parts) == (0, False, True)
+    options = serve.parse(["--memory-only", "--requests", "100000", "--fastapi"])
+    assert (options.requests, options.fastapi, options.bundle_parts) == (100_000, True, False)

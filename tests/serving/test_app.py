@@ -167,6 +167,7 @@ def test_what_a_page_of_another_site_can_send_is_refused(kind: str, shared: Test
     headers = {"Origin": "https://other.example", "Access-Control-Request-Method": "POST"}
     asked = shared.options("/embed", headers=headers)
     assert asked.status_code == 405
+    assert asked.headers["allow"] == "POST"
     assert not [name for name in asked.headers if name.startswith("access-control")]
 
 

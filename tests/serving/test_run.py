@@ -11,20 +11,22 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 
 import numpy as np
 import pytest
 
 from decant.embedders import HashEncoder, Role
 from decant.serving import is_loopback
-from decant.serving.run import _listener
+from decant.serving.run import listener as listening_socket
 
 # The encoder tells on standard output when a pass begins; each line of standard input ends one.
 SERVER = """
 import sys
 from decant.embedders import HashEncoder
-from decant.serving import QueueSettings, ServedModel, ServerSettings, create_app, run_server
+from decant.serving import (
+    ConnectionLimits, QueueSettings, ServedModel, ServerSettings, create_app, run_server
+)
 
 class Stepped(HashEncoder):
     def encode(self, texts, **options):
@@ -34,10 +36,17 @@ class Stepped(HashEncoder):
         return super().encode(texts, **options)
 
 settings = ServerSettings(queue=QueueSettings(pass_tokens=8))
-app = create_app([ServedModel(name="m", encoder=Stepped(dim=4))], settings=settings)
-run_server(app, port=0, on_listening=lambda port: print(port, flush=True))
-print("stopped", flush=True)
+app = create_app([ServedModel(name="m", encoder=Stepped(dim=DIM))], settings=settings)
+limits = ConnectionLimits(stop_seconds=STOP)
+cut = run_server(app, port=0, limits=limits, on_listening=lambda port: print(port, flush=True))
+print("stopped", cut, flush=True)
 """
+
+
+def script(*, port: int = 0, dim: int = 4, stop_seconds: float = 60.0) -> str:
+    """Return the program of a server."""
+    chosen = SERVER.replace("DIM", str(dim)).replace("STOP", str(stop_seconds))
+    return chosen.replace("port=0", f"port={port}")
 
 
 class Running:
@@ -78,10 +87,10 @@ class Running:
 
 
 @contextmanager
-def running() -> Iterator[Running]:
+def running(*, dim: int = 4, stop_seconds: float = 60.0) -> Iterator[Running]:
     """Start a server, and end it."""
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", script(dim=dim, stop_seconds=stop_seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -121,10 +130,38 @@ def test_sigterm_answers_every_accepted_request_and_takes_no_other() -> None:
         refused = refuses(server.port)
         server.step()
         found = [one.result() for one in (first, *others)]
-        assert server.line() == "stopped"
+        assert server.line() == "stopped 0"
         assert server.process.wait(20) == 0
     assert refused
     assert [status for status, _ in found] == [200] * 8
+
+
+def test_clients_that_do_not_read_or_do_not_ask_do_not_hold_the_end() -> None:
+    texts = [f"text {n}" for n in range(800)]
+    with (
+        running(dim=1_280, stop_seconds=0.5) as server,
+        server.connection() as unread,
+        closing(socket.create_connection(("127.0.0.1", server.port))) as silent,
+    ):
+        silent.sendall(b"POST /embed HTTP/1.1\r\nHost: a\r\n")
+        headers = {"Content-Type": "application/json"}
+        unread.request("POST", "/embed", json.dumps({"inputs": texts}), headers)
+        until(server, 'decant_requests_total{route="/embed",status="200"} 1.0')
+        server.process.send_signal(signal.SIGTERM)
+        assert server.line() == "stopped 1"
+        assert server.process.wait(20) == 0
+
+
+def test_what_is_not_answered_in_the_time_of_stopping_is_cut_off_and_counted() -> None:
+    with running(stop_seconds=0.2) as server, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.embed, "step one")
+        assert server.line() == "pass|step one"
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(RemoteDisconnected):
+            first.result()
+        server.step()
+        assert server.line() == "stopped 1"
+        assert server.process.wait(20) == 0
 
 
 def refuses(port: int) -> bool:
@@ -159,9 +196,9 @@ def test_the_texts_of_a_client_that_goes_are_not_embedded() -> None:
 
 def test_a_port_that_is_taken_is_an_error_with_its_reason() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        script = SERVER.replace("port=0", f"port={taken.getsockname()[1]}")
+        program = script(port=taken.getsockname()[1])
         done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
         )
     assert done.returncode == 1
     assert "OSError" in done.stderr
@@ -171,7 +208,7 @@ def test_a_port_that_is_taken_is_an_error_with_its_reason() -> None:
 def test_short_answers_are_not_held_back_by_nagles_algorithm() -> None:
     """Asyncio turns it off for connections of the named protocol alone."""
     with (
-        _listener("127.0.0.1", 0) as listener,
+        listening_socket("127.0.0.1", 0) as listener,
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as connection,
     ):

@@ -116,9 +116,55 @@ def test_keys_come_from_file_and_environment_and_are_not_said(
     assert code == Exit.OK
 
 
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.txt").write_text(f"{KEY}\n")
+    file = tmp_path / "serve.toml"
+    # `serving` says --port and --provider, so those of the file are overruled.
+    file.write_text(
+        "port = 1\nkeys = 'keys.txt'\nqueue_tokens = 1000\nmax_texts = 4\nmax_body = 2\n"
+        f"[models]\nsmall = {str(tiny_bundle)!r}\n"
+        f"papers = {{bundle = {str(tiny_bundle)!r}, precision = 'fp32', provider = 'cuda'}}\n"
+    )
+    arguments = ("--config", file, "--max-body", 3)
+    with serving(decant, *arguments, DECANT_SERVE_MAX_TEXTS="2", DECANT_SERVE_MAX_BODY="1") as one:
+        body = {"model": "papers:query", "input": ["a", "b", "c"]}
+        status, _ = one.post("/v1/embeddings", body, key=KEY)
+        fewer, _ = one.post("/v1/embeddings", {**body, "input": ["a", "b"]}, key=KEY)
+    assert (status, fewer) == (413, 200)
+    *models, configured, queue, texts, size, _ = one.said.splitlines()
+    assert [line.partition(":")[0] for line in models] == ["small", "papers"]
+    assert configured == f"configured by {file}"
+    assert queue == "queue_tokens = 1000, from the file"
+    assert texts == "max_texts = 2, from the environment"
+    assert size == "max_body = 3, from the command line"
+    assert "; 1 API key\n" in one.said
+    assert KEY not in one.said
+
+
+def test_each_model_of_a_file_has_its_own_precision(
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(f"[models]\nsmall = {{bundle = {str(tiny_bundle)!r}, precision = 'int8'}}\n")
+    ran = decant.process("serve", "--config", file)
+    assert ran.code != Exit.OK
+    assert "int8" in ran.err
+    with serving(decant, "--config", file, "--precision", "fp32") as server:
+        assert "small: " in server.said
+
+
+def test_without_a_model_it_is_said_how_to_name_one(decant: Decant) -> None:
+    ran = decant("serve")
+    assert ran.code == Exit.INPUT
+    assert "there is nothing to serve; name a bundle" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "message", "code"),
     [
+        (["--config", "NO.toml"], "", "NO.toml cannot be read", Exit.INPUT),
         (["nowhere"], "", "nowhere", Exit.INPUT),
         (["TINY", "TINY"], "", "two models are called 'tiny'", Exit.INPUT),
         (["a:b=TINY"], "", "has at most 128 letters", Exit.INPUT),

@@ -1,0 +1,1 @@
+"""Servers in processes of their own, and clients that ask them: what measuring a server needs."""
