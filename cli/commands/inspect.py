@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
     """Show what is in a bundle: recipe, files, graphs, certificate.
 
-    The hash of every file is checked. Of an address, it shows what the server says
-    of its encoder, after a check of the golden vectors.
+    The hash of every file is checked. Of an address, it shows what the server
+    says of its encoder, after a check of the golden vectors.
 
     Examples:
       decant inspect minilm

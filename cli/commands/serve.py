@@ -14,7 +14,7 @@ from ..exit_codes import Exit
 from ..input.open import open_encoder, open_store
 from ..input.server_file import ModelEntry, ServerFile, server_defaults
 from ..input.wanted_files import API_KEYS, existing, no_address
-from ..options.shared import PRECISION, PROVIDER, ApiKey, CaFile, Grpc
+from ..options.shared import CA_FILE, GRPC, PRECISION, PROVIDER, ApiKey
 from ..output.places import counted, place_of
 from ..output.terminal import printable, say
 
@@ -134,6 +134,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
+            envvar=f"{_ENVIRONMENT}STORE",
             help="A Qdrant server that asks this one for vectors: say which of its collections "
             "the models serve, and add to these what clients without the model need.",
         ),
@@ -165,8 +166,11 @@ def serve(
         typer.Option(metavar="NAME", envvar=f"{_ENVIRONMENT}PRECISION", help=PRECISION),
     ] = "auto",
     api_key: ApiKey = None,
-    grpc: Grpc = False,
-    ca: CaFile = None,
+    grpc: Annotated[bool, typer.Option("--grpc", envvar=f"{_ENVIRONMENT}GRPC", help=GRPC)] = False,
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar=f"{_ENVIRONMENT}CA", help=CA_FILE),
+    ] = None,
 ) -> None:
     """Serve bundles over HTTP, to Qdrant servers and to clients of OpenAI and TEI.
 

@@ -34,7 +34,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """The options that a file may have; None: it has none of this name."""
+    """The options that a file may have, all but API keys; None: it has none of this name."""
 
     host: str | None = None
     port: int | None = None
@@ -47,6 +47,9 @@ class ServerOptions:
     stop_seconds: float | None = None
     provider: str | None = None
     precision: str | None = None
+    store: str | None = None
+    grpc: bool | None = None
+    ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +86,13 @@ def read_server_file(path: Path) -> ServerFile:
         entries = {name: _entry(path, name, item) for name, item in models.items()}
     except DecantError as error:
         raise typer.BadParameter(str(error)) from error
-    if options.keys is not None:
-        options = replace(options, keys=str(path.parent / options.keys))
+    keys, ca = (_beside(path, file) for file in (options.keys, options.ca))
+    options = replace(options, keys=keys, ca=ca)
     return ServerFile(options=options, models=entries)
+
+
+def _beside(path: Path, file: str | None) -> str | None:
+    return None if file is None else str(path.parent / file)
 
 
 def server_defaults(context: typer.Context, path: Path | None) -> Path | None:

@@ -56,16 +56,8 @@ ApiKey: TypeAlias = Annotated[
         help="API key of a Qdrant server that needs one.",
     ),
 ]
-Grpc: TypeAlias = Annotated[
-    bool,
-    typer.Option("--grpc", help="Send requests to a Qdrant server over gRPC, at port 6334."),
-]
-CaFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--ca",
-        metavar="FILE",
-        help="PEM file of your own authority, which signed a Qdrant server's certificate.",
-    ),
-]
+GRPC = "Send requests to a Qdrant server over gRPC, at port 6334."
+CA_FILE = "PEM file of your own authority, which signed a Qdrant server's certificate."
+Grpc: TypeAlias = Annotated[bool, typer.Option("--grpc", help=GRPC)]
+CaFile: TypeAlias = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help=CA_FILE)]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

@@ -149,13 +149,13 @@ def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Find
 def _certified(bundle: Bundle, precision: Precision, row: Provider) -> Finding:
     provider = row.full_name
     entry = bundle.entry(precision, provider, graph=row.graph_of(precision))
-    name = f"{precision} certificate"
+    name = f"{precision} certificate on {provider}"
     verify = f"decant verify {bundle.folder} --provider {provider}"
     if entry is None:
-        return note("bundle", name, f"not certified on {provider}", verify)
+        return note("bundle", name, "there is none", verify)
     if not entry.passed:
-        return problem("bundle", name, f"failed on {provider}: {entry.failures}", verify)
-    return good("bundle", name, f"passed on {provider}")
+        return problem("bundle", name, f"failed: {entry.failures}", verify)
+    return good("bundle", name, "passed")
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,6 @@ from repository import PACKAGES, ROOT, script_files
 FOR_ALL = {f"decant.embedders.{name}" for name in ("distribution", "errors", "json_records")}
 # What scripts take apart on purpose, to measure a part alone; all else in them is public.
 TAKEN_APART = {
-    ("benchmarks/bench/bare.py", "decant.embedders.onnx.session"),
     ("benchmarks/bench/corpus.py", "decant.cli.input.standard_library"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.bundle_writer"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.probes"),

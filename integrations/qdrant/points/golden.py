@@ -29,8 +29,10 @@ GOLDEN = "golden"
 GOLDEN_TEXT = "The ferry leaves at seven, and number 42 waits by the old pier."
 """The text; notes keep their own, so that another one may be chosen."""
 
+# Not "text", which a server may index: the statistics of BM25 are those of passages.
+_TEXT = "golden_text"
 _LITTLE = np.dtype("<f4")
-_FIELDS = Select(fields=("note", "precision", "text", *(role.value for role in Role)))
+_FIELDS = Select(fields=("note", "precision", _TEXT, *(role.value for role in Role)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +62,7 @@ class GoldenVectors:
             "kind": Kind.NOTE.value,
             "note": GOLDEN,
             "precision": self.precision,
-            "text": self.text,
+            _TEXT: self.text,
             **{role.value: _packed(row) for role, row in self.vectors.items()},
         }
         return Point(id=note_id(GOLDEN, self.precision), payload=payload)
@@ -69,7 +71,7 @@ class GoldenVectors:
     def read(cls, payload: Payload) -> Self:
         """Read a payload that :meth:`point` made."""
         return cls(
-            text=str(payload["text"]),
+            text=str(payload[_TEXT]),
             precision=str(payload["precision"]),
             vectors={role: _unpacked(str(payload[role.value])) for role in Role},
         )

@@ -50,7 +50,7 @@ def test_a_bundle_is_run_on_every_provider_and_its_nodes_are_counted(
     by_name = {item["name"]: item for item in found}
     assert by_name["files"]["health"] == "good"
     assert by_name["fp32 on CPUExecutionProvider"]["detail"].startswith("runs all ")
-    assert by_name["fp32 certificate"]["detail"] == "passed on CPUExecutionProvider"
+    assert by_name["fp32 certificate on CPUExecutionProvider"]["detail"] == "passed"
 
 
 def test_a_damaged_bundle_is_a_problem_and_told_by_the_exit_code(
@@ -72,7 +72,7 @@ def test_a_bundle_that_is_not_certified_here_is_a_note_with_the_command(
     certificate = json.loads((bundle / "certificate.json").read_text())
     certificate["entries"] = []
     (bundle / "certificate.json").write_text(json.dumps(certificate))
-    found = only(diagnose(bundle), "fp32 certificate")
+    found = only(diagnose(bundle), "fp32 certificate on CPUExecutionProvider")
     assert found.health is Health.NOTE
     assert found.advice == f"decant verify {bundle} --provider CPUExecutionProvider"
 
@@ -83,7 +83,7 @@ def test_a_failed_certificate_is_a_problem(tiny_bundle: Path, tmp_path: Path) ->
     check = certificate["entries"][0]["checks"][0]
     check["passed"], check["finding"] = False, "one weight differs"
     (bundle / "certificate.json").write_text(json.dumps(certificate))
-    found = only(diagnose(bundle), "fp32 certificate")
+    found = only(diagnose(bundle), "fp32 certificate on CPUExecutionProvider")
     assert found.health is Health.PROBLEM
     assert "one weight differs" in found.detail
 

@@ -40,18 +40,19 @@ def test_paths_are_relative_to_the_file_and_models_keep_their_order(tmp_path: Pa
     ]
 
 
-def test_a_file_may_have_every_option_of_the_command_and_no_other() -> None:
+def test_a_file_may_have_every_option_of_the_command_but_a_key_and_no_other() -> None:
     serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
     options = {one.name for one in serve.params if one.param_type_name == "option"}
-    assert options - {"config"} == {one.name for one in fields(ServerOptions)}
+    assert options - {"config", "api_key"} == {one.name for one in fields(ServerOptions)}
     for one in serve.params:
-        assert one.envvar == f"DECANT_SERVE_{one.name.upper()}"
+        own = f"DECANT_SERVE_{one.name.upper()}"
+        assert one.envvar == ("QDRANT_API_KEY" if one.name == "api_key" else own)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hots = 1", "unknown key 'hots'; known are host, port, keys, .*precision, models"),
+        ("hots = 1", "unknown key 'hots'; known are host, port, keys, .*ca, models"),
         ("models = 3", "models must be a table"),
         ("[models]\na = {precision = 'int8'}", 'models.a has no bundle; say a = "FOLDER"'),
         ("[models]\na = {bundle = 'b', dim = 3}", "unknown key 'dim'; known are bundle, provider"),

@@ -49,6 +49,7 @@ def reading(filled: QdrantDouble) -> Iterator[Store]:
 
 def fill(store: Store) -> None:
     docs = Collection.create(store, "docs", HashEncoder(16), settings=YEAR)
+    # A record, a note of what filled the collection, and one with the golden vectors.
     docs.add([Record(id="a", text="a cat sat", metadata={"year": 1})])
 
 
@@ -61,7 +62,7 @@ def test_a_sound_server_has_only_good_findings(reading: Store) -> None:
     diagnosis = diagnose_store(reading)
     assert {item.health for item in diagnosis.findings} == {Health.GOOD}
     assert named(diagnosis, "server").detail == f"Qdrant 1.19.0 at {reading.place}"
-    assert "2 points" in named(diagnosis, "docs").detail
+    assert "3 points" in named(diagnosis, "docs").detail
     assert named(diagnosis, "docs: vectors").detail == "16 wide, as the recipe says"
     assert named(diagnosis, "docs: payload indexes").detail == "all 5 are there"
 
@@ -90,7 +91,7 @@ def test_an_index_of_another_type_is_named(filled: QdrantDouble, reading: Store)
 @pytest.mark.parametrize(
     ("progress", "health", "said"),
     [
-        (Progress(status="yellow", indexed=7), Health.NOTE, "yellow: .*; 7 vectors of 2 points"),
+        (Progress(status="yellow", indexed=7), Health.NOTE, "yellow: .*; 7 vectors of 3 points"),
         (Progress(status="grey"), Health.PROBLEM, "grey: the optimizers wait"),
         (Progress(status="red"), Health.PROBLEM, "red: an operation failed"),
         (
