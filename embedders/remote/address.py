@@ -40,14 +40,13 @@ def read_address(text: str) -> str:
     shown = _SECRET.sub("", text)
     try:
         parts = urlsplit(text)
-        is_valid = bool(parts.hostname) and parts.port != 0 and not _BLANK.search(text)
+        if not parts.hostname or parts.port == 0 or _BLANK.search(text):
+            raise ValueError("an address has a host, another port than 0, and no blank")
     except ValueError:
-        is_valid = False
-    if not is_valid:
         raise RemoteError(
             f"{shown!r} is no address of an encoder; it has the form http://HOST:PORT, or "
             "http://HOST:PORT/models/NAME for one of several models"
-        )
+        ) from None  # its message may hold a password
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise RemoteError(
             f"the address {shown} also holds a user, a password or a query, which are not sent; "

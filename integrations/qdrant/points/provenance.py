@@ -133,7 +133,7 @@ class FillingNotes:
                 notes.append(note)
                 if not held and self._has_passages():
                     notes.append(Filling(_UNKNOWN).point())
-            known = {one["precision"] for one in there if one["note"] == GOLDEN}
+            known = {str(one["precision"]) for one in there if one["note"] == GOLDEN}
             if golden and filling.precision not in known:
                 found = GoldenVectors.of(self._encoder, precision=filling.precision)
                 notes.append(found.point())

@@ -209,7 +209,7 @@ def test_parts_of_a_text_are_found_where_the_served_encoder_finds_them(
     assert hasattr(remote_onnx, "text_tokenizer")
     assert not gives_parts(remote_onnx)  # its recipe has no token embeddings
     with pytest.raises(RecipeError, match="token_embeddings=False"):
-        span_vectors(remote_onnx, "a river", [(0, 1)])
+        span_vectors(remote_onnx, "a river", [(0, 1)])  # pyright: ignore[reportArgumentType]
 
 
 def test_codes_of_bits_need_no_ranges_and_others_say_where_they_are(remote: RemoteEncoder) -> None:

@@ -81,9 +81,10 @@ def test_all_the_weight_on_vectors_is_the_search_by_them_to_any_depth(store: Sto
     dense = VectorStoreQuery(query_embedding=query.query_embedding, similarity_top_k=250)
     assert by_hybrid.ids == many.query(dense, mode=SearchMode.DENSE).ids
     query.similarity_top_k = 120
-    assert many.query(query).ids == by_hybrid.ids[:120]
+    best = [f"{n}" for n in range(120)]
+    assert many.query(query).ids == best
     query.sparse_top_k, query.hybrid_top_k = 5, 200
-    assert many.query(query).ids == by_hybrid.ids[:120], "so many vectors, and no words"
+    assert many.query(query).ids == best, "so many vectors, and no words"
 
 
 def test_a_query_is_embedded_once(
