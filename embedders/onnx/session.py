@@ -144,13 +144,33 @@ class Session:
         return np.asarray(self.outputs_of(batch, [DENSE])[0], np.float32)
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        """Return the named outputs for a batch; ``present_states`` are those of its first row."""
+        """Return the named outputs for a batch; ``present_states`` are those of its first row.
+
+        Raises:
+            ProviderError: The provider does not run the graph on its device, or not this batch.
+        """
         session = self._running()
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
         if PRESENT in names:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
+        try:
+            return self._values_of(session, feeds, names)
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            reason = str(error).strip().partition("\n")[0]
+            raise ProviderError(
+                f"{self.provider} does not run {self._path} on a batch of shape "
+                f"{batch.input_ids.shape} (onnxruntime {onnxruntime.__version__}): {reason}; take "
+                "another precision or provider, or fewer tokens in a batch"
+            ) from error
+
+    def _values_of(
+        self,
+        session: onnxruntime.InferenceSession,
+        feeds: dict[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> list[NDArray[np.generic]]:
         if not (memory := self._row.binds_outputs_to):
             return [np.asarray(value) for value in session.run(names, feeds)]
         # The provider allocates outputs on the device, and only the named ones are copied, so token
@@ -237,6 +257,13 @@ def _open(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    # The options refer to these values and do not hold them: they live until the session is made.
+    constants = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(value, np.int64))
+        for name, value in row.constants
+    }
+    for name, constant in constants.items():
+        options.add_initializer(name, constant)
     wanted = row.session_options(path, device)
     if row.source is Source.PLUGIN and row.full_name not in onnxruntime.get_available_providers():
         add_plugin(options, row, device, row.options(path, device))

@@ -23,6 +23,13 @@ from .attention_impl import attending
 
 _NAME = "decant_grouped"
 _WIDTH_STEP = 8
+WHOLE_TEXT = 2**30
+"""The window of float32 attention without one: longer than any text, so that it hides nothing.
+
+ONNX Runtime's WebGPU provider (1.27) fuses attention only without a window, and its fused kernel is
+wrong on devices whose subgroups have four lanes. On the CPU a window costs nothing
+(``experiments/log/2026-11-30-webgpu-multi-head-attention.md``).
+"""
 
 
 def fusable(model: PooledModel) -> bool:
@@ -124,11 +131,13 @@ def grouped_attributes(
     softcap: float | None,
 ) -> dict[str, int | float]:
     """Return the operator's attributes; None takes its default."""
+    # Half precision is for CUDA, some of whose kernels take no window.
+    whole = WHOLE_TEXT if query.dtype == torch.float32 else -1
     return {
         "num_heads": query.shape[1],
         "kv_num_heads": key.shape[1],
         "scale": float(query.shape[3] ** -0.5 if scaling is None else scaling),
-        "local_window_size": -1 if window is None else window,
+        "local_window_size": whole if window is None else window,
         "softcap": softcap or 0.0,
     }
 

@@ -28,7 +28,13 @@ from ..graph.builder import Pen
 from ..graph.if_node import branch
 from ..graph.layers import MICROSOFT
 from .attention_impl import attending
-from .group_query_attention import RightPadded, fusable, grouped_attributes, grouped_inputs
+from .group_query_attention import (
+    WHOLE_TEXT,
+    RightPadded,
+    fusable,
+    grouped_attributes,
+    grouped_inputs,
+)
 
 _NAME = "decant_shared"
 _DOMAIN = "decant"
@@ -140,7 +146,8 @@ class _Behind(nn.Module):
         # transpositions.
         asked = [part[self._rows] for part in inputs[1:3] if part is not None]
         both = torch.stack(asked)  # (2, R, T, H x d)
-        self._present.append(both.reshape(*both.shape[:3], -1, width))
+        # Of no rows, ONNX Runtime before 1.30 cannot find out how many heads there are.
+        self._present.append(both.reshape(*both.shape[:3], key.shape[1], width))
         states: Tensor = torch.onnx.ops.symbolic(
             f"{_DOMAIN}::{_OPERATOR}",
             (*inputs, layer[0], layer[1]),
@@ -199,7 +206,7 @@ class _Hidden:
         if (window, shared) not in self._made:
             pen = self._pen
             hidden = pen("Greater", [self._keys, self._own])
-            if window > 0:
+            if window < WHOLE_TEXT:
                 past = pen("Sub", [self._own, self._keys])
                 hidden = pen("Or", [hidden, pen("GreaterOrEqual", [past, pen.integers(window)])])
             bias = pen("Where", [hidden, pen.number(_LOWEST), pen.number(0.0)])
