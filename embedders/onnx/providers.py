@@ -71,8 +71,8 @@ class Provider:
         precisions: What it runs, fastest first.
         options: Its options.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
-        constants: Integers of a graph that have another value on this provider, each with its name; a
-            graph that lacks one is not changed.
+        constants: Integers of a graph that have another value on this provider, each with its
+            name; a graph that lacks one is not changed.
         binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
             are asked for; empty where they are not.
         survives_fork: Whether a forked child can open a graph again.

@@ -4,7 +4,7 @@ ONNX Runtime's ``MultiHeadAttention`` runs block by block (FlashAttention, arXiv
 CPU only without a mask; with one it is no faster than plain operators
 (``experiments/log/2026-11-20-attention-operator.md``). Batches of one text, and of texts of one
 length, need none. So the graph checks once whether a batch is padded, and every layer uses the
-suitable operators. A provider whose fused kernel is wrong opens the graph with a constant with which
+suitable operators. A provider whose fused kernel is wrong opens the graph with a constant by which
 every batch counts as padded (``UNPADDED``).
 """
 

@@ -28,13 +28,7 @@ from ..graph.builder import Pen
 from ..graph.if_node import branch
 from ..graph.layers import MICROSOFT
 from .attention_impl import attending
-from .group_query_attention import (
-    WHOLE_TEXT,
-    RightPadded,
-    fusable,
-    grouped_attributes,
-    grouped_inputs,
-)
+from .group_query_attention import RightPadded, fusable, grouped_attributes, grouped_inputs
 
 _NAME = "decant_shared"
 _DOMAIN = "decant"
@@ -206,7 +200,7 @@ class _Hidden:
         if (window, shared) not in self._made:
             pen = self._pen
             hidden = pen("Greater", [self._keys, self._own])
-            if window < WHOLE_TEXT:
+            if window > 0:
                 past = pen("Sub", [self._own, self._keys])
                 hidden = pen("Or", [hidden, pen("GreaterOrEqual", [past, pen.integers(window)])])
             bias = pen("Where", [hidden, pen.number(_LOWEST), pen.number(0.0)])
