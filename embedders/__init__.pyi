@@ -24,11 +24,12 @@ from .errors import ParityError as ParityError
 from .errors import ProviderError as ProviderError
 from .errors import QuantizationError as QuantizationError
 from .errors import RecipeError as RecipeError
+from .errors import RemoteError as RemoteError
 from .errors import StoreError as StoreError
 from .errors import TextError as TextError
+from .loader import load as load
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder
-from .onnx.encoder import load as load
 from .onnx.options import ExecutionOptions as ExecutionOptions
 from .onnx.prompt_cache import SharedPrompts as SharedPrompts
 from .onnx.tuner import tune as tune
@@ -52,6 +53,8 @@ from .recipe.recipe import Dense as Dense
 from .recipe.recipe import Recipe as Recipe
 from .recipe.sparse_head import SparseHead as SparseHead
 from .recipe.sparse_head import SparsePooling as SparsePooling
+from .remote.address import RemoteAccess as RemoteAccess
+from .remote.encoder import RemoteEncoder as RemoteEncoder
 from .sources.choices import Choices as Choices
 from .sources.choices import ModelFamily as ModelFamily
 from .sources.choices import known_families as known_families

@@ -8,6 +8,7 @@ DecantError
 │                                    what is no number
 ├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs, or
 │                                    the encoder was closed
+│   └── RemoteError                  the server of an encoder gives no answer, or something else
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
 ├── QuantizationError(ValueError)    vectors cannot be quantised, or not with this calibration
 ├── ExplanationError(ValueError)     states cannot be decoded, or not by this language model
@@ -51,6 +52,10 @@ class ParityError(DecantError):
 
 class ProviderError(DecantError, RuntimeError):
     """The execution provider that was asked for is not the one that would run, or none is left."""
+
+
+class RemoteError(ProviderError):
+    """The server of an encoder cannot be reached, refuses, or sends what is no answer."""
 
 
 class MissingExtra(DecantError, ImportError):

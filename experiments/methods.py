@@ -60,7 +60,8 @@ def main() -> None:
         "--retrieval",
         options.data / "retrieval/cranfield",
     )
-    _decant("evaluate", *bundles, *sets, "--json", out / "standing.json")
+    standing = _decant("evaluate", *bundles, *sets, "--json")
+    (out / "standing.json").write_text(standing, encoding="utf-8")
     for name in asked:
         if (out / "bundles" / name).exists() and name in ("compress", "align", "gen"):
             _decant("explain-vector", out / "bundles" / name, *_SHOWN, "--decoder", base)

@@ -1,12 +1,15 @@
 from .app import create_app as create_app
 from .batches.work_queue import QueueSettings as QueueSettings
+from .errors import InstructionRefused as InstructionRefused
 from .errors import KeyRefused as KeyRefused
 from .errors import NotJson as NotJson
+from .errors import OtherModel as OtherModel
 from .errors import Overloaded as Overloaded
 from .errors import RequestError as RequestError
 from .errors import RequestTooLarge as RequestTooLarge
 from .errors import ServerStopping as ServerStopping
 from .errors import SettingsError as SettingsError
+from .errors import TextRefused as TextRefused
 from .keys import ApiKeys as ApiKeys
 from .models.embedding_service import TextLimits as TextLimits
 from .models.served_model import ServedModel as ServedModel

@@ -5,10 +5,11 @@ CORS is off: no answer lets a page of another site read it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,19 +18,29 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from decant.embedders.distribution import decant_version
+from decant.embedders.remote import RequestLimits
 
 from . import protocols
 from .errors import KeyRefused, ServerStopping
-from .http import ClientGone, ErrorForm, error_response, json_response, read_json, unless_gone
+from .http import JSON, ClientGone, ErrorForm, error_response, json_response, read_json, unless_gone
 from .keys import ApiKeys
 from .metrics import ServerMetrics
-from .models import EmbeddingService, ModelAddress, ModelDirectory, ServedModel, VectorKind
+from .models import (
+    DescribedEncoder,
+    EmbeddingService,
+    ModelAddress,
+    ModelDirectory,
+    ServedModel,
+    VectorKind,
+    describe_encoder,
+)
 from .openapi import openapi_document
 from .settings import ServerSettings
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _CLOSED_REQUEST = 499  # nobody reads it; nginx's number for a client that has gone, for metrics
+_NPZ = "application/zip"  # what an .npz is
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -83,6 +94,7 @@ class _Routes:
     settings: ServerSettings
     keys: ApiKeys
     metrics: ServerMetrics
+    described: dict[str, DescribedEncoder] = field(default_factory=dict)
 
     def all(self) -> list[Route]:
         """Return every route of the server."""
@@ -100,13 +112,17 @@ class _Routes:
             Route("/ready", self._guarded(self.ready, qdrant, "/ready")),
             Route("/openapi.json", self._guarded(self.openapi, qdrant, "/openapi.json")),
         ]
-        tei_routes: list[tuple[str, Handler, str]] = [
-            ("/embed", self.embed, "POST"),
-            ("/embed_sparse", self.embed_sparse, "POST"),
-            ("/info", self.info, "GET"),
+        own = ErrorForm.DECANT
+        of_a_model: list[tuple[str, Handler, str, ErrorForm]] = [
+            ("/embed", self.embed, "POST", tei),
+            ("/embed_sparse", self.embed_sparse, "POST", tei),
+            ("/info", self.info, "GET", tei),
+            ("/encoder", self.encoder, "GET", own),
+            ("/tokenizer.json", self.tokenizer, "GET", own),
+            ("/encode", self.encode, "POST", own),
         ]
-        for path, handler, method in tei_routes:
-            guarded = self._guarded(handler, tei, path, key=True)
+        for path, handler, method, form in of_a_model:
+            guarded = self._guarded(handler, form, path, key=True)
             found += [
                 Route(path, guarded, methods=[method]),
                 Route(f"/models/{{model:path}}{path}", guarded, methods=[method]),
@@ -163,6 +179,31 @@ class _Routes:
         )
         return json_response(protocols.info_answer(address, info))
 
+    async def encoder(self, request: Request) -> Response:
+        """Tell the client of a remote encoder about the model."""
+        described = await self._described(request)
+        return json_response(protocols.facts_answer(described.facts))
+
+    async def tokenizer(self, request: Request) -> Response:
+        """Send the tokenizer of a model to the client of a remote encoder."""
+        described = await self._described(request)
+        tag = f'"{described.facts.tokenizer}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        return Response(described.tokenizer, media_type=JSON, headers={"ETag": tag})
+
+    async def encode(self, request: Request) -> Response:
+        """Answer the client of a remote encoder with vectors."""
+        data = await read_json(request, self.settings)
+        asked = protocols.read_encode_request(data)
+        described = await self._described(request)
+        asked.check_model(described.facts)
+        model = self._address(request).model
+        work = self.service.encode(model, asked.texts, asked.key, first=asked.first)
+        found = await unless_gone(request, work)
+        content = await asyncio.to_thread(protocols.encode_answer, found)
+        return Response(content, media_type=_NPZ)
+
     async def show_metrics(self, _: Request) -> Response:
         """Show the metrics in Prometheus' text format."""
         return Response(self.metrics.shown(), media_type=_PROMETHEUS)
@@ -180,6 +221,21 @@ class _Routes:
     async def openapi(self, _: Request) -> Response:
         """Describe the routes."""
         return json_response(openapi_document(decant_version()))
+
+    async def _described(self, request: Request) -> DescribedEncoder:
+        """Return what clients know of a model; it is found once, when the first client asks."""
+        model = protocols.whole_model(self._address(request)).model
+        if model.name not in self.described:
+            settings, queue = self.settings, self.settings.queue
+            limits = RequestLimits(
+                texts=settings.limits.texts,
+                text_bytes=settings.limits.text_bytes,
+                body_bytes=settings.body_bytes,
+                tokens=queue.capacity,
+                pass_tokens=queue.pass_tokens or model.pass_tokens,
+            )
+            self.described[model.name] = await asyncio.to_thread(describe_encoder, model, limits)
+        return self.described[model.name]
 
     def _address(self, request: Request) -> ModelAddress:
         name = request.path_params.get("model")

@@ -3,6 +3,9 @@
 DecantError
 ├── RequestError(ValueError)   a request cannot be answered as it is
 │   ├── RequestTooLarge        it has more bytes, texts or tokens than the server takes
+│   ├── TextRefused            one of its texts cannot be embedded
+│   ├── InstructionRefused     its instruction cannot be taken
+│   ├── OtherModel             its client was opened with another recipe or graph
 │   └── NotJson                its body is not announced as JSON
 ├── KeyRefused                 it has no API key, or a wrong one
 ├── Overloaded                 the queue is full; holds the seconds after which to try again
@@ -23,6 +26,18 @@ class RequestError(DecantError, ValueError):
 
 class RequestTooLarge(RequestError):
     """A request has more bytes, texts or tokens than the server takes."""
+
+
+class TextRefused(RequestError):
+    """A text of a request cannot be embedded; the message holds its index."""
+
+
+class InstructionRefused(RequestError):
+    """The instruction of a request cannot be taken by the model."""
+
+
+class OtherModel(RequestError):
+    """The client of a request was opened with another recipe or graph than the model has."""
 
 
 class NotJson(RequestError):

@@ -18,20 +18,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from decant.embedders import ParityError
+from decant.embedders.remote import Refusal
+
 from .errors import (
+    InstructionRefused,
     KeyRefused,
     NotJson,
+    OtherModel,
     Overloaded,
     RequestError,
     RequestTooLarge,
     ServerStopping,
+    TextRefused,
 )
 from .settings import ServerSettings
 
 T = TypeVar("T")
 
 _log = logging.getLogger("decant")
-_JSON = "application/json"
+JSON = "application/json"
 
 
 class ErrorForm(StrEnum):
@@ -40,6 +46,7 @@ class ErrorForm(StrEnum):
     QDRANT = "qdrant"
     OPENAI = "openai"
     TEI = "tei"
+    DECANT = "decant"
 
 
 class ClientGone(Exception):
@@ -51,7 +58,7 @@ def json_response(
 ) -> Response:
     """Return JSON; float32 arrays are written with the digits that give the same float32 again."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status_code=status, media_type=_JSON, headers=headers)
+    return Response(body, status_code=status, media_type=JSON, headers=headers)
 
 
 async def read_json(request: Request, settings: ServerSettings) -> object:
@@ -65,8 +72,8 @@ async def read_json(request: Request, settings: ServerSettings) -> object:
         HTTPException: 408, the client is too slow.
         ClientGone: The client has gone.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-        raise NotJson(f"the body must be JSON, with the header Content-Type: {_JSON}")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise NotJson(f"the body must be JSON, with the header Content-Type: {JSON}")
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > settings.body_bytes:
         raise _too_large(settings)
@@ -119,13 +126,16 @@ def error_response(error: Exception, form: ErrorForm) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, ServerStopping) or status == 408:
         headers["Connection"] = "close"
-    return json_response(_written(message, status, form), status=status, headers=headers)
+    content = _written(error, message, status, form)
+    return json_response(content, status=status, headers=headers)
 
 
 def _status_and_message(error: Exception) -> tuple[int, str]:
     match error:
         case RequestTooLarge():
             return 413, str(error)
+        case OtherModel():
+            return 409, str(error)
         case NotJson():
             return 415, str(error)
         case RequestError():
@@ -138,6 +148,12 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return 503, str(error)
         case HTTPException():
             return error.status_code, str(error.detail)
+        case ParityError():  # its message counts the texts of a pass, which are not the client's
+            _log.error("a model gave NaN or infinity: %s", type(error).__name__)
+            return 500, (
+                "the model gave NaN or infinity for a text of this request; certify the bundle "
+                "with `decant verify`, or leave the text out"
+            )
         case _:
             frames = traceback.extract_tb(error.__traceback__)
             where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
@@ -145,7 +161,7 @@ def _status_and_message(error: Exception) -> tuple[int, str]:
             return 500, "the server failed on this request; its log names the error"
 
 
-def _written(message: str, status: int, form: ErrorForm) -> dict[str, object]:
+def _written(error: Exception, message: str, status: int, form: ErrorForm) -> dict[str, object]:
     match form:
         case ErrorForm.QDRANT:
             return {"error": message}
@@ -155,8 +171,34 @@ def _written(message: str, status: int, form: ErrorForm) -> dict[str, object]:
         case ErrorForm.TEI:
             kinds = {429: "overloaded", 500: "backend", 503: "unhealthy"}
             return {"error": message, "error_type": kinds.get(status, "validation")}
+        case ErrorForm.DECANT:
+            return {"error": message, "kind": _refusal(error)}
         case _:
             assert_never(form)
+
+
+def _refusal(error: Exception) -> Refusal:
+    match error:
+        case TextRefused():
+            return Refusal.TEXT
+        case InstructionRefused():
+            return Refusal.INSTRUCTION
+        case OtherModel():
+            return Refusal.OTHER_MODEL
+        case RequestTooLarge():
+            return Refusal.TOO_LARGE
+        case RequestError() | HTTPException():
+            return Refusal.REQUEST
+        case KeyRefused():
+            return Refusal.KEY
+        case Overloaded():
+            return Refusal.BUSY
+        case ServerStopping():
+            return Refusal.STOPPING
+        case ParityError():
+            return Refusal.NOT_FINITE
+        case _:
+            return Refusal.FAILED
 
 
 async def _read(request: Request, settings: ServerSettings) -> bytes:

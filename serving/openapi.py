@@ -6,7 +6,7 @@ that is derived from types, and say more. A test compares its paths with the rou
 
 from __future__ import annotations
 
-from decant.embedders import Role
+from decant.embedders import Output, Role
 from decant.embedders.json_records import Json
 
 from .protocols import EncodingFormat, Inference, InputType
@@ -15,6 +15,7 @@ _VERSION = "3.1.0"
 _REFUSED = {
     "400": "the request is wrong; the message says what to change",
     "401": "a key is needed, or it is wrong",
+    "409": "the client was opened with another model",
     "413": "too many bytes, texts or tokens",
     "415": "the body is not announced as JSON",
     "429": "the queue is full; Retry-After says when to try again",
@@ -44,6 +45,16 @@ def openapi_document(version: str) -> dict[str, Json]:
         routes[path] = {"post": _post(summary, "Embed", answer)}
         routes[f"/models/{{model}}{path}"] = {
             "post": _post(f"{summary}, by one of several models", "Embed", answer),
+            "parameters": [_model_in_path()],
+        }
+    for path, method, route in (
+        ("/encoder", "get", _get("What a remote encoder has to know of the model", _object())),
+        ("/tokenizer.json", "get", _get("The tokenizer of the model", _object())),
+        ("/encode", "post", _post("Vectors for a remote encoder, as .npz", "Encode", None)),
+    ):
+        routes[path] = {method: route}
+        routes[f"/models/{{model}}{path}"] = {
+            method: route,
             "parameters": [_model_in_path()],
         }
     routes["/info"] = {"get": _get("The only model, as TEI tells it", _object())}
@@ -110,6 +121,16 @@ def _schemas() -> dict[str, Json]:
             normalize={"type": "boolean"},
             dimensions=_count(),
         ),
+        "Encode": _object(
+            ("texts", "role", "outputs", "digest"),
+            texts=_list(_text(), least=1),
+            role=roles,
+            instruction=_or_null(_text()),
+            outputs=_list({"enum": [str(one) for one in Output]}),
+            digest=_text(),
+            graph=_or_null(_text()),
+            first={"type": "integer", "minimum": 0},
+        ),
         "Error": {"type": "object", "required": ["error"]},
     }
 
@@ -117,13 +138,20 @@ def _schemas() -> dict[str, Json]:
 def _post(summary: str, body: str, answer: Json | str) -> Json:
     given: Json = _reference(answer) if isinstance(answer, str) else answer
     refusals = {status: _answer(what, _reference("Error")) for status, what in _REFUSED.items()}
+    archive: Json = {
+        "description": "arrays of numpy without pickles, named as the vectors that were asked for",
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    }
     return {
         "summary": summary,
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _reference(body)}},
         },
-        "responses": {"200": _answer("the answer", given), **refusals},
+        "responses": {
+            "200": archive if given is None else _answer("the answer", given),
+            **refusals,
+        },
     }
 
 

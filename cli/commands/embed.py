@@ -17,7 +17,7 @@ from decant.embedders import Role
 from ..input.open import open_encoder
 from ..input.text_lines import Line, read_lines
 from ..input.wanted_files import TEXTS
-from ..options.shared import AnyDim, BundlePath, CutDim, PrecisionName, Provider
+from ..options.shared import AnyDim, BundlePlace, CutDim, PrecisionName, Provider
 from ..output.progress import Bar, bar
 from ..output.terminal import say
 from ..output.views import duration
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from decant.embedders import OnnxEncoder, Vectors
+    from decant.embedders import OnnxEncoder, RemoteEncoder, Vectors
 
     from .vector_files import Rows, VectorWriter
 
@@ -37,7 +37,7 @@ _STANDARD = "-"
 
 
 def embed(
-    bundle: BundlePath,
+    bundle: BundlePlace,
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Texts, one per line; - is standard input.")
     ] = _STANDARD,
@@ -91,6 +91,7 @@ def embed(
       echo "who approves a PEP?" | decant embed minilm --role query
       decant embed minilm docs.jsonl --jsonl --role passage -o vectors.jsonl
       decant embed minilm titles.txt --role passage --quantize ubinary -o bits.npy
+      decant embed http://encoder:6900 titles.txt --role passage -o titles.npy
     """
     _check(file, output)
     # JSON lines and a bar on the same screen would overwrite each other.
@@ -126,7 +127,7 @@ def _check(file: str, output: str) -> None:
         raise typer.BadParameter(f"the folder of {output} does not exist", param_hint="-o")
 
 
-def _finish(encoder: OnnxEncoder, quantize: str | None) -> Finish:
+def _finish(encoder: OnnxEncoder | RemoteEncoder, quantize: str | None) -> Finish:
     """Return the function that turns vectors into rows of the file."""
     return (lambda vectors: vectors) if quantize is None else encoder.quantizer(quantize).quantize
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from decant.embedders import Certificate, MissingExtra, Precision, Role
 
-from ..options.shared import AsJson, BundlePath
+from ..options.shared import AsJson, BundlePlace
 from ..output.quiet import silenced
 from ..output.terminal import show, show_json
 from ..output.views import floored, show_facts
@@ -21,16 +21,23 @@ if TYPE_CHECKING:
     from decant.embedders.onnx import Calibrations
 
 
-def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
+def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
     """Show what is in a bundle: recipe, files, graphs, certificate.
 
-    The hash of every file is checked.
+    The hash of every file is checked. Of an address, it shows what the server says
+    of its encoder, after a check of the golden vectors.
 
     Examples:
       decant inspect minilm
+      decant inspect http://encoder:6900
       decant inspect minilm --json | jq .manifest.recipe
     """
     from decant.embedders import Bundle
+    from decant.embedders.remote import is_address
+
+    if is_address(bundle):
+        _inspect_remote(bundle, as_json=as_json)
+        return
     from decant.embedders.onnx import read_calibrations, read_tuning
 
     opened = Bundle.open(bundle)
@@ -77,6 +84,32 @@ def inspect(bundle: BundlePath, *, as_json: AsJson = False) -> None:
             f"ranges of {found['dim']} values": f"from {found['texts']:,} texts, recipe "
             f"{found['digest']}"
             for found in _ranges(calibrations)
+        }
+    )
+
+
+def _inspect_remote(address: str, *, as_json: bool) -> None:
+    """Show what a server says of its encoder."""
+    from decant.embedders import RemoteEncoder
+
+    with RemoteEncoder.connect(address) as encoder:
+        facts = encoder.facts
+    if as_json:
+        show_json({"address": address, "encoder": facts})
+        return
+    limits = facts.limits
+    show_facts(
+        {
+            "address": address,
+            "name": facts.name,
+            "served by": f"decant {facts.version}, protocol {facts.protocol}",
+            **_recipe(facts.recipe),
+            "digest": facts.digest,
+            "vectors": f"{facts.dim} wide, "
+            f"{'unit length' if facts.recipe.normalize else 'not normalised'}",
+            "runs": f"{facts.precision} on {facts.provider}",
+            "a request": f"up to {limits.texts:,} texts, {limits.body_bytes:,} bytes, "
+            f"{limits.tokens:,} tokens",
         }
     )
 

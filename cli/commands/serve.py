@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..input.open import open_encoder
-from ..input.wanted_files import API_KEYS, existing
+from ..input.wanted_files import API_KEYS, existing, no_address
 from ..options.shared import PrecisionName, Provider
 from ..output.places import counted
 from ..output.terminal import say
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder
+    from decant.embedders import OnnxEncoder, RemoteEncoder
     from decant.serving import ApiKeys, ServedModel
 
 _KEYS = "DECANT_API_KEYS"
@@ -79,7 +79,8 @@ def serve(
     POST /infer is what a Qdrant server asks that has this address in its
     configuration; its clients, in any language, then send texts in place of
     vectors. /v1/embeddings and /embed are for others, /openapi.json describes
-    them all. API keys come from --keys and from DECANT_API_KEYS, separated by
+    them all. Commands such as `decant index` take this address in place of a
+    bundle. API keys come from --keys and from DECANT_API_KEYS, separated by
     blanks or commas; without any, none is asked for.
 
     SIGTERM and Ctrl-C stop it when every accepted request is answered.
@@ -105,10 +106,11 @@ def serve(
         body_bytes=max_body * _MIB,
     )
     with ExitStack() as opened:
-        encoders = [
-            (name, opened.enter_context(open_encoder(path, provider=provider, precision=precision)))
-            for name, path in map(_named, bundles)
-        ]
+        encoders: list[tuple[str, OnnxEncoder | RemoteEncoder]] = []
+        for name, path in map(_named, bundles):
+            encoder = open_encoder(path, provider=provider, precision=precision)
+            opened.callback(encoder.close)
+            encoders.append((name, encoder))
         models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
         app = create_app(models, settings=settings, keys=taken)
         _say_models(encoders, models)
@@ -123,6 +125,7 @@ def serve(
 def _named(bundle: str) -> tuple[str, Path]:
     """Return the name and the folder of a model; a folder may have ``=`` in its own name."""
     name, sign, path = bundle.partition("=")
+    no_address(Path(path if sign else bundle))
     if sign and not Path(bundle).exists():
         return name, Path(path)
     return Path(bundle).resolve().name, Path(bundle)
@@ -135,7 +138,9 @@ def _keys(file: Path | None) -> ApiKeys:
     return found if file is None else found.joined(ApiKeys.read(file))
 
 
-def _say_models(encoders: Sequence[tuple[str, OnnxEncoder]], models: Sequence[ServedModel]) -> None:
+def _say_models(
+    encoders: Sequence[tuple[str, OnnxEncoder | RemoteEncoder]], models: Sequence[ServedModel]
+) -> None:
     for (name, encoder), model in zip(encoders, models, strict=True):
         say(
             f"{name}: {encoder.dim} wide, recipe {model.digest}, {encoder.precision} on "

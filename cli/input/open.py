@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from ..output.quiet import silenced
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder
+    from decant.embedders import OnnxEncoder, RemoteEncoder
     from decant.integrations.qdrant import Store
 
 
 def open_encoder(
-    bundle: Path,
+    bundle: Path | str,
     *,
     provider: str = "auto",
     precision: str = "auto",
     dim: int | None = None,
     allow_any_dim: bool = False,
-) -> OnnxEncoder:
-    """Load a bundle; see :func:`decant.embedders.load`."""
+) -> OnnxEncoder | RemoteEncoder:
+    """Load a bundle, or the encoder that a server has; see :func:`decant.embedders.load`."""
     from decant.embedders import load
 
     with silenced():

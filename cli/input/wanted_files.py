@@ -49,6 +49,21 @@ API_KEYS = "a file of API keys, one a line"
 DOCUMENTS = "a folder of text files"
 
 
+def no_address(bundle: Path) -> Path:
+    """Refuse the address of a server where the files of a bundle are needed.
+
+    Raises:
+        BadParameter: It is an address.
+    """
+    # A path has lost one of the two slashes.
+    if str(bundle).lower().startswith(("http:", "https:")):
+        raise typer.BadParameter(
+            "an address has an encoder, and this command works on the files of a bundle; run it "
+            "on the machine that has the folder"
+        )
+    return bundle
+
+
 def existing(wanted: str) -> Callable[[Given], Given]:
     """Return a callback that checks that one or several paths exist.
 

@@ -7,8 +7,20 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from ..input.wanted_files import no_address
+
 BundlePath: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A folder that `decant export` made.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE", callback=no_address, help="A folder that `decant export` made."
+    ),
+]
+BundlePlace: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="A folder that `decant export` made, or the http(s)://… address of `decant serve`.",
+    ),
 ]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, messages on stderr.")

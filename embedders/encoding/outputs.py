@@ -94,9 +94,10 @@ def joined(
         return parts[0]
     states = None
     if Output.SOFT_TOKENS in outputs:
-        assert read_shape is not None
-        found = joined_states(parts)
-        states = np.zeros((0, *read_shape), np.float32) if found is None else found
+        states = joined_states(parts)
+        if states is None:
+            assert read_shape is not None
+            states = np.zeros((0, *read_shape), np.float32)
     return Vectors(
         dense=np.concatenate([np.zeros((0, dim), np.float32), *(part.dense for part in parts)]),
         sparse=joined_sparse(parts) if Output.SPARSE in outputs else None,

@@ -1,7 +1,7 @@
 """The protocol of encoders, which the whole project uses, and the vectors that they return.
 
-The implementations are ``OnnxEncoder``, ``TorchEncoder`` and ``HashEncoder``; one contract test
-class holds for all three. Nothing here imports more than numpy.
+The implementations are ``OnnxEncoder``, ``TorchEncoder``, ``RemoteEncoder`` and ``HashEncoder``;
+one contract test class holds for all of them. Nothing here imports more than numpy.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..encoding.quantize import VectorRanges
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
 from .calibration_file import keep_calibration
-from .encoder import load
+from .encoder import load_bundle
 
 MOST_TEXTS = 100_000
 
@@ -37,17 +37,17 @@ def calibrate_vectors(
     Args:
         bundle: The bundle's folder; ``calibration.json`` is written there.
         texts: At least two texts, of which the first 100,000 are used.
-        provider: As for :func:`load`.
-        precision: As for :func:`load`.
-        dim: As for :func:`load`; each width has its own ranges.
-        allow_any_dim: As for :func:`load`.
+        provider: As for :func:`decant.embedders.load`.
+        precision: As for :func:`decant.embedders.load`.
+        dim: As for :func:`decant.embedders.load`; each width has its own ranges.
+        allow_any_dim: As for :func:`decant.embedders.load`.
 
     Raises:
         QuantizationError: There are fewer than two texts, or a dimension is the same for all.
         TextError: A text is empty or not a string.
-        DecantError: As for :func:`load`.
+        DecantError: As for :func:`decant.embedders.load`.
     """
-    opened = load(
+    opened = load_bundle(
         bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
     )
     with opened as encoder:

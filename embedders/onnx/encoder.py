@@ -37,7 +37,7 @@ _EVEN_FROM = 64
 
 
 class OnnxEncoder(BatchEncoder):
-    """Runs a bundle with ONNX Runtime; made by :func:`load`.
+    """Runs a bundle with ONNX Runtime; made by :func:`decant.embedders.load`.
 
     On the CPU, many batches run on single-threaded workers and a lone one (a query) on all cores;
     the session for many batches opens when it is first needed, and only if the graph's files are
@@ -189,7 +189,7 @@ def batching(bundle: Bundle, session: Session, token_budget: int) -> Batching:
     )
 
 
-def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
+def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about what runs
     path: str | Path,
     *,
     provider: str = "auto",
@@ -199,27 +199,10 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     allow_any_dim: bool = False,
     allow_uncertified: bool = False,
 ) -> OnnxEncoder:
-    """Open a bundle for encoding. Needs no network and no torch.
-
-    Args:
-        path: A folder that :func:`decant.export.export` or ``decant export`` made.
-        provider: ``cpu``, ``cuda``, ``tensorrt`` … or a full name; ``auto`` takes the best one
-            that really opens, and ``encoder.provider`` says which.
-        precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
-            provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
-            ``encoder.precision`` says which.
-        runtime: How hard to use the machine; None takes the result of ``decant tune`` for this
-            graph and machine, or else defaults for the provider and the cores.
-        dim: Keep only this many leading values of each vector and normalise again, for models that
-            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe and its digest
-            contain the new width. None, or the bundle's own width, keeps all.
-        allow_any_dim: Cut also a model that was not trained for it, or shorter than it was.
-        allow_uncertified: Run a graph that has no certificate on this provider, or failed it.
+    """Open a bundle for encoding; see :func:`decant.embedders.load`, which also takes addresses.
 
     Raises:
-        BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
-            decides vectors has no hash in it, or lies outside it; or its graph lacks outputs of the
-            recipe.
+        BundleError: As :func:`decant.embedders.load`.
         ProviderError: The provider is unknown, not installed, or does not start.
         ParityError: The graph is not certified on this provider, or failed.
         RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
@@ -261,12 +244,12 @@ def _open_again(
     Args:
         folder: The bundle.
         identity: The recipe's digest and the graph's SHA-256.
-        settings: The arguments of :func:`load`.
+        settings: The arguments of :func:`load_bundle`.
 
     Raises:
-        BundleError: The folder holds another model by now, or as in :func:`load`.
+        BundleError: The folder holds another model by now, or as in :func:`load_bundle`.
     """
-    encoder = load(folder, **settings)
+    encoder = load_bundle(folder, **settings)
     manifest = encoder.bundle.manifest
     found = (encoder.recipe.digest(), manifest.files[manifest.graphs[encoder.precision]])
     if found != identity:

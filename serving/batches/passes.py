@@ -121,10 +121,11 @@ class Pass:
 
 def vector_rows(vectors: Vectors, start: int, stop: int) -> Vectors:
     """Return the vectors of the texts ``start`` to ``stop``, as views where that is possible."""
-    tokens = vectors.token_embeddings
+    tokens, soft = vectors.token_embeddings, vectors.soft_tokens
     return Vectors(
         dense=vectors.dense[start:stop],
         sparse=None if vectors.sparse is None else vectors.sparse.taken(np.arange(start, stop)),
+        soft_tokens=None if soft is None else soft[start:stop],
         token_embeddings=None if tokens is None else tokens[start:stop],
     )
 

@@ -2,6 +2,8 @@ from .embedding_service import Embeddings as Embeddings
 from .embedding_service import EmbeddingService as EmbeddingService
 from .embedding_service import SparseEmbedding as SparseEmbedding
 from .embedding_service import TextLimits as TextLimits
+from .encoder_facts import DescribedEncoder as DescribedEncoder
+from .encoder_facts import describe_encoder as describe_encoder
 from .model_address import ModelAddress as ModelAddress
 from .model_address import ModelDirectory as ModelDirectory
 from .model_address import VectorKind as VectorKind

@@ -20,7 +20,7 @@ from decant.embedders import Output, Vectors
 from decant.embedders.encoding import cut
 
 from ..batches import BatchWorker, PassKey, PassReport, QueueSettings, Work
-from ..errors import RequestError, RequestTooLarge, SettingsError
+from ..errors import RequestTooLarge, SettingsError, TextRefused
 from .model_address import ModelDirectory, VectorKind
 from .served_model import ServedModel
 from .text_request import TextRequest
@@ -137,7 +137,7 @@ class EmbeddingService:
             Overloaded: The queue of a model is full.
             ServerStopping: The server takes nothing new.
         """
-        self._check(wanted)
+        self._check([one.text for one in wanted])
         batches = await self._batches(wanted)
         for name, tokens in _tokens_by_model(batches).items():
             self._workers[name].check_size(tokens)
@@ -150,22 +150,50 @@ class EmbeddingService:
         assert len(complete) == len(wanted)
         return Embeddings(rows=complete, tokens=_tokens_by_model(batches))
 
+    async def encode(
+        self, model: ServedModel, texts: Sequence[str], key: PassKey, *, first: int = 0
+    ) -> Vectors:
+        """Return the vectors of texts that all want the same of one model, in their order.
+
+        Args:
+            model: One of the models.
+            texts: At least one text.
+            key: How they are encoded.
+            first: The client's number of the first text, for messages.
+
+        Raises:
+            RequestError: As :meth:`embed`; or the model takes no such instruction.
+            RequestTooLarge: As :meth:`embed`.
+            Overloaded: As :meth:`embed`.
+            ServerStopping: As :meth:`embed`.
+        """
+        self._check(texts, first=first)
+        model.check_outputs(key.outputs)
+        model.check_instruction(key)
+        numbers = range(first, first + len(texts))
+        if sum(map(len, texts)) <= _AT_ONCE:
+            tokens = model.count_tokens(texts, key, numbers=numbers)
+        else:
+            tokens = await asyncio.to_thread(model.count_tokens, texts, key, numbers=numbers)
+        work = Work(key=key, texts=tuple(texts), tokens=tokens)
+        return await self._workers[model.name].encode(work)
+
     def _observer(self, name: str) -> Callable[[PassReport], object] | None:
         on_pass = self._on_pass
         return None if on_pass is None else lambda report: on_pass(name, report)
 
-    def _check(self, wanted: Sequence[TextRequest]) -> None:
+    def _check(self, texts: Sequence[str], *, first: int = 0) -> None:
         if not self._workers:
             raise RuntimeError("enter the service before it embeds")
-        if len(wanted) > self._limits.texts:
+        if len(texts) > self._limits.texts:
             raise RequestTooLarge(
-                f"the request has {len(wanted):,} texts, and at most {self._limits.texts:,} are "
+                f"the request has {len(texts):,} texts, and at most {self._limits.texts:,} are "
                 "taken; send them in several requests"
             )
-        for index, one in enumerate(wanted):
-            if not one.text:
-                raise RequestError(f"text {index} is empty; an empty text has no vector")
-            size = len(one.text.encode(errors="replace"))
+        for index, text in enumerate(texts, first):
+            if not text:
+                raise TextRefused(f"text {index} is empty; an empty text has no vector")
+            size = len(text.encode(errors="replace"))
             if size > self._limits.text_bytes:
                 raise RequestTooLarge(
                     f"text {index} has {size:,} bytes, and at most {self._limits.text_bytes:,} are "

@@ -8,15 +8,15 @@ hold nothing of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, assert_never, runtime_checkable
 
-from decant.embedders import Encoder, RecipeError, Role, TextError, Vectors
+from decant.embedders import Encoder, Output, RecipeError, Role, TextError, Vectors
 from decant.embedders.tokens import checked
 
 from ..batches import PASS_TOKENS, PassKey
-from ..errors import RequestError, SettingsError
+from ..errors import InstructionRefused, RequestError, SettingsError, TextRefused
 
 if TYPE_CHECKING:
     from decant.embedders.onnx import Settled
@@ -107,19 +107,42 @@ class ServedModel:
         """Refuse an instruction that the model cannot take.
 
         Raises:
-            RequestError: The model takes none, the texts are passages, or it is blank.
+            InstructionRefused: The model takes none, the texts are passages, or it is blank.
         """
         if key.instruction is None:
             return
         if self.encoder.recipe.instruction_template is None:
-            raise RequestError(f"{self.name} takes no instruction; leave it out")
+            raise InstructionRefused(f"{self.name} takes no instruction; leave it out")
         if key.role is not Role.QUERY:
-            raise RequestError(
+            raise InstructionRefused(
                 "an instruction is for queries, and these texts are passages; leave it out, or "
                 "send them with the role query"
             )
         if not key.instruction.strip():
-            raise RequestError("the instruction is blank; leave it out, or say the task")
+            raise InstructionRefused("the instruction is blank; leave it out, or say the task")
+
+    def check_outputs(self, outputs: Collection[Output]) -> None:
+        """Refuse vectors that the model does not give.
+
+        Raises:
+            RequestError: Says which.
+        """
+        for output in outputs:
+            if not self.gives(output):
+                raise RequestError(f"{self.name} gives no {output}; leave it out")
+
+    def gives(self, output: Output) -> bool:
+        """Return whether the model gives such vectors in addition to dense ones."""
+        recipe = self.encoder.recipe
+        match output:
+            case Output.SPARSE:
+                return recipe.sparse_head is not None
+            case Output.SOFT_TOKENS:
+                return recipe.appended is not None
+            case Output.TOKEN_EMBEDDINGS:
+                return recipe.token_embeddings
+            case _:
+                assert_never(output)
 
     def count_tokens(
         self, texts: Sequence[str], key: PassKey, *, numbers: Sequence[int]
@@ -134,18 +157,19 @@ class ServedModel:
             numbers: The client's number of each text, for messages.
 
         Raises:
-            RequestError: A text cannot be embedded, or the instruction leaves no room for texts.
+            TextRefused: A text cannot be embedded; the message holds its number.
+            InstructionRefused: The instruction leaves no room for texts.
         """
         try:
             return self._count(texts, key)
         except RecipeError:
-            raise RequestError(
+            raise InstructionRefused(
                 f"{self.name} cannot take this instruction: it leaves no room for the text, or "
                 "holds a token that the model has no embedding for; shorten it"
             ) from None  # the cause quotes it
         except TextError:
             number = numbers[self._first_refused(texts, key)]
-            raise RequestError(
+            raise TextRefused(
                 f"text {number} cannot be embedded by {self.name}: it is empty, or its tokenizer "
                 "drops all of it, or it holds a token that the model has no embedding for; leave "
                 "it out"

@@ -9,6 +9,11 @@ from .qdrant import InferenceRequest as InferenceRequest
 from .qdrant import inference_answer as inference_answer
 from .qdrant import read_inference as read_inference
 from .qdrant import read_token as read_token
+from .remote_encoder import EncodeRequest as EncodeRequest
+from .remote_encoder import encode_answer as encode_answer
+from .remote_encoder import facts_answer as facts_answer
+from .remote_encoder import read_encode_request as read_encode_request
+from .remote_encoder import whole_model as whole_model
 from .tei import ServerInfo as ServerInfo
 from .tei import embed_answer as embed_answer
 from .tei import embed_sparse_answer as embed_sparse_answer

@@ -94,6 +94,17 @@ class JsonFields:
             raise RequestError(f"{self._name(key)} must be at least 1")
         return value
 
+    def natural(self, key: str) -> int:
+        """Return a whole number of at least 0, or 0 if there is none."""
+        if not self.has(key):
+            return 0
+        value = self.value(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._other(key, "a whole number", value)
+        if value < 0:
+            raise RequestError(f"{self._name(key)} must be at least 0")
+        return value
+
     def choice(self, key: str, kind: type[Choice]) -> Choice | None:
         """Return a member of an enumeration, or None if there is none."""
         value = self.optional_text(key)

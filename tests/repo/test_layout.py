@@ -37,8 +37,9 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tokens",),
         ("bundle", "sources"),
         ("encoding",),
+        ("remote",),
         ("pytorch", "onnx"),
-        ("doctor",),
+        ("doctor", "loader"),
     ),
     "export": (
         ("bundle_writer",),
@@ -77,6 +78,7 @@ GROUND = {f"decant.embedders.{name}" for name in LEVELS["embedders"][0]}
 
 # Which wings may load which heavy package. What is loaded by name, with `need`, is not seen here.
 HEAVY: dict[str, set[str]] = {
+    "httpx": {"embedders/remote", "integrations/qdrant/server"},
     "ir_measures": {"evaluation/tasks"},
     "langchain_core": {"integrations/langchain"},
     "langchain_qdrant": {"integrations/langchain"},

@@ -34,6 +34,12 @@ BODIES: dict[str, dict[str, object]] = {
     "/v1/embeddings": {"model": "minilm", "input": SECRET},
     "/embed": {"inputs": SECRET},
     "/models/minilm/embed": {"inputs": SECRET},
+    "/encode": {
+        "texts": [SECRET],
+        "role": "passage",
+        "outputs": [],
+        "digest": HashEncoder(dim=4).recipe.digest(),
+    },
 }
 
 
@@ -80,7 +86,7 @@ def test_a_key_is_asked_for_on_every_route_that_is_not_open(guarded: TestClient)
 def test_a_right_key_opens_every_route(headers: dict[str, str], guarded: TestClient) -> None:
     for path, body in BODIES.items():
         assert guarded.post(path, json=body, headers=headers).status_code == 200
-    for path in ("/metrics", "/v1/models", "/info"):
+    for path in ("/metrics", "/v1/models", "/info", "/encoder", "/tokenizer.json"):
         assert guarded.get(path, headers=headers).status_code == 200
 
 

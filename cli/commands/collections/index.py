@@ -19,7 +19,7 @@ from ...options.shared import (
     AnyDim,
     ApiKey,
     AsJson,
-    BundlePath,
+    BundlePlace,
     CaFile,
     CollectionName,
     CutDim,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def index(
-    bundle: BundlePath,
+    bundle: BundlePlace,
     folder: Annotated[
         Path,
         typer.Argument(
@@ -119,6 +119,7 @@ def index(
     Unchanged documents take almost no time, documents that are gone are removed
     from the index, and an interrupted run is completed by the next one. Indexes,
     bundles, hidden files, virtual environments and folders of tools are skipped.
+    The key of a server in place of BUNDLE comes from DECANT_API_KEY.
     Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:
@@ -127,6 +128,7 @@ def index(
       decant index minilm ./renamed --root /home/me/notes
       decant index minilm ./notes --payload-index year:integer
       decant index minilm ./notes --store http://localhost:6333 --collection notes
+      decant index http://encoder:6900 ./notes
     """
     from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
 

@@ -30,7 +30,7 @@ from ...options.shared import (
     AnyDim,
     ApiKey,
     AsJson,
-    BundlePath,
+    BundlePlace,
     CaFile,
     CollectionName,
     CutDim,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    bundle: BundlePath,
+    bundle: BundlePlace,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="The text to search for.")],
     *,
     store: StorePlace = "./index",

@@ -15,7 +15,7 @@ from ...options.shared import (
     AnyDim,
     ApiKey,
     AsJson,
-    BundlePath,
+    BundlePlace,
     CaFile,
     CollectionName,
     CutDim,
@@ -35,7 +35,7 @@ _MOST_UNKNOWN = 3
 
 
 def tune_search(
-    bundle: BundlePath,
+    bundle: BundlePlace,
     queries: Annotated[
         Path,
         typer.Argument(

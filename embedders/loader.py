@@ -1,0 +1,122 @@
+"""Open an encoder by its place: the folder of a bundle, or the address of a server that has one.
+
+Nothing heavy loads before the place is known, so a machine that asks a server needs no runtime.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from .errors import ProviderError
+from .remote.address import is_address
+
+if TYPE_CHECKING:
+    from .onnx.encoder import OnnxEncoder
+    from .onnx.options import ExecutionOptions
+    from .remote.address import RemoteAccess
+    from .remote.encoder import RemoteEncoder
+
+
+def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    runtime: ExecutionOptions | None = None,
+    dim: int | None = None,
+    allow_any_dim: bool = False,
+    allow_uncertified: bool = False,
+    access: RemoteAccess | None = None,
+) -> OnnxEncoder:
+    """Open a bundle for encoding. Needs no network and no torch.
+
+    An address, ``http(s)://…``, opens the bundle that ``decant serve`` has there: what comes back
+    is a :class:`RemoteEncoder`, which gives the same vectors and has everything that ``Encoder``
+    promises. The annotation is that of folders, because a type checker cannot tell an address from
+    a path; typed programs call :meth:`RemoteEncoder.connect` for addresses.
+
+    Args:
+        path: A folder that :func:`decant.export.export` or ``decant export`` made, or an address.
+        provider: ``cpu``, ``cuda``, ``tensorrt`` … or a full name; ``auto`` takes the best one
+            that really opens, and ``encoder.provider`` says which.
+        precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
+            provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
+            ``encoder.precision`` says which.
+        runtime: How hard to use the machine; None takes the result of ``decant tune`` for this
+            graph and machine, or else defaults for the provider and the cores. Not for an address.
+        dim: Keep only this many leading values of each vector and normalise again, for models that
+            were trained for it (Matryoshka, arXiv 2205.13147); the encoder's recipe and its digest
+            contain the new width. None, or the bundle's own width, keeps all.
+        allow_any_dim: Cut also a model that was not trained for it, or shorter than it was.
+        allow_uncertified: Run a graph that has no certificate on this provider, or failed it; take
+            a server whose golden vectors are others.
+        access: For an address: key, certificates and timeout; None takes the key of the environment
+            variable ``DECANT_API_KEY``, if it is set.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, altered, or of a newer format; a file that
+            decides vectors has no hash in it, or lies outside it; its graph lacks outputs of the
+            recipe; or the recipe or tokenizer of a server gives something else here.
+        ProviderError: The provider is unknown, not installed, or does not start; or, as
+            :class:`RemoteError`, a server gives no encoder.
+        ParityError: The graph is not certified on this provider, or failed; or a server gives other
+            vectors than the golden ones.
+        RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
+    """
+    if isinstance(path, str) and is_address(path):
+        from .remote.encoder import RemoteEncoder
+
+        if runtime is not None:
+            raise ProviderError(
+                f"runtime= is for this machine, and the model of {path} runs on another; leave it "
+                "out, and tune the server"
+            )
+        remote = RemoteEncoder.connect(
+            path,
+            access=access,
+            dim=dim,
+            allow_any_dim=allow_any_dim,
+            allow_uncertified=allow_uncertified,
+        )
+        try:
+            _check_what_runs(remote, provider, precision)
+        except ProviderError:
+            remote.close()
+            raise
+        return cast("OnnxEncoder", remote)  # see above: paths keep the type that they have had
+    if access is not None:
+        raise ProviderError(
+            f"access= is for the address of a server, and {str(path)!r} is a folder; leave it out"
+        )
+    from .onnx.encoder import load_bundle
+
+    return load_bundle(
+        path,
+        provider=provider,
+        precision=precision,
+        runtime=runtime,
+        dim=dim,
+        allow_any_dim=allow_any_dim,
+        allow_uncertified=allow_uncertified,
+    )
+
+
+def _check_what_runs(remote: RemoteEncoder, provider: str, precision: str) -> None:
+    """Refuse a server that runs something else than was asked for.
+
+    Raises:
+        ProviderError: Says what runs there.
+    """
+    runs = remote.provider.lower().removesuffix("executionprovider")
+    wanted = provider.lower().removesuffix("executionprovider")
+    if wanted not in ("auto", runs):
+        raise ProviderError(
+            f"asked for provider {provider!r}, and {remote.address} runs on {remote.provider}; "
+            "leave the provider out, or ask a server that has it"
+        )
+    if precision not in ("auto", str(remote.precision)):
+        raise ProviderError(
+            f"asked for precision {precision!r}, and {remote.address} runs {remote.precision}; "
+            "leave the precision out, or ask a server that has it"
+        )

@@ -1,0 +1,10 @@
+"""An encoder that another machine serves: what both sides write to each other, and its client.
+
+``decant serve`` takes the first half from here, so that server and client cannot disagree.
+"""
+
+from __future__ import annotations
+
+from ..lazy_names import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
