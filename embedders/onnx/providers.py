@@ -75,6 +75,8 @@ class Provider:
             name; a graph that lacks one is not changed.
         binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
             are asked for; empty where they are not.
+        one_at_a_time: Whether only one thread of a process may use it at any time, in whatever
+            session; where not, sessions run several batches at once.
         survives_fork: Whether a forked child can open a graph again.
         preloads: Whether its libraries are looked for in other packages first.
         certified_by: What certified it, or why nothing did.
@@ -92,6 +94,7 @@ class Provider:
     slow_fusions: tuple[str, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
     binds_outputs_to: str = ""
+    one_at_a_time: bool = False
     survives_fork: bool = True
     preloads: bool = False
     certified_by: str = "nothing: no machine with such a device was at hand"
@@ -191,6 +194,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         # (experiments/log/2026-11-30-webgpu-multi-head-attention.md).
         constants=((UNPADDED, 2),),
         binds_outputs_to="webgpu",
+        # Its sessions share one queue of commands: "CommandEncoder is already finished" (1.27).
+        one_at_a_time=True,
         survives_fork=False,
         certified_by="`make test-webgpu`, on a Vulkan device in software",
     ),

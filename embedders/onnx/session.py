@@ -37,6 +37,8 @@ else:
 
 # ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
+# Held while a provider that bears one thread at a time runs a batch or opens a graph.
+_TURN = Lock()
 
 
 class Session:
@@ -135,7 +137,8 @@ class Session:
 
     def _open(self) -> onnxruntime.InferenceSession:
         check_not_replaced(self.files)  # our error for a missing file is clearer
-        session = _open(self._path, self._row, self._device, self.threads)
+        with self._turn():
+            session = _open(self._path, self._row, self._device, self.threads)
         check_not_replaced(self.files)
         return session
 
@@ -156,7 +159,8 @@ class Session:
         if PRESENT in names:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
         try:
-            return self._values_of(session, feeds, names)
+            with self._turn():
+                return self._values_of(session, feeds, names)
         except Exception as error:  # ONNX Runtime's errors share no base class
             reason = str(error).strip().partition("\n")[0]
             raise ProviderError(
@@ -164,6 +168,9 @@ class Session:
                 f"{batch.input_ids.shape} (onnxruntime {onnxruntime.__version__}): {reason}; take "
                 "another precision or provider, or fewer tokens in a batch"
             ) from error
+
+    def _turn(self) -> contextlib.AbstractContextManager[object]:
+        return _TURN if self._row.one_at_a_time else contextlib.nullcontext()
 
     def _values_of(
         self,
@@ -176,12 +183,16 @@ class Session:
         # The provider allocates outputs on the device, and only the named ones are copied, so token
         # embeddings that nobody requested stay there.
         binding = session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_cpu_input(name, array)
-        for name in names:
-            binding.bind_output(name, memory, self._device)
-        session.run_with_iobinding(binding)
-        return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
+        try:
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for name in names:
+                binding.bind_output(name, memory, self._device)
+            session.run_with_iobinding(binding)
+            return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
+        finally:
+            # The traceback of an error would keep it beyond its session, which ends the process.
+            del binding
 
     def values(self, names: list[str], batch: TokenBatch) -> list[NDArray[np.float32]]:
         """Return other outputs of the graph for a batch, float32; for measuring a graph."""
