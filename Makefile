@@ -15,7 +15,7 @@ PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu check fix docs bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu test-webgpu check fix docs bench bench-gpu
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -34,17 +34,17 @@ quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=fol
 # Each worker would otherwise compile all tests, and each process that they start all of decant.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(DEV)  ## run all tests but slow, gpu and live ones
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+test: $(DEV)  ## run all tests but slow, gpu, webgpu and live ones
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 # What takes longer than two seconds a file is left out: see tests/durations.json, which
 # `make test PYTEST_FLAGS=--measure` writes anew.
 test-fast: $(DEV)  ## run the quick tests, in under two minutes: what to run before each commit
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --fast \
-		-m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
-	$(BIN)/pytest -m "slow and not gpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
+	$(BIN)/pytest -m "slow and not gpu and not webgpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
 # QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is
 # where it speaks gRPC; not needed where QDRANT_URL has port 6333 and gRPC 6334. What a read-only key
@@ -66,12 +66,19 @@ test-lowest:  ## run the tests on the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt \
 		.venv-lowest/.installed-cpu,docs,test
 	.venv-lowest/bin/pytest -n auto --dist loadfile --no-loadscope-reorder -o filterwarnings= \
-		-m "not slow and not gpu and not live" $(PYTEST_FLAGS)
+		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
 test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/pytest -m gpu $(PYTEST_FLAGS)
+
+# Runs on any processor: SwiftShader is a Vulkan device in software. It is a part of Chromium; Debian
+# has it in chromium-common, which `apt-get install chromium` brings. DECANT_SWIFTSHADER is the path of
+# another libvk_swiftshader.so. The real MiniLM takes over twenty minutes of a processor there.
+test-webgpu:  ## run the tests of WebGPU on a Vulkan device in software, in .venv-webgpu
+	@$(MAKE) --no-print-directory VENV=.venv-webgpu .venv-webgpu/.installed-webgpu,test
+	.venv-webgpu/bin/pytest -m webgpu -o faulthandler_timeout=3600 $(PYTEST_FLAGS)
 
 check: $(DEV)  ## lint, format check and types
 	$(BIN)/ruff check

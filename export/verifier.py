@@ -18,6 +18,7 @@ from decant.embedders import (
     OnStep,
     ParityError,
     Precision,
+    ProviderError,
     load,
 )
 from decant.embedders.bundle import TaskScore
@@ -68,7 +69,8 @@ def verify(
             has no float32 graph to compare with, or a file was altered; or it was replaced
             meanwhile.
         ParityError: A score is no number.
-        ProviderError: The provider is not installed or does not start.
+        ProviderError: The provider is not installed, does not start, or does not run a graph;
+            entries of graphs before that one are written.
     """
     opened = Bundle.unchecked(bundle)
     name = candidates()[0] if provider == "auto" else provider_name(provider)
@@ -84,17 +86,27 @@ def verify(
     )
     place = Place(provider=name, device=device)
     stated = _Stated(opened, place, scores)
-    for wanted in _wanted(opened, precision, name):
-        file = opened.manifest.graphs[find_provider(name).graph_of(wanted)]
-        on_step(f"certifying {wanted} on {name}")
-        entry = certifier.entry(wanted, file, place, known=[files])
-        before = certificate.entry(
-            sha256=entry.sha256, provider=entry.provider, precision=entry.precision
-        )
-        certificate = certificate.with_entry(stated.with_scores(entry, before))
-    check_same_bundle(opened)
-    write_atomically(opened.folder / CERTIFICATE, to_json(certificate))
+    try:
+        for wanted in _wanted(opened, precision, name):
+            file = opened.manifest.graphs[find_provider(name).graph_of(wanted)]
+            on_step(f"certifying {wanted} on {name}")
+            entry = certifier.entry(wanted, file, place, known=[files])
+            before = certificate.entry(
+                sha256=entry.sha256, provider=entry.provider, precision=entry.precision
+            )
+            certificate = certificate.with_entry(stated.with_scores(entry, before))
+    except ProviderError:
+        # A device may run float32 and lack float16: what was certified before is kept.
+        _write(opened, certificate)
+        raise
+    _write(opened, certificate)
     return certificate
+
+
+def _write(bundle: Bundle, certificate: Certificate) -> None:
+    check_same_bundle(bundle)
+    if certificate.entries:
+        write_atomically(bundle.folder / CERTIFICATE, to_json(certificate))
 
 
 class _Stated:

@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from durations import FAST_SECONDS, Measure, seconds
+from software_vulkan import why_no_webgpu
 
 # Contract classes assert in modules that pytest would not rewrite by itself.
 pytest.register_assert_rewrite("contracts")
@@ -78,6 +79,8 @@ def data() -> Path:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, with a reason, what needs hardware or a server that is not here."""
     if item.get_closest_marker("gpu") and (reason := _no_gpu()):
+        pytest.skip(reason)
+    if item.get_closest_marker("webgpu") and (reason := why_no_webgpu()):
         pytest.skip(reason)
     if item.get_closest_marker("live") and not os.environ.get("QDRANT_URL"):
         pytest.skip("no server; set QDRANT_URL to one that may be written to")

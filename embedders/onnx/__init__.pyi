@@ -8,8 +8,10 @@ from .machine import processor as processor
 from .machine import unsupported as unsupported
 from .options import Settled as Settled
 from .options import available_cores as available_cores
+from .providers import CPU as CPU
 from .providers import PROVIDERS as PROVIDERS
 from .providers import SLOW_ON_CPU as SLOW_ON_CPU
+from .providers import UNPADDED as UNPADDED
 from .providers import Provider as Provider
 from .providers import find_provider as find_provider
 from .session import Session as Session

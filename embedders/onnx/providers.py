@@ -19,6 +19,12 @@ from ..errors import ProviderError
 
 CPU: Final = "CPUExecutionProvider"
 OPENVINO: Final = "OpenVINO"
+UNPADDED: Final = "decant.one.int64"
+"""The scalar of a graph from which the least value of a mask is that of a batch without padding.
+
+It is 1. With 2 every batch counts as padded, and attention is plain operators, not a fused one
+(``decant.export.trace.multi_head_attention``).
+"""
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 Options = Callable[[Path, int], dict[str, str]]
@@ -83,8 +89,12 @@ class Provider:
         device: The runtime's own name of its device; empty for ONNX Runtime.
         options: Its options.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
+        constants: Integers of a graph that have another value on this provider, each with its
+            name; a graph that lacks one is not changed.
         binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
             are asked for; empty where they are not.
+        one_at_a_time: Whether only one thread of a process may use it at any time, in whatever
+            session; where not, sessions run several batches at once.
         survives_fork: Whether a forked child can open a graph again.
         preloads: Whether its libraries are looked for in other packages first.
         certified_by: What certified it, or why nothing did.
@@ -103,7 +113,9 @@ class Provider:
     device: str = ""
     options: Options = lambda _path, _device: {}
     slow_fusions: tuple[str, ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()
     binds_outputs_to: str = ""
+    one_at_a_time: bool = False
     survives_fork: bool = True
     preloads: bool = False
     certified_by: str = "nothing: no machine with such a device was at hand"
@@ -201,10 +213,20 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         name="webgpu",
         full_name="WebGpuExecutionProvider",
-        advice="pip install onnxruntime-ep-webgpu",
+        advice="pip install onnxruntime-ep-webgpu, or "
+        + _in_place_of_the_cpu_build(install_command("webgpu")),
         source=Source.PLUGIN,
         package="onnxruntime_ep_webgpu",
+        # It has no product of integers, and would leave all linear layers of int8 to the CPU.
+        precisions=(Precision.FP16, Precision.FP32),
+        # Its fused attention (1.27) is wrong where subgroups have four lanes
+        # (experiments/log/2026-11-30-webgpu-multi-head-attention.md).
+        constants=((UNPADDED, 2),),
+        binds_outputs_to="webgpu",
+        # Its sessions share one queue of commands: "CommandEncoder is already finished" (1.27).
+        one_at_a_time=True,
         survives_fork=False,
+        certified_by="`make test-webgpu`, on a Vulkan device in software",
     ),
     Provider(
         name="openvino-ep",

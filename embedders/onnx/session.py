@@ -41,6 +41,8 @@ else:
 
 # ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
+# Held while a provider that bears one thread at a time runs a batch or opens a graph.
+_TURN = Lock()
 
 
 class Session(GraphSession):
@@ -121,29 +123,58 @@ class Session(GraphSession):
 
     def _open(self) -> onnxruntime.InferenceSession:
         check_not_replaced(self.files)  # our error for a missing file is clearer
-        session = _open(self._path, self._row, self._device, self.threads)
+        with self._turn():
+            session = _open(self._path, self._row, self._device, self.threads)
         check_not_replaced(self.files)
         return session
 
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
-        """Return the named outputs for a batch; ``present_states`` are those of its first row."""
+        """Return the named outputs for a batch; ``present_states`` are those of its first row.
+
+        Raises:
+            ProviderError: The provider does not run the graph on its device, or not this batch.
+        """
         session = self._running()
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
         if PRESENT in names:
             feeds[PROMPT_ROWS] = np.zeros(1, np.int64)
+        try:
+            with self._turn():
+                return self._values_of(session, feeds, names)
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            reason = str(error).strip().partition("\n")[0]
+            raise ProviderError(
+                f"{self.provider} does not run {self._path} on a batch of shape "
+                f"{batch.input_ids.shape} (onnxruntime {onnxruntime.__version__}): {reason}; take "
+                "another precision or provider, or fewer tokens in a batch"
+            ) from error
+
+    def _turn(self) -> contextlib.AbstractContextManager[object]:
+        return _TURN if self._row.one_at_a_time else contextlib.nullcontext()
+
+    def _values_of(
+        self,
+        session: onnxruntime.InferenceSession,
+        feeds: dict[str, NDArray[np.generic]],
+        names: Sequence[str],
+    ) -> list[NDArray[np.generic]]:
         if not (memory := self._row.binds_outputs_to):
             return [np.asarray(value) for value in session.run(names, feeds)]
         # The provider allocates outputs on the device, and only the named ones are copied, so token
         # embeddings that nobody requested stay there.
         binding = session.io_binding()
-        for name, array in feeds.items():
-            binding.bind_cpu_input(name, array)
-        for name in names:
-            binding.bind_output(name, memory, self._device)
-        session.run_with_iobinding(binding)
-        return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
+        try:
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for name in names:
+                binding.bind_output(name, memory, self._device)
+            session.run_with_iobinding(binding)
+            return [np.asarray(value) for value in binding.copy_outputs_to_cpu()]
+        finally:
+            # The traceback of an error would keep it beyond its session, which ends the process.
+            del binding
 
 
 def open_session(
@@ -245,6 +276,13 @@ def _open(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    # The options refer to these values and do not hold them: they live until the session is made.
+    constants = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(value, np.int64))
+        for name, value in row.constants
+    }
+    for name, constant in constants.items():
+        options.add_initializer(name, constant)
     wanted = row.session_options(path, device)
     if row.source is Source.PLUGIN and row.full_name not in onnxruntime.get_available_providers():
         add_plugin(options, row, device, row.options(path, device))

@@ -3,7 +3,8 @@
 The operator never holds masks or repeated keys and values, and skips what a token may not see. It
 reads right-padded rows only, so left-padded rows are rolled first; the pooled vector does not
 depend on the padding side. Specification: ONNX Runtime's ContribOperators, GroupQueryAttention:
-``seqlens_k`` is the number of keys minus one; ``local_window_size`` includes the token itself.
+``seqlens_k`` is the number of keys minus one; ``local_window_size`` includes the token itself;
+``head_sink`` is a logit of each head that takes its share in the softmax and has no value.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
@@ -19,10 +22,13 @@ from decant.embedders.encoding import TOKENS
 from decant.embedders.pytorch import PooledModel
 from decant.embedders.sources import Operator, architecture
 
+from ..graph.layers import MICROSOFT, constant
 from .attention_impl import attending
 
 _NAME = "decant_grouped"
 _WIDTH_STEP = 8
+_SINK = 11  # its place among the operator's inputs
+_LOWEST = float(np.finfo(np.float32).min)
 
 
 def fusable(model: PooledModel) -> bool:
@@ -131,6 +137,23 @@ def grouped_attributes(
         "local_window_size": -1 if window is None else window,
         "softcap": softcap or 0.0,
     }
+
+
+def add_sinks(model: ir.Model) -> None:
+    """Give each operator a sink that takes nothing, in place; the vectors stay as they are.
+
+    ONNX Runtime's WebGPU provider (1.27) has a fused kernel for this operator that is wrong on
+    devices whose subgroups have four lanes, and takes another one, which is right, for a softmax
+    with a sink (``experiments/log/2026-11-30-webgpu-multi-head-attention.md``). Half precision is
+    left alone, because not all of CUDA's kernels take a sink.
+    """
+    for node in model.graph.all_nodes():
+        if (node.domain, node.op_type) == (MICROSOFT, "GroupQueryAttention"):
+            heads = node.attributes["num_heads"].as_int()
+            nothing = np.full(heads, _LOWEST, np.float32)
+            node.resize_inputs(_SINK + 1)
+            node.replace_input_with(_SINK, constant(model, f"decant.sink.{heads}", nothing))
+            node.attributes["smooth_softmax"] = ir.AttrInt64("smooth_softmax", 1)
 
 
 def _attend(  # noqa: PLR0913 - Transformers calls it

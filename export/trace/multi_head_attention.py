@@ -4,7 +4,8 @@ ONNX Runtime's ``MultiHeadAttention`` runs block by block (FlashAttention, arXiv
 CPU only without a mask; with one it is no faster than plain operators
 (``experiments/log/2026-11-20-attention-operator.md``). Batches of one text, and of texts of one
 length, need none. So the graph checks once whether a batch is padded, and every layer uses the
-suitable operators.
+suitable operators. A provider whose fused kernel is wrong opens the graph with a constant by which
+every batch counts as padded (``UNPADDED``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from decant.embedders import Attention
+from decant.embedders.onnx import UNPADDED
 from decant.embedders.pytorch import PooledModel
 from decant.embedders.sources import Operator, architecture
 
@@ -62,7 +64,7 @@ def lower(model: ir.Model) -> None:
         return
     mask = next(value for value in model.graph.inputs if value.name == "attention_mask")
     smallest = ir.node("ReduceMin", [mask], {"keepdims": 0})
-    one = constant(model, "decant.one.int64", np.array(1, np.int64))
+    one = constant(model, UNPADDED, np.array(1, np.int64))
     unpadded = ir.node("Equal", [smallest.outputs[0], one])
     columns = ir.node("Unsqueeze", [mask, constant(model, "decant.12", np.array([1, 2]))])
     zero = constant(model, "decant.zero.int64", np.array(0, np.int64))

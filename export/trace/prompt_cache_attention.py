@@ -140,7 +140,8 @@ class _Behind(nn.Module):
         # transpositions.
         asked = [part[self._rows] for part in inputs[1:3] if part is not None]
         both = torch.stack(asked)  # (2, R, T, H x d)
-        self._present.append(both.reshape(*both.shape[:3], -1, width))
+        # Of no rows, ONNX Runtime before 1.30 cannot find out how many heads there are.
+        self._present.append(both.reshape(*both.shape[:3], key.shape[1], width))
         states: Tensor = torch.onnx.ops.symbolic(
             f"{_DOMAIN}::{_OPERATOR}",
             (*inputs, layer[0], layer[1]),

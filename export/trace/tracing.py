@@ -35,7 +35,7 @@ from ..passes.restore_token_axis import unflatten
 from ..passes.slice_pooled_token import prune_unread
 from ..passes.widen_bfloat16 import widen_bfloat16
 from .attention_impl import attending
-from .group_query_attention import fusable, fused_attention
+from .group_query_attention import add_sinks, fusable, fused_attention
 from .multi_head_attention import dense, dense_attention, lower
 from .prompt_cache_attention import lower_shared, no_prompt, shareable, shared_prompt
 
@@ -107,6 +107,8 @@ def trace(model: PooledModel, path: Path, *, external_above: int = EXTERNAL_ABOV
         widen_bfloat16(program.model)
     prune_unread(program.model, model.recipe.pooling)
     fuse_biases(program.model)
+    if model.backbone.dtype is torch.float32:
+        add_sinks(program.model)
     _drop_notes(program.model)
     save_graph(program.model, path, external_above=external_above)
     # onnxscript's rewriter keeps the last graph; this frees that graph's weights.

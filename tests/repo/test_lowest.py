@@ -16,9 +16,10 @@ NEWER = {"tokenizers"}
 
 
 def requirements() -> Iterator[Requirement]:
-    """Yield what users may install, but for the runtime of GPUs and our own extras."""
+    """Yield what users may install, but for the runtimes of GPUs and our own extras."""
     project = PROJECT["project"]
-    listed = [project["optional-dependencies"][name] for name in EXTRAS - DEVELOPMENT - {"gpu"}]
+    left_out = {*DEVELOPMENT, "gpu", "webgpu"}
+    listed = [project["optional-dependencies"][name] for name in EXTRAS - left_out]
     for line in (*project["dependencies"], *(line for lines in listed for line in lines)):
         requirement = Requirement(line)
         if requirement.name != PROJECT["project"]["name"]:
