@@ -126,7 +126,7 @@ def test_cuda_that_does_not_start_is_a_problem_and_tensorrt_only_a_note() -> Non
 
 def test_every_extra_of_ours_is_looked_at_or_left_out_on_purpose() -> None:
     looked_at = {item.name for item in diagnose().findings if item.topic == "extra"}
-    left_out = {"cpu", "gpu", "quickstart", "peers", "test", "dev", "docs-site"}
+    left_out = {"cpu", "gpu", "webgpu", "quickstart", "peers", "test", "dev", "docs-site"}
     assert looked_at | left_out == EXTRAS
 
 
