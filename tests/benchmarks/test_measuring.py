@@ -110,6 +110,7 @@ SCRIPTS = {
 SLOW = {
     "encode.py",
     "hybrid.py",
+    "ingest.py",
     "operators.py",
     "precisions.py",
     "prompts.py",

@@ -229,7 +229,9 @@ def test_attention_kernels_that_read_right_padded_rows_only_are_sealed(
     assert {"left padding", "right padding"} <= {check.name for check in entry.checks}
 
 
-@pytest.mark.parametrize("opset", [14, 17, 18, 21])
+@pytest.mark.parametrize(
+    "opset", [14, *(pytest.param(one, marks=pytest.mark.slow) for one in (17, 18)), 21]
+)
 @pytest.mark.parametrize("pooling", [Pooling.MAX, Pooling.LAST])
 def test_every_opset_from_14_on_is_sealed(
     opset: int, pooling: Pooling, bare_folder: Path, tmp_path: Path

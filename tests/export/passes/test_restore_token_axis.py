@@ -69,7 +69,8 @@ def test_flat_layers_are_traced_as_products_of_token_states(
 @pytest.mark.parametrize(
     ("family", "smaller"),
     [
-        ("gpt2", [Precision.INT8, Precision.W8, Precision.FP16]),
+        ("gpt2", [Precision.INT8]),
+        pytest.param("gpt2", [Precision.W8, Precision.FP16], marks=pytest.mark.slow),
         pytest.param("opt", [Precision.INT8], marks=pytest.mark.slow),
     ],
 )
