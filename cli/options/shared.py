@@ -41,6 +41,14 @@ CutDim: TypeAlias = Annotated[
 AnyDim: TypeAlias = Annotated[
     bool, typer.Option("--allow-any-dim", help="Cut also a model that was not trained for it.")
 ]
+SoftTokens: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--soft-tokens",
+        help="Also store the soft tokens of models with appended tokens, for `decant "
+        "explain-vector`.",
+    ),
+]
 StorePlace: TypeAlias = Annotated[
     str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")
 ]

@@ -7,19 +7,18 @@ holds finite numbers.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..enum_fields import settle
 from ..errors import ProviderError, RecipeError
-from ..forks import leave_behind, renew_after_fork
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..tokens.batching import Batching
@@ -28,6 +27,7 @@ from ..tokens.texts import blocks, checked
 from ..tokens.tokenizer import TextTokenizer
 from .finite import check_finite
 from .outputs import batch_vectors, joined, output_names, restored
+from .pooled_encoder import PooledEncoder
 from .protocol import Output, Progress, Vectors, check_outputs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BatchSettings:
     read_shape: tuple[int, int] | None = None
 
 
-class BatchEncoder(ABC):
+class BatchEncoder(PooledEncoder):
     """An encoder but for one method, :meth:`run_batch`, which runs the model.
 
     Args:
@@ -66,9 +66,7 @@ class BatchEncoder(ABC):
     def __init__(self, tokenizer: TextTokenizer, settings: BatchSettings) -> None:
         self._tokenizer = tokenizer
         self._settings = settings
-        self._pool = self._workers()
-        self._closed = False
-        renew_after_fork(self)
+        super().__init__()
 
     @abstractmethod
     def run_batch(
@@ -132,14 +130,6 @@ class BatchEncoder(ABC):
         """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
         yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
 
-    def __copy__(self) -> Self:
-        """Return the encoder itself, which is safe to share."""
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        """Return the encoder itself, which is safe to share."""
-        return self
-
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse to be pickled; encoders of a bundle override this, because they can be reopened.
 
@@ -152,28 +142,8 @@ class BatchEncoder(ABC):
             "encoder that load() opened from a bundle can be pickled"
         )
 
-    def renew(self) -> None:
-        """Start new workers; called in a forked child, which has no threads of its parent."""
-        leave_behind(self._pool)
-        self._pool = self._workers()
-        if self._closed:
-            self._pool.shutdown()
-
     def _workers(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._settings.workers, thread_name_prefix="decant")
-
-    def close(self) -> None:
-        """Stop the workers; later calls raise :class:`ProviderError`."""
-        self._closed = True
-        self._pool.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        """Return the encoder itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the encoder."""
-        self.close()
 
     def _blocks(
         self, texts: Iterable[str], request: _Request, progress: Progress | None

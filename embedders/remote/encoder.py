@@ -8,18 +8,18 @@ gives, bit for bit, and of the model that was there when this encoder was opened
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ..encoding.outputs import joined
+from ..encoding.pooled_encoder import PooledEncoder
 from ..encoding.protocol import Output, Progress, Vectors, check_outputs
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut_recipe
 from ..enum_fields import member
 from ..errors import BundleError, ProviderError, RecipeError
-from ..forks import leave_behind, renew_after_fork
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..tokens.texts import checked
@@ -40,7 +40,7 @@ _UNDERWAY = 4  # requests of one call: one that the model reads, and others that
 _WORKERS = 8  # requests of all threads together
 
 
-class RemoteEncoder:
+class RemoteEncoder(PooledEncoder):
     """The encoder of a server; made by :meth:`connect`, or by :func:`decant.embedders.load`.
 
     It has the recipe, the digest, the limits and the tokenizer of the model that is served, so
@@ -70,9 +70,7 @@ class RemoteEncoder:
         self._sender = RequestSender(client, model.facts, recipe)
         self.precision = model.facts.precision
         self.provider = model.facts.provider
-        self._pool = _workers()
-        self._closed = False
-        renew_after_fork(self)
+        super().__init__()
 
     @classmethod
     def connect(
@@ -212,14 +210,6 @@ class RemoteEncoder:
         options = self._options(role, instruction, outputs)
         yield from self._blocks(checked(texts), options, progress)
 
-    def __copy__(self) -> Self:
-        """Return the encoder itself, which is safe to share."""
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        """Return the encoder itself, which is safe to share."""
-        return self
-
     def __reduce__(self) -> tuple[object, ...]:
         """Return a call that connects to the same model in another process."""
         access = self._client.access
@@ -228,27 +218,15 @@ class RemoteEncoder:
         identity = (self._model.facts.digest, self._model.facts.graph)
         return _connect_again, (self._client.url, access, self.dim, identity)
 
-    def renew(self) -> None:
-        """Start new workers; called in a forked child, which has no threads of its parent."""
-        leave_behind(self._pool)
-        self._pool = _workers()
-        if self._closed:
-            self._pool.shutdown()
+    def _workers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_WORKERS, thread_name_prefix="decant-remote")
 
     def close(self) -> None:
         """End the connections; later calls raise :class:`ProviderError`."""
         self._closed = True
         self._client.stop()
-        self._pool.shutdown(cancel_futures=True)
+        super().close()
         self._client.close()
-
-    def __enter__(self) -> Self:
-        """Return the encoder itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the encoder."""
-        self.close()
 
     def _options(
         self, role: Role, instruction: str | None, outputs: Collection[Output]
@@ -356,7 +334,3 @@ def _finished(request: Future[Vectors], progress: Progress | None) -> Vectors:
     if progress is not None:
         progress(len(vectors))
     return vectors
-
-
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_WORKERS, thread_name_prefix="decant-remote")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +18,7 @@ from ...options.shared import (
     Grpc,
     PrecisionName,
     Provider,
+    SoftTokens,
 )
 from ...output.places import place_of
 from ...output.terminal import printable, show_json, show_line
@@ -39,14 +39,7 @@ def create(
             "decant server.",
         ),
     ],
-    soft_tokens: Annotated[
-        bool,
-        typer.Option(
-            "--soft-tokens",
-            help="Also store the soft tokens of models with appended tokens, for `decant "
-            "explain-vector`.",
-        ),
-    ] = False,
+    soft_tokens: SoftTokens = False,
     payload_index: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,11 +84,10 @@ def create(
         indexed=read_payload_indexes(payload_index or ()),
         words=indexed_words,
     )
-    bundle = model if model.startswith(("http://", "https://")) else Path(model)
     with (
         open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
+            model, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
         made = Collection.create(opened, collection, encoder, settings=settings)

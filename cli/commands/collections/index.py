@@ -26,6 +26,7 @@ from ...options.shared import (
     Grpc,
     PrecisionName,
     Provider,
+    SoftTokens,
     StorePlace,
 )
 from ...output.places import counted, place_of
@@ -74,14 +75,7 @@ def index(
             metavar="N", min=0, help="How many tokens a chunk repeats from the previous one."
         ),
     ] = 0,
-    soft_tokens: Annotated[
-        bool,
-        typer.Option(
-            "--soft-tokens",
-            help="Also store the soft tokens of models with appended tokens, for `decant "
-            "explain-vector`.",
-        ),
-    ] = False,
+    soft_tokens: SoftTokens = False,
     payload_index: Annotated[
         list[str] | None,
         typer.Option(
