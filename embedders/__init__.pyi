@@ -30,8 +30,8 @@ from .errors import TextError as TextError
 from .loader import load as load
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder
-from .onnx.options import ExecutionOptions as ExecutionOptions
 from .onnx.prompt_cache import SharedPrompts as SharedPrompts
+from .onnx.providers.options import ExecutionOptions as ExecutionOptions
 from .onnx.tuner import tune as tune
 from .pytorch.encoder import TorchEncoder as TorchEncoder
 from .pytorch.explainer import Explainer as Explainer

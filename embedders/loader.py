@@ -13,7 +13,7 @@ from .remote.address import is_address
 
 if TYPE_CHECKING:
     from .onnx.encoder import OnnxEncoder
-    from .onnx.options import ExecutionOptions
+    from .onnx.providers.options import ExecutionOptions
     from .remote.address import RemoteAccess
     from .remote.encoder import RemoteEncoder
 

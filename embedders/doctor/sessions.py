@@ -17,8 +17,8 @@ from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..distribution import install_command
 from ..errors import BundleError
-from ..onnx.machine import unsupported
-from ..onnx.providers import Provider, Source, find_provider
+from ..onnx.providers.machine import unsupported
+from ..onnx.providers.table import Provider, Source, find_provider
 from ..onnx.session import installed_providers, placement
 from ..recipe.prompt import Role
 from ..tokens.batching import pad

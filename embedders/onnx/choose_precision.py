@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import CertificateEntry, Precision
 from ..errors import BundleError, ProviderError
-from .machine import unsupported
-from .providers import find_provider
+from .providers.machine import unsupported
+from .providers.table import find_provider
 
 LEAST_MEAN_COSINE = 0.995
 LEAST_OVERLAP = 0.9

@@ -23,10 +23,10 @@ from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
 from .choose_precision import choose_precision
-from .graph_session import GraphFile, GraphSession
-from .options import ExecutionOptions, Settled
 from .prompt_cache import SharedPrompts
-from .providers import find_provider
+from .providers.graph_session import GraphFile, GraphSession
+from .providers.options import ExecutionOptions, Settled
+from .providers.table import find_provider
 from .session import candidates, open_session, provider_name
 from .tuning_file import tuned_settings
 

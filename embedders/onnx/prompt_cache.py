@@ -21,7 +21,7 @@ from ..forks import renew_after_fork
 
 if TYPE_CHECKING:
     from ..tokens.rows import TokenBatch
-    from .graph_session import GraphSession
+    from .providers.graph_session import GraphSession
 
 _KEPT = 8  # prompts: a query's, a passage's, and some instructions
 _KEPT_BYTES = 2**28  # of all cached prompts; a token of a model of 0.6 billion weights takes 230 kB

@@ -26,11 +26,11 @@ from ..bundle.file_list import CheckedFile, check_not_replaced
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
-from .graph_session import GraphFile, GraphSession
-from .openvino_session import OpenVinoSession, openvino_layers
-from .options import available_cores
-from .plugins import add_plugin, installed_plugins
-from .providers import CPU, PROVIDERS, Provider, Source, find_provider
+from .openvino.session import OpenVinoSession, openvino_layers
+from .providers.graph_session import GraphFile, GraphSession
+from .providers.options import available_cores
+from .providers.plugins import add_plugin, installed_plugins
+from .providers.table import CPU, PROVIDERS, Provider, Source, find_provider
 
 if TYPE_CHECKING:
     import onnxruntime

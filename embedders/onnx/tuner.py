@@ -24,10 +24,10 @@ from ..recipe.prompt import Role
 from ..tokens.texts import checked
 from .choose_precision import choose_precision
 from .encoder import OnnxEncoder
-from .graph_session import GraphFile, GraphSession
-from .machine import machine_name
-from .options import ExecutionOptions, Settled, available_cores
-from .providers import Source, find_provider
+from .providers.graph_session import GraphFile, GraphSession
+from .providers.machine import machine_name
+from .providers.options import ExecutionOptions, Settled, available_cores
+from .providers.table import Source, find_provider
 from .session import candidates, open_session, provider_name
 from .tuning_file import Tuned, keep, own_precision
 

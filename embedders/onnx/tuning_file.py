@@ -13,9 +13,9 @@ from ..bundle.bundle import Bundle, read_record
 from ..bundle.certificate import Precision
 from ..errors import BundleError
 from ..files import write_atomically
-from .machine import machine_name
-from .options import Settled
-from .providers import find_provider
+from .providers.machine import machine_name
+from .providers.options import Settled
+from .providers.table import find_provider
 
 TUNING = "tuning.json"
 _FORMAT = 1
@@ -29,7 +29,7 @@ class Tuned:
     Args:
         sha256: The graph's hash.
         provider: ONNX Runtime's name of the provider that ran it.
-        machine: See :func:`decant.embedders.onnx.machine.machine_name`.
+        machine: See :func:`decant.embedders.onnx.providers.machine.machine_name`.
         workers: Batches that run at the same time.
         threads: Cores that one batch uses on the CPU.
         token_budget: Most tokens in a batch.

@@ -39,11 +39,11 @@ from decant.embedders.onnx import (
     Tuned,
     Tuning,
     find_provider,
-    machine,
     open_session,
     tuner,
     unsupported,
 )
+from decant.embedders.onnx.providers import machine
 from decant.embedders.tokens import TokenBatch, pad
 from decant.embedders.tokens.rows import Tokens
 from decant.export import verify

@@ -15,9 +15,9 @@ from decant.embedders.onnx import (
     Session,
     find_provider,
     installed_providers,
-    plugins,
 )
-from decant.embedders.onnx.plugins import installed_plugins
+from decant.embedders.onnx.providers import plugins
+from decant.embedders.onnx.providers.plugins import installed_plugins
 
 CPU = "CPUExecutionProvider"
 GRAPH = Path("bundle") / "onnx" / "model.onnx"

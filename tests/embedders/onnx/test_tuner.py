@@ -24,9 +24,9 @@ from decant.embedders import (
 )
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
-from decant.embedders.onnx.machine import machine_name
-from decant.embedders.onnx.options import Settled
-from decant.embedders.onnx.providers import CPU
+from decant.embedders.onnx.providers.machine import machine_name
+from decant.embedders.onnx.providers.options import Settled
+from decant.embedders.onnx.providers.table import CPU
 from decant.embedders.onnx.tuner import make_texts
 from decant.embedders.tokens import TokenBatch
 
@@ -40,7 +40,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tuner", "options", "machine"):
+    for module in ("tuner", "providers.options", "providers.machine"):
         monkeypatch.setattr(f"decant.embedders.onnx.{module}.available_cores", lambda: 4)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
 

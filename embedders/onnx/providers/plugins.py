@@ -14,8 +14,8 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ..errors import ProviderError, need
-from .providers import PROVIDERS, Provider, Source
+from ...errors import ProviderError, need
+from .table import PROVIDERS, Provider, Source
 
 if TYPE_CHECKING:
     import onnxruntime

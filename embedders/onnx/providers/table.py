@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ..bundle.certificate import Precision
-from ..distribution import install_command
-from ..errors import ProviderError
+from ...bundle.certificate import Precision
+from ...distribution import install_command
+from ...errors import ProviderError
 
 CPU: Final = "CPUExecutionProvider"
 OPENVINO: Final = "OpenVINO"

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.certificate import Precision
-from ..bundle.file_list import CheckedFile
-from ..encoding.outputs import DENSE, STATES
+from ...bundle.certificate import Precision
+from ...bundle.file_list import CheckedFile
+from ...encoding.outputs import DENSE, STATES
 
 if TYPE_CHECKING:
-    from ..tokens.rows import TokenBatch
+    from ...tokens.rows import TokenBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

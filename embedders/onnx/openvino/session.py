@@ -16,28 +16,28 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.certificate import Precision
-from ..bundle.file_list import check_not_replaced
-from ..distribution import install_command
-from ..encoding.outputs import PROMPT
-from ..errors import MissingExtra, ProviderError, need
-from ..forks import end_without_destructors, leave_behind, renew_after_fork
-from .graph_session import GraphFile, GraphSession
-from .machine import unsupported
-from .openvino_operators import (
+from ...bundle.certificate import Precision
+from ...bundle.file_list import check_not_replaced
+from ...distribution import install_command
+from ...encoding.outputs import PROMPT
+from ...errors import MissingExtra, ProviderError, need
+from ...forks import end_without_destructors, leave_behind, renew_after_fork
+from ..providers.graph_session import GraphFile, GraphSession
+from ..providers.machine import unsupported
+from ..providers.options import available_cores
+from ..providers.table import Provider, find_provider
+from .operators import (
     SINGLE_OPERATOR_ATTENTION,
     always_read_the_mask,
     operator_extensions,
 )
-from .options import available_cores
-from .providers import Provider, find_provider
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     import openvino
 
-    from ..tokens.rows import TokenBatch
+    from ...tokens.rows import TokenBatch
 
 _OLDEST = (2026, 4)
 _EXTRA = "openvino"

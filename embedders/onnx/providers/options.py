@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..errors import ProviderError
-from .providers import find_provider
+from ...errors import ProviderError
+from .table import find_provider
 
 _CPU_TOKEN_BUDGET = 512
 _GPU_TOKEN_BUDGET = 16_384

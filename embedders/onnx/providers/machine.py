@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..bundle.certificate import Precision
+from ...bundle.certificate import Precision
 from .options import available_cores
-from .providers import Provider, find_provider
+from .table import Provider, find_provider
 
 _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 

@@ -1,0 +1,1 @@
+"""Graphs that OpenVINO reads itself, behind the session that every encoder runs."""
