@@ -47,9 +47,10 @@ def choose_precision(bundle: Bundle, wanted: str, provider: str) -> Precision:
         )
     there = row.runnable(graphs)
     if not there:
+        refused = [f" ({one}: {why})" for one, why in row.refused if one in graphs]
         raise ProviderError(
             f"{provider} runs none of the graphs in {bundle.folder}, which are "
-            f"{', '.join(graphs)}; add one with `decant export`"
+            f"{', '.join(graphs)}{''.join(refused)}; add one with `decant export`"
         )
     for precision in there:
         if unsupported(row, precision):

@@ -23,11 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
+from ..bundle.onnx_file import read_onnx_file
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
 from ..errors import ProviderError, need
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
 from .openvino.session import OpenVinoSession, openvino_layers
 from .providers.graph_session import GraphFile, GraphSession
+from .providers.machine import unsupported
 from .providers.options import available_cores
 from .providers.plugins import add_plugin, installed_plugins
 from .providers.table import CPU, PROVIDERS, Provider, Source, find_provider
@@ -196,12 +198,15 @@ def open_session(
 
     Raises:
         MissingExtra: The provider's own runtime is not installed.
-        ProviderError: The provider is not installed, cannot start, or is not the one that would
-            run.
+        ProviderError: The provider is not installed, cannot start, is not the one that would run,
+            or does not run the precision.
         BundleError: The files changed since they were checked.
     """
-    if find_provider(provider).source is Source.RUNTIME:
+    row = find_provider(provider)
+    if row.source is Source.RUNTIME:
         return OpenVinoSession(graph, provider, device=device, threads=threads, workers=workers)
+    if reason := unsupported(row, graph.precision):
+        raise ProviderError(reason)
     return Session(graph.path, provider, device=device, threads=threads, files=graph.files)
 
 
@@ -262,6 +267,12 @@ def _open(
         raise ProviderError(
             f"{row.full_name} is not installed (onnxruntime {onnxruntime.__version__} has "
             f"{', '.join(installed)}); install: {row.advice}, or pass provider='cpu'"
+        )
+    if row.ignores_softcap and read_onnx_file(path).caps_scores:
+        raise ProviderError(
+            f"{row.full_name} does not run {path}: the model caps the scores of its attention "
+            f"(softcap), and onnxruntime {onnxruntime.__version__} leaves the cap out there, so "
+            "the vectors would be others; pass provider='cpu'"
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, not written to the terminal

@@ -37,7 +37,10 @@ def processor_features() -> frozenset[str]:
 
 
 def unsupported(row: Provider, precision: Precision) -> str:
-    """Return why this machine does not run a precision on a provider; empty if it may run it."""
+    """Return why a provider does not run a precision on this machine; empty if it may run it."""
+    if (why := dict(row.refused).get(precision)) is not None:
+        runs = ", ".join(row.precisions)
+        return f"{row.full_name} does not run {precision}: {why}; it runs {runs}"
     wanted = row.bf16_features if precision is Precision.BF16 else frozenset()
     if not wanted or wanted & processor_features():
         return ""
