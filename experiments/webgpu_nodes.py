@@ -200,7 +200,9 @@ def main() -> None:
         Product(inputs=inputs, outputs=outputs, block=block, bits=bits)
         for bits in (4, 8)
         for inputs, outputs, block in (
-            (32, 32, 32), (48, 32, 16), (128, 64, 128), (256, 128, 64), (384, 384, 256),
+            (32, 32, 32), (48, 32, 16), (128, 64, 128), (256, 128, 64), (384, 384, 128),
+            (384, 384, 256), (1152, 32, 256), (172, 32, 64), (256, 64, 256), (512, 64, 256),
+            (2048, 64, 128),
         )
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
