@@ -48,10 +48,8 @@ class Storage(StrEnum):
                 return None
             case Storage.INT8 | Storage.TURBO4:
                 return 2.0
-            case Storage.TURBO1:
-                return 3.0
-            case Storage.BINARY:
-                return 6.0
+            case Storage.TURBO1 | Storage.BINARY:
+                return 8.0
             case _:
                 assert_never(self)
 

@@ -51,7 +51,9 @@ def fill(collection: Collection, count: int) -> np.ndarray[Any, Any]:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((count, collection.encoder.dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    records = [Record(id=str(n), text=f"text {n}", metadata={"even": n % 2 == 0}) for n in range(count)]
+    records = [
+        Record(id=str(n), text=f"text {n}", metadata={"even": n % 2 == 0}) for n in range(count)
+    ]
     collection.add(records, vectors=vectors)
     return vectors
 
@@ -73,7 +75,7 @@ def test_the_place_of_the_originals_is_a_choice_of_its_own(
     keeps: Store, encoder: HashEncoder
 ) -> None:
     for name, storage, place in (("a", "full", "disk"), ("b", "int8", "memory")):
-        settings = CollectionSettings(storage=storage, originals=place)  # type: ignore[arg-type]
+        settings = CollectionSettings(storage=Storage(storage), originals=Originals(place))
         Collection.create(keeps, name, encoder, settings=settings)
         assert keeps.layout(name) == StoredLayout(
             storage=Storage(storage), originals=Originals(place)
@@ -239,6 +241,7 @@ def test_a_living_collection_changes_its_storage_and_keeps_its_points(
         assert one.vector is not None
         assert other.vector is not None
         np.testing.assert_array_equal(one.vector, other.vector)
+    assert before[3].vector is not None
     hits = collection.search_vector(before[3].vector, limit=3)
     assert hits[0].id == "3"
     collection.add([Record(id="new", text="another text")])
