@@ -207,7 +207,7 @@ def test_every_dense_query_of_a_compressed_collection_asks_the_server_to_rescore
     assert len(dense) >= 4
     for body in bodies:
         rescoring = (body.get("params") or {}).get("quantization")
-        expected = {"ignore": False, "rescore": True, "oversampling": Storage.TURBO1.oversampling}
+        expected = {"rescore": True, "oversampling": Storage.TURBO1.oversampling}
         assert rescoring == (expected if body in dense else None)
 
 
