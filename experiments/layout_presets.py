@@ -179,7 +179,7 @@ def sweep(folder: Path, queries: Floats, exact: NDArray[np.int64]) -> None:
             params = edge.SearchParams(quantization=rescoring)
             found, taken = 0, []
             for query, right in zip(queries, exact, strict=True):
-                nearest = edge.Query.Nearest(query, using="dense")  # type: ignore[arg-type]
+                nearest = edge.Query.Nearest(query, using="dense")
                 request = edge.QueryRequest(limit=LIMIT, query=nearest, params=params)
                 began = time.perf_counter()
                 hits = shard.query(request)

@@ -115,7 +115,7 @@ def release_shard(shard: OpenShard) -> None:
 def load_again(shard: OpenShard, config: edge.EdgeConfig) -> None:
     """Close the engine of a shard and load it with other settings, in the turn of a writer.
 
-    If that fails, it is loaded as it was.
+    If that fails, it is loaded as it was; if that fails, too, it counts as closed.
 
     Raises:
         Exception: The engine's error.
@@ -126,7 +126,12 @@ def load_again(shard: OpenShard, config: edge.EdgeConfig) -> None:
         try:
             shard.engine = edge.EdgeShard.load(str(shard.folder), config)
         except BaseException:
-            shard.engine = edge.EdgeShard.load(str(shard.folder))
+            try:
+                shard.engine = edge.EdgeShard.load(str(shard.folder))
+            except BaseException:
+                shard.is_closed = True
+                _open.shards.pop(shard.identity, None)
+                raise
             raise
         finally:
             shard.layout = read_layout(shard.folder)

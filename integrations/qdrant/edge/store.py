@@ -162,11 +162,7 @@ class EdgeStore:
     def relayout(self, name: str, layout: Layout) -> None:
         """Change how the collection is stored, and rewrite it; see :meth:`optimize`."""
         check_layout(layout)
-        what = f"changing the layout of {name!r}"
-        self._check()
-        with EngineErrors(what, self.place):
-            needed = allocated_bytes(self._home.shard(name))
-        with self._turn(name, what, needed=needed) as shard:
+        with self._turn(name, f"changing the layout of {name!r}", rewrites=True) as shard:
             wanted = shard.layout.after(layout)
             if wanted != shard.layout:
                 params = vector_params(self._home.card(name), wanted)
@@ -290,12 +286,8 @@ class EdgeStore:
         No other Python thread of this process runs meanwhile, because Edge keeps Python's lock. It
         needs as much free disk space as the collection takes, because it rewrites the collection.
         """
-        what = f"optimizing {name!r}"
-        self._check()
-        with EngineErrors(what, self.place):
-            needed = allocated_bytes(self._home.shard(name))
-        with self._writing(name, what, needed=needed) as shard:
-            shard.optimize()
+        with self._turn(name, f"optimizing {name!r}", rewrites=True) as shard:
+            shard.engine.optimize()
 
     def close(self) -> None:
         """Flush and close shards that no other store of this process uses; idempotent.
@@ -333,16 +325,17 @@ class EdgeStore:
                 yield shard.engine
 
     @contextmanager
-    def _writing(self, name: str, what: str, *, needed: int = 0) -> Iterator[edge.EdgeShard]:
-        with self._turn(name, what, needed=needed) as shard:
+    def _writing(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
+        with self._turn(name, what, rewrites=False) as shard:
             yield shard.engine
 
     @contextmanager
-    def _turn(self, name: str, what: str, *, needed: int = 0) -> Iterator[OpenShard]:
+    def _turn(self, name: str, what: str, *, rewrites: bool) -> Iterator[OpenShard]:
         with EngineErrors(what, self.place):
             shard = self._shard(name, what)
             if shard.copy is not None:
                 raise refuse_write(what, self.place)
+            needed = allocated_bytes(shard.folder) if rewrites else 0
             check_room(shard.folder, what, needed=needed)
             with shard.turns.writing():
                 yield shard

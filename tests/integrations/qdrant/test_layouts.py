@@ -124,7 +124,7 @@ def test_what_only_servers_have_is_refused_by_name_on_edge(
     edge: Store, encoder: HashEncoder
 ) -> None:
     for given in ({"shards": 2}, {"replicas": 2}, {"write_consistency": 2}, {"strict": True}):
-        settings = CollectionSettings(**given)  # type: ignore[arg-type]
+        settings = CollectionSettings(**given)
         with pytest.raises(StoreInputError, match=next(iter(given))):
             Collection.create(edge, "docs", encoder, settings=settings)
     assert edge.names() == []
