@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,11 +271,11 @@ class Double:
 
 
 @pytest.fixture
-def tiny(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def tiny(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return options for the smallest run, in which the CPU stands for CUDA."""
     monkeypatch.setitem(SHAPES, "qwen3-tiny", TINY[Family.QWEN3])
     monkeypatch.setitem(SHAPES, "llama-1b", replace(TINY[Family.LLAMA], depth=2))
-    yield [
+    return [
         "--provider", "cpu", "--lengths", "16,mixed", "--tokens", "300", "--rounds", "1",
         "--batches", "1", "--queries", "1", "--peak-size", "64", "--precisions", "fp32",
         "--dtypes", "float32", "--peers", "sdpa,eager", "--quantized", "int8",
@@ -283,35 +283,44 @@ def tiny(tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ]  # fmt: skip
 
 
-def test_certificates_and_nodes_of_a_model_are_on_the_page(tiny: list[str], tmp_path: Path) -> None:
+def test_certificates_and_nodes_of_a_model_are_on_the_page(
+    tiny: list[str], tiny_bundle: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "report"
     double = Double(tests=1)
-    only = ["--models", "llama-1b", "--only", "machine,tests,cpu-llama-1b-certify"]
+    steps = "machine,tests,cpu-minilm-certify,cpu-minilm-binding"
+    only = ["--models", "minilm", "--bundle", str(tiny_bundle), "--only", steps]
     assert gpu_report.main([str(folder), *tiny, *only], run=double) == 1
     text = (folder / "report.md").read_text("utf-8")
-    assert "Of 3 steps 2 passed, 1 failed." in text
+    assert "Of 4 steps 3 passed, 1 failed." in text
     assert "| the tests that are marked gpu | failed |" in text
-    assert "l shape fp32, failed checks of its certificate" in text
-    assert "l shape fp32: all" in text
+    assert "MiniLM fp32, failed checks of its certificate" in text
+    assert "MiniLM fp32: all" in text
+    assert "outputs not bound, p50" in text
     assert "onnxruntime" in text
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    assert [outcome["state"] for outcome in report["outcomes"]] == ["passed", "passed", "failed"]
+    assert [outcome["state"] for outcome in report["outcomes"]] == [
+        "passed",
+        "passed",
+        "failed",
+        "passed",
+    ]
 
     assert gpu_report.main([str(folder), *tiny, *only]) == 2  # it would be overwritten
     again = Double(tests=0)
     assert gpu_report.main([str(folder), *tiny, *only, "--resume"], run=again) == 0
     assert again.ran == ["tests"]
-    assert "Of 3 steps 3 passed." in (folder / "report.md").read_text("utf-8")
+    assert "Of 4 steps 4 passed." in (folder / "report.md").read_text("utf-8")
 
 
 @pytest.mark.slow
 def test_the_whole_report_is_made_on_the_double(tiny: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "report"
     double = Double(tests=0)
-    arguments = [str(folder), *tiny, "--models", "minilm,qwen3-tiny", "--minutes", "60"]
+    arguments = [str(folder), *tiny, "--models", "minilm,qwen3-tiny,llama-1b", "--minutes", "60"]
     assert gpu_report.main([*arguments, "--prepare"]) == 0
     assert gpu_report.main(arguments, run=double) == 0
-    assert len(double.ran) == len(set(double.ran)) == 11
+    assert len(double.ran) == len(set(double.ran)) == 15
     text = (folder / "report.md").read_text("utf-8")
     for words in (
         "### MiniLM, 16 tokens", "torch float32 eager, batch", "MiniLM int8, failed checks",

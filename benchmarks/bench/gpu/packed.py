@@ -29,9 +29,9 @@ _LEAST_COSINE = 0.999
 class Way(StrEnum):
     """How a model in PyTorch attends.
 
-    SDPA: padded batches. EAGER: the same in plain operators. FLASH: packed, FlashAttention-2 of the flash-attn package. VARLEN: packed,
-    the FlashAttention-2 within PyTorch (``varlen_attn``, CUDA only). ROWS: packed, SDPA row by row:
-    for devices without the other two.
+    SDPA: padded batches. EAGER: the same in plain operators. FLASH: packed, FlashAttention-2 of the
+    flash-attn package. VARLEN: packed, the FlashAttention-2 within PyTorch (``varlen_attn``, CUDA
+    only). ROWS: packed, SDPA row by row: for devices without the other two.
     """
 
     SDPA = "sdpa"

@@ -82,8 +82,8 @@ def _qwen3(title: str, width: int, depth: int, heads: int, inner: int) -> Shape:
 
 
 # Sizes: config.json of google-bert/bert-base-uncased (microsoft/mpnet-base has the same), of
-# sentence-transformers/all-MiniLM-L6-v2, meta-llama/Llama-3.2-1B and Qwen/Qwen3-Embedding-0.6B, -4B,
-# -8B.
+# sentence-transformers/all-MiniLM-L6-v2, meta-llama/Llama-3.2-1B, and
+# Qwen/Qwen3-Embedding-0.6B, -4B and -8B.
 SHAPES = {
     "bert-base": Shape(
         title="BERT-base", family=Family.BERT, width=768, depth=12, layers=12, heads=12,

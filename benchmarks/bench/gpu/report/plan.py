@@ -44,6 +44,7 @@ _LEAST = {
     Part.SPEED: 60.0,
     Part.BINDING: 20.0,
 }
+_PROOF_AND_SPEED = (Part.CERTIFY, Part.SPEED)
 _DOES = {
     Part.CERTIFY: "certificates and where nodes run",
     Part.QUANTIZE: "certificates of int8, w8 and w4",
@@ -72,27 +73,25 @@ class Wanted:
 def plan(wanted: Wanted) -> list[Step]:
     """Return the steps in the order in which they run."""
     first, *others = wanted.models
-    steps = [
-        _part(wanted, Part.MACHINE, "", wanted.provider),
+    early, late = wanted.models[:2], wanted.models[2:]
+
+    def parts(part: Part, *models: str) -> list[Step]:
+        return [_part(wanted, part, model, wanted.provider) for model in models]
+
+    return [
+        *parts(Part.MACHINE, ""),
         _doctor(),
-        _part(wanted, Part.CERTIFY, first, wanted.provider),
+        *parts(Part.CERTIFY, first),
         _tests(wanted),
+        *parts(Part.CERTIFY, *others[:1]),
+        *parts(Part.SPEED, *early),
+        *parts(Part.BINDING, first),
+        *(step for model in late for part in _PROOF_AND_SPEED for step in parts(part, model)),
+        *parts(Part.BINDING, *others),
+        *parts(Part.QUANTIZE, *wanted.models),
+        *(_part(wanted, Part.CERTIFY, model, TENSORRT) for model in wanted.models),
+        _part(wanted, Part.SPEED, first, TENSORRT),
     ]
-    for model in others[:1]:
-        steps.append(_part(wanted, Part.CERTIFY, model, wanted.provider))
-    for model in (first, *others[:1]):
-        steps.append(_part(wanted, Part.SPEED, model, wanted.provider))
-    steps.append(_part(wanted, Part.BINDING, first, wanted.provider))
-    for model in others[1:]:
-        steps += [
-            _part(wanted, part, model, wanted.provider) for part in (Part.CERTIFY, Part.SPEED)
-        ]
-    steps += [_part(wanted, Part.BINDING, model, wanted.provider) for model in others]
-    steps += [_part(wanted, Part.QUANTIZE, model, wanted.provider) for model in wanted.models]
-    if wanted.provider != TENSORRT:
-        steps += [_part(wanted, Part.CERTIFY, model, TENSORRT) for model in wanted.models]
-        steps.append(_part(wanted, Part.SPEED, first, TENSORRT))
-    return steps
 
 
 def choose(steps: Sequence[Step], names: Sequence[str]) -> list[Step]:
@@ -142,11 +141,17 @@ def _tests(wanted: Wanted) -> Step:
         command=(
             sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider",
             f"--rootdir={_ROOT}", f"--junitxml={wanted.folder / 'tests.xml'}",
-            str(_ROOT / "tests" / "export" / "test_gpu.py"),
+            *map(str, gpu_tests()),
         ),
         least=60.0,
         output="tests.txt",
     )  # fmt: skip
+
+
+def gpu_tests() -> list[Path]:
+    """Return the test files with the mark ``gpu``: reading them is quicker than collecting all."""
+    files = sorted((_ROOT / "tests").rglob("test_*.py"))
+    return [file for file in files if "pytest.mark.gpu" in file.read_text(encoding="utf-8")]
 
 
 def lacking(provider: str) -> str:

@@ -143,7 +143,7 @@ def run_process(step: Step, folder: Path, seconds: float) -> int | None:
     log = log_of(step.name, folder)
     output = folder / step.output if step.output else log
     with log.open("ab") as written, output.open("ab" if output == log else "wb") as told:
-        process = subprocess.Popen(  # noqa: S603 - our own commands
+        process = subprocess.Popen(
             step.command,
             stdin=subprocess.DEVNULL,
             stdout=told,

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -43,6 +45,8 @@ from .placement import placed
 from .plan import Part
 
 QUANTIZED = (Precision.INT8, Precision.W8, Precision.W4)
+# As `nvidia-smi --help-query-gpu` names them.
+_ASKED = ("name", "driver_version", "memory.total", "memory.used", "compute_cap")
 _PRODUCTS = 30
 _TURNS = 30
 _TEXTS = ("Bread rises because yeast turns sugar into carbon dioxide.", "A ferry.")
@@ -142,12 +146,11 @@ def _machine(task: Task, writer: Writer) -> None:
     writer.add(note=f"Python {where.python}; {versions}")
     writer.add(note=f"ONNX Runtime has {', '.join(installed_providers())}")
     with writer.guard("git"):
-        writer.add(
-            note=f"commit {_told('git', '-C', str(Path(__file__).parent), 'rev-parse', 'HEAD')}"
-        )
+        commit = _told("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+        writer.add(note=f"commit {commit}")
     if not find_provider(task.options.provider).is_cpu:
         with writer.guard("nvidia-smi"):
-            asked = "--query-gpu=name,driver_version,memory.total,memory.used,compute_cap,mig.mode.current"
+            asked = f"--query-gpu={','.join(_ASKED)}"
             writer.add(note=_told("nvidia-smi", asked, "--format=csv,noheader"))
             (task.folder / "nvidia-smi.txt").write_text(_told("nvidia-smi"), encoding="utf-8")
     device = torch_device(task.options.provider)
@@ -176,6 +179,9 @@ def _certify_one(task: Task, subject: Subject, precision: Precision, writer: Wri
     provider = task.options.provider
     if precision not in find_provider(provider).precisions:
         writer.add(note=f"{subject.title} {precision}: {provider} does not run it")
+        return
+    if precision not in subject.bundle.manifest.graphs:
+        writer.add(note=f"{subject.title} {precision}: its bundle has no such graph")
         return
     with writer.guard(f"{subject.title} {precision}, certificate"):
         entry = certificate_entry(subject.bundle.folder, precision, provider, task.on_step)
@@ -240,19 +246,16 @@ def _speed(task: Task, writer: Writer) -> None:
         corpus=load_corpus(options.common.data),
         on_step=on_step,
     )
-    if options.with_sentence_transformers:
-        try:
-            import sentence_transformers as _  # noqa: F401, PLC0415 - only whether it is there
-        except ImportError:
-            options = replace(options, with_sentence_transformers=False)
-            writer.add(note="sentence-transformers is not installed: pip install it to compare")
+    if options.with_sentence_transformers and find_spec("sentence_transformers") is None:
+        options = replace(options, with_sentence_transformers=False)
+        writer.add(note="sentence-transformers is not installed, and is not compared with")
     writer.add(Findings(figures=(peak,)).and_then(
         measured(replace(subject, entries=entries), options, place)
     ))  # fmt: skip
 
 
 def _binding(task: Task, writer: Writer) -> None:
-    """Time one batch with outputs that are left on the device until they are copied, and without."""
+    """Time one batch with outputs that stay on the device until they are copied, and without."""
     subject, provider = _subject(task, ()), task.options.provider
     batch = _batch(subject, rows=32)
     row = find_provider(provider)
@@ -267,7 +270,7 @@ def _binding(task: Task, writer: Writer) -> None:
                 session._row = replace(row, binds_outputs_to=memory)  # noqa: SLF001
                 sessions[name] = session
             times = turn_by_turn(
-                {name: lambda open=it: open.run(batch) for name, it in sessions.items()},
+                {name: partial(session.run, batch) for name, session in sessions.items()},
                 count=_TURNS,
             )
             figures = tuple(
@@ -330,7 +333,7 @@ def _peak(task: Task, device: torch.device) -> Figure:
 
 
 def _told(*command: str) -> str:
-    done = subprocess.run(  # noqa: S603 - fixed commands
+    done = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=30
     )
     return done.stdout.strip()
