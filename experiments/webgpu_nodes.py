@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,10 @@ from software_vulkan import use_swiftshader, why_no_webgpu
 MICROSOFT = "com.microsoft"
 LOWEST = float(np.finfo(np.float32).min)
 BATCHES = ((1, 1), (1, 4), (1, 5), (2, 9), (3, 33))
-ROWS = (1, 3, 5, 17, 64)
+ROWS = ((1,), (3,), (5,), (17,), (64,))
 HEADS, KEY_HEADS = 8, 2
 
-Floats = NDArray[np.float32]
+Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,10 @@ class Attention:
         values = [None if name is None else ir.Value(name=name) for name in names]
         return ir.node("GroupQueryAttention", values, attributes, domain=MICROSOFT)
 
-    def feeds(self, rows: int, tokens: int, drawn: np.random.Generator) -> dict[str, NDArray]:
-        """Return random states, of texts that fill the batch."""
-        found: dict[str, NDArray] = {
+    def feeds(self, shape: Sequence[int], drawn: np.random.Generator) -> Arrays:
+        """Return random states of as many rows of as many tokens, all of which are text."""
+        rows, tokens = shape
+        found: Arrays = {
             name: drawn.standard_normal((rows, tokens, heads * self.width)).astype(np.float32)
             for name, heads in (("query", HEADS), ("key", KEY_HEADS), ("value", KEY_HEADS))
         }
@@ -68,7 +69,7 @@ class Attention:
             found["sink"] = np.full(HEADS, LOWEST, np.float32)
         return found
 
-    def expected(self, feeds: dict[str, NDArray]) -> NDArray[np.float64]:
+    def expected(self, feeds: Arrays) -> NDArray[np.float64]:
         """Return attention by its definition, head by head."""
         query, key, value = (feeds[name].astype(np.float64) for name in ("query", "key", "value"))
         rows, tokens, _ = query.shape
@@ -108,8 +109,9 @@ class Product:
         values = [ir.Value(name=name) for name in ("states", "integers", "scales")]
         return ir.node("MatMulNBits", values, attributes, domain=MICROSOFT)
 
-    def feeds(self, rows: int, drawn: np.random.Generator) -> dict[str, NDArray]:
-        """Return random states, integers and scales."""
+    def feeds(self, shape: Sequence[int], drawn: np.random.Generator) -> Arrays:
+        """Return random states of as many rows, integers and scales."""
+        (rows,) = shape
         blocks = -(-self.inputs // self.block)
         integers = (self.outputs, blocks, self.block * self.bits // 8)
         return {
@@ -118,20 +120,19 @@ class Product:
             "scales": drawn.uniform(0.01, 0.02, self.outputs * blocks).astype(np.float32),
         }
 
-    def expected(self, feeds: dict[str, NDArray]) -> NDArray[np.float64]:
+    def expected(self, feeds: Arrays) -> NDArray[np.float64]:
         """Return the product with the weights that the integers stand for."""
         packed = feeds["integers"].astype(np.int64)
         if self.bits == 4:
             packed = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1)
         scales = feeds["scales"].reshape(*packed.shape[:2], 1).astype(np.float64)
         weights = ((packed - (1 << self.bits - 1)) * scales).reshape(self.outputs, -1)
-        found: NDArray[np.float64] = feeds["states"] @ weights[:, : self.inputs].T
+        states = feeds["states"].astype(np.float64)
+        found: NDArray[np.float64] = states @ weights[:, : self.inputs].T
         return found
 
 
-def session(
-    node: ir.Node, feeds: dict[str, NDArray], provider: str
-) -> onnxruntime.InferenceSession:
+def session(node: ir.Node, feeds: Arrays, provider: str) -> onnxruntime.InferenceSession:
     """Open a graph of one node with inputs as they are fed, weights as initializers."""
     named = {value.name: value for value in node.inputs if value is not None}
     inputs, held = [], []
@@ -159,10 +160,11 @@ def session(
 def errors(kind: Attention | Product, provider: str) -> Iterator[str]:
     """Yield a shape and the error of it, for each shape."""
     drawn = np.random.default_rng(0)
-    weights: dict[str, NDArray] = {}
+    weights: Arrays = {}
     opened: onnxruntime.InferenceSession | None = None
-    for shape in BATCHES if isinstance(kind, Attention) else ((rows,) for rows in ROWS):
-        feeds = {**kind.feeds(*shape, drawn), **weights}
+    shapes: Sequence[Sequence[int]] = BATCHES if isinstance(kind, Attention) else ROWS
+    for shape in shapes:
+        feeds = {**kind.feeds(shape, drawn), **weights}
         if opened is None:
             weights = {
                 name: feeds[name] for name in ("integers", "scales", "sink") if name in feeds
