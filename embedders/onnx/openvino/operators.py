@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .causal_attention import GROUP_QUERY_ATTENTION, group_query_attention
+
 if TYPE_CHECKING:
     import openvino
     from openvino.frontend import NodeContext
@@ -27,7 +29,10 @@ def operator_extensions() -> list[ConversionExtension]:
     """Return how OpenVINO shall read the operators that it lacks."""
     from openvino.frontend.onnx import ConversionExtension
 
-    return [ConversionExtension("RotaryEmbedding", _MICROSOFT, _rotary_embedding)]
+    return [
+        ConversionExtension("RotaryEmbedding", _MICROSOFT, _rotary_embedding),
+        ConversionExtension(GROUP_QUERY_ATTENTION, _MICROSOFT, group_query_attention),
+    ]
 
 
 def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
