@@ -27,11 +27,15 @@ _SINK = 11
 _SWITCHES = ("do_rotary", "rotary_interleaved", "kv_cache_bit_width", "qk_output")
 
 
+class UnreadForm(NotImplementedError):
+    """An operator is used in a way that is not read here; the text names it."""
+
+
 def group_query_attention(node: NodeContext) -> list[openvino.Output]:
     """Return states (B, T, H x d): every token attends to itself and to earlier ones.
 
     Raises:
-        NotImplementedError: The operator is used in a way that is not read here.
+        UnreadForm: The operator is used in a way that is not read here.
     """
     import openvino.opset13 as ops
 
@@ -100,19 +104,19 @@ def _refuse_what_is_not_read(node: NodeContext) -> None:
     """Raise where the operator does more than this module writes."""
     given = {place for place in range(node.get_input_size()) if _is_given(node, place)}
     if not {0, 1, 2, _COLUMNS} <= given:
-        raise NotImplementedError("packed queries, keys and values, or no lengths")
+        raise UnreadForm("packed queries, keys and values, or no lengths")
     if given & set(_PAST):
-        raise NotImplementedError("past keys and values")
+        raise UnreadForm("past keys and values")
     for place, name in _BEYOND.items():
         if place in given:
-            raise NotImplementedError(name)
+            raise UnreadForm(name)
     for name in _SWITCHES:
         if node.get_attribute(name, 0):
-            raise NotImplementedError(name)
+            raise UnreadForm(name)
     if _SINK in given and not _takes_nothing(node.get_input(_SINK).get_node()):
-        raise NotImplementedError("a sink that takes a share of the softmax")
+        raise UnreadForm("a sink that takes a share of the softmax")
     if _SINK not in given and node.get_attribute("smooth_softmax", 0) == 1:
-        raise NotImplementedError("smooth_softmax")
+        raise UnreadForm("smooth_softmax")
 
 
 def _takes_nothing(sink: openvino.Node) -> bool:
