@@ -128,9 +128,13 @@ def _without(data: mmap.mmap, begin: int, end: int, names: set[bytes]) -> list[b
     """Return the fields of a graph but for the initializers of these names, in order."""
     kept, start = [], begin
     for field, wire, inner, stop in _fields(data, begin, end):
-        dropped = wire == _BYTES and field == _INITIALIZER and any(
-            number == _TENSOR_NAME and kind == _BYTES and data[first:last] in names
-            for number, kind, first, last in _fields(data, inner, stop)
+        dropped = (
+            wire == _BYTES
+            and field == _INITIALIZER
+            and any(
+                number == _TENSOR_NAME and kind == _BYTES and data[first:last] in names
+                for number, kind, first, last in _fields(data, inner, stop)
+            )
         )
         if not dropped:
             kept.append(data[start:stop])

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .unread_form import UnreadForm
+
 if TYPE_CHECKING:
     import openvino
     from openvino.frontend import NodeContext
@@ -25,10 +27,6 @@ _COLUMNS = 6
 _BEYOND = {7: "rotary positions", 9: "position_ids", 10: "attention_bias"}
 _SINK = 11
 _SWITCHES = ("do_rotary", "rotary_interleaved", "kv_cache_bit_width", "qk_output")
-
-
-class UnreadForm(NotImplementedError):
-    """An operator is used in a way that is not read here; the text names it."""
 
 
 def group_query_attention(node: NodeContext) -> list[openvino.Output]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .causal_attention import GROUP_QUERY_ATTENTION, group_query_attention
+from .quantize_linear import quantize_linear
 
 if TYPE_CHECKING:
     import openvino
@@ -32,6 +33,7 @@ def operator_extensions() -> list[ConversionExtension]:
     return [
         ConversionExtension("RotaryEmbedding", _MICROSOFT, _rotary_embedding),
         ConversionExtension(GROUP_QUERY_ATTENTION, _MICROSOFT, group_query_attention),
+        ConversionExtension("QuantizeLinear", quantize_linear),
     ]
 
 

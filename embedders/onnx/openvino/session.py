@@ -26,13 +26,13 @@ from ..providers.graph_session import GraphFile, GraphSession
 from ..providers.machine import unsupported
 from ..providers.options import available_cores
 from ..providers.table import Provider, find_provider
-from .causal_attention import UnreadForm
-from .optional_inputs import drop_prompts, readable_file
 from .operators import (
     SINGLE_OPERATOR_ATTENTION,
     always_read_the_mask,
     operator_extensions,
 )
+from .optional_inputs import drop_prompts, readable_file
+from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
     from types import ModuleType

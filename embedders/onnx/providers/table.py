@@ -49,8 +49,15 @@ _ON_GPU = (
 )
 
 
-# As measured (experiments/log/2026-11-30-openvino-on-the-cpu.md).
-_IN_OPENVINO = (Precision.BF16, Precision.FP32, Precision.W8, Precision.W4, Precision.FP16)
+# As measured (experiments/log/2026-11-30-openvino-decoders-and-int8.md).
+_IN_OPENVINO = (
+    Precision.INT8,
+    Precision.BF16,
+    Precision.FP32,
+    Precision.W8,
+    Precision.W4,
+    Precision.FP16,
+)
 # The processor features of which one multiplies in bfloat16, as Linux names them. Without them the
 # products would be emulated.
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
