@@ -40,7 +40,7 @@ class BackendProcess:
         self._vectors = work / "vectors.npy"
         copy = work / model.name
         shutil.copytree(model, copy)
-        self._process = subprocess.Popen(  # noqa: S603 - the user's own interpreter
+        self._process = subprocess.Popen(
             [str(python), str(_SERVER), str(copy), backend],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
         )  # fmt: skip

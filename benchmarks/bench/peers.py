@@ -48,9 +48,7 @@ class Peer:
     embed: Embed
 
 
-def sentence_transformers(
-    model: Path, *, dtype: str = "float32", autocast: bool = False
-) -> Peer:
+def sentence_transformers(model: Path, *, dtype: str = "float32", autocast: bool = False) -> Peer:
     """Return sentence-transformers on ``model``, on the CPU.
 
     Args:

@@ -38,10 +38,11 @@ def operator_extensions() -> list[ConversionExtension]:
 
 
 def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
-    """Return states (B, T, heads x d), each half of a head turned by its token's angles.
+    """Return states of the same shape, each half of a head turned by its token's angles.
 
     Specification: ONNX Runtime's ContribOperators, RotaryEmbedding, not interleaved; the inputs are
-    the states, row numbers (B, T), and tables of cosines and sines, (rows, d / 2).
+    the states, (B, T, heads x d) or (B, heads, T, d), row numbers (B, T), and tables of cosines and
+    sines, (rows, d / 2).
     """
     import openvino.opset13 as ops
 
@@ -49,9 +50,15 @@ def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
         return ops.constant(np.array(values, np.int64))
 
     states, rows, cosines, sines = (node.get_input(place) for place in range(4))
-    heads = ops.reshape(states, integers(0, 0, node.get_attribute("num_heads"), -1), True)
-    cosine, sine = (  # (B, T, 1, d / 2)
-        ops.unsqueeze(ops.gather(table, rows, integers(0)), integers(2))
+    rank = states.get_partial_shape().rank
+    apart = rank.is_static and rank.get_length() == 4
+    heads = (
+        states
+        if apart
+        else ops.reshape(states, integers(0, 0, node.get_attribute("num_heads"), -1), True)
+    )
+    cosine, sine = (  # (B, T, 1, d / 2) or (B, 1, T, d / 2)
+        ops.unsqueeze(ops.gather(table, rows, integers(0)), integers(1 if apart else 2))
         for table in (cosines, sines)
     )
     halves = ops.split(heads, ops.constant(np.array(3, np.int64)), 2)
@@ -63,7 +70,8 @@ def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
         ],
         -1,
     )
-    outputs: list[openvino.Output] = ops.reshape(turned, integers(0, 0, -1), True).outputs()
+    whole = turned if apart else ops.reshape(turned, integers(0, 0, -1), True)
+    outputs: list[openvino.Output] = whole.outputs()
     return outputs
 
 
