@@ -15,7 +15,13 @@ from decant.embedders import OnnxEncoder, ProviderError, Role, load
 from .report import Section, Target
 from .rounds import Contender, speed_up
 
-SYSTEMS = (("openvino", "bf16"), ("openvino", "fp32"), ("cpu", "fp32"), ("cpu", "int8"))
+SYSTEMS = (
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+    ("openvino", "fp32"),
+    ("cpu", "fp32"),
+    ("cpu", "int8"),
+)
 PEER = "sentence-transformers"
 DEFAULT = f"{PEER}, batch 32"
 
