@@ -34,7 +34,10 @@ from decant.export import convert, export, verify
 
 MINILM = "minilm"
 MODELS = (MINILM, "bert-base", "qwen3-0.6b")
-FORMS = ({}, {"dtype": "bfloat16"}, {"autocast": True})
+FORMS = (
+    partial(sentence_transformers, dtype="bfloat16"),
+    partial(sentence_transformers, autocast=True),
+)
 _SAMPLE = 0.25
 _DEFAULT = 32
 _BATCHES = (4, 8, 16, 32)
@@ -168,8 +171,7 @@ def compare(
             for label, encoder in ours.encoders.items()
         ]
         crowd, alone = decant_contenders(ours, mixed, short)
-        for form in FORMS:
-            peer = exact if not form else sentence_transformers(model, **form)
+        for peer in (exact, *(form(model) for form in FORMS)):
             stage.on_step(f"{name}: the fastest batch size of {peer.name}")
             sweep = batch_seconds(peer, _sample(mixed))
             crowd += _theirs(peer.name, peer.embed, mixed, min(sweep, key=sweep.__getitem__))
