@@ -95,8 +95,9 @@ docs: $(VENV)/.installed-dev $(VENV)/.installed-docs-site  ## write docs/command
 	$(BIN)/python tests/support/command_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
+bench: $(VENV)/.installed-quickstart,evaluation,openvino,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
+	$(BIN)/python benchmarks/head_to_head.py --keep .benchmarks/head_to_head --layers 7 --output .benchmarks/head_to_head.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
