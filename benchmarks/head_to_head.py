@@ -185,8 +185,8 @@ def compare(
             unit = "worst cosine to sentence-transformers in float32"
             shown = ", ".join(f"{each} {version}" for each, version in process.versions.items())
             figures.append(Figure(name=f"{name}, {process.name} ({shown})", value=worst, unit=unit))
-            laps = {batch: process.run(_sample(mixed), batch).wall for batch in _BATCHES}
-            best = min(laps, key=laps.__getitem__)
+            times = {batch: process.run(_sample(mixed), batch).wall for batch in _BATCHES}
+            best = min(times, key=times.__getitem__)
             crowd += _theirs(process.name, process.run, mixed, best)
             alone.append(Contender(name=process.name, settings="", run=_each(process, short)))
         sections = []

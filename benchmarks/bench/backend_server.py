@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print does not mix with the answers
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(folder, device="cpu", backend=backend, trust_remote_code=False)
+    model = SentenceTransformer(
+        folder, device="cpu", backend=cast("Any", backend), trust_remote_code=False
+    )
     names = {name: sys.modules[name].__version__ for name in MODULES if name in sys.modules}
     print(json.dumps(names), file=answers, flush=True)
     for line in sys.stdin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,13 +44,13 @@ LENGTHS = ([1], [64], [1, 1], [33], [2], [64, 64], [1, 64], [7, 3, 30, 1], [64])
 Floats = NDArray[np.float32]
 
 
-def attention_graph(path: Path, inputs: list[str], **attributes: object) -> dict[str, Floats]:
+def attention_graph(path: Path, inputs: list[str], **attributes: Any) -> dict[str, Floats]:
     """Write a graph of one operator that reads rows of tables; return the tables."""
     drawn = np.random.default_rng(0)
     tables = {
         name: drawn.normal(size=(WORDS, width)).astype(np.float32) for name, width in TABLES.items()
     }
-    extra = {
+    extra: dict[str, Any] = {
         "no_past": np.zeros((1, HOLDING, 4, HEAD), np.float32),
         "lowest": np.full(HEADS, np.finfo(np.float32).min, np.float32),
         "sink": np.zeros(HEADS, np.float32),
@@ -76,7 +77,7 @@ def attention_graph(path: Path, inputs: list[str], **attributes: object) -> dict
         for name in ("input_ids", "attention_mask")
     )
     found = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, None)
-    weights = [numpy_helper.from_array(array, name) for name, array in (tables | extra).items()]
+    weights = [numpy_helper.from_array(array, name) for name, array in {**tables, **extra}.items()]
     graph = helper.make_graph(nodes, "graph", [ids, mask], [found], weights)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
