@@ -114,7 +114,7 @@ class OpenVinoSession(GraphSession):
         try:
             request = self._free.pop()
         except IndexError:
-            request = self._running().create_infer_request()
+            request = self.new_request()
         try:
             # Views of the request's memory; what was asked for is copied before it runs again.
             found = request.infer(feeds, share_inputs=True, share_outputs=True)
@@ -126,6 +126,10 @@ class OpenVinoSession(GraphSession):
             ) from error
         self._free.append(request)
         return values
+
+    def new_request(self) -> openvino.InferRequest:
+        """Return a request of the compiled graph; two requests may run at the same time."""
+        return self._running().create_infer_request()
 
     def layers(self) -> Counter[str]:
         """Return how many layers of which kind the compiled graph has."""
