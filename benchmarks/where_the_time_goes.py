@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -258,7 +258,7 @@ def _batching(encoder: OnnxEncoder) -> Batching:
     return batching(encoder.bundle, session, encoder.runtime.token_budget)
 
 
-def _contender(name: str, run: partial[object]) -> Contender:
+def _contender(name: str, run: Callable[[], object]) -> Contender:
     return Contender(name=name, settings="", run=run, warm_up=run)
 
 

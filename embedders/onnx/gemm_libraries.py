@@ -73,11 +73,12 @@ class OnnxRuntimeGemm(GemmLibrary):
             path.write_bytes(product_graph(_weights(product, integers=integers)))
             session = Session(path, CPU, threads=settings.threads).running()
         states = _states(settings.token_budget, product.k, integers=integers)
+        kind: np.dtype[np.generic] = np.dtype("int32" if integers else "float32")
         found: list[Call] = []
         for _ in range(settings.workers):
             binding = session.io_binding()
             binding.bind_cpu_input(STATES, states)
-            result = np.empty((settings.token_budget, product.n), np.int32 if integers else "f4")
+            result = np.empty((settings.token_budget, product.n), kind)
             binding.bind_output(RESULT, "cpu", 0, result.dtype, result.shape, result.ctypes.data)
             found.append(_bound(session, binding, (states, result)))
         return found
