@@ -162,7 +162,7 @@ def measure(options: Options, stage: Stage) -> Result:
                unit="10^9 operations/s"),
     ]  # fmt: skip
     return Result(
-        benchmark="where the time goes",
+        benchmark="where_the_time_goes",
         circumstances=circumstances(),
         seed=options.common.seed,
         settings={
