@@ -1,13 +1,6 @@
 from .calibration_file import CALIBRATION as CALIBRATION
 from .calibration_file import Calibrations as Calibrations
 from .calibration_file import read_calibrations as read_calibrations
-from .ceiling import Ceiling as Ceiling
-from .ceiling import FastestLibrary as FastestLibrary
-from .ceiling import GemmRate as GemmRate
-from .ceiling import ProductRun as ProductRun
-from .ceiling import fastest_library as fastest_library
-from .ceiling import graph_products as graph_products
-from .ceiling import measure_ceiling as measure_ceiling
 from .gemm_libraries import multiplied_in as multiplied_in
 from .node_profile import CONTAINERS as CONTAINERS
 from .node_profile import NodeRun as NodeRun
@@ -27,6 +20,13 @@ from .providers.table import SLOW_ON_CPU as SLOW_ON_CPU
 from .providers.table import UNPADDED as UNPADDED
 from .providers.table import Provider as Provider
 from .providers.table import find_provider as find_provider
+from .roofline import Ceiling as Ceiling
+from .roofline import FastestLibrary as FastestLibrary
+from .roofline import GemmRate as GemmRate
+from .roofline import ProductRun as ProductRun
+from .roofline import fastest_library as fastest_library
+from .roofline import graph_products as graph_products
+from .roofline import measure_ceiling as measure_ceiling
 from .session import Session as Session
 from .session import candidates as candidates
 from .session import installed_providers as installed_providers

@@ -22,13 +22,13 @@ from ..encoding.protocol import OnStep
 from ..errors import DecantError, ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
-from .ceiling import Ceiling, graph_products, measure_ceiling
 from .choose_precision import choose_precision
 from .encoder import OnnxEncoder
 from .providers.graph_session import GraphFile, GraphSession
 from .providers.machine import machine_name
 from .providers.options import ExecutionOptions, Settled, available_cores
 from .providers.table import Source, find_provider
+from .roofline import Ceiling, graph_products, measure_ceiling
 from .session import candidates, open_session, provider_name
 from .tuning_file import Tuned, keep, own_precision
 

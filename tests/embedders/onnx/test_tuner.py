@@ -23,7 +23,7 @@ from decant.embedders import (
     tune,
 )
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import Session, Tuned, Tuning, ceiling, read_tuning, tuner
+from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, roofline, tuner
 from decant.embedders.onnx.providers.machine import machine_name
 from decant.embedders.onnx.providers.options import Settled
 from decant.embedders.onnx.providers.table import CPU
@@ -43,7 +43,7 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("tuner", "providers.options", "providers.machine"):
         monkeypatch.setattr(f"decant.embedders.onnx.{module}.available_cores", lambda: 4)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(ceiling, "_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
 
 
 def speeds(monkeypatch: pytest.MonkeyPatch, rates: dict[tuple[int, int], float]) -> None:

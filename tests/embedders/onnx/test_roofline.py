@@ -12,17 +12,17 @@ import pytest
 from bench.gpu.flops import arithmetic
 from command_line import Decant
 from decant.embedders import Bundle, Precision, ProviderError, tune
-from decant.embedders.onnx import CPU, ceiling, tuner
-from decant.embedders.onnx.ceiling import (
+from decant.embedders.onnx import CPU, roofline, tuner
+from decant.embedders.onnx.gemm_libraries import LIBRARIES, Call, GemmLibrary, multiplied_in
+from decant.embedders.onnx.node_profile import NodeRun, Product, weight_products
+from decant.embedders.onnx.providers.options import Settled, available_cores
+from decant.embedders.onnx.roofline import (
     Ceiling,
     ProductRun,
     fastest_library,
     graph_products,
     measure_ceiling,
 )
-from decant.embedders.onnx.gemm_libraries import LIBRARIES, Call, GemmLibrary, multiplied_in
-from decant.embedders.onnx.node_profile import NodeRun, Product, weight_products
-from decant.embedders.onnx.providers.options import Settled, available_cores
 from decant.export import convert
 
 SETTINGS = Settled(device=0, workers=1, threads=1, token_budget=100)
@@ -211,14 +211,14 @@ def test_tune_says_the_ceiling_or_why_there_is_none(
 ) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(ceiling, "_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
     decant = Decant()
     assert "of this machine's fp32 products (" in " ".join(decant("tune", bundle).err.split())
     held = decant("tune", bundle, "--json").json["report"]
     assert isinstance(held, dict)
     assert held["ceiling"]["precision"] == "fp32"
     assert held["ceiling"]["operations_per_token"] > 0
-    monkeypatch.setattr(ceiling, "profile", lambda *_: [])
+    monkeypatch.setattr(roofline, "profile", lambda *_: [])
     report = tune(bundle)
     assert report.ceiling is None
     assert "shows no product of all tokens with weights" in report.no_ceiling
