@@ -15,7 +15,7 @@ PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu test-webgpu check fix docs bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu test-webgpu check fix docs bench bench-gpu gpu-report
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -112,6 +112,12 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--models minilm" for less
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
+
+# Such a machine may be lent for minutes: MINUTES ends the call, and the same call goes on later.
+gpu-report: MINUTES ?= 9
+gpu-report:  ## do all that is owed on an NVIDIA GPU, in .venv-gpu; MINUTES=9, GPU="--models minilm"
+	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
+	.venv-gpu/bin/python benchmarks/gpu_report.py .benchmarks/gpu-report --resume --minutes $(MINUTES) $(GPU)
 
 # PyPI has PyTorch with CUDA for Linux on x86-64, and without it for other systems.
 SAY_LARGE = case "$$PIP_INDEX_URL$$PIP_EXTRA_INDEX_URL$$(uname -sm)" in "Linux x86_64") \

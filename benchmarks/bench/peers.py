@@ -48,12 +48,13 @@ class Peer:
     embed: Embed
 
 
-def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
-    """Return sentence-transformers on ``model``, on the CPU.
+def sentence_transformers(model: Path, *, dtype: str = "float32", device: str = "cpu") -> Peer:
+    """Return sentence-transformers on ``model``.
 
     Args:
         model: A sentence-transformers folder.
         dtype: The type of its weights, a name of torch's.
+        device: Torch's name of where it runs.
 
     Raises:
         MissingExtra: It is not installed.
@@ -61,7 +62,7 @@ def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
     library = need("sentence_transformers", extra="peers")
     encoder = library.SentenceTransformer(
         str(model),
-        device="cpu",
+        device=device,
         trust_remote_code=False,
         model_kwargs={"dtype": getattr(torch, dtype)},
     )

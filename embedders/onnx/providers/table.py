@@ -97,7 +97,8 @@ class Provider:
             session; where not, sessions run several batches at once.
         survives_fork: Whether a forked child can open a graph again.
         preloads: Whether its libraries are looked for in other packages first.
-        certified_by: What certified it, or why nothing did.
+        certified_by: What certified it, with the target of make or the file of tests, or "nothing"
+            and why.
     """
 
     name: str
@@ -246,7 +247,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         precisions=_IN_OPENVINO,
         computed=(Precision.BF16,),
         bf16_features=_BFLOAT16,
-        certified_by="every run of the tests where `openvino` is installed",
+        certified_by="`tests/embedders/onnx/test_openvino.py`, where `openvino` is installed",
     ),
     Provider(
         name="openvino-gpu",
@@ -266,7 +267,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         is_automatic=True,
         precisions=_ON_CPU,
         slow_fusions=SLOW_ON_CPU,
-        certified_by="every run of the tests",
+        certified_by="every run of the tests, by `tests/export/test_precisions.py`",
     ),
 )
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 from qdrant_client import models
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, PayloadIndex
+from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
     Engine,
@@ -30,6 +30,7 @@ from ..stores.protocol import (
     ScrollPage,
     Select,
     check_name,
+    each,
 )
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
@@ -38,7 +39,7 @@ from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import to_filter
 from .limits import Limits
-from .optimize import Patience, wait_until_green
+from .optimize import Patience, wait_for_index
 from .points import (
     cut_writes,
     fields_of,
@@ -54,7 +55,6 @@ from .set_payload import set_together
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
-_PAGE = 1_000
 _NOTHING = Select(fields=())
 
 
@@ -139,6 +139,15 @@ class RemoteStore:
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""
         self._catalog.add_index(name, entry)
+
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the server stores the collection, as it reports it now."""
+        return self._catalog.layout(name)
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Change how the server stores the collection, and wait as :meth:`optimize` does."""
+        self._catalog.relayout(name, layout)
+        self.optimize(name)
 
     def missing_indexes(self, name: str) -> list[str]:
         """Return the paths of the payload indexes that the collection should have and lacks."""
@@ -251,7 +260,7 @@ class RemoteStore:
                 name,
                 query=value,
                 using=using,
-                search_params=params_of(query, is_local=self._server.is_local),
+                search_params=self._params(name, query, limits),
                 query_filter=None if where is None else to_filter(where, limits),
                 limit=size,
                 offset=offset,
@@ -283,7 +292,7 @@ class RemoteStore:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
             chosen = None if where is None else to_filter(where, limits)
-            params = partial(params_of, is_local=self._server.is_local)
+            params = partial(self._params, name, limits=limits)
             requests = [
                 models.QueryRequest(
                     query=value, using=using, params=params(query), filter=chosen, limit=limit
@@ -294,7 +303,7 @@ class RemoteStore:
             return [answer.points for answer in self._ask(f"searching {name!r}", request)]
 
         if (found := self._requests.adapting(name, send) if asked else []) is None:
-            pages = [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
+            pages = [self.query(name, one, _NOTHING, limit=limit, where=where) for one in queries]
         else:
             answers = iter(found)
             pages = [
@@ -318,13 +327,7 @@ class RemoteStore:
 
         if (counted := self._requests.adapting(name, send)) is not None:
             return counted
-        total, after = 0, None
-        while True:
-            page = self.scroll(name, where, _NOTHING, limit=_PAGE, after=after)
-            total += len(page.points)
-            after = page.after
-            if after is None:
-                return total
+        return sum(map(len, each(self, name, where, _NOTHING)))
 
     def list_limit(self, name: str) -> int:
         """Return how many values one condition of a filter may list."""
@@ -337,18 +340,7 @@ class RemoteStore:
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        what = f"the collection {name!r} at {self.place}"
-        look = partial(self._client.get_collection, name)
-        # Waiting optimizers start at any update of their settings, even without a change.
-        none = models.OptimizersConfigDiff()
-        wake = partial(self._client.update_collection, name, optimizers_config=none)
-        wait_until_green(
-            lambda: self._ask(f"looking at {name!r}", look),
-            lambda: self._ask(f"waking the optimizers of {name!r}", wake),
-            self._patience,
-            what=what,
-            progress=progress,
-        )
+        wait_for_index(self._requests, name, self._patience, progress=progress)
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -383,6 +375,14 @@ class RemoteStore:
         if sent is None or isinstance(sent, SparseVector):
             return None if sent is None else to_query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
+        if self._server.is_local:
+            return None
+        oversampling = self._catalog.known_layout(name).oversampling
+        if oversampling is not None:
+            oversampling = min(oversampling, limits.oversampling)
+        return params_of(query, oversampling=oversampling)
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
