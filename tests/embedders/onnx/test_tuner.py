@@ -95,12 +95,15 @@ def test_tuning_really_runs_and_counts_tokens(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.02)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
     report = tune(bundle, texts=TEXTS)
     assert all(trial.tokens_per_second > 0 and not trial.failure for trial in report.trials)
     assert report.kept.machine == machine_name(CPU)
     assert report.kept.workload.startswith("texts of ")
     (entry,) = read_tuning(Bundle.open(bundle)).entries
     assert entry == report.kept
+    assert report.ceiling is not None
+    assert not report.no_ceiling
 
 
 def test_settings_are_believed_only_for_their_graph_provider_and_machine(bundle: Path) -> None:
