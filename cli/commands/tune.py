@@ -42,6 +42,10 @@ def tune(
     are written to the bundle and used whenever it is loaded on this machine.
     Vectors stay the same. Run nothing else on the machine meanwhile.
 
+    At the end, on CPUs, the matrix products of the model's shapes run alone, in
+    the fastest library that is installed, and the last line says what share of
+    their speed encoding reaches.
+
     Examples:
       decant tune minilm
       decant tune minilm --texts passages.txt --precision int8
@@ -57,6 +61,8 @@ def tune(
         return
     show(_trials(report))
     say(f"{bundle} in {report.precision} keeps {described(report.kept)}")
+    no_ceiling = f"this machine's ceiling was not measured: {report.no_ceiling}"
+    say(no_ceiling if report.ceiling is None else str(report.ceiling))
 
 
 def described(entry: Tuned) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..encoding.protocol import OnStep
-from ..errors import ProviderError, TextError
+from ..errors import DecantError, ProviderError, TextError
 from ..recipe.prompt import Role
 from ..tokens.texts import checked
 from .choose_precision import choose_precision
@@ -28,6 +28,7 @@ from .providers.graph_session import GraphFile, GraphSession
 from .providers.machine import machine_name
 from .providers.options import ExecutionOptions, Settled, available_cores
 from .providers.table import Source, find_provider
+from .roofline import Ceiling, graph_products, measure_ceiling
 from .session import candidates, open_session, provider_name
 from .tuning_file import Tuned, keep, own_precision
 
@@ -61,11 +62,22 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningReport:
-    """The trials of :func:`tune`, in order, and the settings that it kept."""
+    """The trials of :func:`tune`, in order, and the settings that it kept.
+
+    Args:
+        precision: Of the graph that ran.
+        trials: Every trial.
+        kept: The settings that ``load`` takes from now on.
+        ceiling: How much of the machine's matrix products encoding reaches with these settings;
+            None where it was not measured.
+        no_ceiling: Why not; empty if it was.
+    """
 
     precision: Precision
     trials: tuple[Trial, ...]
     kept: Tuned
+    ceiling: Ceiling | None = None
+    no_ceiling: str = ""
 
 
 def tune(
@@ -129,7 +141,14 @@ def tune(
         precision=own_precision(chosen, graph),
     )
     keep(opened, entry)
-    return TuningReport(precision=chosen, trials=tuple(trials), kept=entry)
+    announce("measuring the products of the model's shapes alone")
+    try:
+        ceiling, reason = bench.ceiling(kept), ""
+    except DecantError as error:
+        ceiling, reason = None, str(error)
+    return TuningReport(
+        precision=chosen, trials=tuple(trials), kept=entry, ceiling=ceiling, no_ceiling=reason
+    )
 
 
 def _decided(
@@ -202,6 +221,17 @@ class _Bench:
         count = min(self._fitting(first), self._fitting(second))
         laps = [(self._rate(first, count), self._rate(second, count)) for _ in range(_LAST_ROUNDS)]
         return statistics.median(a for a, _ in laps), statistics.median(b for _, b in laps)
+
+    def ceiling(self, settings: Settled) -> Ceiling:
+        """Return what share of the machine's products encoding reaches with these settings."""
+        self._keep_only(settings)
+        count = self._fitting(settings)
+        return measure_ceiling(
+            graph_products(self._bundle, self._precision, self._provider),
+            self._precision,
+            settings,
+            encode=lambda: self._rate(settings, count),
+        )
 
     def _fitting(self, settings: Settled) -> int:
         """Warm up, and return how many texts keep these settings busy for a trial."""

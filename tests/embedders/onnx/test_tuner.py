@@ -23,7 +23,7 @@ from decant.embedders import (
     tune,
 )
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
+from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, roofline, tuner
 from decant.embedders.onnx.providers.machine import machine_name
 from decant.embedders.onnx.providers.options import Settled
 from decant.embedders.onnx.providers.table import CPU
@@ -43,6 +43,7 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("tuner", "providers.options", "providers.machine"):
         monkeypatch.setattr(f"decant.embedders.onnx.{module}.available_cores", lambda: 4)
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
 
 
 def speeds(monkeypatch: pytest.MonkeyPatch, rates: dict[tuple[int, int], float]) -> None:
@@ -68,7 +69,10 @@ def test_what_wins_clearly_is_kept_and_taken_by_load(
     assert [(item.workers, item.threads) for item in tried[:3]] == [(4, 1), (2, 2), (1, 4)]
     assert [item.token_budget for item in tried[3:]] == [128, 256, 512, 1024, 2048, 4096]
     assert all((item.workers, item.threads) == (2, 2) for item in tried[3:])
-    assert told[-1] == "comparing the best with the defaults"
+    assert told[-2:] == [
+        "comparing the best with the defaults",
+        "measuring the products of the model's shapes alone",
+    ]
     assert (report.kept.workers, report.kept.token_budget) == (2, 2048)
     assert report.kept.over_default == 1.3
     with load(bundle) as encoder:
@@ -91,12 +95,15 @@ def test_tuning_really_runs_and_counts_tokens(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.02)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
     report = tune(bundle, texts=TEXTS)
     assert all(trial.tokens_per_second > 0 and not trial.failure for trial in report.trials)
     assert report.kept.machine == machine_name(CPU)
     assert report.kept.workload.startswith("texts of ")
     (entry,) = read_tuning(Bundle.open(bundle)).entries
     assert entry == report.kept
+    assert report.ceiling is not None
+    assert not report.no_ceiling
 
 
 def test_settings_are_believed_only_for_their_graph_provider_and_machine(bundle: Path) -> None:
