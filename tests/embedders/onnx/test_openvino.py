@@ -43,6 +43,7 @@ from decant.embedders.onnx import (
     tuner,
     unsupported,
 )
+from decant.embedders.onnx.openvino import session as openvino_session
 from decant.embedders.onnx.providers import machine
 from decant.embedders.tokens import TokenBatch, pad
 from decant.embedders.tokens.rows import Tokens
@@ -157,6 +158,20 @@ def test_a_batch_does_not_change_those_after_it(bundle: Path, precision: Precisi
         batch = batch_of(*lengths)
         found = session.run(batch)
         assert cosines(found, exact.run(batch)).min() > 0.999, lengths
+
+
+@installed
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=in_bf16)])
+def test_the_certificate_catches_attention_whose_results_depend_on_the_batch_before(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    monkeypatch.setattr(openvino_session, "always_read_the_mask", lambda _: 0)
+    monkeypatch.setattr(openvino_session, "SINGLE_OPERATOR_ATTENTION", "none is refused")
+    certificate = verify(folder, provider="openvino", precision=precision)
+    (entry,) = (one for one in certificate.entries if one.provider == OPENVINO)
+    assert not entry.passed
+    assert not next(check for check in entry.checks if check.name == "after one token").passed
 
 
 @installed
