@@ -1,6 +1,12 @@
 from .calibration_file import CALIBRATION as CALIBRATION
 from .calibration_file import Calibrations as Calibrations
 from .calibration_file import read_calibrations as read_calibrations
+from .choose_graph import automatic_providers as automatic_providers
+from .choose_graph import rank_choices as rank_choices
+from .graph_choice import Cause as Cause
+from .graph_choice import GraphChoice as GraphChoice
+from .graph_choice import Ranking as Ranking
+from .graph_choice import RejectedGraph as RejectedGraph
 from .providers.graph_session import GraphFile as GraphFile
 from .providers.graph_session import GraphSession as GraphSession
 from .providers.machine import peak_memory_mb as peak_memory_mb
@@ -22,6 +28,8 @@ from .session import placement as placement
 from .session import provider_name as provider_name
 from .tuner import TuningReport as TuningReport
 from .tuning_file import TUNING as TUNING
+from .tuning_file import Comparison as Comparison
+from .tuning_file import Speed as Speed
 from .tuning_file import Tuned as Tuned
 from .tuning_file import Tuning as Tuning
 from .tuning_file import read_tuning as read_tuning

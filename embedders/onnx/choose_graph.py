@@ -8,13 +8,12 @@ first in the order of the table. No graph is opened here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import CertificateEntry, Precision
 from ..bundle.onnx_file import read_onnx_file
 from ..errors import BundleError, ProviderError
+from .graph_choice import Cause, GraphChoice, Ranking, RejectedGraph
 from .providers.machine import machine_name, unsupported
 from .providers.table import CPU, ON_THE_PROCESSOR, Provider, find_provider
 from .session import candidates, installed_providers, provider_name
@@ -29,77 +28,6 @@ LEAST_COMPUTED_COSINE = 0.9999
 
 Nobody exported it, so nobody agreed to its loss.
 """
-
-
-class Cause(StrEnum):
-    """Why ``auto`` does not take something that could run."""
-
-    NOT_INSTALLED = "not installed"
-    NOT_HERE = "not on this machine"
-    NOT_READ = "not read"
-    NOT_CERTIFIED = "not certified"
-    FAILED = "failed its certificate"
-    LOSES = "loses too much"
-    SLOWER = "measured slower"
-    LATER = "later in the order"
-    NOT_OPENED = "does not open"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """A precision on a provider that ``auto`` did not take.
-
-    Args:
-        provider: The provider's full name.
-        precision: The precision.
-        cause: The kind of reason.
-        reason: The reason in words.
-    """
-
-    provider: str
-    precision: Precision
-    cause: Cause
-    reason: str
-
-    def __str__(self) -> str:
-        """Return both names and the reason."""
-        return f"{self.precision} on {self.provider}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What runs, and why.
-
-    Args:
-        provider: The provider's full name.
-        precision: The precision.
-        reason: Why it was chosen.
-        rejected: What else could run, and why it does not.
-        advice: What may make encoding faster, with the command; empty if nothing is known to.
-    """
-
-    provider: str
-    precision: Precision
-    reason: str
-    rejected: tuple[Rejected, ...] = ()
-    advice: str = ""
-
-    def __str__(self) -> str:
-        """Return the choice as one sentence."""
-        return f"{self.precision} on {self.provider}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """What ``load`` tries in turn, and what ``tune`` compares.
-
-    Args:
-        choices: The choices, best first; a later one is tried where the one before does not open.
-        eligible: All that ``auto`` may take, in the order of the table: provider and precision.
-    """
-
-    choices: tuple[Choice, ...]
-    eligible: tuple[tuple[str, Precision], ...]
 
 
 _Pair = tuple[Provider, Precision]
@@ -146,7 +74,7 @@ def rank_choices(
     rejected |= {_key(pair): _passed_over(pair, first, speeds) for pair in eligible}
     advice = _advice(bundle, rejected.values(), eligible, speeds)
     choices = [
-        Choice(
+        GraphChoice(
             provider=pair[0].full_name,
             precision=pair[1],
             reason=reason if pair == first else _next_reason(pair, seats[0], eligible),
@@ -156,6 +84,13 @@ def rank_choices(
         for pair in seats
     ]
     return Ranking(choices=tuple(choices), eligible=tuple(_key(pair) for pair in eligible))
+
+
+def automatic_providers() -> list[str]:
+    """Return the full names of the installed providers that ``auto`` may take, the CPU last."""
+    installed = installed_providers()
+    beside = dict.fromkeys(name for name, _ in ON_THE_PROCESSOR if name in installed)
+    return [*(name for name in candidates() if name not in beside), *reversed(beside)]
 
 
 def loses_little(entry: CertificateEntry) -> bool:
@@ -179,7 +114,7 @@ def _named(bundle: Bundle, rows: Sequence[Provider], precision: str) -> Ranking:
     for row in rows:
         bundle.graph(row.graph_of(wanted))
     reason = f"precision {wanted} was asked for"
-    choices = [Choice(provider=row.full_name, precision=wanted, reason=reason) for row in rows]
+    choices = [GraphChoice(provider=row.full_name, precision=wanted, reason=reason) for row in rows]
     return Ranking(choices=tuple(choices), eligible=())
 
 
@@ -217,11 +152,13 @@ def _key(pair: _Pair) -> tuple[str, Precision]:
 
 def _objection(
     bundle: Bundle, row: Provider, precision: Precision, *, named: bool
-) -> Rejected | None:
+) -> RejectedGraph | None:
     """Return why ``auto`` may not take a precision on a provider; None if it may."""
 
-    def rejected(cause: Cause, reason: str) -> Rejected:
-        return Rejected(provider=row.full_name, precision=precision, cause=cause, reason=reason)
+    def rejected(cause: Cause, reason: str) -> RejectedGraph:
+        return RejectedGraph(
+            provider=row.full_name, precision=precision, cause=cause, reason=reason
+        )
 
     if reason := unsupported(row, precision):
         return rejected(Cause.NOT_HERE, reason)
@@ -354,7 +291,7 @@ def _next_reason(pair: _Pair, first: _Pair, eligible: Sequence[_Pair]) -> str:
 
 def _advice(
     bundle: Bundle,
-    rejected: Iterable[Rejected],
+    rejected: Iterable[RejectedGraph],
     eligible: Sequence[_Pair],
     speeds: Mapping[tuple[str, Precision], Speed],
 ) -> str:
@@ -379,7 +316,7 @@ def _advice(
 
 def _passed_over(
     pair: _Pair, first: _Pair | None, speeds: Mapping[tuple[str, Precision], Speed]
-) -> Rejected:
+) -> RejectedGraph:
     """Return why an eligible pair is not the one that runs."""
     speed = speeds.get(_key(pair))
     best = None if first is None else speeds.get(_key(first))
@@ -391,4 +328,4 @@ def _passed_over(
         times = speed.speedup / best.speedup if best.speedup else 0.0
         figure = f"{speed.tokens_per_second:,.0f} tokens/s, {times:.2f} x what runs"
         cause, reason = Cause.SLOWER, f"not clearly faster when measured here: {figure}"
-    return Rejected(provider=pair[0].full_name, precision=pair[1], cause=cause, reason=reason)
+    return RejectedGraph(provider=pair[0].full_name, precision=pair[1], cause=cause, reason=reason)

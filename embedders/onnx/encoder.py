@@ -23,7 +23,8 @@ from ..recipe.recipe import Recipe
 from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
-from .choose_graph import Cause, Choice, Rejected, rank_choices
+from .choose_graph import rank_choices
+from .graph_choice import Cause, GraphChoice, RejectedGraph
 from .prompt_cache import SharedPrompts
 from .providers.graph_session import GraphFile, GraphSession
 from .providers.options import ExecutionOptions, Settled
@@ -72,7 +73,7 @@ class OnnxEncoder(BatchEncoder):
         precision: Precision,
         runtime: Settled,
         recipe: Recipe | None = None,
-        choice: Choice | None = None,
+        choice: GraphChoice | None = None,
     ) -> None:
         self._bundle = bundle
         self._recipe = recipe or bundle.manifest.recipe
@@ -84,7 +85,7 @@ class OnnxEncoder(BatchEncoder):
         self.provider = session.provider
         self._row = find_provider(session.provider)
         self.runtime = runtime
-        self.choice = choice or Choice(
+        self.choice = choice or GraphChoice(
             provider=session.provider, precision=precision, reason="it was opened by hand"
         )
         settings = BatchSettings(
@@ -224,7 +225,7 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
         recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
     runtime = runtime or ExecutionOptions()
     ranking = rank_choices(bundle, provider=provider, precision=precision, device=runtime.device)
-    failed: list[Rejected] = []
+    failed: list[RejectedGraph] = []
     for choice in ranking.choices:
         name, chosen = choice.provider, choice.precision
         stored = find_provider(name).graph_of(chosen)
@@ -253,8 +254,8 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     raise AssertionError("rank_choices returns at least one choice")
 
 
-def _not_opened(choice: Choice, error: ProviderError) -> Rejected:
-    return Rejected(
+def _not_opened(choice: GraphChoice, error: ProviderError) -> RejectedGraph:
+    return RejectedGraph(
         provider=choice.provider,
         precision=choice.precision,
         cause=Cause.NOT_OPENED,

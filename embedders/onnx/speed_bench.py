@@ -113,7 +113,7 @@ class SpeedBench:
         self._keep_only(settings)
         try:
             count = self.fitting_count(settings)
-            rate = statistics.median(self._rate(settings, count) for _ in range(_ROUNDS))
+            rate = statistics.median(self.rate(settings, count) for _ in range(_ROUNDS))
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base of their own
             # One batch may be too large for a GPU; the others are still worth knowing.
             reason = str(error).strip().partition("\n")[0]
@@ -150,9 +150,6 @@ class SpeedBench:
 
     def rate(self, settings: Settled, count: int) -> float:
         """Return the tokens per second over some texts, once."""
-        return self._rate(settings, count)
-
-    def _rate(self, settings: Settled, count: int) -> float:
         begun = time.perf_counter()
         self._encode(settings, count)
         return sum(self._work.lengths[:count]) / (time.perf_counter() - begun)

@@ -17,7 +17,8 @@ from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..encoding.protocol import OnStep
 from ..errors import ProviderError
-from .choose_graph import Choice, rank_choices
+from .choose_graph import rank_choices
+from .graph_choice import GraphChoice
 from .providers.machine import machine_name
 from .providers.options import ExecutionOptions, Settled, available_cores
 from .providers.table import CPU, find_provider
@@ -57,7 +58,7 @@ class TuningReport:
     provider: str
     trials: tuple[Trial, ...]
     kept: Tuned
-    choice: Choice | None = None
+    choice: GraphChoice | None = None
     speeds: tuple[Speed, ...] = ()
 
 
@@ -99,8 +100,7 @@ def tune(
     work = Workload.of(opened, texts)
     announce = on_step or (lambda _: None)
     if provider == precision == "auto" and ranking.eligible:
-        contest = _Contest(opened, work, announce)
-        return contest.compare(ranking.eligible)
+        return _Contest(opened, work, announce).compare(ranking.eligible)
     first = ranking.choices[0]
     bench = SpeedBench(opened, first.precision, first.provider, work)
     return _tune_settings(opened, bench, work, announce)
@@ -237,9 +237,7 @@ class _Contest:
             )
             raise ProviderError(f"{self.bundle.folder} does not run here: {failures}")
         near = [
-            key
-            for key, trial in trials.items()
-            if trial.tokens_per_second >= _FAR_BEHIND * fastest
+            key for key, trial in trials.items() if trial.tokens_per_second >= _FAR_BEHIND * fastest
         ]
         base = trials[near[0]].tokens_per_second
         for key, trial in trials.items():

@@ -246,7 +246,7 @@ def test_an_export_adds_the_precisions_that_are_asked_for(
 def test_tune_shows_its_trials_and_inspect_what_was_kept(
     decant: Decant, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("decant.embedders.onnx.speed_bench._TRIAL_SECONDS", 0.0)
     texts = tmp_path / "texts.txt"
     texts.write_text("one text\n\nanother text\n", encoding="utf-8")
     tuned = decant("tune", bundle, "--texts", texts)

@@ -40,7 +40,7 @@ from decant.embedders.onnx import (
     Tuning,
     find_provider,
     open_session,
-    tuner,
+    speed_bench,
     unsupported,
 )
 from decant.embedders.onnx.openvino import session as openvino_session
@@ -369,7 +369,7 @@ def test_tuning_keeps_settings_for_openvino_that_load_takes(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(bundle, tmp_path / "bundle")
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.0)
     report = tune(folder, provider="openvino", texts=TEXTS)
     assert not [trial.failure for trial in report.trials if trial.failure]
     with load(folder, provider="openvino") as encoder:

@@ -118,7 +118,7 @@ def test_a_state_that_a_batch_of_one_token_leaves_is_caught_by_that_name(subject
     widths: list[int] = []
 
     def remembers(batch: TokenBatch) -> NDArray[np.float32]:
-        """What OpenVINO's fused attention does: after one token, the next batch is wrong."""
+        """What a kernel does that keeps a buffer: after one token, the next batch is wrong."""
         after_one_token = widths[-1:] == [1] and batch.input_ids.shape[1] > 16
         widths.append(batch.input_ids.shape[1])
         vectors = subject.run(batch)
@@ -127,6 +127,18 @@ def test_a_state_that_a_batch_of_one_token_leaves_is_caught_by_that_name(subject
     entry = certify(replace(subject, run=remembers), GRAPH)
     assert failed(entry) == {"after one token", "batch invariance"}
     assert "a batch of one token changes the vectors of the batches after it" in entry.failures
+
+
+def test_what_the_first_batch_of_a_session_decides_is_caught(subject: Subject) -> None:
+    widths: list[int] = []
+
+    def fixed_by_the_first(batch: TokenBatch) -> NDArray[np.float32]:
+        """What OpenVINO's fused attention does: the first batch decides for all others."""
+        widths.append(batch.input_ids.shape[1])
+        vectors = subject.run(batch)
+        return np.roll(vectors, 1, axis=1) if widths[0] == 1 != widths[-1] else vectors
+
+    assert "after one token" in failed(certify(replace(subject, run=fixed_by_the_first), GRAPH))
 
 
 def test_a_graph_that_refuses_one_token_is_tried_with_its_shortest_text(subject: Subject) -> None:
