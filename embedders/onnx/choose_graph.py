@@ -301,7 +301,9 @@ def _advice(
         if found.precision not in row.computed or Precision.FP32 not in bundle.manifest.graphs:
             continue
         name = f"{found.precision} on {row.full_name}"
-        verify = f"decant verify {bundle.folder} --provider {row.name}"
+        verify = (
+            f"decant verify {bundle.folder} --provider {row.name} --precision {found.precision}"
+        )
         match found.cause:
             case Cause.NOT_CERTIFIED:
                 return f"{name} may be faster and is not certified yet: {verify}"

@@ -115,6 +115,17 @@ def test_bf16_runs_the_float32_file_and_is_what_auto_takes(
 
 
 @installed
+def test_all_certifies_every_provider_that_auto_may_take(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    found = {(one.provider, one.precision) for one in verify(folder, provider="all").entries}
+    assert found >= {(CPU, Precision.FP32), (OPENVINO, Precision.FP32)}
+    assert ((OPENVINO, Precision.BF16) in found) is HAS_BF16
+    with load(folder) as encoder:
+        assert encoder.provider == (OPENVINO if HAS_BF16 else CPU)
+        assert encoder.precision is (Precision.BF16 if HAS_BF16 else Precision.FP32)
+
+
+@installed
 @in_bf16
 def test_a_certificate_of_bf16_is_none_of_float32(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
