@@ -1,7 +1,13 @@
 from .calibration_file import CALIBRATION as CALIBRATION
 from .calibration_file import Calibrations as Calibrations
 from .calibration_file import read_calibrations as read_calibrations
+from .choose_graph import automatic_providers as automatic_providers
+from .choose_graph import rank_choices as rank_choices
 from .gemm_libraries import multiplied_in as multiplied_in
+from .graph_choice import Cause as Cause
+from .graph_choice import GraphChoice as GraphChoice
+from .graph_choice import Ranking as Ranking
+from .graph_choice import RejectedGraph as RejectedGraph
 from .node_profile import CONTAINERS as CONTAINERS
 from .node_profile import NodeRun as NodeRun
 from .node_profile import Product as Product
@@ -36,6 +42,8 @@ from .session import profile as profile
 from .session import provider_name as provider_name
 from .tuner import TuningReport as TuningReport
 from .tuning_file import TUNING as TUNING
+from .tuning_file import Comparison as Comparison
+from .tuning_file import Speed as Speed
 from .tuning_file import Tuned as Tuned
 from .tuning_file import Tuning as Tuning
 from .tuning_file import read_tuning as read_tuning
