@@ -1,3 +1,8 @@
+from .adoption.audit import audit as audit
+from .adoption.report import AuditReport as AuditReport
+from .adoption.report import VectorShare as VectorShare
+from .adoption.report import Verdict as Verdict
+from .adoption.settings import AuditSettings as AuditSettings
 from .catalog import CollectionSummary as CollectionSummary
 from .catalog import Holdings as Holdings
 from .catalog import RootHoldings as RootHoldings
@@ -21,6 +26,8 @@ from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
 from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
+from .layouts.payload_layout import LayoutKind as LayoutKind
+from .layouts.payload_layout import PayloadLayout as PayloadLayout
 from .points.flaws import Finding as Finding
 from .points.flaws import Flaw as Flaw
 from .points.passages import BranchScore as BranchScore

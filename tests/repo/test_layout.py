@@ -52,6 +52,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "integrations": (
         ("arguments",),
+        ("qdrant/layouts",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words",),
@@ -59,6 +60,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/inference",),
         ("qdrant/searching",),
         ("qdrant/indexing",),
+        ("qdrant/adoption",),
         ("qdrant",),
         (".",),
         ("langchain", "llama_index", "sentence_transformers"),
@@ -94,7 +96,11 @@ HEAVY: dict[str, set[str]] = {
     "openvino": {"embedders/onnx/openvino"},
     "optimum": {"export"},
     "prometheus_client": {"serving"},
-    "qdrant_client": {"integrations/qdrant/server", "integrations/qdrant/server/words"},
+    "qdrant_client": {
+        "integrations/qdrant/adoption",
+        "integrations/qdrant/server",
+        "integrations/qdrant/server/words",
+    },
     "qdrant_edge": {"integrations/qdrant/edge", "integrations/qdrant/words"},
     "sentence_transformers": {"integrations/sentence_transformers"},
     "sklearn": {"evaluation/tasks"},

@@ -18,8 +18,9 @@ from qdrant_client import models
 from decant.embedders import StoreError
 from decant.embedders.json_records import encode, parse
 
+from ..layouts.payload_layout import SOURCE
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
+from ..stores.collection_settings import CollectionSettings, FieldType
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
@@ -144,6 +145,25 @@ class RemoteCatalog:
                 raise
         return OpenCollection(card=card, words=StoredWords.of(card, info))
 
+    def adopt(self, name: str, card: CollectionMetadata) -> OpenCollection:
+        """Give a collection that another program made its metadata; points stay as they are.
+
+        Raises:
+            StoreError: It has metadata of decant, or there is none of this name.
+        """
+        assert card.layout is not None
+        info = self._existing(name)
+        if CARD in (info.config.metadata or {}):
+            raise StoreError(
+                f"the collection {name!r} at {self._requests.place} has metadata of decant "
+                "already; open it with Collection.open"
+            )
+        indexes = {card.layout.path([SOURCE]): FieldType.KEYWORD.value}
+        metadata = {CARD: card.to_json(), INDEXES: indexes}
+        note = partial(self._client.update_collection, name, metadata=metadata)
+        self._ask(f"adopting {name!r}", note)
+        return self.open(name)
+
     def words(self, name: str) -> StoredWords | None:
         """Return how a collection indexes words; None if it does not."""
         return self.open(name).words
@@ -190,18 +210,18 @@ class RemoteCatalog:
         note = partial(self._client.update_collection, name, metadata={_SEARCH: text})
         self._ask(f"keeping how {name!r} is searched", note)
 
-    def add_index(self, name: str, entry: PayloadIndex) -> None:
+    def add_index(self, name: str, path: str, kind: FieldType) -> None:
         """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
         try:
-            self._index(name, entry.path, models.PayloadSchemaType(entry.type.value))
+            self._index(name, path, models.PayloadSchemaType(kind.value))
         except StoreError as error:
             if Refusal.of(error).has_too_many_indexes:
                 raise too_many(error) from error
             raise
-        indexes = {**(info.config.metadata or {})[INDEXES], entry.path: entry.type.value}
+        indexes = {**(info.config.metadata or {})[INDEXES], path: kind.value}
         noted = partial(self._client.update_collection, name, metadata={INDEXES: indexes})
-        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
+        self._ask(f"indexing {path!r} in {name!r}", noted)
 
     def _complete(self, name: str, card: CollectionMetadata, info: models.CollectionInfo) -> None:
         if self._requests.is_local:
