@@ -14,6 +14,8 @@ from .collection import Collection as Collection
 from .connection import connect as connect
 from .diagnosis import diagnose_store as diagnose_store
 from .edge.store import EdgeStore as EdgeStore
+from .foreign_payloads.payload_layout import LayoutKind as LayoutKind
+from .foreign_payloads.payload_layout import PayloadLayout as PayloadLayout
 from .indexing.check import CheckReport as CheckReport
 from .indexing.check import check_collection as check_collection
 from .indexing.chunking import Chunking as Chunking
@@ -26,8 +28,6 @@ from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
 from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
-from .layouts.payload_layout import LayoutKind as LayoutKind
-from .layouts.payload_layout import PayloadLayout as PayloadLayout
 from .points.flaws import Finding as Finding
 from .points.flaws import Flaw as Flaw
 from .points.passages import BranchScore as BranchScore

@@ -52,7 +52,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "integrations": (
         ("arguments",),
-        ("qdrant/layouts",),
+        ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words",),

@@ -109,7 +109,11 @@ def audit(
     with (
         open_store(store, api_key, grpc=grpc, ca=ca, read_only=not adopt) as opened,
         open_encoder(
-            bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
+            bundle,
+            provider=provider,
+            precision=_most_precise(bundle, precision),
+            dim=dim,
+            allow_any_dim=allow_any_dim,
         ) as encoder,
     ):
         if model is None:
@@ -133,6 +137,16 @@ def _audit(store: Store, collection: str, encoder: Encoder, settings: AuditSetti
 
     with steps(keep=False) as on_step:
         return audit(store, collection, encoder, settings=settings, on_step=on_step)
+
+
+def _most_precise(bundle: str, precision: str) -> str:
+    """Return fp32 for a bundle that has it, where none is asked for: it tells most ways apart."""
+    from decant.embedders import Bundle, Precision
+
+    if precision != "auto" or not Path(bundle).is_dir():
+        return precision
+    has_full = Precision.FP32.value in Bundle.unchecked(bundle).manifest.graphs
+    return Precision.FP32.value if has_full else precision
 
 
 def _adopt(store: Store, collection: str, encoder: Encoder, settings: AuditSettings) -> None:

@@ -17,8 +17,8 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..layouts.find_layout import find_layout
-from ..layouts.payload_layout import PayloadLayout
+from ..foreign_payloads.find_layout import find_layout
+from ..foreign_payloads.payload_layout import PayloadLayout
 from ..server.point_form import to_point_id
 from ..server.requests import Requests
 from ..stores.input_errors import AbsentError, StoreInputError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from decant.embedders import Encoder, Output
 
-from ..layouts.payload_layout import PayloadLayout
+from ..foreign_payloads.payload_layout import PayloadLayout
 from ..stores.input_errors import StoreInputError
 from ..stores.protocol import Store
 from ..stores.search_defaults import SearchDefaults

@@ -18,7 +18,7 @@ from qdrant_client import models
 from decant.embedders import StoreError
 from decant.embedders.json_records import encode, parse
 
-from ..layouts.payload_layout import SOURCE
+from ..foreign_payloads.payload_layout import SOURCE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, FieldType
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present

@@ -17,7 +17,7 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..layouts.payload_layout import SOURCE, PayloadLayout
+from ..foreign_payloads.payload_layout import SOURCE, PayloadLayout
 from ..stores.filters import Field, Where
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import Kind, record_id

@@ -23,7 +23,7 @@ from decant.embedders import (
 )
 from decant.embedders.json_records import Json, decode, encode, parse
 
-from ..layouts.payload_layout import PayloadLayout
+from ..foreign_payloads.payload_layout import PayloadLayout
 from .search_defaults import SearchDefaults
 from .words import Words
 
