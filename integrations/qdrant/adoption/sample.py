@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qdrant_client import models
 
-from decant.embedders import StoreError
-
 from ..foreign_payloads.find_layout import find_layout
 from ..foreign_payloads.payload_layout import PayloadLayout
 from ..server.point_form import to_point_id
@@ -207,7 +205,7 @@ def check_store(store: object, name: str) -> Requests:
     """
     found = getattr(store, "requests", None)
     if not isinstance(found, Requests):
-        raise StoreError(
+        raise StoreInputError(
             f"{name!r} lies in {store!r}: an audit reads collections of a Qdrant server, or of "
             "qdrant-client's local mode, because no other program fills a folder of Edge; give "
             "connect() an address or a client"

@@ -202,7 +202,7 @@ class AdoptedForm:
     def query(self, query: Query | SparseVector, *, words: bool = False) -> Sent:
         """Return a dense query in the client's form, and the name of the collection's vector."""
         value, _ = to_query(query, words=words)
-        return value, self._layout.vector
+        return value, self._layout.vector or None
 
     def _read(self, held: Payload, identity: str) -> Payload:
         if not held:

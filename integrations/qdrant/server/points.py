@@ -24,8 +24,8 @@ from ..words.bm25 import BM25
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Sent: TypeAlias = "tuple[list[float] | models.SparseVector | models.Document, str]"
-"""A query in the client's form, and the name of the vector that it is compared with."""
+Sent: TypeAlias = "tuple[list[float] | models.SparseVector | models.Document, str | None]"
+"""A query in the client's form, and the name of the vector that it is compared with, if any."""
 
 _TEXTS = 64  # in a request, whose time includes that of the model on the server's side
 _AROUND = 1_024  # bytes of a request in addition to its points

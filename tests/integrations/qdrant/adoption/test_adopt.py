@@ -278,15 +278,14 @@ def test_what_does_not_pass_is_not_adopted_and_nothing_is_written(
     server: Store, client: QdrantClient, encoder: HashEncoder
 ) -> None:
     fill(client, encoder, "langchain")
-    others = encoder.encode(TEXTS[:3], role=Role.QUERY).dense.tolist()
     records, _ = client.scroll("notes", limit=3)
     texts = [(one.payload or {})["page_content"] for one in records]
-    others = encoder.encode(texts, role=Role.QUERY).dense.tolist()
-    client.update_vectors(
+    rows = encoder.encode(texts, role=Role.QUERY).dense.tolist()
+    client.upsert(
         "notes",
         [
-            models.PointVectors(id=one.id, vector=row)
-            for one, row in zip(records, others, strict=True)
+            models.PointStruct(id=one.id, vector=row, payload=one.payload)
+            for one, row in zip(records, rows, strict=True)
         ],
     )
     with pytest.raises(CollectionMismatch, match=r"30\.0% .* the query prompt on passages"):
