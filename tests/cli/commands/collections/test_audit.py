@@ -30,7 +30,7 @@ def fill(double: QdrantDouble, bundle: Path, *, backwards: bool = False) -> None
         rows = encoder.encode(TEXTS, role=Role.PASSAGE).dense
     if backwards:
         rows[0] = rows[0][::-1]
-    client = QdrantClient(url=double.url)
+    client = QdrantClient(url=double.url, check_compatibility=False)
     params = models.VectorParams(size=rows.shape[1], distance=models.Distance.COSINE)
     client.create_collection("notes", params)
     points = [
@@ -38,6 +38,7 @@ def fill(double: QdrantDouble, bundle: Path, *, backwards: bool = False) -> None
         for number, (text, row) in enumerate(zip(TEXTS, rows, strict=True))
     ]
     client.upsert("notes", points)
+    client.close()
 
 
 def test_a_collection_of_the_bundle_passes_and_is_adopted_where_asked_for(

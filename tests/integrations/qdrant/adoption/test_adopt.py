@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,10 @@ def encoder() -> HashEncoder:
 
 
 @pytest.fixture
-def client(double: QdrantDouble) -> QdrantClient:
-    return QdrantClient(url=double.url)
+def client(double: QdrantDouble) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=double.url, check_compatibility=False)
+    yield client
+    client.close()
 
 
 def fill(client: QdrantClient, encoder: HashEncoder, style: str, *, vector: str = "") -> list[str]:
