@@ -30,7 +30,6 @@ from .searchable import SearchableCollection
 from .searching.plans import keep_defaults
 from .stores.collection_settings import CollectionSettings, PayloadIndex
 from .stores.filters import Where
-from .stores.point_ids import record_id
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .threads import as_coroutine
@@ -249,7 +248,7 @@ class Collection(SearchableCollection):
         Raises:
             StoreError: ``ids`` is one string, or holds something else than strings.
         """
-        return self._remover.ids([record_id(identity) for identity in checked_ids(ids)])
+        return self._remover.ids([self._target.point_id(one) for one in checked_ids(ids)])
 
     def delete_where(self, where: Where) -> int:
         """Delete the records and chunks that match, and return how many there were.

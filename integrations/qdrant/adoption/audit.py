@@ -221,13 +221,13 @@ def _verdict(shares: Sequence[VectorShare], *, is_whole: bool) -> Verdict:
 
 
 def _unseen(candidates: Sequence[Candidate], gate: Gate) -> tuple[str, ...]:
-    """Return the ways whose vectors are the recipe's in this sample, up to the gate."""
+    """Return the ways that no point of this sample can tell from the recipe."""
     first = candidates[0].vectors
     return tuple(
         one.name
         for one in candidates[1:]
         if one.vectors.shape == first.shape
-        and bool((cosines(first, one.vectors) >= gate.cosine).all())
+        and bool((cosines(first, one.vectors) >= 1 - gate.tie).all())
     )
 
 

@@ -67,7 +67,7 @@ class AuditReport:
         median_cosine: The median cosine of stored vectors with those of the recipe itself.
         least_cosine: The least of them.
         gate: The least cosine at which two vectors count as one.
-        unseen: Ways that give the same vectors as the recipe in this sample, up to the gate.
+        unseen: Ways that give the same vectors as the recipe in this sample.
         untried: Ways that were not tried, with the reason.
         notes: What cannot be seen here, in whole sentences.
     """
@@ -139,10 +139,8 @@ class AuditReport:
             f"cosine with the recipe's vectors: median {self.median_cosine:.5f}, least "
             f"{self.least_cosine:.5f}; one from {self.gate} on"
         )
-        for one in self.unseen:
-            yield f"not told apart in this sample: {one}"
-        for one in self.untried:
-            yield f"not tried: {one}"
+        yield from (f"not told apart in this sample: {way}" for way in self.unseen)
+        yield from (f"not tried: {way}" for way in self.untried)
         yield from self.notes
 
     def _guess(self, share: VectorShare) -> str:

@@ -8,6 +8,7 @@ from decant.embedders import Encoder, Output
 
 from ..foreign_payloads.payload_layout import PayloadLayout
 from ..stores.input_errors import StoreInputError
+from ..stores.point_ids import adopted_id, record_id
 from ..stores.protocol import Store
 from ..stores.search_defaults import SearchDefaults
 from ..stores.words import Words
@@ -38,6 +39,10 @@ class Target:
     words: Words | None = None
     search: SearchDefaults | None = None
     layout: PayloadLayout | None = None
+
+    def point_id(self, identity: str) -> str:
+        """Return the id of the point of a passage with this id."""
+        return record_id(identity) if self.layout is None else adopted_id(identity)
 
     def check_own(self, what: str) -> None:
         """Refuse what only collections have that decant made.

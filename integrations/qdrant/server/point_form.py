@@ -20,7 +20,7 @@ from decant.embedders import StoreError
 from ..foreign_payloads.payload_layout import SOURCE, PayloadLayout
 from ..stores.filters import Field, Where
 from ..stores.input_errors import StoreInputError
-from ..stores.point_ids import Kind, record_id
+from ..stores.point_ids import Kind, adopted_id, is_any_uuid, record_id
 from ..stores.protocol import Payload, Point, Select
 from ..stores.queries import Query
 from ..stores.range_bounds import Numbers, Times
@@ -162,18 +162,21 @@ class AdoptedForm:
             )
         metadata = held["metadata"]
         assert isinstance(metadata, dict)
+        # Not the id of `point`, for which only a canonical UUID is one.
+        given = str(held["id"])
+        identity = adopted_id(given)
         payload = self._layout.write(
             str(held["text"]),
             metadata,
             source=str(held["source"]),
-            identity=str(held["id"]),
-            point_id=point.id,
+            identity=identity if is_any_uuid(given) else given,
+            point_id=identity,
         )
         name, vector = self._layout.vector, point.dense
         stored: list[float] | dict[str, models.Vector] = {}
         if vector is not None:
             stored = {name: vector.tolist()} if name else vector.tolist()
-        return models.PointStruct(id=from_point_id(point.id), vector=stored, payload=payload)
+        return models.PointStruct(id=from_point_id(identity), vector=stored, payload=payload)
 
     def point(self, record: models.Record | models.ScoredPoint) -> Point:
         """Return a stored point as a record; what holds no text has no ``text``."""
@@ -245,7 +248,7 @@ class AdoptedDialect(RemoteDialect):
             # No condition holds for all points, no id for none.
             return self.join() if Kind.RECORD in values else models.HasIdCondition(has_id=[])
         if path == Field.ID:
-            ids = [from_point_id(record_id(str(value))) for value in values]
+            ids = [from_point_id(adopted_id(str(value))) for value in values]
             return models.HasIdCondition(has_id=ids)
         return super().any_of(self._form.path(path), values)
 
