@@ -10,7 +10,7 @@ from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
 from .points.handle import Target, refused_adopted
 from .stores.collection_metadata import CollectionMetadata
-from .stores.collection_settings import CollectionSettings
+from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
 from .stores.protocol import Engine, Store, check_name
 from .stores.text_to_embed import texts_need_a_server
@@ -40,7 +40,7 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     _check(store, name, encoder)
     card = store.card(name)
     if isinstance(encoder, ServerInference):
-        if card.layout is not None:
+        if card.payload_layout is not None:
             raise refused_adopted(name, "embedding on the server")
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
@@ -72,12 +72,27 @@ def open_or_create_target(
             f"the collection {name!r} in {store.place} was made {held}, which cannot be changed to "
             f"{settings.words!r}; make another, or drop this one and index again"
         )
+    if settings is not None:
+        _check_layout(store, name, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
         )
     return target
+
+
+def _check_layout(store: Store, name: str, settings: CollectionSettings) -> None:
+    """Refuse settings whose layout is not that of the collection, which nothing changes quietly."""
+    asked = settings.layout
+    if asked == Layout():
+        return
+    if differences := store.layout(name).differences(asked):
+        raise StoreError(
+            f"the collection {name!r} in {store.place} has another layout: "
+            f"{'; '.join(differences.values())}. Open it without these settings, or change it with "
+            "Collection.relayout (`decant relayout`); shards and replicas need a new collection"
+        )
 
 
 def _check(store: object, name: str, encoder: object) -> None:
@@ -118,5 +133,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         soft_tokens=card.soft_tokens,
         words=card.words,
         search=card.search,
-        layout=card.layout,
+        payload_layout=card.payload_layout,
     )

@@ -55,7 +55,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
-        ("qdrant/server/words",),
+        ("qdrant/server/words", "qdrant/server/layouts"),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
         ("qdrant/inference",),
         ("qdrant/searching",),
@@ -99,6 +99,7 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/adoption",
         "integrations/qdrant/server",
+        "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/words",
     },
     "qdrant_edge": {"integrations/qdrant/edge", "integrations/qdrant/words"},

@@ -39,7 +39,7 @@ def adopt_target(store: Store, name: str, encoder: Encoder, settings: AuditSetti
             f"the collection {name!r} compares vectors by {distance}, whose scores are no cosines; "
             "move its texts into a collection of decant's"
         )
-    card = replace(CollectionMetadata.of(encoder), sparse=False, layout=sample.layout)
+    card = replace(CollectionMetadata.of(encoder), sparse=False, payload_layout=sample.layout)
     cast("RemoteStore", store).adopt(name, card)
     return Target(
         store=store,
@@ -47,5 +47,5 @@ def adopt_target(store: Store, name: str, encoder: Encoder, settings: AuditSetti
         mark=card.mark,
         encoder=encoder,
         sparse=False,
-        layout=card.layout,
+        payload_layout=card.payload_layout,
     )

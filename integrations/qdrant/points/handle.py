@@ -27,7 +27,7 @@ class Target:
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
         words: How the words of its texts are indexed; None: they are not.
         search: How it is searched where a search does not specify it, if it keeps that.
-        layout: How another program laid out its points, if it was adopted.
+        payload_layout: How another program laid out its points, if it was adopted.
     """
 
     store: Store
@@ -38,11 +38,11 @@ class Target:
     soft_tokens: int | None = None
     words: Words | None = None
     search: SearchDefaults | None = None
-    layout: PayloadLayout | None = None
+    payload_layout: PayloadLayout | None = None
 
     def point_id(self, identity: str) -> str:
         """Return the id of the point of a passage with this id."""
-        return record_id(identity) if self.layout is None else adopted_id(identity)
+        return record_id(identity) if self.payload_layout is None else adopted_id(identity)
 
     def check_own(self, what: str) -> None:
         """Refuse what only collections have that decant made.
@@ -50,7 +50,7 @@ class Target:
         Raises:
             StoreInputError: The collection was adopted; the message says ``what`` is not possible.
         """
-        if self.layout is not None:
+        if self.payload_layout is not None:
             raise refused_adopted(self.name, what)
 
     @property

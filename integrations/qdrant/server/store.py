@@ -11,6 +11,7 @@ survives the end of the server's process.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from functools import partial
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import Any, Self
 from qdrant_client import models
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, PayloadIndex
+from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
     Engine,
@@ -38,7 +39,7 @@ from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
 from .collections import OpenCollection, RemoteCatalog
 from .limits import Limits
-from .optimize import Patience, wait_until_green
+from .optimize import Patience, wait_for_index
 from .point_form import PointForm, form_of
 from .points import Sent, cut_writes, params_of, to_scored
 from .requests import Requests
@@ -47,7 +48,6 @@ from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
 _NOTHING = Select(fields=())
-_OWN = form_of(None)
 
 
 class RemoteStore:
@@ -68,7 +68,7 @@ class RemoteStore:
         self._ask = self._requests.ask
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
-        self._forms: dict[str, PointForm] = {}
+        self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
 
     @property
     def requests(self) -> Requests:
@@ -135,7 +135,16 @@ class RemoteStore:
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""
-        self._catalog.add_index(name, self._form(name).path(entry.path), entry.type)
+        self._catalog.add_index(name, self._forms[name].path(entry.path), entry.type)
+
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the server stores the collection, as it reports it now."""
+        return self._catalog.layout(name)
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Change how the server stores the collection, and wait as :meth:`optimize` does."""
+        self._catalog.relayout(name, layout)
+        self.optimize(name)
 
     def missing_indexes(self, name: str) -> list[str]:
         """Return the paths of the payload indexes that the collection should have and lacks."""
@@ -151,10 +160,9 @@ class RemoteStore:
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
         points = self._words.on(name, points)
-        form = self._form(name)
 
         def send(part: Sequence[Point]) -> object:
-            structs = [form.struct(point) for point in part]
+            structs = [self._forms[name].struct(point) for point in part]
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
         for batch in self._batches(name, points):
@@ -174,7 +182,7 @@ class RemoteStore:
         """Delete points; unknown ids are ignored."""
 
         def send(part: Sequence[str]) -> object:
-            chosen = models.PointIdsList(points=self._form(name).ids(part))
+            chosen = models.PointIdsList(points=self._forms[name].ids(part))
             return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
 
         for _ in self._requests.in_parts(name, ids, _ids, send):
@@ -182,7 +190,7 @@ class RemoteStore:
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
-        form = self._form(name)
+        form = self._forms[name]
 
         def send(part: Sequence[str]) -> list[models.Record]:
             request = partial(
@@ -202,7 +210,7 @@ class RemoteStore:
     ) -> ScrollPage:
         """Return up to ``limit`` points that match, in the order of their ids."""
         points: list[Point] = []
-        form = self._form(name)
+        form = self._forms[name]
         start = None if after is None else form.ids([after])[0]
 
         def send(limits: Limits) -> tuple[list[models.Record], Any]:
@@ -238,7 +246,7 @@ class RemoteStore:
         If the server limits the points of one request, longer lists are read in pages, which may
         repeat or lose points of equal score.
         """
-        end, form = offset + limit, self._form(name)
+        end, form = offset + limit, self._forms[name]
         found: dict[str, ScoredPoint] = {}
         if (sent := self._sent(name, query)) is None:
             return []
@@ -251,7 +259,7 @@ class RemoteStore:
                 name,
                 query=value,
                 using=using,
-                search_params=params_of(query, is_local=self._server.is_local),
+                search_params=self._params(name, query, limits),
                 query_filter=None if where is None else form.filter(where, limits),
                 limit=size,
                 offset=offset,
@@ -276,15 +284,14 @@ class RemoteStore:
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking per query, in one request where allowed."""
-        form = self._form(name)
         sent = [self._sent(name, query) for query in queries]
         asked = [(query, item) for query, item in zip(queries, sent, strict=True) if item]
 
         def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
-            chosen = None if where is None else form.filter(where, limits)
-            params = partial(params_of, is_local=self._server.is_local)
+            chosen = None if where is None else self._forms[name].filter(where, limits)
+            params = partial(self._params, name, limits=limits)
             requests = [
                 models.QueryRequest(
                     query=value, using=using, params=params(query), filter=chosen, limit=limit
@@ -299,7 +306,7 @@ class RemoteStore:
         else:
             answers = iter(found)
             pages = [
-                [] if item is None else to_scored(query, next(answers), form.point)
+                [] if item is None else to_scored(query, next(answers), self._forms[name].point)
                 for query, item in zip(queries, sent, strict=True)
             ]
         return [[(item.point.id, item.score) for item in page] for page in pages]
@@ -313,7 +320,7 @@ class RemoteStore:
         def send(limits: Limits) -> int | None:
             if not limits.exact:
                 return None
-            chosen = self._form(name).filter(where, limits)
+            chosen = self._forms[name].filter(where, limits)
             request = partial(self._client.count, name, count_filter=chosen, exact=True)
             return self._ask(f"counting in {name!r}", request).count
 
@@ -332,18 +339,7 @@ class RemoteStore:
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        what = f"the collection {name!r} at {self.place}"
-        look = partial(self._client.get_collection, name)
-        # Waiting optimizers start at any update of their settings, even without a change.
-        none = models.OptimizersConfigDiff()
-        wake = partial(self._client.update_collection, name, optimizers_config=none)
-        wait_until_green(
-            lambda: self._ask(f"looking at {name!r}", look),
-            lambda: self._ask(f"waking the optimizers of {name!r}", wake),
-            self._patience,
-            what=what,
-            progress=progress,
-        )
+        wait_for_index(self._requests, name, self._patience, progress=progress)
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -367,24 +363,28 @@ class RemoteStore:
         self.close()
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
-        """Keep what an open collection says of its words and its points."""
         self._words.remember(name, opened.words)
-        self._forms[name] = form_of(opened.card.layout)
+        self._forms[name] = form_of(opened.card.payload_layout)
         return opened.card
-
-    def _form(self, name: str) -> PointForm:
-        return self._forms.get(name, _OWN)
 
     def _sent(self, name: str, query: Query) -> Sent | tuple[models.TextQuery, str] | None:
         """Return a query in the client's form; None for words of which none is left."""
         if text_of(query) is not None:
             self._requests.check_takes_texts()
         if not isinstance(query, WordsQuery):
-            return self._form(name).query(query)
+            return self._forms[name].query(query)
         sent = self._words.of_query(name, query.text)
         if sent is None or isinstance(sent, SparseVector):
-            return None if sent is None else self._form(name).query(sent, words=True)
+            return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
+        if self._server.is_local:
+            return None
+        oversampling = self._catalog.known_layout(name).oversampling
+        if oversampling is not None:
+            oversampling = min(oversampling, limits.oversampling)
+        return params_of(query, oversampling=oversampling)
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""

@@ -55,7 +55,7 @@ class CollectionMetadata:
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
         search: How it is searched where a search does not specify it; None: as this decant does.
-        layout: How another program laid out its points, if it was adopted; None: decant made it.
+        payload_layout: How another program laid out its points, if it was adopted.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class CollectionMetadata:
     words: Words | None = None
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
-    layout: PayloadLayout | None = None
+    payload_layout: PayloadLayout | None = None
 
     @classmethod
     def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
@@ -95,7 +95,7 @@ class CollectionMetadata:
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
             **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
-            **({"layout": encode(self.layout)} if self._format >= FORMAT else {}),
+            **({"payload_layout": encode(self.payload_layout)} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -129,7 +129,9 @@ class CollectionMetadata:
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
                 words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
-                layout=_layout(held["layout"], where) if held["format"] >= FORMAT else None,
+                payload_layout=_payload_layout(held["payload_layout"], where)
+                if held["format"] >= FORMAT
+                else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
             )
@@ -148,7 +150,7 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
-        if self.layout is not None:
+        if self.payload_layout is not None:
             return FORMAT
         if self.words is not None:
             return _WORDS_FORMAT
@@ -220,7 +222,7 @@ def _words(stored: object, where: str) -> Words | None:
     return None if stored is None else decode(Words, stored, where=where, error=StoreError)
 
 
-def _layout(stored: object, where: str) -> PayloadLayout:
+def _payload_layout(stored: object, where: str) -> PayloadLayout:
     return decode(PayloadLayout, stored, where=where, error=StoreError)
 
 
