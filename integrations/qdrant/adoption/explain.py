@@ -30,7 +30,8 @@ def cosines(stored: NDArray[np.float32], made: NDArray[np.float32]) -> NDArray[n
     first, second = stored.astype(np.float64), made.astype(np.float64)
     product = np.einsum("nd,nd->n", first, second)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.divide(product, lengths, out=np.zeros(len(product)), where=lengths > 0)
+    found = np.divide(product, lengths, out=np.zeros(len(product)), where=lengths > 0)
+    return np.asarray(found, np.float64)
 
 
 def explain(found: NDArray[np.float64], gate: Gate) -> NDArray[np.int64]:
