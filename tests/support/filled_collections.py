@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def tiny(folder: Path, *, pooling: Pooling = Pooling.MEAN, seed: int = 0) -> Tor
     return TorchEncoder.from_pretrained(save_model(folder, "bert", seed=seed), choices=choices)
 
 
-def passages(encoder: TorchEncoder, texts: list[str], **changed: object) -> Vectors:
+def passages(encoder: TorchEncoder, texts: list[str], **changed: Any) -> Vectors:
     """Return the vectors of passages by the encoder's recipe, but for some of its fields."""
     if not changed:
         return encoder.encode(texts, role=Role.PASSAGE).dense

@@ -72,9 +72,9 @@ class CandidateMaker:
         longest = max((len(tokenizer.encode(text).ids) for text in self.sample.embedded), default=0)
         limit = token_limit(self.encoder)
         for change in changes(self.encoder.recipe, longest=longest, limit=limit):
-            if (vectors := self._changed(change, self.sample.embedded)) is not None:
+            if (made := self._changed(change, self.sample.embedded)) is not None:
                 self._singles.append(change)
-                yield Candidate(name=change.name, vectors=vectors)
+                yield Candidate(name=change.name, vectors=made)
 
     def pairs(
         self, points: Sequence[int], fits: Callable[[Sequence[int], Made], bool]
@@ -89,9 +89,9 @@ class CandidateMaker:
         for change in pairs(self._singles)[:_MOST_PAIRS]:
             screened = self._changed(change, [self.sample.embedded[row] for row in some])
             if screened is not None and fits(some, screened):
-                vectors = self._changed(change, self.sample.embedded)
-                assert vectors is not None
-                yield Candidate(name=change.name, vectors=vectors)
+                whole = self._changed(change, self.sample.embedded)
+                assert whole is not None
+                yield Candidate(name=change.name, vectors=whole)
 
     @property
     def untried(self) -> tuple[str, ...]:
@@ -170,9 +170,9 @@ def pool(states: Made, pooling: Pooling) -> Made:
     """
     match pooling:
         case Pooling.FIRST:
-            return states[0]
+            return np.asarray(states[0], np.float32)
         case Pooling.LAST:
-            return states[-1]
+            return np.asarray(states[-1], np.float32)
         case Pooling.MAX:
             return np.asarray(states.max(axis=0), np.float32)
         case Pooling.WEIGHTED_MEAN:

@@ -143,7 +143,9 @@ def _sample(
     )
 
 
-def _draw(requests: Requests, name: str, points: int, settings: AuditSettings) -> list[int | str]:
+def _draw(
+    requests: Requests, name: str, points: int, settings: AuditSettings
+) -> list[models.ExtendedPointId]:
     """Return the ids of drawn points, each once."""
     client = requests.client
     if points > _MOST_LISTED:
@@ -152,7 +154,7 @@ def _draw(requests: Requests, name: str, points: int, settings: AuditSettings) -
             client.query_points, name, query=query, limit=settings.sample, with_payload=False
         )
         return [one.id for one in requests.ask(f"drawing points of {name!r}", draw).points]
-    ids: list[int | str] = []
+    ids: list[models.ExtendedPointId] = []
     after = None
     while True:
         page = min(_PAGE, requests.limits(name).page)

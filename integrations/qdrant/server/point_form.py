@@ -22,13 +22,11 @@ from ..stores.filters import Field, Where
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import Kind, adopted_id, is_any_uuid, record_id
 from ..stores.protocol import Payload, Point, Select
-from ..stores.queries import Query
 from ..stores.range_bounds import Numbers, Times
-from ..stores.sparse_vector import SparseVector
 from ..stores.translation.translate import translate
 from .filters import RemoteDialect, to_filter
 from .limits import UNLIMITED, Limits
-from .points import Sent, fields_of, from_record, to_query, to_struct, vectors_of
+from .points import Sent, VectorQuery, fields_of, from_record, to_query, to_struct, vectors_of
 
 _NUMBER = "decada00-0000-8000"
 _NUMBERED = re.compile(rf"{_NUMBER}-([0-9a-f]{{4}})-([0-9a-f]{{12}})")
@@ -37,11 +35,11 @@ _NUMBERED = re.compile(rf"{_NUMBER}-([0-9a-f]{{4}})-([0-9a-f]{{12}})")
 class PointForm(Protocol):
     """Converts between points of decant and those of one collection on a server."""
 
-    def ids(self, ids: Sequence[str]) -> list[int | str]:
+    def ids(self, ids: Sequence[str]) -> list[models.ExtendedPointId]:
         """Return ids as the collection has them."""
         ...
 
-    def shown_id(self, identity: int | str | None) -> str | None:
+    def shown_id(self, identity: models.ExtendedPointId | None) -> str | None:
         """Return an id of the collection as decant has it."""
         ...
 
@@ -69,7 +67,7 @@ class PointForm(Protocol):
         """Return a condition as a filter of the client, within a server's limits."""
         ...
 
-    def query(self, query: Query | SparseVector, *, words: bool = False) -> Sent:
+    def query(self, query: VectorQuery, *, words: bool = False) -> Sent:
         """Return a query in the client's form, and the name of the vector it is compared with."""
         ...
 
@@ -77,11 +75,11 @@ class PointForm(Protocol):
 class OwnForm:
     """The points of collections that decant made."""
 
-    def ids(self, ids: Sequence[str]) -> list[int | str]:
+    def ids(self, ids: Sequence[str]) -> list[models.ExtendedPointId]:
         """Return ids, which are UUIDs."""
         return list(ids)
 
-    def shown_id(self, identity: int | str | None) -> str | None:
+    def shown_id(self, identity: models.ExtendedPointId | None) -> str | None:
         """Return the id as a string."""
         return None if identity is None else str(identity)
 
@@ -109,7 +107,7 @@ class OwnForm:
         """Return a condition as a filter of the client, within a server's limits."""
         return to_filter(where, limits)
 
-    def query(self, query: Query | SparseVector, *, words: bool = False) -> Sent:
+    def query(self, query: VectorQuery, *, words: bool = False) -> Sent:
         """Return a query in the client's form, and the name of the vector it is compared with."""
         return to_query(query, words=words)
 
@@ -124,11 +122,11 @@ class AdoptedForm:
     def __init__(self, layout: PayloadLayout) -> None:
         self._layout = layout
 
-    def ids(self, ids: Sequence[str]) -> list[int | str]:
+    def ids(self, ids: Sequence[str]) -> list[models.ExtendedPointId]:
         """Return ids, whole numbers in place of the UUIDs that stand for them."""
         return [from_point_id(identity) for identity in ids]
 
-    def shown_id(self, identity: int | str | None) -> str | None:
+    def shown_id(self, identity: models.ExtendedPointId | None) -> str | None:
         """Return the id, a UUID in place of a whole number."""
         return None if identity is None else to_point_id(identity)
 
@@ -202,7 +200,7 @@ class AdoptedForm:
         dialect = AdoptedDialect(self, values=limits.values)
         return dialect.join(must=[translate(where, dialect)])
 
-    def query(self, query: Query | SparseVector, *, words: bool = False) -> Sent:
+    def query(self, query: VectorQuery, *, words: bool = False) -> Sent:
         """Return a dense query in the client's form, and the name of the collection's vector."""
         value, _ = to_query(query, words=words)
         return value, self._layout.vector or None
@@ -248,7 +246,7 @@ class AdoptedDialect(RemoteDialect):
             # No condition holds for all points, no id for none.
             return self.join() if Kind.RECORD in values else models.HasIdCondition(has_id=[])
         if path == Field.ID:
-            ids = [from_point_id(adopted_id(str(value))) for value in values]
+            ids = self._form.ids([adopted_id(str(value)) for value in values])
             return models.HasIdCondition(has_id=ids)
         return super().any_of(self._form.path(path), values)
 
@@ -274,19 +272,19 @@ def form_of(layout: PayloadLayout | None) -> PointForm:
     return OwnForm() if layout is None else AdoptedForm(layout)
 
 
-def to_point_id(identity: int | str) -> str:
+def to_point_id(identity: models.ExtendedPointId) -> str:
     """Return the id of a point; a whole number becomes a UUID, of a kind that nothing else makes.
 
     >>> to_point_id(258)
     'decada00-0000-8000-0000-000000000102'
     """
-    if isinstance(identity, str):
-        return identity
+    if not isinstance(identity, int):
+        return str(identity)
     digits = f"{identity:016x}"
     return f"{_NUMBER}-{digits[:4]}-{digits[4:]}"
 
 
-def from_point_id(identity: str) -> int | str:
+def from_point_id(identity: str) -> models.ExtendedPointId:
     """Return the id that a point has on the server.
 
     >>> from_point_id("decada00-0000-8000-0000-000000000102")

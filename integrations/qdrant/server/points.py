@@ -24,6 +24,9 @@ from ..words.bm25 import BM25
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+VectorQuery: TypeAlias = "NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed"
+"""A query that is compared with vectors."""
+
 Sent: TypeAlias = "tuple[list[float] | models.SparseVector | models.Document, str | None]"
 """A query in the client's form, and the name of the vector that it is compared with, if any."""
 
@@ -106,9 +109,7 @@ def vectors_of(fetch: Select) -> bool | list[str]:
     return fetch.vectors or False
 
 
-def to_query(
-    query: NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed, *, words: bool = False
-) -> Sent:
+def to_query(query: VectorQuery, *, words: bool = False) -> Sent:
     """Return a query in the client's form, and the name of the vector it is compared with.
 
     Args:

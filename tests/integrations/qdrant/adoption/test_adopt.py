@@ -27,6 +27,7 @@ from decant.integrations.qdrant import (
     Range,
     Record,
     RemoteStore,
+    SearchMode,
     SearchOptions,
     ServerInference,
     StartsWith,
@@ -329,7 +330,7 @@ def test_what_an_adopted_collection_does_not_have_is_refused_by_name(
     with pytest.raises(StoreError, match="source is 'a' and its metadata say 'b'"):
         docs.add([Record(text="a yak", source="a", metadata={"source": "b"})])
     with pytest.raises(StoreError, match="'words'"):
-        docs.search("a cat", mode="words")
+        docs.search("a cat", mode=SearchMode.WORDS)
     assert client.count("notes").count == 10
 
 
