@@ -19,6 +19,7 @@ from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut, cut_recipe
 from ..errors import BundleError, ProviderError
+from ..recipe.enums import PooledTokens
 from ..recipe.recipe import Recipe
 from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
@@ -105,6 +106,15 @@ class OnnxEncoder(BatchEncoder):
     def recipe(self) -> Recipe:
         """The recipe, which decides the vectors and the width to which they are cut."""
         return self._recipe
+
+    @property
+    def variable_fields(self) -> frozenset[str]:
+        """The fields of the recipe that :meth:`with_recipe` can change.
+
+        A graph takes the mask of the pooled tokens if its recipe does not pool them all.
+        """
+        masked = self._recipe.span not in (PooledTokens.ALL, PooledTokens.TAIL)
+        return super().variable_fields | ({"span"} if masked else set())
 
     def quantizer(self, kind: str, *, calibration: VectorRanges | None = None) -> Quantizer:
         """Return a quantizer that turns this encoder's vectors into integers or bits.
