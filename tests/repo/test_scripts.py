@@ -15,6 +15,10 @@ from repository import PACKAGES, ROOT, script_files
 FOR_ALL = {f"decant.embedders.{name}" for name in ("distribution", "errors", "json_records")}
 # What scripts take apart on purpose, to measure a part alone; all else in them is public.
 TAKEN_APART = {
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.encoding.outputs"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.onnx.encoder"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.tokens.batching"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.tokens.rows"),
     ("benchmarks/bench/corpus.py", "decant.cli.input.standard_library"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.bundle_writer"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.probes"),
