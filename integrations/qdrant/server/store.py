@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from qdrant_client import models
 
+from ..stores.changes import Change, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, PayloadIndex
 from ..stores.filters import Where
@@ -30,11 +31,13 @@ from ..stores.protocol import (
     ScrollPage,
     Select,
     check_name,
+    each,
 )
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
+from .changes import have_texts, send_in_order, set_together
 from .collections import RemoteCatalog
 from .filters import to_filter
 from .limits import Limits
@@ -50,15 +53,13 @@ from .points import (
     vectors_of,
 )
 from .requests import Requests
-from .set_payload import set_together
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
-_PAGE = 1_000
 _NOTHING = Select(fields=())
 
 
-class RemoteStore:
+class RemoteStore(OrderedStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -162,6 +163,14 @@ class RemoteStore:
         for batch in self._batches(name, points):
             for _ in self._requests.in_parts(name, batch, _writes, send):
                 pass
+
+    def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
+        """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
+        if self._server.is_local or have_texts(changes):
+            for change in changes:
+                carry_out(self, name, change)
+        else:
+            send_in_order(self._requests, name, changes, partial(self._words.on, name))
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
@@ -318,13 +327,7 @@ class RemoteStore:
 
         if (counted := self._requests.adapting(name, send)) is not None:
             return counted
-        total, after = 0, None
-        while True:
-            page = self.scroll(name, where, _NOTHING, limit=_PAGE, after=after)
-            total += len(page.points)
-            after = page.after
-            if after is None:
-                return total
+        return sum(len(page) for page in each(self, name, where, _NOTHING))
 
     def list_limit(self, name: str) -> int:
         """Return how many values one condition of a filter may list."""

@@ -19,8 +19,11 @@ _SPARSE_ENTRY = _NUMBER + 11  # an entry also has an index of up to ten digits
 _CHARACTER = 6  # a control character as \u0007; no other character takes more in UTF-8
 _AROUND = 6  # quotes, a colon and a comma
 _SHORT = 4_096  # characters; longer texts are encoded, which takes a microsecond for each thousand
-_REQUEST_BYTES = 16 * 2**20  # a server accepts twice that
+
 _POINT = 200  # braces, names of vectors, the id, the operation
+
+REQUEST_BYTES = 16 * 2**20
+"""How large a request may become; a server accepts twice that."""
 
 
 class PointSizes:
@@ -85,4 +88,4 @@ def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
     Servers refuse requests beyond 32 MiB. Sizes of points are bounded from above; a single point
     that is larger is a part of its own.
     """
-    yield from cut_points(points, most=size, largest=_REQUEST_BYTES)
+    yield from cut_points(points, most=size, largest=REQUEST_BYTES)
