@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import TypeAlias, assert_never
 
@@ -71,6 +71,7 @@ class Syntax(StrEnum):
     MARKDOWN = "markdown"
 
 
+@lru_cache(maxsize=1_024)  # asked twice for each document of a group
 def syntax_of(source: str) -> Syntax:
     """Return a document's syntax, by the suffix of its name alone.
 

@@ -197,8 +197,9 @@ class Planner:
             if stored.get(id_) is not None
         ]
         state = State.NEW if marker is None or marker.state is State.NEW else State.CHANGING
+        key = document.key
         closing = Marker(
-            key=document.key,
+            key=key,
             state=State.DONE,
             digest=digest,
             chunks=sums.chunks,
@@ -207,7 +208,7 @@ class Planner:
         return Plan(
             document=document,
             claim=Claim(),
-            opening=Marker(key=document.key, state=state),
+            opening=Marker(key=key, state=state),
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
             moved=tuple(point for point in moved if not _is_same(point.payload, stored[point.id])),
@@ -218,18 +219,19 @@ class Planner:
 
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
+        key = document.key
         metadata = dict(document.metadata)  # one object, whose size is measured once
         chunks = self._chunker.cut(document.text, syntax_of(document.source))
         for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
-            identity = document.key.chunk_id(digest, seen[digest])
+            identity = key.chunk_id(digest, seen[digest])
             seen[digest] += 1
             yield StoredPassage(
                 kind=Kind.CHUNK,
                 id=identity,
                 text=chunk.text,
-                source=document.key.source,
-                root=document.key.root,
+                source=key.source,
+                root=key.root,
                 chunk=index,
                 start=chunk.start,
                 metadata=metadata,
