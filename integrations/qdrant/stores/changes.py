@@ -50,13 +50,12 @@ def change_in_order(store: Store, name: str, changes: Sequence[Change]) -> None:
     Args:
         store: The store that holds the collection.
         name: The collection.
-        changes: The changes; those without points are left out.
+        changes: The changes.
     """
-    wanted = [change for change in changes if _size(change)]
-    if isinstance(store, OrderedStore) and len(wanted) > 1:
-        store.change_in_order(name, wanted)
+    if isinstance(store, OrderedStore):
+        store.change_in_order(name, changes)
         return
-    for change in wanted:
+    for change in changes:
         carry_out(store, name, change)
 
 
@@ -69,7 +68,3 @@ def carry_out(store: Store, name: str, change: Change) -> None:
             store.delete(name, ids)
         case _:
             assert_never(change)
-
-
-def _size(change: Change) -> int:
-    return len(change.points) if isinstance(change, Upsert) else len(change.ids)
