@@ -102,7 +102,7 @@ class _Server(ThreadingHTTPServer):
             self._points = {name: {} for name in self._points}
             return found
 
-    def answer(self, method: str, path: list[str], body: Any) -> Any:
+    def answer(self, method: str, path: list[str], body: dict[str, Any]) -> object:
         with self._lock:
             self._requests[" ".join([method, *path[2:]]) or method] += 1
             match method, path:
@@ -124,7 +124,9 @@ class _Server(ThreadingHTTPServer):
                 case _:
                     return _DONE
 
-    def _on_points(self, method: str, rest: list[str], held: dict[str, Any], body: Any) -> Any:
+    def _on_points(
+        self, method: str, rest: list[str], held: dict[str, Any], body: dict[str, Any]
+    ) -> object:
         match method, rest:
             case "PUT", []:
                 held.update((it["id"], it["payload"]) for it in body["points"])
@@ -187,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         began = time.monotonic()
         path = urlsplit(self.path).path.strip("/").split("/")
-        found = server.answer(self.command, path, from_json(body) if body else None)
+        found = server.answer(self.command, path, from_json(body) if body else {})
         if path == [""]:
             said = json.dumps({"title": "qdrant", "version": "1.19.0", "commit": ""}).encode()
         else:

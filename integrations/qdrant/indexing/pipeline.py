@@ -35,6 +35,7 @@ _TICK = 0.1  # seconds between two reports of progress while the caller waits
 _GRACE = 1.0  # seconds for which Ctrl-C waits for a request
 _BATCH_GRACE = 5.0  # and for the present batch of the encoder
 
+
 class _Line:
     """A bounded queue between two threads that can be stopped from any thread.
 

@@ -7,8 +7,10 @@ it asked which points exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from typing import NamedTuple
 
 from qdrant_client import models
 
@@ -16,13 +18,27 @@ from decant.embedders import StoreError
 
 from ..stores.changes import Change, Upsert
 from ..stores.point_size import REQUEST_BYTES, PointSizes
-from ..stores.protocol import Point
+from ..stores.protocol import Point, slices
 from .limits import Limits
 from .points import check_size, from_record, to_change, to_struct
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
 
 _ID_BYTES = 64  # of an id in a list, quotes and comma included
+
+
+class _Item(NamedTuple):
+    """A point to store, or the id of one to delete.
+
+    Attributes:
+        change: The place of its change among all.
+        what: The point, or the id.
+        size: A bound of its bytes in a request.
+    """
+
+    change: int
+    what: Point | str
+    size: int
 
 
 def have_texts(changes: Sequence[Change]) -> bool:
@@ -52,19 +68,19 @@ def send_in_order(
         StoreError: A single point is larger than a request may be; then nothing is changed.
     """
     sizes = PointSizes()
-    left: list[tuple[Point | str, int]] = []
-    for change in changes:
+    left: list[_Item] = []
+    for place, change in enumerate(changes):
         if isinstance(change, Upsert):
-            left += [(point, sizes.of(point)) for point in with_words(change.points)]
+            left += [_Item(place, it, sizes.of(it)) for it in with_words(change.points)]
         else:
-            left += [(identity, _ID_BYTES) for identity in change.ids]
+            left += [_Item(place, identity, _ID_BYTES) for identity in change.ids]
     if (largest := requests.largest) is not None:
-        for item, size in left:
-            if size > REQUEST_BYTES and isinstance(item, Point):
-                check_size(item, largest)
+        for item in left:
+            if item.size > REQUEST_BYTES and isinstance(item.what, Point):
+                check_size(item.what, largest)
     while left:
         count = _fitting(left, requests.limits(name))
-        operations = _operations([item for item, _ in left[:count]], requests.limits(name))
+        operations = list(_operations(left[:count], requests.limits(name)))
         request = partial(requests.client.batch_update_points, name, operations)
         try:
             requests.ask(f"writing to {name!r}", request)
@@ -74,47 +90,31 @@ def send_in_order(
         left = left[count:]
 
 
-def _fitting(items: Sequence[tuple[object, int]], limits: Limits) -> int:
+def _fitting(items: Sequence[_Item], limits: Limits) -> int:
     """Return how many of the first items one request may have; one at least."""
     total = 0
-    for count, (_, size) in enumerate(items):
-        total += size
+    for count, item in enumerate(items):
+        total += item.size
         if count and (total > REQUEST_BYTES or count == limits.batch):
             return count
     return len(items)
 
 
-def _operations(items: Sequence[Point | str], limits: Limits) -> list[models.UpdateOperation]:
-    """Return the operations of a request, each within the limits of a request of its kind."""
-    operations: list[models.UpdateOperation] = []
-    start = 0
-    while start < len(items):
-        points, ids = _run(items, start, limits)
-        if points:
-            structs = models.PointsList(points=[to_struct(point) for point in points])
-            operations.append(models.UpsertOperation(upsert=structs))
-        else:
-            operations.append(models.DeleteOperation(delete=models.PointIdsList(points=ids)))
-        start += len(points) or len(ids)
-    return operations
+def _operations(items: Sequence[_Item], limits: Limits) -> Iterator[models.UpdateOperation]:
+    """Yield the operations of a request.
 
-
-def _run(
-    items: Sequence[Point | str], start: int, limits: Limits
-) -> tuple[list[Point], list[models.ExtendedPointId]]:
-    """Return the points, or the ids, that stand together at a place."""
-    points: list[Point] = []
-    ids: list[models.ExtendedPointId] = []
-    for item in items[start:]:
-        if isinstance(item, Point):
-            if ids or len(points) == limits.writes:
-                break
-            points.append(item)
-        else:
-            if points or len(ids) == limits.ids:
-                break
-            ids.append(item)
-    return points, ids
+    No operation has points of two changes: a server of several shards or nodes orders operations,
+    and not the points of one.
+    """
+    for _, group in groupby(items, lambda item: item.change):
+        these = [item.what for item in group]
+        points = [item for item in these if isinstance(item, Point)]
+        for part in slices(points, limits.writes):
+            structs = models.PointsList(points=[to_struct(point) for point in part])
+            yield models.UpsertOperation(upsert=structs)
+        ids: list[models.ExtendedPointId] = [item for item in these if isinstance(item, str)]
+        for some in slices(ids, limits.ids):
+            yield models.DeleteOperation(delete=models.PointIdsList(points=list(some)))
 
 
 def set_together(requests: Requests, name: str, points: Sequence[Point]) -> list[str]:

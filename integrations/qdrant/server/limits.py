@@ -57,9 +57,7 @@ class Limits:
         if strict is None or not strict.enabled:
             return cls()
         rate = min(strict.read_rate_limit or UNLIMITED, strict.write_rate_limit or UNLIMITED)
-        most = min(
-            strict.upsert_max_batchsize or UNLIMITED, strict.write_rate_limit or UNLIMITED
-        )
+        most = min(strict.upsert_max_batchsize or UNLIMITED, strict.write_rate_limit or UNLIMITED)
         return cls(
             page=strict.max_query_limit or UNLIMITED,
             writes=min(_WRITES, most),

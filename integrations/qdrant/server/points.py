@@ -42,9 +42,7 @@ def to_struct(point: Point) -> models.PointStruct:
     for text in point.to_embed:
         vectors[text.using] = to_document(text)
     # Without validation, which takes as long as to write the JSON; a point is checked already.
-    return models.PointStruct.model_construct(
-        id=point.id, vector=vectors, payload=point.payload
-    )
+    return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def to_document(text: TextToEmbed) -> models.Document:
