@@ -30,7 +30,7 @@ from .documents import Document
 _MOVABLE = ("chunk", "start", "metadata")
 _PLACED = Select(fields=("root", "source", *_MOVABLE))
 _CONTENT = Select(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
-_LOOKUP = 256
+_LOOKUP, _LOOKUP_NUMBERS = 1_000, 400_000  # texts in one lookup, and what their vectors hold
 # Twice float64's spacing, because engines return some numbers one unit in the last place off.
 _SPACING = 2.0**-51
 _PAGE, _HEAVY_PAGE = 1_000, 256  # chunks in a page, without and with vectors
@@ -103,6 +103,7 @@ class Planner:
         self._verify = verify
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
+        self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
         self._has_states = target.soft_tokens is not None
         self._vectors = Select(
             fields=("text_sha256",), dense=True, sparse=target.sparse, soft_tokens=self._has_states
@@ -244,7 +245,8 @@ class Planner:
         """
         texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
         known: dict[str, Row] = {}
-        for part in slices(sorted(texts), min(_LOOKUP, self._store.list_limit(self._name))):
+        most = min(self._lookup, self._store.list_limit(self._name))
+        for part in slices(sorted(texts), most):
             known |= self._known(part)
         if not known:
             return plans

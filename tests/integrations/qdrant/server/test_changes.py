@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from decant.embedders import HashEncoder, StoreError
-from decant.integrations.qdrant import Collection, Document, Point, Record, RemoteStore, Select
+from decant.integrations.qdrant import Collection, Document, Point, RemoteStore, Select
 from decant.integrations.qdrant.stores.changes import Delete, Upsert, change_in_order
 from decant.integrations.qdrant.stores.filters import Field, FieldIn
 from decant.integrations.qdrant.stores.protocol import Store, each
@@ -42,17 +42,17 @@ def written(double: QdrantDouble) -> list[tuple[str, str, str]]:
 
 
 class TestRequests:
-    def test_new_documents_take_a_write_and_two_reads_for_each_group(
+    def test_new_documents_take_one_write_for_256_and_two_reads_for_each_group(
         self, server: Store, double: QdrantDouble
     ) -> None:
         docs = Collection.create(server, "docs", ENCODER)
-        docs.add([Record(text="a ship")])  # writes the note of what fills the collection
         before = len(double.asked)
         assert docs.index(documents(2 * GROUP)).added == 2 * GROUP
         writes = double.requests("POST", "/points/batch")
         assert len(writes) == 2
-        # Each group's markers and known texts, then the run's markers and its count of chunks.
-        assert len(double.asked) - before <= 2 * (1 + 2) + 2
+        # The markers and the known texts of groups of 64, 128, 256 and 64 documents, then the
+        # run's markers and its count of chunks, and the note of what fills the collection.
+        assert len(double.asked) - before <= 2 + 4 * 2 + 2 + 2
 
     def test_changed_documents_take_no_more_writes(
         self, server: Store, double: QdrantDouble
