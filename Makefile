@@ -98,6 +98,7 @@ docs: $(VENV)/.installed-dev $(VENV)/.installed-docs-site  ## write docs/command
 bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
+	$(BIN)/python benchmarks/indexing.py --output .benchmarks/indexing.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
