@@ -154,23 +154,22 @@ class RemoteStore(OrderedStore):
         """
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
-        points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
             structs = [to_struct(point) for point in part]
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
-        for batch in self._batches(name, points):
+        for batch in self._batches(name, self._words.on(name, points)):
             for _ in self._requests.in_parts(name, batch, _writes, send):
                 pass
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
-        if self._server.is_local or have_texts(changes):
-            for change in changes:
-                carry_out(self, name, change)
-        else:
+        if not self._server.is_local and not have_texts(changes):
             send_in_order(self._requests, name, changes, partial(self._words.on, name))
+            return
+        for change in changes:
+            carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""

@@ -51,8 +51,8 @@ class TestRequests:
         writes = double.requests("POST", "/points/batch")
         assert len(writes) == 2
         # The markers and the known texts of groups of 64, 128, 256 and 64 documents, then the
-        # run's markers and its count of chunks, and the note of what fills the collection.
-        assert len(double.asked) - before <= 2 + 4 * 2 + 2 + 2
+        # run's markers and its count of chunks, and three for the note of what fills it.
+        assert len(double.asked) - before <= 2 + 4 * 2 + 2 + 3
 
     def test_changed_documents_take_no_more_writes(
         self, server: Store, double: QdrantDouble
