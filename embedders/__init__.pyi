@@ -20,6 +20,7 @@ from .errors import DecantError as DecantError
 from .errors import ExplanationError as ExplanationError
 from .errors import HubError as HubError
 from .errors import MissingExtra as MissingExtra
+from .errors import OutOfMemoryError as OutOfMemoryError
 from .errors import ParityError as ParityError
 from .errors import ProviderError as ProviderError
 from .errors import QuantizationError as QuantizationError

@@ -27,6 +27,7 @@ _PACKAGES = (
     "numpy",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "qdrant-client",
     "qdrant-edge-py",
     "sentence-transformers",

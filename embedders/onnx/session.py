@@ -24,9 +24,17 @@ from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
-from ..errors import ProviderError, need
+from ..errors import ProviderError
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
 from .openvino.session import OpenVinoSession, openvino_layers
+from .providers.failures import (
+    Attempt,
+    check_runs_there,
+    first_words,
+    import_runtime,
+    opening_error,
+    running_error,
+)
 from .providers.graph_session import GraphFile, GraphSession
 from .providers.options import available_cores
 from .providers.plugins import add_plugin, installed_plugins
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..tokens.rows import TokenBatch
 else:
-    onnxruntime = need("onnxruntime", extra="cpu")
+    onnxruntime = import_runtime("onnxruntime", extra="cpu")
 
 # ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
@@ -144,12 +152,8 @@ class Session(GraphSession):
             with self._turn():
                 return self._values_of(session, feeds, names)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            reason = str(error).strip().partition("\n")[0]
-            raise ProviderError(
-                f"{self.provider} does not run {self._path} on a batch of shape "
-                f"{batch.input_ids.shape} (onnxruntime {onnxruntime.__version__}): {reason}; take "
-                "another precision or provider, or fewer tokens in a batch"
-            ) from error
+            attempt = _attempt(self._row, self._path)
+            raise running_error(attempt, error, shape=batch.input_ids.shape) from error
 
     def _turn(self) -> contextlib.AbstractContextManager[object]:
         return _TURN if self._row.one_at_a_time else contextlib.nullcontext()
@@ -287,7 +291,10 @@ def _open(
     if row.source is Source.PLUGIN and row.full_name not in onnxruntime.get_available_providers():
         add_plugin(options, row, device, row.options(path, device))
         wanted = []
-    # Where CUDA does not load, the package prints a banner; the code below raises the error.
+    if row.full_name != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    attempt = _attempt(row, path)
+    # What is found of CUDA's libraries, and what is not, is printed; the code below raises errors.
     with contextlib.redirect_stdout(io.StringIO()):
         if row.preloads:
             # Finds the CUDA libraries of the nvidia-* wheels or of torch.
@@ -298,23 +305,32 @@ def _open(
                 options,
                 providers=wanted or None,
                 disabled_optimizers=list(row.slow_fusions) or None,
+                enable_fallback=0,  # it would open the graph on the CPU after an error
             )
         except Exception as error:  # its errors share no base class
-            reason = str(error).strip().partition("\n")[0]
-            version = onnxruntime.__version__
-            if _SHARED_INT8 in reason:
-                reason = (
-                    "this processor needs weights of the model in uint8 that an earlier decant "
-                    "wrote as int8; convert the bundle to int8 again"
-                )
-            raise ProviderError(
-                f"{row.full_name} does not open {path} (onnxruntime {version}): {reason}"
-            ) from error
-    running = session.get_providers()
-    if running[0] != row.full_name:
-        raise ProviderError(
-            f"asked for {row.full_name}, but the session runs on {running[0]}; its libraries did "
-            "not load. Run `decant doctor`, or pass provider='cpu'"
-        )
-    session.disable_fallback()
+            raise opening_error(attempt, error, said=_said(error)) from error
+    check_runs_there(attempt, session.get_providers(), _nodes(session, row))
     return session
+
+
+def _nodes(session: onnxruntime.InferenceSession, row: Provider) -> dict[str, int]:
+    """Return how many nodes each provider was given; empty on the CPU, where there is no other."""
+    if row.full_name == CPU:
+        return {}
+    found: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        found[part.ep_name] += len(part.get_nodes())
+    return dict(found)
+
+
+def _attempt(row: Provider, path: Path) -> Attempt:
+    return Attempt(row=row, path=path, runtime=f"onnxruntime {onnxruntime.__version__}")
+
+
+def _said(error: Exception) -> str:
+    if _SHARED_INT8 in str(error):
+        return (
+            "this processor needs weights of the model in uint8 that an earlier decant wrote as "
+            "int8; convert the bundle to int8 again"
+        )
+    return first_words(error)

@@ -49,7 +49,11 @@ from .server.store import RemoteStore as RemoteStore
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
 from .stores.collection_settings import FieldType as FieldType
+from .stores.collection_settings import Layout as Layout
+from .stores.collection_settings import Originals as Originals
 from .stores.collection_settings import PayloadIndex as PayloadIndex
+from .stores.collection_settings import Storage as Storage
+from .stores.collection_settings import StoredLayout as StoredLayout
 from .stores.filters import And as And
 from .stores.filters import Condition as Condition
 from .stores.filters import Equals as Equals

@@ -17,6 +17,7 @@ from .points.locks import lock_of
 from .points.payloads import DOCUMENTS, PASSAGES, is_own, passages
 from .points.provenance import Filling, read_fillings
 from .stores.collection_metadata import CollectionMetadata
+from .stores.collection_settings import StoredLayout
 from .stores.filters import And, Field, FieldIn
 from .stores.point_ids import DocumentKey, Kind, record_id
 from .stores.protocol import Select, Store, check_name, each
@@ -62,6 +63,7 @@ class CollectionSummary:
         records: How many of the passages are records, which belong to no root.
         roots: The roots of its documents, sorted.
         filled_by: How its vectors were made; empty if that was not recorded.
+        layout: How the engine stores it: compression, shards, replicas.
     """
 
     name: str
@@ -70,6 +72,7 @@ class CollectionSummary:
     records: int
     roots: tuple[RootHoldings, ...]
     filled_by: tuple[Filling, ...]
+    layout: StoredLayout
 
 
 def summarize(store: Store, name: str) -> CollectionSummary:
@@ -93,6 +96,7 @@ def summarize(store: Store, name: str) -> CollectionSummary:
             for root, count in sorted(roots.items())
         ),
         filled_by=read_fillings(store, name),
+        layout=store.layout(name),
     )
 
 

@@ -28,7 +28,13 @@ from .points.payloads import checked_ids
 from .points.provenance import FillingNotes
 from .searchable import SearchableCollection
 from .searching.plans import keep_defaults
-from .stores.collection_settings import CollectionSettings, PayloadIndex
+from .stores.collection_settings import (
+    CollectionSettings,
+    Layout,
+    PayloadIndex,
+    StoredLayout,
+    check_only_layout,
+)
 from .stores.filters import Where
 from .stores.point_ids import record_id
 from .stores.protocol import Engine, OptimizeProgress, Store
@@ -114,7 +120,8 @@ class Collection(SearchableCollection):
     ) -> Self:
         """Open a collection, or make it if there is none of this name; see both.
 
-        One that is there keeps its own settings, and is refused where it lacks states asked for.
+        One that is there keeps its own settings, and is refused where it lacks states asked for, or
+        where its layout is not as asked.
         """
         return cls(open_or_create_target(store, name, encoder, settings))
 
@@ -237,6 +244,24 @@ class Collection(SearchableCollection):
         """Index a metadata entry, which makes filters on it fast in large collections."""
         self._store.add_index(self._name, entry)
 
+    def relayout(self, layout: Layout) -> StoredLayout:
+        """Change how the engine stores the collection, and return its layout when that is done.
+
+        Searches go on meanwhile on a server; on Edge nothing else in this process runs, and as much
+        free disk space as the collection takes is needed. Vectors are not embedded again. A call
+        that was interrupted is completed by the same call again.
+
+        Args:
+            layout: What to change; None leaves a setting as it is.
+
+        Raises:
+            StoreError: It changes shards or replicas, or the engine or its version does not have
+                it; then nothing is changed. Or the store failed.
+        """
+        check_only_layout(layout)
+        self._store.relayout(self._name, layout)
+        return self._store.layout(self._name)
+
     def optimize(self, *, progress: OptimizeProgress | None = None) -> None:
         """Return when the vector index is built; see :meth:`Store.optimize`.
 
@@ -257,3 +282,4 @@ class Collection(SearchableCollection):
     adelete_source = as_coroutine(delete_source)
     aclear = as_coroutine(clear)
     aset_search_defaults = as_coroutine(set_search_defaults)
+    arelayout = as_coroutine(relayout)

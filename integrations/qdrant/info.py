@@ -10,6 +10,7 @@ from decant.embedders import Recipe
 from .points.handle import Target
 from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
+from .stores.collection_settings import StoredLayout
 from .stores.protocol import Engine
 from .stores.search_defaults import SearchDefaults
 from .stores.words import Words
@@ -28,6 +29,7 @@ class CollectionInfo:
         sparse: Whether passages also have sparse vectors.
         soft_tokens: Whether passages also have soft tokens.
         words: How the words of passages are indexed; None: they are not.
+        layout: How the engine stores it: compression, shards, replicas.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
         filled_by: How its vectors were made; empty if that is unknown, because an older decant
@@ -45,6 +47,7 @@ class CollectionInfo:
     sparse: bool
     soft_tokens: bool
     words: Words | None
+    layout: StoredLayout
     passages: int
     documents: int
     filled_by: tuple[Filling, ...]
@@ -63,6 +66,7 @@ class CollectionInfo:
             sparse=target.sparse,
             soft_tokens=target.soft_tokens is not None,
             words=target.words,
+            layout=target.store.layout(target.name),
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),

@@ -10,7 +10,7 @@ from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
 from .points.handle import Target
 from .stores.collection_metadata import CollectionMetadata
-from .stores.collection_settings import CollectionSettings
+from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
 from .stores.protocol import Engine, Store, check_name
 from .stores.text_to_embed import texts_need_a_server
@@ -70,12 +70,27 @@ def open_or_create_target(
             f"the collection {name!r} in {store.place} was made {held}, which cannot be changed to "
             f"{settings.words!r}; make another, or drop this one and index again"
         )
+    if settings is not None:
+        _check_layout(store, name, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
         )
     return target
+
+
+def _check_layout(store: Store, name: str, settings: CollectionSettings) -> None:
+    """Refuse settings whose layout is not that of the collection, which nothing changes quietly."""
+    asked = settings.layout
+    if asked == Layout():
+        return
+    if differences := store.layout(name).differences(asked):
+        raise StoreError(
+            f"the collection {name!r} in {store.place} has another layout: "
+            f"{'; '.join(differences.values())}. Open it without these settings, or change it with "
+            "Collection.relayout (`decant relayout`); shards and replicas need a new collection"
+        )
 
 
 def _check(store: object, name: str, encoder: object) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .edge.store import EdgeStore
 from .stores.collection_metadata import CollectionMetadata
-from .stores.collection_settings import CollectionSettings, PayloadIndex
+from .stores.collection_settings import CollectionSettings, Layout, PayloadIndex
 from .stores.input_errors import ReadOnlyError
 from .stores.protocol import OptimizeProgress, Point
 from .stores.search_defaults import SearchDefaults
@@ -35,6 +35,10 @@ class ReadOnlyEdgeStore(EdgeStore):
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Refuse to make a payload index."""
         raise self._refused(f"indexing {entry.path!r} in {name!r}")
+
+    def relayout(self, name: str, layout: Layout) -> None:  # noqa: ARG002
+        """Refuse to change the layout of a collection."""
+        raise self._refused(f"changing the layout of {name!r}")
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:  # noqa: ARG002
         """Refuse to store points."""

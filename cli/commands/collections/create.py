@@ -9,6 +9,15 @@ import typer
 from ...input.language import words_of
 from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import read_payload_indexes
+from ...options.layout import (
+    OriginalsPlace,
+    Replicas,
+    Shards,
+    StorageName,
+    Strict,
+    WriteConsistency,
+    read_layout,
+)
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -56,6 +65,12 @@ def create(
             "english, german …, or none for stems of no language.",
         ),
     ] = None,
+    storage: StorageName = None,
+    originals: OriginalsPlace = None,
+    shards: Shards = None,
+    replicas: Replicas = None,
+    write_consistency: WriteConsistency = None,
+    strict: Strict = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -75,11 +90,19 @@ def create(
     Examples:
       decant create http://localhost:6333 notes --model minilm
       decant create http://localhost:6333 notes --model minilm --words english
+      decant create http://localhost:6333 notes --model minilm --storage turbo4
     """
     from decant.integrations.qdrant import Collection, CollectionSettings, Engine
 
     indexed_words = None if words is None else words_of(words, option="--words")
+    layout = read_layout(storage, originals)
     settings = CollectionSettings(
+        storage=layout.storage,
+        originals=layout.originals,
+        shards=shards,
+        replicas=replicas,
+        write_consistency=write_consistency,
+        strict=strict,
         soft_tokens=soft_tokens,
         indexed=read_payload_indexes(payload_index or ()),
         words=indexed_words,

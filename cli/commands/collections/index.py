@@ -15,6 +15,7 @@ from ...exit_codes import Exit
 from ...input.language import words_of
 from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import add_payload_indexes, read_payload_indexes
+from ...options.layout import OriginalsPlace, StorageName, read_layout
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -99,6 +100,8 @@ def index(
             help="Read everything that is stored of the documents, and repair what is wrong.",
         ),
     ] = False,
+    storage: StorageName = None,
+    originals: OriginalsPlace = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -127,6 +130,7 @@ def index(
     from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
 
     indexed_words = None if words is None else words_of(words, option="--words")
+    layout = read_layout(storage, originals)
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
     indexes = read_payload_indexes(payload_index or ())
     _check_exists(folder, root)
@@ -140,6 +144,8 @@ def index(
         say(f"{encoder.recipe.base} runs on {encoder.provider} in {encoder.precision}")
         is_there = _check_readable(opened, collection, documents)
         settings = CollectionSettings(
+            storage=layout.storage,
+            originals=layout.originals,
             soft_tokens=soft_tokens,
             indexed=indexes,
             words=indexed_words,

@@ -32,7 +32,8 @@ def list_collections(
     """List the collections of a store with their models, documents and roots.
 
     Also shown are the kinds of vectors, the language of the words if they are
-    indexed, and the mode, fusion and weights that `decant tune-search` stored.
+    indexed, the mode, fusion and weights that `decant tune-search` stored, and how
+    vectors are stored, with shards and replicas.
     No bundle is needed. A root is the set of documents of one folder, under its
     path or the name that `decant index --root` gave it. Exits with 1 if a
     collection cannot be opened; the others are listed.
@@ -77,6 +78,7 @@ def _show(one: CollectionSummary) -> None:
             "vectors": f"{card.dim} wide, {' and '.join(kinds)}",
             **({} if card.words is None else {"words": str(card.words)}),
             **({} if card.search is None else {"searched by": str(card.search)}),
+            "stored as": str(one.layout),
             "filled by": ", ".join(map(str, one.filled_by)) or "not noted",
             "holds": f"{counted(one.held.documents, 'document')}, "
             f"{counted(one.held.passages, 'passage')}{records}",
@@ -99,6 +101,7 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "states": one.card.soft_tokens is not None,
         "words": one.card.words,
         "search_defaults": one.card.search,
+        "layout": one.layout,
         "filled_by": one.filled_by,
         "documents": one.held.documents,
         "passages": one.held.passages,

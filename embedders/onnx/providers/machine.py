@@ -38,12 +38,13 @@ def processor_features() -> frozenset[str]:
 
 def unsupported(row: Provider, precision: Precision) -> str:
     """Return why this machine does not run a precision on a provider; empty if it may run it."""
-    wanted = row.bf16_features if precision is Precision.BF16 else frozenset()
+    wanted = dict(row.instructions).get(precision, frozenset())
     if not wanted or wanted & processor_features():
         return ""
+    fault = "round products wrongly" if precision is Precision.INT8 else "be slow"
     return (
         f"{row.full_name} would emulate {precision} on this processor ({processor()}), which shows "
-        f"none of {', '.join(sorted(wanted))}, and be slow; pass precision='fp32'"
+        f"none of {', '.join(sorted(wanted))}, and {fault}; pass precision='fp32'"
     )
 
 

@@ -8,12 +8,13 @@ from typing import TypeAlias, Union, cast
 import numpy as np
 import qdrant_edge as edge
 
-from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Select
-from ..stores.queries import DenseQuery, Query, WordsQuery
+from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, ScoredPoint, Select
+from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import Embedding, TextToEmbed, refuse_texts, texts_need_a_server
 from ..stores.words import B, K
 from ..words.text_index import from_edge_sparse
+from .errors import is_missing_point
 
 _EDGE = "EdgeStore, which runs Qdrant Edge in this process,"
 
@@ -55,15 +56,31 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
 
 
 def to_request(
-    query: Query, fetch: Select, *, limit: int, offset: int = 0, chosen: edge.Filter | None
+    query: Query,
+    fetch: Select,
+    *,
+    limit: int,
+    offset: int = 0,
+    chosen: edge.Filter | None,
+    oversampling: float | None,
 ) -> edge.QueryRequest:
-    """Return a query in Edge's form, with the filter ``chosen``."""
+    """Return a query in Edge's form, with the filter ``chosen``.
+
+    Args:
+        query: The query.
+        fetch: What to bring back of each point.
+        limit: How many points.
+        offset: How many points to skip.
+        chosen: The filter.
+        oversampling: How many candidates of compressed vectors to rescore, as a multiple of the
+            limit; None: vectors are not compressed.
+    """
     return edge.QueryRequest(
         limit=limit,
         offset=offset,
         query=_scoring(query),
         filter=chosen,
-        params=_params(query),
+        params=_params(query, oversampling),
         with_vector=vectors_of(fetch),
         with_payload=fields_of(fetch),
     )
@@ -95,10 +112,33 @@ def _scoring(query: Query) -> edge.Query | edge.TextQuery:
             return edge.Query.Nearest(_as_list(query), using=DENSE)
 
 
-def _params(query: Query) -> edge.SearchParams | None:
-    if not isinstance(query, DenseQuery):
-        return None
-    return edge.SearchParams(hnsw_ef=query.ef, exact=query.exact)
+def set_payload(shard: edge.EdgeShard, point: Point) -> bool:
+    """Replace fields of one point, and return whether it exists."""
+    try:
+        shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+    except Exception as error:
+        if not is_missing_point(error):
+            raise
+        return False
+    return True
+
+
+def to_scored(query: Query, found: Sequence[edge.ScoredPoint]) -> list[ScoredPoint]:
+    """Return the points that a query found in decant's form."""
+    scores = bounded(query, (item.score for item in found))
+    return [
+        ScoredPoint(point=from_edge(item), score=score)
+        for item, score in zip(found, scores, strict=True)
+    ]
+
+
+def _params(query: Query, oversampling: float | None) -> edge.SearchParams | None:
+    rescoring = None
+    if oversampling is not None and mode_of(query) is SearchMode.DENSE:
+        rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+    if isinstance(query, DenseQuery):
+        return edge.SearchParams(hnsw_ef=query.ef, exact=query.exact, quantization=rescoring)
+    return None if rescoring is None else edge.SearchParams(quantization=rescoring)
 
 
 def _as_list(vector: Embedding) -> list[float]:

@@ -7,9 +7,17 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import LEAST_EF, CollectionSettings, FieldType, PayloadIndex
+from ..stores.collection_settings import (
+    LEAST_EF,
+    CollectionSettings,
+    FieldType,
+    PayloadIndex,
+    Storage,
+    StoredLayout,
+)
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT
 from ..words.text_index import text_params
+from .layouts import memory_of, quantization_of
 
 _FULL_SCAN_KB = 10_000  # Qdrant's default: below this size, exact search is faster than the graph
 _SCHEMA = {
@@ -30,7 +38,7 @@ def index_field(entry: PayloadIndex) -> edge.UpdateOperation:
 def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSettings) -> None:
     """Make an empty shard in a folder, flush it and close it."""
     config = edge.EdgeConfig(
-        vectors=_dense_params(card),
+        vectors=vector_params(card, StoredLayout().after(settings)),
         # No IDF modifier: the weights are the model's, which has learned what is rare.
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
         hnsw_config=edge.HnswIndexConfig(
@@ -54,8 +62,18 @@ def _index(path: str, kind: FieldType) -> edge.UpdateOperation:
     return edge.UpdateOperation.create_field_index(path, _SCHEMA[kind])
 
 
-def _dense_params(card: CollectionMetadata) -> dict[str, edge.EdgeVectorParams]:
-    params = {DENSE: edge.EdgeVectorParams(size=card.dim, distance=edge.Distance.Cosine)}
+def vector_params(
+    card: CollectionMetadata, layout: StoredLayout
+) -> dict[str, edge.EdgeVectorParams]:
+    """Return the parameters of a collection's dense vectors and multivectors in this layout."""
+    params = {
+        DENSE: edge.EdgeVectorParams(
+            size=card.dim,
+            distance=edge.Distance.Cosine,
+            quantization_config=quantization_of(layout.storage or Storage.FULL),
+            memory=memory_of(layout.originals),
+        )
+    }
     if card.soft_tokens is not None:
         params[STATES] = edge.EdgeVectorParams(
             size=card.soft_tokens,

@@ -23,8 +23,10 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..stores.collection_settings import StoredLayout
 from .disk_space import check_room
 from .errors import EngineErrors, locked_elsewhere
+from .layouts import read_layout
 from .private_copy import is_writable, private_copy, remove_copy
 from .shard_lock import Identity, identity, let_go, shard_lock
 from .turns import Turns
@@ -40,6 +42,7 @@ class OpenShard:
         identity: Its identity, which differs from all other shards, and from one made later in its
             place.
         copy: The private copy that is open instead; None if the shard is writable.
+        layout: How the engine stores it.
         users: How many stores use it.
         is_closed: Whether the engine has closed it.
         is_dropped: Whether a store of this process has deleted it.
@@ -50,6 +53,7 @@ class OpenShard:
     folder: Path
     identity: Identity
     copy: Path | None
+    layout: StoredLayout
     users: int = 1
     is_closed: bool = False
     is_dropped: bool = False
@@ -106,6 +110,31 @@ def release_shard(shard: OpenShard) -> None:
         shard.users -= 1
         if shard.users == 0 and not shard.is_closed:
             _close(shard)
+
+
+def load_again(shard: OpenShard, config: edge.EdgeConfig) -> None:
+    """Close the engine of a shard and load it with other settings, in the turn of a writer.
+
+    If that fails, it is loaded as it was; if that fails, too, it counts as closed.
+
+    Raises:
+        Exception: The engine's error.
+    """
+    with _open.lock:
+        shard.engine.flush()
+        shard.engine.close()
+        try:
+            shard.engine = edge.EdgeShard.load(str(shard.folder), config)
+        except BaseException:
+            try:
+                shard.engine = edge.EdgeShard.load(str(shard.folder))
+            except BaseException:
+                shard.is_closed = True
+                _open.shards.pop(shard.identity, None)
+                raise
+            raise
+        finally:
+            shard.layout = read_layout(shard.folder)
 
 
 def remove_shard(folder: Path, remove: Callable[[], None], what: str, place: str) -> None:
@@ -165,6 +194,7 @@ def _opened(folder: Path, what: str, place: str) -> OpenShard:
     else:
         copy = private_copy(folder, what, place)
     try:
+        layout = read_layout(copy or folder)
         engine = edge.EdgeShard.load(str(copy or folder))
         # The engine makes a log where there is none.
         found = identity(folder) or identity(copy or folder)
@@ -173,7 +203,7 @@ def _opened(folder: Path, what: str, place: str) -> OpenShard:
         if copy is not None:
             remove_copy(copy)
         raise
-    return OpenShard(engine=engine, folder=folder, identity=found, copy=copy)
+    return OpenShard(engine=engine, folder=folder, identity=found, copy=copy, layout=layout)
 
 
 def _close(shard: OpenShard) -> None:

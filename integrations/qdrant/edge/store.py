@@ -23,7 +23,7 @@ import qdrant_edge as edge
 from decant.embedders import StoreError
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, PayloadIndex
+from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.point_size import batches
 from ..stores.protocol import (
@@ -40,13 +40,23 @@ from ..stores.queries import Query, bounded
 from ..stores.search_defaults import SearchDefaults
 from ..stores.translation.translate import translate
 from .disk_space import check_room
-from .errors import EngineErrors, is_missing_point
+from .errors import EngineErrors
 from .filters import EdgeDialect
 from .folder import EdgeHome
-from .points import check_vectors, fields_of, from_edge, to_edge, to_request, vectors_of
+from .layouts import check_layout
+from .points import (
+    check_vectors,
+    fields_of,
+    from_edge,
+    set_payload,
+    to_edge,
+    to_request,
+    to_scored,
+    vectors_of,
+)
 from .private_copy import allocated_bytes, refuse_write
-from .schema import build_shard, index_field
-from .shards import OpenShard, no_fork, open_shard, release_shard, remove_shard
+from .schema import build_shard, index_field, vector_params
+from .shards import OpenShard, load_again, no_fork, open_shard, release_shard, remove_shard
 
 _IDS = Select(fields=())
 _BATCH = 256
@@ -101,6 +111,7 @@ class EdgeStore:
         """Make an empty collection."""
         what = f"making the collection {name!r}"
         self._check()
+        check_layout(settings)
         with self._lock, EngineErrors(what, self.place), no_fork():
             check_room(self._home.folder, what)
             self._home.make(name, card, partial(build_shard, card=card, settings=settings))
@@ -142,6 +153,22 @@ class EdgeStore:
         with self._writing(name, f"indexing {entry.path!r} in {name!r}") as shard:
             shard.update(index_field(entry))
 
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the engine stores the collection."""
+        what = f"opening the collection {name!r}"
+        with EngineErrors(what, self.place):
+            return self._shard(name, what).layout
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Change how the collection is stored, and rewrite it; see :meth:`optimize`."""
+        check_layout(layout)
+        with self._turn(name, f"changing the layout of {name!r}", rewrites=True) as shard:
+            wanted = shard.layout.after(layout)
+            if wanted != shard.layout:
+                params = vector_params(self._home.card(name), wanted)
+                load_again(shard, edge.EdgeConfig(vectors=params))
+            shard.engine.optimize()
+
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
         check_vectors(points)
@@ -155,7 +182,7 @@ class EdgeStore:
         missing: list[str] = []
         for part in slices(points, _BATCH):
             with self._writing(name, f"writing to {name!r}") as shard:
-                missing += [point.id for point in part if not _set_payload(shard, point)]
+                missing += [point.id for point in part if not set_payload(shard, point)]
         return missing
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
@@ -202,18 +229,25 @@ class EdgeStore:
         where: Where | None = None,
     ) -> list[ScoredPoint]:
         """Return the points that fit the query best, best first."""
-        chosen = None if where is None else self._filter(where)
-        request = to_request(query, fetch, limit=limit, offset=offset, chosen=chosen)
+        request = to_request(
+            query,
+            fetch,
+            limit=limit,
+            offset=offset,
+            chosen=None if where is None else self._filter(where),
+            oversampling=self.layout(name).oversampling,
+        )
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query(request)
-        return _scored(query, found)
+        return to_scored(query, found)
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking per query, best first, in one call."""
         chosen = None if where is None else self._filter(where)
-        requests = [to_request(query, _IDS, limit=limit, chosen=chosen) for query in queries]
+        to = partial(to_request, limit=limit, oversampling=self.layout(name).oversampling)
+        requests = [to(query, _IDS, chosen=chosen) for query in queries]
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query_batch(edge.QueryBatchRequest(requests))
         rankings = []
@@ -252,12 +286,8 @@ class EdgeStore:
         No other Python thread of this process runs meanwhile, because Edge keeps Python's lock. It
         needs as much free disk space as the collection takes, because it rewrites the collection.
         """
-        what = f"optimizing {name!r}"
-        self._check()
-        with EngineErrors(what, self.place):
-            needed = allocated_bytes(self._home.shard(name))
-        with self._writing(name, what, needed=needed) as shard:
-            shard.optimize()
+        with self._turn(name, f"optimizing {name!r}", rewrites=True) as shard:
+            shard.engine.optimize()
 
     def close(self) -> None:
         """Flush and close shards that no other store of this process uses; idempotent.
@@ -295,14 +325,20 @@ class EdgeStore:
                 yield shard.engine
 
     @contextmanager
-    def _writing(self, name: str, what: str, *, needed: int = 0) -> Iterator[edge.EdgeShard]:
+    def _writing(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
+        with self._turn(name, what, rewrites=False) as shard:
+            yield shard.engine
+
+    @contextmanager
+    def _turn(self, name: str, what: str, *, rewrites: bool) -> Iterator[OpenShard]:
         with EngineErrors(what, self.place):
             shard = self._shard(name, what)
             if shard.copy is not None:
                 raise refuse_write(what, self.place)
+            needed = allocated_bytes(shard.folder) if rewrites else 0
             check_room(shard.folder, what, needed=needed)
             with shard.turns.writing():
-                yield shard.engine
+                yield shard
 
     def _check(self) -> None:
         if self._process != (process := os.getpid()):
@@ -344,17 +380,6 @@ class EdgeStore:
             return _DIALECT.join(must=[translate(where, _DIALECT)])
 
 
-def _set_payload(shard: edge.EdgeShard, point: Point) -> bool:
-    """Replace fields of one point, and return whether it exists."""
-    try:
-        shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
-    except Exception as error:
-        if not is_missing_point(error):
-            raise
-        return False
-    return True
-
-
 def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
     """Empty a store's register of shards, unless it was inherited; raise the first error."""
     if process != os.getpid():
@@ -369,11 +394,3 @@ def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
             failed = failed or error
     if failed is not None:
         raise failed
-
-
-def _scored(query: Query, found: Sequence[edge.ScoredPoint]) -> list[ScoredPoint]:
-    scores = bounded(query, (item.score for item in found))
-    return [
-        ScoredPoint(point=from_edge(item), score=score)
-        for item, score in zip(found, scores, strict=True)
-    ]

@@ -19,10 +19,18 @@ from decant.embedders import StoreError
 from decant.embedders.json_records import encode, parse
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, FieldType, PayloadIndex
+from ..stores.collection_settings import (
+    CollectionSettings,
+    FieldType,
+    Layout,
+    PayloadIndex,
+    StoredLayout,
+)
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
+from .layouts.from_server import stored_layout
+from .layouts.to_server import check_layout, dense_change, dense_params, strict_mode
 from .limits import Limits
 from .payload_indexes import (
     INDEXES,
@@ -68,6 +76,7 @@ class RemoteCatalog:
         self._requests = requests
         self._client = requests.client
         self._ask = requests.ask
+        self._layouts: dict[str, StoredLayout] = {}
 
     @property
     def place(self) -> str:
@@ -96,6 +105,7 @@ class RemoteCatalog:
         self, name: str, card: CollectionMetadata, settings: CollectionSettings
     ) -> OpenCollection:
         """Create an empty collection with its metadata and its indexes."""
+        check_layout(settings, self._requests.version, self.place)
         if self._has(name):
             raise self._present(name)
         words_index = WordsIndex.TEXT if self.can_score_texts else WordsIndex.SPARSE
@@ -104,11 +114,18 @@ class RemoteCatalog:
         request = partial(
             self._client.create_collection,
             name,
-            vectors_config=_dense_params(card),
+            vectors_config={
+                DENSE: dense_params(card.dim, settings, self._requests.version),
+                **_soft_token_params(card),
+            },
             sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=models.HnswConfigDiff(
                 m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
             ),
+            shard_number=settings.shards,
+            replication_factor=settings.replicas,
+            write_consistency_factor=settings.write_consistency,
+            strict_mode_config=strict_mode(settings),
             metadata={
                 CARD: card.to_json(),
                 INDEXES: {path: kind.value for path, kind in indexes.items()},
@@ -143,6 +160,38 @@ class RemoteCatalog:
             if not is_not_allowed(error):
                 raise
         return OpenCollection(card=card, words=StoredWords.of(card, info))
+
+    def layout(self, name: str) -> StoredLayout:
+        """Return the layout of a collection, as the server reports it now."""
+        return stored_layout(self._existing(name))
+
+    def known_layout(self, name: str) -> StoredLayout:
+        """Return the layout of a collection when it was last looked at."""
+        return self._layouts.get(name) or self.layout(name)
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Request another layout, if the collection has not got it; the server then builds it."""
+        check_layout(layout, self._requests.version, self.place)
+        info = self._existing(name)
+        self._card_text(name, info)
+        held = stored_layout(info)
+        held.check_change(layout, f"{name!r} at {self.place}")
+        if held.after(layout) == held:
+            return
+        # A quantization of the whole collection, which another program set, would apply, too.
+        everywhere = info.config.quantization_config is not None and layout.storage is not None
+        change = partial(
+            self._client.update_collection,
+            name,
+            vectors_config={DENSE: dense_change(layout, self._requests.version)},
+            quantization_config=models.Disabled.DISABLED if everywhere else None,
+            collection_params=None
+            if layout.write_consistency is None
+            else models.CollectionParamsDiff(write_consistency_factor=layout.write_consistency),
+            strict_mode_config=strict_mode(layout),
+        )
+        self._ask(f"changing the layout of {name!r}", change)
+        self._info(name)
 
     def words(self, name: str) -> StoredWords | None:
         """Return how a collection indexes words; None if it does not."""
@@ -220,6 +269,7 @@ class RemoteCatalog:
     def _info(self, name: str) -> models.CollectionInfo:
         info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
         self._requests.remember(name, Limits.of(info.config.strict_mode_config))
+        self._layouts[name] = stored_layout(info)
         return info
 
     def _existing(self, name: str) -> models.CollectionInfo:
@@ -257,6 +307,7 @@ class RemoteCatalog:
     def _delete(self, name: str) -> bool:
         deleted = self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
         self._requests.remember(name, None)
+        self._layouts.pop(name, None)
         return deleted
 
     def _has(self, name: str) -> bool:
@@ -280,19 +331,19 @@ class RemoteCatalog:
         )
 
 
-def _dense_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
-    params = {DENSE: models.VectorParams(size=card.dim, distance=models.Distance.COSINE)}
-    if card.soft_tokens is not None:
-        params[STATES] = models.VectorParams(
-            size=card.soft_tokens,
-            distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
-            multivector_config=models.MultiVectorConfig(
-                comparator=models.MultiVectorComparator.MAX_SIM
-            ),
-            hnsw_config=models.HnswConfigDiff(m=0),
-            on_disk=True,
-        )
-    return params
+def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
+    if card.soft_tokens is None:
+        return {}
+    params = models.VectorParams(
+        size=card.soft_tokens,
+        distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
+        multivector_config=models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        ),
+        hnsw_config=models.HnswConfigDiff(m=0),
+        on_disk=True,
+    )
+    return {STATES: params}
 
 
 def _sparse_params(

@@ -7,6 +7,7 @@ is sent again in smaller parts.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ class Limits:
         values: Values in one condition of a filter.
         searches: Searches in one request.
         exact: Whether points may be counted exactly.
+        oversampling: How many candidates a search may rescore, as a multiple of its limit.
     """
 
     page: int = UNLIMITED
@@ -50,6 +52,7 @@ class Limits:
     values: int = UNLIMITED
     searches: int = UNLIMITED
     exact: bool = True
+    oversampling: float = math.inf
 
     @classmethod
     def of(cls, strict: models.StrictModeConfigOutput | None) -> Self:
@@ -66,6 +69,7 @@ class Limits:
             values=strict.condition_max_size or UNLIMITED,
             searches=strict.search_max_batchsize or UNLIMITED,
             exact=strict.search_allow_exact is not False,
+            oversampling=strict.search_max_oversampling or math.inf,
         )
 
     def learnt(self, error: StoreError, *, sent: int) -> Self | None:
@@ -98,6 +102,16 @@ class Limits:
                 ids=min(self.ids, half),
             )
         return None
+
+
+def most_writes(limits: Limits) -> int:
+    """Return how many points one write may have."""
+    return limits.writes
+
+
+def most_ids(limits: Limits) -> int:
+    """Return how many ids one request may have."""
+    return limits.ids
 
 
 def _named(limit: re.Pattern[str], said: str, known: int) -> int:

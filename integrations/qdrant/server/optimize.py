@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from qdrant_client import models
@@ -12,6 +13,7 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ..stores.protocol import OptimizeProgress
+from .requests import Requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,33 @@ class Patience:
     interval: float = 0.5
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+
+
+def wait_for_index(
+    requests: Requests, name: str, patience: Patience, *, progress: OptimizeProgress | None
+) -> None:
+    """Return when the optimizers of a collection have nothing left to do.
+
+    Args:
+        requests: Sends the requests.
+        name: The collection.
+        patience: How long to wait.
+        progress: As for :func:`wait_until_green`.
+
+    Raises:
+        StoreError: As :func:`wait_until_green`.
+    """
+    look = partial(requests.client.get_collection, name)
+    # Waiting optimizers start at any update of their settings, even without a change.
+    none = models.OptimizersConfigDiff()
+    wake = partial(requests.client.update_collection, name, optimizers_config=none)
+    wait_until_green(
+        lambda: requests.ask(f"looking at {name!r}", look),
+        lambda: requests.ask(f"waking the optimizers of {name!r}", wake),
+        patience,
+        what=f"the collection {name!r} at {requests.place}",
+        progress=progress,
+    )
 
 
 def wait_until_green(

@@ -16,7 +16,7 @@ from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes, batches
 from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, ScoredPoint, Select
-from ..stores.queries import DenseQuery, Query, bounded
+from ..stores.queries import DenseQuery, Query, SearchMode, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import TextToEmbed
 from ..words.bm25 import BM25
@@ -112,16 +112,20 @@ def to_query(
     return vector.tolist(), DENSE
 
 
-def params_of(query: Query, *, is_local: bool) -> models.SearchParams | None:
+def params_of(query: Query, *, oversampling: float | None) -> models.SearchParams | None:
     """Return the search parameters of a query in the client's form, if it has any.
 
     Args:
         query: The query.
-        is_local: Whether it is for the client's local mode, which always searches exactly.
+        oversampling: How many candidates of compressed vectors to rescore, as a multiple of the
+            limit; None: vectors are not compressed.
     """
-    if is_local or not isinstance(query, DenseQuery):
-        return None
-    return models.SearchParams(hnsw_ef=query.ef, exact=query.exact)
+    rescoring = None
+    if oversampling is not None and mode_of(query) is SearchMode.DENSE:
+        rescoring = models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+    if isinstance(query, DenseQuery):
+        return models.SearchParams(hnsw_ef=query.ef, exact=query.exact, quantization=rescoring)
+    return None if rescoring is None else models.SearchParams(quantization=rescoring)
 
 
 def _to_sparse(vector: SparseVector) -> models.SparseVector:

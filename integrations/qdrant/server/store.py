@@ -20,7 +20,7 @@ from qdrant_client import models
 
 from ..stores.changes import Change, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, PayloadIndex
+from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
     Engine,
@@ -40,8 +40,8 @@ from .capabilities import Server
 from .changes import have_texts, send_in_order, set_together
 from .collections import RemoteCatalog
 from .filters import to_filter
-from .limits import Limits
-from .optimize import Patience, wait_until_green
+from .limits import Limits, most_ids, most_writes
+from .optimize import Patience, wait_for_index
 from .points import (
     cut_writes,
     fields_of,
@@ -141,6 +141,15 @@ class RemoteStore(OrderedStore):
         """Index a metadata entry of present and future points."""
         self._catalog.add_index(name, entry)
 
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the server stores the collection, as it reports it now."""
+        return self._catalog.layout(name)
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Change how the server stores the collection, and wait as :meth:`optimize` does."""
+        self._catalog.relayout(name, layout)
+        self.optimize(name)
+
     def missing_indexes(self, name: str) -> list[str]:
         """Return the paths of the payload indexes that the collection should have and lacks."""
         return self._catalog.missing_indexes(name)
@@ -160,7 +169,7 @@ class RemoteStore(OrderedStore):
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
         for batch in self._batches(name, self._words.on(name, points)):
-            for _ in self._requests.in_parts(name, batch, _writes, send):
+            for _ in self._requests.in_parts(name, batch, most_writes, send):
                 pass
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
@@ -176,7 +185,7 @@ class RemoteStore(OrderedStore):
         send = partial(set_together, self._requests, name)
         gone: list[str] = []
         for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, _writes, send):
+            for missing in self._requests.in_parts(name, batch, most_writes, send):
                 gone += missing
         return list(dict.fromkeys(gone))
 
@@ -187,7 +196,7 @@ class RemoteStore(OrderedStore):
             chosen = models.PointIdsList(points=list(part))
             return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
 
-        for _ in self._requests.in_parts(name, ids, _ids, send):
+        for _ in self._requests.in_parts(name, ids, most_ids, send):
             pass
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
@@ -203,7 +212,7 @@ class RemoteStore(OrderedStore):
             )
             return self._ask(f"reading from {name!r}", request)
 
-        records = self._requests.in_parts(name, ids, _ids, send)
+        records = self._requests.in_parts(name, ids, most_ids, send)
         return [from_record(record) for part in records for record in part]
 
     def scroll(
@@ -259,7 +268,7 @@ class RemoteStore(OrderedStore):
                 name,
                 query=value,
                 using=using,
-                search_params=params_of(query, is_local=self._server.is_local),
+                search_params=self._params(name, query, limits),
                 query_filter=None if where is None else to_filter(where, limits),
                 limit=size,
                 offset=offset,
@@ -291,7 +300,7 @@ class RemoteStore(OrderedStore):
             if limit > limits.page or len(asked) > limits.searches:
                 return None
             chosen = None if where is None else to_filter(where, limits)
-            params = partial(params_of, is_local=self._server.is_local)
+            params = partial(self._params, name, limits=limits)
             requests = [
                 models.QueryRequest(
                     query=value, using=using, params=params(query), filter=chosen, limit=limit
@@ -302,7 +311,7 @@ class RemoteStore(OrderedStore):
             return [answer.points for answer in self._ask(f"searching {name!r}", request)]
 
         if (found := self._requests.adapting(name, send) if asked else []) is None:
-            pages = [self.query(name, each, _NOTHING, limit=limit, where=where) for each in queries]
+            pages = [self.query(name, one, _NOTHING, limit=limit, where=where) for one in queries]
         else:
             answers = iter(found)
             pages = [
@@ -326,7 +335,7 @@ class RemoteStore(OrderedStore):
 
         if (counted := self._requests.adapting(name, send)) is not None:
             return counted
-        return sum(len(page) for page in each(self, name, where, _NOTHING))
+        return sum(map(len, each(self, name, where, _NOTHING)))
 
     def list_limit(self, name: str) -> int:
         """Return how many values one condition of a filter may list."""
@@ -339,18 +348,7 @@ class RemoteStore(OrderedStore):
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        what = f"the collection {name!r} at {self.place}"
-        look = partial(self._client.get_collection, name)
-        # Waiting optimizers start at any update of their settings, even without a change.
-        none = models.OptimizersConfigDiff()
-        wake = partial(self._client.update_collection, name, optimizers_config=none)
-        wait_until_green(
-            lambda: self._ask(f"looking at {name!r}", look),
-            lambda: self._ask(f"waking the optimizers of {name!r}", wake),
-            self._patience,
-            what=what,
-            progress=progress,
-        )
+        wait_for_index(self._requests, name, self._patience, progress=progress)
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -386,15 +384,15 @@ class RemoteStore(OrderedStore):
             return None if sent is None else to_query(sent, words=True)
         return sent, TEXT_PATH
 
+    def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
+        if self._server.is_local:
+            return None
+        oversampling = self._catalog.known_layout(name).oversampling
+        if oversampling is not None:
+            oversampling = min(oversampling, limits.oversampling)
+        return params_of(query, oversampling=oversampling)
+
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
         most = self._requests.limits(name).writes
         return cut_writes(points, most=most, largest=self._requests.largest)
-
-
-def _writes(limits: Limits) -> int:
-    return limits.writes
-
-
-def _ids(limits: Limits) -> int:
-    return limits.ids

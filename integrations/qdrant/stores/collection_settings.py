@@ -1,16 +1,196 @@
-"""The settings of a collection in its engine, which are fixed when it is created."""
+"""The settings of a collection in its engine: its layout, which can change later, and all others.
+
+Invariant: however the engine stores vectors, the scores of a search are cosines of the original
+vectors, because every search of a compressed collection rescores its candidates.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import TypeVar, assert_never
 
 from decant.embedders import StoreError
+from decant.embedders.enum_fields import settle
 
 from .filters import Key, path_of
+from .input_errors import StoreInputError
 from .words import Words
 
 LEAST_EF = 4  # Qdrant refuses fewer candidates
+
+T = TypeVar("T")
+
+
+class Storage(StrEnum):
+    """How the dense vectors that a search compares first are stored.
+
+    FULL: float32, 4 bytes a number. All others store a compressed copy in memory in addition to the
+    original vectors; a search compares the copies, takes more candidates than its limit (see
+    :attr:`oversampling`), and rescores these by the original vectors. INT8: one byte a number,
+    scalar quantization. TURBO4 and TURBO1: TurboQuant (arXiv 2504.19874) with 4 bits and 1 bit a
+    number. BINARY: the sign of each number, 1 bit; TURBO1 finds more in the same space, so it is
+    for servers before 1.18.
+    """
+
+    FULL = "full"
+    INT8 = "int8"
+    TURBO4 = "turbo4"
+    TURBO1 = "turbo1"
+    BINARY = "binary"
+
+    @property
+    def oversampling(self) -> float | None:
+        """How many candidates a search rescores, as a multiple of its limit; None: it does not."""
+        # experiments/log/2026-11-30-layout-presets.md
+        match self:
+            case Storage.FULL:
+                return None
+            case Storage.INT8 | Storage.TURBO4:
+                return 2.0
+            case Storage.TURBO1 | Storage.BINARY:
+                return 8.0
+            case _:
+                assert_never(self)
+
+
+class Originals(StrEnum):
+    """Where the original vectors lie.
+
+    MEMORY: the engine reads them into memory when it opens the collection. DISK: in files that are
+    read when a search needs them; the system keeps in memory what was read, while there is room.
+    """
+
+    MEMORY = "memory"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How an engine stores and distributes a collection; None leaves a setting as it is.
+
+    For a new collection, None is the default. Names of members are accepted: ``storage="int8"``.
+
+    Args:
+        storage: How dense vectors are stored; FULL by default.
+        originals: Where the original vectors lie; by default in memory with FULL, else on disk.
+        shards: Into how many parts a server cuts the collection, which is decided when it is made.
+        replicas: How many nodes of a cluster store each shard, which is decided likewise.
+        write_consistency: How many replicas must have stored a write before it is acknowledged.
+        strict: Whether the server refuses filters on entries without a payload index (its strict
+            mode).
+
+    Raises:
+        StoreError: A number is below 1, or no member has such a name.
+    """
+
+    storage: Storage | None = None
+    originals: Originals | None = None
+    shards: int | None = None
+    replicas: int | None = None
+    write_consistency: int | None = None
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        numbers = ("shards", "replicas", "write_consistency")
+        kinds = {"storage": Storage, "originals": Originals}
+        settle(self, kinds, numbers, error=StoreInputError)
+        for name in numbers:
+            value: int | None = getattr(self, name)
+            if value is not None and value < 1:
+                raise StoreInputError(f"{name} must be at least 1 or None, got {value}")
+
+    @property
+    def placed(self) -> Originals | None:
+        """Where the original vectors shall lie: as asked, or as it suits the storage, if asked."""
+        if self.originals is not None or self.storage is None:
+            return self.originals
+        return Originals.MEMORY if self.storage is Storage.FULL else Originals.DISK
+
+    @property
+    def for_servers(self) -> tuple[str, ...]:
+        """The names of given settings that only a server has."""
+        given = {
+            "shards": self.shards not in (None, 1),
+            "replicas": self.replicas not in (None, 1),
+            "write_consistency": self.write_consistency not in (None, 1),
+            "strict": bool(self.strict),
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLayout:
+    """The layout that a collection has, as the engine reports it.
+
+    Args:
+        storage: How dense vectors are stored; None: compressed in a way that is none of ours.
+        originals: Where the original vectors lie.
+        shards: Into how many parts the collection is cut.
+        replicas: How many nodes store each shard.
+        write_consistency: How many replicas acknowledge a write.
+        strict: Whether the server's strict mode is on.
+    """
+
+    storage: Storage | None = Storage.FULL
+    originals: Originals = Originals.MEMORY
+    shards: int = 1
+    replicas: int = 1
+    write_consistency: int = 1
+    strict: bool = False
+
+    def __str__(self) -> str:
+        """Return the layout for people: storage, place of the originals, shards and replicas."""
+        place = "in memory" if self.originals is Originals.MEMORY else "on disk"
+        parts = [f"{self.storage or 'compressed by others'}, original vectors {place}"]
+        parts += [f"{self.shards} shards"] * (self.shards > 1)
+        parts += [f"{self.replicas} replicas"] * (self.replicas > 1)
+        parts += ["strict mode"] * self.strict
+        return ", ".join(parts)
+
+    @property
+    def oversampling(self) -> float | None:
+        """How many candidates a search rescores, as a multiple of its limit; None: it does not."""
+        return (self.storage or Storage.INT8).oversampling
+
+    def differences(self, asked: Layout) -> dict[str, str]:
+        """Return the settings that are not as asked, each with both values."""
+        found = {}
+        for one in fields(Layout):
+            held, wanted = getattr(self, one.name), getattr(asked, one.name)
+            if wanted is not None and wanted != held:
+                there = "compressed by others" if held is None else held
+                found[one.name] = f"{one.name} is {there} there, and {wanted} was asked for"
+        return found
+
+    def check_change(self, asked: Layout, where: str) -> None:
+        """Refuse a change of what is decided when a collection is made.
+
+        Raises:
+            StoreInputError: The message names each such setting.
+        """
+        fixed = self.differences(Layout(shards=asked.shards, replicas=asked.replicas))
+        if fixed:
+            raise StoreInputError(
+                f"the layout of {where} was not changed: {'; '.join(fixed.values())}. These are "
+                "decided when a collection is made; make another, or move shards with the "
+                "server's own cluster requests"
+            )
+
+    def after(self, asked: Layout) -> StoredLayout:
+        """Return the layout after a change."""
+        return StoredLayout(
+            storage=_or(asked.storage, self.storage),
+            originals=_or(asked.placed, self.originals),
+            shards=self.shards,
+            replicas=self.replicas,
+            write_consistency=_or(asked.write_consistency, self.write_consistency),
+            strict=_or(asked.strict, self.strict),
+        )
+
+
+def _or(asked: T | None, held: T) -> T:
+    return held if asked is None else asked
 
 
 class FieldType(StrEnum):
@@ -43,10 +223,16 @@ class PayloadIndex:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionSettings:
-    """The settings of a new collection.
+class CollectionSettings(Layout):
+    """The settings of a new collection: its :class:`Layout`, and what never changes.
 
     Args:
+        storage: See :class:`Layout`, as for the five that follow.
+        originals: Where the original vectors lie.
+        shards: Into how many parts a server cuts the collection.
+        replicas: How many nodes of a cluster store each shard.
+        write_consistency: How many replicas must have stored a write.
+        strict: Whether the server refuses filters on entries without a payload index.
         indexed: Metadata entries to index, in addition to our own fields.
         hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
         hnsw_ef_construct: Candidates examined while it is built.
@@ -63,8 +249,38 @@ class CollectionSettings:
     words: Words | None = None
 
     def __post_init__(self) -> None:
+        Layout.__post_init__(self)  # a class with slots has no super() without arguments
         if self.hnsw_m < 0 or self.hnsw_ef_construct < LEAST_EF:
             raise StoreError(
                 f"hnsw_m must be at least 0 and hnsw_ef_construct at least {LEAST_EF}, got "
                 f"{self.hnsw_m} and {self.hnsw_ef_construct}"
+            )
+
+    @property
+    def layout(self) -> Layout:
+        """The layout alone."""
+        return Layout(
+            storage=self.storage,
+            originals=self.originals,
+            shards=self.shards,
+            replicas=self.replicas,
+            write_consistency=self.write_consistency,
+            strict=self.strict,
+        )
+
+
+def check_only_layout(layout: Layout) -> None:
+    """Refuse settings that are more than a layout, because nothing else of a collection changes.
+
+    Raises:
+        StoreInputError: There are such settings.
+    """
+    if isinstance(layout, CollectionSettings):
+        kept = {one.name for one in fields(Layout)}
+        default = CollectionSettings()
+        others = {one.name for one in fields(layout)} - kept
+        if any(getattr(layout, name) != getattr(default, name) for name in others):
+            raise StoreInputError(
+                "only the layout of a collection can be changed; give a Layout, and index metadata "
+                "entries with Collection.add_index"
             )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .collection_metadata import CollectionMetadata
-    from .collection_settings import CollectionSettings, PayloadIndex
+    from .collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
     from .filters import Where
     from .queries import Query
     from .search_defaults import SearchDefaults
@@ -177,6 +177,14 @@ class Store(Protocol):
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points; idempotent."""
+        ...
+
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the engine stores the collection, as it reports it now."""
+        ...
+
+    def relayout(self, name: str, layout: Layout) -> None:
+        """Change how the engine stores the collection, and wait; a second call completes it."""
         ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:

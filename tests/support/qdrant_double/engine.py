@@ -62,7 +62,8 @@ class Engine:
             vectors_config=created.vectors or {},
             sparse_vectors_config=created.sparse_vectors,
         )
-        strict = Strict(dict(self.strict), reads=Bucket(self.clock), writes=Bucket(self.clock))
+        limits = dict(self.strict) | (body.get("strict_mode_config") or {})
+        strict = Strict(limits, reads=Bucket(self.clock), writes=Bucket(self.clock))
         self.held[name] = Held(body, strict)
         return True
 
@@ -73,6 +74,17 @@ class Engine:
             held.config["metadata"] = (held.config.get("metadata") or {}) | body["metadata"]
         if body.get("strict_mode_config"):
             held.strict.limits |= body["strict_mode_config"]
+        held.config |= body.get("params") or {}
+        if body.get("quantization_config"):
+            held.config["quantization_config"] = _enabled(body["quantization_config"])
+        for vector, change in (body.get("vectors") or {}).items():
+            if vector not in held.vectors:
+                raise wrong(f"Not existing vector name error: {vector}")
+            held.vectors[vector] |= change
+            if "quantization_config" in change:
+                held.vectors[vector]["quantization_config"] = _enabled(
+                    change["quantization_config"]
+                )
         return True
 
     def drop(self, name: str) -> bool:
@@ -259,6 +271,10 @@ class Engine:
         held.strict.check_number(limit, "max_query_limit", "limit")
         held.strict.check_filter(body.get("filter"), held.indexes)
         _check_paths(body.get("filter"))
+
+
+def _enabled(quantization: Any) -> Any:
+    return None if quantization == "Disabled" else quantization
 
 
 def _query(body: Any) -> models.QueryRequest:

@@ -20,6 +20,7 @@ _OPTIMIZERS = {
     "max_segment_size": None, "memmap_threshold": None, "indexing_threshold": 10000,
     "flush_interval_sec": 5, "max_optimization_threads": None, "prevent_unoptimized": None,
 }  # fmt: skip
+_FACTORS = ("shard_number", "replication_factor", "write_consistency_factor")
 _WAL = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 
 
@@ -117,7 +118,7 @@ class Held:
         params = {
             **{name: self.config[name] for name in ("vectors", "sparse_vectors")
                if self.config.get(name)},
-            "shard_number": 1, "replication_factor": 1, "write_consistency_factor": 1,
+            **{name: self.config.get(name) or 1 for name in _FACTORS},
             "on_disk_payload": True,
         }  # fmt: skip
         config = {
@@ -125,7 +126,7 @@ class Held:
             "hnsw_config": _HNSW | (self.config.get("hnsw_config") or {}),
             "optimizer_config": _OPTIMIZERS,
             "wal_config": _WAL,
-            "quantization_config": None,
+            "quantization_config": self.config.get("quantization_config"),
         }
         if self.strict.limits:
             config["strict_mode_config"] = self.strict.limits

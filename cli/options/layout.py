@@ -1,0 +1,67 @@
+"""The options of a collection's layout, which ``create``, ``index`` and ``relayout`` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from decant.embedders import StoreError
+
+if TYPE_CHECKING:
+    from decant.integrations.qdrant import Layout
+
+StorageName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How vectors are compressed for searching: full (not at all), int8, turbo4, turbo1 or "
+        "binary. Hits are always rescored by the original vectors.",
+    ),
+]
+OriginalsPlace: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Where the original vectors lie: memory or disk. By default on disk where they are "
+        "compressed for searching.",
+    ),
+]
+Shards: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Into how many shards a Qdrant server cuts the collection."
+    ),
+]
+Replicas: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="How many nodes of a cluster hold each shard."),
+]
+WriteConsistency: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="How many replicas must have stored a write before it counts."
+    ),
+]
+Strict: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict",
+        help="Whether the server refuses filters on metadata entries without a payload index.",
+    ),
+]
+
+
+def read_layout(storage: str | None, originals: str | None) -> Layout:
+    """Return the layout of these names.
+
+    Raises:
+        BadParameter: One of them is unknown; the message lists those that there are.
+    """
+    from decant.integrations.qdrant import Layout
+
+    try:
+        # A layout takes the names of members for them.
+        return Layout(storage=storage, originals=originals)  # type: ignore[arg-type]
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
