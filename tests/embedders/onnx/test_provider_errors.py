@@ -270,7 +270,7 @@ def test_a_provider_that_is_listed_and_takes_no_node_is_refused(
 def test_a_report_of_nodes_that_leaves_out_the_provider_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row = find_provider("webgpu")
+    (row,) = [one for one in PROVIDERS if one.name == "webgpu"]
     assert not row.reports_nodes
     install(monkeypatch, row, Trouble(idle=True))
     assert opened(row).provider == row.full_name
