@@ -60,7 +60,9 @@ def test_outputs_lie_on_the_device_and_are_read_once_a_batch(
 ) -> None:
     encoder.encode(TEXTS[:8], role=Role.PASSAGE)
     assert widths
-    assert read == [["webgpu"]] * len(widths)
+    assert len(read) == len(widths)
+    # ONNX Runtime's Python calls the memory of any GPU "cuda".
+    assert [names for names in read if names != ["cuda"]] == []
 
 
 def test_what_is_bound_to_the_device_is_what_a_plain_run_returns(bundles: Bundles) -> None:
