@@ -29,9 +29,12 @@ pytestmark = pytest.mark.webgpu
 KINDS = ("bert", "mpnet", "qwen3", "llama")
 LENGTHS = [(3,), (4,), (5,), (9, 9), (17, 17, 17), (33,), (64, 64), (9, 4), (3, 40, 17)]
 OTHERS = (
-    "roberta", "nomic_bert", "modernbert", "deberta-v2", "t5", "t5gemma", "embeddinggemma",
-    "mistral", "gemma3_text", "phi3", "gpt_neox", "gpt2", "bloom", "falcon",
+    "roberta", "nomic_bert", "deberta-v2", "embeddinggemma", "mistral", "gemma3_text", "phi3",
+    "gpt_neox", "gpt2",
 )  # fmt: skip
+# Of several masks joined by ``And``, ONNX Runtime 1.27 computes some by a program that it made for
+# another shape (experiments/log/2026-11-30-webgpu-precisions-and-families.md).
+FAILING = ("modernbert", "t5", "t5gemma", "bloom", "falcon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,17 @@ def test_a_family_is_certified_and_only_its_integers_run_on_the_cpu(
     graph = Bundle.open(folder).graph(Precision.FP32)
     ran = placement(graph, WEBGPU.full_name, pad(rows(9, 4), pad_id=0))
     assert set(ran[CPU]) <= INTEGERS
+
+
+@pytest.mark.parametrize("family", FAILING)
+def test_a_family_whose_masks_are_joined_wrongly_is_refused_by_its_certificate(
+    bundles: Bundles, family: str
+) -> None:
+    """Where this test fails, ONNX Runtime has been mended, and the family may be certified."""
+    folder = bundles.certified(family)
+    assert "padding changes vectors" in entry(folder).failures
+    with pytest.raises(ParityError, match="failed its certificate on WebGpuExecutionProvider"):
+        load(folder, provider="webgpu")
 
 
 def test_fused_attention_fails_its_certificate_where_subgroups_have_four_lanes(
