@@ -6,11 +6,13 @@ whole run, and no search should find it.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from decant.embedders import Role, TextError, Vectors
+from decant.embedders.log_events import log_event
 
 from ..inference.rows import make_rows
 from ..inference.server_encoder import is_blank_for
@@ -19,6 +21,7 @@ from ..points.passages import Record, record_point
 from ..points.vectors import Row, given_rows
 from ..stores.point_ids import is_uuid
 from ..stores.protocol import slices
+from ..stores.store_span import store_span
 from .delete import Remover
 from .items import check_series, checked_item
 
@@ -66,8 +69,13 @@ def add(
         ]
         note()
         # Ids that are UUIDs may belong to chunks; all other ids are hashed.
-        with remover.replacing([ids[index] for index in part if is_uuid(ids[index])]):
+        with (
+            remover.replacing([ids[index] for index in part if is_uuid(ids[index])]),
+            store_span(target.store, target.name, "upsert") as span,
+        ):
+            span.set({"decant.points": len(points)})
             target.store.upsert(target.name, points)
+        log_event("add", {"collection": target.name, "points": len(points)}, level=logging.DEBUG)
     return ids
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..points.locks import Claims
 from ..stores.protocol import Point, Store
+from ..stores.store_span import store_span
 from .documents import Document
 from .plan import Plan
 from .report import IndexReport, Tally
@@ -96,7 +97,9 @@ class Writer:
         with self._to.guard:
             if any(step.embedded for step in self._steps):
                 self._to.embedded()  # under the guard, so that nobody empties the collection
-            self._write([step for step in self._steps if not step.plan.claim.is_stale])
+            with store_span(self._to.store, self._to.name, "upsert") as span:
+                span.set({"decant.points": self._points, "decant.documents": self._documents})
+                self._write([step for step in self._steps if not step.plan.claim.is_stale])
             # A plan that became stale in between is handled with its last step.
             ended = [step.plan for step in self._steps if step.is_last]
             self._stale += [plan.document for plan in ended if plan.claim.is_stale]
