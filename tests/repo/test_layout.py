@@ -68,7 +68,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words", "qdrant/server/layouts"),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
-        ("qdrant/inference",),
+        ("qdrant/inference", "qdrant/operations"),
         ("qdrant/searching",),
         ("qdrant/indexing",),
         ("qdrant",),

@@ -1,0 +1,1 @@
+"""What operators see of collections: how large and how healthy they are, and what is wrong."""
