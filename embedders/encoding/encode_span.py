@@ -8,7 +8,6 @@ from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..span_protocol import Span
 from ..telemetry import span
-from .outputs import output_names
 from .protocol import Output
 
 TEXTS, TOKENS, BATCHES = "decant.texts", "decant.tokens", "decant.batches"
@@ -39,7 +38,7 @@ def encode_span(
                 "decant.model": recipe.base,
                 "decant.recipe": recipe.digest(),
                 "decant.role": str(role),
-                "decant.outputs": " ".join(output_names(outputs)),
+                "decant.outputs": " ".join(["dense", *sorted(map(str, outputs))]),
             }
         )
         for name in ("precision", "provider"):

@@ -60,7 +60,8 @@ def add(
     for part in slices(list(last.values()), _BATCH):
         rows: list[Row | None]
         if given is None:
-            rows = _embed(target, [embedded[index] for index in part])
+            owners = [_owner(records[index], index) for index in part]
+            rows = _embed(target, [embedded[index] for index in part], owners)
         else:
             rows = [given[index] for index in part]
         points = [
@@ -95,12 +96,19 @@ def _embedded_texts(records: Sequence[Record], texts: Sequence[str] | None) -> S
     return texts
 
 
-def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
+def _owner(record: Record, place: int) -> str:
+    """Return what names a record in messages, which never quote its text."""
+    return f"record {place} of the call" if record.id is None else f"record {record.id!r}"
+
+
+def _embed(target: Target, texts: Sequence[str], owners: Sequence[str]) -> list[Row | None]:
     encoder = target.encoder
-    unique = [text for text in dict.fromkeys(texts) if not is_blank_for(encoder, text)]
+    first: dict[str, str] = {}  # of equal texts the first record stands for all
+    for text, owner in zip(texts, owners, strict=True):
+        first.setdefault(text, owner)
+    unique = {text: owner for text, owner in first.items() if not is_blank_for(encoder, text)}
     if not unique:
         return [None] * len(texts)
-    owners = [f"the text {text[:40]!r}" for text in unique]
-    rows = make_rows(target, unique, role=Role.PASSAGE, owners=owners)
+    rows = make_rows(target, [*unique], role=Role.PASSAGE, owners=[*unique.values()])
     row = dict(zip(unique, rows, strict=True))
     return [row.get(text) for text in texts]
