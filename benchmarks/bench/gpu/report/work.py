@@ -333,7 +333,5 @@ def _peak(task: Task, device: torch.device) -> Figure:
 
 
 def _told(*command: str) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=30
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.strip()
