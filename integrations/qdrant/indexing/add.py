@@ -16,12 +16,12 @@ from decant.embedders.log_events import log_event
 
 from ..inference.rows import make_rows
 from ..inference.server_encoder import is_blank_for
+from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.passages import Record, record_point
 from ..points.vectors import Row, given_rows
 from ..stores.point_ids import is_uuid
 from ..stores.protocol import slices
-from ..stores.store_span import store_span
 from .delete import Remover
 from .items import check_series, checked_item
 

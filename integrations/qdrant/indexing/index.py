@@ -15,6 +15,7 @@ from decant.embedders import StoreError, TextError
 from decant.embedders.log_events import log_event
 from decant.embedders.span_protocol import prefixed
 
+from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.locks import Claims, CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS
@@ -22,7 +23,6 @@ from ..points.provenance import FillingNotes
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey
 from ..stores.protocol import Select, Store, each
-from ..stores.store_span import store_span
 from .check import Checker
 from .chunking import Chunking
 from .delete import Remover

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from ..operations.store_span import store_span
 from ..points.locks import Claims
 from ..stores.protocol import Point, Store
-from ..stores.store_span import store_span
 from .documents import Document
 from .plan import Plan
 from .report import IndexReport, Tally

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from decant.embedders.log_events import log_event
 from decant.embedders.span_protocol import Fact, prefixed
 
+from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.passages import Hit
 from ..stores.queries import SearchMode
-from ..stores.store_span import store_span
 from .plans import SearchPlan
 from .search import Window, run_search
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from decant.embedders.span_protocol import Span, SpanKind
 from decant.embedders.telemetry import span
 
-from .protocol import Engine, Store
+from ..stores.protocol import Engine, Store
 
 
 def store_span(store: Store, name: str, operation: str) -> Span:
