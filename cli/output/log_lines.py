@@ -1,4 +1,4 @@
-"""Write the log as lines of JSON on stderr, for commands that run long under an operator's eyes.
+"""Write the log as lines of JSON on stderr: a file of its own, which options call.
 
 Events of decant are logged from INFO on, and messages of the command become lines, too, errors
 included. Results on stdout stay as they are.

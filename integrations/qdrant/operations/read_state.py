@@ -1,4 +1,4 @@
-"""Read the state of a collection from whatever engine holds it."""
+"""Read the state of a collection from its engine: a file of its own, which imports either."""
 
 from __future__ import annotations
 

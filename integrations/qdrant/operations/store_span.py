@@ -1,4 +1,4 @@
-"""The span of an operation on a collection, by OpenTelemetry's conventions for databases.
+"""The span of an operation on a collection, in a file of its own below searching and indexing.
 
 Of the place only the host and the port of a server are noted: never a folder, and no credentials.
 """

@@ -1,4 +1,4 @@
-"""Hand the present trace to the server with each request, over REST and gRPC, by any client.
+"""Hand the present trace to the server with each request: a file of its own, below all requests.
 
 A Qdrant server notes the ``traceparent`` of a request in its audit log, and a proxy or a collector
 before it continues the trace.
