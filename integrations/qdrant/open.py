@@ -8,7 +8,7 @@ from decant.embedders import Encoder, StoreError
 
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
-from .points.handle import Target
+from .points.handle import Target, refused_adopted
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
@@ -40,6 +40,8 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     _check(store, name, encoder)
     card = store.card(name)
     if isinstance(encoder, ServerInference):
+        if card.payload_layout is not None:
+            raise refused_adopted(name, "embedding on the server")
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, name, card)
@@ -131,4 +133,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         soft_tokens=card.soft_tokens,
         words=card.words,
         search=card.search,
+        payload_layout=card.payload_layout,
     )

@@ -201,9 +201,13 @@ def test_arithmetic_of_shapes_may_stay_on_the_cpu_and_nothing_else() -> None:
 
 def test_what_a_part_had_found_before_an_error_stays(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "found" / "x.json")
-    with writer.guard("fp16"):
+
+    def run_out_of_memory() -> None:
         writer.add(note="one sentence")
         raise MemoryError("Failed to allocate memory")
+
+    with writer.guard("fp16"):
+        run_out_of_memory()
     with writer.guard("bf16"):
         writer.add(note="another")
     assert writer.record.notes == ("one sentence", "another")

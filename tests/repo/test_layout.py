@@ -64,6 +64,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "integrations": (
         ("arguments",),
+        ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words", "qdrant/server/layouts"),
@@ -71,6 +72,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/inference", "qdrant/operations"),
         ("qdrant/searching",),
         ("qdrant/indexing",),
+        ("qdrant/adoption",),
         ("qdrant",),
         (".",),
         ("langchain", "llama_index", "sentence_transformers"),
@@ -108,6 +110,7 @@ HEAVY: dict[str, set[str]] = {
     "optimum": {"export"},
     "prometheus_client": {"serving"},
     "qdrant_client": {
+        "integrations/qdrant/adoption",
         "integrations/qdrant/server",
         "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/words",

@@ -7,6 +7,7 @@ Compiled graphs are not kept on disk: they would decide vectors, and no hash wou
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from ...bundle.certificate import Precision
 from ...bundle.file_list import check_not_replaced
 from ...distribution import install_command
-from ...encoding.outputs import PROMPT
 from ...errors import ProviderError
 from ...forks import end_without_destructors, leave_behind, renew_after_fork
 from ..providers.failures import (
@@ -38,6 +38,8 @@ from .operators import (
     always_read_the_mask,
     operator_extensions,
 )
+from .optional_inputs import drop_prompts, readable_file
+from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -50,6 +52,8 @@ _OLDEST = (2026, 4)
 _EXTRA = "openvino"
 # How the summary of its errors begins: operators that are unknown, or known in another form.
 _UNREAD = ("No conversion rule found for operations: ", "Conversion is failed for: ")
+# What our own reading of an operator does not cover.
+_REFUSED = re.compile(rf"{UnreadForm.__name__}: (.+)")
 
 
 class OpenVinoSession(GraphSession):
@@ -131,6 +135,10 @@ class OpenVinoSession(GraphSession):
             ) from error
         self._free.append(request)
         return values
+
+    def new_request(self) -> openvino.InferRequest:
+        """Return a request of the compiled graph; two requests may run at the same time."""
+        return self._running().create_infer_request()
 
     def layers(self) -> Counter[str]:
         """Return how many layers of which kind the compiled graph has."""
@@ -226,10 +234,10 @@ def _compile(
         )
     core.add_extension(operator_extensions())
     try:
-        model = core.read_model(str(path))
+        with readable_file(path) as file:
+            model = core.read_model(str(file))
         always_read_the_mask(model)
-        if PROMPT in {name for port in model.inputs for name in port.get_names()}:
-            raise ProviderError(f"{path} wants {PROMPT}, which is not given on {row.full_name}")
+        drop_prompts(model)
         compiled = core.compile_model(model, wanted, settings)
     except ProviderError:
         raise
@@ -256,11 +264,13 @@ def _layers(compiled: openvino.CompiledModel) -> Counter[str]:
 
 def _unread(error: Exception) -> str:
     """Return OpenVINO's summary of the operators that it does not read, or its first words."""
+    refused = _REFUSED.search(str(error))
     for line in str(error).splitlines():
         for beginning in _UNREAD:
             _, found, operators = line.partition(beginning)
             if found:
-                return f"it does not read {operators.strip()}"
+                reason = f" with {refused[1].strip()}" if refused else ""
+                return f"it does not read {operators.strip()}{reason}"
     return _first(error)
 
 

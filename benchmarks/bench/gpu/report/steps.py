@@ -88,7 +88,7 @@ def carry_out(
     seconds: float,
     run: Run,
     clock: Callable[[], float] = time.monotonic,
-    on_step: Callable[[str], None],
+    on_step: Callable[[str], object],
 ) -> list[Outcome]:
     """Run the steps that have not passed, and return what became of all, in their order.
 
