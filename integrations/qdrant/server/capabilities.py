@@ -23,7 +23,6 @@ from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
 from .client import Access, AttemptLimit, Write, reading_only
 from .faults import EXCEPTIONS, FaultKind, fault_of
 from .retry import Backoff, ask
-from .trace_headers import with_trace_headers
 
 _CLIENT_TIMEOUT = 5  # the timeout of qdrant-client by default
 _FIRST_LOOK = 10.0
@@ -128,7 +127,7 @@ class Server:
             raise StoreError(f"the store {self.place} is closed; connect again")
         with self._guard:
             try:
-                return ask(with_trace_headers(request), backoff, what=f"{what} at {self._reached}")
+                return ask(request, backoff, what=f"{what} at {self._reached}")
             except Write:
                 raise ReadOnlyError.of(what, self.place) from None
             except StoreError as error:
