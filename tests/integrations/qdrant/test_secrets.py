@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def failures(docs: Collection, double: QdrantDouble) -> dict[str, Callable[[], o
         "broken": lambda: docs.index([Document(source="a", text=f"{CANARY} broken", root="r")]),
     }
     if double.keys:
-        calls |= {f"refused {status}": lambda s=status: refused(s) for status in (400, 403, 503)}
+        calls |= {f"refused {status}": partial(refused, status) for status in (400, 403, 503)}
     return calls
 
 
