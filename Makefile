@@ -99,6 +99,7 @@ bench: $(VENV)/.installed-quickstart,evaluation,openvino,peers  ## compare with 
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/head_to_head.py --keep .benchmarks/head_to_head --layers 7 --output .benchmarks/head_to_head.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
+	PYTHONPATH=benchmarks $(BIN)/python experiments/indexing_costs.py --output .benchmarks/indexing.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json

@@ -47,7 +47,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[STATES] = point.soft_tokens.tolist()
     for text in point.to_embed:
         vectors[text.using] = to_document(text)
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+    # Without validation, which takes as long as to write the JSON; a point is checked already.
+    return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def to_document(text: TextToEmbed) -> models.Document:

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from qdrant_client import models
 
+from ..stores.changes import Change, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -37,20 +38,20 @@ from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
+from .changes import have_texts, send_in_order, set_together
 from .collections import OpenCollection, RemoteCatalog
-from .limits import Limits
+from .limits import Limits, most_ids, most_writes
 from .optimize import Patience, wait_for_index
 from .point_form import PointForm, form_of
 from .points import Sent, cut_writes, params_of, to_scored
 from .requests import Requests
-from .set_payload import set_together
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
 _NOTHING = Select(fields=())
 
 
-class RemoteStore:
+class RemoteStore(OrderedStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -159,22 +160,29 @@ class RemoteStore:
         """
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
-        points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
             structs = [self._forms[name].struct(point) for point in part]
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
-        for batch in self._batches(name, points):
-            for _ in self._requests.in_parts(name, batch, _writes, send):
+        for batch in self._batches(name, self._words.on(name, points)):
+            for _ in self._requests.in_parts(name, batch, most_writes, send):
                 pass
+
+    def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
+        """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
+        if not self._server.is_local and not have_texts(changes):
+            send_in_order(self._requests, name, changes, partial(self._words.on, name))
+            return
+        for change in changes:
+            carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
         send = partial(set_together, self._requests, name)
         gone: list[str] = []
         for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, _writes, send):
+            for missing in self._requests.in_parts(name, batch, most_writes, send):
                 gone += missing
         return list(dict.fromkeys(gone))
 
@@ -185,7 +193,7 @@ class RemoteStore:
             chosen = models.PointIdsList(points=self._forms[name].ids(part))
             return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
 
-        for _ in self._requests.in_parts(name, ids, _ids, send):
+        for _ in self._requests.in_parts(name, ids, most_ids, send):
             pass
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
@@ -202,7 +210,7 @@ class RemoteStore:
             )
             return self._ask(f"reading from {name!r}", request)
 
-        records = self._requests.in_parts(name, ids, _ids, send)
+        records = self._requests.in_parts(name, ids, most_ids, send)
         return [form.point(record) for part in records for record in part]
 
     def scroll(
@@ -390,11 +398,3 @@ class RemoteStore:
         """Cut points into requests, before the first request is sent."""
         most = self._requests.limits(name).writes
         return cut_writes(points, most=most, largest=self._requests.largest)
-
-
-def _writes(limits: Limits) -> int:
-    return limits.writes
-
-
-def _ids(limits: Limits) -> int:
-    return limits.ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -83,5 +84,11 @@ def is_any_uuid(identity: str) -> bool:
 
 
 def _uuid5(*parts: str) -> str:
-    # JSON, so that no two lists of parts give the same text.
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
+    # The text of uuid.uuid5 without its object, in half the time: a run needs five ids for each
+    # small document. JSON, so that no two lists of parts give the same text.
+    name = _NAMESPACE.bytes + json.dumps(parts).encode()
+    made = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50  # the version and the variant, by RFC 9562
+    made[8] = made[8] & 0x3F | 0x80
+    digits = made.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
