@@ -9,6 +9,7 @@ given by a caller who vouches for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
@@ -36,9 +37,12 @@ from .stores.collection_settings import (
     check_only_layout,
 )
 from .stores.filters import Where
+from .stores.input_errors import TenantError
 from .stores.point_ids import record_id
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
+from .tenants.tenant_store import TenantStore
+from .tenants.unbound_store import UnboundStore
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -124,6 +128,38 @@ class Collection(SearchableCollection):
         where its layout is not as asked.
         """
         return cls(open_or_create_target(store, name, encoder, settings))
+
+    def tenant(self, name: str) -> Self:
+        """Return the collection as one tenant sees it: nothing of others is read or changed.
+
+        All methods work as if the collection held the tenant's passages alone, also in the
+        statistics of words, but for those that concern all tenants: :meth:`set_search_defaults`,
+        :meth:`add_index`, :meth:`relayout` and :meth:`optimize` are methods of the collection
+        without a tenant. Ids of records and sources need not differ between tenants.
+
+        Args:
+            name: The tenant; a new one needs no preparation.
+
+        Raises:
+            TenantError: The collection has no tenants, or is a tenant's already.
+            StoreInputError: Nobody can have this name.
+        """
+        store = self._store
+        if isinstance(store, UnboundStore):
+            return type(self)(replace(self._target, store=store.of_tenant(name)))
+        return type(self)(replace(self._target, store=TenantStore.of(store, self._name, name)))
+
+    def tenant_names(self) -> list[str]:
+        """Return the names of the tenants that have stored passages, sorted; for administrators.
+
+        Raises:
+            TenantError: The collection has no tenants, or is a tenant's.
+        """
+        if isinstance(self._store, UnboundStore):
+            return self._store.tenant_names()
+        raise TenantError(
+            f"only a collection with tenants, opened without one, lists them, and {self!r} is not"
+        )
 
     def index(
         self,
@@ -283,3 +319,4 @@ class Collection(SearchableCollection):
     aclear = as_coroutine(clear)
     aset_search_defaults = as_coroutine(set_search_defaults)
     arelayout = as_coroutine(relayout)
+    atenant_names = as_coroutine(tenant_names)

@@ -14,6 +14,7 @@ from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
 from .stores.protocol import Engine, Store, check_name
 from .stores.text_to_embed import texts_need_a_server
+from .tenants.unbound_store import guarded
 
 
 def create_target(
@@ -30,7 +31,12 @@ def create_target(
             f"make {name!r} where the model is: decant create {store.place} {name} --model BUNDLE"
         )
     settings = settings or CollectionSettings()
-    card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens, words=settings.words)
+    card = CollectionMetadata.of(
+        encoder,
+        soft_tokens=settings.soft_tokens,
+        words=settings.words,
+        tenants=settings.tenants,
+    )
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
@@ -72,12 +78,24 @@ def open_or_create_target(
         )
     if settings is not None:
         _check_layout(store, name, settings)
+        _check_tenants(target, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
         )
     return target
+
+
+def _check_tenants(target: Target, settings: CollectionSettings) -> None:
+    """Refuse settings with tenants for a collection without them, or with others than it has."""
+    if settings.tenants in (None, target.tenants):
+        return
+    held = "without tenants" if target.tenants is None else f"with {target.tenants!r}"
+    raise StoreError(
+        f"the collection {target.name!r} in {target.store.place} was made {held}, which cannot be "
+        f"changed to {settings.tenants!r}; make another, or drop this one and index again"
+    )
 
 
 def _check_layout(store: Store, name: str, settings: CollectionSettings) -> None:
@@ -123,12 +141,13 @@ def _shown(value: object) -> str:
 
 def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata) -> Target:
     return Target(
-        store=store,
+        store=guarded(store, name, card),
         name=name,
         mark=card.mark,
         encoder=encoder,
         sparse=card.sparse,
         soft_tokens=card.soft_tokens,
         words=card.words,
+        tenants=card.tenants,
         search=card.search,
     )

@@ -54,7 +54,8 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
-        ("qdrant/server/words", "qdrant/server/layouts"),
+        ("qdrant/server/words", "qdrant/server/layouts", "qdrant/server/tenants"),
+        ("qdrant/tenants",),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
         ("qdrant/inference",),
         ("qdrant/searching",),
@@ -97,6 +98,7 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/server",
         "integrations/qdrant/server/layouts",
+        "integrations/qdrant/server/tenants",
         "integrations/qdrant/server/words",
     },
     "qdrant_edge": {"integrations/qdrant/edge", "integrations/qdrant/words"},

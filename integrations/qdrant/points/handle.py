@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from decant.embedders import Encoder, Output
 
+from ..stores.collection_settings import Tenants
 from ..stores.protocol import Store
 from ..stores.search_defaults import SearchDefaults
 from ..stores.words import Words
@@ -23,6 +24,7 @@ class Target:
         sparse: Whether its points also have sparse vectors.
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
         words: How the words of its texts are indexed; None: they are not.
+        tenants: How its passages belong to tenants; None: they belong to nobody.
         search: How it is searched where a search does not specify it, if it keeps that.
     """
 
@@ -33,6 +35,7 @@ class Target:
     sparse: bool
     soft_tokens: int | None = None
     words: Words | None = None
+    tenants: Tenants | None = None
     search: SearchDefaults | None = None
 
     @property

@@ -78,13 +78,12 @@ def _read_notes(store: Store, name: str) -> list[Payload]:
 
 
 def _fillings(notes: Sequence[Payload]) -> tuple[Filling, ...]:
-    return tuple(
-        sorted(
-            Filling(precision=str(note["precision"]), provider=str(note["provider"]))
-            for note in notes
-            if note["note"] == _SUBJECT
-        )
-    )
+    found = {  # tenants have notes of their own
+        Filling(precision=str(note["precision"]), provider=str(note["provider"]))
+        for note in notes
+        if note["note"] == _SUBJECT
+    }
+    return tuple(sorted(found))
 
 
 class FillingNotes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import partial
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,10 +53,12 @@ from .points import (
 )
 from .requests import Requests
 from .set_payload import set_together
+from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
 _NOTHING = Select(fields=())
+_writes, _ids = attrgetter("writes"), attrgetter("ids")  # of Limits
 
 
 class RemoteStore:
@@ -76,6 +79,11 @@ class RemoteStore:
         self._ask = self._requests.ask
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
+
+    def of_tenant(self, tenant: str) -> RemoteStore:
+        """Return this store for the points of one tenant, whose requests go to its shards."""
+        server = self._server.with_client(of_tenant(self._client, tenant))
+        return RemoteStore(server, patience=self._patience)
 
     @property
     def requests(self) -> Requests:
@@ -377,22 +385,16 @@ class RemoteStore:
         return sent, TEXT_PATH
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
-        if self._server.is_local:
-            return None
-        oversampling = self._catalog.known_layout(name).oversampling
+        oversampling = None
+        if not self._server.is_local:
+            oversampling = self._catalog.known_layout(name).oversampling
+        elif not isinstance(query, WordsQuery):
+            return None  # local mode heeds the corpus of words alone
         if oversampling is not None:
             oversampling = min(oversampling, limits.oversampling)
-        return params_of(query, oversampling=oversampling)
+        return params_of(query, limits, oversampling=oversampling)
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
         most = self._requests.limits(name).writes
         return cut_writes(points, most=most, largest=self._requests.largest)
-
-
-def _writes(limits: Limits) -> int:
-    return limits.writes
-
-
-def _ids(limits: Limits) -> int:
-    return limits.ids

@@ -8,6 +8,7 @@ never holds vectors of two recipes.
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
 from dataclasses import dataclass, field, fields
 from typing import Self
@@ -23,16 +24,18 @@ from decant.embedders import (
 )
 from decant.embedders.json_records import Json, decode, encode, parse
 
+from .collection_settings import Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 4
+FORMAT = 5
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
 # soft tokens or no words reads collections without them; collections with them it must refuse, or
-# it would add points that lack them.
-_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT = 1, 2, 3
+# it would add points that lack them. Of a collection with tenants it would show everybody's data.
+_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT = 1, 2, 3, 4
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
+_KEY_BYTES = 16
 
 
 def _new_mark() -> str:
@@ -53,6 +56,8 @@ class CollectionMetadata:
         words: How the words of texts are indexed; None: they are not.
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
+        tenants: How passages belong to tenants; None: they belong to nobody.
+        tenant_key: Random; the ids of tenants' points are computed with it (:class:`TenantIds`).
         search: How it is searched where a search does not specify it; None: as this decant does.
     """
 
@@ -61,17 +66,27 @@ class CollectionMetadata:
     sparse: bool = False
     soft_tokens: int | None = None
     words: Words | None = None
+    tenants: Tenants | None = None
+    tenant_key: str = ""
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
 
     @classmethod
-    def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
+    def of(
+        cls,
+        encoder: Encoder,
+        *,
+        soft_tokens: bool = False,
+        words: Words | None = None,
+        tenants: Tenants | None = None,
+    ) -> Self:
         """Return the metadata of a new collection.
 
         Args:
             encoder: The encoder that will fill it.
             soft_tokens: Whether points also have soft tokens.
             words: How the words of texts are indexed, if they are.
+            tenants: How passages belong to tenants, if they do.
 
         Raises:
             RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
@@ -83,6 +98,8 @@ class CollectionMetadata:
             sparse=recipe.sparse_head is not None,
             soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
             words=words,
+            tenants=tenants,
+            tenant_key="" if tenants is None else secrets.token_hex(_KEY_BYTES),
         )
 
     def to_json(self) -> str:
@@ -91,7 +108,9 @@ class CollectionMetadata:
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
-            **({"words": encode(self.words)} if self._format >= FORMAT else {}),
+            **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
+            **({"tenants": encode(self.tenants)} if self._format >= FORMAT else {}),
+            **({"tenant_key": self.tenant_key} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -124,7 +143,9 @@ class CollectionMetadata:
                 dim=int(held["dim"]),
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
-                words=_words(held["words"], where) if held["format"] >= FORMAT else None,
+                words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
+                tenants=_tenants(held["tenants"], where) if held["format"] >= FORMAT else None,
+                tenant_key=str(held["tenant_key"]) if held["format"] >= FORMAT else "",
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
             )
@@ -143,8 +164,10 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
-        if self.words is not None:
+        if self.tenants is not None:
             return FORMAT
+        if self.words is not None:
+            return _WORDS_FORMAT
         if self.soft_tokens is not None:
             return _STATES_FORMAT
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
@@ -211,6 +234,10 @@ def _width(stored: object) -> int | None:
 
 def _words(stored: object, where: str) -> Words | None:
     return None if stored is None else decode(Words, stored, where=where, error=StoreError)
+
+
+def _tenants(stored: object, where: str) -> Tenants | None:
+    return None if stored is None else decode(Tenants, stored, where=where, error=StoreError)
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

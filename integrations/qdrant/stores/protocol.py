@@ -49,6 +49,9 @@ TEXT = "text"
 KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point is stored."""
 
+TENANT = Field.TENANT.value
+"""The payload field that holds the tenant of every point, in a collection with tenants."""
+
 
 OptimizeProgress: TypeAlias = Callable[[int, int], object]
 """Called with the number of vectors in the index, and the number of points."""
