@@ -9,7 +9,6 @@ given by a caller who vouches for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
@@ -21,7 +20,7 @@ from .indexing.documents import Document
 from .indexing.index import Hands, Ways, ingest
 from .indexing.report import IndexProgress, IndexReport
 from .inference.server_inference import ServerInference
-from .open import create_target, open_or_create_target, open_target
+from .open import create_target, open_or_create_target, open_target, tenant_target
 from .points.handle import Target
 from .points.locks import lock_of
 from .points.passages import Record
@@ -41,8 +40,7 @@ from .stores.input_errors import TenantError
 from .stores.point_ids import record_id
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
-from .tenants.tenant_store import TenantStore
-from .tenants.unbound_store import UnboundStore
+from .tenants.unbound_store import UnboundStore, without_tenant
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -144,10 +142,19 @@ class Collection(SearchableCollection):
             TenantError: The collection has no tenants, or is a tenant's already.
             StoreInputError: Nobody can have this name.
         """
-        store = self._store
-        if isinstance(store, UnboundStore):
-            return type(self)(replace(self._target, store=store.of_tenant(name)))
-        return type(self)(replace(self._target, store=TenantStore.of(store, self._name, name)))
+        return type(self)(tenant_target(self._target, name))
+
+    def for_tenant(self, name: str | None) -> Self:
+        """Return :meth:`tenant` of a name that may be None, where a collection may have tenants.
+
+        Raises:
+            TenantError: The name is None, and the collection has tenants; or as :meth:`tenant`.
+        """
+        if name is not None:
+            return self.tenant(name)
+        if isinstance(self._store, UnboundStore):
+            raise without_tenant(f"the collection {self._name!r}", self._store.place)
+        return self
 
     def tenant_names(self) -> list[str]:
         """Return the names of the tenants that have stored passages, sorted; for administrators.

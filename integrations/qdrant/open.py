@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from decant.embedders import Encoder, StoreError
@@ -14,7 +15,8 @@ from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
 from .stores.protocol import Engine, Store, check_name
 from .stores.text_to_embed import texts_need_a_server
-from .tenants.unbound_store import guarded
+from .tenants.tenant_store import TenantStore
+from .tenants.unbound_store import UnboundStore, guarded
 
 
 def create_target(
@@ -45,12 +47,25 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
     card = store.card(name)
+    store = guarded(store, name, card)
     if isinstance(encoder, ServerInference):
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
     return _target(store, name, encoder, card)
+
+
+def tenant_target(target: Target, tenant: str) -> Target:
+    """Return a collection as one tenant sees it; see :meth:`Collection.tenant`."""
+    if isinstance(target.store, UnboundStore):
+        store = target.store.of_tenant(tenant)
+    else:
+        store = TenantStore.of(target.store, target.name, tenant)  # which says why it cannot be
+    encoder = target.encoder
+    if isinstance(encoder, ServerEncoder):
+        encoder = encoder.of_store(store)
+    return replace(target, store=store, encoder=encoder)
 
 
 def open_or_create_target(

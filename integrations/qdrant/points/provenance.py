@@ -15,6 +15,7 @@ from decant.embedders import Encoder
 
 from ..stores.point_ids import Kind, note_id
 from ..stores.protocol import Payload, Point, Select, Store, each
+from ..tenants.unbound_store import UnboundStore
 from .golden import GOLDEN, GoldenVectors
 from .locks import CollectionLock
 from .payloads import NOTES, PASSAGES
@@ -118,7 +119,8 @@ class FillingNotes:
         """Keep the golden vectors of the encoder, in place of those of the same precision."""
         precision = Filling.of(self._encoder).precision
         golden = GoldenVectors.of(self._encoder, precision=precision)
-        self._store.upsert(self._name, [golden.point()])
+        store = self._store.shared if isinstance(self._store, UnboundStore) else self._store
+        store.upsert(self._name, [golden.point()])
 
     def _note(self, filling: Filling, *, golden: bool) -> None:
         note = filling.point()

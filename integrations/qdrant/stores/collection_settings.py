@@ -19,6 +19,9 @@ from .input_errors import StoreInputError
 from .words import Words
 
 LEAST_EF = 4  # Qdrant refuses fewer candidates
+
+SHARED_TENANT = " shared"
+"""What belongs to all tenants is kept under this name, which no tenant can have."""
 _LONGEST_TENANT = 200  # characters, as for names of collections
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
+    SHARED_TENANT,
     CollectionSettings,
     Layout,
     PayloadIndex,
@@ -93,10 +94,24 @@ class TenantStore:
                 f"{tenant!r}; tenants are decided when a collection is made, with "
                 "CollectionSettings(tenants=Tenants()) (decant create --tenants)"
             )
+        return cls._of(store, name, check_tenant(tenant), card)
+
+    @classmethod
+    def of_all(cls, store: Store, name: str, card: CollectionMetadata) -> Self:
+        """Return what belongs to all tenants: notes that decant keeps, and never passages."""
+        return cls._of(store, name, SHARED_TENANT, card)
+
+    @classmethod
+    def _of(cls, store: Store, name: str, tenant: str, card: CollectionMetadata) -> Self:
         points = store
-        if card.tenants.dedicated is not None and isinstance(store, ShardedStore):
-            points = store.of_tenant(check_tenant(tenant))
-        return cls(store, points, name, check_tenant(tenant), key=card.tenant_key)
+        if card.tenants and card.tenants.dedicated is not None and isinstance(store, ShardedStore):
+            points = store.of_tenant(tenant)
+        return cls(store, points, name, tenant, key=card.tenant_key)
+
+    @property
+    def shared(self) -> TenantStore:
+        """What belongs to all tenants; see :meth:`of_all`."""
+        return TenantStore.of_all(self._store, self._name, self._store.card(self._name))
 
     @property
     def tenant(self) -> str:

@@ -11,7 +11,13 @@ from types import TracebackType
 from typing import Never, Self
 
 from ..stores.collection_metadata import CollectionMetadata
-from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
+from ..stores.collection_settings import (
+    SHARED_TENANT,
+    CollectionSettings,
+    Layout,
+    PayloadIndex,
+    StoredLayout,
+)
 from ..stores.filters import Field, FieldIn, Where
 from ..stores.input_errors import TenantError
 from ..stores.point_ids import Kind
@@ -65,6 +71,11 @@ class UnboundStore:
         """Return the store of one tenant; see :meth:`TenantStore.of`."""
         return TenantStore.of(self._store, self._name, tenant)
 
+    @property
+    def shared(self) -> TenantStore:
+        """What belongs to all tenants; see :meth:`TenantStore.of_all`."""
+        return TenantStore.of_all(self._store, self._name, self._store.card(self._name))
+
     def tenant_names(self) -> list[str]:
         """Return the names of the tenants that have stored passages, sorted.
 
@@ -73,7 +84,7 @@ class UnboundStore:
         """
         pages = each(self._store, self._name, _NOTES, Select(fields=(TENANT,)))
         found = {point.payload.get(TENANT) for page in pages for point in page}
-        return sorted(str(tenant) for tenant in found if tenant is not None)
+        return sorted(str(tenant) for tenant in found - {None, SHARED_TENANT})
 
     def names(self) -> list[str]:
         """Return the names of the collections."""

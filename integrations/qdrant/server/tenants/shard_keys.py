@@ -17,14 +17,11 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ...stores.collection_metadata import CollectionMetadata
-from ...stores.collection_settings import CollectionSettings
+from ...stores.collection_settings import SHARED_TENANT, CollectionSettings
 from ...stores.input_errors import StoreInputError
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
-
-SHARED_KEY = " shared"
-"""The shard key of all tenants without one of their own; no tenant can have such a name."""
 
 _FALLBACK = (1, 16)  # the first server that takes a shard key with a fallback
 _SELECTING = frozenset({"upsert", "delete", "retrieve", "scroll", "query_points", "count"})
@@ -75,7 +72,7 @@ def make_shard_keys(
     """
     if card.tenants is None or card.tenants.dedicated is None:
         return
-    for key in (SHARED_KEY, *card.tenants.dedicated):
+    for key in (SHARED_TENANT, *card.tenants.dedicated):
         try:
             ask(f"making a shard of {name!r}", partial(client.create_shard_key, name, key))
         except StoreError as error:
@@ -85,7 +82,7 @@ def make_shard_keys(
 
 def of_tenant(client: QdrantClient, tenant: str) -> QdrantClient:
     """Return a client whose requests about points go to the shards of one tenant."""
-    selector = models.ShardKeyWithFallback(target=tenant, fallback=SHARED_KEY)
+    selector = models.ShardKeyWithFallback(target=tenant, fallback=SHARED_TENANT)
     return cast("QdrantClient", _OfTenant(client, selector))
 
 
