@@ -51,3 +51,12 @@ def open_store(
 
     key = api_key if place.startswith(("http://", "https://")) else None
     return connect(place, api_key=key, grpc=grpc, ca=ca, read_only=read_only)
+
+
+def store_of(opened: Store, collection: str, tenant: str | None) -> Store:
+    """Return the store of one tenant of a collection; the store itself, if none is given."""
+    if tenant is None:
+        return opened
+    from decant.integrations.qdrant import TenantStore
+
+    return TenantStore.of(opened, collection, tenant)

@@ -61,8 +61,8 @@ class ServerEncoder:
     def of_store(self, store: Store) -> ServerEncoder:
         """Return the encoder for the same collection in another store, such as a tenant's."""
         other = copy.copy(self)
-        other._proof = replace(self._proof, store=store)
-        other._precision = None
+        other._proof = replace(self._proof, store=store)  # noqa: SLF001 - it is of this class
+        other._precision = None  # noqa: SLF001
         other.renew()
         renew_after_fork(other)
         return other

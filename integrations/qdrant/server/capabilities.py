@@ -116,7 +116,8 @@ class Server:
     def with_client(self, client: QdrantClient) -> Self:
         """Return this connection with another form of its client, which it does not close."""
         other = copy.copy(self)
-        other.client, other._owned = client, False
+        other.client = client
+        other._owned = False  # noqa: SLF001 - it is of this class
         return other
 
     def close(self) -> None:

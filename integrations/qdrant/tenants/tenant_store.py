@@ -130,7 +130,7 @@ class TenantStore:
 
     @property
     def identity(self) -> Hashable:
-        """That of the collection's store with the tenant, so that tenants have locks of their own."""
+        """That of the collection's store, and the tenant, so that each has locks of its own."""
         return self._store.identity, "tenant", self._tenant
 
     def names(self) -> list[str]:

@@ -27,9 +27,7 @@ _FALLBACK = (1, 16)  # the first server that takes a shard key with a fallback
 _SELECTING = frozenset({"upsert", "delete", "retrieve", "scroll", "query_points", "count"})
 
 
-def check_tenants(
-    settings: CollectionSettings, version: Sequence[int] | None, place: str
-) -> None:
+def check_tenants(settings: CollectionSettings, version: Sequence[int] | None, place: str) -> None:
     """Refuse dedicated shards where there are none.
 
     Args:
@@ -103,19 +101,19 @@ class _OfTenant:
         return partial(held, shard_key_selector=self._selector) if name in _SELECTING else held
 
     def query_batch_points(
-        self, name: str, requests: Sequence[models.QueryRequest], **options: Any
+        self, name: str, requests: Sequence[models.QueryRequest]
     ) -> list[models.QueryResponse]:
         """Search several times in the tenant's shards."""
         key = {"shard_key": self._selector}
         chosen = [request.model_copy(update=key) for request in requests]
-        return self._client.query_batch_points(name, chosen, **options)
+        return self._client.query_batch_points(name, chosen)
 
     def batch_update_points(
-        self, name: str, operations: Sequence[models.UpdateOperation], **options: Any
+        self, name: str, operations: Sequence[models.UpdateOperation]
     ) -> list[models.UpdateResult]:
         """Change payloads in the tenant's shards."""
         chosen = [_with_key(operation, self._selector) for operation in operations]
-        return self._client.batch_update_points(name, chosen, **options)
+        return self._client.batch_update_points(name, chosen)
 
 
 def _with_key(
