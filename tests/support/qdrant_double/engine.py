@@ -126,6 +126,17 @@ class Engine:
         held.add_index(path, schema if self.scores_texts else without_scoring(schema))
         return held.done()
 
+    def add_shard_key(self, name: str, key: str) -> bool:
+        """Make a shard for a key; points are stored together all the same."""
+        _, held = self.named(name)
+        if held.config.get("sharding_method") != "custom":
+            raise wrong(f"Shard Key {key} cannot be created with Auto sharding method")
+        keys = held.config.setdefault("shard_keys", [])
+        if key in keys:
+            raise wrong(f"Sharding key {key} already exists for collection {name}")
+        keys.append(key)
+        return True
+
     def drop_index(self, name: str, path: str) -> dict[str, Any]:
         """Delete a payload index."""
         _, held = self.named(name)
