@@ -133,7 +133,8 @@ class Collection(SearchableCollection):
         All methods work as if the collection held the tenant's passages alone, also in the
         statistics of words, but for those that concern all tenants: :meth:`set_search_defaults`,
         :meth:`add_index`, :meth:`relayout` and :meth:`optimize` are methods of the collection
-        without a tenant. Ids of records and sources need not differ between tenants.
+        without a tenant. Ids of records and sources need not differ between tenants, and
+        :meth:`each` yields passages in another order.
 
         Args:
             name: The tenant; a new one needs no preparation.

@@ -125,7 +125,10 @@ class Select:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScrollPage:
-    """A page of points in the order of their ids, and the id at which the next page starts."""
+    """A page of points in the order of their stored ids, and the id at which the next page starts.
+
+    The stored ids of a tenant's points are others than their ids, see :class:`TenantStore`.
+    """
 
     points: list[Point]
     after: str | None
