@@ -120,8 +120,11 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "words": one.card.words,
         "search_defaults": one.card.search,
         "layout": one.layout,
-        "tenancy": one.card.tenants,
-        "tenants": one.tenants,
+        **(
+            {}
+            if one.card.tenants is None
+            else {"tenancy": one.card.tenants, "tenants": one.tenants}
+        ),
         "filled_by": one.filled_by,
         "documents": one.held.documents,
         "passages": one.held.passages,
