@@ -15,7 +15,7 @@ PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu test-webgpu check fix docs bench bench-gpu
+.PHONY: help install quickstart test test-fast test-slow test-live test-mteb test-foreign test-lowest test-gpu test-webgpu check fix docs bench bench-gpu gpu-report
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
@@ -95,12 +95,15 @@ docs: $(VENV)/.installed-dev $(VENV)/.installed-docs-site  ## write docs/command
 	$(BIN)/python tests/support/command_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-transformers, fastembed and others
+bench: $(VENV)/.installed-quickstart,evaluation,openvino,peers  ## compare with sentence-transformers, fastembed and others
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
+	$(BIN)/python benchmarks/head_to_head.py --keep .benchmarks/head_to_head --layers 7 --output .benchmarks/head_to_head.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
+	PYTHONPATH=benchmarks $(BIN)/python experiments/indexing_costs.py --output .benchmarks/indexing.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
+	$(BIN)/python benchmarks/where_the_time_goes.py --output .benchmarks/where_the_time_goes.json
 	$(BIN)/python benchmarks/quantized.py --output .benchmarks/quantized.json
 	$(BIN)/python benchmarks/late_chunking.py --output .benchmarks/late_chunking.json
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json
@@ -111,6 +114,12 @@ bench: $(VENV)/.installed-quickstart,evaluation,peers  ## compare with sentence-
 bench-gpu:  ## compare with PyTorch on an NVIDIA GPU, in .venv-gpu; GPU="--models minilm" for less
 	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
 	.venv-gpu/bin/python benchmarks/gpu.py --keep .benchmarks/gpu --output .benchmarks/gpu.json $(GPU)
+
+# Such a machine may be lent for minutes: MINUTES ends the call, and the same call goes on later.
+gpu-report: MINUTES ?= 9
+gpu-report:  ## do all that is owed on an NVIDIA GPU, in .venv-gpu; MINUTES=9, GPU="--models minilm"
+	@$(MAKE) --no-print-directory VENV=.venv-gpu .venv-gpu/.installed-gpu,test
+	.venv-gpu/bin/python benchmarks/gpu_report.py .benchmarks/gpu-report --resume --minutes $(MINUTES) $(GPU)
 
 # PyPI has PyTorch with CUDA for Linux on x86-64, and without it for other systems.
 SAY_LARGE = case "$$PIP_INDEX_URL$$PIP_EXTRA_INDEX_URL$$(uname -sm)" in "Linux x86_64") \

@@ -8,6 +8,7 @@ DecantError
 │                                    what is no number
 ├── ProviderError(RuntimeError)      the execution provider asked for is not the one that runs, or
 │                                    the encoder was closed
+│   ├── OutOfMemoryError             the device's memory does not hold the graph or the batch
 │   └── RemoteError                  the server of an encoder gives no answer, or something else
 ├── MissingExtra(ImportError)        an optional package is absent; the message holds the pip line
 ├── QuantizationError(ValueError)    vectors cannot be quantised, or not with this calibration
@@ -52,6 +53,10 @@ class ParityError(DecantError):
 
 class ProviderError(DecantError, RuntimeError):
     """The execution provider that was asked for is not the one that would run, or none is left."""
+
+
+class OutOfMemoryError(ProviderError, MemoryError):
+    """The memory of the provider's device does not hold the graph, or not this batch."""
 
 
 class RemoteError(ProviderError):

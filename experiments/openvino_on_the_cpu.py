@@ -25,7 +25,13 @@ from numpy.typing import NDArray
 
 from decant.embedders import ExecutionOptions, OnnxEncoder, Role, load
 
-SYSTEMS = (("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"), ("openvino", "bf16"))
+SYSTEMS = (
+    ("cpu", "fp32"),
+    ("cpu", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+)
 LETTERS = (80, 200, 500, 900, 1200)
 ALONE = 24
 A_FILE = 12

@@ -48,12 +48,16 @@ class Peer:
     embed: Embed
 
 
-def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
-    """Return sentence-transformers on ``model``, on the CPU.
+def sentence_transformers(
+    model: Path, *, dtype: str = "float32", device: str = "cpu", autocast: bool = False
+) -> Peer:
+    """Return sentence-transformers on ``model``.
 
     Args:
         model: A sentence-transformers folder.
         dtype: The type of its weights, a name of torch's.
+        device: Torch's name of where it runs.
+        autocast: Whether torch multiplies in bfloat16 whatever the weights' type is.
 
     Raises:
         MissingExtra: It is not installed.
@@ -61,17 +65,21 @@ def sentence_transformers(model: Path, *, dtype: str = "float32") -> Peer:
     library = need("sentence_transformers", extra="peers")
     encoder = library.SentenceTransformer(
         str(model),
-        device="cpu",
+        device=device,
         trust_remote_code=False,
         model_kwargs={"dtype": getattr(torch, dtype)},
     )
 
     def embed(texts: Sequence[str], batch: int) -> NDArray[np.float32]:
-        found = encoder.encode(list(texts), batch_size=batch, show_progress_bar=False)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = encoder.encode(list(texts), batch_size=batch, show_progress_bar=False)
         return np.asarray(found, np.float32)
 
+    kind = "" if dtype == "float32" else f" {dtype}"
+    if autocast:
+        kind = " autocast"
     return Peer(
-        name="sentence-transformers" + ("" if dtype == "float32" else f" {dtype}"),
+        name=f"sentence-transformers{kind}",
         threads=f"torch's own number of threads, {torch.get_num_threads()}",
         default_batch=32,
         batches=(4, 8, 16, 32),

@@ -8,7 +8,7 @@ field numbers from ``onnx.proto``). Weights are skipped, so this takes milliseco
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +43,8 @@ _INSIDE: dict[int, dict[int, int]] = {
 }
 _OPERATOR = 4  # of a node
 _DATA_TYPE = 2  # of a tensor
+_TENSOR_NAME = 8
+_INITIALIZER = 5  # of a graph
 _KEY, _VALUE = 1, 2  # of an entry
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
@@ -91,6 +93,66 @@ def _read(path: Path, _: Identity) -> OnnxFile:
         weight_types=frozenset(seen.weight_types),
         external=frozenset(seen.external),
     )
+
+
+def without_defaults(path: Path, names: Sequence[str]) -> bytes | None:
+    """Return an ONNX file whose inputs of these names have no defaults; None if none had one.
+
+    Raises:
+        BundleError: It is no ONNX.
+    """
+    wanted = {name.encode() for name in names}
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            parts: list[bytes] = []
+            start, found = 0, False
+            for field, _, begin, stop in _fields(data, 0, len(data)):
+                if _INSIDE[_MODEL].get(field) == _GRAPH:
+                    graph = _without(data, begin, stop, wanted)
+                    found = sum(map(len, graph)) < stop - begin
+                    if not found:
+                        return None
+                    parts += [_tag(field, sum(map(len, graph))), *graph]
+                else:
+                    parts.append(data[start:stop])
+                start = stop
+    except (OSError, ValueError, IndexError) as error:
+        raise BundleError(f"{path} is no ONNX file ({error}); export the bundle again") from error
+    return b"".join(parts) if found else None
+
+
+def _without(data: mmap.mmap, begin: int, end: int, names: set[bytes]) -> list[bytes]:
+    """Return the fields of a graph but for the initializers of these names, in order."""
+    kept, start = [], begin
+    for field, wire, inner, stop in _fields(data, begin, end):
+        dropped = (
+            wire == _BYTES
+            and field == _INITIALIZER
+            and any(
+                number == _TENSOR_NAME and kind == _BYTES and data[first:last] in names
+                for number, kind, first, last in _fields(data, inner, stop)
+            )
+        )
+        if not dropped:
+            kept.append(data[start:stop])
+        start = stop
+    return kept
+
+
+def _tag(field: int, length: int) -> bytes:
+    """Return what begins a field of so many bytes."""
+    return bytes([field << 3 | _BYTES]) + _as_varint(length)
+
+
+def _as_varint(value: int) -> bytes:
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
 
 
 def mismatch(file: OnnxFile, precision: Precision) -> str:

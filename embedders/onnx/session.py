@@ -1,4 +1,4 @@
-"""The only module that calls ONNX Runtime: providers, sessions, running a batch.
+"""The module that opens graphs in ONNX Runtime: providers, sessions, running a batch.
 
 :func:`open_session` takes OpenVINO instead where that is the provider.
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -24,9 +23,19 @@ from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
-from ..errors import ProviderError, need
+from ..errors import ProviderError
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
+from .int8_saturation import int8_products_saturate
+from .node_profile import NodeRun, read_profile
 from .openvino.session import OpenVinoSession, openvino_layers
+from .providers.failures import (
+    Attempt,
+    check_runs_there,
+    first_words,
+    import_runtime,
+    opening_error,
+    running_error,
+)
 from .providers.graph_session import GraphFile, GraphSession
 from .providers.options import available_cores
 from .providers.plugins import add_plugin, installed_plugins
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
 
     from ..tokens.rows import TokenBatch
 else:
-    onnxruntime = need("onnxruntime", extra="cpu")
+    onnxruntime = import_runtime("onnxruntime", extra="cpu")
 
 # ONNX Runtime's error for an int8 matrix that several nodes share, on x86 without VNNI.
 _SHARED_INT8 = "Attempt to replace the existing tensor"
@@ -106,7 +115,12 @@ class Session(GraphSession):
         self._session = None
         self._opening = Lock()
 
-    def _running(self) -> onnxruntime.InferenceSession:
+    def running(self) -> onnxruntime.InferenceSession:
+        """Return ONNX Runtime's own session; a forked child opens the graph again first.
+
+        Raises:
+            ProviderError: The graph is on a GPU, and this process is a forked child.
+        """
         session = self._session
         if session is not None:
             return session
@@ -134,7 +148,7 @@ class Session(GraphSession):
         Raises:
             ProviderError: The provider does not run the graph on its device, or not this batch.
         """
-        session = self._running()
+        session = self.running()
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
@@ -144,12 +158,8 @@ class Session(GraphSession):
             with self._turn():
                 return self._values_of(session, feeds, names)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            reason = str(error).strip().partition("\n")[0]
-            raise ProviderError(
-                f"{self.provider} does not run {self._path} on a batch of shape "
-                f"{batch.input_ids.shape} (onnxruntime {onnxruntime.__version__}): {reason}; take "
-                "another precision or provider, or fewer tokens in a batch"
-            ) from error
+            attempt = _attempt(self._row, self._path)
+            raise running_error(attempt, error, shape=batch.input_ids.shape) from error
 
     def _turn(self) -> contextlib.AbstractContextManager[object]:
         return _TURN if self._row.one_at_a_time else contextlib.nullcontext()
@@ -240,18 +250,30 @@ def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter
     """
     if find_provider(provider).source is Source.RUNTIME:
         return {provider: openvino_layers(path, provider)}  # it runs all of a graph or none
-    with tempfile.TemporaryDirectory() as folder:
-        row = find_provider(provider)
-        session = _open(path, row, 0, 1, profile=Path(folder) / "profile")
-        session.run(None, {item.name: getattr(batch, item.name) for item in session.get_inputs()})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     found: dict[str, Counter[str]] = {}
-    for event in events:
-        arguments = event.get("args", {})
-        if event.get("cat") == "Node" and "provider" in arguments:
-            name = str(arguments["provider"])
-            found.setdefault(name, Counter())[str(arguments.get("op_name"))] += 1
+    for run in profile(path, provider, batch):
+        found.setdefault(run.provider, Counter())[run.operator] += 1
     return found
+
+
+def profile(path: Path, provider: str, batch: TokenBatch, *, runs: int = 1) -> list[NodeRun]:
+    """Run ``batch`` some times on one thread and return what ONNX Runtime's own profile holds.
+
+    Args:
+        path: The ONNX file.
+        provider: The full name of a provider of ONNX Runtime.
+        batch: The batch.
+        runs: How often it runs; the nodes of all runs are returned, in order.
+
+    Raises:
+        ProviderError: The provider does not open the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = _open(path, find_provider(provider), 0, 1, profile=Path(folder) / "profile")
+        feeds = {item.name: getattr(batch, item.name) for item in session.get_inputs()}
+        for _ in range(runs):
+            session.run(None, feeds)
+        return read_profile(Path(session.end_profiling()))
 
 
 def _open(
@@ -270,9 +292,12 @@ def _open(
     # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # On x86 without VNNI the product of uint8 and int8 saturates at 16 bits, and int8 graphs give
-    # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. With
-    # VNNI, and on ARM, it changes nothing. (Version 1.29 aborts the process in this rewriting.)
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. It
+    # does so on AVX-512 with VNNI, too, where nothing saturates and int8 takes twice as long, so
+    # the option is set only where it is needed. (Version 1.29 aborts the process in this
+    # rewriting.)
+    if row.full_name != CPU or int8_products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -287,7 +312,10 @@ def _open(
     if row.source is Source.PLUGIN and row.full_name not in onnxruntime.get_available_providers():
         add_plugin(options, row, device, row.options(path, device))
         wanted = []
-    # Where CUDA does not load, the package prints a banner; the code below raises the error.
+    if row.full_name != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    attempt = _attempt(row, path)
+    # What is found of CUDA's libraries, and what is not, is printed; the code below raises errors.
     with contextlib.redirect_stdout(io.StringIO()):
         if row.preloads:
             # Finds the CUDA libraries of the nvidia-* wheels or of torch.
@@ -298,23 +326,32 @@ def _open(
                 options,
                 providers=wanted or None,
                 disabled_optimizers=list(row.slow_fusions) or None,
+                enable_fallback=0,  # it would open the graph on the CPU after an error
             )
         except Exception as error:  # its errors share no base class
-            reason = str(error).strip().partition("\n")[0]
-            version = onnxruntime.__version__
-            if _SHARED_INT8 in reason:
-                reason = (
-                    "this processor needs weights of the model in uint8 that an earlier decant "
-                    "wrote as int8; convert the bundle to int8 again"
-                )
-            raise ProviderError(
-                f"{row.full_name} does not open {path} (onnxruntime {version}): {reason}"
-            ) from error
-    running = session.get_providers()
-    if running[0] != row.full_name:
-        raise ProviderError(
-            f"asked for {row.full_name}, but the session runs on {running[0]}; its libraries did "
-            "not load. Run `decant doctor`, or pass provider='cpu'"
-        )
-    session.disable_fallback()
+            raise opening_error(attempt, error, said=_said(error)) from error
+    check_runs_there(attempt, session.get_providers(), _nodes(session, row))
     return session
+
+
+def _nodes(session: onnxruntime.InferenceSession, row: Provider) -> dict[str, int]:
+    """Return how many nodes each provider was given; empty on the CPU, where there is no other."""
+    if row.full_name == CPU:
+        return {}
+    found: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        found[part.ep_name] += len(part.get_nodes())
+    return dict(found)
+
+
+def _attempt(row: Provider, path: Path) -> Attempt:
+    return Attempt(row=row, path=path, runtime=f"onnxruntime {onnxruntime.__version__}")
+
+
+def _said(error: Exception) -> str:
+    if _SHARED_INT8 in str(error):
+        return (
+            "this processor needs weights of the model in uint8 that an earlier decant wrote as "
+            "int8; convert the bundle to int8 again"
+        )
+    return first_words(error)

@@ -9,7 +9,7 @@ from decant.embedders import Encoder, StoreError
 
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
-from .points.handle import Target
+from .points.handle import Target, refused_adopted
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
@@ -49,6 +49,8 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     card = store.card(name)
     store = guarded(store, name, card)
     if isinstance(encoder, ServerInference):
+        if card.payload_layout is not None:
+            raise refused_adopted(name, "embedding on the server")
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, name, card)
@@ -165,4 +167,5 @@ def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata)
         words=card.words,
         tenants=card.tenants,
         search=card.search,
+        payload_layout=card.payload_layout,
     )

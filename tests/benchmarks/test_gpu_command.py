@@ -76,7 +76,7 @@ def test_lists_are_read_with_commas_each_value_once() -> None:
         ["--lengths", "long"],
         ["--precisions", "int8"],
         ["--dtypes", "int4"],
-        ["--peers", "eager"],
+        ["--peers", "lazy"],
         ["--batches", "-1"],
         ["--runtime", "2x1"],
         ["--provider", "npu"],

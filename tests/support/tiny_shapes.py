@@ -14,4 +14,8 @@ TINY = {
         title="q", family=Family.QWEN3, width=32, depth=3, layers=2, heads=4, key_heads=2, head=16,
         inner=48, vocabulary=300,
     ),
+    Family.LLAMA: Shape(
+        title="l", family=Family.LLAMA, width=32, depth=3, layers=2, heads=4, key_heads=2, head=8,
+        inner=48, vocabulary=300,
+    ),
 }  # fmt: skip

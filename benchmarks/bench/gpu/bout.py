@@ -5,17 +5,21 @@ What is compared stands in ``matches.py``; here is the order of things and what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from decant.embedders import OnStep, RecipeError
 from decant.embedders.tokens import pad
 
 from ..corpus import Corpus
-from ..peers import Embed, Peer
+from ..peers import Embed, Peer, sentence_transformers
 from ..report import Figure, Findings, Section, Target, lowest_speed_up
 from ..rounds import Contender
 from .chip import memory_in_use, release
@@ -38,6 +42,7 @@ from .steady import growth, latencies, random_rows
 from .subjects import Subject, placement_figures
 from .torch_peer import TorchModel
 
+Vectors: TypeAlias = NDArray[np.float32]
 AHEAD = 1.0  # times as fast
 SHARE = 60.0  # percent of the matrix peak, decoders at 512 tokens on a GPU
 NEAR = 0.01  # 1 less the worst cosine to PyTorch's vectors, which may be of half precision, too
@@ -160,7 +165,7 @@ class Bout:
         everyone, laps = compete(
             title,
             contenders,
-            self._peers(names),
+            [*self._peers(names), *(self._from_texts_elsewhere() if length == MIXED else ())],
             names,
             rounds=self._options.common.rounds,
             on_step=self._place.on_step,
@@ -239,6 +244,24 @@ class Bout:
             run=lambda: first.embed(texts),
             warm_up=lambda: first.embed(texts),
         )
+
+    def _from_texts_elsewhere(self) -> list[Peer]:
+        """Return sentence-transformers, which takes the texts of the mixed rows."""
+        if not self._options.with_sentence_transformers:
+            return []
+        named = dict(zip(self._rows.names[MIXED], self._rows.texts, strict=True))
+        peers = []
+        for dtype in self._options.dtypes:
+            peer = sentence_transformers(
+                self._subject.model, dtype=dtype, device=self._place.device.type
+            )
+
+            def embed(names: Sequence[str], batch: int, *, whole: Peer = peer) -> Vectors:
+                return whole.embed([named[name] for name in names], batch)
+
+            sizes = tuple(size for size in _BATCHES if size <= len(named)) or (len(named),)
+            peers.append(replace(peer, embed=embed, default_batch=sizes[0], batches=sizes))
+        return peers
 
     def _reached(self, length: str, found: Section) -> list[Target]:
         first = self._ours[0].name

@@ -15,11 +15,11 @@ from ..options import Common, common, parser, positive, read_runtime
 from .matches import MIXED
 from .packed import Way
 from .shapes import LONGEST
-from .subjects import MODELS
+from .subjects import MINILM, MODELS
 
 _TRACED = (Precision.FP32, Precision.FP16, Precision.BF16)
 _DTYPES = ("float32", "float16", "bfloat16")
-_USUAL = tuple(name for name in MODELS if "tiny" not in name)
+_USUAL = (MINILM, "bert-base", "qwen3-0.6b", "qwen3-4b", "qwen3-8b")
 _T = TypeVar("_T")
 
 
@@ -44,6 +44,7 @@ class Options:
         batches: Of random shapes, for the growth of memory; 0: none.
         queries: How often one query is timed; 0: never.
         size: Of the matrices whose product is the peak.
+        with_sentence_transformers: Whether it is timed, too, from the texts of mixed lengths.
     """
 
     common: Common
@@ -62,6 +63,7 @@ class Options:
     batches: int
     queries: int
     size: int
+    with_sentence_transformers: bool = False
 
 
 def parse_gpu(description: str, arguments: Sequence[str] | None) -> Options:
@@ -69,7 +71,12 @@ def parse_gpu(description: str, arguments: Sequence[str] | None) -> Options:
     made = parser(description, rounds=5)
     add = made.add_argument
     add("--provider", choices=("cuda", "tensorrt", "cpu"), default="cuda", help="(%(default)s)")
-    add("--models", type=several(_model), default=_USUAL, help=f"of {','.join(MODELS)} (not tiny)")
+    add(
+        "--models",
+        type=several(_model),
+        default=_USUAL,
+        help=f"of {','.join(MODELS)} ({','.join(_USUAL)})",
+    )
     add("--lengths", type=several(read_length), default=("32", "128", "512", MIXED),
         help="tokens of a row, or mixed (32,128,512,mixed)")  # fmt: skip
     add("--precisions", type=several(_traced),
@@ -87,6 +94,8 @@ def parse_gpu(description: str, arguments: Sequence[str] | None) -> Options:
         help="of random shapes, for the growth of memory (%(default)s)")  # fmt: skip
     add("--queries", type=_count, default=200, help="turns of one query (%(default)s)")
     add("--peak-size", type=positive, help="side of the peak's matrices (8192; on the CPU 1024)")
+    add("--sentence-transformers", action="store_true",
+        help="time it too, from the texts of mixed lengths")  # fmt: skip
     return _options(made.parse_args(arguments))
 
 
@@ -111,6 +120,7 @@ def _options(found: argparse.Namespace) -> Options:
         batches=found.batches,
         queries=found.queries,
         size=found.peak_size or (1024 if cpu else 8192),
+        with_sentence_transformers=found.sentence_transformers,
     )
 
 

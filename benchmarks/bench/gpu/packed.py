@@ -29,12 +29,13 @@ _LEAST_COSINE = 0.999
 class Way(StrEnum):
     """How a model in PyTorch attends.
 
-    SDPA: padded batches. FLASH: packed, FlashAttention-2 of the flash-attn package. VARLEN: packed,
-    the FlashAttention-2 within PyTorch (``varlen_attn``, CUDA only). ROWS: packed, SDPA row by row:
-    for devices without the other two.
+    SDPA: padded batches. EAGER: the same in plain operators. FLASH: packed, FlashAttention-2 of the
+    flash-attn package. VARLEN: packed, the FlashAttention-2 within PyTorch (``varlen_attn``, CUDA
+    only). ROWS: packed, SDPA row by row: for devices without the other two.
     """
 
     SDPA = "sdpa"
+    EAGER = "eager"
     FLASH = "flash"
     VARLEN = "varlen"
     ROWS = "rows"
@@ -74,7 +75,7 @@ class Packed:
 def available(way: Way, device: torch.device) -> bool:
     """Tell whether a way can run here."""
     match way:
-        case Way.SDPA | Way.ROWS:
+        case Way.SDPA | Way.EAGER | Way.ROWS:
             return True
         case Way.FLASH:
             return device.type == "cuda" and importlib.util.find_spec("flash_attn") is not None
@@ -88,13 +89,13 @@ def available(way: Way, device: torch.device) -> bool:
 def usable(asked: Sequence[Way] | None, device: torch.device) -> tuple[Way, ...]:
     """Return the ways that are measured; None takes SDPA and every packed one that runs here.
 
-    SDPA row by row only stands in where no kernel packs.
+    SDPA row by row only stands in where no kernel packs, and eager attention is for who asks.
 
     Raises:
         ProviderError: A way that was asked for cannot run here.
     """
     if asked is None:
-        there = [way for way in Way if way is not Way.ROWS and available(way, device)]
+        there = [way for way in Way if way not in (Way.EAGER, Way.ROWS) and available(way, device)]
         return tuple(there) if len(there) > 1 else (Way.SDPA, Way.ROWS)
     for way in asked:
         if not available(way, device):
@@ -107,7 +108,7 @@ def usable(asked: Sequence[Way] | None, device: torch.device) -> tuple[Way, ...]
 
 def takes(way: Way, dtype: str) -> bool:
     """Tell whether a way runs in a type of torch's: FlashAttention-2 knows half precision only."""
-    return way in (Way.SDPA, Way.ROWS) or dtype != "float32"
+    return way in (Way.SDPA, Way.EAGER, Way.ROWS) or dtype != "float32"
 
 
 def check(way: Way, device: torch.device) -> None:
@@ -155,6 +156,8 @@ def implementation(way: Way) -> str:
     match way:
         case Way.SDPA:
             return "sdpa"
+        case Way.EAGER:
+            return "eager"
         case Way.FLASH:
             return "flash_attention_2"
         case Way.VARLEN:

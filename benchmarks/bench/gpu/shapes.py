@@ -32,6 +32,7 @@ class Family(StrEnum):
 
     BERT = "bert"
     QWEN3 = "qwen3"
+    LLAMA = "llama"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +81,21 @@ def _qwen3(title: str, width: int, depth: int, heads: int, inner: int) -> Shape:
     )  # fmt: skip
 
 
-# Sizes: config.json of google-bert/bert-base-uncased and of Qwen/Qwen3-Embedding-0.6B, -4B, -8B.
+# Sizes: config.json of google-bert/bert-base-uncased (microsoft/mpnet-base has the same), of
+# sentence-transformers/all-MiniLM-L6-v2, meta-llama/Llama-3.2-1B, and
+# Qwen/Qwen3-Embedding-0.6B, -4B and -8B.
 SHAPES = {
     "bert-base": Shape(
         title="BERT-base", family=Family.BERT, width=768, depth=12, layers=12, heads=12,
         key_heads=12, head=64, inner=3072, vocabulary=30_522,
+    ),
+    "minilm-shape": Shape(
+        title="MiniLM", family=Family.BERT, width=384, depth=6, layers=6, heads=12, key_heads=12,
+        head=32, inner=1536, vocabulary=30_522,
+    ),
+    "llama-1b": Shape(
+        title="Llama-3.2-1B", family=Family.LLAMA, width=2048, depth=16, layers=16, heads=32,
+        key_heads=8, head=64, inner=8192, vocabulary=128_256,
     ),
     "qwen3-tiny": Shape(
         title="tiny Qwen3", family=Family.QWEN3, width=512, depth=4, layers=4, heads=8,
@@ -140,6 +151,12 @@ def _config(shape: Shape) -> PretrainedConfig:
                 "head_dim": shape.head,
                 "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000},
                 "rms_norm_eps": 1e-6,
+            }
+        case Family.LLAMA:
+            sizes |= {
+                "num_key_value_heads": shape.key_heads,
+                "head_dim": shape.head,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 500_000},
             }
         case _:
             assert_never(shape.family)

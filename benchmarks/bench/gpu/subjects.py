@@ -43,6 +43,7 @@ class Request:
         precisions: The graphs to measure, in order.
         provider: ONNX Runtime's full name.
         seed: Draws weights.
+        graphs: Those that a bundle is made with; empty: ``precisions``.
     """
 
     name: str
@@ -52,6 +53,12 @@ class Request:
     precisions: tuple[Precision, ...]
     provider: str
     seed: int
+    graphs: tuple[Precision, ...] = ()
+
+    @property
+    def made(self) -> tuple[Precision, ...]:
+        """The graphs that a bundle is made with."""
+        return self.graphs or self.precisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,10 @@ def make_subject(request: Request, folder: Path, *, on_step: OnStep) -> Subject:
         bundle = request.bundle or _exported(request, folder, on_step)
     else:
         title, model, bundle = _seeded(request, folder, on_step)
-    entries = {each: _entry(bundle, each, request.provider, on_step) for each in request.precisions}
+    entries = {
+        each: certificate_entry(bundle, each, request.provider, on_step)
+        for each in request.precisions
+    }
     return Subject(
         title=title,
         model=model,
@@ -147,9 +157,9 @@ def placement_figures(subject: Subject, provider: str, batch: TokenBatch) -> lis
 
 
 def _exported(request: Request, folder: Path, on_step: OnStep) -> Path:
-    home = folder / f"minilm-{_joined(request.precisions)}"
+    home = folder / f"minilm-{_joined(request.made)}"
     if not (home / "bundle").exists():
-        further = [each for each in request.precisions if each is not Precision.FP32]
+        further = [each for each in request.made if each is not Precision.FP32]
         model = None if request.model == minilm.model_folder() else request.model
         # Its files say 256, which is how it was trained; it has positions for 512.
         config = AutoConfig.from_pretrained(
@@ -170,14 +180,16 @@ def _seeded(request: Request, folder: Path, on_step: OnStep) -> tuple[str, Path,
         shutil.rmtree(making, ignore_errors=True)
         on_step(f"drawing the weights of the {shape.name}")
         save_seeded(making, request.model, shape, seed=request.seed).rename(model)
-    bundle = home / f"bundle-{_joined(request.precisions)}"
+    bundle = home / f"bundle-{_joined(request.made)}"
     if not bundle.exists():
         device: torch.device = torch_device(request.provider)
-        lean_bundle(model, bundle, request.precisions, device=device, on_step=on_step)
+        lean_bundle(model, bundle, request.made, device=device, on_step=on_step)
     return shape.name, model, bundle
 
 
-def _entry(folder: Path, precision: Precision, provider: str, on_step: OnStep) -> CertificateEntry:
+def certificate_entry(
+    folder: Path, precision: Precision, provider: str, on_step: OnStep
+) -> CertificateEntry:
     """Return the certificate's entry on the provider; certify where there is none."""
     bundle = Bundle.unchecked(folder)
     sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]

@@ -65,7 +65,7 @@ class TorchModel:
 
     def embed(self, way: Way, rows: Rows) -> Embed:
         """Return a function from names and a batch size to vectors, float32 (N, D), in order."""
-        run = self._padded if way is Way.SDPA else self._packed
+        run = self._padded if way in (Way.SDPA, Way.EAGER) else self._packed
 
         def embed(names: Sequence[str], batch: int) -> NDArray[np.float32]:
             self._attend(way)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .causal_attention import GROUP_QUERY_ATTENTION, group_query_attention
+from .quantize_linear import quantize_linear
+
 if TYPE_CHECKING:
     import openvino
     from openvino.frontend import NodeContext
@@ -27,14 +30,19 @@ def operator_extensions() -> list[ConversionExtension]:
     """Return how OpenVINO shall read the operators that it lacks."""
     from openvino.frontend.onnx import ConversionExtension
 
-    return [ConversionExtension("RotaryEmbedding", _MICROSOFT, _rotary_embedding)]
+    return [
+        ConversionExtension("RotaryEmbedding", _MICROSOFT, _rotary_embedding),
+        ConversionExtension(GROUP_QUERY_ATTENTION, _MICROSOFT, group_query_attention),
+        ConversionExtension("QuantizeLinear", quantize_linear),
+    ]
 
 
 def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
-    """Return states (B, T, heads x d), each half of a head turned by its token's angles.
+    """Return states of the same shape, each half of a head turned by its token's angles.
 
     Specification: ONNX Runtime's ContribOperators, RotaryEmbedding, not interleaved; the inputs are
-    the states, row numbers (B, T), and tables of cosines and sines, (rows, d / 2).
+    the states, (B, T, heads x d) or (B, heads, T, d), row numbers (B, T), and tables of cosines and
+    sines, (rows, d / 2).
     """
     import openvino.opset13 as ops
 
@@ -42,9 +50,15 @@ def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
         return ops.constant(np.array(values, np.int64))
 
     states, rows, cosines, sines = (node.get_input(place) for place in range(4))
-    heads = ops.reshape(states, integers(0, 0, node.get_attribute("num_heads"), -1), True)
-    cosine, sine = (  # (B, T, 1, d / 2)
-        ops.unsqueeze(ops.gather(table, rows, integers(0)), integers(2))
+    rank = states.get_partial_shape().rank
+    apart = rank.is_static and rank.get_length() == 4
+    heads = (
+        states
+        if apart
+        else ops.reshape(states, integers(0, 0, node.get_attribute("num_heads"), -1), True)
+    )
+    cosine, sine = (  # (B, T, 1, d / 2) or (B, 1, T, d / 2)
+        ops.unsqueeze(ops.gather(table, rows, integers(0)), integers(1 if apart else 2))
         for table in (cosines, sines)
     )
     halves = ops.split(heads, ops.constant(np.array(3, np.int64)), 2)
@@ -56,7 +70,8 @@ def _rotary_embedding(node: NodeContext) -> list[openvino.Output]:
         ],
         -1,
     )
-    outputs: list[openvino.Output] = ops.reshape(turned, integers(0, 0, -1), True).outputs()
+    whole = turned if apart else ops.reshape(turned, integers(0, 0, -1), True)
+    outputs: list[openvino.Output] = whole.outputs()
     return outputs
 
 

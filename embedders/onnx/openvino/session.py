@@ -7,6 +7,7 @@ Compiled graphs are not kept on disk: they would decide vectors, and no hash wou
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,15 @@ from numpy.typing import NDArray
 from ...bundle.certificate import Precision
 from ...bundle.file_list import check_not_replaced
 from ...distribution import install_command
-from ...encoding.outputs import PROMPT
-from ...errors import MissingExtra, ProviderError, need
+from ...errors import ProviderError
 from ...forks import end_without_destructors, leave_behind, renew_after_fork
+from ..providers.failures import (
+    Attempt,
+    broken_package,
+    import_runtime,
+    opening_error,
+    running_error,
+)
 from ..providers.graph_session import GraphFile, GraphSession
 from ..providers.machine import unsupported
 from ..providers.options import available_cores
@@ -31,6 +38,8 @@ from .operators import (
     always_read_the_mask,
     operator_extensions,
 )
+from .optional_inputs import drop_prompts, readable_file
+from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,6 +52,8 @@ _OLDEST = (2026, 4)
 _EXTRA = "openvino"
 # How the summary of its errors begins: operators that are unknown, or known in another form.
 _UNREAD = ("No conversion rule found for operations: ", "Conversion is failed for: ")
+# What our own reading of an operator does not cover.
+_REFUSED = re.compile(rf"{UnreadForm.__name__}: (.+)")
 
 
 class OpenVinoSession(GraphSession):
@@ -111,25 +122,33 @@ class OpenVinoSession(GraphSession):
     def outputs_of(self, batch: TokenBatch, names: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return the named outputs for a batch; see :meth:`GraphSession.outputs_of`."""
         feeds = {name: getattr(batch, name) for name in self.inputs}
+        compiled = self._running()
         try:
-            request = self._free.pop()
-        except IndexError:
-            request = self._running().create_infer_request()
-        try:
+            request = self._request(compiled)
             # Views of the request's memory; what was asked for is copied before it runs again.
             found = request.infer(feeds, share_inputs=True, share_outputs=True)
             values = [np.array(found[name]) for name in names]
-        except RuntimeError as error:
-            raise ProviderError(
-                f"{self.provider} opened {self._graph.path} and does not run it: {_first(error)}; "
-                "try a smaller token_budget, or pass provider='cpu'"
+        except (RuntimeError, MemoryError) as error:
+            attempt = _attempt(self._row, self._graph.path)
+            raise running_error(
+                attempt, error, shape=batch.input_ids.shape, said=_first(error)
             ) from error
         self._free.append(request)
         return values
 
+    def new_request(self) -> openvino.InferRequest:
+        """Return a request of the compiled graph; two requests may run at the same time."""
+        return self._running().create_infer_request()
+
     def layers(self) -> Counter[str]:
         """Return how many layers of which kind the compiled graph has."""
         return _layers(self._running())
+
+    def _request(self, compiled: openvino.CompiledModel) -> openvino.InferRequest:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return compiled.create_infer_request()
 
     def _running(self) -> openvino.CompiledModel:
         compiled = self._compiled
@@ -179,17 +198,12 @@ def openvino_layers(path: Path, provider: str) -> Counter[str]:
 
 def _package() -> ModuleType:
     """Return the package, which is imported when the first graph is opened."""
+    package = import_runtime("openvino", extra=_EXTRA)
     try:
-        package = need("openvino", extra=_EXTRA)
         version = _version(package)
         numbers = tuple(int(part) for part in version.split(".", 2)[:2])
-    except MissingExtra:
-        raise
-    except Exception as error:  # a library of another system, or of an interrupted installation
-        raise ProviderError(
-            f"the package openvino is installed and does not import: {_first(error)}; run: pip "
-            f"install --force-reinstall openvino, or pass provider='cpu'"
-        ) from error
+    except Exception as error:  # what is left of an interrupted installation
+        raise broken_package("openvino", error) from error
     if numbers < _OLDEST:
         raise ProviderError(
             f"openvino is {version}, and decant needs {_OLDEST[0]}.{_OLDEST[1]} or newer; run: "
@@ -207,9 +221,12 @@ def _compile(
     path: Path, row: Provider, device: int, settings: dict[str, str | int | bool]
 ) -> openvino.CompiledModel:
     package = _package()
-    core = package.Core()
     wanted = row.device if row.is_cpu else f"{row.device}.{device}"
-    found: list[str] = core.available_devices
+    try:
+        core = package.Core()
+        found: list[str] = core.available_devices
+    except RuntimeError as error:
+        raise broken_package("openvino", error) from error
     if not {wanted, wanted.removesuffix(".0")} & set(found):
         raise ProviderError(
             f"{row.full_name} finds no device {wanted} here, only {', '.join(found) or 'none'}; "
@@ -217,16 +234,15 @@ def _compile(
         )
     core.add_extension(operator_extensions())
     try:
-        model = core.read_model(str(path))
+        with readable_file(path) as file:
+            model = core.read_model(str(file))
         always_read_the_mask(model)
-        if PROMPT in {name for port in model.inputs for name in port.get_names()}:
-            raise ProviderError(f"{path} wants {PROMPT}, which is not given on {row.full_name}")
+        drop_prompts(model)
         compiled = core.compile_model(model, wanted, settings)
-    except RuntimeError as error:
-        raise ProviderError(
-            f"{row.full_name} does not open {path} (openvino {_version(package)}): "
-            f"{_unread(error)}; pass provider='cpu'"
-        ) from error
+    except ProviderError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        raise opening_error(_attempt(row, path), error, said=_unread(error)) from error
     if SINGLE_OPERATOR_ATTENTION in _layers(compiled):
         # Seen in 2026.4: after a text of one token, it gives a longer text another vector
         # (experiments/log/2026-11-30-openvino-on-the-cpu.md).
@@ -237,6 +253,10 @@ def _compile(
     return compiled
 
 
+def _attempt(row: Provider, path: Path) -> Attempt:
+    return Attempt(row=row, path=path, runtime=f"openvino {_version(_package())}")
+
+
 def _layers(compiled: openvino.CompiledModel) -> Counter[str]:
     operators = compiled.get_runtime_model().get_ordered_ops()
     return Counter(str(one.get_rt_info()["layerType"].value) for one in operators)
@@ -244,11 +264,13 @@ def _layers(compiled: openvino.CompiledModel) -> Counter[str]:
 
 def _unread(error: Exception) -> str:
     """Return OpenVINO's summary of the operators that it does not read, or its first words."""
+    refused = _REFUSED.search(str(error))
     for line in str(error).splitlines():
         for beginning in _UNREAD:
             _, found, operators = line.partition(beginning)
             if found:
-                return f"it does not read {operators.strip()}"
+                reason = f" with {refused[1].strip()}" if refused else ""
+                return f"it does not read {operators.strip()}{reason}"
     return _first(error)
 
 

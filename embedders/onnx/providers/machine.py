@@ -11,6 +11,21 @@ from ...bundle.certificate import Precision
 from .options import available_cores
 from .table import Provider, find_provider
 
+# Slowest first, as Linux names them on x86 and on ARM.
+_FOR_PRODUCTS = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
 _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 
 
@@ -36,14 +51,20 @@ def processor_features() -> frozenset[str]:
     return frozenset()
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Return those of the processor's instruction sets on which matrix products depend."""
+    return tuple(name for name in _FOR_PRODUCTS if name in processor_features())
+
+
 def unsupported(row: Provider, precision: Precision) -> str:
     """Return why this machine does not run a precision on a provider; empty if it may run it."""
-    wanted = row.bf16_features if precision is Precision.BF16 else frozenset()
+    wanted = dict(row.instructions).get(precision, frozenset())
     if not wanted or wanted & processor_features():
         return ""
+    fault = "round products wrongly" if precision is Precision.INT8 else "be slow"
     return (
         f"{row.full_name} would emulate {precision} on this processor ({processor()}), which shows "
-        f"none of {', '.join(sorted(wanted))}, and be slow; pass precision='fp32'"
+        f"none of {', '.join(sorted(wanted))}, and {fault}; pass precision='fp32'"
     )
 
 

@@ -14,13 +14,14 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ...errors import ProviderError, need
+from ...errors import ProviderError
+from .failures import first_words, import_runtime
 from .table import PROVIDERS, Provider, Source
 
 if TYPE_CHECKING:
     import onnxruntime
 else:
-    onnxruntime = need("onnxruntime", extra="cpu")
+    onnxruntime = import_runtime("onnxruntime", extra="cpu")
 
 _REGISTERING = Lock()
 
@@ -67,9 +68,8 @@ def _register(row: Provider) -> None:
         library = importlib.import_module(row.package).get_library_path()
         onnxruntime.register_execution_provider_library(row.full_name, library)
     except Exception as error:  # its errors share no base class
-        reason = str(error).strip().partition("\n")[0]
         raise ProviderError(
             f"the library of {row.full_name} does not load in onnxruntime "
-            f"{onnxruntime.__version__}: {reason}; install the two in versions that fit: "
-            f"{row.advice}"
+            f"{onnxruntime.__version__}: {first_words(error)}; install the two in versions that "
+            f"fit: {row.advice}"
         ) from error

@@ -49,11 +49,39 @@ _ON_GPU = (
 )
 
 
-# As measured (experiments/log/2026-11-30-openvino-on-the-cpu.md).
-_IN_OPENVINO = (Precision.BF16, Precision.FP32, Precision.W8, Precision.W4, Precision.FP16)
-# The processor features of which one multiplies in bfloat16, as Linux names them. Without them the
-# products would be emulated.
-_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+# As measured (experiments/log/2026-11-30-openvino-decoders-and-int8.md).
+_IN_OPENVINO = (
+    Precision.INT8,
+    Precision.BF16,
+    Precision.FP32,
+    Precision.W8,
+    Precision.W4,
+    Precision.FP16,
+)
+# What `auto` may take on the processor, fastest first where nothing was measured on this machine.
+# int8 comes first because somebody exported it for its speed; bf16 of OpenVINO needs no file and
+# was 1.68 times as fast as fp32, whose speed is that of OpenVINO's float32
+# (experiments/log/2026-11-30-openvino-on-a-quiet-machine.md).
+ON_THE_PROCESSOR: Final = (
+    (CPU, Precision.INT8),
+    (OPENVINO, Precision.INT8),
+    (OPENVINO, Precision.BF16),
+    (CPU, Precision.FP32),
+    (OPENVINO, Precision.FP32),
+    (CPU, Precision.W8),
+    (OPENVINO, Precision.W8),
+    (CPU, Precision.W4),
+    (OPENVINO, Precision.W4),
+    (CPU, Precision.FP16),
+    (OPENVINO, Precision.FP16),
+)
+# The processor features, as Linux names them, of which one multiplies in bfloat16, and of which one
+# adds products of eight bits in 32. Without the first the products would be emulated; without the
+# second they may saturate (experiments/log/2026-11-30-int8-saturation-without-vnni.md).
+_INSTRUCTIONS: Final = (
+    (Precision.BF16, frozenset({"avx512_bf16", "amx_bf16"})),
+    (Precision.INT8, frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})),
+)
 
 
 class Source(StrEnum):
@@ -84,8 +112,8 @@ class Provider:
             which ONNX Runtime needs for the arithmetic of shapes, is always the last.
         precisions: What it runs, fastest first.
         computed: Precisions that it computes from the float32 graph, with no graph of their own.
-        bf16_features: The processor's features of which one must be there for bf16; empty where it
-            needs none.
+        instructions: Precisions with the processor's features of which one must be there; one that
+            is not named needs none.
         device: The runtime's own name of its device; empty for ONNX Runtime.
         options: Its options.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
@@ -97,7 +125,8 @@ class Provider:
             session; where not, sessions run several batches at once.
         survives_fork: Whether a forked child can open a graph again.
         preloads: Whether its libraries are looked for in other packages first.
-        certified_by: What certified it, or why nothing did.
+        certified_by: What certified it, with the target of make or the file of tests, or "nothing"
+            and why.
     """
 
     name: str
@@ -109,7 +138,7 @@ class Provider:
     fallbacks: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = _ON_GPU
     computed: tuple[Precision, ...] = ()
-    bf16_features: frozenset[str] = frozenset()
+    instructions: tuple[tuple[Precision, frozenset[str]], ...] = ()
     device: str = ""
     options: Options = lambda _path, _device: {}
     slow_fusions: tuple[str, ...] = ()
@@ -245,8 +274,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         device="CPU",
         precisions=_IN_OPENVINO,
         computed=(Precision.BF16,),
-        bf16_features=_BFLOAT16,
-        certified_by="every run of the tests where `openvino` is installed",
+        instructions=_INSTRUCTIONS,
+        certified_by="`tests/embedders/onnx/test_openvino.py`, where `openvino` is installed",
     ),
     Provider(
         name="openvino-gpu",
@@ -266,7 +295,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         is_automatic=True,
         precisions=_ON_CPU,
         slow_fusions=SLOW_ON_CPU,
-        certified_by="every run of the tests",
+        certified_by="every run of the tests, by `tests/export/test_precisions.py`",
     ),
 )
 

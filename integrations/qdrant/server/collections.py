@@ -18,12 +18,12 @@ from qdrant_client import models
 from decant.embedders import StoreError
 from decant.embedders.json_records import encode, parse
 
+from ..foreign_payloads.payload_layout import SOURCE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     CollectionSettings,
     FieldType,
     Layout,
-    PayloadIndex,
     StoredLayout,
 )
 from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
@@ -167,6 +167,25 @@ class RemoteCatalog:
                 raise
         return OpenCollection(card=card, words=StoredWords.of(card, info))
 
+    def adopt(self, name: str, card: CollectionMetadata) -> OpenCollection:
+        """Give a collection that another program made its metadata; points stay as they are.
+
+        Raises:
+            StoreError: It has metadata of decant, or there is none of this name.
+        """
+        assert card.payload_layout is not None
+        info = self._existing(name)
+        if CARD in (info.config.metadata or {}):
+            raise StoreError(
+                f"the collection {name!r} at {self._requests.place} has metadata of decant "
+                "already; open it with Collection.open"
+            )
+        indexes = {card.payload_layout.path([SOURCE]): FieldType.KEYWORD.value}
+        metadata = {CARD: card.to_json(), INDEXES: indexes}
+        note = partial(self._client.update_collection, name, metadata=metadata)
+        self._ask(f"adopting {name!r}", note)
+        return self.open(name)
+
     def layout(self, name: str) -> StoredLayout:
         """Return the layout of a collection, as the server reports it now."""
         return stored_layout(self._existing(name))
@@ -179,7 +198,8 @@ class RemoteCatalog:
         """Request another layout, if the collection has not got it; the server then builds it."""
         check_layout(layout, self._requests.version, self.place)
         info = self._existing(name)
-        self._card_text(name, info)
+        if self._read_card(name, info).payload_layout is not None:
+            raise StoreError(f"{name!r} was adopted; change its layout with a client of the server")
         held = stored_layout(info)
         held.check_change(layout, f"{name!r} at {self.place}")
         if held.after(layout) == held:
@@ -245,18 +265,18 @@ class RemoteCatalog:
         note = partial(self._client.update_collection, name, metadata={_SEARCH: text})
         self._ask(f"keeping how {name!r} is searched", note)
 
-    def add_index(self, name: str, entry: PayloadIndex) -> None:
+    def add_index(self, name: str, path: str, kind: FieldType) -> None:
         """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
         try:
-            self._index(name, entry.path, models.PayloadSchemaType(entry.type.value))
+            self._index(name, path, models.PayloadSchemaType(kind.value))
         except StoreError as error:
             if Refusal.of(error).has_too_many_indexes:
                 raise too_many(error) from error
             raise
-        indexes = {**(info.config.metadata or {})[INDEXES], entry.path: entry.type.value}
+        indexes = {**(info.config.metadata or {})[INDEXES], path: kind.value}
         noted = partial(self._client.update_collection, name, metadata={INDEXES: indexes})
-        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
+        self._ask(f"indexing {path!r} in {name!r}", noted)
 
     def _complete(self, name: str, card: CollectionMetadata, info: models.CollectionInfo) -> None:
         if self._requests.is_local:

@@ -24,15 +24,17 @@ from decant.embedders import (
 )
 from decant.embedders.json_records import Json, decode, encode, parse
 
+from ..foreign_payloads.payload_layout import PayloadLayout
 from .collection_settings import Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 5
+FORMAT = 6
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
-# soft tokens or no words reads collections without them; collections with them it must refuse, or
-# it would add points that lack them. Of a collection with tenants it would show everybody's data.
-_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT = 1, 2, 3, 4
+# soft tokens, no words or no foreign layouts reads collections without them; collections with them
+# it must refuse, or it would add points that lack them, or read none. Of a collection with tenants
+# it would show everybody's data.
+_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT, _ADOPTED_FORMAT = 1, 2, 3, 4, 5
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
 _KEY_BYTES = 16
@@ -59,6 +61,7 @@ class CollectionMetadata:
         tenants: How passages belong to tenants; None: they belong to nobody.
         tenant_key: Random; the ids of tenants' points are computed with it (:class:`TenantIds`).
         search: How it is searched where a search does not specify it; None: as this decant does.
+        payload_layout: How another program laid out its points, if it was adopted.
     """
 
     recipe: Recipe
@@ -70,6 +73,7 @@ class CollectionMetadata:
     tenant_key: str = ""
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
+    payload_layout: PayloadLayout | None = None
 
     @classmethod
     def of(
@@ -111,6 +115,7 @@ class CollectionMetadata:
             **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
             **({"tenants": encode(self.tenants)} if self._format >= FORMAT else {}),
             **({"tenant_key": self.tenant_key} if self._format >= FORMAT else {}),
+            **self._adopted_fields,
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -146,6 +151,9 @@ class CollectionMetadata:
                 words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
                 tenants=_tenants(held["tenants"], where) if held["format"] >= FORMAT else None,
                 tenant_key=str(held["tenant_key"]) if held["format"] >= FORMAT else "",
+                payload_layout=_payload_layout(held["payload_layout"], where)
+                if held["format"] >= _ADOPTED_FORMAT
+                else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
             )
@@ -163,9 +171,17 @@ class CollectionMetadata:
         return card
 
     @property
+    def _adopted_fields(self) -> dict[str, Json]:
+        if self._format < _ADOPTED_FORMAT:
+            return {}
+        return {"payload_layout": encode(self.payload_layout)}
+
+    @property
     def _format(self) -> int:
         if self.tenants is not None:
             return FORMAT
+        if self.payload_layout is not None:
+            return _ADOPTED_FORMAT
         if self.words is not None:
             return _WORDS_FORMAT
         if self.soft_tokens is not None:
@@ -238,6 +254,10 @@ def _words(stored: object, where: str) -> Words | None:
 
 def _tenants(stored: object, where: str) -> Tenants | None:
     return None if stored is None else decode(Tenants, stored, where=where, error=StoreError)
+
+
+def _payload_layout(stored: object, where: str) -> PayloadLayout | None:
+    return None if stored is None else decode(PayloadLayout, stored, where=where, error=StoreError)
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

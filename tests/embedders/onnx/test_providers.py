@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,7 @@ from decant.embedders.onnx import (
 )
 from decant.embedders.onnx.providers import plugins
 from decant.embedders.onnx.providers.plugins import installed_plugins
+from repository import ROOT
 
 CPU = "CPUExecutionProvider"
 GRAPH = Path("bundle") / "onnx" / "model.onnx"
@@ -32,8 +34,28 @@ def test_every_row_is_found_by_both_names_and_says_how_to_install_it(row: Provid
     assert row.session_options(GRAPH, 0)[-1][0] == CPU
 
 
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
+def test_what_certified_a_row_is_there_or_the_reason_why_nothing_did(row: Provider) -> None:
+    said = row.certified_by
+    targets = re.findall(r"`make ([a-z-]+)`", said)
+    files = [ROOT / name for name in re.findall(r"`(tests/\S+)`", said)]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in targets:
+        assert re.search(rf"^{target}:.*\n.*\n.*pytest -m (\w+)", makefile, re.MULTILINE)
+        mark = f"pytest.mark.{target.removeprefix('test-')}"
+        every = (ROOT / "tests").rglob("test_*.py")
+        files += [file for file in every if mark in file.read_text("utf-8")]
+    if files:
+        texts = [file.read_text("utf-8") for file in files]
+        assert any(
+            f'"{row.name}"' in text and re.search(r"verify\(|certificate\(", text) for text in texts
+        ), f"none of {files} certifies a graph on {row.name}"
+    else:
+        assert re.fullmatch(r"nothing: [a-z].{15,}", said)
+
+
 def test_the_documentation_lists_every_row() -> None:
-    page = Path(__file__).parents[3].joinpath("docs", "gpu.md").read_text("utf-8")
+    page = (ROOT / "docs" / "gpu.md").read_text("utf-8")
     for row in PROVIDERS:
         assert f"| `{row.name}` | `{row.full_name}` | {row.certified_by} |" in page
     tried = [row.name for row in PROVIDERS if row.is_automatic]

@@ -119,9 +119,9 @@ class _OfTenant:
 def _with_key(
     operation: models.UpdateOperation, selector: models.ShardKeyWithFallback
 ) -> models.UpdateOperation:
-    assert isinstance(operation, models.SetPayloadOperation)  # decant sends no other
-    change = operation.set_payload.model_copy(update={"shard_key": selector})
-    return models.SetPayloadOperation(set_payload=change)
+    (name,) = type(operation).model_fields  # each operation is one change
+    change = getattr(operation, name).model_copy(update={"shard_key": selector})
+    return operation.model_copy(update={name: change})
 
 
 def _is_keyed(card: CollectionMetadata) -> bool:

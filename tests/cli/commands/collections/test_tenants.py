@@ -1,4 +1,4 @@
-"""``--tenant`` of the commands about passages: one tenant's are shown and changed, never others'."""
+"""``--tenant`` of commands about passages: one tenant's are shown and changed, not others'."""
 
 from __future__ import annotations
 
