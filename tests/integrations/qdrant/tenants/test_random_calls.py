@@ -30,13 +30,13 @@ from tenant_calls import CALLS, comparable, draw
 
 TENANTS = ("acme", "globex")
 INDEXED_ONLY = {"unindexed_filtering_retrieve": False, "unindexed_filtering_update": False}
-MAKERS = {"create", "open", "open_or_create"}
+MAKERS = {"adopt", "create", "open", "open_or_create"}
 CHOOSING = {"tenant", "for_tenant"}
 ADMINISTRATIVE = {"tenant_names", "set_search_defaults", "add_index", "relayout", "optimize"}
 """Methods that concern all tenants; a view refuses them."""
 NEEDING_MORE = {"soft_tokens"}
 """Methods with a test of their own, because most collections refuse them."""
-SETTINGS = {"indexed": (PayloadIndex(key="n", type=FieldType.INTEGER),)}
+INDEXED = (PayloadIndex(key="n", type=FieldType.INTEGER),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,12 @@ class World:
     def of(cls, store: Store) -> World:
         encoder = HashEncoder(16)
         shared = Collection.create(
-            store, "shared", encoder, settings=CollectionSettings(tenants=Tenants(), **SETTINGS)
+            store,
+            "shared",
+            encoder,
+            settings=CollectionSettings(tenants=Tenants(), indexed=INDEXED),
         )
-        alone = CollectionSettings(**SETTINGS)
+        alone = CollectionSettings(indexed=INDEXED)
         return cls(
             shared,
             {

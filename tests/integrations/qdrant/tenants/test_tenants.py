@@ -41,7 +41,7 @@ from decant.integrations.qdrant.points.golden import read_golden_vectors
 from decant.integrations.qdrant.points.locks import lock_of
 from decant.integrations.qdrant.stores.filters import Where
 from decant.integrations.qdrant.tenants.tenant_ids import TenantIds
-from qdrant_double import QdrantDouble, reached, serve
+from qdrant_double import QdrantDouble, reached
 
 SETTINGS = CollectionSettings(tenants=Tenants())
 CHOSEN = "0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e"
@@ -289,15 +289,15 @@ def test_requests_of_a_tenant_go_to_its_shard_or_the_common_one(
     assert all(part["shard_key"] == expected for part in parts)
 
 
-def test_a_server_is_sent_a_tenant_index_and_graphs_within_tenants() -> None:
+def test_a_server_is_sent_a_tenant_index_and_graphs_within_tenants(double: QdrantDouble) -> None:
     settings = CollectionSettings(tenants=Tenants(graphs=TenantGraphs.OWN))
-    with serve(version="1.20.0") as store:
+    with reached(double) as store:
         Collection.create(store, "docs", HashEncoder(16), settings=settings)
         assert store.missing_indexes("docs") == []
-        info = store._client.get_collection("docs")  # type: ignore[attr-defined]
-    assert info.config.hnsw_config.m == 0
-    assert info.config.hnsw_config.payload_m == 16
-    assert info.payload_schema["tenant"].params.is_tenant
+    held = double.engine.named("docs")[1]
+    assert held.config["hnsw_config"]["m"] == 0
+    assert held.config["hnsw_config"]["payload_m"] == 16
+    assert held.schemas["tenant"]["is_tenant"]
 
 
 def test_dedicated_shards_are_refused_where_there_are_none(
