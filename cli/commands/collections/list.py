@@ -34,10 +34,10 @@ def list_collections(
     """List the collections of a store with their models, documents and roots.
 
     Also shown are the kinds of vectors, the language of the words if they are
-    indexed, the mode, fusion and weights that `decant tune-search` stored, and how
-    vectors are stored, with shards and replicas.
-    Of a collection with tenants all passages are counted; with --tenant only those
-    of that tenant, and collections without tenants are left out.
+    indexed, the mode, fusion and weights that `decant tune-search` stored, and
+    how vectors are stored, with shards and replicas.
+    Of a collection with tenants all passages are counted; with --tenant only
+    those of that tenant, and collections without tenants are left out.
     No bundle is needed. A root is the set of documents of one folder, under its
     path or the name that `decant index --root` gave it. Exits with 1 if a
     collection cannot be opened; the others are listed.
