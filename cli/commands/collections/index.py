@@ -122,7 +122,7 @@ def index(
     from the index, and an interrupted run is completed by the next one. Indexes,
     bundles, hidden files, virtual environments and folders of tools are skipped.
     The key of a server in place of BUNDLE comes from DECANT_API_KEY.
-    With --tenant a new collection has tenants, each of which has its own documents.
+    With --tenant a new collection has tenants, each with documents of its own.
     Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:

@@ -29,10 +29,10 @@ def info(
 ) -> None:
     """Show what a collection holds, how it is stored, and how it fares.
 
-    Model and recipe, documents and passages, the kinds of vectors and their bytes,
-    precisions, search defaults, payload indexes, shards and replicas, status and
-    optimizers, the server's version and its warnings; in a folder, what it takes on
-    the disk. No bundle is needed, and nothing is changed.
+    Model and recipe, documents and passages, the kinds of vectors and their
+    bytes, precisions, search defaults, payload indexes, shards and replicas,
+    status and optimizers, the server's version and its warnings; in a folder,
+    what it takes on the disk. No bundle is needed, and nothing is changed.
 
     Examples:
       decant info notes
