@@ -41,7 +41,9 @@ class CollectionInfo:
         asked_by: How the present encoder makes the vectors of queries.
         search_defaults: How it is searched where a search does not specify it; None: by all
             rankings that it has, fused by :class:`Fusion`'s defaults.
-        state: How large and how healthy it is: bytes, indexes, replicas, status, warnings.
+        state: How large and how healthy it is: bytes, indexes, replicas, status, warnings. None
+            with tenants, because its numbers are those of all tenants together; see
+            :func:`read_collection_state`.
     """
 
     name: str
@@ -59,7 +61,7 @@ class CollectionInfo:
     filled_by: tuple[Filling, ...]
     asked_by: Filling
     search_defaults: SearchDefaults | None
-    state: CollectionState
+    state: CollectionState | None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -80,7 +82,9 @@ class CollectionInfo:
             filled_by=read_fillings(target.store, target.name),
             asked_by=Filling.of(target.encoder),
             search_defaults=target.search,
-            state=read_collection_state(target.store, target.name),
+            state=None
+            if target.tenants is not None
+            else read_collection_state(target.store, target.name),
         )
 
     @property

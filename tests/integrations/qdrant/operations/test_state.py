@@ -44,6 +44,7 @@ def filled(store: Store, settings: CollectionSettings | None = None) -> Collecti
 
 def test_every_engine_tells_points_vectors_and_status(store: Store) -> None:
     state = filled(store).info().state
+    assert state is not None
     assert 10 <= state.points <= 12  # and notes
     (dense,) = state.vectors
     assert (dense.kind, dense.dim, dense.bytes_each, dense.compressed_bytes_each) == (
@@ -62,6 +63,7 @@ def test_compressed_vectors_are_counted_beside_the_originals(
     edge: Store, storage: Storage, each: int
 ) -> None:
     state = filled(edge, CollectionSettings(storage=storage)).info().state
+    assert state is not None
     assert state.vectors[0].compressed_bytes_each == each
     assert state.vector_bytes == (64 + each) * state.points
 
