@@ -7,10 +7,12 @@ from typing import Self
 
 from decant.embedders import Recipe
 
+from .operations.read_state import read_collection_state
+from .operations.state import CollectionState
 from .points.handle import Target
 from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
-from .stores.collection_settings import StoredLayout
+from .stores.collection_settings import StoredLayout, Tenants
 from .stores.protocol import Engine
 from .stores.search_defaults import SearchDefaults
 from .stores.words import Words
@@ -30,6 +32,8 @@ class CollectionInfo:
         soft_tokens: Whether passages also have soft tokens.
         words: How the words of passages are indexed; None: they are not.
         layout: How the engine stores it: compression, shards, replicas.
+        tenants: How passages belong to tenants; None: they belong to nobody. With tenants, all
+            numbers are those of one.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
         filled_by: How its vectors were made; empty if that is unknown, because an older decant
@@ -37,6 +41,9 @@ class CollectionInfo:
         asked_by: How the present encoder makes the vectors of queries.
         search_defaults: How it is searched where a search does not specify it; None: by all
             rankings that it has, fused by :class:`Fusion`'s defaults.
+        state: How large and how healthy it is: bytes, indexes, replicas, status, warnings. None
+            with tenants, because its numbers are those of all tenants together; see
+            :func:`read_collection_state`.
     """
 
     name: str
@@ -48,11 +55,13 @@ class CollectionInfo:
     soft_tokens: bool
     words: Words | None
     layout: StoredLayout
+    tenants: Tenants | None
     passages: int
     documents: int
     filled_by: tuple[Filling, ...]
     asked_by: Filling
     search_defaults: SearchDefaults | None
+    state: CollectionState | None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -67,11 +76,15 @@ class CollectionInfo:
             soft_tokens=target.soft_tokens is not None,
             words=target.words,
             layout=target.store.layout(target.name),
+            tenants=target.tenants,
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),
             asked_by=Filling.of(target.encoder),
             search_defaults=target.search,
+            state=None
+            if target.tenants is not None
+            else read_collection_state(target.store, target.name),
         )
 
     @property

@@ -25,11 +25,14 @@ from ...options.shared import (
     CollectionName,
     CutDim,
     Grpc,
+    LogFormatOption,
     PrecisionName,
     Provider,
     SoftTokens,
     StorePlace,
+    TenantName,
 )
+from ...output.log_lines import LogFormat
 from ...output.places import counted, place_of
 from ...output.progress import bar
 from ...output.terminal import printable, say, show_json, show_line
@@ -93,6 +96,7 @@ def index(
             "names and codes: english, german …, or none for stems of no language.",
         ),
     ] = None,
+    tenant: TenantName = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -109,6 +113,7 @@ def index(
     api_key: ApiKey = None,
     grpc: Grpc = False,
     ca: CaFile = None,
+    log_format: LogFormatOption = LogFormat.TEXT,  # noqa: ARG001 - its callback sets the log up
     as_json: AsJson = False,
 ) -> None:
     """Make documents searchable, or bring their index up to date.
@@ -117,6 +122,7 @@ def index(
     from the index, and an interrupted run is completed by the next one. Indexes,
     bundles, hidden files, virtual environments and folders of tools are skipped.
     The key of a server in place of BUNDLE comes from DECANT_API_KEY.
+    With --tenant a new collection has tenants, each with documents of its own.
     Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:
@@ -124,10 +130,17 @@ def index(
       decant index minilm ./notes --words english
       decant index minilm ./renamed --root /home/me/notes
       decant index minilm ./notes --payload-index year:integer
+      decant index minilm ./acme --tenant acme
       decant index minilm ./notes --store http://localhost:6333 --collection notes
       decant index http://encoder:6900 ./notes
     """
-    from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
+    from decant.integrations.qdrant import (
+        Chunking,
+        Collection,
+        CollectionSettings,
+        Tenants,
+        read_documents,
+    )
 
     indexed_words = None if words is None else words_of(words, option="--words")
     layout = read_layout(storage, originals)
@@ -149,10 +162,12 @@ def index(
             soft_tokens=soft_tokens,
             indexed=indexes,
             words=indexed_words,
+            tenants=None if tenant is None or is_there else Tenants(),
         )
-        target = Collection.open_or_create(opened, collection, encoder, settings=settings)
+        made = Collection.open_or_create(opened, collection, encoder, settings=settings)
         if is_there:
-            add_payload_indexes(target, indexes)
+            add_payload_indexes(made, indexes)
+        target = made.for_tenant(tenant)
         report, seconds = index_into(
             target, documents, total=documents.count(), chunking=chunking, verify=verify
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from qdrant_client import models
@@ -45,6 +44,7 @@ from .optimize import Patience, wait_for_index
 from .point_form import PointForm, form_of
 from .points import Sent, cut_writes, params_of, to_scored
 from .requests import Requests
+from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
@@ -70,6 +70,11 @@ class RemoteStore(OrderedStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
+
+    def of_tenant(self, tenant: str) -> RemoteStore:
+        """Return this store for the points of one tenant, whose requests go to its shards."""
+        server = self._server.with_client(of_tenant(self._client, tenant))
+        return RemoteStore(server, patience=self._patience)
 
     @property
     def requests(self) -> Requests:
@@ -361,12 +366,7 @@ class RemoteStore(OrderedStore):
         """Return the store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the store."""
         self.close()
 
@@ -387,12 +387,10 @@ class RemoteStore(OrderedStore):
         return sent, TEXT_PATH
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
-        if self._server.is_local:
-            return None
+        if self._server.is_local and not isinstance(query, WordsQuery):
+            return None  # local mode heeds the corpus of words alone
         oversampling = self._catalog.known_layout(name).oversampling
-        if oversampling is not None:
-            oversampling = min(oversampling, limits.oversampling)
-        return params_of(query, oversampling=oversampling)
+        return params_of(query, limits, oversampling=oversampling)
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
