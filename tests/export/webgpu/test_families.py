@@ -126,7 +126,7 @@ def attend(cap: float, provider: str) -> NDArray[np.float32]:
         name: drawn.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
     }
     feeds |= {"last": np.array([5], np.int32), "count": np.array(6, np.int32)}
-    sink = helper.make_tensor("sink", TensorProto.FLOAT, [4], [np.finfo(np.float32).min] * 4)
+    sink = helper.make_tensor("sink", TensorProto.FLOAT, [4], [float(np.finfo(np.float32).min)] * 4)
     node = helper.make_node(
         "GroupQueryAttention",
         ["query", "key", "value", "", "", "last", "count", "", "", "", "", "sink"],
