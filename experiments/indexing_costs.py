@@ -226,11 +226,11 @@ def beside_engine(options: Options, stage: Stage) -> Findings:
         inserts.append(_insert(next(theirs), records, rows))
     stage.on_step("optimizing")
     copy = stage.work / "copy"
-    shutil.copytree(folder, copy)
+    shutil.copytree(folder, copy)  # pyright: ignore[reportPossiblyUnboundVariable]
     shard = edge.EdgeShard.load(str(copy / _NAME / "shard"))
     engine = timed(shard.optimize)
     shard.close()
-    with connect(folder) as store:
+    with connect(folder) as store:  # pyright: ignore[reportPossiblyUnboundVariable]
         own = timed(Collection.open(store, _NAME, HashEncoder(_DIM)).optimize)
     pairs = zip(additions, inserts, strict=True)
     ratio = median(one.wall / other.wall for one, other in pairs)

@@ -124,7 +124,7 @@ def test_what_only_servers_have_is_refused_by_name_on_edge(
     edge: Store, encoder: HashEncoder
 ) -> None:
     for given in ({"shards": 2}, {"replicas": 2}, {"write_consistency": 2}, {"strict": True}):
-        settings = CollectionSettings(**given)
+        settings = CollectionSettings(**given)  # pyright: ignore[reportArgumentType]
         with pytest.raises(StoreInputError, match=next(iter(given))):
             Collection.create(edge, "docs", encoder, settings=settings)
     assert edge.names() == []
@@ -231,7 +231,7 @@ def test_a_living_collection_changes_its_storage_and_keeps_its_points(
     fill(collection, 50)
     before = collection.get([str(n) for n in range(50)], with_vectors=True)
     if asked in (Storage.TURBO1, Storage.TURBO4) and hasattr(keeps, "requests"):
-        assert keeps.requests.version >= (1, 18)
+        assert keeps.requests.version >= (1, 18)  # pyright: ignore[reportAttributeAccessIssue]
     changed = collection.relayout(Layout(storage=asked))
     assert changed.storage is asked
     assert collection.relayout(Layout(storage=asked)) == changed == keeps.layout("docs")
