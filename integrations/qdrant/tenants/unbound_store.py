@@ -83,7 +83,7 @@ class UnboundStore:
         each precision.
         """
         pages = each(self._store, self._name, _NOTES, Select(fields=(TENANT,)))
-        found = {point.payload.get(TENANT) for page in pages for point in page}
+        found = {point.payload.get(TENANT) for page in pages for point in page}  # pyright: ignore[reportUnhashable]
         return sorted(str(tenant) for tenant in found - {None, SHARED_TENANT})
 
     def names(self) -> list[str]:

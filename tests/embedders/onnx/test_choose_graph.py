@@ -60,7 +60,9 @@ def show_installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def certify_on_openvino(
-    bundle: Path, *precisions: Precision, change: Callable[..., CertificateEntry] = replace
+    bundle: Path,
+    *precisions: Precision,
+    change: Callable[..., CertificateEntry] = replace,  # pyright: ignore[reportArgumentType]
 ) -> None:
     """Write entries that passed, as if OpenVINO had run here."""
     certificate = Bundle.open(bundle).certificate()

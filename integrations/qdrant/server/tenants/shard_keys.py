@@ -106,7 +106,7 @@ class _OfTenant:
         """Search several times in the tenant's shards."""
         key = {"shard_key": self._selector}
         chosen = [request.model_copy(update=key) for request in requests]
-        return self._client.query_batch_points(name, chosen)
+        return self._client.query_batch_points(name, chosen)  # pyright: ignore[reportReturnType]
 
     def batch_update_points(
         self, name: str, operations: Sequence[models.UpdateOperation]
