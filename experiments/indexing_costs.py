@@ -217,6 +217,7 @@ def beside_engine(options: Options, stage: Stage) -> Findings:
     ours = (stage.work / f"add-{number}" for number in count())
     theirs = (stage.work / f"raw-{number}" for number in count())
     inserts, additions = [], []
+    folder = stage.work
     for number in range(options.common.rounds):
         stage.on_step(f"storing vectors, round {number + 1} of {options.common.rounds}")
         folder = next(ours)
@@ -226,11 +227,11 @@ def beside_engine(options: Options, stage: Stage) -> Findings:
         inserts.append(_insert(next(theirs), records, rows))
     stage.on_step("optimizing")
     copy = stage.work / "copy"
-    shutil.copytree(folder, copy)  # pyright: ignore[reportPossiblyUnboundVariable]
+    shutil.copytree(folder, copy)
     shard = edge.EdgeShard.load(str(copy / _NAME / "shard"))
     engine = timed(shard.optimize)
     shard.close()
-    with connect(folder) as store:  # pyright: ignore[reportPossiblyUnboundVariable]
+    with connect(folder) as store:
         own = timed(Collection.open(store, _NAME, HashEncoder(_DIM)).optimize)
     pairs = zip(additions, inserts, strict=True)
     ratio = median(one.wall / other.wall for one, other in pairs)

@@ -203,7 +203,8 @@ def wrong_conjunctions(pairs: Sequence[Pair], provider: str) -> Iterator[str]:
     for pair in pairs:
         first, second = (drawn.random(shape) < 0.7 for shape in pair)
         (found,) = opened.run(None, {"first": first, "second": second})
-        yield f"{pair[0]} {pair[1]} {(found != (first & second)).sum()}"  # pyright: ignore[reportAttributeAccessIssue]
+        wrong = np.logical_xor(np.asarray(found), first & second)
+        yield f"{pair[0]} {pair[1]} {np.count_nonzero(wrong)}"
 
 
 def main() -> None:

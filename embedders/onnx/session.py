@@ -338,7 +338,7 @@ def _open(
             )
         except Exception as error:  # its errors share no base class
             raise opening_error(attempt, error, said=_said(error)) from error
-    check_runs_there(attempt, session.get_providers(), _nodes(session, row))  # pyright: ignore[reportArgumentType]
+    check_runs_there(attempt, session.get_providers(), _nodes(session, row))
     return session
 
 
