@@ -73,7 +73,8 @@ class Hands:
 def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Hands) -> IndexReport:
     """Make the collection hold exactly these documents; see :meth:`Collection.index`."""
     check_series(documents, _CALL, Document, _DOCUMENTS)
-    with hands.lock.indexing, hands.lock.claims() as claims:
+    lock = hands.lock
+    with lock.indexing, lock.turn.held(target.store, target.name), lock.claims() as claims:
         return _Run(target, ways, hands, claims).index(_Census(documents))
 
 
