@@ -16,8 +16,8 @@ from decant.embedders import StoreError
 from ..points.golden import GOLDEN
 from ..points.locks import CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
-from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
 from ..stores.changes import LEASE
+from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Point, Select, Store, each, each_with, slices
 

@@ -217,9 +217,7 @@ class Planner:
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
             moved=tuple(
-                point
-                for point in moved
-                if is_late or not _is_same(point.payload, stored[point.id])
+                point for point in moved if is_late or not _is_same(point.payload, stored[point.id])
             ),
             gone=tuple(id_ for id_ in stored if id_ not in wanted),
             closing=closing,

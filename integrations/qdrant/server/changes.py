@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from qdrant_client import models
 
@@ -37,15 +37,16 @@ from .writing.fence import (
     VERSION,
     change_of,
     expired,
-    not_newer,
+    older_than,
     tombstone,
     upsert_of,
     with_version,
 )
 from .writing.lease import LeaseNotes, LeaseTimes, RemoteLease, take_lease
 
-_ID_BYTES = 64  # of an id in a list, quotes and comma included
+T = TypeVar("T")
 
+_ID_BYTES = 64  # of an id in a list, quotes and comma included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class RemoteWrites:
         self._times = times
         self._leases: dict[str, RemoteLease] = {}
         self._purged: dict[str, float] = {}
+        self._unversioned: set[str] = set()
 
     def lease(self, name: str, mark: str) -> RemoteLease | None:
         """Take the lease of a collection; see :meth:`LeasingStore.lease`.
@@ -103,39 +105,51 @@ class RemoteWrites:
         """Forget what is known of a collection that was deleted."""
         self._leases.pop(name, None)
         self._purged.pop(name, None)
+        self._unversioned.discard(name)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order; see :meth:`Store.upsert`."""
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
         batches = self._batches(name, self._words.on(name, points))
-        version = self._version(name) if batches else None
 
-        def send(part: Sequence[Point]) -> None:
-            self._store(name, [self._forms[name].struct(point) for point in part], version)
+        def write() -> None:
+            version = self._version(name) if batches else None
 
-        for batch in batches:
-            for _ in self._requests.in_parts(name, batch, most_writes, send):
-                pass
+            def send(part: Sequence[Point]) -> None:
+                self._store(name, [self._forms[name].struct(point) for point in part], version)
+
+            for batch in batches:
+                for _ in self._requests.in_parts(name, batch, most_writes, send):
+                    pass
+
+        self._with_index(name, write)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes that have no texts in place of vectors, in order."""
-        on = partial(self._words.on, name)
-        send_in_order(self._requests, name, changes, on, partial(self._version, name))
+        on, version = partial(self._words.on, name), partial(self._version, name)
+        self._with_index(name, lambda: send_in_order(self._requests, name, changes, on, version))
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
         batches = self._batches(name, points)
-        version = self._version(name) if batches else None
-        send = partial(set_together, self._requests, name, version=version)
-        gone: list[str] = []
-        for batch in batches:
-            for missing in self._requests.in_parts(name, batch, most_writes, send):
-                gone += missing
-        return list(dict.fromkeys(gone))
+
+        def write() -> list[str]:
+            version = self._version(name) if batches else None
+            send = partial(set_together, self._requests, name, version=version)
+            gone: list[str] = []
+            for batch in batches:
+                for missing in self._requests.in_parts(name, batch, most_writes, send):
+                    gone += missing
+            return list(dict.fromkeys(gone))
+
+        return self._with_index(name, write)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
+        self._with_index(name, lambda: self._delete(name, ids))
+
+    def _delete(self, name: str, ids: Sequence[str]) -> None:
         form = self._forms[name]
         version, now = self._version(name) if ids else None, int(time.time())
 
@@ -151,19 +165,46 @@ class RemoteWrites:
         for _ in self._requests.in_parts(name, ids, most, send):
             pass
 
-    def _store(
-        self, name: str, structs: Sequence[models.PointStruct], version: int | None
-    ) -> None:
+    def _store(self, name: str, structs: Sequence[models.PointStruct], version: int | None) -> None:
         condition = None
         if version is not None:
             structs = [with_version(struct, version) for struct in structs]
-            condition = not_newer(version)
+            condition = older_than(version)
         request = partial(self._client.upsert, name, list(structs), update_filter=condition)
         self._requests.ask(f"writing to {name!r}", request)
 
     def _version(self, name: str) -> int | None:
         lease = self._leases.get(name)
-        return None if lease is None else lease.stamp()
+        version = None if lease is None else lease.stamp()
+        return None if name in self._unversioned else version
+
+    def _with_index(self, name: str, write: Callable[[], T]) -> T:
+        """Return what ``write`` returns; it is called again if strict mode demands an index."""
+        try:
+            return write()
+        except StoreError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, StoreError) else error
+            missing = Refusal.of(cause).missing_index
+            if (
+                missing is None
+                or missing[0] not in (VERSION, TOMBSTONE_SINCE)
+                or name in self._unversioned
+            ):
+                raise
+            self._make_indexes(name)
+            return write()
+
+    def _make_indexes(self, name: str) -> None:
+        """Make the indexes that filters of versions need, or write without versions."""
+        number = models.PayloadSchemaType.INTEGER
+        try:
+            for path in (VERSION, TOMBSTONE_SINCE):
+                make = partial(self._client.create_payload_index, name, path, field_schema=number)
+                self._requests.ask(f"indexing {path!r} in {name!r}", make)
+        except StoreError as error:
+            if not Refusal.of(error).has_too_many_indexes:
+                raise
+            self._unversioned.add(name)
 
     def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
         """Cut points into requests, before the first request is sent."""
@@ -178,15 +219,15 @@ class RemoteWrites:
         now = time.time()
         if now - self._purged.get(name, 0) < TOMBSTONES_KEPT:
             return
-        if not self._requests.limits(name).unindexed_updates:
-            for path in (VERSION, TOMBSTONE_SINCE):
-                number = models.PayloadSchemaType.INTEGER
-                make = partial(self._client.create_payload_index, name, path, field_schema=number)
-                self._requests.ask(f"indexing {path!r} in {name!r}", make)
-        if not is_first:
+        limits = self._requests.limits(name)
+        if not limits.unindexed_updates and limits.more_indexes:
+            self._make_indexes(name)
+        elif not limits.unindexed_updates:
+            self._unversioned.add(name)
+        if not is_first and name not in self._unversioned:
             chosen = models.FilterSelector(filter=expired(now))
             purge = partial(self._client.delete, name, chosen)
-            self._requests.ask(f"deleting from {name!r}", purge)
+            self._with_index(name, lambda: self._requests.ask(f"deleting from {name!r}", purge))
         self._purged[name] = now
 
 
@@ -318,7 +359,12 @@ def set_together(
             return [point.id for point in points]
         # A point vanished just now: each point gets its own request, so that this ends.
         parts = [there] if gone else [[point] for point in there]
-        return gone + [id_ for part in parts if part for id_ in set_together(requests, name, part, version=None)]
+        return gone + [
+            id_
+            for part in parts
+            if part
+            for id_ in set_together(requests, name, part, version=None)
+        ]
     return []
 
 

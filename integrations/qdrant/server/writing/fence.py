@@ -1,11 +1,11 @@
 """Versions of points, by which a server refuses the late copy of a request.
 
 Each write of a run has a version that is larger than those of all earlier ones, and each point that
-it stores keeps it. The server changes a point only if the point's version is not larger (a filter of
-the request, since Qdrant 1.16). A deleted point leaves a tombstone, a point without vectors that
-keeps the version of the deletion, because a server stores a point that it does not have whatever the
-filter is. Invariant: a request that arrives again after a later one to the same point changes
-nothing, as long as the tombstones are kept.
+it stores keeps it. The server changes a point only if the point's version is smaller, by a filter
+of the request (Qdrant 1.16). A deleted point leaves a tombstone, a point without vectors that keeps
+the version of the deletion, because a server stores a point that it does not have whatever the
+filter is. Invariant: a request that arrives again, after itself or a later one to the same point,
+changes nothing, as long as the tombstones are kept.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ STEPS = 2**24
 """How many versions a run has."""
 
 
-def not_newer(version: int) -> models.Filter:
-    """Return the filter of points that no later write has changed."""
+def older_than(version: int) -> models.Filter:
+    """Return the filter of points that neither this write nor a later one has changed."""
     return models.Filter(
         should=[
-            models.FieldCondition(key=VERSION, range=models.Range(lte=version)),
+            models.FieldCondition(key=VERSION, range=models.Range(lt=version)),
             models.IsEmptyCondition(is_empty=models.PayloadField(key=VERSION)),
         ]
     )
@@ -46,20 +46,16 @@ def not_newer(version: int) -> models.Filter:
 def with_version(struct: models.PointStruct, version: int) -> models.PointStruct:
     """Return a point that keeps the version of its write."""
     payload = {**(struct.payload or {}), VERSION: version}
-    return models.PointStruct.model_construct(
-        id=struct.id, vector=struct.vector, payload=payload
-    )
+    return models.PointStruct.model_construct(id=struct.id, vector=struct.vector, payload=payload)
 
 
-def upsert_of(
-    structs: Sequence[models.PointStruct], version: int | None
-) -> models.UpsertOperation:
+def upsert_of(structs: Sequence[models.PointStruct], version: int | None) -> models.UpsertOperation:
     """Return the operation that stores points; with a version, only over older ones."""
     if version is None:
         return models.UpsertOperation(upsert=models.PointsList(points=list(structs)))
     stamped = [with_version(struct, version) for struct in structs]
     return models.UpsertOperation(
-        upsert=models.PointsList(points=stamped, update_filter=not_newer(version))
+        upsert=models.PointsList(points=stamped, update_filter=older_than(version))
     )
 
 
@@ -77,7 +73,7 @@ def change_of(point: Point, version: int | None) -> models.UpdateOperation:
         this = models.HasIdCondition(has_id=[point.id])
         change = models.SetPayload(
             payload={**point.payload, VERSION: version},
-            filter=models.Filter(must=[this, not_newer(version)]),
+            filter=models.Filter(must=[this, older_than(version)]),
         )
     return models.SetPayloadOperation(set_payload=change)
 
@@ -88,7 +84,9 @@ def expired(now: float) -> models.Filter:
     return models.Filter(
         must=[
             models.FieldCondition(key=Field.KIND.value, match=kind),
-            models.FieldCondition(key=TOMBSTONE_SINCE, range=models.Range(lt=now - TOMBSTONES_KEPT)),
+            models.FieldCondition(
+                key=TOMBSTONE_SINCE, range=models.Range(lt=now - TOMBSTONES_KEPT)
+            ),
         ]
     )
 

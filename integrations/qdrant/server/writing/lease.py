@@ -236,7 +236,9 @@ class RemoteLease(Lease):
         A request that had no answer may still be under way then.
         """
         self._ended.set()
-        if error is not None and (isinstance(error, StoreError) or not isinstance(error, Exception)):
+        if error is not None and (
+            isinstance(error, StoreError) or not isinstance(error, Exception)
+        ):
             return
         with self._renewing, suppress(StoreError):
             self._notes.put(self._held, replace(self._held, mark=_FREE, holder="", since=""))
