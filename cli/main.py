@@ -17,6 +17,7 @@ from .commands.collections.create import create
 from .commands.collections.delete import delete
 from .commands.collections.drop import drop
 from .commands.collections.index import index
+from .commands.collections.info import info
 from .commands.collections.list import list_collections
 from .commands.collections.relayout import relayout
 from .commands.collections.search import search
@@ -60,6 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "tune-search": tune_search,
     "relayout": relayout,
     "list": list_collections,
+    "info": info,
     "delete": delete,
     "drop": drop,
     "check": check,

@@ -6,8 +6,7 @@ CORS is off: no answer lets a page of another site read it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -44,6 +43,7 @@ from .models import (
     VectorKind,
     describe_encoder,
 )
+from .observed_request import observed_request
 from .openapi import openapi_document
 from .settings import ServerSettings
 
@@ -59,6 +59,7 @@ def create_app(
     *,
     settings: ServerSettings | None = None,
     keys: ApiKeys | None = None,
+    collections: Mapping[str, str] | None = None,
 ) -> Starlette:
     """Return the ASGI application that serves some models.
 
@@ -69,12 +70,15 @@ def create_app(
         models: At least one model; their names differ.
         settings: How much it takes; None: the defaults.
         keys: The API keys that it takes; None: it asks for none.
+        collections: Collections of a Qdrant server that these models serve, for metrics: the name
+            of the model by the name of the collection.
 
     Raises:
         SettingsError: There is no model, or two have one name.
     """
     settings = settings or ServerSettings()
     metrics = ServerMetrics()
+    metrics.show_collections(collections or {})
     service = EmbeddingService(
         ModelDirectory(models),
         queue=settings.queue,
@@ -151,6 +155,7 @@ class _Routes:
 
         asked = await read_json(request, self.settings, read)
         found = await unless_gone(request, self.service.embed(asked.wanted))
+        self.metrics.count_inputs(asked.wanted)
         return await vectors_response(
             lambda: protocols.inference_answer(found), numbers=found.numbers
         )
@@ -277,18 +282,18 @@ class _Routes:
         """
 
         async def answer(request: Request) -> Response:
-            started = time.monotonic()
-            try:
-                if key:
-                    headers = request.headers
-                    self.keys.check(headers.get("authorization"), headers.get("x-api-key"))
-                response = await handler(request)
-            except ClientGone:
-                response = Response(status_code=_CLOSED_REQUEST)
-            except Exception as error:  # noqa: BLE001 - every error has an answer
-                response = error_response(error, form)
-            self.metrics.count_request(route, response.status_code, time.monotonic() - started)
-            return response
+            with observed_request(request, route, self.metrics) as seen:
+                try:
+                    if key:
+                        headers = request.headers
+                        self.keys.check(headers.get("authorization"), headers.get("x-api-key"))
+                    response = await handler(request)
+                except ClientGone:
+                    response = Response(status_code=_CLOSED_REQUEST)
+                except Exception as error:  # noqa: BLE001 - every error has an answer
+                    response = error_response(error, form)
+                seen.answered(response.status_code)
+                return response
 
         return answer
 

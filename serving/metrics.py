@@ -5,11 +5,17 @@ Labels are names of routes and models, and never come from a request that names 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from .batches import BatchWorker, Lane, PassReport
-from .models import EmbeddingService
+from decant.embedders import Role
 
+from .batches import BatchWorker, Lane, PassReport
+from .models import EmbeddingService, TextRequest
+
+_MOST_COLLECTIONS = 200  # of the others only their number is shown
+_OTHERS = "(others)"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -42,6 +48,33 @@ class ServerMetrics:
             "decant_waiting_tokens", "Tokens that wait.", ("model", "lane"),
             registry=self._registry,
         )  # fmt: skip
+
+        self._inputs = Counter(
+            "decant_qdrant_inputs", "Texts that a Qdrant server had embedded, for its searches "
+            "and its writes.", ("model", "operation"),
+            registry=self._registry,
+        )  # fmt: skip
+        self._collections = Gauge(
+            "decant_served_collections", "Collections of the Qdrant server that a model serves.",
+            ("model", "collection"),
+            registry=self._registry,
+        )  # fmt: skip
+
+    def count_inputs(self, wanted: Sequence[TextRequest]) -> None:
+        """Count texts of a Qdrant server: queries are of searches, passages of writes."""
+        for one in wanted:
+            operation = "search" if one.role is Role.QUERY else "write"
+            self._inputs.labels(one.address.model.name, operation).inc()
+
+    def show_collections(self, served: Mapping[str, str]) -> None:
+        """Show which collections have their vectors from here, as far as that was found at start.
+
+        Args:
+            served: The name of the model by the name of the collection.
+        """
+        for place, (collection, model) in enumerate(sorted(served.items())):
+            shown = collection if place < _MOST_COLLECTIONS else _OTHERS
+            self._collections.labels(model, shown).inc()
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

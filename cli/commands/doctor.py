@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from decant.embedders.doctor import Health
+from decant.embedders.files import MANIFEST
 
 from ..exit_codes import Exit
 from ..input.open import open_store
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    bundle: Annotated[
-        Path | None,
-        typer.Argument(metavar="BUNDLE", help="Also check how this bundle runs here."),
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BUNDLE|STORE",
+            help="Also check how this bundle runs here; or examine this store, as --store does: a "
+            "folder of collections, or a Qdrant server's http(s)://… address.",
+        ),
     ] = None,
     *,
     store: Annotated[
@@ -51,22 +56,29 @@ def doctor(
 
     Opens a session on every execution provider; names missing libraries,
     packages that overwrite each other and, with BUNDLE, operators that fell back
-    to the CPU. With --store, names missing payload indexes, wrong vector sizes,
-    an index that is not built, limits of strict mode that bind, and collections
-    of other programs, and changes nothing. Exits with 1 if there is a problem;
-    notes do not count.
+    to the CPU. With STORE, names missing payload indexes, wrong vector sizes, an
+    index that is not built, replicas that failed, limits of strict mode that bind
+    or are near, mixed precisions, a disk that is nearly full, and collections of
+    other programs, and changes nothing. Exits with 1 if there is a problem; notes
+    do not count.
 
     Examples:
       decant doctor
       decant doctor minilm --json
-      decant doctor --store http://localhost:6333 --collection notes
+      decant doctor ./index
+      decant doctor http://localhost:6333 --collection notes
     """
+    if place is not None and store is None and _is_store(place):
+        place, store = None, place
+    bundle = None if place is None else Path(place)
     if store is None:
         _check_alone({"--collection": collection, "--grpc": grpc or None, "--ca": ca})
         diagnosis = _of_machine(bundle)
     else:
         if bundle is not None:
-            raise typer.BadParameter("give BUNDLE or --store, not both", param_hint="BUNDLE")
+            raise typer.BadParameter(
+                "give one bundle or one store, not both", param_hint="BUNDLE|STORE"
+            )
         with open_store(store, api_key, grpc=grpc, ca=ca, read_only=True) as opened:
             diagnosis = _of_store(opened, collection)
     problems = len(diagnosis.problems)
@@ -78,6 +90,19 @@ def doctor(
         say(f"{problems} problem{'s' if problems > 1 else ''}", label="doctor", style="bold red")
         raise typer.Exit(Exit.FINDING)
     say("no problems", label="doctor", style="bold green")
+
+
+def _is_store(place: str) -> bool:
+    """Return whether an argument is an address, or a folder that holds collections."""
+    if place.startswith(("http://", "https://")):
+        return True
+    folder = Path(place)
+    if not folder.is_dir() or (folder / MANIFEST).exists():
+        return False
+    from decant.integrations.qdrant import EdgeStore
+
+    with EdgeStore(folder) as found:
+        return bool(found.names())
 
 
 def _check_alone(options: dict[str, object]) -> None:

@@ -14,7 +14,8 @@ from ..exit_codes import Exit
 from ..input.open import open_encoder, open_store
 from ..input.server_file import ModelEntry, ServerFile, server_defaults
 from ..input.wanted_files import API_KEYS, existing, no_address
-from ..options.shared import CA_FILE, GRPC, PRECISION, PROVIDER, ApiKey
+from ..options.shared import CA_FILE, GRPC, LOG_FORMAT, PRECISION, PROVIDER, ApiKey
+from ..output.log_lines import LogFormat, set_log_format
 from ..output.places import counted, place_of
 from ..output.terminal import printable, say
 
@@ -171,6 +172,15 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", envvar=f"{_ENVIRONMENT}CA", help=CA_FILE),
     ] = None,
+    log_format: Annotated[  # noqa: ARG001 - its callback sets the log up
+        LogFormat,
+        typer.Option(
+            metavar="FORMAT",
+            envvar=f"{_ENVIRONMENT}LOG_FORMAT",
+            callback=set_log_format,
+            help=LOG_FORMAT,
+        ),
+    ] = LogFormat.TEXT,
 ) -> None:
     """Serve bundles over HTTP, to Qdrant servers and to clients of OpenAI and TEI.
 
@@ -229,12 +239,13 @@ def serve(
             opened.callback(encoder.close)
             encoders.append((name, encoder))
         models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
-        app = create_app(models, settings=settings, keys=taken)
         _say_models(encoders, models)
         _say_settings(context, config)
+        served: Mapping[str, str] = {}
         if store is not None:
             with open_store(store, api_key, grpc=grpc, ca=ca) as opened_store:
-                _say_collections(opened_store, dict(encoders))
+                served = _say_collections(opened_store, dict(encoders))
+        app = create_app(models, settings=settings, keys=taken, collections=served)
 
         def listening(found: int) -> None:
             _say_place(host, found, is_private=is_loopback(host), keys=len(taken))
@@ -300,7 +311,8 @@ def _say_models(
         )
 
 
-def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> None:
+def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> dict[str, str]:
+    """Say which collections are served, and return the model of each."""
     from decant.integrations.qdrant import check_served_collections
 
     place = printable(place_of(store))
@@ -315,6 +327,8 @@ def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> None:
             continue
         added = "; its golden vectors were added" if one.golden_added else ""
         say(f"{name} is served by {one.model}{added}")
+    usable = ((one.name, one.model) for one in found if one.problem is None)
+    return {name: model for name, model in usable if model is not None}
 
 
 def _say_settings(context: typer.Context, file: Path | None) -> None:

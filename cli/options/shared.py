@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from ..input.wanted_files import no_address
+from ..output.log_lines import LogFormat, set_log_format
 
 BundlePath: TypeAlias = Annotated[
     Path,
@@ -68,4 +69,9 @@ GRPC = "Send requests to a Qdrant server over gRPC, at port 6334."
 CA_FILE = "PEM file of your own authority, which signed a Qdrant server's certificate."
 Grpc: TypeAlias = Annotated[bool, typer.Option("--grpc", help=GRPC)]
 CaFile: TypeAlias = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help=CA_FILE)]
+LOG_FORMAT = "How messages are written to stderr: text, or json for a line of JSON for each."
+LogFormatOption: TypeAlias = Annotated[
+    LogFormat,
+    typer.Option("--log-format", metavar="FORMAT", callback=set_log_format, help=LOG_FORMAT),
+]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 
 from decant.embedders.errors import need
 
-from .terminal import say
+from .terminal import logs_json, say
 
 DEBUG = "DECANT_DEBUG"
 # Read by the libraries when they are imported, which is after this.
@@ -62,7 +62,8 @@ class _Ours(logging.Handler):
     """A handler that prints log records of decant as messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage(), label="warning", style="yellow")
+        if not logs_json():  # where the record is written already
+            say(record.getMessage(), label="warning", style="yellow")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Texts of users are never interpreted as markup and cannot send control codes to 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from functools import cache
 
@@ -14,6 +15,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from decant.embedders.json_records import to_json
+from decant.embedders.log_events import JsonFormatter
+
+_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}
 
 
 class _Results(Console):
@@ -67,9 +71,22 @@ def show_json(value: object) -> None:
 
 
 def say(text: str, *, label: str = "", style: str = "") -> None:
-    """Print a message after a styled label; outside a terminal, lines are not wrapped."""
+    """Print a message after a styled label; outside a terminal, lines are not wrapped.
+
+    Where the log is lines of JSON, the message is one of them.
+    """
+    if logs_json():
+        level = _LEVELS.get(label, logging.INFO)
+        logging.getLogger("decant").log(level, "%s", printable(text))
+        return
     line = Text.assemble((f"{label}: ", style), printable(text)) if label else Text(printable(text))
     messages().print(line, soft_wrap=not messages().is_terminal)
+
+
+def logs_json() -> bool:
+    """Return whether the log of decant is written as lines of JSON."""
+    handlers = logging.getLogger("decant").handlers
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in handlers)
 
 
 def tolerate_any_text() -> None:

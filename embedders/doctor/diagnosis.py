@@ -37,6 +37,7 @@ _EXTRAS = (
     "llama-index",
     "sentence-transformers",
     "server",
+    "telemetry",
 )
 
 

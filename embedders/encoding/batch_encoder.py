@@ -21,10 +21,12 @@ from ..enum_fields import settle
 from ..errors import ProviderError, RecipeError
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
+from ..span_protocol import Span
 from ..tokens.batching import Batching
-from ..tokens.rows import TokenBatch
+from ..tokens.rows import TokenBatch, Tokens
 from ..tokens.texts import blocks, checked
 from ..tokens.tokenizer import TextTokenizer
+from .encode_span import BATCHES, TEXTS, TOKENS, encode_span
 from .finite import check_finite
 from .outputs import batch_vectors, joined, output_names, restored
 from .pooled_encoder import PooledEncoder
@@ -152,7 +154,9 @@ class BatchEncoder(PooledEncoder):
         progress: Progress | None = None,
     ) -> Vectors:
         """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
-        parts = list(self._blocks(checked(texts), _Request(role, instruction, outputs), progress))
+        request = _Request(role, instruction, outputs)
+        with encode_span(self, self.recipe, role=request.role, outputs=outputs) as work:
+            parts = list(self._blocks(checked(texts), request, progress, work))
         return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._settings.read_shape)
 
     def stream(
@@ -165,7 +169,11 @@ class BatchEncoder(PooledEncoder):
         progress: Progress | None = None,
     ) -> Iterator[Vectors]:
         """Yield vectors in blocks, in order; see :meth:`decant.embedders.Encoder.stream`."""
-        yield from self._blocks(checked(texts), _Request(role, instruction, outputs), progress)
+        request = _Request(role, instruction, outputs)
+        with encode_span(
+            self, self.recipe, role=request.role, outputs=outputs, current=False
+        ) as work:
+            yield from self._blocks(checked(texts), request, progress, work)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse to be pickled; encoders of a bundle override this, because they can be reopened.
@@ -183,7 +191,7 @@ class BatchEncoder(PooledEncoder):
         return ThreadPoolExecutor(self._settings.workers, thread_name_prefix="decant")
 
     def _blocks(
-        self, texts: Iterable[str], request: _Request, progress: Progress | None
+        self, texts: Iterable[str], request: _Request, progress: Progress | None, work: Span
     ) -> Iterator[Vectors]:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
         pool = self._pool
@@ -191,6 +199,7 @@ class BatchEncoder(PooledEncoder):
         check_outputs(self.recipe, request.outputs)
         underway: deque[_Block] = deque()
         started, read = False, 0
+        vectors_of = work.carry(self._vectors)
         try:
             for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
                 self._check_open(pool)
@@ -201,9 +210,11 @@ class BatchEncoder(PooledEncoder):
                 batching = self._settings.batching
                 whole = Output.TOKEN_EMBEDDINGS in request.outputs
                 groups = batching.batches(rows, whole=whole)
+                if work.is_recording:
+                    _count(work, rows, groups)
                 if not started and len(groups) == 1 and len(block) < _FIRST_BLOCK:
                     batch = batching.stack([rows[index] for index in groups[0]])
-                    alone = restored([self._vectors(batch, request, alone=True)], groups)
+                    alone = restored([vectors_of(batch, request, alone=True)], groups)
                     yield check_finite(alone, first=first, by=self.recipe.base)
                     if progress is not None:
                         progress(len(block))
@@ -211,7 +222,7 @@ class BatchEncoder(PooledEncoder):
                 started = True
                 batches = [
                     pool.submit(
-                        self._vectors, batching.stack([rows[index] for index in group]), request
+                        vectors_of, batching.stack([rows[index] for index in group]), request
                     )
                     for group in groups
                 ]
@@ -249,6 +260,13 @@ class BatchEncoder(PooledEncoder):
                 f"this encoder of {self.recipe.base} is closed and runs nothing any more; encode "
                 "before close(), or inside its with block, or load it again"
             )
+
+
+def _count(work: Span, rows: Sequence[Tokens], groups: Sequence[Sequence[int]]) -> None:
+    """Note the texts of a block, the tokens that the model reads of them, and its batches."""
+    work.count(TEXTS, len(rows))
+    work.count(TOKENS, sum(len(row.ids) for text in rows for row in text.rows))
+    work.count(BATCHES, len(groups))
 
 
 class _RetokenizedEncoder(BatchEncoder):

@@ -17,6 +17,7 @@ import httpx
 
 from ..errors import ProviderError, RemoteError
 from ..forks import leave_behind, renew_after_fork
+from ..telemetry import add_trace_headers
 from .address import RemoteAccess
 from .faults import Answer, Fault, fault_of_error, judge
 
@@ -155,6 +156,7 @@ class EncoderClient:
         key = self.access.key
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
+        add_trace_headers(headers)
         timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT))
         try:
             with self._connected().stream(

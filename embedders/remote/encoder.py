@@ -8,11 +8,13 @@ gives, bit for bit, and of the model that was there when this encoder was opened
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ..encoding.encode_span import BATCHES, TEXTS, encode_span
 from ..encoding.outputs import joined
 from ..encoding.pooled_encoder import PooledEncoder
 from ..encoding.protocol import Output, Progress, Vectors, check_outputs
@@ -22,6 +24,7 @@ from ..enum_fields import member
 from ..errors import BundleError, ProviderError, RecipeError
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
+from ..span_protocol import Span
 from ..tokens.texts import checked
 from ..tokens.tokenizer import TextTokenizer
 from .address import RemoteAccess
@@ -57,8 +60,7 @@ class RemoteEncoder(PooledEncoder):
         model: What the server says of the model, and its tokenizer.
         recipe: The recipe of the model, or the same with a smaller ``dim``, to which vectors are
             then cut here.
-        others: Clients of other servers of the same model, each of which has to prove it before it
-            is used.
+        others: Clients of other servers, each of which proves its model before it is used.
         allow_uncertified: Whether these may have other golden vectors.
 
     Attributes:
@@ -210,7 +212,8 @@ class RemoteEncoder(PooledEncoder):
         """
         given = checked(texts)
         options = self._options(role, instruction, outputs)
-        parts = list(self._blocks(given, options, progress))
+        with encode_span(self, self._recipe, role=options.role, outputs=outputs) as work:
+            parts = list(self._blocks(given, options, progress, work))
         shape = self._model.facts.soft_tokens_shape
         read = None if shape is None else (shape[0], shape[1])
         return joined(parts, dim=self.dim, outputs=outputs, read_shape=read)
@@ -231,7 +234,10 @@ class RemoteEncoder(PooledEncoder):
             BundleError: As :meth:`encode`.
         """
         options = self._options(role, instruction, outputs)
-        yield from self._blocks(checked(texts), options, progress)
+        with encode_span(
+            self, self._recipe, role=options.role, outputs=outputs, current=False
+        ) as work:
+            yield from self._blocks(checked(texts), options, progress, work)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return a call that connects to the same model in another process."""
@@ -247,10 +253,9 @@ class RemoteEncoder(PooledEncoder):
     def close(self) -> None:
         """End the connections; later calls raise :class:`ProviderError`."""
         self._closed = True
-        for client in self._clients:
-            client.stop()
         if isinstance(self._sender, EncoderNodes):
             self._sender.stop()
+        self._client.stop()
         super().close()
         for client in self._clients:
             client.close()
@@ -291,24 +296,29 @@ class RemoteEncoder(PooledEncoder):
         return EncodeOptions(role=named, instruction=instruction, outputs=frozenset(outputs))
 
     def _blocks(
-        self, texts: Iterable[str], options: EncodeOptions, progress: Progress | None
+        self, texts: Iterable[str], options: EncodeOptions, progress: Progress | None, work: Span
     ) -> Iterator[Vectors]:
         """Yield the vectors of one request after the other, while the next are under way."""
         pool = self._pool
         self._check_open(pool)
         underway: deque[Future[Vectors]] = deque()
         limits = BlockLimits.of(self._model.facts, options, underway=_UNDERWAY)
+        send = work.carry(self._sender.encode)
         first = 0
         try:
             for block in request_blocks(texts, limits):
                 self._check_open(pool)
+                work.count(TEXTS, len(block.texts))
+                work.count(BATCHES, 1)
                 if block.is_last and not underway:
-                    vectors = self._sender.encode(block.texts, options, first=first)
+                    vectors = send(block.texts, options, first=first)
                     if progress is not None:
                         progress(len(vectors))
                     yield vectors
                     return
-                underway.append(self._submit(pool, block.texts, options, first))
+                underway.append(
+                    self._submit(pool, partial(send, block.texts, options, first=first))
+                )
                 first += len(block.texts)
                 if len(underway) == _UNDERWAY:
                     yield _finished(underway.popleft(), progress)
@@ -318,14 +328,12 @@ class RemoteEncoder(PooledEncoder):
                 yield _finished(underway.popleft(), progress)
         finally:
             # In a forked child these are its parent's: no thread runs them, and they hold locks.
-            for request in underway if pool is self._pool else ():
-                request.cancel()
+            for awaited in underway if pool is self._pool else ():
+                awaited.cancel()
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, texts: Sequence[str], options: EncodeOptions, first: int
-    ) -> Future[Vectors]:
+    def _submit(self, pool: ThreadPoolExecutor, request: Callable[[], Vectors]) -> Future[Vectors]:
         try:
-            return pool.submit(self._sender.encode, texts, options, first=first)
+            return pool.submit(request)
         except RuntimeError:
             self._check_open(pool)  # another thread closed the encoder
             raise

@@ -123,12 +123,6 @@ class EncoderNodes:
         for client in self._clients:
             client.stop()
 
-    def close(self) -> None:
-        """Close the connections; requests that are under way fail."""
-        self.stop()
-        for client in self._clients:
-            client.close()
-
     def _sender(self, place: int) -> RequestSender:
         if (known := self._senders.get(place)) is not None:
             return known

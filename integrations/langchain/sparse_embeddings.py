@@ -117,7 +117,7 @@ class BM25SparseEmbeddings(SparseEmbeddings):
             StoreError: None of the texts has a word.
         """
         if isinstance(texts, str):
-            raise TypeError(f"texts takes several, got one string; write [{texts!r}]")
+            raise TypeError("texts takes several, got one string; write [text]")
         words = words or Words()
         measured = average_length(words, texts)
         if measured is None:

@@ -28,6 +28,11 @@ from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
 from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
+from .operations.read_state import read_collection_state as read_collection_state
+from .operations.state import CollectionState as CollectionState
+from .operations.state import IndexedField as IndexedField
+from .operations.state import ShardReplica as ShardReplica
+from .operations.state import StoredVector as StoredVector
 from .points.flaws import Finding as Finding
 from .points.flaws import Flaw as Flaw
 from .points.passages import BranchScore as BranchScore

@@ -7,21 +7,26 @@ contents of a collection are compared with what was written by ``indexing/check.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 from decant.embedders import StoreError
 from decant.embedders.doctor import Diagnosis, Finding, Health
 
+from .operations.findings import find_precisions, judge_folder
+from .operations.read_state import read_collection_state
 from .points.payloads import PASSAGES
 from .stores.protocol import Engine, Store, absent, check_name
 
 
 def diagnose_store(store: Store, collection: str | None = None) -> Diagnosis:
-    """Examine a store's collections; nothing is read of their points, and nothing is changed.
+    """Examine a store's collections; nothing is changed, and of points only notes are read.
 
-    On a server: status and optimizers, the widths of vectors, missing payload indexes, limits of
-    strict mode that bind, and collections of other programs. In a folder: whether each collection
-    opens.
+    Everywhere: whether each collection opens with this decant, and whether its vectors are of
+    several precisions. On a server: status and optimizers, vectors that are not in the index,
+    replicas that failed, the widths of vectors, missing payload indexes, limits of strict mode that
+    bind or are near, warnings of the server, and collections of other programs. In a folder: the
+    vector index and free disk space.
 
     Args:
         store: What :func:`connect` returned; ``read_only=True`` is enough.
@@ -39,7 +44,8 @@ def diagnose_store(store: Store, collection: str | None = None) -> Diagnosis:
     from .server_health import examine
 
     requests = cast("RemoteStore", store).requests
-    return Diagnosis(findings=tuple(examine(requests, collection)))
+    found = examine(requests, collection, precisions=partial(find_precisions, store))
+    return Diagnosis(findings=tuple(found))
 
 
 def _folder(store: Store, wanted: str | None) -> Iterator[Finding]:
@@ -57,6 +63,8 @@ def _folder(store: Store, wanted: str | None) -> Iterator[Finding]:
         else:
             said = f"{card.recipe.base}, recipe {card.recipe.digest()}, {held:,} passages"
             yield _finding(name, Health.GOOD, said)
+            yield find_precisions(store, name)
+            yield from judge_folder(name, read_collection_state(store, name))
 
 
 def _finding(name: str, health: Health, detail: str) -> Finding:

@@ -7,6 +7,8 @@ from typing import Self
 
 from decant.embedders import Recipe
 
+from .operations.read_state import read_collection_state
+from .operations.state import CollectionState
 from .points.handle import Target
 from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
@@ -37,6 +39,7 @@ class CollectionInfo:
         asked_by: How the present encoder makes the vectors of queries.
         search_defaults: How it is searched where a search does not specify it; None: by all
             rankings that it has, fused by :class:`Fusion`'s defaults.
+        state: How large and how healthy it is: bytes, indexes, replicas, status, warnings.
     """
 
     name: str
@@ -53,6 +56,7 @@ class CollectionInfo:
     filled_by: tuple[Filling, ...]
     asked_by: Filling
     search_defaults: SearchDefaults | None
+    state: CollectionState
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -72,6 +76,7 @@ class CollectionInfo:
             filled_by=read_fillings(target.store, target.name),
             asked_by=Filling.of(target.encoder),
             search_defaults=target.search,
+            state=read_collection_state(target.store, target.name),
         )
 
     @property

@@ -7,6 +7,7 @@ of searching is in ``searching/search.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from decant.embedders import Encoder, Vectors
@@ -20,7 +21,8 @@ from .points.payloads import passages
 from .read import fetch_passages, fetch_soft_tokens
 from .searching.options import SearchOptions
 from .searching.plans import plan_for_texts, plan_for_vectors
-from .searching.search import Window, run_search
+from .searching.search import Window
+from .searching.traced_search import traced_search
 from .stores.filters import Where
 from .stores.protocol import Select, Store, each
 from .stores.queries import SearchMode
@@ -161,8 +163,8 @@ class SearchableCollection:
                 needs a ranking that the collection does not have.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plans = plan_for_texts(self._target, [query], mode, fusion)
-        return run_search(self._target, plans, window)[0]
+        plan = partial(plan_for_texts, self._target, [query], mode, fusion)
+        return traced_search(self._target, plan, window)[0]
 
     def search_many(  # noqa: PLR0913 - as search
         self,
@@ -186,8 +188,8 @@ class SearchableCollection:
             StoreError: As :meth:`search`.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plans = plan_for_texts(self._target, queries, mode, fusion)
-        return run_search(self._target, plans, window)
+        plan = partial(plan_for_texts, self._target, queries, mode, fusion)
+        return traced_search(self._target, plan, window)
 
     def search_vector(  # noqa: PLR0913 - as search
         self,
@@ -213,8 +215,8 @@ class SearchableCollection:
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = plan_for_vectors(self._target, vector, mode, fusion, text=text)
-        return run_search(self._target, [plan], window)[0]
+        plan = partial(plan_for_vectors, self._target, vector, mode, fusion, text=text)
+        return traced_search(self._target, lambda: [plan()], window)[0]
 
     def count(self, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or how many of them match."""

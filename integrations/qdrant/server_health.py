@@ -6,13 +6,15 @@ indexes. Every result is a finding, and a collection that cannot be examined sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from decant.embedders import StoreError
 from decant.embedders.doctor import Finding, Health
 
+from .operations.findings import judge_replicas
+from .operations.server_state import read_replicas
 from .server.collections import CARD
 from .server.limits import Limits
 from .server.payload_indexes import missing_indexes, names_of, recorded_indexes, shown_schema
@@ -48,13 +50,16 @@ _STATUS = {
 }
 
 
-def examine(requests: Requests, name: str | None = None) -> Iterator[Finding]:
+def examine(
+    requests: Requests, name: str | None = None, *, precisions: Callable[[str], Finding]
+) -> Iterator[Finding]:
     """Yield what is found of a server and its collections.
 
     Args:
         requests: Sends the requests, all of which read.
         name: The only collection to examine, which may be an alias; None: all, those of other
             programs included.
+        precisions: Examines what filled a collection of decant.
 
     Raises:
         StoreError: The server does not answer, or there is no collection of this name.
@@ -67,13 +72,13 @@ def examine(requests: Requests, name: str | None = None) -> Iterator[Finding]:
         # A key may be limited to this collection, so the others are not listed without need.
         if not requests.ask(f"looking for {name!r}", partial(client.collection_exists, name)):
             raise absent(name, requests.place, _names(requests))
-        yield from _collection(requests, name, is_wanted=True)
+        yield from _collection(requests, name, precisions, is_wanted=True)
         return
     names = _names(requests)
     if not names:
         yield _finding("collections", Health.NOTE, "there are none")
     for each in names:
-        yield from _collection(requests, each, is_wanted=False)
+        yield from _collection(requests, each, precisions, is_wanted=False)
 
 
 def _names(requests: Requests) -> list[str]:
@@ -81,7 +86,9 @@ def _names(requests: Requests) -> list[str]:
     return sorted(item.name for item in listed.collections)
 
 
-def _collection(requests: Requests, name: str, *, is_wanted: bool) -> Iterator[Finding]:
+def _collection(
+    requests: Requests, name: str, precisions: Callable[[str], Finding], *, is_wanted: bool
+) -> Iterator[Finding]:
     look = partial(requests.client.get_collection, name)
     try:
         info = requests.ask(f"looking at {name!r}", look)
@@ -102,7 +109,10 @@ def _collection(requests: Requests, name: str, *, is_wanted: bool) -> Iterator[F
     held = f"{card.recipe.base}, recipe {card.recipe.digest()}, {info.points_count or 0:,} points"
     yield _finding(name, Health.GOOD, held)
     yield _status(name, info)
+    yield from _vector_index(name, info)
+    yield from judge_replicas(name, read_replicas(requests, name))
     yield _vectors(name, info.config.params, card)
+    yield precisions(name)
     if not requests.is_local:  # local mode has no payload indexes
         yield _indexes(name, card, info)
         yield from _words(requests, name, card, info)
@@ -130,6 +140,24 @@ def _status(name: str, info: models.CollectionInfo) -> Finding:
     counts = f"{info.indexed_vectors_count or 0:,} vectors of {info.points_count or 0:,} points"
     health, said, advice = _STATUS[info.status.value]
     return _finding(topic, health, f"{info.status.value}{said}; {counts} are in the index", advice)
+
+
+def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
+    """Note that a server at rest has left out vectors that it would search faster in its index."""
+    points, indexed = info.points_count or 0, info.indexed_vectors_count or 0
+    params = info.config.params.vectors
+    dense = params.get(DENSE) if isinstance(params, dict) else None
+    threshold = info.config.optimizer_config.indexing_threshold  # KB of vectors in a segment
+    if dense is None or info.status.value != "green" or indexed >= points:
+        return
+    if threshold == 0:
+        advice = "raise indexing_threshold in its optimizers' settings; 0 turns the index off"
+    elif 4 * dense.size * points / max(1, info.segments_count) <= (threshold or 20_000) * 1024:
+        return  # so few that the server compares them one by one
+    else:
+        advice = "collection.optimize() waits for it, and says why it does not come"
+    said = f"{indexed:,} of some {points:,} vectors are in it; the others are compared one by one"
+    yield _finding(f"{name}: vector index", Health.NOTE, said, advice)
 
 
 def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadata) -> Finding:

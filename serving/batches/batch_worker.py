@@ -18,10 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from decant.embedders import Vectors
 from decant.embedders.encoding import joined
+from decant.embedders.span_protocol import Origin, prefixed
+from decant.embedders.telemetry import present_origin, span
 
 from ..errors import Overloaded, RequestTooLarge, ServerStopping
 from .passes import Lane, Pass, PassKey, PassPart, Ticket, Work, vector_rows
@@ -56,9 +59,10 @@ class PassReport:
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
-    """A client that waits, and the vectors of its first texts."""
+    """A client that waits, where its request comes from, and the vectors of its first texts."""
 
     future: asyncio.Future[None]
+    origin: Origin | None = None
     parts: list[Vectors] = field(default_factory=list)
 
 
@@ -162,7 +166,8 @@ class BatchWorker:
                 retry_after=self._seconds_until_room(work.total),
             )
         ticket = self._queue.put(work)
-        waiting = _Waiting(future=asyncio.get_running_loop().create_future())
+        future = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(future=future, origin=present_origin())
         self._waiting[ticket] = waiting
         self._lanes[ticket.lane].wake.set()
         try:
@@ -205,7 +210,8 @@ class BatchWorker:
         started = self._clock()
         loop, thread = asyncio.get_running_loop(), self._lanes[found.lane].thread
         try:
-            vectors = await loop.run_in_executor(thread, self._encode, texts, key)
+            encode = partial(self._traced, found, self._origins(found))
+            vectors = await loop.run_in_executor(thread, encode, texts, key)
             _check_count(vectors, texts)
         except Exception as error:  # noqa: BLE001 - it belongs to a client, and the others go on
             if len(found.parts) == 1:
@@ -220,6 +226,21 @@ class BatchWorker:
         for part in found.parts:
             self._deliver(part, vector_rows(vectors, row, row + len(part)))
             row += len(part)
+
+    def _origins(self, found: Pass) -> list[Origin]:
+        """Return where the requests of a pass come from, each once."""
+        clients = [self._waiting.get(part.ticket) for part in found.parts]
+        return [it.origin for it in clients if it is not None and it.origin is not None]
+
+    def _traced(
+        self, found: Pass, origins: Sequence[Origin], texts: Sequence[str], key: PassKey
+    ) -> Vectors:
+        """Encode in a span: its parent is the first request, the others are linked."""
+        with span("decant.pass", origins=origins) as begun:
+            if begun.is_recording:
+                facts = {"lane": found.lane.value, "texts": len(texts), "tokens": found.tokens}
+                begun.set(prefixed(facts))
+            return self._encode(texts, key)
 
     def _deliver(self, part: PassPart, vectors: Vectors) -> None:
         waiting = self._waiting.get(part.ticket)

@@ -32,7 +32,19 @@ from repository import (
 # own is a file at the root of its folder; "." are all other files there.
 LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "embedders": (
-        ("distribution", "errors", "enum_fields", "files", "forks", "json_records", "lazy_names"),
+        (
+            "distribution",
+            "enum_fields",
+            "errors",
+            "files",
+            "forks",
+            "json_records",
+            "lazy_names",
+            "log_events",
+            "otel_spans",
+            "span_protocol",
+            "telemetry",
+        ),
         ("recipe",),
         ("tokens",),
         ("bundle", "sources"),
@@ -57,7 +69,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words", "qdrant/server/layouts", "qdrant/server/writing"),
         ("qdrant/edge", "qdrant/server", "qdrant/points"),
-        ("qdrant/inference",),
+        ("qdrant/inference", "qdrant/operations"),
         ("qdrant/searching",),
         ("qdrant/indexing",),
         ("qdrant/adoption",),
@@ -94,6 +106,7 @@ HEAVY: dict[str, set[str]] = {
     "onnxruntime": set(),
     "onnxscript": {"export/trace"},
     "openvino": {"embedders/onnx/openvino"},
+    "opentelemetry": {"embedders"},
     "optimum": {"export"},
     "prometheus_client": {"serving"},
     "qdrant_client": {

@@ -25,11 +25,13 @@ from ...options.shared import (
     CollectionName,
     CutDim,
     Grpc,
+    LogFormatOption,
     PrecisionName,
     Provider,
     SoftTokens,
     StorePlace,
 )
+from ...output.log_lines import LogFormat
 from ...output.places import counted, place_of
 from ...output.progress import bar
 from ...output.terminal import printable, say, show_json, show_line
@@ -109,6 +111,7 @@ def index(
     api_key: ApiKey = None,
     grpc: Grpc = False,
     ca: CaFile = None,
+    log_format: LogFormatOption = LogFormat.TEXT,  # noqa: ARG001 - its callback sets the log up
     as_json: AsJson = False,
 ) -> None:
     """Make documents searchable, or bring their index up to date.

@@ -112,6 +112,22 @@ def release_shard(shard: OpenShard) -> None:
             _close(shard)
 
 
+def release_all(shards: dict[str, OpenShard], place: str, process: int) -> None:
+    """Empty a store's register of shards, unless it was inherited; raise the first error."""
+    if process != os.getpid():
+        return
+    failed: StoreError | None = None
+    while shards:
+        name, shard = shards.popitem()
+        try:
+            with EngineErrors(f"closing {name!r}", place):
+                release_shard(shard)
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 def load_again(shard: OpenShard, config: edge.EdgeConfig) -> None:
     """Close the engine of a shard and load it with other settings, in the turn of a writer.
 

@@ -56,7 +56,15 @@ from .points import (
 )
 from .private_copy import allocated_bytes, refuse_write
 from .schema import build_shard, index_field, vector_params
-from .shards import OpenShard, load_again, no_fork, open_shard, release_shard, remove_shard
+from .shards import (
+    OpenShard,
+    load_again,
+    no_fork,
+    open_shard,
+    release_all,
+    release_shard,
+    remove_shard,
+)
 
 _IDS = Select(fields=())
 _BATCH = 256
@@ -85,7 +93,7 @@ class EdgeStore:
         self._lock = RLock()
         self._closed = False
         self._process = os.getpid()
-        weakref.finalize(self, _give_back, self._shards, self._place, self._process)
+        weakref.finalize(self, release_all, self._shards, self._place, self._process)
 
     @property
     def engine(self) -> Engine:
@@ -158,6 +166,12 @@ class EdgeStore:
         what = f"opening the collection {name!r}"
         with EngineErrors(what, self.place):
             return self._shard(name, what).layout
+
+    def open_shard(self, name: str) -> OpenShard:
+        """Return the open shard, for work that is not a store's, such as a diagnosis."""
+        what = f"examining the collection {name!r}"
+        with EngineErrors(what, self.place):
+            return self._shard(name, what)
 
     def relayout(self, name: str, layout: Layout) -> None:
         """Change how the collection is stored, and rewrite it; see :meth:`optimize`."""
@@ -298,7 +312,7 @@ class EdgeStore:
             return
         with self._lock:
             self._closed = True
-            _give_back(self._shards, self.place, self._process)
+            release_all(self._shards, self.place, self._process)
 
     def __repr__(self) -> str:
         """Return the class and the folder."""
@@ -378,19 +392,3 @@ class EdgeStore:
     def _filter(self, where: Where) -> edge.Filter:
         with EngineErrors("reading the filter", self.place):
             return _DIALECT.join(must=[translate(where, _DIALECT)])
-
-
-def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
-    """Empty a store's register of shards, unless it was inherited; raise the first error."""
-    if process != os.getpid():
-        return
-    failed: StoreError | None = None
-    while shards:
-        name, shard = shards.popitem()
-        try:
-            with EngineErrors(f"closing {name!r}", place):
-                release_shard(shard)
-        except StoreError as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed

@@ -6,14 +6,17 @@ whole run, and no search should find it.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from decant.embedders import Role, TextError, Vectors
+from decant.embedders.log_events import log_event
 
 from ..inference.rows import make_rows
 from ..inference.server_encoder import is_blank_for
+from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.passages import Record, record_point
 from ..points.vectors import Row, given_rows
@@ -57,7 +60,8 @@ def add(
     for part in slices(list(last.values()), _BATCH):
         rows: list[Row | None]
         if given is None:
-            rows = _embed(target, [embedded[index] for index in part])
+            owners = [_owner(records[index], index) for index in part]
+            rows = _embed(target, [embedded[index] for index in part], owners)
         else:
             rows = [given[index] for index in part]
         points = [
@@ -66,8 +70,13 @@ def add(
         ]
         note()
         # Ids that are UUIDs may belong to chunks; all other ids are hashed.
-        with remover.replacing([ids[index] for index in part if is_uuid(ids[index])]):
+        with (
+            remover.replacing([ids[index] for index in part if is_uuid(ids[index])]),
+            store_span(target.store, target.name, "upsert") as span,
+        ):
+            span.set({"decant.points": len(points)})
             target.store.upsert(target.name, points)
+        log_event("add", {"collection": target.name, "points": len(points)}, level=logging.DEBUG)
     return ids
 
 
@@ -87,12 +96,19 @@ def _embedded_texts(records: Sequence[Record], texts: Sequence[str] | None) -> S
     return texts
 
 
-def _embed(target: Target, texts: Sequence[str]) -> list[Row | None]:
+def _owner(record: Record, place: int) -> str:
+    """Return what names a record in messages, which never quote its text."""
+    return f"record {place} of the call" if record.id is None else f"record {record.id!r}"
+
+
+def _embed(target: Target, texts: Sequence[str], owners: Sequence[str]) -> list[Row | None]:
     encoder = target.encoder
-    unique = [text for text in dict.fromkeys(texts) if not is_blank_for(encoder, text)]
+    first: dict[str, str] = {}  # of equal texts the first record stands for all
+    for text, owner in zip(texts, owners, strict=True):
+        first.setdefault(text, owner)
+    unique = {text: owner for text, owner in first.items() if not is_blank_for(encoder, text)}
     if not unique:
         return [None] * len(texts)
-    owners = [f"the text {text[:40]!r}" for text in unique]
-    rows = make_rows(target, unique, role=Role.PASSAGE, owners=owners)
+    rows = make_rows(target, [*unique], role=Role.PASSAGE, owners=[*unique.values()])
     row = dict(zip(unique, rows, strict=True))
     return [row.get(text) for text in texts]

@@ -6,12 +6,16 @@ only by some hundred bytes for each document, which finding vanished documents n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from decant.embedders import StoreError, TextError
+from decant.embedders.log_events import log_event
+from decant.embedders.span_protocol import prefixed
 
+from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.locks import Claims, CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS
@@ -73,9 +77,19 @@ class Hands:
 def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Hands) -> IndexReport:
     """Make the collection hold exactly these documents; see :meth:`Collection.index`."""
     check_series(documents, _CALL, Document, _DOCUMENTS)
+    started = time.perf_counter()
     lock = hands.lock
-    with lock.indexing, lock.turn.held(target.store, target.name), lock.claims() as claims:
-        return _Run(target, ways, hands, claims).index(_Census(documents))
+    with (
+        store_span(target.store, target.name, "index") as span,
+        lock.indexing,
+        lock.turn.held(target.store, target.name),
+        lock.claims() as claims,
+    ):
+        report = _Run(target, ways, hands, claims).index(_Census(documents))
+        span.set(prefixed(report.counts))
+    seconds = round(time.perf_counter() - started, 3)
+    log_event("index", {"collection": target.name, **report.counts, "seconds": seconds})
+    return report
 
 
 class _Run:

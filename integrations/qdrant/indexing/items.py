@@ -39,7 +39,6 @@ def checked_item(item: object, kind: type[T], place: int, call: str, advice: str
 
 
 def _named(value: object) -> str:
-    kind = f"a {type(value).__name__}"
-    if not isinstance(value, str):
-        return kind
-    return f"the string {value if len(value) <= 60 else f'{value[:57]}...'!r}"
+    if isinstance(value, str):  # it is not quoted, because it may be a text
+        return f"a string of {len(value):,} characters"
+    return f"a {type(value).__name__}"

@@ -18,6 +18,8 @@ from threading import Condition, Event, Thread
 from types import TracebackType
 from typing import Self
 
+from decant.embedders.telemetry import carried
+
 from ..inference.rows import stream_passage_rows
 from ..points.handle import Target
 from ..points.vectors import Row
@@ -145,7 +147,7 @@ class Pipeline:
         self._to_write: _Line = _Line()
         embedder = _Embedder(target, tally, self._to_embed, self._to_write)
         self._threads = [
-            Thread(target=self._guarded, args=(work,), name=f"decant-{name}", daemon=True)
+            Thread(target=carried(self._guarded), args=(work,), name=f"decant-{name}", daemon=True)
             for name, work in (("embed", embedder.run), ("write", self._write))
         ]
 

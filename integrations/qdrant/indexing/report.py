@@ -49,6 +49,12 @@ class IndexReport:
         """The number of indexed documents: added, changed and unchanged."""
         return self.added + self.changed + self.unchanged
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by name, for logs and traces: without names of files."""
+        found = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return {name: value for name, value in found if isinstance(value, int)}
+
 
 IndexProgress: TypeAlias = Callable[[IndexReport], object]
 """Called now and then with the report so far, in the calling thread."""

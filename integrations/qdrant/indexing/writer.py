@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from ..operations.store_span import store_span
 from ..points.locks import Claims
 from ..stores.changes import Change, Delete, Upsert, change_in_order
 from ..stores.protocol import Point, Store
@@ -97,7 +98,9 @@ class Writer:
         with self._to.guard:
             if any(step.embedded for step in self._steps):
                 self._to.embedded()  # under the guard, so that nobody empties the collection
-            self._write([step for step in self._steps if not step.plan.claim.is_stale])
+            with store_span(self._to.store, self._to.name, "upsert") as span:
+                span.set({"decant.points": self._points, "decant.documents": self._documents})
+                self._write([step for step in self._steps if not step.plan.claim.is_stale])
             # A plan that became stale in between is handled with its last step.
             ended = [step.plan for step in self._steps if step.is_last]
             self._stale += [plan.document for plan in ended if plan.claim.is_stale]

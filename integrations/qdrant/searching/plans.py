@@ -65,7 +65,7 @@ def plan_for_texts(
             searched with, or ``fusion`` is given for a single ranking.
     """
     if isinstance(queries, str):
-        raise TypeError(f"queries is a list of texts, got one string; write [{queries!r}]")
+        raise TypeError("queries is a list of texts, got one string; write [query]")
     if target.search is not None:
         mode, fusion = target.search.complete(mode, fusion)
     modes = _modes(target, mode)

@@ -30,6 +30,7 @@ _OWN_HEADERS = frozenset({"content-length", "content-type", "user-agent"})
 _READING = frozenset(
     {
         "close",
+        "collection_cluster_info",
         "collection_exists",
         "count",
         "facet",

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qdrant_client.context_headers import headers as context_headers
+
 from decant.embedders import StoreError
+from decant.embedders.telemetry import add_trace_headers
 
 from ..stores.stop import check_stopped, pause
 from .faults import EXCEPTIONS, Fault, fault_of
@@ -95,6 +98,7 @@ def ask(request: Callable[[], T], backoff: Backoff, *, what: str) -> T:
         StoreError: The server refused, or did not answer in any attempt.
         Stopped: The work of this thread was stopped before the next attempt.
     """
+    request = _with_trace_headers(request)
     began = backoff.clock()
     latest = began + backoff.timeout - backoff.attempt_timeout  # the time to begin an attempt
     attempt = 0
@@ -112,6 +116,23 @@ def ask(request: Callable[[], T], backoff: Backoff, *, what: str) -> T:
                 seconds = backoff.clock() - began
                 raise StoreError(_given_up(what, fault, attempt, seconds, left)) from error
             backoff.sleep(min(left, max(backoff.pause(attempt - 1), fault.wait)))
+
+
+def _with_trace_headers(request: Callable[[], T]) -> Callable[[], T]:
+    """Return a request that hands the present trace to the server, over REST as over gRPC.
+
+    A Qdrant server notes ``traceparent`` in its audit log, and a proxy before it goes on with it.
+    """
+    found: dict[str, str] = {}
+    add_trace_headers(found)
+    if not found:
+        return request
+
+    def send() -> T:
+        with context_headers(found):
+            return request()
+
+    return send
 
 
 def _given_up(what: str, fault: Fault, attempts: int, seconds: float, left: float) -> str:

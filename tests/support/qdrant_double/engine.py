@@ -115,6 +115,18 @@ class Engine:
         }
         return held.info(len(records), points)
 
+    def cluster(self, name: str) -> dict[str, Any]:
+        """Return where the shards lie: on this node alone, but for ``elsewhere``."""
+        real, held = self.named(name)
+        count = self.client.count(real).count
+        return {
+            "peer_id": 1,
+            "shard_count": 1,
+            "local_shards": [{"shard_id": 0, "points_count": count, "state": "Active"}],
+            "remote_shards": list(held.elsewhere),
+            "shard_transfers": [],
+        }
+
     @property
     def scores_texts(self) -> bool:
         """Whether the server can rank by a text index."""

@@ -80,7 +80,12 @@ class _Front:
             def ask(method: str, path: str, body: object = None) -> Any:
                 data = b"" if body is None else json.dumps(body).encode()
                 answer = self._double.answer(
-                    method, path, data, headers.get("api-key"), is_limited=False
+                    method,
+                    path,
+                    data,
+                    headers.get("api-key"),
+                    is_limited=False,
+                    trace=headers.get("traceparent"),
                 )
                 if answer is None:
                     context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -121,6 +126,7 @@ class _Front:
             "UpdateAliases": lambda it, ask: _done(ask("POST", "/collections/aliases", {
                 "actions": [_dumped(GrpcToRest.convert_alias_operations(a)) for a in it.actions]})),
             "ListAliases": lambda _, ask: _aliases(ask("GET", "/aliases")),
+            "CollectionClusterInfo": _cluster,
             "ListCollectionAliases": lambda it, ask: _aliases(ask("GET", _place(it, "/aliases"))),
         }  # fmt: skip
 
@@ -173,6 +179,23 @@ def _list(_request: Any, ask: _Ask) -> Any:
 def _get(request: Any, ask: _Ask) -> Any:
     info = models.CollectionInfo.model_validate(ask("GET", _place(request)))
     return wire.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
+
+
+def _cluster(request: Any, ask: _Ask) -> Any:
+    found = ask("GET", _place(request, "/cluster"))
+    states = wire.ReplicaState
+    return wire.CollectionClusterInfoResponse(
+        peer_id=found["peer_id"],
+        shard_count=found["shard_count"],
+        local_shards=[
+            wire.LocalShardInfo(**one | {"state": states.Value(one["state"])})
+            for one in found["local_shards"]
+        ],
+        remote_shards=[
+            wire.RemoteShardInfo(**one | {"state": states.Value(one["state"])})
+            for one in found["remote_shards"]
+        ],
+    )
 
 
 def _exists(request: Any, ask: _Ask) -> Any:

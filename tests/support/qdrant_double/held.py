@@ -38,6 +38,7 @@ class Held:
     """A collection.
 
     ``progress`` is taken by the next looks at the collection, one each; the last one stays.
+    ``elsewhere`` are shards on other nodes, as a server shows them.
     """
 
     config: dict[str, Any]
@@ -45,6 +46,7 @@ class Held:
     indexes: dict[str, str] = field(default_factory=dict)
     schemas: dict[str, Any] = field(default_factory=dict)
     operations: int = 0
+    elsewhere: list[dict[str, Any]] = field(default_factory=list)
     progress: deque[Progress] = field(default_factory=lambda: deque([Progress()]))
 
     @property

@@ -31,6 +31,7 @@ class Asked:
     body: Any
     size: int
     status: int | None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,14 @@ class QdrantDouble(ThreadingHTTPServer):
         return [it for it in self.asked if it.method == method and it.path.endswith(ending)]
 
     def answer(
-        self, method: str, target: str, body: bytes, key: str | None, *, is_limited: bool = True
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        key: str | None,
+        *,
+        is_limited: bool = True,
+        trace: str | None = None,
     ) -> Answer | None:
         """Return what goes back for a request; None drops the connection."""
         if self.delay:
@@ -150,7 +158,7 @@ class QdrantDouble(ThreadingHTTPServer):
         status = None if answer is None else answer.status
         self.asked.append(
             Asked(method=method, path=parts.path, parameters=parameters, body=loaded,
-                  size=len(body), status=status)
+                  size=len(body), status=status, trace=trace)
         )  # fmt: skip
         return answer
 
@@ -201,8 +209,8 @@ class QdrantDouble(ThreadingHTTPServer):
                 real, _ = engine.named(name)
                 held = {a: n for a, n in engine.aliases.items() if n == real}
                 return succeeded({"aliases": _aliases(held)})
-            case _, ["collections", name]:
-                return succeeded(_collection(engine, method, name, body))
+            case _, ["collections", name] | ["collections", name, "cluster"]:
+                return succeeded(_collection(engine, (method, *path[2:]), name, body))
             case "PUT" | "DELETE", ["collections", name, "index", *field]:
                 return succeeded(_index(engine, name, field, body))
             case _, ["collections", name, "points", *rest]:
@@ -211,15 +219,17 @@ class QdrantDouble(ThreadingHTTPServer):
                 raise _no_route()
 
 
-def _collection(engine: Engine, method: str, name: str, body: Any) -> Any:
-    match method:
-        case "GET":
+def _collection(engine: Engine, route: tuple[str, ...], name: str, body: Any) -> Any:
+    match route:
+        case ("GET",):
             return engine.info(name)
-        case "PUT":
+        case ("GET", "cluster"):
+            return engine.cluster(name)
+        case ("PUT",):
             return engine.create(name, body)
-        case "PATCH":
+        case ("PATCH",):
             return engine.update(name, body)
-        case "DELETE":
+        case ("DELETE",):
             return engine.drop(name)
         case _:
             raise _no_route()
@@ -277,7 +287,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         bearer = (self.headers.get("authorization") or "").removeprefix("Bearer ")
         key = self.headers.get("api-key") or bearer or None
-        answer = self.server.answer(self.command, self.path, body, key)
+        trace = self.headers.get("traceparent")
+        answer = self.server.answer(self.command, self.path, body, key, trace=trace)
         if answer is None:
             self.close_connection = True
             return

@@ -95,9 +95,9 @@ class TestAdding:
             collection.add(records, vectors=np.ones((2, 8), np.float32))
         assert collection.count() == 0
 
-    def test_an_encoder_that_gives_nan_is_caught_and_the_text_named(self, store: Store) -> None:
+    def test_an_encoder_that_gives_nan_is_caught_and_the_record_named(self, store: Store) -> None:
         collection = Collection.create(store, "docs", _NanEncoder(16))
-        with pytest.raises(StoreError, match="'a poisoned text' is not finite"):
+        with pytest.raises(StoreError, match="record 1 of the call is not finite"):
             collection.add([Record(text="fine"), Record(text="a poisoned text")])
         assert collection.count() == 0
         with pytest.raises(StoreError, match=r"chunk 0 of document 'bad\.md' is not finite"):

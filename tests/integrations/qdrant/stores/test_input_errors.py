@@ -78,12 +78,12 @@ def test_a_name_that_is_no_string_is_named(edge: Store, name: Any) -> None:
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        ("notes", r"index\(\) takes several, got the string 'notes'; give .*read_documents"),
+        ("notes", r"index\(\) takes several, got a string of 5 characters; give .*read_documents"),
         (Path("notes"), "got a .*Path"),
         (DOCUMENT, "got a Document"),
         ({"a": "text"}, "got a dict"),
         (None, "got a NoneType"),
-        (["text"], r"index\(\) got the string 'text' at 0"),
+        (["text"], r"index\(\) got a string of 4 characters at 0"),
         ([DOCUMENT, Record(text="x")], r"index\(\) got a Record at 1"),
     ],
 )
@@ -98,11 +98,14 @@ def test_what_are_no_documents_is_named(
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ("text", r"add\(\) takes several, got the string 'text'; give records: add\(\[Record"),
+        (
+            "text",
+            r"add\(\) takes several, got a string of 4 characters; give records",
+        ),
         (Record(text="x"), "got a Record"),
         ({"text": "x"}, "got a dict"),
         (None, "got a NoneType"),
-        (["text"], r"add\(\) got the string 'text' at 0"),
+        (["text"], r"add\(\) got a string of 4 characters at 0"),
         ([Record(text="x"), DOCUMENT], r"add\(\) got a Document at 1"),
         ([{"text": "x"}], r"add\(\) got a dict at 0"),
     ],
