@@ -78,7 +78,7 @@ test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
 # another libvk_swiftshader.so. The real MiniLM takes over twenty minutes of a processor there.
 test-webgpu:  ## run the tests of WebGPU on a Vulkan device in software, in .venv-webgpu
 	@$(MAKE) --no-print-directory VENV=.venv-webgpu .venv-webgpu/.installed-webgpu,test
-	.venv-webgpu/bin/pytest -m webgpu -o faulthandler_timeout=3600 $(PYTEST_FLAGS)
+	.venv-webgpu/bin/pytest tests/export/webgpu -m webgpu -o faulthandler_timeout=3600 $(PYTEST_FLAGS)
 
 check: $(DEV)  ## lint, format check and types
 	$(BIN)/ruff check

@@ -15,7 +15,15 @@ from decant.embedders import Role
 from ..exit_codes import Exit
 from ..input.explained_texts import Explained, of_ids, of_query, of_source, of_texts, open_model
 from ..input.open import open_store
-from ..options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace
+from ..options.shared import (
+    ApiKey,
+    AsJson,
+    CaFile,
+    CollectionName,
+    Grpc,
+    StorePlace,
+    TenantName,
+)
 from ..output.quiet import no_more_download_bars
 from ..output.terminal import printable, say, show, show_json
 
@@ -61,6 +69,7 @@ def explain_vector(
     ] = 5,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
+    tenant: TenantName = None,
     max_new_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="The longest explanation, in tokens.")
     ] = 64,
@@ -95,7 +104,7 @@ def explain_vector(
         from decant.integrations.qdrant import Collection
 
         with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
-            target = Collection.open(opened, collection, encoder)
+            target = Collection.open(opened, collection, encoder).for_tenant(tenant)
             if identity:
                 return of_ids(target, identity)
             if source:

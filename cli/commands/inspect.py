@@ -31,7 +31,7 @@ def inspect(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in a bundle: recipe, files, graphs, certificate, and what runs here.
+    """Show what is in a bundle: recipe, files, graphs, certificate, what runs.
 
     The hash of every file is checked. Of an address, it shows what the server
     says of its encoder, after a check of the golden vectors.

@@ -53,6 +53,15 @@ def open_store(
     return connect(place, api_key=key, grpc=grpc, ca=ca, read_only=read_only)
 
 
+def store_of(opened: Store, collection: str, tenant: str | None) -> Store:
+    """Return the store of one tenant of a collection; the store itself, if none is given."""
+    if tenant is None:
+        return opened
+    from decant.integrations.qdrant import TenantStore
+
+    return TenantStore.of(opened, collection, tenant)
+
+
 def open_model_by_recipe(model: Path, recipe: Recipe) -> TorchEncoder:
     """Load a model's folder in PyTorch, by the recipe of a bundle made of it.
 

@@ -56,6 +56,22 @@ StorePlace: TypeAlias = Annotated[
 CollectionName: TypeAlias = Annotated[
     str, typer.Option("--collection", metavar="NAME", help="The collection's name.")
 ]
+TenantName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        help="Whose passages, in a collection with tenants: nothing of others is read or changed.",
+    ),
+]
+WithTenants: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--tenants",
+        help="Make a collection whose passages belong to tenants; commands about passages then "
+        "need --tenant.",
+    ),
+]
 ApiKey: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ field numbers from ``onnx.proto``). Weights are skipped, so this takes milliseco
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,9 +44,11 @@ _INSIDE: dict[int, dict[int, int]] = {
 }
 _OPERATOR = 4  # of a node
 _DATA_TYPE = 2  # of a tensor
+_NAME, _FLOAT = 1, 2  # of an attribute
 _TENSOR_NAME = 8
 _INITIALIZER = 5  # of a graph
 _KEY, _VALUE = 1, 2  # of an entry
+_STRINGS = {_NODE: (_OPERATOR,), _ATTRIBUTE: (_NAME,), _ENTRY: (_KEY, _VALUE)}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
@@ -58,11 +61,13 @@ class OnnxFile:
         operators: Names of the operators of all nodes, inner graphs' included.
         weight_types: The types of its tensors, as ``TensorProto.DataType`` numbers them.
         external: Names of the files that hold its weights, relative to its folder.
+        caps_scores: Whether an attention operator has a ``softcap`` other than 0.
     """
 
     operators: frozenset[str]
     weight_types: frozenset[int]
     external: frozenset[str]
+    caps_scores: bool = False
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
@@ -92,6 +97,7 @@ def _read(path: Path, _: Identity) -> OnnxFile:
         operators=frozenset(seen.operators),
         weight_types=frozenset(seen.weight_types),
         external=frozenset(seen.external),
+        caps_scores=seen.caps_scores,
     )
 
 
@@ -182,24 +188,28 @@ class _Seen:
         self.operators: set[str] = set()
         self.weight_types: set[int] = set()
         self.external: set[str] = set()
+        self.caps_scores = False
 
     def read(self, data: mmap.mmap, kind: int, start: int, end: int) -> None:
         """Read one message, ``data[start:end]``."""
-        inside = _INSIDE[kind]
-        key = value = ""
+        inside, strings = _INSIDE[kind], _STRINGS.get(kind, ())
+        texts: dict[int, str] = {}
+        number = 0.0
         for field, wire, begin, stop in _fields(data, start, end):
             if wire == _BYTES and field in inside:
                 self.read(data, inside[field], begin, stop)
-            elif kind == _NODE and field == _OPERATOR and wire == _BYTES:
-                self.operators.add(data[begin:stop].decode("utf-8"))
+            elif wire == _BYTES and field in strings:
+                texts[field] = data[begin:stop].decode("utf-8")
             elif kind == _TENSOR and field == _DATA_TYPE and wire == _VARINT:
                 self.weight_types.add(begin)
-            elif kind == _ENTRY and field == _KEY and wire == _BYTES:
-                key = data[begin:stop].decode("utf-8")
-            elif kind == _ENTRY and field == _VALUE and wire == _BYTES:
-                value = data[begin:stop].decode("utf-8")
-        if kind == _ENTRY and key == "location":
-            self.external.add(value)
+            elif kind == _ATTRIBUTE and field == _FLOAT and wire == _FIXED32:
+                (number,) = struct.unpack("<f", data[begin:stop])
+        if kind == _NODE and _OPERATOR in texts:
+            self.operators.add(texts[_OPERATOR])
+        if kind == _ENTRY and texts.get(_KEY) == "location":
+            self.external.add(texts.get(_VALUE, ""))
+        if kind == _ATTRIBUTE and texts.get(_NAME) == "softcap" and number != 0:
+            self.caps_scores = True
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -57,9 +57,10 @@ def rank_choices(
     pairs = list(_automatic_pairs(rows) if provider == "auto" else _pairs_of(rows[0]))
     pairs = [pair for pair in pairs if pair[0].graph_of(pair[1]) in graphs]
     if not (runnable := [row for row in rows if row.runnable(graphs)]):
+        refused = [f" ({one}: {why})" for row in rows for one, why in row.refused if one in graphs]
         raise ProviderError(
             f"{' and '.join(names)} runs none of the graphs in {bundle.folder}, which are "
-            f"{', '.join(graphs)}; add one with `decant export`"
+            f"{', '.join(graphs)}{''.join(refused)}; add one with `decant export`"
         )
     rejected = {
         (row.full_name, one): found

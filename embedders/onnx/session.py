@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.file_list import CheckedFile, check_not_replaced
+from ..bundle.onnx_file import read_onnx_file
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
 from ..errors import ProviderError
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
@@ -37,6 +38,7 @@ from .providers.failures import (
     running_error,
 )
 from .providers.graph_session import GraphFile, GraphSession
+from .providers.machine import unsupported
 from .providers.options import available_cores
 from .providers.plugins import add_plugin, installed_plugins
 from .providers.table import CPU, PROVIDERS, Provider, Source, find_provider
@@ -206,12 +208,15 @@ def open_session(
 
     Raises:
         MissingExtra: The provider's own runtime is not installed.
-        ProviderError: The provider is not installed, cannot start, or is not the one that would
-            run.
+        ProviderError: The provider is not installed, cannot start, is not the one that would run,
+            or does not run the precision.
         BundleError: The files changed since they were checked.
     """
-    if find_provider(provider).source is Source.RUNTIME:
+    row = find_provider(provider)
+    if row.source is Source.RUNTIME:
         return OpenVinoSession(graph, provider, device=device, threads=threads, workers=workers)
+    if reason := unsupported(row, graph.precision):
+        raise ProviderError(reason)
     return Session(graph.path, provider, device=device, threads=threads, files=graph.files)
 
 
@@ -285,6 +290,13 @@ def _open(
             f"{row.full_name} is not installed (onnxruntime {onnxruntime.__version__} has "
             f"{', '.join(installed)}); install: {row.advice}, or pass provider='cpu'"
         )
+    # A file that is missing is refused below, where it is opened.
+    if row.ignores_softcap and path.exists() and read_onnx_file(path).caps_scores:
+        raise ProviderError(
+            f"{row.full_name} does not run {path}: the model caps the scores of its attention "
+            f"(softcap), and onnxruntime {onnxruntime.__version__} leaves the cap out there, so "
+            "the vectors would be others; pass provider='cpu'"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, not written to the terminal
     options.intra_op_num_threads = threads
@@ -335,8 +347,8 @@ def _open(
 
 
 def _nodes(session: onnxruntime.InferenceSession, row: Provider) -> dict[str, int]:
-    """Return how many nodes each provider was given; empty on the CPU, where there is no other."""
-    if row.full_name == CPU:
+    """Return how many nodes each provider was given; empty on the CPU, or if it is not known."""
+    if row.full_name == CPU or not row.reports_nodes:
         return {}
     found: Counter[str] = Counter()
     for part in session.get_provider_graph_assignment_info():

@@ -35,13 +35,14 @@ class DecantRetriever(OpenOnce, BaseRetriever):
     - ``_branches``: for each ranking that found the passage a dict of ``name``, ``rank`` and
       ``score``.
 
-    ``invoke`` and its like take all fields but the collection for one call.
+    ``invoke`` and its like take all fields but the collection and the tenant for one call.
 
     A copy, deep or not, is the retriever itself, because its collection is open once; it cannot be
     pickled.
 
     Args:
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
+        tenant: Whose passages are found, in a collection with tenants (:meth:`Collection.tenant`).
         k: How many documents, at most.
         mode: The ranking; None is HYBRID if the collection has sparse vectors or indexes words, and
             else DENSE, as in :meth:`Collection.search`.
@@ -52,6 +53,7 @@ class DecantRetriever(OpenOnce, BaseRetriever):
 
     Raises:
         ValidationError: An argument is unknown or of the wrong kind.
+        TenantError: The collection has tenants and none is given, or the other way round.
         StoreError: The filter has an unknown operator or a value that cannot be compared.
 
     >>> import tempfile
@@ -68,11 +70,17 @@ class DecantRetriever(OpenOnce, BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     collection: InstanceOf[Collection]
+    tenant: str | None = None
     k: int = Field(default=4, ge=1)
     mode: SearchMode | None = None
     fusion: InstanceOf[Fusion] | None = None
     filter: Any = None
     options: InstanceOf[SearchOptions] | None = None
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - pydantic's
+        """Choose the tenant."""
+        super().model_post_init(context)
+        self.collection = self.collection.for_tenant(self.tenant)
 
     @field_validator("filter")
     @classmethod

@@ -52,9 +52,11 @@ class DecantVectorStore(OpenOnce, VectorStore):
 
     Args:
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
+        tenant: Whose passages these are, in a collection with tenants (:meth:`Collection.tenant`).
 
     Raises:
         TypeError: ``collection`` is something else.
+        TenantError: The collection has tenants and none is given, or the other way round.
 
     >>> import tempfile
     >>> from decant.embedders import HashEncoder
@@ -66,13 +68,13 @@ class DecantVectorStore(OpenOnce, VectorStore):
     'birch'
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, *, tenant: str | None = None) -> None:
         if not isinstance(collection, Collection):
             raise TypeError(
                 f"DecantVectorStore takes a Collection, got {type(collection).__name__}; make one "
                 "with Collection.open(connect('./index'), 'docs', encoder)"
             )
-        self._collection = collection
+        self._collection = collection.for_tenant(tenant)
 
     @property
     def collection(self) -> Collection:
@@ -89,7 +91,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         return f"DecantVectorStore({self._collection!r})"
 
     @classmethod
-    def from_texts(
+    def from_texts(  # noqa: PLR0913 - LangChain's, and where to add
         cls,
         texts: list[str],
         embedding: Embeddings,
@@ -98,6 +100,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         ids: Sequence[str | None] | None = None,
         collection: Collection | str = "langchain",
         store: Store | str | Path | None = None,
+        tenant: str | None = None,
         **kwargs: object,
     ) -> Self:
         """Add texts to a collection, which is created if it does not exist.
@@ -110,6 +113,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
             collection: A collection, or the name of one in ``store``.
             store: A store, or a folder or URL, which is opened; close it with
                 ``.collection.store.close()``.
+            tenant: Whose texts they are, in a collection with tenants.
             **kwargs: Refused.
 
         Raises:
@@ -126,7 +130,7 @@ class DecantVectorStore(OpenOnce, VectorStore):
         with ExitStack() as undo:  # on an error, close the store that was opened here
             if isinstance(store, str | Path):
                 store = undo.enter_context(connect(store))
-            made = cls(to_collection(collection, store, embedding.encoder))
+            made = cls(to_collection(collection, store, embedding.encoder), tenant=tenant)
             made.collection.add(records)
             undo.pop_all()
         return made

@@ -44,9 +44,11 @@ class DecantVectorStore(BasePydanticVectorStore):
 
     Args:
         collection: Any collection, also one that was filled by :meth:`Collection.index`.
+        tenant: Whose nodes these are, in a collection with tenants (:meth:`Collection.tenant`).
 
     Raises:
         TypeError: ``collection`` is no :class:`Collection`.
+        TenantError: The collection has tenants and none is given, or the other way round.
 
     >>> import tempfile
     >>> from llama_index.core.schema import TextNode
@@ -64,13 +66,14 @@ class DecantVectorStore(BasePydanticVectorStore):
     recipe: str
     _collection: Collection = PrivateAttr()
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, *, tenant: str | None = None) -> None:
         if not isinstance(collection, Collection):
             raise TypeError(
                 f"DecantVectorStore takes a Collection, got {type(collection).__name__}; make one "
                 "with Collection.open(connect('./index'), 'docs', encoder)"
             )
         recipe = collection.encoder.recipe
+        collection = collection.for_tenant(tenant)
         fields: dict[str, Any] = {"name": collection.name, "recipe": recipe.to_json()}
         # Where the server has texts embedded, an index passes the query's text on, as it is.
         is_embedding_query = not collection.embeds_on_server

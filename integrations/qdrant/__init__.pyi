@@ -66,6 +66,8 @@ from .stores.collection_settings import Originals as Originals
 from .stores.collection_settings import PayloadIndex as PayloadIndex
 from .stores.collection_settings import Storage as Storage
 from .stores.collection_settings import StoredLayout as StoredLayout
+from .stores.collection_settings import TenantGraphs as TenantGraphs
+from .stores.collection_settings import Tenants as Tenants
 from .stores.filters import And as And
 from .stores.filters import Condition as Condition
 from .stores.filters import Equals as Equals
@@ -78,6 +80,7 @@ from .stores.filters import Or as Or
 from .stores.filters import Range as Range
 from .stores.filters import StartsWith as StartsWith
 from .stores.input_errors import StoreInputError as StoreInputError
+from .stores.input_errors import TenantError as TenantError
 from .stores.protocol import Engine as Engine
 from .stores.protocol import Point as Point
 from .stores.protocol import ScoredPoint as ScoredPoint
@@ -92,4 +95,5 @@ from .stores.search_defaults import SearchDefaults as SearchDefaults
 from .stores.sparse_vector import SparseVector as SparseVector
 from .stores.text_to_embed import TextToEmbed as TextToEmbed
 from .stores.words import Words as Words
+from .tenants.tenant_store import TenantStore as TenantStore
 from .threads import run_in_thread as run_in_thread

@@ -21,6 +21,7 @@ from .stores.collection_settings import StoredLayout
 from .stores.filters import And, Field, FieldIn
 from .stores.point_ids import DocumentKey, Kind, record_id
 from .stores.protocol import Select, Store, check_name, each
+from .tenants.unbound_store import UnboundStore, check_tenant_chosen, guarded
 
 _KEY = Select(fields=("root", "source"))
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
@@ -64,6 +65,8 @@ class CollectionSummary:
         roots: The roots of its documents, sorted.
         filled_by: How its vectors were made; empty if that was not recorded.
         layout: How the engine stores it: compression, shards, replicas.
+        tenants: The names of its tenants, if it has some, and all is counted; None if not, and for
+            the contents of one tenant.
     """
 
     name: str
@@ -73,16 +76,23 @@ class CollectionSummary:
     roots: tuple[RootHoldings, ...]
     filled_by: tuple[Filling, ...]
     layout: StoredLayout
+    tenants: tuple[str, ...] | None = None
 
 
 def summarize(store: Store, name: str) -> CollectionSummary:
     """Return the contents of a collection; this reads the marker of each document.
+
+    Of a collection with tenants it counts those of all; those of one are in the store
+    :meth:`TenantStore.of`.
 
     Raises:
         StoreError: No collection has this name, or it cannot be opened.
     """
     check_name(name)
     card = store.card(name)
+    tenants = None
+    if isinstance(unbound := guarded(store, name, card), UnboundStore):
+        tenants = tuple(unbound.tenant_names())
     roots: Counter[str] = Counter()
     for page in each(store, name, DOCUMENTS, Select(fields=("root",))):
         roots.update(str(point.payload["root"]) for point in page)
@@ -97,6 +107,7 @@ def summarize(store: Store, name: str) -> CollectionSummary:
         ),
         filled_by=read_fillings(store, name),
         layout=store.layout(name),
+        tenants=tenants,
     )
 
 
@@ -152,7 +163,7 @@ def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    store.card(name)
+    check_tenant_chosen(store, name, store.card(name), "selecting from")
     if selection.ids:
         ids = [record_id(identity) for identity in selection.ids]
         return Holdings(documents=0, passages=_count_ids(store, name, ids))
@@ -171,7 +182,9 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    remover = Remover(store, name, lock_of(store, name, store.card(name).mark))
+    card = store.card(name)
+    check_tenant_chosen(store, name, card, "deleting from")
+    remover = Remover(store, name, lock_of(store, name, card.mark))
     keys: list[DocumentKey] = []
     if selection.ids:
         removed = remover.ids([record_id(identity) for identity in selection.ids])

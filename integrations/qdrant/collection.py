@@ -20,7 +20,7 @@ from .indexing.documents import Document
 from .indexing.index import Hands, Ways, ingest
 from .indexing.report import IndexProgress, IndexReport
 from .inference.server_inference import ServerInference
-from .open import create_target, open_or_create_target, open_target
+from .open import create_target, open_or_create_target, open_target, tenant_target
 from .points.handle import Target
 from .points.locks import lock_of
 from .points.passages import Record
@@ -36,8 +36,10 @@ from .stores.collection_settings import (
     check_only_layout,
 )
 from .stores.filters import Where
+from .stores.input_errors import TenantError
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
+from .tenants.unbound_store import UnboundStore, without_tenant
 from .threads import as_coroutine
 
 if TYPE_CHECKING:
@@ -128,6 +130,48 @@ class Collection(SearchableCollection):
         where its layout is not as asked.
         """
         return cls(open_or_create_target(store, name, encoder, settings))
+
+    def tenant(self, name: str) -> Self:
+        """Return the collection as one tenant sees it: nothing of others is read or changed.
+
+        All methods work as if the collection held the tenant's passages alone, also in the
+        statistics of words, but for those that concern all tenants: :meth:`set_search_defaults`,
+        :meth:`add_index`, :meth:`relayout` and :meth:`optimize` are methods of the collection
+        without a tenant. Ids of records and sources need not differ between tenants, and
+        :meth:`each` yields passages in another order.
+
+        Args:
+            name: The tenant; a new one needs no preparation.
+
+        Raises:
+            TenantError: The collection has no tenants, or is a tenant's already.
+            StoreInputError: Nobody can have this name.
+        """
+        return type(self)(tenant_target(self._target, name))
+
+    def for_tenant(self, name: str | None) -> Self:
+        """Return :meth:`tenant` of a name that may be None, where a collection may have tenants.
+
+        Raises:
+            TenantError: The name is None, and the collection has tenants; or as :meth:`tenant`.
+        """
+        if name is not None:
+            return self.tenant(name)
+        if isinstance(self._store, UnboundStore):
+            raise without_tenant(f"the collection {self._name!r}", self._store.place)
+        return self
+
+    def tenant_names(self) -> list[str]:
+        """Return the names of the tenants that have stored passages, sorted; for administrators.
+
+        Raises:
+            TenantError: The collection has no tenants, or is a tenant's.
+        """
+        if isinstance(self._store, UnboundStore):
+            return self._store.tenant_names()
+        raise TenantError(
+            f"only a collection with tenants, opened without one, lists them, and {self!r} is not"
+        )
 
     @classmethod
     def adopt(
@@ -330,3 +374,4 @@ class Collection(SearchableCollection):
     aclear = as_coroutine(clear)
     aset_search_defaults = as_coroutine(set_search_defaults)
     arelayout = as_coroutine(relayout)
+    atenant_names = as_coroutine(tenant_names)

@@ -12,7 +12,7 @@ from .operations.state import CollectionState
 from .points.handle import Target
 from .points.payloads import DOCUMENTS, PASSAGES
 from .points.provenance import Filling, read_fillings
-from .stores.collection_settings import StoredLayout
+from .stores.collection_settings import StoredLayout, Tenants
 from .stores.protocol import Engine
 from .stores.search_defaults import SearchDefaults
 from .stores.words import Words
@@ -32,6 +32,8 @@ class CollectionInfo:
         soft_tokens: Whether passages also have soft tokens.
         words: How the words of passages are indexed; None: they are not.
         layout: How the engine stores it: compression, shards, replicas.
+        tenants: How passages belong to tenants; None: they belong to nobody. With tenants, all
+            numbers are those of one.
         passages: How many chunks and records it holds.
         documents: How many documents were indexed into it.
         filled_by: How its vectors were made; empty if that is unknown, because an older decant
@@ -51,6 +53,7 @@ class CollectionInfo:
     soft_tokens: bool
     words: Words | None
     layout: StoredLayout
+    tenants: Tenants | None
     passages: int
     documents: int
     filled_by: tuple[Filling, ...]
@@ -71,6 +74,7 @@ class CollectionInfo:
             soft_tokens=target.soft_tokens is not None,
             words=target.words,
             layout=target.store.layout(target.name),
+            tenants=target.tenants,
             passages=target.store.count(target.name, PASSAGES),
             documents=target.store.count(target.name, DOCUMENTS),
             filled_by=read_fillings(target.store, target.name),

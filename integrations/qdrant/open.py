@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from decant.embedders import Encoder, StoreError
@@ -14,6 +15,8 @@ from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
 from .stores.protocol import Engine, Store, check_name
 from .stores.text_to_embed import texts_need_a_server
+from .tenants.tenant_store import TenantStore
+from .tenants.unbound_store import UnboundStore, guarded
 
 
 def create_target(
@@ -30,7 +33,12 @@ def create_target(
             f"make {name!r} where the model is: decant create {store.place} {name} --model BUNDLE"
         )
     settings = settings or CollectionSettings()
-    card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens, words=settings.words)
+    card = CollectionMetadata.of(
+        encoder,
+        soft_tokens=settings.soft_tokens,
+        words=settings.words,
+        tenants=settings.tenants,
+    )
     store.create(name, card, settings)
     return _target(store, name, encoder, card)
 
@@ -39,6 +47,7 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
     card = store.card(name)
+    store = guarded(store, name, card)
     if isinstance(encoder, ServerInference):
         if card.payload_layout is not None:
             raise refused_adopted(name, "embedding on the server")
@@ -47,6 +56,18 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
         encoder = ServerEncoder(encoder, store, name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
     return _target(store, name, encoder, card)
+
+
+def tenant_target(target: Target, tenant: str) -> Target:
+    """Return a collection as one tenant sees it; see :meth:`Collection.tenant`."""
+    if isinstance(target.store, UnboundStore):
+        store = target.store.of_tenant(tenant)
+    else:
+        store = TenantStore.of(target.store, target.name, tenant)  # which says why it cannot be
+    encoder = target.encoder
+    if isinstance(encoder, ServerEncoder):
+        encoder = encoder.of_store(store)
+    return replace(target, store=store, encoder=encoder)
 
 
 def open_or_create_target(
@@ -74,12 +95,24 @@ def open_or_create_target(
         )
     if settings is not None:
         _check_layout(store, name, settings)
+        _check_tenants(target, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
         )
     return target
+
+
+def _check_tenants(target: Target, settings: CollectionSettings) -> None:
+    """Refuse settings with tenants for a collection without them, or with others than it has."""
+    if settings.tenants in (None, target.tenants):
+        return
+    held = "without tenants" if target.tenants is None else f"with {target.tenants!r}"
+    raise StoreError(
+        f"the collection {target.name!r} in {target.store.place} was made {held}, which cannot be "
+        f"changed to {settings.tenants!r}; make another, or drop this one and index again"
+    )
 
 
 def _check_layout(store: Store, name: str, settings: CollectionSettings) -> None:
@@ -125,13 +158,14 @@ def _shown(value: object) -> str:
 
 def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata) -> Target:
     return Target(
-        store=store,
+        store=guarded(store, name, card),
         name=name,
         mark=card.mark,
         encoder=encoder,
         sparse=card.sparse,
         soft_tokens=card.soft_tokens,
         words=card.words,
+        tenants=card.tenants,
         search=card.search,
         payload_layout=card.payload_layout,
     )

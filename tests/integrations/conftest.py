@@ -10,11 +10,18 @@ import pytest
 from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, Prompt
-from decant.integrations.qdrant import Collection, Store, connect
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Record,
+    Store,
+    Tenants,
+    connect,
+)
 from live_server import LIVE, connect_live
 from memory_folder import memory_folder
 
-ENGINES = ["edge", "remote", *LIVE]
+ENGINES = ["edge", "remote", "tenant", *LIVE]
 
 
 @pytest.fixture
@@ -25,12 +32,16 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Store]:
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return what holds the collection; with "tenant" it is a tenant's view on Edge."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def store(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return a store of each engine, and close it."""
-    match request.param:
-        case "edge":
+    match engine:
+        case "edge" | "tenant":
             otherwise = tmp_path_factory.mktemp("index")
             with memory_folder(otherwise) as folder, connect(folder) as opened:
                 yield opened
@@ -40,7 +51,7 @@ def store(
                 yield opened
             client.close()
         case _:
-            with connect_live(request.param) as opened:
+            with connect_live(engine) as opened:
                 yield opened
 
 
@@ -55,10 +66,17 @@ def encoder() -> HashEncoder:
 
 
 @pytest.fixture(scope="module")
-def kept(store: Store, encoder: HashEncoder) -> Iterator[Collection]:
+def kept(store: Store, encoder: HashEncoder, engine: str) -> Iterator[Collection]:
     """Return a collection that the tests of a module share: making one takes Edge half a second."""
-    made = Collection.create(store, f"test-{uuid.uuid4().hex}", encoder)
-    yield made
+    settings = CollectionSettings(tenants=Tenants() if engine == "tenant" else None)
+    made = Collection.create(store, f"test-{uuid.uuid4().hex}", encoder, settings=settings)
+    if engine == "tenant":
+        # Another tenant's, with ids and words that tests use, too.
+        records = [Record(id=str(number), text=f"foo bar {number}") for number in range(5)]
+        made.tenant("other").add(records)
+        yield made.tenant("acme")
+    else:
+        yield made
     store.drop(made.name)
 
 

@@ -94,13 +94,13 @@ def audit(
     vectors were made: as the bundle's recipe says, without its prompt, with the
     query prompt, without EOS, pooled otherwise, cut to fewer values or tokens; or
     that they are a mixture, or another model's. Collections of langchain-qdrant,
-    LlamaIndex, mcp-server-qdrant and Haystack are known; of others, name the field
-    of the text. Nothing is written without --adopt. Exits with 1 if the vectors
-    are not all the bundle's.
+    LlamaIndex, mcp-server-qdrant and Haystack are known; of others, name the
+    field of the text. Nothing is written without --adopt. Exits with 1 if the
+    vectors are not all the bundle's.
 
     Examples:
       decant audit http://localhost:6333 notes --bundle minilm
-      decant audit http://localhost:6333 notes --bundle minilm --model ./all-MiniLM-L6-v2
+      decant audit http://localhost:6333 notes --bundle minilm --model ./minilm
       decant audit http://localhost:6333 notes --bundle minilm --text body --json
     """
     from decant.integrations.qdrant import AuditSettings

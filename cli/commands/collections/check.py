@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from ...exit_codes import Exit
-from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace
+from ...input.open import open_store, store_of
+from ...options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace, TenantName
 from ...output.places import counted
 from ...output.terminal import printable, say, show, show_json
 from ...output.views import show_facts
@@ -22,6 +22,7 @@ def check(
     *,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
+    tenant: TenantName = None,
     findings: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many findings to list; all are counted.")
     ] = 20,
@@ -44,7 +45,8 @@ def check(
     from decant.integrations.qdrant import check_collection
 
     with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
-        report = check_collection(opened, collection, most_findings=findings)
+        held = store_of(opened, collection, tenant)
+        report = check_collection(held, collection, most_findings=findings)
     if as_json:
         show_json({"store": store, "collection": collection, "report": report})
     else:

@@ -28,6 +28,7 @@ from ...options.shared import (
     PrecisionName,
     Provider,
     SoftTokens,
+    WithTenants,
 )
 from ...output.places import place_of
 from ...output.terminal import printable, show_json, show_line
@@ -65,6 +66,7 @@ def create(
             "english, german …, or none for stems of no language.",
         ),
     ] = None,
+    tenants: WithTenants = False,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
     shards: Shards = None,
@@ -92,7 +94,7 @@ def create(
       decant create http://localhost:6333 notes --model minilm --words english
       decant create http://localhost:6333 notes --model minilm --storage turbo4
     """
-    from decant.integrations.qdrant import Collection, CollectionSettings, Engine
+    from decant.integrations.qdrant import Collection, CollectionSettings, Engine, Tenants
 
     indexed_words = None if words is None else words_of(words, option="--words")
     layout = read_layout(storage, originals)
@@ -106,6 +108,7 @@ def create(
         soft_tokens=soft_tokens,
         indexed=read_payload_indexes(payload_index or ()),
         words=indexed_words,
+        tenants=Tenants() if tenants else None,
     )
     with (
         open_store(store, api_key, grpc=grpc, ca=ca) as opened,

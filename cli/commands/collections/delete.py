@@ -11,8 +11,17 @@ from decant.embedders import StoreError
 
 from ...exit_codes import Exit
 from ...input.confirm import confirm
-from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, CaFile, CollectionName, Grpc, StorePlace, Yes
+from ...input.open import open_store, store_of
+from ...options.shared import (
+    ApiKey,
+    AsJson,
+    CaFile,
+    CollectionName,
+    Grpc,
+    StorePlace,
+    TenantName,
+    Yes,
+)
 from ...output.places import counted, place_of
 from ...output.terminal import say, show, show_json
 
@@ -42,6 +51,7 @@ def delete(
     ] = None,
     store: StorePlace = "./index",
     collection: CollectionName = "docs",
+    tenant: TenantName = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
     ] = False,
@@ -68,14 +78,15 @@ def delete(
     with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         folder = place_of(opened)
         place = f"collection {collection!r} in {folder}"
-        chosen = _with_paths(chosen, opened, collection)
-        held = count_selected(opened, collection, chosen)
+        owned = store_of(opened, collection, tenant)
+        chosen = _with_paths(chosen, owned, collection)
+        held = count_selected(owned, collection, chosen)
         if held.documents or held.passages:
             what = f"{counted(held.documents, 'document')}, {counted(held.passages, 'passage')}"
             if not dry_run:
                 say(f"{what} of {place} will be deleted")
                 confirm("Delete them?", yes=yes)
-                held = delete_selected(opened, collection, chosen)
+                held = delete_selected(owned, collection, chosen)
                 what = f"{counted(held.documents, 'document')}, {counted(held.passages, 'passage')}"
             if not as_json:
                 show(f"{'would delete' if dry_run else 'deleted'} {what} of {place}")

@@ -30,6 +30,7 @@ from ...options.shared import (
     Provider,
     SoftTokens,
     StorePlace,
+    TenantName,
 )
 from ...output.log_lines import LogFormat
 from ...output.places import counted, place_of
@@ -95,6 +96,7 @@ def index(
             "names and codes: english, german …, or none for stems of no language.",
         ),
     ] = None,
+    tenant: TenantName = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -120,6 +122,7 @@ def index(
     from the index, and an interrupted run is completed by the next one. Indexes,
     bundles, hidden files, virtual environments and folders of tools are skipped.
     The key of a server in place of BUNDLE comes from DECANT_API_KEY.
+    With --tenant a new collection has tenants, each of which has its own documents.
     Exits with 1 if a file could not be read; all others are indexed.
 
     Examples:
@@ -127,10 +130,17 @@ def index(
       decant index minilm ./notes --words english
       decant index minilm ./renamed --root /home/me/notes
       decant index minilm ./notes --payload-index year:integer
+      decant index minilm ./acme --tenant acme
       decant index minilm ./notes --store http://localhost:6333 --collection notes
       decant index http://encoder:6900 ./notes
     """
-    from decant.integrations.qdrant import Chunking, Collection, CollectionSettings, read_documents
+    from decant.integrations.qdrant import (
+        Chunking,
+        Collection,
+        CollectionSettings,
+        Tenants,
+        read_documents,
+    )
 
     indexed_words = None if words is None else words_of(words, option="--words")
     layout = read_layout(storage, originals)
@@ -152,10 +162,12 @@ def index(
             soft_tokens=soft_tokens,
             indexed=indexes,
             words=indexed_words,
+            tenants=None if tenant is None or is_there else Tenants(),
         )
-        target = Collection.open_or_create(opened, collection, encoder, settings=settings)
+        made = Collection.open_or_create(opened, collection, encoder, settings=settings)
         if is_there:
-            add_payload_indexes(target, indexes)
+            add_payload_indexes(made, indexes)
+        target = made.for_tenant(tenant)
         report, seconds = index_into(
             target, documents, total=documents.count(), chunking=chunking, verify=verify
         )

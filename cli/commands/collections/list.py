@@ -9,21 +9,23 @@ import typer
 from decant.embedders import StoreError
 
 from ...exit_codes import Exit
-from ...input.open import open_store
-from ...options.shared import ApiKey, AsJson, CaFile, Grpc, StorePlace
+from ...input.open import open_store, store_of
+from ...options.shared import ApiKey, AsJson, CaFile, Grpc, StorePlace, TenantName
 from ...output.places import counted, place_of
-from ...output.terminal import say, show_json
+from ...output.terminal import printable, say, show_json
 from ...output.views import show_facts
 
 if TYPE_CHECKING:
     from decant.integrations.qdrant import CollectionSummary
 
 _MOST_ROOTS = 20
+_MOST_TENANTS = 20
 
 
 def list_collections(
     *,
     store: StorePlace = "./index",
+    tenant: TenantName = None,
     api_key: ApiKey = None,
     grpc: Grpc = False,
     ca: CaFile = None,
@@ -32,8 +34,10 @@ def list_collections(
     """List the collections of a store with their models, documents and roots.
 
     Also shown are the kinds of vectors, the language of the words if they are
-    indexed, the mode, fusion and weights that `decant tune-search` stored, and how
-    vectors are stored, with shards and replicas.
+    indexed, the mode, fusion and weights that `decant tune-search` stored, and
+    how vectors are stored, with shards and replicas.
+    Of a collection with tenants all passages are counted; with --tenant only
+    those of that tenant, and collections without tenants are left out.
     No bundle is needed. A root is the set of documents of one folder, under its
     path or the name that `decant index --root` gave it. Exits with 1 if a
     collection cannot be opened; the others are listed.
@@ -42,7 +46,7 @@ def list_collections(
       decant list
       decant list --store http://localhost:6333 --json
     """
-    from decant.integrations.qdrant import summarize
+    from decant.integrations.qdrant import TenantError, summarize
 
     found: list[CollectionSummary] = []
     broken: dict[str, str] = {}
@@ -50,7 +54,10 @@ def list_collections(
         place = place_of(opened)
         for name in opened.names():
             try:
-                found.append(summarize(opened, name))
+                found.append(summarize(store_of(opened, name, tenant), name))
+            except TenantError as error:
+                if opened.card(name).tenants is not None:
+                    broken[name] = str(error)
             except StoreError as error:
                 broken[name] = str(error)
     if as_json:
@@ -79,6 +86,7 @@ def _show(one: CollectionSummary) -> None:
             **({} if card.words is None else {"words": str(card.words)}),
             **({} if card.search is None else {"searched by": str(card.search)}),
             "stored as": str(one.layout),
+            **({} if card.tenants is None else {"tenants": _tenants(one)}),
             "filled by": ", ".join(map(str, one.filled_by)) or "not noted",
             "holds": f"{counted(one.held.documents, 'document')}, "
             f"{counted(one.held.passages, 'passage')}{records}",
@@ -89,6 +97,16 @@ def _show(one: CollectionSummary) -> None:
         show_facts({"  root": f"{name}: {counted(root.documents, 'document')}"})
     if (more := len(one.roots) - _MOST_ROOTS) > 0:
         show_facts({"  …": f"and {more} more roots; --json lists all"})
+
+
+def _tenants(one: CollectionSummary) -> str:
+    settings = str(one.card.tenants)
+    if one.tenants is None:
+        return settings
+    names = ", ".join(map(printable, one.tenants[:_MOST_TENANTS]))
+    more = len(one.tenants) - _MOST_TENANTS
+    shown = f": {names}" + (f" and {more} more" if more > 0 else "") if names else ""
+    return f"{counted(len(one.tenants), 'tenant')}{shown}; {settings}"
 
 
 def _plain(one: CollectionSummary) -> dict[str, object]:
@@ -102,6 +120,11 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "words": one.card.words,
         "search_defaults": one.card.search,
         "layout": one.layout,
+        **(
+            {}
+            if one.card.tenants is None
+            else {"tenancy": one.card.tenants, "tenants": one.tenants}
+        ),
         "filled_by": one.filled_by,
         "documents": one.held.documents,
         "passages": one.held.passages,

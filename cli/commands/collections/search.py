@@ -38,6 +38,7 @@ from ...options.shared import (
     PrecisionName,
     Provider,
     StorePlace,
+    TenantName,
 )
 from ...output.terminal import say, show_json
 from ...output.views import show_hits
@@ -76,6 +77,7 @@ def search(
             help="Search only passages of this source. Repeatable: one must match.",
         ),
     ] = None,
+    tenant: TenantName = None,
     mode: ModeName = None,
     fusion: FusionName = None,
     weight: Weights = None,
@@ -134,7 +136,7 @@ def search(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         ) as encoder,
     ):
-        target = Collection.open(opened, collection, encoder)
+        target = Collection.open(opened, collection, encoder).for_tenant(tenant)
         hits = target.search(
             query,
             limit=limit,
@@ -144,7 +146,7 @@ def search(
             fusion=read_fusion(fusion, weight or [], target.search_defaults),
             options=options,
         )
-        filled_by = read_fillings(opened, collection)
+        filled_by = read_fillings(target.store, collection)
     if as_json:
         asked_by = {
             "model": encoder.recipe.base,

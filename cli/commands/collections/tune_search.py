@@ -23,6 +23,7 @@ from ...options.shared import (
     PrecisionName,
     Provider,
     StorePlace,
+    TenantName,
 )
 from ...output.progress import steps
 from ...output.terminal import say, show, show_json
@@ -57,6 +58,7 @@ def tune_search(
     ] = False,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
+    tenant: TenantName = None,
     dim: CutDim = None,
     allow_any_dim: AnyDim = False,
     api_key: ApiKey = None,
@@ -99,7 +101,7 @@ def tune_search(
         target = Collection.open(opened, collection, encoder)
         with steps(keep=False) as on_step:
             on_step(f"searching for {len(labelled):,} queries")
-            tuning = run(target, labelled, metric=counted_by)
+            tuning = run(target.for_tenant(tenant), labelled, metric=counted_by)
         kept = tuning.is_better and not dry_run
         if kept:
             target.set_search_defaults(tuning.chosen)

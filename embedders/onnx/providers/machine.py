@@ -57,7 +57,10 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def unsupported(row: Provider, precision: Precision) -> str:
-    """Return why this machine does not run a precision on a provider; empty if it may run it."""
+    """Return why a provider does not run a precision on this machine; empty if it may run it."""
+    if (why := dict(row.refused).get(precision)) is not None:
+        runs = ", ".join(row.precisions)
+        return f"{row.full_name} does not run {precision}: {why}; it runs {runs}"
     wanted = dict(row.instructions).get(precision, frozenset())
     if not wanted or wanted & processor_features():
         return ""

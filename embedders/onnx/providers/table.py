@@ -111,6 +111,7 @@ class Provider:
         fallbacks: The providers that run the nodes it does not take, by their full names; the CPU,
             which ONNX Runtime needs for the arithmetic of shapes, is always the last.
         precisions: What it runs, fastest first.
+        refused: Precisions that it is known not to run, each with the reason.
         computed: Precisions that it computes from the float32 graph, with no graph of their own.
         instructions: Precisions with the processor's features of which one must be there; one that
             is not named needs none.
@@ -119,6 +120,9 @@ class Provider:
         slow_fusions: Fusions of ONNX Runtime that are switched off.
         constants: Integers of a graph that have another value on this provider, each with its
             name; a graph that lacks one is not changed.
+        reports_nodes: Whether ONNX Runtime says which nodes it was given when a session opens.
+        ignores_softcap: Whether its attention leaves out a cap of the scores (``softcap``, as Gemma
+            2 has one), so that graphs with one are refused.
         binds_outputs_to: ONNX Runtime's name of its memory, where outputs are left there until they
             are asked for; empty where they are not.
         one_at_a_time: Whether only one thread of a process may use it at any time, in whatever
@@ -137,12 +141,15 @@ class Provider:
     is_automatic: bool = False
     fallbacks: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = _ON_GPU
+    refused: tuple[tuple[Precision, str], ...] = ()
     computed: tuple[Precision, ...] = ()
     instructions: tuple[tuple[Precision, frozenset[str]], ...] = ()
     device: str = ""
     options: Options = lambda _path, _device: {}
     slow_fusions: tuple[str, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
+    reports_nodes: bool = True
+    ignores_softcap: bool = False
     binds_outputs_to: str = ""
     one_at_a_time: bool = False
     survives_fork: bool = True
@@ -246,11 +253,22 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         + _in_place_of_the_cpu_build(install_command("webgpu")),
         source=Source.PLUGIN,
         package="onnxruntime_ep_webgpu",
-        # It has no product of integers, and would leave all linear layers of int8 to the CPU.
-        precisions=(Precision.FP16, Precision.FP32),
+        # No device but one in software was at hand to measure the order of their speeds.
+        precisions=(Precision.FP16, Precision.FP32, Precision.W8, Precision.W4),
+        refused=(
+            (Precision.BF16, "WebGPU has no bfloat16"),
+            (
+                Precision.INT8,
+                "it has no product of integers, and the CPU would run all linear layers",
+            ),
+        ),
         # Its fused attention (1.27) is wrong where subgroups have four lanes
         # (experiments/log/2026-11-30-webgpu-multi-head-attention.md).
         constants=((UNPADDED, 2),),
+        # With 79 nodes on the device and 21 on the CPU, 1.27 reports the 21 alone.
+        reports_nodes=False,
+        # The program that runs in place of the fused one takes no cap (1.27; the same entry).
+        ignores_softcap=True,
         binds_outputs_to="webgpu",
         # Its sessions share one queue of commands: "CommandEncoder is already finished" (1.27).
         one_at_a_time=True,

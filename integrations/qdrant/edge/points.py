@@ -12,9 +12,11 @@ from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, Score
 from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import Embedding, TextToEmbed, refuse_texts, texts_need_a_server
+from ..stores.translation.translate import translate
 from ..stores.words import B, K
 from ..words.text_index import from_edge_sparse
 from .errors import is_missing_point
+from .filters import EdgeDialect
 
 _EDGE = "EdgeStore, which runs Qdrant Edge in this process,"
 
@@ -133,6 +135,11 @@ def to_scored(query: Query, found: Sequence[edge.ScoredPoint]) -> list[ScoredPoi
 
 
 def _params(query: Query, oversampling: float | None) -> edge.SearchParams | None:
+    if isinstance(query, WordsQuery):
+        if query.corpus is None:
+            return None
+        corpus = edge.Filter(must=[translate(query.corpus, EdgeDialect())])
+        return edge.SearchParams(idf=edge.IdfParams(corpus=corpus))
     rescoring = None
     if oversampling is not None and mode_of(query) is SearchMode.DENSE:
         rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=oversampling)

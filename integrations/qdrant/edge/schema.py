@@ -15,7 +15,7 @@ from ..stores.collection_settings import (
     Storage,
     StoredLayout,
 )
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TENANT, TEXT
 from ..words.text_index import text_params
 from .layouts import memory_of, quantization_of
 
@@ -37,12 +37,14 @@ def index_field(entry: PayloadIndex) -> edge.UpdateOperation:
 
 def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSettings) -> None:
     """Make an empty shard in a folder, flush it and close it."""
+    links, payload_links = settings.graph_links
     config = edge.EdgeConfig(
         vectors=vector_params(card, StoredLayout().after(settings)),
         # No IDF modifier: the weights are the model's, which has learned what is rare.
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams()} if card.sparse else None,
         hnsw_config=edge.HnswIndexConfig(
-            m=settings.hnsw_m,
+            m=links,
+            payload_m=payload_links,
             ef_construct=settings.hnsw_ef_construct,
             full_scan_threshold=_FULL_SCAN_KB,
         ),
@@ -52,6 +54,9 @@ def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSet
     fields |= {item.path: item.type for item in settings.indexed}
     for field, kind in fields.items():
         shard.update(_index(field, kind))
+    if card.tenants is not None:
+        by_tenant = edge.KeywordIndexParams(is_tenant=True)
+        shard.update(edge.UpdateOperation.create_field_index(TENANT, by_tenant))
     if card.words is not None:
         shard.update(edge.UpdateOperation.create_field_index(TEXT, text_params(card.words)))
     shard.flush()

@@ -17,6 +17,7 @@ from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
 from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Point, Select, Store, each, each_with
+from ..tenants.unbound_store import check_tenant_chosen
 
 _PAGE = 256
 _RECORDS = FieldIn(Field.KIND, (Kind.RECORD,))
@@ -78,9 +79,12 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     by :meth:`Collection.delete_source`.
 
     Raises:
+        TenantError: The collection has tenants, and ``store`` is not that of one.
         StoreError: There is no such collection, or the store failed.
     """
-    checker = Checker(store, name, lock_of(store, name, store.card(name).mark))
+    card = store.card(name)
+    check_tenant_chosen(store, name, card, "checking")
+    checker = Checker(store, name, lock_of(store, name, card.mark))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():

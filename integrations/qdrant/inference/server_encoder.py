@@ -7,7 +7,9 @@ unless there is nothing yet that a search could find.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, NoReturn
@@ -55,6 +57,15 @@ class ServerEncoder:
     def renew(self) -> None:
         """Make the lock anew that another thread may have held at a fork."""
         self._lock = Lock()
+
+    def of_store(self, store: Store) -> ServerEncoder:
+        """Return the encoder for the same collection in another store, such as a tenant's."""
+        other = copy.copy(self)
+        other._proof = replace(self._proof, store=store)  # noqa: SLF001 - it is of this class
+        other._precision = None  # noqa: SLF001
+        other.renew()
+        renew_after_fork(other)
+        return other
 
     def __repr__(self) -> str:
         """Return the class and the model."""

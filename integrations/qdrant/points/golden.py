@@ -18,6 +18,8 @@ from decant.embedders import Encoder, Role, StoreError
 
 from ..stores.point_ids import Kind, note_id
 from ..stores.protocol import Payload, Point, Select, Store, each
+from ..tenants.tenant_store import TenantStore
+from ..tenants.unbound_store import UnboundStore
 from .payloads import NOTES
 
 if TYPE_CHECKING:
@@ -78,11 +80,18 @@ class GoldenVectors:
 
 
 def read_golden_vectors(store: Store, name: str) -> tuple[GoldenVectors, ...]:
-    """Return the golden vectors that a collection keeps.
+    """Return the golden vectors that a collection keeps, with tenants also those for all of them.
 
     Raises:
         StoreError: A note is damaged.
     """
+    if isinstance(store, UnboundStore):
+        return read_golden_vectors(store.shared, name)
+    kept = _read(store, name)
+    return kept or _read(store.shared, name) if isinstance(store, TenantStore) else kept
+
+
+def _read(store: Store, name: str) -> tuple[GoldenVectors, ...]:
     held = [point.payload for page in each(store, name, NOTES, _FIELDS) for point in page]
     try:
         return tuple(GoldenVectors.read(note) for note in held if note.get("note") == GOLDEN)

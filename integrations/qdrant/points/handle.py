@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decant.embedders import Encoder, Output
 
 from ..foreign_payloads.payload_layout import PayloadLayout
+from ..stores.collection_settings import Tenants
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import adopted_id, record_id
 from ..stores.protocol import Store
@@ -26,6 +27,7 @@ class Target:
         sparse: Whether its points also have sparse vectors.
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
         words: How the words of its texts are indexed; None: they are not.
+        tenants: How its passages belong to tenants; None: they belong to nobody.
         search: How it is searched where a search does not specify it, if it keeps that.
         payload_layout: How another program laid out its points, if it was adopted.
     """
@@ -37,6 +39,7 @@ class Target:
     sparse: bool
     soft_tokens: int | None = None
     words: Words | None = None
+    tenants: Tenants | None = None
     search: SearchDefaults | None = None
     payload_layout: PayloadLayout | None = None
 

@@ -15,6 +15,7 @@ from decant.embedders import Encoder
 
 from ..stores.point_ids import Kind, note_id
 from ..stores.protocol import Payload, Point, Select, Store, each
+from ..tenants.unbound_store import UnboundStore
 from .golden import GOLDEN, GoldenVectors
 from .locks import CollectionLock
 from .payloads import NOTES, PASSAGES
@@ -78,13 +79,12 @@ def _read_notes(store: Store, name: str) -> list[Payload]:
 
 
 def _fillings(notes: Sequence[Payload]) -> tuple[Filling, ...]:
-    return tuple(
-        sorted(
-            Filling(precision=str(note["precision"]), provider=str(note["provider"]))
-            for note in notes
-            if note["note"] == _SUBJECT
-        )
-    )
+    found = {  # tenants have notes of their own
+        Filling(precision=str(note["precision"]), provider=str(note["provider"]))
+        for note in notes
+        if note["note"] == _SUBJECT
+    }
+    return tuple(sorted(found))
 
 
 class FillingNotes:
@@ -128,7 +128,8 @@ class FillingNotes:
         assert self._encoder is not None
         precision = Filling.of(self._encoder).precision
         golden = GoldenVectors.of(self._encoder, precision=precision)
-        self._store.upsert(self._name, [golden.point()])
+        store = self._store.shared if isinstance(self._store, UnboundStore) else self._store
+        store.upsert(self._name, [golden.point()])
 
     def _note(self, filling: Filling, golden: Encoder | None) -> None:
         """Record a filling, and keep the golden vectors of an encoder, if one is given."""

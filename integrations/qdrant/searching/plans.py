@@ -162,7 +162,8 @@ def plan_for_vectors(
     rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _OWNER)
     queries = _by_vectors(rows[0], modes)
     if SearchMode.WORDS in modes and text is not None:
-        queries[SearchMode.WORDS] = WordsQuery(*checked([text]))
+        (words,) = checked([text])
+        queries[SearchMode.WORDS] = WordsQuery(words)
     is_fused = mode == SearchMode.HYBRID
     return SearchPlan(modes=compared, queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
 

@@ -6,12 +6,13 @@ calls share one lock.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from qdrant_client import QdrantClient
 
@@ -111,6 +112,13 @@ class Server:
                 "it with QdrantClient(…, cloud_inference=True), which sends them to the server, or "
                 "give connect() the address"
             )
+
+    def with_client(self, client: QdrantClient) -> Self:
+        """Return this connection with another form of its client, which it does not close."""
+        other = copy.copy(self)
+        other.client = client
+        other._owned = False  # noqa: SLF001 - it is of this class
+        return other
 
     def close(self) -> None:
         """Close the client if this object owns it; a second call does nothing."""

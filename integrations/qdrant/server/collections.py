@@ -42,6 +42,7 @@ from .payload_indexes import (
 )
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
+from .tenants.shard_keys import check_tenants, hnsw_of, make_shard_keys, sharding_of
 from .words.text_index import StoredWords, WordsIndex, can_score_texts
 
 CARD = "decant"
@@ -106,6 +107,7 @@ class RemoteCatalog:
     ) -> OpenCollection:
         """Create an empty collection with its metadata and its indexes."""
         check_layout(settings, self._requests.version, self.place)
+        check_tenants(settings, self._requests.version, self.place)
         if self._has(name):
             raise self._present(name)
         words_index = WordsIndex.TEXT if self.can_score_texts else WordsIndex.SPARSE
@@ -119,9 +121,8 @@ class RemoteCatalog:
                 **_soft_token_params(card),
             },
             sparse_vectors_config=_sparse_params(card, words_index) or None,
-            hnsw_config=models.HnswConfigDiff(
-                m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct
-            ),
+            hnsw_config=hnsw_of(settings),
+            sharding_method=sharding_of(card),
             shard_number=settings.shards,
             replication_factor=settings.replicas,
             write_consistency_factor=settings.write_consistency,
@@ -141,6 +142,11 @@ class RemoteCatalog:
         info = self._info(name)
         if self._read_card(name, info).mark != card.mark:
             raise self._present(name)
+        try:
+            make_shard_keys(self._client, name, card, self._ask)
+        except StoreError:
+            self._delete(name)
+            raise
         try:
             self._complete(name, card, info)
         except StoreError as error:

@@ -15,14 +15,16 @@ from decant.embedders import StoreError
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import FieldType
 from ..stores.input_errors import ReadOnlyError
-from ..stores.protocol import TEXT
+from ..stores.protocol import TENANT, TEXT
 from .refusals import FORBIDDEN, Refusal
 from .words.text_index import lacks_text_index, text_params
 
 INDEXES = "decant_indexes"
 """The key of a collection's metadata that holds the types of its indexed fields, by path."""
 
-IndexSchema: TypeAlias = models.PayloadSchemaType | models.TextIndexParams
+IndexSchema: TypeAlias = (
+    models.PayloadSchemaType | models.TextIndexParams | models.KeywordIndexParams
+)
 
 _TOGETHER = 8  # requests
 
@@ -44,6 +46,10 @@ def missing_indexes(
         for path, kind in recorded_indexes(info).items()
         if names_of(path) not in shown
     }
+    if card.tenants is not None and (TENANT,) not in shown:
+        missing[TENANT] = models.KeywordIndexParams(
+            type=models.KeywordIndexType.KEYWORD, is_tenant=True
+        )
     if card.words is not None and lacks_text_index(card, info):
         missing[TEXT] = text_params(card.words)
     return missing
@@ -59,6 +65,8 @@ def shown_schema(schema: IndexSchema) -> str:
     """Return the type of an index, for messages."""
     if isinstance(schema, models.PayloadSchemaType):
         return str(schema.value)
+    if isinstance(schema, models.KeywordIndexParams):
+        return "keyword, by tenant"
     return "text, with BM25 scores"
 
 

@@ -16,10 +16,12 @@ from decant.embedders import StoreError
 
 from ..stores.point_size import PointSizes, batches
 from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, ScoredPoint, Select
-from ..stores.queries import DenseQuery, Query, SearchMode, bounded, mode_of
+from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import TextToEmbed
 from ..words.bm25 import BM25
+from .filters import to_filter
+from .limits import Limits
 from .writing.fence import VERSION
 
 if TYPE_CHECKING:
@@ -122,17 +124,26 @@ def to_query(query: VectorQuery, *, words: bool = False) -> Sent:
     return vector.tolist(), DENSE
 
 
-def params_of(query: Query, *, oversampling: float | None) -> models.SearchParams | None:
+def params_of(
+    query: Query, limits: Limits, *, oversampling: float | None
+) -> models.SearchParams | None:
     """Return the search parameters of a query in the client's form, if it has any.
 
     Args:
         query: The query.
+        limits: Those of a filter.
         oversampling: How many candidates of compressed vectors to rescore, as a multiple of the
             limit; None: vectors are not compressed.
     """
+    if isinstance(query, WordsQuery):
+        if query.corpus is None or not hasattr(models, "IdfCorpusParams"):
+            return None  # a client before 1.20 has statistics of all texts alone
+        corpus = models.IdfCorpusParams(corpus=to_filter(query.corpus, limits))
+        return models.SearchParams(idf=corpus)
     rescoring = None
     if oversampling is not None and mode_of(query) is SearchMode.DENSE:
-        rescoring = models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+        most = min(oversampling, limits.oversampling)
+        rescoring = models.QuantizationSearchParams(rescore=True, oversampling=most)
     if isinstance(query, DenseQuery):
         return models.SearchParams(hnsw_ef=query.ef, exact=query.exact, quantization=rescoring)
     return None if rescoring is None else models.SearchParams(quantization=rescoring)

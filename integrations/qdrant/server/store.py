@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from qdrant_client import models
@@ -45,6 +44,7 @@ from .optimize import Patience, wait_for_index
 from .point_form import OwnForm, PointForm, form_of
 from .points import Sent, params_of, to_scored
 from .requests import Requests
+from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 from .writing.fence import is_tombstone, noticing_tombstones
@@ -81,6 +81,11 @@ class RemoteStore(OrderedStore, LeasingStore):
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
         spelling = Spelling(forms=self._forms, words=self._words)
         self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
+
+    def of_tenant(self, tenant: str) -> RemoteStore:
+        """Return this store for the points of one tenant, whose requests go to its shards."""
+        server = self._server.with_client(of_tenant(self._client, tenant))
+        return RemoteStore(server, patience=self._patience)
 
     @property
     def requests(self) -> Requests:
@@ -364,12 +369,7 @@ class RemoteStore(OrderedStore, LeasingStore):
         """Return the store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the store."""
         self.close()
 
@@ -390,9 +390,7 @@ class RemoteStore(OrderedStore, LeasingStore):
         return sent, TEXT_PATH
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
-        if self._server.is_local:
-            return None
+        if self._server.is_local and not isinstance(query, WordsQuery):
+            return None  # local mode heeds the corpus of words alone
         oversampling = self._catalog.known_layout(name).oversampling
-        if oversampling is not None:
-            oversampling = min(oversampling, limits.oversampling)
-        return params_of(query, oversampling=oversampling)
+        return params_of(query, limits, oversampling=oversampling)

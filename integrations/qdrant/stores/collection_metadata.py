@@ -8,6 +8,7 @@ never holds vectors of two recipes.
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
 from dataclasses import dataclass, field, fields
 from typing import Self
@@ -24,16 +25,19 @@ from decant.embedders import (
 from decant.embedders.json_records import Json, decode, encode, parse
 
 from ..foreign_payloads.payload_layout import PayloadLayout
+from .collection_settings import Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 5
+FORMAT = 6
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
 # soft tokens, no words or no foreign layouts reads collections without them; collections with them
-# it must refuse, or it would add points that lack them, or read none.
-_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT = 1, 2, 3, 4
+# it must refuse, or it would add points that lack them, or read none. Of a collection with tenants
+# it would show everybody's data.
+_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT, _ADOPTED_FORMAT = 1, 2, 3, 4, 5
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
+_KEY_BYTES = 16
 
 
 def _new_mark() -> str:
@@ -54,6 +58,8 @@ class CollectionMetadata:
         words: How the words of texts are indexed; None: they are not.
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
+        tenants: How passages belong to tenants; None: they belong to nobody.
+        tenant_key: Random; the ids of tenants' points are computed with it (:class:`TenantIds`).
         search: How it is searched where a search does not specify it; None: as this decant does.
         payload_layout: How another program laid out its points, if it was adopted.
     """
@@ -63,18 +69,28 @@ class CollectionMetadata:
     sparse: bool = False
     soft_tokens: int | None = None
     words: Words | None = None
+    tenants: Tenants | None = None
+    tenant_key: str = ""
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
     payload_layout: PayloadLayout | None = None
 
     @classmethod
-    def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
+    def of(
+        cls,
+        encoder: Encoder,
+        *,
+        soft_tokens: bool = False,
+        words: Words | None = None,
+        tenants: Tenants | None = None,
+    ) -> Self:
         """Return the metadata of a new collection.
 
         Args:
             encoder: The encoder that will fill it.
             soft_tokens: Whether points also have soft tokens.
             words: How the words of texts are indexed, if they are.
+            tenants: How passages belong to tenants, if they do.
 
         Raises:
             RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
@@ -86,6 +102,8 @@ class CollectionMetadata:
             sparse=recipe.sparse_head is not None,
             soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
             words=words,
+            tenants=tenants,
+            tenant_key="" if tenants is None else secrets.token_hex(_KEY_BYTES),
         )
 
     def to_json(self) -> str:
@@ -95,7 +113,9 @@ class CollectionMetadata:
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
             **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
-            **({"payload_layout": encode(self.payload_layout)} if self._format >= FORMAT else {}),
+            **({"tenants": encode(self.tenants)} if self._format >= FORMAT else {}),
+            **({"tenant_key": self.tenant_key} if self._format >= FORMAT else {}),
+            **self._adopted_fields,
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -129,8 +149,10 @@ class CollectionMetadata:
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
                 words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
+                tenants=_tenants(held["tenants"], where) if held["format"] >= FORMAT else None,
+                tenant_key=str(held["tenant_key"]) if held["format"] >= FORMAT else "",
                 payload_layout=_payload_layout(held["payload_layout"], where)
-                if held["format"] >= FORMAT
+                if held["format"] >= _ADOPTED_FORMAT
                 else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
@@ -149,9 +171,17 @@ class CollectionMetadata:
         return card
 
     @property
+    def _adopted_fields(self) -> dict[str, Json]:
+        if self._format < _ADOPTED_FORMAT:
+            return {}
+        return {"payload_layout": encode(self.payload_layout)}
+
+    @property
     def _format(self) -> int:
-        if self.payload_layout is not None:
+        if self.tenants is not None:
             return FORMAT
+        if self.payload_layout is not None:
+            return _ADOPTED_FORMAT
         if self.words is not None:
             return _WORDS_FORMAT
         if self.soft_tokens is not None:
@@ -222,8 +252,12 @@ def _words(stored: object, where: str) -> Words | None:
     return None if stored is None else decode(Words, stored, where=where, error=StoreError)
 
 
-def _payload_layout(stored: object, where: str) -> PayloadLayout:
-    return decode(PayloadLayout, stored, where=where, error=StoreError)
+def _tenants(stored: object, where: str) -> Tenants | None:
+    return None if stored is None else decode(Tenants, stored, where=where, error=StoreError)
+
+
+def _payload_layout(stored: object, where: str) -> PayloadLayout | None:
+    return None if stored is None else decode(PayloadLayout, stored, where=where, error=StoreError)
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

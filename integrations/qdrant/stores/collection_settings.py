@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TypeVar, assert_never
+from unicodedata import is_normalized
 
 from decant.embedders import StoreError
 from decant.embedders.enum_fields import settle
@@ -18,6 +19,10 @@ from .input_errors import StoreInputError
 from .words import Words
 
 LEAST_EF = 4  # Qdrant refuses fewer candidates
+
+SHARED_TENANT = " shared"
+"""What belongs to all tenants is kept under this name, which no tenant can have."""
+_LONGEST_TENANT = 200  # characters, as for names of collections
 
 T = TypeVar("T")
 
@@ -222,6 +227,69 @@ class PayloadIndex:
         return path_of(self.key)
 
 
+class TenantGraphs(StrEnum):
+    """Which vector indexes a collection with tenants has.
+
+    SHARED: one graph over the passages of all tenants, which a search walks with its tenant's
+    condition. OWN: one small graph for each tenant and none over all, which is built faster and
+    suits many small tenants; it is Qdrant's ``m=0`` with ``payload_m``.
+    """
+
+    SHARED = "shared"
+    OWN = "own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenants:
+    """A collection whose passages belong to tenants, each of which sees and changes only its own.
+
+    Args:
+        graphs: Which vector indexes there are.
+        dedicated: Names of tenants that get a shard of their own; all others share one. For
+            clusters of servers alone (custom sharding); an administrator can give further tenants
+            a shard later. None: the server distributes passages as usual.
+
+    Raises:
+        StoreError: No member has such a name, or a tenant cannot have such a name.
+    """
+
+    graphs: TenantGraphs = TenantGraphs.SHARED
+    dedicated: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, {"graphs": TenantGraphs}, (), error=StoreInputError)
+        if isinstance(self.dedicated, str):
+            raise StoreInputError(f"dedicated takes a list of names; write [{self.dedicated!r}]")
+        if self.dedicated is not None:
+            names = tuple(check_tenant(name) for name in self.dedicated)
+            object.__setattr__(self, "dedicated", names)
+
+    def __str__(self) -> str:
+        """Return the settings for people."""
+        parts = ["a vector index each" if self.graphs is TenantGraphs.OWN else "one vector index"]
+        parts += ["dedicated shards"] * (self.dedicated is not None)
+        return ", ".join(parts)
+
+
+def check_tenant(name: object) -> str:
+    """Return the name of a tenant, if it can be one.
+
+    Raises:
+        StoreInputError: It is no string, is empty or too long, or two equal-looking names could
+            differ: white space around it, characters that are not printed, or a Unicode form other
+            than NFC.
+    """
+    if not isinstance(name, str):
+        raise StoreInputError(f"the name of a tenant is a string, got a {type(name).__name__}")
+    is_plain = name.isprintable() and name == name.strip() and is_normalized("NFC", name)
+    if not 1 <= len(name) <= _LONGEST_TENANT or not is_plain:
+        raise StoreInputError(
+            f"{name!a} cannot name a tenant; use 1 to {_LONGEST_TENANT} printable characters in "
+            "Unicode's form NFC, with no white space around them"
+        )
+    return name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSettings(Layout):
     """The settings of a new collection: its :class:`Layout`, and what never changes.
@@ -240,6 +308,7 @@ class CollectionSettings(Layout):
             decode it (:meth:`Collection.soft_tokens`); for encoders whose recipe appends tokens.
         words: How to index the words of texts, so that passages are found by BM25, too, whatever
             the encoder is; None: by vectors alone.
+        tenants: That passages belong to tenants (:meth:`Collection.tenant`); None: to nobody.
     """
 
     indexed: tuple[PayloadIndex, ...] = ()
@@ -247,6 +316,7 @@ class CollectionSettings(Layout):
     hnsw_ef_construct: int = 100
     soft_tokens: bool = False
     words: Words | None = None
+    tenants: Tenants | None = None
 
     def __post_init__(self) -> None:
         Layout.__post_init__(self)  # a class with slots has no super() without arguments
@@ -255,6 +325,15 @@ class CollectionSettings(Layout):
                 f"hnsw_m must be at least 0 and hnsw_ef_construct at least {LEAST_EF}, got "
                 f"{self.hnsw_m} and {self.hnsw_ef_construct}"
             )
+        if not isinstance(self.tenants, Tenants | None):
+            raise StoreInputError(f"tenants is a Tenants(), got {self.tenants!r}")
+
+    @property
+    def graph_links(self) -> tuple[int, int | None]:
+        """The links per node of the graph over all points, and of those within one tenant."""
+        if self.tenants is None or self.tenants.graphs is TenantGraphs.SHARED:
+            return self.hnsw_m, None
+        return 0, self.hnsw_m
 
     @property
     def layout(self) -> Layout:

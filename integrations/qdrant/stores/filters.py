@@ -30,7 +30,8 @@ Key: TypeAlias = str | tuple[str, ...]
 class Field(StrEnum):
     """Decant's own fields of every stored passage, which filters can use.
 
-    All are strings but START, which is a whole number, and 0 for records.
+    All are strings but START, which is a whole number, and 0 for records. Only a collection with
+    tenants stores TENANT.
     """
 
     SOURCE = "source"
@@ -39,6 +40,7 @@ class Field(StrEnum):
     KIND = "kind"
     TEXT_SHA256 = "text_sha256"
     START = "start"
+    TENANT = "tenant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,3 +25,7 @@ class ReadOnlyError(StoreError):
 
 class AbsentError(StoreInputError):
     """There is no collection of this name."""
+
+
+class TenantError(StoreInputError):
+    """A tenant is missing where a collection has tenants, or given where it must not be."""

@@ -49,6 +49,9 @@ TEXT = "text"
 KEYWORDS = ("source", "root", "kind", "text_sha256")
 """The payload fields that every collection indexes, before the first point is stored."""
 
+TENANT = Field.TENANT.value
+"""The payload field that holds the tenant of every point, in a collection with tenants."""
+
 
 OptimizeProgress: TypeAlias = Callable[[int, int], object]
 """Called with the number of vectors in the index, and the number of points."""
@@ -122,7 +125,10 @@ class Select:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScrollPage:
-    """A page of points in the order of their ids, and the id at which the next page starts."""
+    """A page of points in the order of their stored ids, and the id at which the next page starts.
+
+    The stored ids of a tenant's points are others than their ids, see :class:`TenantStore`.
+    """
 
     points: list[Point]
     after: str | None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .filters import Where
+
 
 class SearchMode(StrEnum):
     """The rankings by which passages are found, which also decide a hit's score.
@@ -54,6 +56,8 @@ class WordsQuery:
     """A query by the words of a text; see :class:`Words`."""
 
     text: str
+    corpus: Where | None = None
+    """Which texts the statistics of the words are of; None: all texts of the collection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

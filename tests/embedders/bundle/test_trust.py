@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from decant.embedders import (
     Bundle,
@@ -243,6 +244,17 @@ def test_what_an_onnx_file_says_is_what_onnx_reads(tiny_bundle: Path) -> None:
     assert found.external == frozenset()
     assert mismatch(found, Precision.FP32) == ""
     assert all(mismatch(found, one) for one in Precision if one is not Precision.FP32)
+
+
+@pytest.mark.parametrize(("cap", "caps"), [(0.0, False), (50.0, True)])
+def test_a_cap_of_attention_scores_is_read_from_the_graph(
+    tmp_path: Path, cap: float, caps: bool
+) -> None:
+    node = helper.make_node(
+        "GroupQueryAttention", ["q"], ["o"], domain="com.microsoft", num_heads=1, softcap=cap
+    )
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [], [])), tmp_path / "model.onnx")
+    assert read_onnx_file(tmp_path / "model.onnx").caps_scores is caps
 
 
 @pytest.mark.parametrize(

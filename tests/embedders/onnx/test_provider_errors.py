@@ -256,13 +256,24 @@ def test_a_session_that_fell_back_without_an_error_is_refused(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("row", FALLING, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in FALLING if row.reports_nodes], ids=lambda row: row.name
+)
 def test_a_provider_that_is_listed_and_takes_no_node_is_refused(
     row: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, row, Trouble(idle=True))
     with pytest.raises(ProviderError, match=f"takes no node of .*3 on {CPU}"):
         opened(row)
+
+
+def test_a_report_of_nodes_that_leaves_out_the_provider_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (row,) = [one for one in PROVIDERS if one.name == "webgpu"]
+    assert not row.reports_nodes
+    install(monkeypatch, row, Trouble(idle=True))
+    assert opened(row).provider == row.full_name
 
 
 def test_a_runtime_whose_own_library_is_broken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

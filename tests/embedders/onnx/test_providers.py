@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import onnx
 import pytest
+from onnx import helper
 
 from decant.embedders import Precision, ProviderError
 from decant.embedders.onnx import (
     PROVIDERS,
+    GraphFile,
     Provider,
     Session,
     find_provider,
     installed_providers,
+    open_session,
+    session,
 )
 from decant.embedders.onnx.providers import plugins
 from decant.embedders.onnx.providers.plugins import installed_plugins
@@ -81,6 +87,37 @@ def test_a_provider_of_a_build_of_its_own_is_taken_by_its_full_name() -> None:
 def test_a_provider_without_a_row_is_refused_with_those_that_have_one() -> None:
     with pytest.raises(ProviderError, match=r"no provider is called 'gpu'; known are auto, coreml"):
         find_provider("gpu")
+
+
+@pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
+def test_what_a_row_refuses_is_nothing_that_it_runs(row: Provider) -> None:
+    assert not {precision for precision, _ in row.refused} & {*row.precisions, *row.computed}
+
+
+@pytest.mark.parametrize(
+    ("precision", "reason"),
+    [(Precision.INT8, "it has no product of integers"), (Precision.BF16, "WebGPU has no bfloat16")],
+)
+def test_a_precision_that_a_provider_does_not_run_is_refused_with_the_reason(
+    tmp_path: Path, precision: Precision, reason: str
+) -> None:
+    graph = GraphFile(path=tmp_path / "model.onnx", precision=precision)
+    with pytest.raises(ProviderError, match=f"does not run {precision}: {reason}.*it runs fp16"):
+        open_session(graph, WEBGPU.full_name)
+
+
+def test_a_model_that_caps_its_scores_is_refused_where_the_cap_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = helper.make_node(
+        "GroupQueryAttention", ["q"], ["o"], domain="com.microsoft", softcap=9.0
+    )
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [], [])), tmp_path / "model.onnx")
+    assert WEBGPU.ignores_softcap
+    row = replace(find_provider("cpu"), ignores_softcap=True)
+    monkeypatch.setattr(session, "find_provider", lambda _: row)
+    with pytest.raises(ProviderError, match=r"\(softcap\), and onnxruntime .* leaves the cap out"):
+        Session(tmp_path / "model.onnx", CPU)
 
 
 def test_the_cpu_has_no_product_of_bfloat16() -> None:

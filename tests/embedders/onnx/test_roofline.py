@@ -12,7 +12,7 @@ import pytest
 from bench.gpu.flops import arithmetic
 from command_line import Decant
 from decant.embedders import Bundle, Precision, ProviderError, tune
-from decant.embedders.onnx import CPU, roofline, tuner
+from decant.embedders.onnx import CPU, roofline, speed_bench
 from decant.embedders.onnx.gemm_libraries import LIBRARIES, Call, GemmLibrary, multiplied_in
 from decant.embedders.onnx.node_profile import NodeRun, Product, weight_products
 from decant.embedders.onnx.providers.options import Settled, available_cores
@@ -210,7 +210,7 @@ def test_tune_says_the_ceiling_or_why_there_is_none(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.0)
     monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
     decant = Decant()
     assert "of this machine's fp32 products (" in " ".join(decant("tune", bundle).err.split())

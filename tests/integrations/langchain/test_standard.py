@@ -10,16 +10,19 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from decant.embedders import HashEncoder
 from decant.integrations.langchain import DecantVectorStore
-from decant.integrations.qdrant import Collection, CollectionSettings, Words
+from decant.integrations.qdrant import Collection, CollectionSettings, Tenants, Words
 from qdrant_double import STRICT, serve
 
 WORDS = CollectionSettings(words=Words())
+TENANTS = CollectionSettings(words=Words(), tenants=Tenants())
 SERVERS = {
     "lenient": ({}, CollectionSettings(), "1.19.0", False),
     "strict": (STRICT, CollectionSettings(), "1.19.0", False),
     "strict-sparse-words": (STRICT, WORDS, "1.19.0", False),
     "strict-indexed-words": (STRICT, WORDS, "1.20.0", False),
     "strict-words-grpc": (STRICT, WORDS, "1.20.0", True),
+    "strict-tenants": (STRICT, TENANTS, "1.20.0", False),
+    "strict-tenants-grpc": (STRICT, TENANTS, "1.20.0", True),
 }
 
 
@@ -37,7 +40,8 @@ def served(request: pytest.FixtureRequest, encoder: HashEncoder) -> Iterator[Col
     """Return a collection at a double of a server, without and with limits, with words too."""
     limits, settings, version, grpc = SERVERS[request.param]
     with serve(limits, version=version, grpc=grpc) as store:
-        yield Collection.create(store, "docs", encoder, settings=settings)
+        made = Collection.create(store, "docs", encoder, settings=settings)
+        yield made.for_tenant(None if settings.tenants is None else "acme")
 
 
 class TestStandardOnServers(VectorStoreIntegrationTests):

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
 
 from decant.embedders import CollectionMismatch, HashEncoder, Role, StoreError
 from decant.integrations.llama_index import DecantVectorStore
-from decant.integrations.qdrant import Collection
+from decant.integrations.qdrant import Collection, Store
 from gated_encoder import GatedEncoder, through
 from tree_nodes import ALL, ask, left, nodes
 
@@ -193,10 +193,9 @@ async def test_concurrent_additions_lose_nothing(collection: Collection) -> None
 
 
 async def test_the_asynchronous_methods_leave_the_event_loop_free(
-    collection: Collection,
+    store: Store, collection: Collection
 ) -> None:
     encoder = GatedEncoder(48)
-    store = collection.store
     gated = DecantVectorStore(Collection.create(store, f"{collection.name}-gated", encoder))
     await through(encoder, gated.async_add([TextNode(id_="oak", text="an oak")]))
     found = await through(encoder, gated.aquery(VectorStoreQuery(query_str="an oak")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from qdrant_client import QdrantClient
@@ -20,6 +20,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.points.golden import GOLDEN_TEXT
 from qdrant_double import QdrantDouble, reached
+from tenanted_store import TenantedStore
 
 
 @pytest.fixture
@@ -65,7 +66,13 @@ def server(double: QdrantDouble) -> Iterator[Store]:
         yield store
 
 
-@pytest.fixture(params=["edge", "local", "server"])
+@pytest.fixture
+def tenanted(edge: Store) -> Store:
+    """Return a store that shows what one of several tenants has in its collections."""
+    return cast("Store", TenantedStore(edge))
+
+
+@pytest.fixture(params=["edge", "local", "server", "tenanted"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each engine in turn."""
     found: Store = request.getfixturevalue(request.param)

@@ -138,6 +138,17 @@ class Engine:
         held.add_index(path, schema if self.scores_texts else without_scoring(schema))
         return held.done()
 
+    def add_shard_key(self, name: str, key: str) -> bool:
+        """Make a shard for a key; points are stored together all the same."""
+        _, held = self.named(name)
+        if held.config.get("sharding_method") != "custom":
+            raise wrong(f"Shard Key {key} cannot be created with Auto sharding method")
+        keys = held.config.setdefault("shard_keys", [])
+        if key in keys:
+            raise wrong(f"Sharding key {key} already exists for collection {name}")
+        keys.append(key)
+        return True
+
     def drop_index(self, name: str, path: str) -> dict[str, Any]:
         """Delete a payload index."""
         _, held = self.named(name)
@@ -249,19 +260,33 @@ class Engine:
         for using, vector in each_vector(body):
             held.check_query(using, vector)
         held.strict.pay_read(1 + conditions_in(body.get("filter")))
+        corpus = self._corpus(held, body)
         if request is None:
-            return {"points": self._rank_texts(real, held, body, text)}
+            return {"points": self._rank_texts(real, held, body, text, corpus)}
+        within = None
+        if corpus is not None:
+            within = models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus))
         found = self.client.query_points(
             real, request.query, using=request.using, prefetch=request.prefetch,
             query_filter=request.filter, limit=limit, offset=body.get("offset") or 0,
-            **_wanted(body, payload=False),
+            search_params=within, **_wanted(body, payload=False),
         )  # fmt: skip
         return {"points": [_shown(item, body) for item in found.points]}
 
-    def _rank_texts(self, real: str, held: Held, body: Any, text: Any) -> list[dict[str, Any]]:
+    def _corpus(self, held: Held, body: Any) -> models.Filter | None:
+        """Return whose words the statistics of a query are of; older servers drop the setting."""
+        scope = (body.get("params") or {}).get("idf")
+        if not self.scores_texts or not isinstance(scope, dict):
+            return None
+        held.strict.check_filter(scope["corpus"], held.indexes)
+        return models.Filter.model_validate(scope["corpus"])
+
+    def _rank_texts(
+        self, real: str, held: Held, body: Any, text: Any, corpus: models.Filter | None
+    ) -> list[dict[str, Any]]:
         """Return the points that share a word with a query, best first."""
         field = (body.get("using") or "").removeprefix("payload.")
-        records, _ = self.client.scroll(real, limit=_LARGEST, with_payload=[field])
+        records, _ = self.client.scroll(real, corpus, limit=_LARGEST, with_payload=[field])
         payloads = {str(record.id): record.payload or {} for record in records}
         texts = {name: str(it[field]) for name, it in payloads.items() if it.get(field)}
         matching, _ = self.client.scroll(real, _filter(body), limit=_LARGEST, with_payload=False)

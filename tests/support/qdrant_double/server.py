@@ -211,8 +211,9 @@ class QdrantDouble(ThreadingHTTPServer):
                 return succeeded({"aliases": _aliases(held)})
             case _, ["collections", name] | ["collections", name, "cluster"]:
                 return succeeded(_collection(engine, (method, *path[2:]), name, body))
-            case "PUT" | "DELETE", ["collections", name, "index", *field]:
-                return succeeded(_index(engine, name, field, body))
+            case "PUT" | "DELETE", ["collections", name, "index" | "shards" as part, *field]:
+                change = _index if part == "index" else _shards
+                return succeeded(change(engine, name, field, body))
             case _, ["collections", name, "points", *rest]:
                 return succeeded(_points(engine, (method, *rest), name, body), inferred.usage)
             case _:
@@ -239,6 +240,12 @@ def _index(engine: Engine, name: str, field: list[str], body: Any) -> Any:
     if field:
         return engine.drop_index(name, field[0])
     return engine.add_index(name, body["field_name"], body["field_schema"])
+
+
+def _shards(engine: Engine, name: str, field: list[str], body: Any) -> Any:
+    if field:
+        raise _no_route()
+    return engine.add_shard_key(name, body["shard_key"])
 
 
 def _points(engine: Engine, route: tuple[str, ...], name: str, body: Any) -> Any:

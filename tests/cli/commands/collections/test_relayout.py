@@ -25,7 +25,8 @@ def filled(decant: Decant) -> Decant:
 def test_a_collection_is_stored_in_another_way_and_says_so(filled: Decant) -> None:
     ran = filled("relayout", "docs", "--storage", "turbo4")
     assert "full, original vectors in memory" in ran.err
-    assert ran.out == ("collection 'docs' in index is stored as turbo4, original vectors on disk\n")
+    assert ran.out.startswith("collection 'docs' in ")
+    assert ran.out.endswith("index is stored as turbo4, original vectors on disk\n")
     assert "turbo4, original vectors on disk" in filled("list").out
     shown = filled("relayout", "docs", "--originals", "memory", "--json").json
     before, after = shown["before"], shown["layout"]

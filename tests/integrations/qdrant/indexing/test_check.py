@@ -47,7 +47,7 @@ def points(collection: Collection, source: str, *, kind: str = "chunk") -> list[
     pages = each(collection.store, "docs", ALL, Select(dense=True))
     found = [p for page in pages for p in page if p.payload["source"] == source]
     found = [point for point in found if point.payload["kind"] == kind]
-    return sorted(found, key=lambda point: int(str(point.payload.get("start", 0))))
+    return sorted(found, key=lambda point: (int(str(point.payload.get("start", 0))), point.id))
 
 
 def everything(collection: Collection) -> dict[str, object]:

@@ -31,6 +31,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.server.capabilities import Server
 from decant.integrations.qdrant.server.retry import Backoff
+from decant.integrations.qdrant.stores.collection_settings import StoredLayout
 from decant.integrations.qdrant.stores.queries import Query
 from qdrant_double import QdrantDouble
 
@@ -99,7 +100,9 @@ def over_grpc(points: Points) -> Iterator[RemoteStore]:
     client = QdrantClient(
         host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False
     )
-    yield RemoteStore(Server(client, backoff=Backoff(attempts=1)))
+    store = RemoteStore(Server(client, backoff=Backoff(attempts=1)))
+    store._catalog._layouts["docs"] = StoredLayout()  # as after it was opened
+    yield store
     client.close()
     server.stop(None).wait()
 
@@ -154,7 +157,9 @@ def double() -> Iterator[QdrantDouble]:
 @pytest.fixture
 def over_rest(double: QdrantDouble) -> Iterator[RemoteStore]:
     client = QdrantClient(url=double.url, check_compatibility=False)
-    yield RemoteStore(Server(client, backoff=Backoff(attempts=1)))
+    store = RemoteStore(Server(client, backoff=Backoff(attempts=1)))
+    store._catalog._layouts["docs"] = StoredLayout()  # as after it was opened
+    yield store
     client.close()
 
 

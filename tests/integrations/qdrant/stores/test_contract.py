@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from typing import cast
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from decant.integrations.qdrant import (
 from decant.integrations.qdrant.stores.protocol import each
 from live_server import LIVE, connect_live
 from qdrant_double import MIDDLING, serve
+from tenanted_store import TenantedStore
 
 NAME, DIM = "contract", 4
 EVERYTHING = Select(dense=True)
@@ -340,6 +342,22 @@ class TestGrpcDouble(StoreContract):
     def store(self) -> Iterator[Store]:
         with serve(version="1.20.0", grpc=True) as store:
             yield store
+
+
+class TestTenant(StoreContract):
+    """Through the view of one tenant, next to another one that has points of the same ids."""
+
+    @pytest.fixture(params=["edge", "server"])
+    def store(self, request: pytest.FixtureRequest) -> Store:
+        return cast("Store", TenantedStore(request.getfixturevalue(request.param)))
+
+    def test_more_points_than_any_batch_are_written_and_paged_through(self, made: Store) -> None:
+        made.upsert(NAME, [point(number) for number in range(1_500)])
+        pages = list(each(made, NAME, ANY, Select(fields=("metadata",)), page=400))
+        assert [len(page) for page in pages] == [400, 400, 400, 300]
+        # The order is that of the stored ids, which a tenant does not see.
+        ids = sorted(item.id for page in pages for item in page)
+        assert ids == sorted(map(number_to_id, range(1_500)))
 
 
 class TestServer(StoreContract):

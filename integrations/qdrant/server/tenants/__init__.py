@@ -1,0 +1,1 @@
+"""What a server is sent for a collection with tenants."""

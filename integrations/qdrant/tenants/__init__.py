@@ -1,0 +1,1 @@
+"""Tenants of a collection: each sees and changes only what is its own."""

@@ -1,0 +1,327 @@
+"""A store that holds the points of one tenant of one collection, and knows of no others.
+
+All code above a store works with it unchanged: indexing with its markers, locks, search, checks,
+notes. Invariant: every request carries the tenant's condition, or ids that only this tenant's
+points have; what comes back without the tenant's name in it is dropped. What concerns all tenants,
+such as deleting the collection, is refused and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from ..stores.collection_metadata import CollectionMetadata
+from ..stores.collection_settings import (
+    SHARED_TENANT,
+    CollectionSettings,
+    Layout,
+    PayloadIndex,
+    StoredLayout,
+    check_tenant,
+)
+from ..stores.filters import Where
+from ..stores.input_errors import AbsentError, TenantError
+from ..stores.protocol import (
+    TENANT,
+    Engine,
+    OptimizeProgress,
+    Point,
+    Ranking,
+    ScoredPoint,
+    ScrollPage,
+    Select,
+    Store,
+)
+from ..stores.queries import Query, WordsQuery
+from ..stores.search_defaults import SearchDefaults
+from .conditions import TenantConditions
+from .tenant_ids import TenantIds
+
+
+@runtime_checkable
+class ShardedStore(Protocol):
+    """A store whose requests can go to the shards of one tenant."""
+
+    def of_tenant(self, tenant: str) -> Store:
+        """Return the store for the points of one tenant."""
+        ...
+
+
+class TenantStore:
+    """The points of one tenant in one collection, as a :class:`Store`; made by :meth:`of`.
+
+    Args:
+        store: The store of the collection.
+        points: The store through which the tenant's points are read and written.
+        name: The collection's name.
+        tenant: The tenant.
+        key: The key of the tenants' ids, from the collection's metadata.
+    """
+
+    def __init__(self, store: Store, points: Store, name: str, tenant: str, *, key: str) -> None:
+        self._store = store
+        self._points = points
+        self._name = name
+        self._tenant = tenant
+        self._ids = TenantIds(key, tenant)
+        self._conditions = TenantConditions(tenant, self._ids, store.engine)
+
+    @classmethod
+    def of(cls, store: Store, name: str, tenant: str) -> Self:
+        """Return what a tenant has in a collection.
+
+        Args:
+            store: The store of the collection.
+            name: The collection's name, or an alias.
+            tenant: Any name that can be one; a new tenant has no points yet.
+
+        Raises:
+            TenantError: The collection has no tenants, or ``store`` is a tenant's already.
+            StoreInputError: Nobody can have this name, or there is no such collection.
+        """
+        if isinstance(store, TenantStore):
+            raise TenantError(
+                f"this store is that of the tenant {store.tenant!r} and leads to no other; open "
+                f"the collection {name!r} from the store that connect() returned"
+            )
+        card = store.card(name)
+        if card.tenants is None:
+            raise TenantError(
+                f"the collection {name!r} in {store.place} has no tenants, so it has none named "
+                f"{tenant!r}; tenants are decided when a collection is made, with "
+                "CollectionSettings(tenants=Tenants()) (decant create --tenants)"
+            )
+        return cls._of(store, name, check_tenant(tenant), card)
+
+    @classmethod
+    def of_all(cls, store: Store, name: str, card: CollectionMetadata) -> Self:
+        """Return what belongs to all tenants: notes that decant keeps, and never passages."""
+        return cls._of(store, name, SHARED_TENANT, card)
+
+    @classmethod
+    def _of(cls, store: Store, name: str, tenant: str, card: CollectionMetadata) -> Self:
+        points = store
+        if card.tenants and card.tenants.dedicated is not None and isinstance(store, ShardedStore):
+            points = store.of_tenant(tenant)
+        return cls(store, points, name, tenant, key=card.tenant_key)
+
+    @property
+    def shared(self) -> TenantStore:
+        """What belongs to all tenants; see :meth:`of_all`."""
+        return TenantStore.of_all(self._store, self._name, self._store.card(self._name))
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's name."""
+        return self._tenant
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the collection's store."""
+        return self._store.engine
+
+    @property
+    def place(self) -> str:
+        """The folder or the address, for messages."""
+        return self._store.place
+
+    @property
+    def identity(self) -> Hashable:
+        """That of the collection's store, and the tenant, so that each has locks of its own."""
+        return self._store.identity, "tenant", self._tenant
+
+    def names(self) -> list[str]:
+        """Return the name of the one collection that is here."""
+        return [self._name]
+
+    def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:  # noqa: ARG002
+        """Refuse to make a collection."""
+        raise self._for_all(f"making the collection {name!r}")
+
+    def card(self, name: str) -> CollectionMetadata:
+        """Return the collection's metadata, which all tenants share."""
+        return self._store.card(self._checked(name))
+
+    def drop(self, name: str) -> None:
+        """Refuse to delete the collection."""
+        raise self._for_all(f"deleting the collection {name!r}")
+
+    def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:  # noqa: ARG002
+        """Refuse to change how the collection is searched."""
+        raise self._for_all(f"keeping how {name!r} is searched")
+
+    def add_index(self, name: str, entry: PayloadIndex) -> None:
+        """Refuse to make a payload index."""
+        raise self._for_all(f"indexing {entry.path!r} in {name!r}")
+
+    def layout(self, name: str) -> StoredLayout:
+        """Return how the engine stores the collection."""
+        return self._store.layout(self._checked(name))
+
+    def relayout(self, name: str, layout: Layout) -> None:  # noqa: ARG002
+        """Refuse to change the layout of the collection."""
+        raise self._for_all(f"changing the layout of {name!r}")
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points as the tenant's."""
+        own = [
+            replace(
+                point,
+                id=self._ids.stored(point.id),
+                payload={**point.payload, TENANT: self._tenant},
+            )
+            for point in points
+        ]
+        self._points.upsert(self._checked(name), own)
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace payload fields of the tenant's points; return the ids that it has not."""
+        held = self._held(name, [point.id for point in points])
+        own = [
+            replace(
+                point,
+                id=self._ids.stored(point.id),
+                payload={**point.payload, TENANT: self._tenant},
+            )
+            for point in points
+            if point.id in held
+        ]
+        lost = [self._ids.of_stored(each) for each in self._points.set_fields(name, own)]
+        strange = [point.id for point in points if point.id not in held]
+        return list(dict.fromkeys([*strange, *lost]))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points of the tenant; ids that it has not are ignored."""
+        held = self._held(name, ids)
+        own = [self._ids.stored(identity) for identity in ids if identity in held]
+        self._points.delete(name, own)
+
+    def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
+        """Return the tenant's points of these ids."""
+        stored = [self._ids.stored(identity) for identity in ids]
+        found = self._points.retrieve(self._checked(name), stored, _with_tenant(fetch))
+        own = [point for point in found if point.payload.get(TENANT) == self._tenant]
+        return [self._shown(point) for point in own]
+
+    def scroll(
+        self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
+    ) -> ScrollPage:
+        """Return up to ``limit`` points of the tenant that match."""
+        page = self._points.scroll(
+            self._checked(name),
+            self._conditions.within(where),
+            fetch,
+            limit=limit,
+            after=None if after is None else self._ids.stored(after),
+        )
+        following = None if page.after is None else self._ids.of_stored(page.after)
+        return ScrollPage(points=[self._shown(point) for point in page.points], after=following)
+
+    def query(
+        self,
+        name: str,
+        query: Query,
+        fetch: Select,
+        *,
+        limit: int,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> list[ScoredPoint]:
+        """Return the tenant's points that fit the query best, best first."""
+        found = self._points.query(
+            self._checked(name),
+            self._within(query),
+            fetch,
+            limit=limit,
+            offset=offset,
+            where=self._conditions.within(where),
+        )
+        return [replace(item, point=self._shown(item.point)) for item in found]
+
+    def rank(
+        self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
+    ) -> list[Ranking]:
+        """Return the ids and scores of one ranking of the tenant's points per query."""
+        own = [self._within(query) for query in queries]
+        within = self._conditions.within(where)
+        found = self._points.rank(self._checked(name), own, limit=limit, where=within)
+        return [
+            [(self._ids.of_stored(identity), score) for identity, score in ranking]
+            for ranking in found
+        ]
+
+    def count(self, name: str, where: Where) -> int:
+        """Return exactly how many points of the tenant match."""
+        return self._points.count(self._checked(name), self._conditions.within(where))
+
+    def missing_indexes(self, name: str) -> list[str]:
+        """Return the paths of the payload indexes that the collection should have and lacks."""
+        return self._store.missing_indexes(self._checked(name))
+
+    def list_limit(self, name: str) -> int:
+        """Return how many values one condition of a filter may list."""
+        return self._points.list_limit(self._checked(name))
+
+    def flush(self, name: str) -> None:
+        """Return when all writes so far are durable."""
+        self._points.flush(self._checked(name))
+
+    def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
+        """Refuse to build the vector index, which is that of all tenants."""
+        raise self._for_all(f"optimizing {name!r}")
+
+    def close(self) -> None:
+        """Close the collection's store."""
+        self._store.close()
+
+    def __repr__(self) -> str:
+        """Return the class, the collection's store, and the tenant."""
+        return f"TenantStore({self._store!r}, {self._name!r}, tenant={self._tenant!r})"
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def _checked(self, name: str) -> str:
+        """Return the name of the collection, if it is this one."""
+        if name != self._name:
+            raise AbsentError(
+                f"the store of the tenant {self._tenant!r} holds the collection {self._name!r} "
+                f"alone, and not {name!r}"
+            )
+        return name
+
+    def _held(self, name: str, ids: Sequence[str]) -> set[str]:
+        return {point.id for point in self.retrieve(name, ids, Select(fields=()))}
+
+    def _within(self, query: Query) -> Query:
+        """Return a query whose words are weighed by the tenant's texts alone."""
+        if isinstance(query, WordsQuery):
+            return replace(query, corpus=self._conditions.own)
+        return query
+
+    def _shown(self, point: Point) -> Point:
+        payload = {key: value for key, value in point.payload.items() if key != TENANT}
+        return replace(point, id=self._ids.of_stored(point.id), payload=payload)
+
+    def _for_all(self, what: str) -> TenantError:
+        return TenantError(
+            f"{what} concerns all tenants, and this is the store of {self._tenant!r}; do it with "
+            "the collection that was opened without a tenant"
+        )
+
+
+def _with_tenant(fetch: Select) -> Select:
+    return fetch if fetch.fields is None else replace(fetch, fields=(*fetch.fields, TENANT))
