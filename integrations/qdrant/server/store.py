@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from qdrant_client import models
 
-from ..stores.changes import Change, OrderedStore, carry_out
+from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -37,21 +37,23 @@ from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
-from .changes import have_texts, send_in_order, set_together
+from .changes import RemoteWrites, Spelling, have_texts
 from .collections import OpenCollection, RemoteCatalog
-from .limits import Limits, most_ids, most_writes
+from .limits import Limits, most_ids
 from .optimize import Patience, wait_for_index
-from .point_form import PointForm, form_of
-from .points import Sent, cut_writes, params_of, to_scored
+from .point_form import OwnForm, PointForm, form_of
+from .points import Sent, params_of, to_scored
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
+from .writing.fence import is_tombstone, noticing_tombstones
+from .writing.lease import LeaseTimes
 
 _NOTHING = Select(fields=())
 
 
-class RemoteStore(OrderedStore):
+class RemoteStore(OrderedStore, LeasingStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -59,9 +61,16 @@ class RemoteStore(OrderedStore):
     Args:
         server: The connection; :meth:`close` closes it.
         patience: How long :meth:`optimize` waits.
+        lease: How long the right to write lasts, and how long it is waited for.
     """
 
-    def __init__(self, server: Server, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        *,
+        patience: Patience | None = None,
+        lease: LeaseTimes | None = None,
+    ) -> None:
         self._server = server
         self._client = server.client
         self._patience = patience or Patience()
@@ -70,6 +79,8 @@ class RemoteStore(OrderedStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
+        spelling = Spelling(forms=self._forms, words=self._words)
+        self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
 
     def of_tenant(self, tenant: str) -> RemoteStore:
         """Return this store for the points of one tenant, whose requests go to its shards."""
@@ -133,6 +144,7 @@ class RemoteStore(OrderedStore):
         check_name(name)
         self._catalog.drop(name)
         self._words.forget(name)
+        self._writes.forget(name)
         self._forms.pop(name, None)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
@@ -163,47 +175,37 @@ class RemoteStore(OrderedStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
-        if any(point.to_embed for point in points):
-            self._requests.check_takes_texts()
-
-        def send(part: Sequence[Point]) -> object:
-            structs = [self._forms[name].struct(point) for point in part]
-            return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
-
-        for batch in self._batches(name, self._words.on(name, points)):
-            for _ in self._requests.in_parts(name, batch, most_writes, send):
-                pass
+        self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
         if not self._server.is_local and not have_texts(changes):
-            send_in_order(self._requests, name, changes, partial(self._words.on, name))
+            self._writes.change_in_order(name, changes)
             return
         for change in changes:
             carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
-        send = partial(set_together, self._requests, name)
-        gone: list[str] = []
-        for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, most_writes, send):
-                gone += missing
-        return list(dict.fromkeys(gone))
+        return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
+        self._writes.delete(name, ids)
 
-        def send(part: Sequence[str]) -> object:
-            chosen = models.PointIdsList(points=self._forms[name].ids(part))
-            return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+    def lease(self, name: str, mark: str) -> Lease | None:
+        """Wait until no other process indexes or deletes; see :meth:`LeasingStore.lease`."""
+        return self._writes.lease(name, mark)
 
-        for _ in self._requests.in_parts(name, ids, most_ids, send):
-            pass
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Let writes to the collection be those of the lease, until it ends."""
+        self._writes.write_under(name, lease)
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
         form = self._forms[name]
+        if isinstance(form, OwnForm):
+            fetch = noticing_tombstones(fetch)
 
         def send(part: Sequence[str]) -> list[models.Record]:
             request = partial(
@@ -216,7 +218,8 @@ class RemoteStore(OrderedStore):
             return self._ask(f"reading from {name!r}", request)
 
         records = self._requests.in_parts(name, ids, most_ids, send)
-        return [form.point(record) for part in records for record in part]
+        points = (form.point(record) for part in records for record in part)
+        return [point for point in points if not is_tombstone(point)]
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
@@ -391,8 +394,3 @@ class RemoteStore(OrderedStore):
             return None  # local mode heeds the corpus of words alone
         oversampling = self._catalog.known_layout(name).oversampling
         return params_of(query, limits, oversampling=oversampling)
-
-    def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
-        """Cut points into requests, before the first request is sent."""
-        most = self._requests.limits(name).writes
-        return cut_writes(points, most=most, largest=self._requests.largest)
