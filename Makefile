@@ -75,10 +75,10 @@ test-gpu:  ## run the tests that need an NVIDIA GPU, in .venv-gpu
 
 # Runs on any processor: SwiftShader is a Vulkan device in software. It is a part of Chromium; Debian
 # has it in chromium-common, which `apt-get install chromium` brings. DECANT_SWIFTSHADER is the path of
-# another libvk_swiftshader.so. The real MiniLM takes over twenty minutes of a processor there.
+# another libvk_swiftshader.so. All of it takes about twenty minutes of two cores.
 test-webgpu:  ## run the tests of WebGPU on a Vulkan device in software, in .venv-webgpu
 	@$(MAKE) --no-print-directory VENV=.venv-webgpu .venv-webgpu/.installed-webgpu,test
-	.venv-webgpu/bin/pytest tests/export/webgpu -m webgpu -o faulthandler_timeout=3600 $(PYTEST_FLAGS)
+	.venv-webgpu/bin/pytest -m webgpu -o faulthandler_timeout=3600 tests/export/webgpu $(PYTEST_FLAGS)
 
 check: $(DEV)  ## lint, format check and types
 	$(BIN)/ruff check

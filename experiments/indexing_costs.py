@@ -217,6 +217,7 @@ def beside_engine(options: Options, stage: Stage) -> Findings:
     ours = (stage.work / f"add-{number}" for number in count())
     theirs = (stage.work / f"raw-{number}" for number in count())
     inserts, additions = [], []
+    folder = stage.work
     for number in range(options.common.rounds):
         stage.on_step(f"storing vectors, round {number + 1} of {options.common.rounds}")
         folder = next(ours)

@@ -1,8 +1,9 @@
-"""Compare single nodes on WebGPU with numpy in float64: attention and products of blocks.
+"""Compare single nodes on WebGPU with numpy: attention, products of blocks, and masks that meet.
 
     DECANT_SWIFTSHADER=libvk_swiftshader.so .venv-webgpu/bin/python experiments/webgpu_nodes.py
 
-One line a node: its settings, and the largest error over the largest value, for each shape.
+One line a node: its settings, and the largest error over the largest value, for each shape. Of
+``And``, the number of wrong values.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ LOWEST = float(np.finfo(np.float32).min)
 BATCHES = ((1, 1), (1, 4), (1, 5), (2, 9), (3, 33))
 ROWS = ((1,), (3,), (5,), (17,), (64,))
 HEADS, KEY_HEADS = 8, 2
+WHOLE, ACROSS = ((2, 1, 8, 8), (2, 1, 8, 8)), ((2, 1, 1, 8), (2, 1, 8, 8))
+DOWN, ODD = ((2, 1, 8, 1), (2, 1, 1, 8)), ((2, 1, 9, 1), (2, 1, 1, 9))
+MASKS = ((DOWN,), (ODD, DOWN), (WHOLE, DOWN), (ACROSS, DOWN), (DOWN, WHOLE, ACROSS, ODD, DOWN))
 
+Pair = tuple[tuple[int, ...], tuple[int, ...]]
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -183,6 +188,25 @@ def errors(kind: Attention | Product, provider: str) -> Iterator[str]:
         yield f"{shape} {np.abs(found - expected).max() / np.abs(expected).max():.0e}"
 
 
+def wrong_conjunctions(pairs: Sequence[Pair], provider: str) -> Iterator[str]:
+    """Yield how many values of ``And`` of random masks are wrong, pair by pair in one session."""
+    inputs = [
+        ir.Value(name=name, shape=ir.Shape([None] * 4), type=ir.TensorType(ir.DataType.BOOL))
+        for name in ("first", "second")
+    ]
+    node = ir.node("And", inputs)
+    node.outputs[0].name, node.outputs[0].type = "output", inputs[0].type
+    graph = ir.Graph(inputs, node.outputs, nodes=[node], opset_imports={"": 20})
+    model = ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString()
+    opened = onnxruntime.InferenceSession(model, providers=[provider])
+    drawn = np.random.default_rng(0)
+    for pair in pairs:
+        first, second = (drawn.random(shape) < 0.7 for shape in pair)
+        (found,) = opened.run(None, {"first": first, "second": second})
+        wrong = np.logical_xor(np.asarray(found), first & second)
+        yield f"{pair[0]} {pair[1]} {np.count_nonzero(wrong)}"
+
+
 def main() -> None:
     """Print the errors of all nodes."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -209,6 +233,9 @@ def main() -> None:
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         use_swiftshader(Path(folder))
+        for pairs in MASKS if not settings.only else ():
+            for provider in providers:
+                print(provider, "And", *wrong_conjunctions(pairs, provider), sep=" | ", flush=True)
         for kind in [one for one in kinds if settings.only in str(one)]:
             for provider in providers:
                 print(provider, kind, *errors(kind, provider), sep=" | ", flush=True)

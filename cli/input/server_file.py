@@ -48,6 +48,7 @@ class ServerOptions:
     provider: str | None = None
     precision: str | None = None
     store: str | None = None
+    log_format: str | None = None
     grpc: bool | None = None
     ca: str | None = None
 

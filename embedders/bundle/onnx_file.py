@@ -42,13 +42,13 @@ _INSIDE: dict[int, dict[int, int]] = {
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
     _ENTRY: {},
 }
-_OPERATOR = 4  # of a node
+_NODE_NAME, _OPERATOR = 3, 4
 _DATA_TYPE = 2  # of a tensor
 _NAME, _FLOAT = 1, 2  # of an attribute
 _TENSOR_NAME = 8
 _INITIALIZER = 5  # of a graph
 _KEY, _VALUE = 1, 2  # of an entry
-_STRINGS = {_NODE: (_OPERATOR,), _ATTRIBUTE: (_NAME,), _ENTRY: (_KEY, _VALUE)}
+_STRINGS = {_NODE: (_NODE_NAME, _OPERATOR), _ATTRIBUTE: (_NAME,), _ENTRY: (_KEY, _VALUE)}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
@@ -62,12 +62,14 @@ class OnnxFile:
         weight_types: The types of its tensors, as ``TensorProto.DataType`` numbers them.
         external: Names of the files that hold its weights, relative to its folder.
         caps_scores: Whether an attention operator has a ``softcap`` other than 0.
+        conjunctions: Names of the nodes that join masks (``And``); empty for one without a name.
     """
 
     operators: frozenset[str]
     weight_types: frozenset[int]
     external: frozenset[str]
     caps_scores: bool = False
+    conjunctions: frozenset[str] = frozenset()
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
@@ -98,6 +100,7 @@ def _read(path: Path, _: Identity) -> OnnxFile:
         weight_types=frozenset(seen.weight_types),
         external=frozenset(seen.external),
         caps_scores=seen.caps_scores,
+        conjunctions=frozenset(seen.conjunctions),
     )
 
 
@@ -189,6 +192,7 @@ class _Seen:
         self.weight_types: set[int] = set()
         self.external: set[str] = set()
         self.caps_scores = False
+        self.conjunctions: set[str] = set()
 
     def read(self, data: mmap.mmap, kind: int, start: int, end: int) -> None:
         """Read one message, ``data[start:end]``."""
@@ -206,6 +210,8 @@ class _Seen:
                 (number,) = struct.unpack("<f", data[begin:stop])
         if kind == _NODE and _OPERATOR in texts:
             self.operators.add(texts[_OPERATOR])
+            if texts[_OPERATOR] == "And":
+                self.conjunctions.add(texts.get(_NODE_NAME, ""))
         if kind == _ENTRY and texts.get(_KEY) == "location":
             self.external.add(texts.get(_VALUE, ""))
         if kind == _ATTRIBUTE and texts.get(_NAME) == "softcap" and number != 0:

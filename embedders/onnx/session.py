@@ -290,13 +290,7 @@ def _open(
             f"{row.full_name} is not installed (onnxruntime {onnxruntime.__version__} has "
             f"{', '.join(installed)}); install: {row.advice}, or pass provider='cpu'"
         )
-    # A file that is missing is refused below, where it is opened.
-    if row.ignores_softcap and path.exists() and read_onnx_file(path).caps_scores:
-        raise ProviderError(
-            f"{row.full_name} does not run {path}: the model caps the scores of its attention "
-            f"(softcap), and onnxruntime {onnxruntime.__version__} leaves the cap out there, so "
-            "the vectors would be others; pass provider='cpu'"
-        )
+    _refuse_softcap(path, row)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, not written to the terminal
     options.intra_op_num_threads = threads
@@ -310,6 +304,8 @@ def _open(
     # rewriting.)
     if row.full_name != CPU or int8_products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
+    for key, value in row.entries(path).items():
+        options.add_session_config_entry(key, value)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -344,6 +340,17 @@ def _open(
             raise opening_error(attempt, error, said=_said(error)) from error
     check_runs_there(attempt, session.get_providers(), _nodes(session, row))
     return session
+
+
+def _refuse_softcap(path: Path, row: Provider) -> None:
+    """Refuse a graph whose attention has a cap that the provider leaves out."""
+    # A missing file is refused where it is opened.
+    if row.ignores_softcap and path.exists() and read_onnx_file(path).caps_scores:
+        raise ProviderError(
+            f"{row.full_name} does not run {path}: the model caps the scores of its attention "
+            f"(softcap), and onnxruntime {onnxruntime.__version__} leaves the cap out there, so "
+            "the vectors would be others; pass provider='cpu'"
+        )
 
 
 def _nodes(session: onnxruntime.InferenceSession, row: Provider) -> dict[str, int]:

@@ -8,21 +8,16 @@ from pathlib import Path
 import onnx
 import pytest
 
+from certificates import failed
 from decant.embedders import (
     Bundle,
     BundleError,
-    CertificateEntry,
     Choices,
     load,
 )
+from decant.embedders.onnx import CPU
 from decant.export import export, verify
 from fresh_process import modules_loaded_by
-
-CPU = "CPUExecutionProvider"
-
-
-def failed(entry: CertificateEntry) -> set[str]:
-    return {check.name for check in entry.checks if not check.passed}
 
 
 def test_verify_adds_what_it_measured(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def comparable(answer: Any) -> Any:
         case Passage():
             return answer.id, answer.text, answer.source, answer.root, answer.metadata
         case [Hit(), *_]:
-            return Ranking(answer)
+            return Ranking(list(answer))
         case list():
             return [comparable(item) for item in answer]
         case None | bool() | int() | str():

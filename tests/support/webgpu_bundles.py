@@ -33,9 +33,10 @@ WEBGPU = find_provider("webgpu")
 # ONNX Runtime keeps shapes, masks and positions, which are int64, on the CPU.
 INTEGERS = {
     "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "CumSum", "Div", "Equal",
-    "Expand", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Less", "Max",
-    "Min", "Mul", "Neg", "Not", "Or", "Range", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape",
-    "Shape", "Slice", "Squeeze", "Sub", "Tile", "Unsqueeze", "Where",
+    "Expand", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Less",
+    "LessOrEqual", "Max", "Min", "Mul", "Neg", "Not", "Or", "Range", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Reshape", "Shape", "Sign", "Slice", "Squeeze", "Sub", "Tile", "Unsqueeze",
+    "Where",
 }  # fmt: skip
 
 _EVERY = 4

@@ -54,7 +54,7 @@ def group_query_attention(node: NodeContext) -> list[openvino.Output]:
             return apart(states, holding)
         one = ops.reshape(states, integers(0, 0, holding, 1, -1), True)
         every = ops.tile(one, integers(1, 1, 1, heads // holding, 1))
-        return apart(ops.reshape(every, integers(0, 0, -1), True), heads)
+        return apart(ops.reshape(every, integers(0, 0, -1), True).output(0), heads)
 
     queries = apart(query, heads)
     scale = _number(node, "scale")

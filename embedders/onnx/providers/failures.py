@@ -6,7 +6,7 @@ library. Nothing here decides what runs: a provider that failed is an error, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -201,7 +201,7 @@ def running_error(
     )
 
 
-def check_runs_there(attempt: Attempt, running: list[str], nodes: dict[str, int]) -> None:
+def check_runs_there(attempt: Attempt, running: Sequence[str], nodes: dict[str, int]) -> None:
     """Refuse a session that fell back.
 
     Args:
@@ -213,7 +213,7 @@ def check_runs_there(attempt: Attempt, running: list[str], nodes: dict[str, int]
         ProviderError: The provider is not the session's first, or was given no node.
     """
     row = attempt.row
-    if running[:1] != [row.full_name]:
+    if [*running[:1]] != [row.full_name]:
         raise ProviderError(
             f"asked for {row.full_name}, but the session runs on "
             f"{running[0] if running else 'nothing'}; its libraries did not load, or there is no "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ...bundle.certificate import Precision
+from ...bundle.onnx_file import read_onnx_file
 from ...distribution import install_command
 from ...errors import ProviderError
 
@@ -117,6 +118,7 @@ class Provider:
             is not named needs none.
         device: The runtime's own name of its device; empty for ONNX Runtime.
         options: Its options.
+        entries: Entries of a session's configuration for the file of a graph.
         slow_fusions: Fusions of ONNX Runtime that are switched off.
         constants: Integers of a graph that have another value on this provider, each with its
             name; a graph that lacks one is not changed.
@@ -146,6 +148,7 @@ class Provider:
     instructions: tuple[tuple[Precision, frozenset[str]], ...] = ()
     device: str = ""
     options: Options = lambda _path, _device: {}
+    entries: Callable[[Path], dict[str, str]] = lambda _path: {}
     slow_fusions: tuple[str, ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
     reports_nodes: bool = True
@@ -188,6 +191,25 @@ def _tensorrt(path: Path, device: int) -> dict[str, str]:
         "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": str(path.parent / "tensorrt"),
     }
+
+
+def _conjunctions_on_the_cpu(path: Path) -> dict[str, str]:
+    """Leave the nodes that join masks to the CPU.
+
+    WebGPU (1.27) takes a program that it made for masks of other shapes, also by another session
+    (experiments/log/2026-11-30-webgpu-precisions-and-families.md).
+
+    Raises:
+        ProviderError: Such a node has no name by which it could be left to the CPU.
+    """
+    names = read_onnx_file(path).conjunctions if path.exists() else frozenset()
+    if "" in names:
+        raise ProviderError(
+            f"{path} joins masks by a node without a name, which WebGPU would compute wrongly; "
+            "give its nodes names, or pass provider='cpu'"
+        )
+    key = "ep.webgpuexecutionprovider.forceCpuNodeNames"
+    return {key: "\n".join(sorted(names))} if names else {}
 
 
 def _in_place_of_the_cpu_build(package: str) -> str:
@@ -265,6 +287,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         # Its fused attention (1.27) is wrong where subgroups have four lanes
         # (experiments/log/2026-11-30-webgpu-multi-head-attention.md).
         constants=((UNPADDED, 2),),
+        entries=_conjunctions_on_the_cpu,
         # With 79 nodes on the device and 21 on the CPU, 1.27 reports the 21 alone.
         reports_nodes=False,
         # The program that runs in place of the fused one takes no cap (1.27; the same entry).

@@ -369,7 +369,7 @@ class RemoteStore(OrderedStore, LeasingStore):
         """Return the store itself."""
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Close the store."""
         self.close()
 

@@ -83,8 +83,8 @@ class UnboundStore:
         each precision.
         """
         pages = each(self._store, self._name, _NOTES, Select(fields=(TENANT,)))
-        found = {point.payload.get(TENANT) for page in pages for point in page}
-        return sorted(str(tenant) for tenant in found - {None, SHARED_TENANT})
+        values = (point.payload.get(TENANT) for page in pages for point in page)
+        return sorted({value for value in values if isinstance(value, str)} - {SHARED_TENANT})
 
     def names(self) -> list[str]:
         """Return the names of the collections."""

@@ -19,12 +19,14 @@ from decant.embedders import (
     DecantError,
     ParityError,
     Precision,
+    ProviderError,
     Recipe,
     Role,
     load,
 )
 from decant.embedders.bundle.onnx_file import mismatch, read_onnx_file
 from decant.embedders.files import file_hash
+from decant.embedders.onnx import find_provider
 from decant.embedders.onnx.choose_graph import rank_choices
 
 CPU = "CPUExecutionProvider"
@@ -255,6 +257,20 @@ def test_a_cap_of_attention_scores_is_read_from_the_graph(
     )
     onnx.save(helper.make_model(helper.make_graph([node], "g", [], [])), tmp_path / "model.onnx")
     assert read_onnx_file(tmp_path / "model.onnx").caps_scores is caps
+
+
+def test_nodes_that_join_masks_are_read_by_name_from_inner_graphs_too(tmp_path: Path) -> None:
+    inner = helper.make_graph([helper.make_node("And", ["a", "b"], ["c"], name="in")], "i", [], [])
+    nodes = [
+        helper.make_node("If", ["a"], ["d"], then_branch=inner, else_branch=inner, name="If"),
+        helper.make_node("And", ["a", "b"], ["e"], name="out"),
+        helper.make_node("And", ["a", "b"], ["f"]),
+    ]
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [], [])), path)
+    assert read_onnx_file(path).conjunctions == {"in", "out", ""}
+    with pytest.raises(ProviderError, match="joins masks by a node without a name"):
+        find_provider("webgpu").entries(path)
 
 
 @pytest.mark.parametrize(

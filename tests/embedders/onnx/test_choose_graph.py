@@ -60,14 +60,18 @@ def show_installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def certify_on_openvino(
-    bundle: Path, *precisions: Precision, change: Callable[..., CertificateEntry] = replace
+    bundle: Path,
+    *precisions: Precision,
+    change: Callable[..., CertificateEntry] | None = None,
 ) -> None:
     """Write entries that passed, as if OpenVINO had run here."""
     certificate = Bundle.open(bundle).certificate()
     (entry,) = (one for one in certificate.entries if one.provider == CPU)
     for precision in precisions:
         certificate = certificate.with_entry(
-            change(entry, provider=OPENVINO, precision=precision, date="2026-11-30T00:00:00+00:00")
+            (change or replace)(
+                entry, provider=OPENVINO, precision=precision, date="2026-11-30T00:00:00+00:00"
+            )
         )
     (bundle / "certificate.json").write_text(to_json(certificate), encoding="utf-8")
 

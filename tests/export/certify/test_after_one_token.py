@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from decant.embedders import Bundle, CertificateEntry, Pooling, Precision, ProviderError
-from decant.embedders.onnx import Session
+from certificates import GRAPH, failed
+from decant.embedders import ProviderError
 from decant.embedders.tokens import TokenBatch
-from decant.export.certify.checks import Graph, Subject, certify
-from decant.export.certify.probes import probe_rows
-from decant.export.certify.reference import Reference
-
-CPU = "CPUExecutionProvider"
-GRAPH = Graph(file="onnx/model.onnx", sha256="0", provider=CPU)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_bundle: Path) -> Subject:
-    """The healthy graph of the tiny bundle."""
-    bundle = Bundle.open(tiny_bundle)
-    reference = Reference.read(tiny_bundle / "reference.npz")
-    return Subject(
-        run=Session(bundle.graph(Precision.FP32), CPU).run,
-        rows=probe_rows(bundle.tokenizer(), reference.texts),
-        reference=reference,
-        pooling=Pooling.MEAN,
-        precision=Precision.FP32,
-        pad_id=0,
-    )
-
-
-def failed(entry: CertificateEntry) -> set[str]:
-    return {check.name for check in entry.checks if not check.passed}
+from decant.export.certify.checks import Subject, certify
 
 
 def test_a_state_that_a_batch_of_one_token_leaves_is_caught_by_that_name(subject: Subject) -> None:

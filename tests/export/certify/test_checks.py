@@ -14,6 +14,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from certificates import GRAPH, failed
 from decant.embedders import (
     Bundle,
     Certificate,
@@ -24,33 +25,14 @@ from decant.embedders import (
     Precision,
     TorchEncoder,
 )
-from decant.embedders.onnx import Session
+from decant.embedders.onnx import CPU, Session
 from decant.embedders.tokens import TokenBatch
 from decant.export import export
-from decant.export.certify.checks import Graph, Subject, certify
+from decant.export.certify.checks import Subject, certify
 from decant.export.certify.probes import probe_rows, probe_texts
-from decant.export.certify.reference import Reference
 from decant.export.certify.weight_checks import Fingerprints, weights_check
 from decant.export.trace.tracing import trace
 from models import LONGEST
-
-CPU = "CPUExecutionProvider"
-GRAPH = Graph(file="onnx/model.onnx", sha256="0", provider=CPU)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_bundle: Path) -> Subject:
-    """The healthy graph of the tiny bundle, ready to be certified or damaged."""
-    bundle = Bundle.open(tiny_bundle)
-    reference = Reference.read(tiny_bundle / "reference.npz")
-    return Subject(
-        run=Session(bundle.graph(Precision.FP32), CPU).run,
-        rows=probe_rows(bundle.tokenizer(), reference.texts),
-        reference=reference,
-        pooling=Pooling.MEAN,
-        precision=Precision.FP32,
-        pad_id=0,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +48,6 @@ def traced(encoder: TorchEncoder, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("traced") / "model.onnx"
     trace(encoder.model, path)
     return path
-
-
-def failed(entry: CertificateEntry) -> set[str]:
-    return {check.name for check in entry.checks if not check.passed}
 
 
 def altered(

@@ -22,6 +22,7 @@ from ...stores.input_errors import StoreInputError
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+    from qdrant_client.conversions.common_types import QueryResponse
 
 _FALLBACK = (1, 16)  # the first server that takes a shard key with a fallback
 _SELECTING = frozenset({"upsert", "delete", "retrieve", "scroll", "query_points", "count"})
@@ -102,7 +103,7 @@ class _OfTenant:
 
     def query_batch_points(
         self, name: str, requests: Sequence[models.QueryRequest]
-    ) -> list[models.QueryResponse]:
+    ) -> list[QueryResponse]:
         """Search several times in the tenant's shards."""
         key = {"shard_key": self._selector}
         chosen = [request.model_copy(update=key) for request in requests]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -14,6 +20,7 @@ from decant.integrations.qdrant import Collection, CollectionMetadata, Document,
 from decant.integrations.qdrant.indexing.report import IndexReport
 from fault_server import FaultServer, Hang, running
 
+CHILD = Path(__file__).with_name("interrupted_child.py")
 WRITING = "PUT /collections/docs/points"
 
 
@@ -83,33 +90,22 @@ def test_the_next_run_begins_when_the_writer_has_ended(
     assert not any(seen)
 
 
-def test_a_signal_ends_it_while_a_read_hangs(server: FaultServer, collection: Collection) -> None:
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("a signal reaches the main thread only, and this test runs in another one")
-    server.only, server.always = "POST /collections/docs/points", Hang()
-
-    main = threading.get_ident()
-
-    ended = threading.Event()
-
-    def strike() -> None:
-        server.hanging.wait()
-        # A signal that comes just before the read begins is seen when that ends; nothing tells
-        # from outside that it has begun, so another one follows while nothing has happened.
-        while not ended.wait(1.0):
-            signal.pthread_kill(main, signal.SIGINT)
-            # On a busy machine the first may take long; a second one after it would end pytest.
-            ended.wait(60.0)
-
-    striker = threading.Thread(target=strike)
-    striker.start()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            collection.index(documents(100))
-    finally:
-        ended.set()
-        signal.signal(signal.SIGINT, before)
-    assert not server.released.is_set()
-    striker.join()
-    assert writers() == []
+def test_a_signal_ends_it_while_a_read_hangs() -> None:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    child = subprocess.Popen(
+        [sys.executable, str(CHILD)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "hanging\n"
+        while child.poll() is None:
+            # A signal that comes just before the read begins is seen when that ends; nothing tells
+            # from outside that it has begun, so another one follows where nothing has happened.
+            time.sleep(1.0)
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(15.0)
+    assert child.returncode == 0
