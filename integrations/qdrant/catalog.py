@@ -16,6 +16,7 @@ from .indexing.delete import Remover
 from .points.locks import lock_of
 from .points.payloads import DOCUMENTS, PASSAGES, is_own, passages
 from .points.provenance import Filling, read_fillings
+from .stores.aliases import MigrationNote
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import StoredLayout
 from .stores.filters import And, Field, FieldIn
@@ -57,13 +58,15 @@ class CollectionSummary:
     """The contents of a collection.
 
     Args:
-        name: Its name.
+        name: Its name, or an alias.
         card: Its metadata: recipe, width, whether it has sparse vectors.
         held: How much it holds in all.
         records: How many of the passages are records, which belong to no root.
         roots: The roots of its documents, sorted.
         filled_by: How its vectors were made; empty if that was not recorded.
         layout: How the engine stores it: compression, shards, replicas.
+        alias_of: The collection that the name means, if that has another name of its own.
+        note: The part that the collection has in migrations, if any.
     """
 
     name: str
@@ -73,6 +76,8 @@ class CollectionSummary:
     roots: tuple[RootHoldings, ...]
     filled_by: tuple[Filling, ...]
     layout: StoredLayout
+    alias_of: str | None = None
+    note: MigrationNote | None = None
 
 
 def summarize(store: Store, name: str) -> CollectionSummary:
@@ -82,12 +87,13 @@ def summarize(store: Store, name: str) -> CollectionSummary:
         StoreError: No collection has this name, or it cannot be opened.
     """
     check_name(name)
-    card = store.card(name)
+    called, found = name, store.find(name)
+    name, card = found.name, found.card
     roots: Counter[str] = Counter()
     for page in each(store, name, DOCUMENTS, Select(fields=("root",))):
         roots.update(str(point.payload["root"]) for point in page)
     return CollectionSummary(
-        name=name,
+        name=called,
         card=card,
         held=Holdings(documents=roots.total(), passages=store.count(name, PASSAGES)),
         records=store.count(name, _RECORDS),
@@ -97,6 +103,8 @@ def summarize(store: Store, name: str) -> CollectionSummary:
         ),
         filled_by=read_fillings(store, name),
         layout=store.layout(name),
+        alias_of=None if name == called else name,
+        note=store.aliases.note(name),
     )
 
 
@@ -152,7 +160,7 @@ def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    store.card(name)
+    name = store.find(name).name
     if selection.ids:
         ids = [record_id(identity) for identity in selection.ids]
         return Holdings(documents=0, passages=_count_ids(store, name, ids))
@@ -171,7 +179,9 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    remover = Remover(store, name, lock_of(store, name, store.card(name).mark))
+    found = store.find(name)
+    name = found.name
+    remover = Remover(store, name, lock_of(store, name, found.card.mark))
     keys: list[DocumentKey] = []
     if selection.ids:
         removed = remover.ids([record_id(identity) for identity in selection.ids])

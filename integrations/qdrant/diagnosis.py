@@ -50,8 +50,8 @@ def _folder(store: Store, wanted: str | None) -> Iterator[Finding]:
         yield _finding("collections", Health.NOTE, f"there are none in {store.place}")
     for name in names if wanted is None else [wanted]:
         try:
-            card = store.card(name)
-            held = store.count(name, PASSAGES)
+            found = store.find(name)
+            card, held = found.card, store.count(found.name, PASSAGES)
         except StoreError as error:
             yield _finding(name, Health.PROBLEM, str(error))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from decant.embedders import Encoder, StoreError
@@ -38,13 +39,15 @@ def create_target(
 def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> Target:
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
-    card = store.card(name)
+    found = store.find(name)
+    card = found.card
     if isinstance(encoder, ServerInference):
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
-        encoder = ServerEncoder(encoder, store, name, card)
+        encoder = ServerEncoder(encoder, store, found.name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
-    return _target(store, name, encoder, card)
+    target = _target(store, found.name, encoder, card)
+    return target if found.name == name else replace(target, alias=name)
 
 
 def open_or_create_target(
@@ -71,7 +74,7 @@ def open_or_create_target(
             f"{settings.words!r}; make another, or drop this one and index again"
         )
     if settings is not None:
-        _check_layout(store, name, settings)
+        _check_layout(store, target.name, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
             f"the collection {name!r} in {store.place} was made without states and cannot get "

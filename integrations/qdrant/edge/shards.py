@@ -164,6 +164,22 @@ def remove_shard(folder: Path, remove: Callable[[], None], what: str, place: str
             shard.is_dropped = True
 
 
+def give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
+    """Empty a store's register of shards, unless it was inherited; raise the first error."""
+    if process != os.getpid():
+        return
+    failed: StoreError | None = None
+    while shards:
+        name, shard = shards.popitem()
+        try:
+            with EngineErrors(f"closing {name!r}", place):
+                release_shard(shard)
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 @contextmanager
 def no_fork() -> Iterator[None]:
     """Prevent forks within the block, so that no child inherits an unregistered shard."""

@@ -11,7 +11,7 @@ import os
 import sys
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -22,6 +22,7 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -39,8 +40,9 @@ from ..stores.protocol import (
 from ..stores.queries import Query, bounded
 from ..stores.search_defaults import SearchDefaults
 from ..stores.translation.translate import translate
+from .aliases import EdgeAliases
 from .disk_space import check_room
-from .errors import EngineErrors
+from .errors import EngineErrors, dropped, forked
 from .filters import EdgeDialect
 from .folder import EdgeHome
 from .layouts import check_layout
@@ -56,7 +58,15 @@ from .points import (
 )
 from .private_copy import allocated_bytes, refuse_write
 from .schema import build_shard, index_field, vector_params
-from .shards import OpenShard, load_again, no_fork, open_shard, release_shard, remove_shard
+from .shards import (
+    OpenShard,
+    give_back,
+    load_again,
+    no_fork,
+    open_shard,
+    release_shard,
+    remove_shard,
+)
 
 _IDS = Select(fields=())
 _BATCH = 256
@@ -85,7 +95,8 @@ class EdgeStore:
         self._lock = RLock()
         self._closed = False
         self._process = os.getpid()
-        weakref.finalize(self, _give_back, self._shards, self._place, self._process)
+        self._aliases = EdgeAliases(self._home, self._between_writes)
+        weakref.finalize(self, give_back, self._shards, self._place, self._process)
 
     @property
     def engine(self) -> Engine:
@@ -102,8 +113,14 @@ class EdgeStore:
         """The folder, with links followed."""
         return str(self._home.folder.resolve())
 
+    @property
+    def aliases(self) -> EdgeAliases:
+        """The aliases in the folder, and the notes of migrations."""
+        self._check()
+        return self._aliases
+
     def names(self) -> list[str]:
-        """Return the names of the collections in the folder, sorted."""
+        """Return the names of the collections in the folder and their aliases, sorted."""
         self._check()
         return self._home.names()
 
@@ -131,6 +148,12 @@ class EdgeStore:
                 self._shard(name, what)
             return self._home.card(name)
 
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means."""
+        self._check()
+        real = self._aliases.resolve(name)
+        return FoundCollection(name=real, card=self.card(real))
+
     def drop(self, name: str) -> None:
         """Delete the collection with its folder; refused while another process has it open.
 
@@ -140,6 +163,7 @@ class EdgeStore:
         self._check()
         with self._lock, EngineErrors(what, self.place):
             folder = self._home.remains(name)
+            self._aliases.forget(name)
             remove_shard(folder, partial(self._home.remove, name), what, self.place)
             self._shards.pop(name, None)
 
@@ -275,10 +299,8 @@ class EdgeStore:
     def flush(self, name: str) -> None:
         """Write everything out to the disk."""
         what = f"flushing {name!r}"
-        with EngineErrors(what, self.place):
-            shard = self._shard(name, what)
-            with shard.turns.writing():
-                shard.engine.flush()
+        with EngineErrors(what, self.place), (shard := self._shard(name, what)).turns.writing():
+            shard.engine.flush()
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
         """Build the vector index and drop deleted points.
@@ -298,7 +320,7 @@ class EdgeStore:
             return
         with self._lock:
             self._closed = True
-            _give_back(self._shards, self.place, self._process)
+            give_back(self._shards, self.place, self._process)
 
     def __repr__(self) -> str:
         """Return the class and the folder."""
@@ -319,10 +341,8 @@ class EdgeStore:
 
     @contextmanager
     def _reading(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
-        with EngineErrors(what, self.place):
-            shard = self._shard(name, what)
-            with shard.turns.reading():
-                yield shard.engine
+        with EngineErrors(what, self.place), (shard := self._shard(name, what)).turns.reading():
+            yield shard.engine
 
     @contextmanager
     def _writing(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
@@ -338,15 +358,15 @@ class EdgeStore:
             needed = allocated_bytes(shard.folder) if rewrites else 0
             check_room(shard.folder, what, needed=needed)
             with shard.turns.writing():
+                self._aliases.check_open(name)
                 yield shard
+
+    def _between_writes(self, name: str) -> AbstractContextManager[None]:
+        return self._shard(name, f"changing what {name!r} means").turns.writing()
 
     def _check(self) -> None:
         if self._process != (process := os.getpid()):
-            raise StoreError(
-                f"the store {self.place} was connected in process {self._process}, and this is "
-                f"process {process}, which was forked from it; call connect() after the fork, in "
-                "the process that uses the store"
-            )
+            raise forked(self.place, self._process, process)
         if self._closed:
             raise StoreError(f"the store {self.place} is closed; connect again")
 
@@ -359,10 +379,7 @@ class EdgeStore:
             self._check()
             shard = self._shards.get(name)
             if shard is not None and shard.is_dropped:
-                raise StoreError(
-                    f"the collection {name!r} in {self.place} was dropped by another store of this "
-                    "process; if it was created again, open it with Collection.open"
-                )
+                raise dropped(name, self.place)
             if shard is None or shard.is_closed:
                 shard = open_shard(self._home.shard(name), what, self.place)
                 self._shards[name] = shard
@@ -378,19 +395,3 @@ class EdgeStore:
     def _filter(self, where: Where) -> edge.Filter:
         with EngineErrors("reading the filter", self.place):
             return _DIALECT.join(must=[translate(where, _DIALECT)])
-
-
-def _give_back(shards: dict[str, OpenShard], place: str, process: int) -> None:
-    """Empty a store's register of shards, unless it was inherited; raise the first error."""
-    if process != os.getpid():
-        return
-    failed: StoreError | None = None
-    while shards:
-        name, shard = shards.popitem()
-        try:
-            with EngineErrors(f"closing {name!r}", place):
-                release_shard(shard)
-        except StoreError as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed

@@ -80,7 +80,9 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     Raises:
         StoreError: There is no such collection, or the store failed.
     """
-    checker = Checker(store, name, lock_of(store, name, store.card(name).mark))
+    found = store.find(name)
+    name = found.name
+    checker = Checker(store, name, lock_of(store, name, found.card.mark))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():

@@ -17,13 +17,14 @@ class Target:
 
     Args:
         store: The store that holds it.
-        name: Its name there, or an alias.
+        name: Its own name there, which stays its own whatever an alias means later.
         mark: The random mark in its metadata; the same under all its names.
         encoder: The encoder that makes its vectors.
         sparse: Whether its points also have sparse vectors.
         soft_tokens: The width d' of the soft tokens of its points; None: they have none.
         words: How the words of its texts are indexed; None: they are not.
         search: How it is searched where a search does not specify it, if it keeps that.
+        alias: The name by which it was opened, if that is another.
     """
 
     store: Store
@@ -34,6 +35,12 @@ class Target:
     soft_tokens: int | None = None
     words: Words | None = None
     search: SearchDefaults | None = None
+    alias: str | None = None
+
+    @property
+    def called(self) -> str:
+        """The name by which it was opened."""
+        return self.alias or self.name
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -32,6 +32,7 @@ from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
 from .layouts.to_server import check_layout, dense_change, dense_params, strict_mode
 from .limits import Limits
+from .naming.aliases import OWN_NAME, RemoteAliases
 from .payload_indexes import (
     INDEXES,
     IndexSchema,
@@ -57,10 +58,12 @@ class OpenCollection:
     """A collection that was opened.
 
     Args:
+        name: Its own name.
         card: Its metadata.
         words: How its words are indexed, if they are.
     """
 
+    name: str
     card: CollectionMetadata
     words: StoredWords | None
 
@@ -70,10 +73,16 @@ class RemoteCatalog:
 
     Args:
         requests: Sends requests, and remembers the limits of opened collections.
+
+    Attributes:
+        aliases: The aliases of the server, and the notes of migrations.
     """
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        self.aliases = RemoteAliases(
+            requests.client, requests.ask, requests.place, is_local=requests.is_local
+        )
         self._client = requests.client
         self._ask = requests.ask
         self._layouts: dict[str, StoredLayout] = {}
@@ -89,7 +98,10 @@ class RemoteCatalog:
         return can_score_texts(self._requests.version)
 
     def names(self) -> list[str]:
-        """Return the names of collections that decant made, and their aliases, sorted."""
+        """Return the names of collections that decant made, and their aliases, sorted.
+
+        A server lists names alone, so each collection there costs one request, eight at a time.
+        """
         listed = self._listed()
         if self._requests.is_local or not listed:
             made = {name for name in listed if self._is_ours(name)}
@@ -99,7 +111,9 @@ class RemoteCatalog:
                 made = {name for name, is_ours in zip(listed, ours, strict=True) if is_ours}
         if not made:
             return []
-        return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
+        return sorted(
+            made | {alias for alias, name in self.aliases.of_server().items() if name in made}
+        )
 
     def create(
         self, name: str, card: CollectionMetadata, settings: CollectionSettings
@@ -128,6 +142,7 @@ class RemoteCatalog:
             strict_mode_config=strict_mode(settings),
             metadata={
                 CARD: card.to_json(),
+                OWN_NAME: name,
                 INDEXES: {path: kind.value for path, kind in indexes.items()},
             },
         )
@@ -148,18 +163,31 @@ class RemoteCatalog:
                 raise  # opening the collection makes them
             self._delete(name)
             raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
-        return OpenCollection(card=card, words=StoredWords.of(card, info))
+        return OpenCollection(name=name, card=card, words=StoredWords.of(card, info))
 
     def open(self, name: str) -> OpenCollection:
         """Open a collection, and make missing indexes as far as the server allows."""
-        info = self._existing(name)
+        return self._opened(name, self._existing(name))
+
+    def _opened(self, name: str, info: models.CollectionInfo) -> OpenCollection:
         card = self._read_card(name, info)
         try:
             self._complete(name, card, info)
         except StoreError as error:
             if not is_not_allowed(error):
                 raise
-        return OpenCollection(card=card, words=StoredWords.of(card, info))
+        return OpenCollection(name=name, card=card, words=StoredWords.of(card, info))
+
+    def find(self, name: str) -> OpenCollection:
+        """Open the collection that a name means."""
+        if not self._has(name):
+            if (real := self.aliases.lost(name, listed := self._listed())) is not None:
+                return self.open(real)
+            raise absent(name, self._requests.place, listed)
+        info = self._info(name)
+        if (real := self.aliases.follow(name, info.config.metadata or {})) == name:
+            return self._opened(name, info)
+        return self.open(real)
 
     def layout(self, name: str) -> StoredLayout:
         """Return the layout of a collection, as the server reports it now."""
@@ -206,16 +234,14 @@ class RemoteCatalog:
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
-        self._card_text(name, self._existing(name))
+        info = self._existing(name)
+        self._card_text(name, info)
+        if (means := self.aliases.follow(name, info.config.metadata or {})) != name:
+            raise _is_alias(name, means, self._requests.place)
+        self.aliases.forget(name, info.config.metadata or {})
         # A server answers False for an alias, and if a request whose answer got lost deleted it.
         if self._delete(name) or not self._has(name):
             return
-        if (real := self._aliases().get(name)) is not None:
-            raise StoreError(
-                f"{name!r} is an alias of the collection {real!r} at {self._requests.place}, and "
-                f"nothing was deleted; drop {real!r} if that is meant, or delete the alias with a "
-                "client of the server"
-            )
         raise StoreError(
             f"the collection {name!r} at {self._requests.place} was not deleted, and the server "
             "did not say why; look at its log"
@@ -270,6 +296,7 @@ class RemoteCatalog:
         info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
         self._requests.remember(name, Limits.of(info.config.strict_mode_config))
         self._layouts[name] = stored_layout(info)
+        self.aliases.saw(name, info.config.metadata or {})
         return info
 
     def _existing(self, name: str) -> models.CollectionInfo:
@@ -317,18 +344,21 @@ class RemoteCatalog:
         found = self._ask("listing the collections", self._client.get_collections)
         return sorted(item.name for item in found.collections)
 
-    def _aliases(self) -> dict[str, str]:
-        found = self._ask("listing the aliases", self._client.get_aliases)
-        return {item.alias_name: item.collection_name for item in found.aliases}
-
     def _present(self, name: str) -> StoreError:
-        if (real := self._aliases().get(name)) is None:
+        if (real := self.aliases.of_server().get(name)) is None:
             return present(name, self._requests.place)
         return StoreError(
             f"a collection {name!r} already exists in {self._requests.place}, as an alias of "
             f"{real!r}; open it with Collection.open, or delete the alias with a client of the "
             "server"
         )
+
+
+def _is_alias(name: str, real: str, place: str) -> StoreError:
+    return StoreError(
+        f"{name!r} is an alias of the collection {real!r} at {place}, and nothing was deleted; "
+        f"drop {real!r} if that is meant, or delete the alias with a client of the server"
+    )
 
 
 def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:

@@ -104,3 +104,13 @@ def _named(limit: re.Pattern[str], said: str, known: int) -> int:
     """Return the limit that a refusal names, if it is smaller than the known one."""
     found = limit.search(said)
     return known if found is None else min(known, max(1, int(found[1])))
+
+
+def writes_of(limits: Limits) -> int:
+    """Return how many points one request may write."""
+    return limits.writes
+
+
+def ids_of(limits: Limits) -> int:
+    """Return how many ids one request may have."""
+    return limits.ids

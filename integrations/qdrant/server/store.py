@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from qdrant_client import models
 
+from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -38,7 +39,8 @@ from ..stores.sparse_vector import SparseVector
 from .capabilities import Server
 from .collections import RemoteCatalog
 from .filters import to_filter
-from .limits import Limits
+from .limits import Limits, ids_of, writes_of
+from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
 from .points import (
     cut_writes,
@@ -98,25 +100,30 @@ class RemoteStore:
         return self._server.identity
 
     def names(self) -> list[str]:
-        """Return the names of decant's collections on the server and their aliases, sorted.
-
-        A server lists names alone, so each collection there costs one request, eight at a time.
-        """
+        """Return the names of decant's collections on the server and their aliases, sorted."""
         return self._catalog.names()
 
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
-        """Create an empty collection with its metadata and its payload indexes.
-
-        If the server's strict mode does not allow so many indexes, nothing is left.
-        """
+        """Create an empty collection with its indexes; nothing, if there may not be so many."""
         check_name(name)
         self._words.remember(name, self._catalog.create(name, card, settings).words)
 
-    def card(self, name: str) -> CollectionMetadata:
-        """Return the collection's metadata, and make missing payload indexes.
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means."""
+        check_name(name)
+        opened = self._catalog.find(name)
+        self._words.remember(opened.name, opened.words)
+        return FoundCollection(name=opened.name, card=opened.card)
 
-        Indexes are missing if a creator was interrupted. With a read-only key, or if the server
-        allows no more indexes, the collection opens without them, and filters are slower.
+    @property
+    def aliases(self) -> RemoteAliases:
+        """The aliases on the server, and the notes of migrations."""
+        return self._catalog.aliases
+
+    def card(self, name: str) -> CollectionMetadata:
+        """Return the collection's metadata, and make missing payload indexes, if that is allowed.
+
+        Indexes are missing if a creator was interrupted; without them filters are slower.
         """
         check_name(name)
         opened = self._catalog.open(name)
@@ -162,6 +169,7 @@ class RemoteStore:
         """
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
+        self.aliases.check_open(name)
         points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
@@ -169,26 +177,28 @@ class RemoteStore:
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
         for batch in self._batches(name, points):
-            for _ in self._requests.in_parts(name, batch, _writes, send):
+            for _ in self._requests.in_parts(name, batch, writes_of, send):
                 pass
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
+        self.aliases.check_open(name)
         send = partial(set_together, self._requests, name)
         gone: list[str] = []
         for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, _writes, send):
+            for missing in self._requests.in_parts(name, batch, writes_of, send):
                 gone += missing
         return list(dict.fromkeys(gone))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
+        self.aliases.check_open(name)
 
         def send(part: Sequence[str]) -> object:
             chosen = models.PointIdsList(points=list(part))
             return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
 
-        for _ in self._requests.in_parts(name, ids, _ids, send):
+        for _ in self._requests.in_parts(name, ids, ids_of, send):
             pass
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
@@ -204,7 +214,7 @@ class RemoteStore:
             )
             return self._ask(f"reading from {name!r}", request)
 
-        records = self._requests.in_parts(name, ids, _ids, send)
+        records = self._requests.in_parts(name, ids, ids_of, send)
         return [from_record(record) for part in records for record in part]
 
     def scroll(
@@ -388,11 +398,3 @@ class RemoteStore:
         """Cut points into requests, before the first request is sent."""
         most = self._requests.limits(name).writes
         return cut_writes(points, most=most, largest=self._requests.largest)
-
-
-def _writes(limits: Limits) -> int:
-    return limits.writes
-
-
-def _ids(limits: Limits) -> int:
-    return limits.ids

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .aliases import Aliases, FoundCollection
     from .collection_metadata import CollectionMetadata
     from .collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
     from .filters import Where
@@ -129,7 +130,10 @@ class ScrollPage:
 
 
 class Store(Protocol):
-    """Holds collections by name. Safe to use from several threads."""
+    """Holds collections by name. Safe to use from several threads.
+
+    :meth:`find` follows an alias; all other methods take the collection's own name.
+    """
 
     @property
     def engine(self) -> Engine:
@@ -152,7 +156,7 @@ class Store(Protocol):
     def names(self) -> list[str]:
         """Return the names of the collections that decant made here, sorted.
 
-        On a server, their aliases are included: a collection opens by either.
+        Their aliases are included: a collection opens by either.
         """
         ...
 
@@ -162,6 +166,15 @@ class Store(Protocol):
 
     def card(self, name: str) -> CollectionMetadata:
         """Open the collection and return its metadata; fails if it does not exist."""
+        ...
+
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means, its own or an alias; fails if there is none."""
+        ...
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of collections, and the notes of migrations."""
         ...
 
     def drop(self, name: str) -> None:
