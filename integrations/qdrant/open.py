@@ -10,6 +10,7 @@ from decant.embedders import Encoder, StoreError
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
 from .points.handle import Target
+from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
@@ -33,7 +34,7 @@ def create_target(
     settings = settings or CollectionSettings()
     card = CollectionMetadata.of(encoder, soft_tokens=settings.soft_tokens, words=settings.words)
     store.create(name, card, settings)
-    return _target(store, name, encoder, card)
+    return target_of(store, FoundCollection(name=name, card=card), encoder)
 
 
 def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> Target:
@@ -46,7 +47,7 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, found.name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
-    target = _target(store, found.name, encoder, card)
+    target = target_of(store, found, encoder)
     return target if found.name == name else replace(target, alias=name)
 
 
@@ -124,10 +125,12 @@ def _shown(value: object) -> str:
     return f"the {kind} {str(value)!r}" if isinstance(value, str | PurePath) else f"a {kind}"
 
 
-def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata) -> Target:
+def target_of(store: Store, found: FoundCollection, encoder: Encoder) -> Target:
+    """Return the handle of a collection that was found, with its encoder, which is not checked."""
+    card = found.card
     return Target(
         store=store,
-        name=name,
+        name=found.name,
         mark=card.mark,
         encoder=encoder,
         sparse=card.sparse,

@@ -16,9 +16,11 @@ from decant.embedders.files import write_atomically
 from decant.embedders.json_records import parse
 
 from ..stores.aliases import CollectionMovedError, MigrationNote
+from ..stores.collection_settings import PayloadIndex
 from ..stores.protocol import check_name
 from .folder import ALIAS, CARD, SHARD, EdgeHome
-from .shards import remove_shard
+from .schema import indexed_fields
+from .shards import OpenShard, remove_shard
 
 _NOTE = "migration.json"
 
@@ -29,43 +31,48 @@ class EdgeAliases:
     Args:
         home: The folder.
         changing: Returns a context manager in which no point of a collection changes.
+        open_shard: Returns the engine's object of a collection.
     """
 
     lease = 0.0
     """One process at a time has a collection open, and its writes end before it is closed."""
 
     def __init__(
-        self, home: EdgeHome, changing: Callable[[str], AbstractContextManager[object]]
+        self,
+        home: EdgeHome,
+        changing: Callable[[str], AbstractContextManager[object]],
+        open_shard: Callable[[str, str], OpenShard],
     ) -> None:
         self._home = home
         self._changing = changing
+        self._open_shard = open_shard
 
     def all(self) -> dict[str, str]:
         """Return the collection of each alias."""
-        names = sorted(path.parent.name for path in self._home.folder.glob(f"[!.]*/{ALIAS}"))
-        return {name: self.resolve(name) for name in names}
+        return {name: self.resolve(name) for name in self._direct()}
+
+    def indexed(self, name: str) -> tuple[PayloadIndex, ...]:
+        """Return the metadata entries that a collection indexes."""
+        shard = self._open_shard(name, f"opening the collection {name!r}")
+        with shard.turns.reading():
+            return indexed_fields(shard.engine)
 
     def resolve(self, name: str) -> str:
-        """Return the name of the collection that a name means.
+        """Return the name of the collection that a name means, through several aliases if need be.
 
         Raises:
-            StoreError: The file of the alias is damaged.
+            StoreError: The file of an alias is damaged, or aliases mean each other.
         """
         check_name(name)
-        path = self._path(name, ALIAS)
-        try:
-            held = parse(path.read_text("utf-8"), where=str(path), error=StoreError)
-            real = held["collection"] if isinstance(held, dict) else None
-        except FileNotFoundError:
-            return name
-        except (KeyError, UnicodeDecodeError):
-            real = None
-        if not isinstance(real, str):
-            raise StoreError(
-                f"{path} is damaged, which says what collection the name {name!r} means; restore "
-                'it from a copy, or write {"collection": "NAME"} into it'
-            )
-        return real
+        seen = [name]
+        while (real := self._next(seen[-1])) is not None:
+            if real in seen:
+                raise StoreError(
+                    f"the aliases {', '.join(map(repr, seen))} in {self._home.folder} mean each "
+                    f"other; delete the file {ALIAS} in the folder of one of them"
+                )
+            seen.append(real)
+        return seen[-1]
 
     def point(self, alias: str, name: str | None) -> None:
         """Make an alias mean a collection."""
@@ -123,8 +130,8 @@ class EdgeAliases:
 
     def forget(self, name: str) -> None:
         """Remove the aliases of a collection, before it is deleted; what they hid is open again."""
-        for alias, real in self.all().items():
-            if real != name:
+        for alias in self._direct():
+            if self._next(alias) != name:
                 continue
             note = self.note(alias)
             if note is not None and note.following == name:
@@ -133,6 +140,25 @@ class EdgeAliases:
             path.unlink(missing_ok=True)
             with suppress(OSError):
                 path.parent.rmdir()
+
+    def _direct(self) -> list[str]:
+        return sorted(path.parent.name for path in self._home.folder.glob(f"[!.]*/{ALIAS}"))
+
+    def _next(self, name: str) -> str | None:
+        path = self._path(name, ALIAS)
+        try:
+            held = parse(path.read_text("utf-8"), where=str(path), error=StoreError)
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            held = None
+        real = held.get("collection") if isinstance(held, dict) else None
+        if not isinstance(real, str):
+            raise StoreError(
+                f"{path} is damaged, which says what collection the name {name!r} means; restore "
+                'it from a copy, or write {"collection": "NAME"} into it'
+            )
+        return real
 
     def _path(self, name: str, file: str) -> Path:
         return self._home.folder / name / file

@@ -95,7 +95,7 @@ class EdgeStore:
         self._lock = RLock()
         self._closed = False
         self._process = os.getpid()
-        self._aliases = EdgeAliases(self._home, self._between_writes)
+        self._aliases = EdgeAliases(self._home, self._between_writes, self._shard)
         weakref.finalize(self, give_back, self._shards, self._place, self._process)
 
     @property

@@ -210,7 +210,7 @@ class Planner:
             opening=Marker(key=document.key, state=state),
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
-            moved=tuple(point for point in moved if not _is_same(point.payload, stored[point.id])),
+            moved=tuple(point for point in moved if not is_same(point.payload, stored[point.id])),
             gone=tuple(id_ for id_ in stored if id_ not in wanted),
             closing=closing,
             repairs=_is_done(marker, digest),
@@ -287,7 +287,7 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _is_same(wanted: Json, stored: Json) -> bool:
+def is_same(wanted: Json, stored: Json) -> bool:
     """Return whether a stored JSON value equals the wanted one, up to the engines' rounding."""
     # Compared as JSON, because for Python 1, 1.0 and True are equal.
     return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)

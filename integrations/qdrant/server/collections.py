@@ -32,9 +32,8 @@ from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
 from .layouts.to_server import check_layout, dense_change, dense_params, strict_mode
 from .limits import Limits
-from .naming.aliases import OWN_NAME, RemoteAliases
+from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
-    INDEXES,
     IndexSchema,
     is_not_allowed,
     make_together,
@@ -182,12 +181,12 @@ class RemoteCatalog:
         """Open the collection that a name means."""
         if not self._has(name):
             if (real := self.aliases.lost(name, listed := self._listed())) is not None:
-                return self.open(real)
+                return self.find(real)
             raise absent(name, self._requests.place, listed)
         info = self._info(name)
         if (real := self.aliases.follow(name, info.config.metadata or {})) == name:
             return self._opened(name, info)
-        return self.open(real)
+        return self.find(real)
 
     def layout(self, name: str) -> StoredLayout:
         """Return the layout of a collection, as the server reports it now."""
@@ -235,9 +234,9 @@ class RemoteCatalog:
     def drop(self, name: str) -> None:
         """Delete a collection."""
         info = self._existing(name)
-        self._card_text(name, info)
         if (means := self.aliases.follow(name, info.config.metadata or {})) != name:
             raise _is_alias(name, means, self._requests.place)
+        self._card_text(name, info)
         self.aliases.forget(name, info.config.metadata or {})
         # A server answers False for an alias, and if a request whose answer got lost deleted it.
         if self._delete(name) or not self._has(name):
@@ -329,7 +328,8 @@ class RemoteCatalog:
             if Refusal.of(error).status != NOT_FOUND:
                 raise
             return False  # the collection was deleted since they were listed
-        return CARD in (info.config.metadata or {})
+        metadata = info.config.metadata or {}
+        return CARD in metadata or self.aliases.is_signpost(metadata)
 
     def _delete(self, name: str) -> bool:
         deleted = self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))

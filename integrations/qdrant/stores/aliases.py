@@ -17,6 +17,7 @@ from decant.embedders import StoreError
 from decant.embedders.json_records import decode, encode, parse
 
 from .collection_metadata import CollectionMetadata
+from .collection_settings import PayloadIndex
 
 
 class CollectionMovedError(StoreError):
@@ -109,6 +110,10 @@ class Aliases(Protocol):
 
     def set_note(self, name: str, note: MigrationNote | None) -> None:
         """Replace the note of a collection; no write is under way in this process then."""
+        ...
+
+    def indexed(self, name: str) -> tuple[PayloadIndex, ...]:
+        """Return the metadata entries that a collection indexes, for the one that replaces it."""
         ...
 
     def drop_replaced(self, alias: str, name: str) -> None:

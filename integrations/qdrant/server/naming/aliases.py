@@ -1,8 +1,9 @@
 """Aliases and notes of migrations on a server.
 
 A server has aliases, but none with the name of a collection. So a collection that was replaced
-under its own name says in its metadata which one the name means, until it is dropped and the name
-becomes an alias. Invariant: at every moment of that, the name leads to the newer collection.
+under its own name says in its metadata which one the name means; when it is dropped, a collection
+without vectors takes its place that says so. Invariant: at every moment of that, the name leads to
+the newer collection, and a request that was meant for the old one never reaches the newer one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ...stores.aliases import CollectionMovedError, MigrationNote
+from ...stores.collection_settings import FieldType, PayloadIndex
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 OWN_NAME = "decant_name"
 """The key of a collection's metadata with its own name, by which an alias is seen to be one."""
 
+INDEXES = "decant_indexes"
+"""The key of a collection's metadata with the types of its payload indexes, by their paths."""
+
 _MEANS = "decant_means"
+_SIGNPOST = "decant_signpost"
 _NOTE = "decant_migration"
 _LEASE = 5.0
 
@@ -72,11 +78,15 @@ class RemoteAliases:
             return str(metadata[_MEANS])
         return name if metadata.get(OWN_NAME) == name else self.of_server().get(name, name)
 
+    def is_signpost(self, metadata: Mapping[str, Any]) -> bool:
+        """Return whether a collection with these metadata only says what its name means."""
+        return bool(metadata.get(_SIGNPOST))
+
     def lost(self, name: str, listed: Sequence[str]) -> str | None:
         """Return the collection that a name means which is neither a collection nor an alias.
 
         Such a name is left by a process that ended between dropping a replaced collection and
-        making its name an alias.
+        putting a signpost there.
 
         Args:
             name: The name.
@@ -92,6 +102,9 @@ class RemoteAliases:
         """Make an alias mean a collection."""
         held = self.of_server()
         if alias not in held and self._exists(alias):
+            if name is None and self._metadata(alias).get(_SIGNPOST):
+                self._ask(f"deleting {alias!r}", partial(self._client.delete_collection, alias))
+                return
             change = partial(self._client.update_collection, alias, metadata={_MEANS: name or ""})
             self._ask(f"making {alias!r} mean {name!r}", change)
             return
@@ -139,15 +152,35 @@ class RemoteAliases:
         if note is not None and note.is_closed:
             raise CollectionMovedError.of(name, self._place, note.following)
 
+    def indexed(self, name: str) -> tuple[PayloadIndex, ...]:
+        """Return the metadata entries that a collection indexes."""
+        held = dict(self._metadata(name).get(INDEXES, {}))
+        found = (PayloadIndex.at(path, FieldType(kind)) for path, kind in sorted(held.items()))
+        return tuple(one for one in found if one is not None)
+
     def drop_replaced(self, alias: str, name: str) -> None:
-        """Delete the collection of the alias's name, and make the name an alias."""
-        if alias not in self.of_server() and self._exists(alias):
-            if self.follow(alias, self._metadata(alias)) != name:
+        """Delete the collection of the alias's name, and leave a signpost in its place.
+
+        The signpost is a collection without vectors. An alias of the server would not do: what has
+        the old collection open sends its vectors to this name, and would search the new one.
+        """
+        if self._exists(alias):
+            metadata = self._metadata(alias)
+            if self.follow(alias, metadata) != name:
                 raise StoreError(f"{alias!r} does not mean {name!r}, so nothing was deleted")
+            if metadata.get(_SIGNPOST):
+                return
             delete = partial(self._client.delete_collection, alias)
             self._ask(f"deleting the replaced collection {alias!r}", delete)
             self._seen.pop(alias, None)
-        self.point(alias, name)
+        note = MigrationNote(alias=alias, following=name, is_closed=True)
+        make = partial(
+            self._client.create_collection,
+            alias,
+            vectors_config={},
+            metadata={_MEANS: name, OWN_NAME: alias, _SIGNPOST: True, _NOTE: note.to_json()},
+        )
+        self._ask(f"making {alias!r} mean {name!r}", make)
 
     def forget(self, name: str, metadata: Mapping[str, Any]) -> None:
         """Make no other name mean a collection that is about to be deleted.
@@ -164,7 +197,6 @@ class RemoteAliases:
             return
         if self._metadata(note.alias).get(_MEANS) == name:
             self.point(note.alias, None)
-            self.set_note(note.alias, None)
 
     def _read(self, name: str, text: str) -> MigrationNote | None:
         where = f"the collection {name!r} at {self._place}"
