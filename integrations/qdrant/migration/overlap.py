@@ -11,9 +11,11 @@ from decant.embedders import Encoder, Role
 
 from ..points.payloads import PASSAGES
 from ..stores.input_errors import StoreInputError
-from ..stores.protocol import Point, Select, Store
+from ..stores.protocol import Point, Ranking, Select, Store
 from ..stores.queries import Query
 
+_DEEPER = 4  # times the limit, so that hits with the score of the last one are seen
+_ROUNDING = 1e-6
 _SCANNED = 2_000  # passages among which the sample is spread evenly
 
 
@@ -66,8 +68,8 @@ def compare_queries(
     for side in (old, new):
         assert side.encoder is not None
         rows = side.encoder.encode(queries, role=Role.QUERY).dense
-        found = side.store.rank(side.name, list(rows), limit=limit, where=PASSAGES)
-        rankings.append([[identity for identity, _ in one] for one in found])
+        depth = _DEEPER * limit
+        rankings.append(side.store.rank(side.name, list(rows), limit=depth, where=PASSAGES))
     return _report(queries, rankings, limit, by_passages=False)
 
 
@@ -88,12 +90,9 @@ def compare_passages(old: Side, new: Side, *, sample: int = 100, limit: int = 10
     for side, there in zip((old, new), points, strict=True):
         rows: list[Query] = [row for one in both if (row := there[one].dense) is not None]
         # The passage itself is the best hit on both sides, and says nothing.
-        found = side.store.rank(side.name, rows, limit=limit + 1, where=PASSAGES)
+        found = side.store.rank(side.name, rows, limit=_DEEPER * limit + 1, where=PASSAGES)
         rankings.append(
-            [
-                [identity for identity, _ in one if identity != own][:limit]
-                for one, own in zip(found, both, strict=True)
-            ]
+            [[hit for hit in one if hit[0] != own] for one, own in zip(found, both, strict=True)]
         )
     return _report(texts, rankings, limit, by_passages=True)
 
@@ -105,18 +104,18 @@ def _vectors(side: Side, ids: Sequence[str]) -> dict[str, Point]:
 
 
 def _report(
-    queries: Sequence[str], rankings: Sequence[Sequence[Sequence[str]]], limit: int, *,
+    queries: Sequence[str],
+    rankings: Sequence[Sequence[Ranking]],
+    limit: int,
+    *,
     by_passages: bool,
-) -> OverlapReport:  # fmt: skip
+) -> OverlapReport:
     if not queries:
         raise StoreInputError(
             "there is nothing to compare the collections by: no query was given, or the old "
             "collection holds no passage with a vector"
         )
-    shares = [
-        len({*one} & {*other}) / max(len(one), len(other), 1) if one or other else 1.0
-        for one, other in zip(*rankings, strict=True)
-    ]
+    shares = [_share(one, other, limit) for one, other in zip(*rankings, strict=True)]
     worst = int(np.argmin(shares))
     return OverlapReport(
         queries=len(queries),
@@ -126,3 +125,21 @@ def _report(
         least_query=queries[worst],
         by_passages=by_passages,
     )
+
+
+def _share(old: Ranking, new: Ranking, limit: int) -> float:
+    """Return which share of the hits of both rankings is also among the best of the other.
+
+    Of equal scores engines return any, so a hit counts as one of the best if it scores as much as
+    the last of them.
+    """
+    first, second = {one for one, _ in old[:limit]}, {one for one, _ in new[:limit]}
+    if not first and not second:
+        return 1.0
+    common = len(first & _best(new, limit)) + len(second & _best(old, limit))
+    return common / (len(first) + len(second))
+
+
+def _best(ranking: Ranking, limit: int) -> set[str]:
+    least = min((score for _, score in ranking[:limit]), default=0.0) - _ROUNDING
+    return {identity for identity, score in ranking if score >= least}

@@ -120,7 +120,9 @@ class RemoteAliases:
             self._ask(f"making {alias!r} mean {name!r}", change)
 
     def note(self, name: str) -> MigrationNote | None:
-        """Return the note of a collection."""
+        """Return the note of a collection; None also if there is no such collection."""
+        if not self._exists(name):
+            return None
         return self._read(name, self.saw(name, self._metadata(name)))
 
     def saw(self, name: str, metadata: Mapping[str, Any]) -> str:
@@ -195,8 +197,11 @@ class RemoteAliases:
             return  # damaged, like much of what is deleted
         if note is None or note.alias == name or not self._exists(note.alias):
             return
-        if self._metadata(note.alias).get(_MEANS) == name:
+        other = self._metadata(note.alias)
+        if other.get(_MEANS) == name:
             self.point(note.alias, None)
+            if not self.is_signpost(other):
+                self.set_note(note.alias, None)  # it takes writes again
 
     def _read(self, name: str, text: str) -> MigrationNote | None:
         where = f"the collection {name!r} at {self._place}"
