@@ -167,7 +167,8 @@ def test_progress_counts_points_texts_and_tokens(notes: Collection, store: Store
 
 def test_the_overlap_is_whole_with_the_same_vectors_and_small_with_others(store: Store) -> None:
     encoder = Precise("fp32")
-    fill(Collection.create(without_lease(store), "docs", encoder))
+    docs = Collection.create(without_lease(store), "docs", encoder)
+    docs.add(records(*range(1, 40)))
     same = migrate(store, "docs", encoder, layout=Layout(storage=Storage.FULL))
     same.run()
     assert same.overlap(limit=5, sample=20).least == 1.0
