@@ -17,6 +17,7 @@ from .commands.collections.delete import delete
 from .commands.collections.drop import drop
 from .commands.collections.index import index
 from .commands.collections.list import list_collections
+from .commands.collections.migrate import migrate
 from .commands.collections.relayout import relayout
 from .commands.collections.search import search
 from .commands.collections.tune_search import tune_search
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
     "tune-search": tune_search,
     "relayout": relayout,
+    "migrate": migrate,
     "list": list_collections,
     "delete": delete,
     "drop": drop,

@@ -33,7 +33,8 @@ def list_collections(
 
     Also shown are the kinds of vectors, the language of the words if they are
     indexed, the mode, fusion and weights that `decant tune-search` stored, and how
-    vectors are stored, with shards and replicas.
+    vectors are stored, with shards and replicas. A name that is an alias is shown
+    with the collection that it means.
     No bundle is needed. A root is the set of documents of one folder, under its
     path or the name that `decant index --root` gave it. Exits with 1 if a
     collection cannot be opened; the others are listed.
@@ -74,6 +75,8 @@ def _show(one: CollectionSummary) -> None:
     show_facts(
         {
             "collection": one.name,
+            **({} if one.alias_of is None else {"alias of": one.alias_of}),
+            **_migration(one),
             "model": f"{card.recipe.base}, recipe {card.recipe.digest()}",
             "vectors": f"{card.dim} wide, {' and '.join(kinds)}",
             **({} if card.words is None else {"words": str(card.words)}),
@@ -91,9 +94,23 @@ def _show(one: CollectionSummary) -> None:
         show_facts({"  …": f"and {more} more roots; --json lists all"})
 
 
+def _migration(one: CollectionSummary) -> dict[str, str]:
+    """Return what is under way, or can be taken back, as a fact to show."""
+    if (note := one.note) is None:
+        return {}
+    if note.following is not None:
+        done = "replaced by" if note.cut_over_at is not None else "migrated to"
+        return {"migration": f"{done} {note.following}"}
+    if note.previous is not None and note.cut_over_at is not None:
+        return {"migration": f"from {note.previous}, which is kept and can be rolled back to"}
+    return {}
+
+
 def _plain(one: CollectionSummary) -> dict[str, object]:
     return {
         "name": one.name,
+        "alias_of": one.alias_of,
+        "migration": one.note,
         "model": one.card.recipe.base,
         "digest": one.card.recipe.digest(),
         "dim": one.card.dim,

@@ -20,7 +20,7 @@ from ..points.locks import lock_of
 from ..points.provenance import Filling, FillingNotes, read_fillings
 from ..stores.aliases import MigrationNote
 from ..stores.protocol import Engine, Store
-from .copier import Copier, MigrationProgress
+from .copier import COPIED, Copier, MigrationProgress
 from .overlap import OverlapReport, Side, compare_passages, compare_queries
 
 _PASSES = 20
@@ -85,6 +85,11 @@ class Migration:
     def target(self) -> str:
         """The own name of the new collection."""
         return self._route.target.name
+
+    @property
+    def points(self) -> int:
+        """How many points the old collection holds that are copied: passages and markers."""
+        return self._route.store.count(self.source, COPIED)
 
     @property
     def is_done(self) -> bool:
