@@ -99,9 +99,11 @@ bench: $(VENV)/.installed-quickstart,evaluation,openvino,peers  ## compare with 
 	$(BIN)/python benchmarks/encode.py --output .benchmarks/encode.json
 	$(BIN)/python benchmarks/head_to_head.py --keep .benchmarks/head_to_head --layers 7 --output .benchmarks/head_to_head.json
 	$(BIN)/python benchmarks/ingest.py --output .benchmarks/ingest.json
+	PYTHONPATH=benchmarks $(BIN)/python experiments/indexing_costs.py --output .benchmarks/indexing.json
 	$(BIN)/python benchmarks/search.py --output .benchmarks/search.json
 	$(BIN)/python benchmarks/hybrid.py --output .benchmarks/hybrid.json
 	$(BIN)/python benchmarks/precisions.py --output .benchmarks/precisions.json
+	$(BIN)/python benchmarks/where_the_time_goes.py --output .benchmarks/where_the_time_goes.json
 	$(BIN)/python benchmarks/quantized.py --output .benchmarks/quantized.json
 	$(BIN)/python benchmarks/late_chunking.py --output .benchmarks/late_chunking.json
 	$(BIN)/python benchmarks/query.py --output .benchmarks/query.json

@@ -2,8 +2,9 @@
 
 All run all-MiniLM-L6-v2 in fp32 on the CPU, in one process, turn by turn. Vectors are compared
 before anything is timed. Each peer runs with its default batch size and with the one that is
-fastest on a sample of the very texts; decant runs with its defaults. For two cores of a larger
-machine: taskset -c 0,1 python benchmarks/encode.py
+fastest on a sample of the very texts; decant runs with its defaults. The products of the model's
+shapes run alone, too: the machine's ceiling. For two cores of a larger machine: taskset -c 0,1
+python benchmarks/encode.py
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bench.ceiling import ceilings
 from bench.corpus import LONGEST, Cutter, load_corpus
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive, read_runtime
 from bench.peers import Peer, batch_seconds, fastembed, sentence_transformers, worst_cosine
-from bench.report import Amount, Result, Section, Target, lowest_speed_up, section
+from bench.report import Amount, Figure, Result, Section, Target, lowest_speed_up, section
 from bench.rounds import Contender, interleave
 from decant.embedders import ExecutionOptions, OnnxEncoder, ParityError, Role, load
 
@@ -89,6 +91,7 @@ def measure(options: Options, stage: Stage) -> Result:
     agree(ours, peers, sets[MIXED][:_COMPARED])
     notes = {"corpus": corpus.name}
     sections = []
+    shares: list[Figure] = []
     for title, texts in sets.items():
         on_step = partial(_name_step, stage, title)
         contenders = [_contender(*pair, texts) for pair in zip(encoders, runtimes, strict=True)]
@@ -98,15 +101,21 @@ def measure(options: Options, stage: Stage) -> Result:
             shown = ", ".join(f"{batch}: {seconds:.2f} s" for batch, seconds in sweep.items())
             notes[f"batch sizes of {peer.name}, {title}"] = shown
             contenders += _contenders(peer, texts, best=min(sweep, key=sweep.__getitem__))
-        laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
         amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
-        sections.append(section(title, contenders, laps, dict.fromkeys(laps, amount)))
+        on_step("the products of its shapes alone")
+        with ceilings({contenders[0].name: ours}, amount.tokens) as rows:
+            contenders += [row.contender for row in rows]
+            laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
+        amounts = dict.fromkeys(laps, amount) | {row.contender.name: row.amount for row in rows}
+        sections.append(section(title, contenders, laps, amounts))
+        shares += [row.figure(title, laps, amounts) for row in rows]
     return Result(
         benchmark="encode",
         circumstances=circumstances(),
         seed=seed,
         settings=notes,
         sections=tuple(sections),
+        figures=tuple(shares),
         targets=tuple(_targets(sections[0], options.peers)),
     )
 

@@ -29,7 +29,6 @@ from bench.peers import batch_seconds, sentence_transformers, worst_cosine
 from bench.report import Amount, Figure, Result, Section, Target, section
 from bench.rounds import Contender, interleave
 from decant.embedders import Role
-from decant.embedders.onnx.providers.machine import processor_features
 from decant.export import convert, export, verify
 
 MINILM = "minilm"
@@ -41,7 +40,6 @@ FORMS = (
 _SAMPLE = 0.25
 _DEFAULT = 32
 _BATCHES = (4, 8, 16, 32)
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "avx_vnni")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +107,11 @@ def measure(options: Options, stage: Stage) -> Result:
             sections += found
             figures += worth
             targets += aims
-    shown = sorted(processor_features() & {*_FEATURES})
     return Result(
         benchmark="head_to_head",
         circumstances=circumstances(),
         seed=options.common.seed,
         settings={
-            "instructions": " ".join(shown) or "the system does not tell",
             "layers of the decoder": str(options.layers or "all"),
         },
         sections=tuple(sections),

@@ -2,7 +2,8 @@
 
 Speed: the same real texts through decant in every precision and sentence-transformers in float32
 and bfloat16, turn by turn, in one process. Worth: STS-B and cranfield, MiniLM only, because the
-decoder's weights are drawn. For two cores of a larger machine: taskset -c 0,1 python
+decoder's weights are drawn. Beside each precision run the products of its shapes alone, the
+machine's ceiling. For two cores of a larger machine: taskset -c 0,1 python
 benchmarks/precisions.py
 """
 
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench.ceiling import ceilings
 from bench.corpus import LONGEST, Cutter, load_corpus
 from bench.decoder import Shape, read_shape, save_decoder
 from bench.machine import circumstances
 from bench.options import Common, Stage, carry_out, common, parser, positive
 from bench.peers import Peer, batch_seconds, sentence_transformers
-from bench.report import Amount, Figure, Result, Section, Target, lowest_speed_up, section
+from bench.report import Amount, Figure, Findings, Result, Section, Target, lowest_speed_up, section
 from bench.rounds import Contender, interleave
 from decant.embedders import OnnxEncoder, Role, load
 from decant.evaluation import Retrieval, Task, read_beir, sts_task
@@ -78,23 +80,25 @@ def measure(options: Options, stage: Stage) -> Result:
     decoder = save_decoder(stage.work / "decoder", stage.model, options.decoder, seed=seed)
     stage.on_step("exporting the decoder")
     export(decoder, stage.work / "qwen3", precisions=("int8", "w8", "w4"))
-    sections = [
+    compared = [
         compare("MiniLM, mixed lengths", encoder_bundle, stage.model, options, stage),
         compare("Qwen3 shape, mixed lengths", stage.work / "qwen3", decoder, options, stage),
     ]
+    sections = [one for found in compared for one in found.sections]
+    shares = [one for found in compared for one in found.figures]
     return Result(
         benchmark="precisions",
         circumstances=circumstances(),
         seed=seed,
         settings={"decoder": str(options.decoder)},
         sections=tuple(sections),
-        figures=tuple(worth(encoder_bundle, options)),
+        figures=(*shares, *worth(encoder_bundle, options)),
         targets=tuple(_targets(*sections)),
     )
 
 
-def compare(title: str, bundle: Path, model: Path, options: Options, stage: Stage) -> Section:
-    """Time one model's precisions and PyTorch's two on the same texts."""
+def compare(title: str, bundle: Path, model: Path, options: Options, stage: Stage) -> Findings:
+    """Time one model's precisions, their products alone, and PyTorch's two on the same texts."""
     there = [name for name in PRECISIONS if _holds(bundle, name)]
     encoders = [load(bundle, provider="cpu", precision=name) for name in there]
     corpus = load_corpus(options.common.data)
@@ -107,9 +111,17 @@ def compare(title: str, bundle: Path, model: Path, options: Options, stage: Stag
         sweep = batch_seconds(peer, _sample(texts))
         contenders += _theirs(peer, texts, best=min(sweep, key=sweep.__getitem__))
     on_step = partial(_name_step, stage, title)
-    laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
     amount = Amount(chunks=len(texts), tokens=sum(cutter.tokens(texts)))
-    return section(title, contenders, laps, dict.fromkeys(laps, amount))
+    on_step("the products of its shapes alone")
+    named = {f"decant {encoder.precision}": encoder for encoder in encoders}
+    with ceilings(named, amount.tokens) as rows:
+        contenders += [row.contender for row in rows]
+        laps = interleave(contenders, rounds=options.common.rounds, on_step=on_step)
+    amounts = dict.fromkeys(laps, amount) | {row.contender.name: row.amount for row in rows}
+    return Findings(
+        sections=(section(title, contenders, laps, amounts),),
+        figures=tuple(row.figure(title, laps, amounts) for row in rows),
+    )
 
 
 def worth(bundle: Path, options: Options) -> list[Figure]:

@@ -11,6 +11,7 @@ import typer
 from decant.embedders.distribution import decant_version
 
 from .commands.calibrate_vectors import calibrate_vectors
+from .commands.collections.audit import audit
 from .commands.collections.check import check
 from .commands.collections.create import create
 from .commands.collections.delete import delete
@@ -64,6 +65,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "delete": delete,
     "drop": drop,
     "check": check,
+    "audit": audit,
     "explain-vector": explain_vector,
     "serve": serve,
 }

@@ -31,6 +31,8 @@ from .errors import TextError as TextError
 from .loader import load as load
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder
+from .onnx.graph_choice import GraphChoice as GraphChoice
+from .onnx.graph_choice import RejectedGraph as RejectedGraph
 from .onnx.prompt_cache import SharedPrompts as SharedPrompts
 from .onnx.providers.options import ExecutionOptions as ExecutionOptions
 from .onnx.tuner import tune as tune

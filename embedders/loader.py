@@ -39,10 +39,13 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     Args:
         path: A folder that :func:`decant.export.export` or ``decant export`` made, or an address.
         provider: ``cpu``, ``openvino``, ``cuda`` … or a full name; ``auto`` takes the best one
-            that really opens, and ``encoder.provider`` says which.
+            that really opens: a GPU's before the processor's, or what ``decant tune`` measured as
+            fastest on this machine. OpenVINO is taken only for what is certified on it.
         precision: ``fp32``, ``int8`` …; ``auto`` takes the fastest that is certified on the
-            provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept;
-            ``encoder.precision`` says which.
+            provider with a mean cosine of at least 0.995 and nine of ten nearest neighbours kept:
+            the fastest measured on this machine, or else int8, then OpenVINO's bf16, then fp32. A
+            precision without a graph of its own (that bf16) also needs a worst cosine of 0.9999.
+            ``encoder.choice`` says what runs, why, and what does not run and why.
         runtime: How hard to use the machine; None takes the result of ``decant tune`` for this
             graph and machine, or else defaults for the provider and the cores. Not for an address.
         dim: Keep only this many leading values of each vector and normalise again, for models that

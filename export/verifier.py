@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,11 +25,19 @@ from decant.embedders import (
 from decant.embedders.bundle import TaskScore
 from decant.embedders.files import CERTIFICATE, REFERENCE, write_atomically
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import candidates, find_provider, provider_name, unsupported
+from decant.embedders.onnx import (
+    automatic_providers,
+    candidates,
+    find_provider,
+    provider_name,
+    unsupported,
+)
 
 from .bundle_writer import check_same_bundle
 from .certify.certifier import Certifier, Place
 from .certify.reference import Reference
+
+_log = logging.getLogger("decant")
 
 Scores = Callable[[Encoder], Mapping[str, float]]
 """Scores an encoder: names of task and metric, each with a value; higher is better."""
@@ -51,7 +60,8 @@ def verify(
     Args:
         bundle: The bundle's folder.
         provider: ``cpu``, ``openvino``, ``cuda`` … or a full name; ``auto`` is the best installed
-            one.
+            one; ``all`` is each installed one that :func:`decant.embedders.load` may take by
+            itself, and one that does not start or does not run a graph is logged and left out.
         precision: The precision of the graph; ``auto`` is every one that the provider and this
             processor run with the graphs in the bundle. The CPU provider has no bf16; OpenVINO
             computes it from the float32 graph.
@@ -70,37 +80,76 @@ def verify(
             meanwhile.
         ParityError: A score is no number.
         ProviderError: The provider is not installed, does not start, or does not run a graph;
-            entries of graphs before that one are written.
+            entries of graphs before that one are written. With ``all``: none of them runs a graph.
     """
     opened = Bundle.unchecked(bundle)
-    name = candidates()[0] if provider == "auto" else provider_name(provider)
-    certificate = _stored(opened)
-    files = _files_check(opened)
     on_step = on_step or (lambda _: None)
-    certifier = Certifier(
-        folder=opened.folder,
-        tokenizer=opened.tokenizer(),
-        reference=Reference.read(opened.folder / REFERENCE),
-        pad_id=opened.manifest.pad_id,
-        on_step=on_step,
+    measuring = _Measuring(
+        opened,
+        Certifier(
+            folder=opened.folder,
+            tokenizer=opened.tokenizer(),
+            reference=Reference.read(opened.folder / REFERENCE),
+            pad_id=opened.manifest.pad_id,
+            on_step=on_step,
+        ),
+        _stored(opened),
+        _files_check(opened),
     )
-    place = Place(provider=name, device=device)
-    stated = _Stated(opened, place, scores)
-    try:
-        for wanted in _wanted(opened, precision, name):
-            file = opened.manifest.graphs[find_provider(name).graph_of(wanted)]
-            on_step(f"certifying {wanted} on {name}")
-            entry = certifier.entry(wanted, file, place, known=[files])
-            before = certificate.entry(
+    errors: list[ProviderError] = []
+    names = _provider_names(provider)
+    for name in names:
+        place = Place(provider=name, device=device)
+        try:
+            measuring.measure(place, precision, _Stated(opened, place, scores), on_step)
+        except ProviderError as error:
+            # A device may run float32 and lack float16: what was certified before is kept.
+            errors.append(error)
+            if provider == "all" and len(errors) < len(names):
+                _log.warning("%s; it is left out", error)
+                continue
+            _write(opened, measuring.certificate)
+            raise
+    _write(opened, measuring.certificate)
+    return measuring.certificate
+
+
+def _provider_names(provider: str) -> list[str]:
+    if provider == "all":
+        return automatic_providers()
+    return [candidates()[0] if provider == "auto" else provider_name(provider)]
+
+
+class _Measuring:
+    """Collects the entries of one certificate, provider by provider."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        certifier: Certifier,
+        certificate: Certificate,
+        files: CertificateCheck,
+    ) -> None:
+        self._bundle = bundle
+        self._certifier = certifier
+        self.certificate = certificate
+        self._files = files
+
+    def measure(self, place: Place, precision: str, stated: _Stated, on_step: OnStep) -> None:
+        """Add the entries of one provider.
+
+        Raises:
+            ProviderError: It does not start, or does not run a graph.
+        """
+        row = find_provider(place.provider)
+        for wanted in _wanted(self._bundle, precision, place.provider):
+            file = self._bundle.manifest.graphs[row.graph_of(wanted)]
+            on_step(f"certifying {wanted} on {place.provider}")
+            entry = self._certifier.entry(wanted, file, place, known=[self._files])
+            before = self.certificate.entry(
                 sha256=entry.sha256, provider=entry.provider, precision=entry.precision
             )
-            certificate = certificate.with_entry(stated.with_scores(entry, before))
-    except ProviderError:
-        # A device may run float32 and lack float16: what was certified before is kept.
-        _write(opened, certificate)
-        raise
-    _write(opened, certificate)
-    return certificate
+            self.certificate = self.certificate.with_entry(stated.with_scores(entry, before))
 
 
 def _write(bundle: Bundle, certificate: Certificate) -> None:

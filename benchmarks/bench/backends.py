@@ -47,6 +47,7 @@ class BackendProcess:
         assert self._process.stdout is not None
         first = self._process.stdout.readline()
         if not first:
+            self._process.communicate()
             raise MissingExtra(
                 f"{python} does not load {model.name} with backend={backend!r}, see above; install "
                 "sentence-transformers with this backend there"
@@ -71,8 +72,7 @@ class BackendProcess:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
     def __enter__(self) -> Self:
         """Return the process."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from decant.embedders.distribution import DISTRIBUTION
-from decant.embedders.onnx import available_cores, processor
+from decant.embedders.onnx import available_cores, instruction_sets, processor
 
 _PACKAGES = (
     DISTRIBUTION,
@@ -47,6 +47,7 @@ class Circumstances:
         date: UTC, ISO 8601.
         command: What was typed, as far as it is known.
         processor: The model's name.
+        instruction_sets: Those of its instruction sets on which matrix products depend.
         cores: How many this process may use.
         load: Runnable processes on the machine, averaged over the last minute, before the run;
             above a few tenths it was not quiet.
@@ -57,6 +58,7 @@ class Circumstances:
     date: str
     command: str
     processor: str
+    instruction_sets: tuple[str, ...]
     cores: int
     load: float
     python: str
@@ -70,6 +72,7 @@ def circumstances(arguments: Sequence[str] | None = None) -> Circumstances:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", script, *(typed if arguments is None else arguments)]),
         processor=processor(),
+        instruction_sets=instruction_sets(),
         cores=available_cores(),
         load=os.getloadavg()[0],
         python=platform.python_version(),

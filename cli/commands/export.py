@@ -14,6 +14,7 @@ import typer
 from decant.embedders import Choices, LayerMix, Precision
 from decant.embedders.errors import need
 
+from ..exit_codes import Exit
 from ..options.recipe import (
     AttentionOption,
     Dim,
@@ -32,9 +33,9 @@ from ..options.recipe import (
 )
 from ..options.shared import AsJson
 from ..output.progress import steps
-from ..output.quiet import no_more_download_bars
+from ..output.quiet import no_more_download_bars, silenced
 from ..output.terminal import say, show_json
-from ..output.views import show_certificate
+from ..output.views import say_advice, show_certificate
 
 if TYPE_CHECKING:
     from decant.embedders import Certificate, ModelFiles
@@ -104,6 +105,14 @@ def export(
             help=f"Add a graph in another precision: {', '.join(_ADDED)}. May be repeated.",
         ),
     ] = None,
+    certify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also certify on this provider, such as openvino; all is each one that auto may "
+            "take when the bundle is loaded. May be repeated.",
+        ),
+    ] = None,
     replace: Replace = False,
     exist_ok: ExistOk = False,
     as_json: AsJson = False,
@@ -120,6 +129,7 @@ def export(
       decant export sentence-transformers/all-MiniLM-L6-v2 minilm
       decant export Qwen/Qwen3-Embedding-0.6B qwen3 --dim 512
       decant export BAAI/bge-small-en-v1.5 bge --precision int8 --precision fp16
+      decant export BAAI/bge-small-en-v1.5 bge --certify openvino
       decant export ./my-llama one-word --strategy prompt-eol
       decant export ./my-llama mine --pooling last --query-prompt "Query: {text}"
     """
@@ -150,12 +160,26 @@ def export(
         replace=replace,
         exist_ok=exist_ok,
     )
+    for provider in certify or ():
+        certificate = _certify(target, provider)
     if as_json:
         show_json({"bundle": str(target), "passed": certificate.passed, "certificate": certificate})
     else:
         show_certificate(certificate)
         verb = "there is" if exist_ok else "wrote"
         say(f"{verb} {target}, recipe {certificate.digest}")
+        say_advice(target)
+    if not certificate.passed:
+        say(f"{target} has not passed everywhere; see above", label="failed", style="bold red")
+        raise typer.Exit(Exit.FINDING)
+
+
+def _certify(target: Path, provider: str) -> Certificate:
+    """Certify the new bundle on a provider, showing each step."""
+    with silenced(), steps() as on_step:
+        from decant.export import verify
+
+        return verify(target, provider=provider, on_step=on_step)
 
 
 def export_source(

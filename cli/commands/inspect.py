@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich import box
 from rich.table import Table
 
-from decant.embedders import Certificate, MissingExtra, Precision, Role
+from decant.embedders import Certificate, MissingExtra, Precision, ProviderError, Role
 
 from ..options.shared import AsJson, BundlePlace
 from ..output.quiet import silenced
@@ -17,18 +18,27 @@ from ..output.views import floored, show_facts
 from .tune import described
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, Recipe, SparseHead
+    from decant.embedders import Bundle, GraphChoice, Recipe, SparseHead
     from decant.embedders.onnx import Calibrations
 
 
-def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
-    """Show what is in a bundle: recipe, files, graphs, certificate.
+def inspect(
+    bundle: BundlePlace,
+    *,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Also show what auto does not take, and why."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in a bundle: recipe, files, graphs, certificate, and what runs here.
 
     The hash of every file is checked. Of an address, it shows what the server
     says of its encoder, after a check of the golden vectors.
 
     Examples:
       decant inspect minilm
+      decant inspect minilm --verbose
       decant inspect http://encoder:6900
       decant inspect minilm --json | jq .manifest.recipe
     """
@@ -56,6 +66,7 @@ def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
                 "passed": certificate.passed,
                 "tuning": tuning,
                 "calibrations": _ranges(calibrations),
+                "choice": _choice(opened),
             }
         )
         return
@@ -85,7 +96,29 @@ def inspect(bundle: BundlePlace, *, as_json: AsJson = False) -> None:
             f"{found['digest']}"
             for found in _ranges(calibrations)
         }
+        | _choice_facts(_choice(opened), verbose=verbose)
     )
+
+
+def _choice(bundle: Bundle) -> GraphChoice | str:
+    """Return what ``load`` takes on this machine, or why nothing runs."""
+    try:
+        from decant.embedders.onnx import rank_choices
+
+        return rank_choices(bundle).choices[0]
+    except (MissingExtra, ProviderError) as error:
+        return str(error)
+
+
+def _choice_facts(choice: GraphChoice | str, *, verbose: bool) -> dict[str, str]:
+    facts = {"auto takes here": str(choice)}
+    if isinstance(choice, str):
+        return facts
+    if choice.advice:
+        facts["faster"] = choice.advice
+    if verbose:
+        facts |= {f"not {one.precision}, {one.provider}": one.reason for one in choice.rejected}
+    return facts
 
 
 def _inspect_remote(address: str, *, as_json: bool) -> None:

@@ -10,11 +10,11 @@ import typer
 
 from ..exit_codes import Exit
 from ..input.wanted_files import BEIR, SCORED, existing
-from ..options.shared import AsJson, BundlePath, Provider
+from ..options.shared import AsJson, BundlePath
 from ..output.progress import steps
 from ..output.quiet import silenced
 from ..output.terminal import say, show_json
-from ..output.views import show_certificate
+from ..output.views import say_advice, show_certificate
 
 if TYPE_CHECKING:
     from decant.embedders import Encoder
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 def verify(
     bundle: BundlePath,
     *,
-    provider: Provider = "auto",
+    provider: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Execution provider: cpu, openvino, cuda …; auto is the best that is installed, "
+            "all is each one that auto may take when a bundle is loaded.",
+        ),
+    ] = "auto",
     precision: Annotated[
         str,
         typer.Option(metavar="NAME", help="fp32, fp16 …; auto takes every graph of the bundle."),
@@ -57,6 +64,7 @@ def verify(
 
     Examples:
       decant verify minilm
+      decant verify minilm --provider all
       decant verify minilm --provider cuda --json
       decant verify minilm --sts sts-dev.tsv --retrieval cranfield
     """
@@ -80,6 +88,8 @@ def verify(
     if not certificate.passed:
         say(f"{bundle} has not passed; do not use it as it is", label="failed", style="bold red")
         raise typer.Exit(Exit.FINDING)
+    if not as_json:
+        say_advice(bundle)
 
 
 def _scores(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..output.quiet import silenced
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder, RemoteEncoder
+    from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, TorchEncoder
     from decant.integrations.qdrant import Store
 
 
@@ -51,3 +51,16 @@ def open_store(
 
     key = api_key if place.startswith(("http://", "https://")) else None
     return connect(place, api_key=key, grpc=grpc, ca=ca, read_only=read_only)
+
+
+def open_model_by_recipe(model: Path, recipe: Recipe) -> TorchEncoder:
+    """Load a model's folder in PyTorch, by the recipe of a bundle made of it.
+
+    Args:
+        model: The folder.
+        recipe: The bundle's recipe.
+    """
+    from decant.embedders import TorchEncoder, find_model
+
+    with silenced():
+        return TorchEncoder.from_source(find_model(model), recipe)

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .places import counted
-from .terminal import printable, results, show
+from .terminal import printable, results, say, show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from decant.embedders import Certificate, CertificateEntry
     from decant.integrations.qdrant import Hit, IndexReport
 
@@ -49,6 +51,19 @@ def show_certificate(certificate: Certificate) -> None:
                 },
             }
         )
+
+
+def say_advice(bundle: Path) -> None:
+    """Say which command may make a bundle faster on this machine, if one is known."""
+    from decant.embedders import Bundle, DecantError
+    from decant.embedders.onnx import rank_choices
+
+    try:
+        advice = rank_choices(Bundle.open(bundle)).choices[0].advice
+    except DecantError:
+        return  # whoever loads the bundle is shown the error
+    if advice:
+        say(advice, label="faster")
 
 
 def _checks(entry: CertificateEntry) -> Table:

@@ -16,7 +16,8 @@ import numpy as np
 from ..bundle.bundle import Bundle
 from ..bundle.certificate import Precision
 from ..distribution import install_command
-from ..errors import BundleError
+from ..errors import BundleError, ProviderError
+from ..onnx.choose_graph import rank_choices
 from ..onnx.providers.machine import unsupported
 from ..onnx.providers.table import Provider, Source, find_provider
 from ..onnx.session import installed_providers, placement
@@ -123,6 +124,22 @@ def _bundle(folder: Path, providers: list[str]) -> Iterator[Finding]:
                 continue
             yield _nodes(bundle.graph(graph), precision, row.full_name, batch)
             yield _certified(bundle, precision, row)
+    yield from _chosen(bundle)
+
+
+def _chosen(bundle: Bundle) -> Iterator[Finding]:
+    """Yield what ``load`` takes here and why, what it does not take, and what may be faster."""
+    try:
+        choice = rank_choices(bundle).choices[0]
+    except (BundleError, ProviderError) as error:
+        yield problem("bundle", "auto", str(error))
+        return
+    yield good("bundle", "auto", f"load takes {choice}")
+    for one in choice.rejected:
+        yield note("bundle", f"auto, not {one.precision} on {one.provider}", one.reason)
+    if choice.advice:
+        detail, _, command = choice.advice.partition(": ")
+        yield note("bundle", "auto, faster", detail, command)
 
 
 def _nodes(path: Path, precision: str, provider: str, batch: TokenBatch) -> Finding:

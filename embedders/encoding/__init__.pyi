@@ -1,3 +1,4 @@
+from .batch_encoder import BatchEncoder as BatchEncoder
 from .outputs import DENSE as DENSE
 from .outputs import PRESENT as PRESENT
 from .outputs import PROMPT as PROMPT

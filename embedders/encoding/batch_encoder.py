@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,11 @@ from .protocol import Output, Progress, Vectors, check_outputs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+TOKEN_FIELDS = frozenset(
+    {"query_prompt", "passage_prompt", "eos", "open_end", "max_tokens", "max_text_tokens"}
+)
+"""The fields of a recipe that change the tokens of a text and nothing behind them."""
 
 _BLOCK = 1024
 _FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
@@ -95,6 +100,38 @@ class BatchEncoder(PooledEncoder):
     def tokenizer(self) -> Tokenizer:
         """The bare tokenizer; see :class:`decant.embedders.Encoder`."""
         return self._tokenizer.bare
+
+    @property
+    def settings(self) -> BatchSettings:
+        """How the work is cut into batches."""
+        return self._settings
+
+    @property
+    def variable_fields(self) -> frozenset[str]:
+        """The fields of the recipe that :meth:`with_recipe` can change."""
+        return TOKEN_FIELDS
+
+    def with_recipe(self, recipe: Recipe) -> BatchEncoder:
+        """Return an encoder of the same model by another recipe, which works while this one does.
+
+        Args:
+            recipe: This encoder's, with other values of :attr:`variable_fields`.
+
+        Raises:
+            RecipeError: Another field differs, which the model at hand cannot follow.
+        """
+        old = self._tokenizer.recipe
+        changed = {one.name for one in fields(recipe)} - {
+            one.name
+            for one in fields(recipe)
+            if getattr(recipe, one.name) == getattr(old, one.name)
+        }
+        if fixed := sorted(changed - self.variable_fields - {"dim"}):
+            raise RecipeError(
+                f"the graph of {old.base} was made for its {fixed[0]}, which cannot be changed "
+                "afterwards; give the model's folder, which PyTorch runs by any recipe"
+            )
+        return _RetokenizedEncoder(self, TextTokenizer(self._tokenizer.bare, recipe))
 
     @property
     def text_tokenizer(self) -> TextTokenizer:
@@ -212,6 +249,20 @@ class BatchEncoder(PooledEncoder):
                 f"this encoder of {self.recipe.base} is closed and runs nothing any more; encode "
                 "before close(), or inside its with block, or load it again"
             )
+
+
+class _RetokenizedEncoder(BatchEncoder):
+    """Runs the model of another encoder on texts that are tokenised by another recipe."""
+
+    def __init__(self, inner: BatchEncoder, tokenizer: TextTokenizer) -> None:
+        self._inner = inner
+        super().__init__(tokenizer, inner.settings)
+
+    def run_batch(
+        self, batch: TokenBatch, names: Sequence[str], *, alone: bool
+    ) -> Sequence[NDArray[np.generic]]:
+        """Run the other encoder's model on one batch."""
+        return self._inner.run_batch(batch, names, alone=alone)
 
 
 @dataclass(frozen=True, slots=True)

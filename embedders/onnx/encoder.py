@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,16 +19,18 @@ from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut, cut_recipe
 from ..errors import BundleError, ProviderError
+from ..recipe.enums import PooledTokens
 from ..recipe.recipe import Recipe
 from ..tokens.batching import Batching
 from ..tokens.rows import TokenBatch
 from .calibration_file import calibration_of
-from .choose_precision import choose_precision
+from .choose_graph import rank_choices
+from .graph_choice import Cause, GraphChoice, RejectedGraph
 from .prompt_cache import SharedPrompts
 from .providers.graph_session import GraphFile, GraphSession
 from .providers.options import ExecutionOptions, Settled
 from .providers.table import find_provider
-from .session import candidates, open_session, provider_name
+from .session import open_session
 from .tuning_file import tuned_settings
 
 _log = logging.getLogger("decant")
@@ -54,11 +57,13 @@ class OnnxEncoder(BatchEncoder):
         runtime: How hard to use the machine.
         recipe: The bundle's recipe, or the same with a smaller ``dim``, to which vectors are then
             cut; None takes the bundle's.
+        choice: Why this graph runs; None: it was opened by hand.
 
     Attributes:
         precision: The precision of the graph that runs.
         provider: The full name of the provider that runs it.
         runtime: The settings in use: the caller's, tuned ones, or the defaults.
+        choice: What runs and why, and what does not and why; as a sentence, ``str(choice)``.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class OnnxEncoder(BatchEncoder):
         precision: Precision,
         runtime: Settled,
         recipe: Recipe | None = None,
+        choice: GraphChoice | None = None,
     ) -> None:
         self._bundle = bundle
         self._recipe = recipe or bundle.manifest.recipe
@@ -80,6 +86,9 @@ class OnnxEncoder(BatchEncoder):
         self.provider = session.provider
         self._row = find_provider(session.provider)
         self.runtime = runtime
+        self.choice = choice or GraphChoice(
+            provider=session.provider, precision=precision, reason="it was opened by hand"
+        )
         settings = BatchSettings(
             batching=batching(bundle, session, runtime.token_budget),
             workers=runtime.workers,
@@ -97,6 +106,15 @@ class OnnxEncoder(BatchEncoder):
     def recipe(self) -> Recipe:
         """The recipe, which decides the vectors and the width to which they are cut."""
         return self._recipe
+
+    @property
+    def variable_fields(self) -> frozenset[str]:
+        """The fields of the recipe that :meth:`with_recipe` can change.
+
+        A graph takes the mask of the pooled tokens if its recipe does not pool them all.
+        """
+        masked = self._recipe.span not in (PooledTokens.ALL, PooledTokens.TAIL)
+        return super().variable_fields | ({"span"} if masked else set())
 
     def quantizer(self, kind: str, *, calibration: VectorRanges | None = None) -> Quantizer:
         """Return a quantizer that turns this encoder's vectors into integers or bits.
@@ -215,27 +233,44 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     recipe, width = bundle.manifest.recipe, bundle.manifest.dim
     if dim is not None:
         recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
-    names = candidates() if provider == "auto" else [provider_name(provider)]
-    for name in names:
-        chosen = choose_precision(bundle, precision, name)
+    runtime = runtime or ExecutionOptions()
+    ranking = rank_choices(bundle, provider=provider, precision=precision, device=runtime.device)
+    failed: list[RejectedGraph] = []
+    for choice in ranking.choices:
+        name, chosen = choice.provider, choice.precision
         stored = find_provider(name).graph_of(chosen)
-        settled = _settled(bundle, chosen, name, runtime or ExecutionOptions())
+        settled = _settled(bundle, chosen, name, runtime)
         try:
             graph = GraphFile(
                 path=bundle.graph(stored), precision=chosen, files=bundle.graph_files(stored)
             )
             session = open_session(graph, name, device=settled.device, threads=settled.lone_threads)
         except ProviderError as error:
-            if name == names[-1]:
+            if choice is ranking.choices[-1]:
                 raise
             _log.warning("%s; trying the next provider", error)
+            failed.append(_not_opened(choice, error))
             continue
         if not allow_uncertified:
             bundle.require_certified(chosen, name, graph=stored)
         _check_graph(bundle, session, stored)
-        _log.info("%s runs on %s in %s, %s", path, name, chosen, settled)
-        return OnnxEncoder(bundle, session, precision=chosen, runtime=settled, recipe=recipe)
-    raise ProviderError("the installed onnxruntime has no provider that decant knows")
+        keys = {(one.provider, one.precision) for one in failed}
+        others = (one for one in choice.rejected if (one.provider, one.precision) not in keys)
+        choice = replace(choice, rejected=(*failed, *others))  # noqa: PLW2901 - the same choice
+        _log.info("%s runs %s; %s", path, choice, settled)
+        return OnnxEncoder(
+            bundle, session, precision=chosen, runtime=settled, recipe=recipe, choice=choice
+        )
+    raise AssertionError("rank_choices returns at least one choice")
+
+
+def _not_opened(choice: GraphChoice, error: ProviderError) -> RejectedGraph:
+    return RejectedGraph(
+        provider=choice.provider,
+        precision=choice.precision,
+        cause=Cause.NOT_OPENED,
+        reason=f"it does not open: {error}",
+    )
 
 
 def _open_again(

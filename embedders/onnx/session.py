@@ -1,4 +1,4 @@
-"""The only module that calls ONNX Runtime: providers, sessions, running a batch.
+"""The module that opens graphs in ONNX Runtime: providers, sessions, running a batch.
 
 :func:`open_session` takes OpenVINO instead where that is the provider.
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,8 @@ from ..bundle.file_list import CheckedFile, check_not_replaced
 from ..encoding.outputs import PRESENT, PROMPT, PROMPT_ROWS
 from ..errors import ProviderError
 from ..forks import end_without_destructors, leave_behind, renew_after_fork
+from .int8_saturation import int8_products_saturate
+from .node_profile import NodeRun, read_profile
 from .openvino.session import OpenVinoSession, openvino_layers
 from .providers.failures import (
     Attempt,
@@ -114,7 +115,12 @@ class Session(GraphSession):
         self._session = None
         self._opening = Lock()
 
-    def _running(self) -> onnxruntime.InferenceSession:
+    def running(self) -> onnxruntime.InferenceSession:
+        """Return ONNX Runtime's own session; a forked child opens the graph again first.
+
+        Raises:
+            ProviderError: The graph is on a GPU, and this process is a forked child.
+        """
         session = self._session
         if session is not None:
             return session
@@ -142,7 +148,7 @@ class Session(GraphSession):
         Raises:
             ProviderError: The provider does not run the graph on its device, or not this batch.
         """
-        session = self._running()
+        session = self.running()
         feeds = {name: getattr(batch, name) for name in self.inputs}
         if batch.prompt_states is not None:
             feeds[PROMPT] = batch.prompt_states
@@ -244,18 +250,30 @@ def placement(path: Path, provider: str, batch: TokenBatch) -> dict[str, Counter
     """
     if find_provider(provider).source is Source.RUNTIME:
         return {provider: openvino_layers(path, provider)}  # it runs all of a graph or none
-    with tempfile.TemporaryDirectory() as folder:
-        row = find_provider(provider)
-        session = _open(path, row, 0, 1, profile=Path(folder) / "profile")
-        session.run(None, {item.name: getattr(batch, item.name) for item in session.get_inputs()})
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     found: dict[str, Counter[str]] = {}
-    for event in events:
-        arguments = event.get("args", {})
-        if event.get("cat") == "Node" and "provider" in arguments:
-            name = str(arguments["provider"])
-            found.setdefault(name, Counter())[str(arguments.get("op_name"))] += 1
+    for run in profile(path, provider, batch):
+        found.setdefault(run.provider, Counter())[run.operator] += 1
     return found
+
+
+def profile(path: Path, provider: str, batch: TokenBatch, *, runs: int = 1) -> list[NodeRun]:
+    """Run ``batch`` some times on one thread and return what ONNX Runtime's own profile holds.
+
+    Args:
+        path: The ONNX file.
+        provider: The full name of a provider of ONNX Runtime.
+        batch: The batch.
+        runs: How often it runs; the nodes of all runs are returned, in order.
+
+    Raises:
+        ProviderError: The provider does not open the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = _open(path, find_provider(provider), 0, 1, profile=Path(folder) / "profile")
+        feeds = {item.name: getattr(batch, item.name) for item in session.get_inputs()}
+        for _ in range(runs):
+            session.run(None, feeds)
+        return read_profile(Path(session.end_profiling()))
 
 
 def _open(
@@ -274,9 +292,12 @@ def _open(
     # Idle workers would otherwise spin and take the cores of tokenising and of other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # On x86 without VNNI the product of uint8 and int8 saturates at 16 bits, and int8 graphs give
-    # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. With
-    # VNNI, and on ARM, it changes nothing. (Version 1.29 aborts the process in this rewriting.)
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # other vectors than they were certified with; ONNX Runtime then makes the weights uint8. It
+    # does so on AVX-512 with VNNI, too, where nothing saturates and int8 takes twice as long, so
+    # the option is set only where it is needed. (Version 1.29 aborts the process in this
+    # rewriting.)
+    if row.full_name != CPU or int8_products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)

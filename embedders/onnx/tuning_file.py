@@ -1,12 +1,13 @@
 """``tuning.json``: how fast a bundle's graphs ran on a machine, and with which settings.
 
 Settings are used only for the graph, provider and machine that they were measured on, so a bundle
-can be moved to another machine. ``tuner.py`` measures.
+can be moved to another machine. Speeds that decide what runs were measured in turns, one against
+the other (:class:`Comparison`). ``tuner.py`` measures.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import json_records
 from ..bundle.bundle import Bundle, read_record
@@ -19,6 +20,8 @@ from .providers.table import find_provider
 
 TUNING = "tuning.json"
 _FORMAT = 1
+CLEARLY_FASTER = 1.03
+"""The ratio of two speeds below which the difference is noise on most machines."""
 _MOST = {"workers": 4096, "threads": 4096, "token_budget": 2**27}
 
 
@@ -75,11 +78,77 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How fast one precision ran on one provider with its best settings.
+
+    Args:
+        sha256: The hash of the graph that was opened.
+        provider: The provider's full name.
+        machine: As for :class:`Tuned`.
+        precision: The precision in which it ran.
+        tokens_per_second: The median on batches; 0 if it did not run.
+        speedup: The median of its speed over that of the first of the comparison, each pair
+            measured in turn; 0 if it did not run.
+        lone_milliseconds: The median time of one text alone; None if it did not run, or was left
+            early as too slow.
+        failure: Why it did not run; empty if it did.
+
+    Raises:
+        BundleError: A figure is negative.
+    """
+
+    sha256: str
+    provider: str
+    machine: str
+    precision: Precision
+    tokens_per_second: float
+    speedup: float
+    lone_milliseconds: float | None = None
+    failure: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.tokens_per_second, self.speedup, self.lone_milliseconds or 0.0) < 0:
+            raise BundleError("a speed is negative; delete the file, or tune again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The speeds of all that ``auto`` could take, measured in turns on one machine.
+
+    Args:
+        machine: The processor and its cores.
+        workload: A description of the texts, for readers; no code reads it.
+        date: The time of the measurement, as ISO 8601 in UTC.
+        speeds: The speeds; the first is that of what the order of the table would take.
+    """
+
+    machine: str
+    workload: str
+    date: str
+    speeds: tuple[Speed, ...]
+
+    def speed(self, sha256: str, provider: str, precision: Precision) -> Speed | None:
+        """Return the speed of a graph on a provider in a precision, or None."""
+        wanted = (sha256, provider, precision)
+        for one in self.speeds:
+            if (one.sha256, one.provider, one.precision) == wanted:
+                return one
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """The whole file; at most one entry for each graph, provider and machine."""
+    """The whole file.
+
+    Args:
+        format: Version of this record.
+        entries: At most one for each graph, provider, machine and precision.
+        comparisons: At most one for each machine.
+    """
 
     format: int = _FORMAT
     entries: tuple[Tuned, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
     def entry(
         self, sha256: str, provider: str, machine: str, *, precision: Precision | None = None
@@ -94,7 +163,13 @@ class Tuning:
     def with_entry(self, new: Tuned) -> Tuning:
         """Return a tuning in which ``new`` replaces the entry for the same graph and machine."""
         same = self.entry(new.sha256, new.provider, new.machine, precision=new.precision)
-        return Tuning(entries=(*(entry for entry in self.entries if entry is not same), new))
+        kept = (entry for entry in self.entries if entry is not same)
+        return Tuning(entries=(*kept, new), comparisons=self.comparisons)
+
+    def with_comparison(self, new: Comparison) -> Tuning:
+        """Return a tuning in which ``new`` replaces the comparison of the same machine."""
+        kept = (one for one in self.comparisons if one.machine != new.machine)
+        return Tuning(entries=self.entries, comparisons=(*kept, new))
 
 
 def read_tuning(bundle: Bundle) -> Tuning:
@@ -110,10 +185,25 @@ def read_tuning(bundle: Bundle) -> Tuning:
 
 
 def keep(bundle: Bundle, entry: Tuned) -> None:
-    """Write an entry into ``tuning.json``, and drop entries of graphs that no longer exist."""
-    tuning = read_tuning(bundle).with_entry(entry)
+    """Write an entry into ``tuning.json``, and drop figures of graphs that no longer exist."""
+    _write(bundle, read_tuning(bundle).with_entry(entry))
+
+
+def keep_comparison(bundle: Bundle, comparison: Comparison) -> None:
+    """Write a comparison into ``tuning.json``, and drop figures of graphs that no longer exist."""
+    _write(bundle, read_tuning(bundle).with_comparison(comparison))
+
+
+def _write(bundle: Bundle, tuning: Tuning) -> None:
     there = set(bundle.manifest.files.values())
-    kept = Tuning(entries=tuple(item for item in tuning.entries if item.sha256 in there))
+    comparisons = (
+        replace(one, speeds=tuple(speed for speed in one.speeds if speed.sha256 in there))
+        for one in tuning.comparisons
+    )
+    kept = Tuning(
+        entries=tuple(item for item in tuning.entries if item.sha256 in there),
+        comparisons=tuple(one for one in comparisons if one.speeds),
+    )
     write_atomically(bundle.folder / TUNING, json_records.to_json(kept))
 
 

@@ -92,6 +92,23 @@ class TorchEncoder(BatchEncoder):
         pooled = load_model(source.folder, recipe, adapters=source.adapters, on_step=on_step)
         return cls(pooled, tokenizer, pad_id=pad_id(source.folder))
 
+    def with_recipe(self, recipe: Recipe) -> TorchEncoder:
+        """Return an encoder that shares all weights, by a recipe with another pooling or prompt.
+
+        The attention, head and width are those of the weights at hand and stay.
+
+        Raises:
+            RecipeError: The recipe does not suit the model.
+        """
+        model = self.model.with_parts(self.model.backbone, recipe)
+        tokenizer = TextTokenizer(self.tokenizer, recipe)
+        return TorchEncoder(model, tokenizer, pad_id=self.settings.batching.pad_id)
+
+    @property
+    def variable_fields(self) -> frozenset[str]:
+        """The fields of the recipe that :meth:`with_recipe` can change."""
+        return super().variable_fields | {"pooling", "span", "layer"}
+
     @property
     def precision(self) -> Precision:
         """Always float32, because models are loaded in no other precision."""

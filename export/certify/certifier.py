@@ -12,7 +12,7 @@ from decant.embedders.files import file_hash
 from decant.embedders.onnx import GraphFile, open_session
 from decant.embedders.tokens import TextTokenizer
 
-from .checks import Graph, Subject, certify
+from .checks import Graph, Subject, certify, run_one_token
 from .output_checks import extra_checks
 from .probes import probe_rows
 from .prompt_cache_checks import prompt_checks
@@ -79,6 +79,7 @@ class Certifier:
             pad_id=self.pad_id,
             on_step=self.on_step,
         )
+        run_one_token(subject)  # the first batch of the session: see "after one token"
         graph = Graph(file=file, sha256=file_hash(path), provider=place.provider)
         extra = extra_checks(
             session.outputs_of,

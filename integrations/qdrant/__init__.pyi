@@ -1,3 +1,8 @@
+from .adoption.audit import audit as audit
+from .adoption.report import AuditReport as AuditReport
+from .adoption.report import VectorShare as VectorShare
+from .adoption.report import Verdict as Verdict
+from .adoption.settings import AuditSettings as AuditSettings
 from .catalog import CollectionSummary as CollectionSummary
 from .catalog import Holdings as Holdings
 from .catalog import RootHoldings as RootHoldings
@@ -9,6 +14,8 @@ from .collection import Collection as Collection
 from .connection import connect as connect
 from .diagnosis import diagnose_store as diagnose_store
 from .edge.store import EdgeStore as EdgeStore
+from .foreign_payloads.payload_layout import LayoutKind as LayoutKind
+from .foreign_payloads.payload_layout import PayloadLayout as PayloadLayout
 from .indexing.check import CheckReport as CheckReport
 from .indexing.check import check_collection as check_collection
 from .indexing.chunking import Chunking as Chunking

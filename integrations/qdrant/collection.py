@@ -36,7 +36,6 @@ from .stores.collection_settings import (
     check_only_layout,
 )
 from .stores.filters import Where
-from .stores.point_ids import record_id
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .threads import as_coroutine
@@ -69,8 +68,13 @@ class Collection(SearchableCollection):
         lock.noted.clear()  # of another collection of this name, perhaps
         self._remover = Remover(target.store, target.name, lock)
         keeps_golden = target.store.engine is Engine.REMOTE and not self.embeds_on_server
+        # Another program would read a note as a point of its own.
         self._notes = FillingNotes(
-            target.store, target.name, target.encoder, lock, golden=keeps_golden
+            target.store,
+            target.name,
+            target.encoder if target.payload_layout is None else None,
+            lock,
+            golden=keeps_golden,
         )
         self._hands = Hands(lock=lock, remover=self._remover, notes=self._notes)
 
@@ -125,6 +129,46 @@ class Collection(SearchableCollection):
         """
         return cls(open_or_create_target(store, name, encoder, settings))
 
+    @classmethod
+    def adopt(
+        cls,
+        store: Store,
+        name: str,
+        encoder: Encoder,
+        *,
+        text: str | None = None,
+        metadata: str | None = None,
+        vector: str | None = None,
+    ) -> Self:
+        """Make a collection that another program filled one of decant's, and open it.
+
+        It is audited first (:func:`audit`), and adopted only if this encoder made all sampled
+        vectors. Only its metadata are written, and the index of its sources on a server; points
+        stay in the other program's layout, in which :meth:`add` writes, too, so that program goes
+        on reading and writing. Searches, filters, :meth:`get`, :meth:`add` and deleting work as in
+        any collection; a point whose id is a number has a UUID here that ends with it in
+        hexadecimal. What needs decant's own points is refused: :meth:`index`, words, sparse
+        vectors, and :class:`ServerInference`.
+
+        Args:
+            store: A server, or qdrant-client's local mode.
+            name: The collection's name there.
+            encoder: What should have filled it.
+            text: The payload field with the text; None: it is found, as for the next two.
+            metadata: The payload field with the metadata; "": they are the other fields.
+            vector: The name of the vector; "": the one without a name.
+
+        Raises:
+            CollectionMismatch: The audit did not pass; the message says what the vectors are.
+            StoreError: There is no such collection, decant has it already, its points or its
+                distance do not fit, or the store is a folder.
+        """
+        from .adoption.adopt import adopt_target  # which needs qdrant-client
+        from .adoption.settings import AuditSettings
+
+        wanted = AuditSettings(text=text, metadata=metadata, vector=vector)
+        return cls(adopt_target(store, name, encoder, wanted))
+
     def index(
         self,
         documents: Iterable[Document],
@@ -155,9 +199,10 @@ class Collection(SearchableCollection):
         Raises:
             TypeError: ``documents`` is one, or a folder's name, or holds something else.
             TextError: A document comes twice, or a folder holds no readable text.
-            StoreError: The store failed, the encoder gave a vector that is not finite, or another
-                process deletes what is written, again and again.
+            StoreError: The store failed, the encoder gave a vector that is not finite, another
+                process deletes what is written, again and again, or the collection was adopted.
         """
+        self._target.check_own("indexing documents")
         ways = Ways(chunking=chunking or Chunking(), verify=verify, progress=progress)
         return ingest(self._target, documents, ways, self._hands)
 
@@ -195,9 +240,10 @@ class Collection(SearchableCollection):
         are kept of the same precision are replaced.
 
         Raises:
-            StoreError: The server makes the vectors, so they prove nothing, or the store cannot
-                write.
+            StoreError: The server makes the vectors, so they prove nothing, the store cannot
+                write, or the collection was adopted.
         """
+        self._target.check_own("keeping golden vectors")
         self._notes.keep_golden_vectors()
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -209,7 +255,7 @@ class Collection(SearchableCollection):
         Raises:
             StoreError: ``ids`` is one string, or holds something else than strings.
         """
-        return self._remover.ids([record_id(identity) for identity in checked_ids(ids)])
+        return self._remover.ids([self._target.point_id(one) for one in checked_ids(ids)])
 
     def delete_where(self, where: Where) -> int:
         """Delete the records and chunks that match, and return how many there were.
@@ -258,6 +304,7 @@ class Collection(SearchableCollection):
             StoreError: It changes shards or replicas, or the engine or its version does not have
                 it; then nothing is changed. Or the store failed.
         """
+        self._target.check_own("another layout")
         check_only_layout(layout)
         self._store.relayout(self._name, layout)
         return self._store.layout(self._name)

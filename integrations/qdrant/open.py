@@ -9,7 +9,7 @@ from decant.embedders import Encoder, StoreError
 
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
-from .points.handle import Target
+from .points.handle import Target, refused_adopted
 from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
@@ -43,6 +43,8 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     found = store.find(name)
     card = found.card
     if isinstance(encoder, ServerInference):
+        if card.payload_layout is not None:
+            raise refused_adopted(name, "embedding on the server")
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, found.name, card)
@@ -137,4 +139,5 @@ def target_of(store: Store, found: FoundCollection, encoder: Encoder) -> Target:
         soft_tokens=card.soft_tokens,
         words=card.words,
         search=card.search,
+        payload_layout=card.payload_layout,
     )

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def fetch_passages(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passage]:
     """Return the passages with these ids that there are; see :meth:`Collection.get`."""
     ids = checked_ids(ids)
-    wanted = [record_id(identity) for identity in dict.fromkeys(ids)]
-    points = target.store.retrieve(target.name, wanted, Select(dense=with_vectors))
-    held = [passage(point) for point in points if is_passage(point)]
-    known = {item.id: item for item in held}
-    return [known[identity] for identity in ids if identity in known]
+    wanted = [target.point_id(identity) for identity in ids]
+    unique = list(dict.fromkeys(wanted))
+    points = target.store.retrieve(target.name, unique, Select(dense=with_vectors))
+    known = {point.id: passage(point) for point in points if is_passage(point)}
+    return [known[point_id] for point_id in wanted if point_id in known]
 
 
 def fetch_soft_tokens(target: Target, passages: Sequence[str | Passage]) -> NDArray[np.float32]:

@@ -104,6 +104,7 @@ SCRIPTS = {
     "prompts.py": ["--queries", "5", "--decoder", "64x1"],
     "query.py": ["--queries", "5"],
     "search.py": ["--chunks", "40", "--queries", "5", "--chunk-tokens", "60"],
+    "where_the_time_goes.py": ["--tokens", "300"],
 }
 
 
@@ -115,6 +116,7 @@ SLOW = {
     "precisions.py",
     "prompts.py",
     "query.py",
+    "where_the_time_goes.py",
 }  # the others take the same road
 
 

@@ -155,6 +155,7 @@ def test_a_bundle_is_converted_without_torch_and_keeps_what_it_had(
     assert told[:2] == ["making the int8 graph", "certifying int8 on the CPU"]
     # Some minutes each with a large model: who reads a log sees which is under way.
     assert [step.partition(":")[0] for step in told[2:]] == [
+        "probes, after one token",
         "probes, one by one",
         "probes, right padding",
         "probes, left padding",
@@ -162,7 +163,7 @@ def test_a_bundle_is_converted_without_torch_and_keeps_what_it_had(
         "probes, long beside short, right",
         "probes, long beside short, left",
     ]
-    assert re.fullmatch(r"probes, one by one: \d+ of up to 64 tokens", told[2])
+    assert re.fullmatch(r"probes, one by one: \d+ of up to 64 tokens", told[3])
     after = Bundle.open(bundle).manifest
     assert after.digest == before.digest
     assert after.graphs == {**before.graphs, "int8": "onnx/model_int8.onnx"}

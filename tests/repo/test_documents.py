@@ -321,7 +321,9 @@ def run_page(
     page: Path, stage: Path, bundle: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run the blocks of a page in a reader's folder, with a copy of the bundle if they need it."""
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)  # a minute otherwise
+    # A minute otherwise.
+    monkeypatch.setattr("decant.embedders.onnx.speed_bench._TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("decant.embedders.onnx.roofline._ROUND_SECONDS", 0.0)
     found = [block for block in blocks(page) if block.reason is None]
     needs_bundle = any("minilm" in block.body for block in found if block.is_run)
     if needs_bundle and page.name not in MAKES_THE_BUNDLE:

@@ -52,6 +52,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "integrations": (
         ("arguments",),
+        ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),
         ("qdrant/server/words", "qdrant/server/layouts", "qdrant/server/naming"),
@@ -59,6 +60,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/inference",),
         ("qdrant/searching",),
         ("qdrant/indexing",),
+        ("qdrant/adoption",),
         ("qdrant",),
         ("qdrant/migration",),
         (".",),
@@ -96,6 +98,7 @@ HEAVY: dict[str, set[str]] = {
     "optimum": {"export"},
     "prometheus_client": {"serving"},
     "qdrant_client": {
+        "integrations/qdrant/adoption",
         "integrations/qdrant/server",
         "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/naming",

@@ -15,11 +15,21 @@ from repository import PACKAGES, ROOT, script_files
 FOR_ALL = {f"decant.embedders.{name}" for name in ("distribution", "errors", "json_records")}
 # What scripts take apart on purpose, to measure a part alone; all else in them is public.
 TAKEN_APART = {
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.encoding.outputs"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.onnx.encoder"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.tokens.batching"),
+    ("benchmarks/where_the_time_goes.py", "decant.embedders.tokens.rows"),
     ("benchmarks/bench/corpus.py", "decant.cli.input.standard_library"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.bundle_writer"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.probes"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.certify.reference"),
     ("benchmarks/bench/gpu/lean.py", "decant.export.graph_maker"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.edge.points"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.edge.schema"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.indexing.chunking"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.points.passages"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.points.vectors"),
+    ("experiments/indexing_costs.py", "decant.integrations.qdrant.server.points"),
     ("experiments/fusion_of_rankings.py", "decant.evaluation.scores.statistics"),
     ("experiments/fusion_of_rankings.py", "decant.integrations.qdrant.searching.fusion"),
     ("experiments/tuning_a_search.py", "decant.integrations.qdrant.searching.candidates"),

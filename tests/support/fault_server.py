@@ -144,6 +144,8 @@ class FaultServer(ThreadingHTTPServer):
                 return []
             case [_, "points", "delete"]:
                 return _DONE
+            case [_, "points", "batch"]:
+                return [_DONE]
             case _:
                 return None
 

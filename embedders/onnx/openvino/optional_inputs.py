@@ -2,8 +2,10 @@
 
 OpenVINO 2026.4 reads an input with a default as a constant, and of an empty constant it forgets the
 shape. So it is given a copy of the graph's file without the defaults, and the inputs then become
-empty constants of the right shape: the graph is that of whole rows. The weights stay where they
-are.
+empty constants of the right shape: the graph is that of whole rows. Weights in files of their own
+are hard links beside the copy, because OpenVINO follows symbolic links and then refuses a file of
+another folder; they are copied only where neither the system's temporary folder nor the graph's
+takes a link.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +40,10 @@ def readable_file(path: Path) -> Iterator[Path]:
     if shortened is None:
         yield path
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / path.name
+    weights = read_onnx_file(path).external
+    with contextlib.ExitStack() as stack:
+        copy = _folder_of_links(path, weights, stack) / path.name
         copy.write_bytes(shortened)
-        for name in read_onnx_file(path).external:
-            _link(path.absolute().parent / name, copy.parent / name)
         yield copy
 
 
@@ -64,13 +65,25 @@ def drop_prompts(model: openvino.Model) -> None:
             model.remove_parameter(parameter)
 
 
-def _link(source: Path, target: Path) -> None:
-    """Let a second name stand for a file; copy it where the system allows no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target.symlink_to(source)
-    except OSError:
+def _folder_of_links(path: Path, weights: Collection[str], stack: contextlib.ExitStack) -> Path:
+    """Return a folder in which the graph's weights have a second name, until the stack closes."""
+    home = path.absolute().parent
+    for place in (None, home):  # the first may be on another disk, the second be read-only
         try:
-            os.link(source, target)
+            folder = _temporary_folder(stack, place)
+            for name in weights:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.link(home / name, folder / name)
         except OSError:
-            shutil.copyfile(source, target)
+            continue
+        return folder
+    folder = _temporary_folder(stack, None)
+    for name in weights:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(home / name, folder / name)
+    return folder
+
+
+def _temporary_folder(stack: contextlib.ExitStack, place: Path | None) -> Path:
+    made = tempfile.TemporaryDirectory(prefix=".openvino-", dir=place, ignore_cleanup_errors=True)
+    return Path(stack.enter_context(made))

@@ -136,6 +136,10 @@ class OpenVinoSession(GraphSession):
         self._free.append(request)
         return values
 
+    def new_request(self) -> openvino.InferRequest:
+        """Return a request of the compiled graph; two requests may run at the same time."""
+        return self._running().create_infer_request()
+
     def layers(self) -> Counter[str]:
         """Return how many layers of which kind the compiled graph has."""
         return _layers(self._running())

@@ -11,6 +11,21 @@ from ...bundle.certificate import Precision
 from .options import available_cores
 from .table import Provider, find_provider
 
+# Slowest first, as Linux names them on x86 and on ARM.
+_FOR_PRODUCTS = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
 _PATIENCE = 10.0  # seconds; the driver may have to wake the GPU
 
 
@@ -34,6 +49,11 @@ def processor_features() -> frozenset[str]:
             if name.strip() in ("flags", "Features"):  # on x86, and on ARM
                 return frozenset(value.split())
     return frozenset()
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return those of the processor's instruction sets on which matrix products depend."""
+    return tuple(name for name in _FOR_PRODUCTS if name in processor_features())
 
 
 def unsupported(row: Provider, precision: Precision) -> str:

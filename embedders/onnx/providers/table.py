@@ -58,6 +58,23 @@ _IN_OPENVINO = (
     Precision.W4,
     Precision.FP16,
 )
+# What `auto` may take on the processor, fastest first where nothing was measured on this machine.
+# int8 comes first because somebody exported it for its speed; bf16 of OpenVINO needs no file and
+# was 1.68 times as fast as fp32, whose speed is that of OpenVINO's float32
+# (experiments/log/2026-11-30-openvino-on-a-quiet-machine.md).
+ON_THE_PROCESSOR: Final = (
+    (CPU, Precision.INT8),
+    (OPENVINO, Precision.INT8),
+    (OPENVINO, Precision.BF16),
+    (CPU, Precision.FP32),
+    (OPENVINO, Precision.FP32),
+    (CPU, Precision.W8),
+    (OPENVINO, Precision.W8),
+    (CPU, Precision.W4),
+    (OPENVINO, Precision.W4),
+    (CPU, Precision.FP16),
+    (OPENVINO, Precision.FP16),
+)
 # The processor features, as Linux names them, of which one multiplies in bfloat16, and of which one
 # adds products of eight bits in 32. Without the first the products would be emulated; without the
 # second they may saturate (experiments/log/2026-11-30-int8-saturation-without-vnni.md).

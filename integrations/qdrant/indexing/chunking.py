@@ -14,16 +14,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
+from tokenizers import Tokenizer
 
 from decant.embedders import Encoder, Role, TextError
 
 from ..inference.server_encoder import ServerEncoder, is_blank_for
 from .file_formats import CONVERTED
+from .token_counts import TokenCounts, reads_words_alone
 
 # The suffixes of Markdown in GitHub's Linguist, and the formats that are converted to Markdown; a
 # converted PDF is plain lines of text.
@@ -49,7 +51,17 @@ _DATA_URI = re.compile(
 # English has 4 to 5 characters a token; tables padded with blanks, which make no tokens, some 40.
 _CHARACTERS_PER_TOKEN = 64
 _LEAST_CHARACTERS = 1_024
+# Unicode's, which the splitter strips; str.strip() takes the separators U+001C to U+001F, too.
+_WHITE_SPACE = "".join(
+    chr(code)
+    for part in ((9, 14), (32, 33), (0x85, 0x86), (0xA0, 0xA1), (0x1680, 0x1681), (0x2000, 0x200B),
+                 (0x2028, 0x202A), (0x202F, 0x2030), (0x205F, 0x2060), (0x3000, 0x3001))
+    for code in range(*part)
+)  # fmt: skip
 _CHARACTERS_WITHOUT_TOKENIZER = 4  # for each token: few enough for English
+
+
+_Splitter: TypeAlias = TextSplitter | MarkdownSplitter
 
 
 class Syntax(StrEnum):
@@ -59,6 +71,7 @@ class Syntax(StrEnum):
     MARKDOWN = "markdown"
 
 
+@lru_cache(maxsize=1_024)  # asked twice for each document of a group
 def syntax_of(source: str) -> Syntax:
     """Return a document's syntax, by the suffix of its name alone.
 
@@ -145,6 +158,9 @@ class Chunker:
             )
         self._encoder = encoder
         self._tokenizer = encoder.tokenizer if self.counts_tokens else None
+        self._counted: Tokenizer | None = None
+        if self._tokenizer is not None and reads_words_alone(self._tokenizer):
+            self._counted = self._tokenizer
 
     @property
     def _overlapping(self) -> int:
@@ -177,13 +193,24 @@ class Chunker:
     def _by_tokens(self, text: str, syntax: Syntax) -> Iterator[tuple[int, str]]:
         match syntax:
             case Syntax.PLAIN:
-                yield from self._plain.chunk_indices(text)
+                yield from self._split(text, TextSplitter)
             case Syntax.MARKDOWN:
                 for start, part in _parts(text):
-                    for at, piece in self._markdown.chunk_indices(part):
+                    for at, piece in self._split(part, MarkdownSplitter):
                         yield start + at, piece
             case _:
                 assert_never(syntax)
+
+    def _split(self, text: str, splitter: type[_Splitter]) -> list[tuple[int, str]]:
+        if self._counted is None:
+            whole = self._plain if splitter is TextSplitter else self._markdown
+            return whole.chunk_indices(text)
+        counts = TokenCounts(self._counted, text)
+        if splitter is TextSplitter and counts.fit(self.max_tokens):
+            # What fits is one chunk, without the white space around it.
+            piece = text.strip(_WHITE_SPACE)
+            return [(text.index(piece), piece)] if piece else []
+        return splitter.from_callback(counts.of, self.max_tokens, self.overlap).chunk_indices(text)
 
     @cached_property
     def _plain(self) -> TextSplitter:

@@ -32,7 +32,9 @@ from .writer import Destination, Writer
 
 _CALL = "index()"
 _DOCUMENTS = "give index(read_documents(folder)), or index([Document(source=..., text=...)])"
-_GROUP = 256
+# A group costs two reads. The first ones are small, so that the encoder begins early.
+_GROUP, _FIRST_GROUP = 1_000, 64
+_SETTLED = 256  # documents that are planned and written under the lock at a time
 _GROUP_CHARACTERS = 4_000_000
 _ATTEMPTS = 5
 _PROMISE = Select(fields=("root", "source", "chunks"))
@@ -132,7 +134,7 @@ class _Run:
         """
         for _ in range(_ATTEMPTS):
             left: list[Document] = []
-            for group in _groups(stale):
+            for group in _groups(stale, first=_SETTLED, most=_SETTLED):
                 # This thread holds the lock, and the writing thread works for it. Progress is not
                 # reported meanwhile: a callback may delete, and the lock would let
                 # this thread in.
@@ -259,14 +261,18 @@ def _short(point_id: str) -> bytes:
     return bytes.fromhex(point_id.replace("-", ""))
 
 
-def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _groups(
+    documents: Iterable[Document], *, first: int = _FIRST_GROUP, most: int = _GROUP
+) -> Iterator[list[Document]]:
+    """Cut documents into groups, each twice as large as the last one until they have ``most``."""
+    wanted = first
     group: list[Document] = []
     characters = 0
     for document in documents:
         group.append(document)
         characters += len(document.text)
-        if len(group) >= _GROUP or characters >= _GROUP_CHARACTERS:
+        if len(group) >= wanted or characters >= _GROUP_CHARACTERS:
             yield group
-            group, characters = [], 0
+            group, characters, wanted = [], 0, min(most, 2 * wanted)
     if group:
         yield group

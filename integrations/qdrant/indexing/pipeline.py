@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Condition, Event, Thread
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from ..inference.rows import stream_passage_rows
 from ..points.handle import Target
@@ -28,48 +28,53 @@ from .report import IndexReport, Tally
 from .writer import Step, Writer
 
 _STEP = 64  # points in a step
-_QUEUED = 64  # steps between two threads
+_QUEUED = 4_096  # points between two threads, so that a group is planned while one is embedded
 _HELD = 8_192  # points that may wait behind one text that is being embedded
 _RECENT = 4_096  # texts whose vectors are cached for repetitions
 _TICK = 0.1  # seconds between two reports of progress while the caller waits
 _GRACE = 1.0  # seconds for which Ctrl-C waits for a request
 _BATCH_GRACE = 5.0  # and for the present batch of the encoder
 
-T = TypeVar("T")
 
+class _Line:
+    """A bounded queue between two threads that can be stopped from any thread.
 
-class _Line(Generic[T]):
-    """A bounded queue between two threads that can be stopped from any thread."""
+    It takes steps until they have too many points; a step without points counts as one.
+    """
 
     def __init__(self) -> None:
-        self._items: deque[T] = deque()
+        self._items: deque[Step | None] = deque()
+        self._points = 0
         self._changed = Condition()
         self._stopped = False
 
-    def put(self, item: T, report_progress: Callable[[], object] | None = None) -> None:
+    def put(self, item: Step | None, report_progress: Callable[[], object] | None = None) -> None:
         while not self._offer(item, None if report_progress is None else _TICK):
             if report_progress is not None:
                 report_progress()
 
-    def _offer(self, item: T, timeout: float | None) -> bool:
+    def _offer(self, item: Step | None, timeout: float | None) -> bool:
         with self._changed:
             is_free = self._changed.wait_for(
-                lambda: self._stopped or len(self._items) < _QUEUED, timeout
+                lambda: self._stopped or self._points < _QUEUED, timeout
             )
             if self._stopped:
                 raise Stopped
             if is_free:
                 self._items.append(item)
+                self._points += _weight(item)
                 self._changed.notify_all()
             return is_free
 
-    def get(self) -> T:
+    def get(self) -> Step | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._items)
             if self._stopped:
                 raise Stopped
+            item = self._items.popleft()
+            self._points -= _weight(item)
             self._changed.notify_all()
-            return self._items.popleft()
+            return item
 
     def stop(self) -> None:
         with self._changed:
@@ -79,6 +84,10 @@ class _Line(Generic[T]):
     def check(self) -> None:
         if self._stopped:
             raise Stopped
+
+
+def _weight(step: Step | None) -> int:
+    return 1 if step is None else max(1, len(step.points))
 
 
 @dataclass(slots=True)
@@ -132,8 +141,8 @@ class Pipeline:
         self._is_remote = target.store.engine is Engine.REMOTE
         self._stop = Event()
         self._error: BaseException | None = None
-        self._to_embed: _Line[Step | None] = _Line()
-        self._to_write: _Line[Step | None] = _Line()
+        self._to_embed: _Line = _Line()
+        self._to_write: _Line = _Line()
         embedder = _Embedder(target, tally, self._to_embed, self._to_write)
         self._threads = [
             Thread(target=self._guarded, args=(work,), name=f"decant-{name}", daemon=True)
@@ -242,8 +251,8 @@ class _Embedder:
         self,
         target: Target,
         tally: Tally,
-        source: _Line[Step | None],
-        sink: _Line[Step | None],
+        source: _Line,
+        sink: _Line,
     ) -> None:
         self._target = target
         self._tally = tally

@@ -30,7 +30,7 @@ from .documents import Document
 _MOVABLE = ("chunk", "start", "metadata")
 _PLACED = Select(fields=("root", "source", *_MOVABLE))
 _CONTENT = Select(fields=("id", "root", "source", "text", "text_sha256", *_MOVABLE), dense=True)
-_LOOKUP = 256
+_LOOKUP, _LOOKUP_NUMBERS = 1_000, 400_000  # texts in one lookup, and what their vectors hold
 # Twice float64's spacing, because engines return some numbers one unit in the last place off.
 _SPACING = 2.0**-51
 _PAGE, _HEAVY_PAGE = 1_000, 256  # chunks in a page, without and with vectors
@@ -103,6 +103,7 @@ class Planner:
         self._verify = verify
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
+        self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
         self._has_states = target.soft_tokens is not None
         self._vectors = Select(
             fields=("text_sha256",), dense=True, sparse=target.sparse, soft_tokens=self._has_states
@@ -197,8 +198,9 @@ class Planner:
             if stored.get(id_) is not None
         ]
         state = State.NEW if marker is None or marker.state is State.NEW else State.CHANGING
+        key = document.key
         closing = Marker(
-            key=document.key,
+            key=key,
             state=State.DONE,
             digest=digest,
             chunks=sums.chunks,
@@ -207,7 +209,7 @@ class Planner:
         return Plan(
             document=document,
             claim=Claim(),
-            opening=Marker(key=document.key, state=state),
+            opening=Marker(key=key, state=state),
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
             moved=tuple(point for point in moved if not is_same(point.payload, stored[point.id])),
@@ -218,18 +220,19 @@ class Planner:
 
     def _points(self, document: Document) -> Iterable[Point]:
         seen: Counter[str] = Counter()
+        key = document.key
         metadata = dict(document.metadata)  # one object, whose size is measured once
         chunks = self._chunker.cut(document.text, syntax_of(document.source))
         for index, chunk in enumerate(chunks):
             digest = sha256(chunk.text)
-            identity = document.key.chunk_id(digest, seen[digest])
+            identity = key.chunk_id(digest, seen[digest])
             seen[digest] += 1
             yield StoredPassage(
                 kind=Kind.CHUNK,
                 id=identity,
                 text=chunk.text,
-                source=document.key.source,
-                root=document.key.root,
+                source=key.source,
+                root=key.root,
                 chunk=index,
                 start=chunk.start,
                 metadata=metadata,
@@ -242,7 +245,8 @@ class Planner:
         """
         texts = {str(point.payload["text_sha256"]) for plan in plans for point in plan.fresh}
         known: dict[str, Row] = {}
-        for part in slices(sorted(texts), min(_LOOKUP, self._store.list_limit(self._name))):
+        most = min(self._lookup, self._store.list_limit(self._name))
+        for part in slices(sorted(texts), most):
             known |= self._known(part)
         if not known:
             return plans

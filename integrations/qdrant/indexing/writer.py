@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ..points.locks import Claims
+from ..stores.changes import Change, Delete, Upsert, change_in_order
 from ..stores.protocol import Point, Store
 from .documents import Document
 from .plan import Plan
 from .report import IndexReport, Tally
 
-# A flush is five requests at most, and four of them grow with the documents alone.
+# To a server a flush is one request, or three if chunks move.
 _POINTS = 256
 _DOCUMENTS = 256
 _DURABLE = 32  # flushes of the writer between two flushes of the store
@@ -111,18 +112,17 @@ class Writer:
         store, name = self._to.store, self._to.name
         points = [point for step in steps for point in step.points]
         plans = [step.plan for step in steps if step.is_last]
-        store.upsert(name, [step.plan.opening.point() for step in steps if step.is_first])
-        store.upsert(name, points)
-        moved = [point for plan in plans for point in plan.moved]
-        lost = set(store.set_fields(name, moved))
-        for plan in plans if lost else ():
-            # The chunk was deleted with its vectors, so the document stays open until it is planned
-            # again.
-            if any(point.id in lost for point in plan.moved):
-                plan.claim.is_stale = True
+        opening = [step.plan.opening.point() for step in steps if step.is_first]
+        stored: list[Change] = [Upsert(points=opening), Upsert(points=points)]
+        if moved := [point for plan in plans for point in plan.moved]:
+            # Only its own answer says which of these chunks were gone.
+            change_in_order(store, name, stored)
+            stored = []
+            _set_stale(plans, set(store.set_fields(name, moved)))
         done = [plan for plan in plans if not plan.claim.is_stale]
-        store.delete(name, [identity for plan in done for identity in plan.gone])
-        store.upsert(name, [plan.closing.point() for plan in done])
+        gone = [identity for plan in done for identity in plan.gone]
+        closing = [plan.closing.point() for plan in done]
+        change_in_order(store, name, [*stored, Delete(ids=gone), Upsert(points=closing)])
         self._tally.add(
             IndexReport(
                 added=sum(plan.is_new for plan in done),
@@ -134,3 +134,13 @@ class Writer:
                 deleted=sum(len(plan.gone) for plan in done),
             )
         )
+
+
+def _set_stale(plans: Sequence[Plan], lost: set[str]) -> None:
+    """Leave documents open whose chunks were deleted with their vectors.
+
+    They are planned again.
+    """
+    for plan in plans if lost else ():
+        if any(point.id in lost for point in plan.moved):
+            plan.claim.is_stale = True

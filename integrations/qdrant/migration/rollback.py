@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decant.embedders import Encoder, StoreError
 
 from ..open import target_of
+from ..points.handle import refused_adopted
 from ..points.locks import lock_of
 from ..stores.aliases import FoundCollection, MigrationNote
 from ..stores.input_errors import AbsentError
@@ -70,6 +71,8 @@ def rollback_migration(
             "there, with `to` (--to-store) for this store"
         )
     card = store.card(previous)
+    if old_encoder is not None and card.payload_layout is not None:
+        raise refused_adopted(previous, "copying back what was written since the cut-over")
     if old_encoder is not None:
         card.check(old_encoder, where=f"collection {previous!r} in {store.place}")
     aliases, held = store.aliases, store.aliases.note(previous)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from decant.embedders import Encoder, Output
 
+from ..foreign_payloads.payload_layout import PayloadLayout
+from ..stores.input_errors import StoreInputError
+from ..stores.point_ids import adopted_id, record_id
 from ..stores.protocol import Store
 from ..stores.search_defaults import SearchDefaults
 from ..stores.words import Words
@@ -25,6 +28,7 @@ class Target:
         words: How the words of its texts are indexed; None: they are not.
         search: How it is searched where a search does not specify it, if it keeps that.
         alias: The name by which it was opened, if that is another.
+        payload_layout: How another program laid out its points, if it was adopted.
     """
 
     store: Store
@@ -36,11 +40,25 @@ class Target:
     words: Words | None = None
     search: SearchDefaults | None = None
     alias: str | None = None
+    payload_layout: PayloadLayout | None = None
 
     @property
     def called(self) -> str:
         """The name by which it was opened."""
         return self.alias or self.name
+
+    def point_id(self, identity: str) -> str:
+        """Return the id of the point of a passage with this id."""
+        return record_id(identity) if self.payload_layout is None else adopted_id(identity)
+
+    def check_own(self, what: str) -> None:
+        """Refuse what only collections have that decant made.
+
+        Raises:
+            StoreInputError: The collection was adopted; the message says ``what`` is not possible.
+        """
+        if self.payload_layout is not None:
+            raise refused_adopted(self.name, what)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -52,3 +70,12 @@ class Target:
     def searched(self) -> tuple[Output, ...]:
         """The outputs of the encoder that a query needs."""
         return (Output.SPARSE,) if self.sparse else ()
+
+
+def refused_adopted(name: str, what: str) -> StoreInputError:
+    """Return the error for what an adopted collection does not have."""
+    return StoreInputError(
+        f"{what} needs points in decant's own form, and {name!r} was adopted from another program, "
+        "whose points stay as they are; add records with add(), or make a collection of decant's "
+        "with Collection.create"
+    )

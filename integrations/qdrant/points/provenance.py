@@ -93,13 +93,19 @@ class FillingNotes:
     Args:
         store: The store that holds it.
         name: The collection's name.
-        encoder: The encoder that makes its vectors.
+        encoder: The encoder that makes its vectors; None: nothing is recorded.
         lock: The collection's lock.
         golden: Whether the golden vectors of the encoder are kept, too.
     """
 
     def __init__(
-        self, store: Store, name: str, encoder: Encoder, lock: CollectionLock, *, golden: bool
+        self,
+        store: Store,
+        name: str,
+        encoder: Encoder | None,
+        lock: CollectionLock,
+        *,
+        golden: bool,
     ) -> None:
         self._store = store
         self._name = name
@@ -109,19 +115,23 @@ class FillingNotes:
 
     def embedded(self) -> None:
         """Record that vectors of the encoder are about to be stored."""
-        self._note(Filling.of(self._encoder), golden=self._golden)
+        if self._encoder is not None:
+            self._note(Filling.of(self._encoder), self._encoder if self._golden else None)
 
     def given(self) -> None:
         """Record that vectors of a caller are about to be stored."""
-        self._note(Filling(_GIVEN), golden=False)
+        if self._encoder is not None:
+            self._note(Filling(_GIVEN), None)
 
     def keep_golden_vectors(self) -> None:
         """Keep the golden vectors of the encoder, in place of those of the same precision."""
+        assert self._encoder is not None
         precision = Filling.of(self._encoder).precision
         golden = GoldenVectors.of(self._encoder, precision=precision)
         self._store.upsert(self._name, [golden.point()])
 
-    def _note(self, filling: Filling, *, golden: bool) -> None:
+    def _note(self, filling: Filling, golden: Encoder | None) -> None:
+        """Record a filling, and keep the golden vectors of an encoder, if one is given."""
         note = filling.point()
         if note.id in self._lock.noted:
             return
@@ -134,8 +144,8 @@ class FillingNotes:
                 if not held and self._has_passages():
                     notes.append(Filling(_UNKNOWN).point())
             known = {str(one["precision"]) for one in there if one["note"] == GOLDEN}
-            if golden and filling.precision not in known:
-                found = GoldenVectors.of(self._encoder, precision=filling.precision)
+            if golden is not None and filling.precision not in known:
+                found = GoldenVectors.of(golden, precision=filling.precision)
                 notes.append(found.point())
             if notes:
                 self._store.upsert(self._name, notes)

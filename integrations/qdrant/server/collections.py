@@ -18,19 +18,25 @@ from qdrant_client import models
 from decant.embedders import StoreError
 from decant.embedders.json_records import encode, parse
 
+from ..foreign_payloads.payload_layout import SOURCE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     CollectionSettings,
     FieldType,
     Layout,
-    PayloadIndex,
     StoredLayout,
 )
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, TEXT, absent, present
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
-from .layouts.to_server import check_layout, dense_change, dense_params, strict_mode
+from .layouts.to_server import (
+    check_layout,
+    dense_change,
+    dense_params,
+    soft_token_params,
+    strict_mode,
+)
 from .limits import Limits
 from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
@@ -129,7 +135,7 @@ class RemoteCatalog:
             name,
             vectors_config={
                 DENSE: dense_params(card.dim, settings, self._requests.version),
-                **_soft_token_params(card),
+                **soft_token_params(card),
             },
             sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=models.HnswConfigDiff(
@@ -188,6 +194,25 @@ class RemoteCatalog:
             return self._opened(name, info)
         return self.find(real)
 
+    def adopt(self, name: str, card: CollectionMetadata) -> OpenCollection:
+        """Give a collection that another program made its metadata; points stay as they are.
+
+        Raises:
+            StoreError: It has metadata of decant, or there is none of this name.
+        """
+        assert card.payload_layout is not None
+        info = self._existing(name)
+        if CARD in (info.config.metadata or {}):
+            raise StoreError(
+                f"the collection {name!r} at {self._requests.place} has metadata of decant "
+                "already; open it with Collection.open"
+            )
+        indexes = {card.payload_layout.path([SOURCE]): FieldType.KEYWORD.value}
+        metadata = {CARD: card.to_json(), INDEXES: indexes}
+        note = partial(self._client.update_collection, name, metadata=metadata)
+        self._ask(f"adopting {name!r}", note)
+        return self.open(name)
+
     def layout(self, name: str) -> StoredLayout:
         """Return the layout of a collection, as the server reports it now."""
         return stored_layout(self._existing(name))
@@ -200,7 +225,8 @@ class RemoteCatalog:
         """Request another layout, if the collection has not got it; the server then builds it."""
         check_layout(layout, self._requests.version, self.place)
         info = self._existing(name)
-        self._card_text(name, info)
+        if self._read_card(name, info).payload_layout is not None:
+            raise StoreError(f"{name!r} was adopted; change its layout with a client of the server")
         held = stored_layout(info)
         held.check_change(layout, f"{name!r} at {self.place}")
         if held.after(layout) == held:
@@ -264,18 +290,18 @@ class RemoteCatalog:
         note = partial(self._client.update_collection, name, metadata={_SEARCH: text})
         self._ask(f"keeping how {name!r} is searched", note)
 
-    def add_index(self, name: str, entry: PayloadIndex) -> None:
+    def add_index(self, name: str, path: str, kind: FieldType) -> None:
         """Make an index, then record it: a record without an index would stay for ever."""
         info = self._info(name)
         try:
-            self._index(name, entry.path, models.PayloadSchemaType(entry.type.value))
+            self._index(name, path, models.PayloadSchemaType(kind.value))
         except StoreError as error:
             if Refusal.of(error).has_too_many_indexes:
                 raise too_many(error) from error
             raise
-        indexes = {**(info.config.metadata or {})[INDEXES], entry.path: entry.type.value}
+        indexes = {**(info.config.metadata or {})[INDEXES], path: kind.value}
         noted = partial(self._client.update_collection, name, metadata={INDEXES: indexes})
-        self._ask(f"indexing {entry.path!r} in {name!r}", noted)
+        self._ask(f"indexing {path!r} in {name!r}", noted)
 
     def _complete(self, name: str, card: CollectionMetadata, info: models.CollectionInfo) -> None:
         if self._requests.is_local:
@@ -359,21 +385,6 @@ def _is_alias(name: str, real: str, place: str) -> StoreError:
         f"{name!r} is an alias of the collection {real!r} at {place}, and nothing was deleted; "
         f"drop {real!r} if that is meant, or delete the alias with a client of the server"
     )
-
-
-def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
-    if card.soft_tokens is None:
-        return {}
-    params = models.VectorParams(
-        size=card.soft_tokens,
-        distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
-        multivector_config=models.MultiVectorConfig(
-            comparator=models.MultiVectorComparator.MAX_SIM
-        ),
-        hnsw_config=models.HnswConfigDiff(m=0),
-        on_disk=True,
-    )
-    return {STATES: params}
 
 
 def _sparse_params(

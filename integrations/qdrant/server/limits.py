@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNLIMITED = sys.maxsize
 _WRITES = 128
+_BATCH = 1_024
 _READS = 1_000
 _PAGE = re.compile(r'Limit exceeded \d+ > (\d+) for "limit"')
 _UPSERT = re.compile(r'Limit exceeded \d+ > (\d+) for "upsert limit"')
@@ -36,6 +37,7 @@ class Limits:
     Args:
         page: Points that one page or query may request.
         writes: Points in one write.
+        batch: Points in one request of several writes.
         ids: Points read or deleted by id in one request.
         values: Values in one condition of a filter.
         searches: Searches in one request.
@@ -45,6 +47,7 @@ class Limits:
 
     page: int = UNLIMITED
     writes: int = _WRITES
+    batch: int = _BATCH
     ids: int = _READS
     values: int = UNLIMITED
     searches: int = UNLIMITED
@@ -57,13 +60,11 @@ class Limits:
         if strict is None or not strict.enabled:
             return cls()
         rate = min(strict.read_rate_limit or UNLIMITED, strict.write_rate_limit or UNLIMITED)
+        most = min(strict.upsert_max_batchsize or UNLIMITED, strict.write_rate_limit or UNLIMITED)
         return cls(
             page=strict.max_query_limit or UNLIMITED,
-            writes=min(
-                _WRITES,
-                strict.upsert_max_batchsize or UNLIMITED,
-                strict.write_rate_limit or UNLIMITED,
-            ),
+            writes=min(_WRITES, most),
+            batch=min(_BATCH, most),
             ids=min(_READS, rate),
             values=strict.condition_max_size or UNLIMITED,
             searches=strict.search_max_batchsize or UNLIMITED,
@@ -79,10 +80,12 @@ class Limits:
             sent: How many points the request had.
         """
         said = Refusal.of(error).detail
+        writes = _named(_UPSERT, said, self.writes)
         tighter = replace(
             self,
             page=_named(_PAGE, said, self.page),
-            writes=_named(_UPSERT, said, self.writes),
+            writes=writes,
+            batch=self.batch if writes == self.writes else min(self.batch, writes),
             values=_named(_VALUES, said, self.values),
             exact=self.exact and "Exact search disabled" not in said,
         )
@@ -95,22 +98,23 @@ class Limits:
             return replace(
                 self,
                 writes=min(self.writes, half) if is_write else self.writes,
+                batch=min(self.batch, half) if is_write else self.batch,
                 ids=min(self.ids, half),
             )
         return None
+
+
+def most_writes(limits: Limits) -> int:
+    """Return how many points one write may have."""
+    return limits.writes
+
+
+def most_ids(limits: Limits) -> int:
+    """Return how many ids one request may have."""
+    return limits.ids
 
 
 def _named(limit: re.Pattern[str], said: str, known: int) -> int:
     """Return the limit that a refusal names, if it is smaller than the known one."""
     found = limit.search(said)
     return known if found is None else min(known, max(1, int(found[1])))
-
-
-def writes_of(limits: Limits) -> int:
-    """Return how many points one request may write."""
-    return limits.writes
-
-
-def ids_of(limits: Limits) -> int:
-    """Return how many ids one request may have."""
-    return limits.ids

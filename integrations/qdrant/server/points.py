@@ -6,8 +6,8 @@ faster path for numpy arrays over gRPC does not support sparse vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from qdrant_client import models
@@ -23,6 +23,12 @@ from ..words.bm25 import BM25
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+VectorQuery: TypeAlias = "NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed"
+"""A query that is compared with vectors."""
+
+Sent: TypeAlias = "tuple[list[float] | models.SparseVector | models.Document, str | None]"
+"""A query in the client's form, and the name of the vector that it is compared with, if any."""
 
 _TEXTS = 64  # in a request, whose time includes that of the model on the server's side
 _AROUND = 1_024  # bytes of a request in addition to its points
@@ -41,7 +47,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[STATES] = point.soft_tokens.tolist()
     for text in point.to_embed:
         vectors[text.using] = to_document(text)
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+    # Without validation, which takes as long as to write the JSON; a point is checked already.
+    return models.PointStruct.model_construct(id=point.id, vector=vectors, payload=point.payload)
 
 
 def to_document(text: TextToEmbed) -> models.Document:
@@ -69,14 +76,23 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
     )
 
 
-def to_scored(query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredPoint]:
+def to_scored(
+    query: Query,
+    points: Sequence[models.ScoredPoint],
+    read: Callable[[models.ScoredPoint], Point] = from_record,
+) -> list[ScoredPoint]:
     """Return the points that a query found in decant's form, equal scores in the order of ids.
 
     A server returns equal scores in any order, and in another one the next time.
+
+    Args:
+        query: The query.
+        points: What it found.
+        read: Returns a point in decant's form.
     """
     scores = bounded(query, (item.score for item in points))
     found = [
-        ScoredPoint(point=from_record(item), score=score)
+        ScoredPoint(point=read(item), score=score)
         for item, score in zip(points, scores, strict=True)
     ]
     return sorted(found, key=lambda item: (-item.score, item.point.id))
@@ -94,9 +110,7 @@ def vectors_of(fetch: Select) -> bool | list[str]:
     return fetch.vectors or False
 
 
-def to_query(
-    query: NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed, *, words: bool = False
-) -> tuple[list[float] | models.SparseVector | models.Document, str]:
+def to_query(query: VectorQuery, *, words: bool = False) -> Sent:
     """Return a query in the client's form, and the name of the vector it is compared with.
 
     Args:

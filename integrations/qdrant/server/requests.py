@@ -96,7 +96,7 @@ class Requests:
             try:
                 return send(self.limits(name))
             except StoreError as error:
-                self._learn(name, error)
+                self.learn(name, error)
 
     def in_parts(
         self,
@@ -119,13 +119,22 @@ class Requests:
             try:
                 answer = send(part)
             except StoreError as error:
-                self._learn(name, error, sent=len(part))
+                self.learn(name, error, sent=len(part))
                 continue
             yield answer
             start += len(part)
 
-    def _learn(self, name: str, error: StoreError, *, sent: int = 1) -> None:
-        """Remember the limit that a refusal names, or raise it."""
+    def learn(self, name: str, error: StoreError, *, sent: int = 1) -> None:
+        """Remember the limit that a refusal names, or raise it.
+
+        Args:
+            name: The collection.
+            error: The refusal.
+            sent: How many points the request had.
+
+        Raises:
+            StoreError: The refusal itself, if it names no new limit.
+        """
         learnt = self.limits(name).learnt(error, sent=sent)
         if learnt is None:
             explained = without_vectors(name, self.place, without_index(error))

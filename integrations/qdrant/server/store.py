@@ -11,19 +11,19 @@ survives the end of the server's process.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from qdrant_client import models
 
 from ..stores.aliases import FoundCollection
+from ..stores.changes import Change, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
-    Engine,
     OptimizeProgress,
     Point,
     Ranking,
@@ -36,31 +36,22 @@ from ..stores.protocol import (
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
-from .capabilities import Server
-from .collections import RemoteCatalog
-from .filters import to_filter
-from .limits import Limits, ids_of, writes_of
+from .capabilities import Server, ServerStore
+from .changes import have_texts, send_in_order, set_together
+from .collections import OpenCollection, RemoteCatalog
+from .limits import Limits, most_ids, most_writes
 from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .points import (
-    cut_writes,
-    fields_of,
-    from_record,
-    params_of,
-    to_query,
-    to_scored,
-    to_struct,
-    vectors_of,
-)
+from .point_form import PointForm, form_of
+from .points import Sent, cut_writes, params_of, to_scored
 from .requests import Requests
-from .set_payload import set_together
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
 
 _NOTHING = Select(fields=())
 
 
-class RemoteStore:
+class RemoteStore(ServerStore, OrderedStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -71,33 +62,19 @@ class RemoteStore:
     """
 
     def __init__(self, server: Server, *, patience: Patience | None = None) -> None:
-        self._server = server
+        super().__init__(server)
         self._client = server.client
         self._patience = patience or Patience()
         self._requests = Requests(server)
         self._ask = self._requests.ask
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
+        self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
 
     @property
     def requests(self) -> Requests:
         """What sends the requests, for work that is not a store's, such as a diagnosis."""
         return self._requests
-
-    @property
-    def engine(self) -> Engine:
-        """A server."""
-        return Engine.REMOTE
-
-    @property
-    def place(self) -> str:
-        """The address."""
-        return self._server.place
-
-    @property
-    def identity(self) -> Hashable:
-        """The address without credentials; of the client's local mode, the client itself."""
-        return self._server.identity
 
     def names(self) -> list[str]:
         """Return the names of decant's collections on the server and their aliases, sorted."""
@@ -106,14 +83,13 @@ class RemoteStore:
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
         """Create an empty collection with its indexes; nothing, if there may not be so many."""
         check_name(name)
-        self._words.remember(name, self._catalog.create(name, card, settings).words)
+        self._remember(name, self._catalog.create(name, card, settings))
 
     def find(self, name: str) -> FoundCollection:
         """Open the collection that a name means."""
         check_name(name)
         opened = self._catalog.find(name)
-        self._words.remember(opened.name, opened.words)
-        return FoundCollection(name=opened.name, card=opened.card)
+        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
 
     @property
     def aliases(self) -> RemoteAliases:
@@ -126,9 +102,12 @@ class RemoteStore:
         Indexes are missing if a creator was interrupted; without them filters are slower.
         """
         check_name(name)
-        opened = self._catalog.open(name)
-        self._words.remember(name, opened.words)
-        return opened.card
+        return self._remember(name, self._catalog.open(name))
+
+    def adopt(self, name: str, card: CollectionMetadata) -> None:
+        """Give a collection that another program made its metadata; fails if it has some."""
+        check_name(name)
+        self._remember(name, self._catalog.adopt(name, card))
 
     def drop(self, name: str) -> None:
         """Delete the collection with all its points, even if its metadata are damaged.
@@ -138,6 +117,7 @@ class RemoteStore:
         check_name(name)
         self._catalog.drop(name)
         self._words.forget(name)
+        self._forms.pop(name, None)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
         """Replace the search defaults in the collection's metadata; None removes them."""
@@ -145,7 +125,7 @@ class RemoteStore:
 
     def add_index(self, name: str, entry: PayloadIndex) -> None:
         """Index a metadata entry of present and future points."""
-        self._catalog.add_index(name, entry)
+        self._catalog.add_index(name, self._forms[name].path(entry.path), entry.type)
 
     def layout(self, name: str) -> StoredLayout:
         """Return how the server stores the collection, as it reports it now."""
@@ -170,15 +150,23 @@ class RemoteStore:
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
         self.aliases.check_open(name)
-        points = self._words.on(name, points)
 
         def send(part: Sequence[Point]) -> object:
-            structs = [to_struct(point) for point in part]
+            structs = [self._forms[name].struct(point) for point in part]
             return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
 
-        for batch in self._batches(name, points):
-            for _ in self._requests.in_parts(name, batch, writes_of, send):
+        for batch in self._batches(name, self._words.on(name, points)):
+            for _ in self._requests.in_parts(name, batch, most_writes, send):
                 pass
+
+    def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
+        """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
+        self.aliases.check_open(name)
+        if not self._server.is_local and not have_texts(changes):
+            send_in_order(self._requests, name, changes, partial(self._words.on, name))
+            return
+        for change in changes:
+            carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
@@ -186,7 +174,7 @@ class RemoteStore:
         send = partial(set_together, self._requests, name)
         gone: list[str] = []
         for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, writes_of, send):
+            for missing in self._requests.in_parts(name, batch, most_writes, send):
                 gone += missing
         return list(dict.fromkeys(gone))
 
@@ -195,52 +183,54 @@ class RemoteStore:
         self.aliases.check_open(name)
 
         def send(part: Sequence[str]) -> object:
-            chosen = models.PointIdsList(points=list(part))
+            chosen = models.PointIdsList(points=self._forms[name].ids(part))
             return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
 
-        for _ in self._requests.in_parts(name, ids, ids_of, send):
+        for _ in self._requests.in_parts(name, ids, most_ids, send):
             pass
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
+        form = self._forms[name]
 
         def send(part: Sequence[str]) -> list[models.Record]:
             request = partial(
                 self._client.retrieve,
                 name,
-                list(part),
-                with_payload=fields_of(fetch),
-                with_vectors=vectors_of(fetch),
+                form.ids(part),
+                with_payload=form.fields(fetch),
+                with_vectors=form.vectors(fetch),
             )
             return self._ask(f"reading from {name!r}", request)
 
-        records = self._requests.in_parts(name, ids, ids_of, send)
-        return [from_record(record) for part in records for record in part]
+        records = self._requests.in_parts(name, ids, most_ids, send)
+        return [form.point(record) for part in records for record in part]
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
     ) -> ScrollPage:
         """Return up to ``limit`` points that match, in the order of their ids."""
         points: list[Point] = []
+        form = self._forms[name]
+        start = None if after is None else form.ids([after])[0]
 
         def send(limits: Limits) -> tuple[list[models.Record], Any]:
             request = partial(
                 self._client.scroll,
                 name,
-                scroll_filter=to_filter(where, limits),
+                scroll_filter=form.filter(where, limits),
                 limit=min(limit - len(points), limits.page),
-                offset=after,
-                with_payload=fields_of(fetch),
-                with_vectors=vectors_of(fetch),
+                offset=start,
+                with_payload=form.fields(fetch),
+                with_vectors=form.vectors(fetch),
             )
             return self._ask(f"reading from {name!r}", request)
 
         while True:
-            records, following = self._requests.adapting(name, send)
-            points += map(from_record, records)
-            after = None if following is None else str(following)
-            if after is None or len(points) >= limit:
-                return ScrollPage(points=points, after=after)
+            records, start = self._requests.adapting(name, send)
+            points += map(form.point, records)
+            if start is None or len(points) >= limit:
+                return ScrollPage(points=points, after=form.shown_id(start))
 
     def query(
         self,
@@ -257,7 +247,7 @@ class RemoteStore:
         If the server limits the points of one request, longer lists are read in pages, which may
         repeat or lose points of equal score.
         """
-        end = offset + limit
+        end, form = offset + limit, self._forms[name]
         found: dict[str, ScoredPoint] = {}
         if (sent := self._sent(name, query)) is None:
             return []
@@ -271,17 +261,17 @@ class RemoteStore:
                 query=value,
                 using=using,
                 search_params=self._params(name, query, limits),
-                query_filter=None if where is None else to_filter(where, limits),
+                query_filter=None if where is None else form.filter(where, limits),
                 limit=size,
                 offset=offset,
-                with_payload=fields_of(fetch),
-                with_vectors=vectors_of(fetch),
+                with_payload=form.fields(fetch),
+                with_vectors=form.vectors(fetch),
             )
             return size, self._ask(f"searching {name!r}", request).points
 
         while offset < end:
             size, points = self._requests.adapting(name, send)
-            part = to_scored(query, points)
+            part = to_scored(query, points, form.point)
             if size == limit:
                 return part
             for item in part:
@@ -301,7 +291,7 @@ class RemoteStore:
         def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
-            chosen = None if where is None else to_filter(where, limits)
+            chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
             requests = [
                 models.QueryRequest(
@@ -317,7 +307,7 @@ class RemoteStore:
         else:
             answers = iter(found)
             pages = [
-                [] if item is None else to_scored(query, next(answers))
+                [] if item is None else to_scored(query, next(answers), self._forms[name].point)
                 for query, item in zip(queries, sent, strict=True)
             ]
         return [[(item.point.id, item.score) for item in page] for page in pages]
@@ -331,7 +321,7 @@ class RemoteStore:
         def send(limits: Limits) -> int | None:
             if not limits.exact:
                 return None
-            chosen = to_filter(where, limits)
+            chosen = self._forms[name].filter(where, limits)
             request = partial(self._client.count, name, count_filter=chosen, exact=True)
             return self._ask(f"counting in {name!r}", request).count
 
@@ -352,38 +342,20 @@ class RemoteStore:
             return  # local mode always searches exactly
         wait_for_index(self._requests, name, self._patience, progress=progress)
 
-    def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        self._server.close()
+    def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
+        self._words.remember(name, opened.words)
+        self._forms[name] = form_of(opened.card.payload_layout)
+        return opened.card
 
-    def __repr__(self) -> str:
-        """Return the class and the address, without credentials."""
-        return f"RemoteStore({self.place!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        self.close()
-
-    def _sent(
-        self, name: str, query: Query
-    ) -> tuple[list[float] | models.SparseVector | models.TextQuery | models.Document, str] | None:
+    def _sent(self, name: str, query: Query) -> Sent | tuple[models.TextQuery, str] | None:
         """Return a query in the client's form; None for words of which none is left."""
         if text_of(query) is not None:
             self._requests.check_takes_texts()
         if not isinstance(query, WordsQuery):
-            return to_query(query)
+            return self._forms[name].query(query)
         sent = self._words.of_query(name, query.text)
         if sent is None or isinstance(sent, SparseVector):
-            return None if sent is None else to_query(sent, words=True)
+            return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:

@@ -23,14 +23,15 @@ from decant.embedders import (
 )
 from decant.embedders.json_records import Json, decode, encode, parse
 
+from ..foreign_payloads.payload_layout import PayloadLayout
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 4
+FORMAT = 5
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
-# soft tokens or no words reads collections without them; collections with them it must refuse, or
-# it would add points that lack them.
-_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT = 1, 2, 3
+# soft tokens, no words or no foreign layouts reads collections without them; collections with them
+# it must refuse, or it would add points that lack them, or read none.
+_DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT = 1, 2, 3, 4
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
 
@@ -54,6 +55,7 @@ class CollectionMetadata:
         mark: A random value for each created collection, by which a creator whose answer got lost
             recognises its own collection.
         search: How it is searched where a search does not specify it; None: as this decant does.
+        payload_layout: How another program laid out its points, if it was adopted.
     """
 
     recipe: Recipe
@@ -63,6 +65,7 @@ class CollectionMetadata:
     words: Words | None = None
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
+    payload_layout: PayloadLayout | None = None
 
     @classmethod
     def of(cls, encoder: Encoder, *, soft_tokens: bool = False, words: Words | None = None) -> Self:
@@ -91,7 +94,8 @@ class CollectionMetadata:
             "format": self._format,
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
-            **({"words": encode(self.words)} if self._format >= FORMAT else {}),
+            **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
+            **({"payload_layout": encode(self.payload_layout)} if self._format >= FORMAT else {}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -124,7 +128,10 @@ class CollectionMetadata:
                 dim=int(held["dim"]),
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
-                words=_words(held["words"], where) if held["format"] >= FORMAT else None,
+                words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
+                payload_layout=_payload_layout(held["payload_layout"], where)
+                if held["format"] >= FORMAT
+                else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
             )
@@ -143,8 +150,10 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
-        if self.words is not None:
+        if self.payload_layout is not None:
             return FORMAT
+        if self.words is not None:
+            return _WORDS_FORMAT
         if self.soft_tokens is not None:
             return _STATES_FORMAT
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
@@ -211,6 +220,10 @@ def _width(stored: object) -> int | None:
 
 def _words(stored: object, where: str) -> Words | None:
     return None if stored is None else decode(Words, stored, where=where, error=StoreError)
+
+
+def _payload_layout(stored: object, where: str) -> PayloadLayout:
+    return decode(PayloadLayout, stored, where=where, error=StoreError)
 
 
 def _facts(recipe: Recipe, dim: int) -> dict[str, object]:

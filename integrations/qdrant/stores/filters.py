@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from decant.embedders import StoreError
 
-from .client_filters import is_empty, nesting
 from .plain_values import Scalar, Value, plain
 from .range_bounds import Numbers, Times, read_bounds
 
@@ -230,7 +229,7 @@ def is_vacuous(where: Where) -> bool:
             return not where
         case _:
             check_nesting(where)
-            return is_empty(where)
+            return _is_empty(where)
 
 
 def path_of(key: Key) -> str:
@@ -282,7 +281,7 @@ def _nesting(where: Where) -> int:
         case Not(part):
             return 1 + _nesting(part)
         case _:
-            return nesting(where, most=_MOST_NESTED + 1)
+            return _client_nesting(where, most=_MOST_NESTED + 1)
 
 
 def _brief(value: object) -> str:
@@ -340,3 +339,55 @@ def _comparable(value: object) -> Scalar | datetime:
     if isinstance(found, int) and not -(2**63) <= found < 2**63:
         raise StoreError(f"a filter compares integers of 64 bits, got {found}")
     return found
+
+
+# Filters of qdrant-client are read by the names of their attributes, so that nothing here imports
+# it: a caller with such a filter has imported it already.
+def _is_empty(given: object) -> bool:
+    """Return whether this is a ``models.Filter`` that every point meets.
+
+    It may be nested as deep as conditions may be (:func:`_client_nesting`).
+    """
+    if type(given).__name__ != "Filter":
+        return False  # other conditions of the client have content
+    must, should, must_not = (
+        _as_list(getattr(given, name)) for name in ("must", "should", "must_not")
+    )
+    if must_not or getattr(given, "min_should") is not None:  # noqa: B009
+        return False
+    demands_one = bool(should) and not any(_is_empty(part) for part in should)
+    return not demands_one and all(_is_empty(part) for part in must)
+
+
+def _client_nesting(given: object, *, most: int) -> int:
+    """Return how deep filters of the client are nested; at most ``most + 1`` is counted.
+
+    Other objects do not count. This works without recursion, because filters may be nested deeper
+    than Python's stack, or contain themselves.
+    """
+    level, here = 0, [given]
+    while here and level <= most:
+        inner = [part for one in here for part in _client_parts(one)]
+        if not inner and not any(type(one).__name__ == "Filter" for one in here):
+            break
+        level, here = level + 1, inner
+    return level
+
+
+def _client_parts(given: object) -> list[object]:
+    match type(given).__name__:
+        case "Filter":
+            names = ("must", "should", "must_not")
+            parts = [part for name in names for part in _as_list(getattr(given, name))]
+            least = getattr(given, "min_should")  # noqa: B009
+            return parts if least is None else [*parts, *_as_list(least.conditions)]
+        case "NestedCondition":
+            return [getattr(given, "nested").filter]  # noqa: B009
+        case _:
+            return []
+
+
+def _as_list(given: object) -> list[object]:
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -11,6 +12,7 @@ from enum import StrEnum
 from .protocol import Payload
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ANY_FORM = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 # Drawn once; a change would make all stored points unknown.
 _NAMESPACE = uuid.UUID("5f0c2d1e-9b0a-5c7e-8a53-6f4e1d2c3b4a")
 
@@ -57,6 +59,15 @@ def record_id(identity: str) -> str:
     return _uuid5(Kind.RECORD, identity)
 
 
+def adopted_id(identity: str) -> str:
+    """Return the point id of a record in an adopted collection: a UUID in any form is canonical.
+
+    >>> adopted_id("0F0E4F7A6F3E4A529D4A9F3F8C1F6F0E")
+    '0f0e4f7a-6f3e-4a52-9d4a-9f3f8c1f6f0e'
+    """
+    return str(uuid.UUID(identity)) if is_any_uuid(identity) else record_id(identity)
+
+
 def note_id(*parts: str) -> str:
     """Return the point id of a note with this content."""
     return _uuid5(Kind.NOTE, *parts)
@@ -67,6 +78,17 @@ def is_uuid(identity: str) -> bool:
     return _CANONICAL.fullmatch(identity) is not None
 
 
+def is_any_uuid(identity: str) -> bool:
+    """Return whether a string is a UUID, in upper case or without hyphens, too."""
+    return _ANY_FORM.fullmatch(identity) is not None
+
+
 def _uuid5(*parts: str) -> str:
-    # JSON, so that no two lists of parts give the same text.
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
+    # The text of uuid.uuid5 without its object, in half the time: a run needs five ids for each
+    # small document. JSON, so that no two lists of parts give the same text.
+    name = _NAMESPACE.bytes + json.dumps(parts).encode()
+    made = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50  # the version and the variant, by RFC 9562
+    made[8] = made[8] & 0x3F | 0x80
+    digits = made.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

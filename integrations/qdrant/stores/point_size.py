@@ -11,16 +11,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .protocol import Point
+    from .protocol import Json, Point
 
 # A float32 as a double has up to 17 digits, a sign, a point, an exponent, and a comma behind it.
 _NUMBER = 26
 _SPARSE_ENTRY = _NUMBER + 11  # an entry also has an index of up to ten digits
 _CHARACTER = 6  # a control character as \u0007; no other character takes more in UTF-8
 _AROUND = 6  # quotes, a colon and a comma
+_EMPTY = 2  # brackets
 _SHORT = 4_096  # characters; longer texts are encoded, which takes a microsecond for each thousand
-_REQUEST_BYTES = 16 * 2**20  # a server accepts twice that
+
 _POINT = 200  # braces, names of vectors, the id, the operation
+
+REQUEST_BYTES = 16 * 2**20
+"""How large a request may become; a server accepts twice that."""
 
 
 class PointSizes:
@@ -34,19 +38,17 @@ class PointSizes:
 
     def of(self, point: Point) -> int:
         """Return a bound for one point."""
-        size = _POINT
-        for name, value in point.payload.items():
+        payload = point.payload
+        size = _POINT + _AROUND * len(payload) + _CHARACTER * len("".join(payload))
+        for value in payload.values():
             if isinstance(value, str):
                 length = len(value)
                 # ASCII, which is never shorter than UTF-8 and is written faster.
                 size += _CHARACTER * length if length <= _SHORT else len(json.dumps(value))
             elif isinstance(value, dict | list):
-                if (length := self._shared.get(id(value), 0)) == 0:
-                    length = self._shared[id(value)] = len(json.dumps(value))
-                size += length
+                size += self._size_of_shared(value) if value else _EMPTY
             else:
                 size += _NUMBER
-            size += _CHARACTER * len(name) + _AROUND
         if point.dense is not None:
             size += _NUMBER * point.dense.size
         if point.sparse is not None:
@@ -58,6 +60,11 @@ class PointSizes:
         for one in point.to_embed:
             size += _POINT + len(json.dumps(one.text))
         return size
+
+    def _size_of_shared(self, value: dict[str, Json] | list[Json]) -> int:
+        if (length := self._shared.get(id(value), 0)) == 0:
+            length = self._shared[id(value)] = len(json.dumps(value))
+        return length
 
 
 def cut_points(points: Sequence[Point], *, most: int, largest: int) -> list[Sequence[Point]]:
@@ -85,4 +92,4 @@ def batches(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
     Servers refuse requests beyond 32 MiB. Sizes of points are bounded from above; a single point
     that is larger is a part of its own.
     """
-    yield from cut_points(points, most=size, largest=_REQUEST_BYTES)
+    yield from cut_points(points, most=size, largest=REQUEST_BYTES)

@@ -188,6 +188,19 @@ def test_inspecting_gives_json_with_the_whole_recipe(decant: Decant, bundle: Pat
     assert inspected(decant, bundle).query_prompt.template == "query: {text}"
 
 
+def test_inspecting_says_what_auto_takes_here_and_in_detail_what_not(
+    decant: Decant, bundle: Path
+) -> None:
+    chosen = decant("inspect", bundle, "--json").json["choice"]
+    assert isinstance(chosen, dict)
+    assert (chosen["precision"], chosen["provider"]) == ("fp32", "CPUExecutionProvider")
+    short, long = decant("inspect", bundle).out, decant("inspect", bundle, "--verbose").out
+    assert "auto takes here" in short
+    assert chosen["reason"] in " ".join(short.split())
+    assert "not bf16, OpenVINO" in long
+    assert "not bf16, OpenVINO" not in short
+
+
 def test_inspecting_works_without_onnxruntime(decant: Decant, bundle: Path) -> None:
     ran = decant.without("onnxruntime", "inspect", bundle)
     assert ran.code == Exit.OK
@@ -246,14 +259,19 @@ def test_an_export_adds_the_precisions_that_are_asked_for(
 def test_tune_shows_its_trials_and_inspect_what_was_kept(
     decant: Decant, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decant.embedders.onnx.tuner._TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("decant.embedders.onnx.speed_bench._TRIAL_SECONDS", 0.0)
     texts = tmp_path / "texts.txt"
     texts.write_text("one text\n\nanother text\n", encoding="utf-8")
     tuned = decant("tune", bundle, "--texts", texts)
     assert tuned.code == Exit.OK
     assert "tokens/s" in tuned.out
     assert "keeps" in tuned.err
+    assert "is loaded here as fp32 on CPUExecutionProvider" in tuned.err
+    assert "ms a lone text" in tuned.out
     tuning = decant("inspect", bundle, "--json").json["tuning"]
     assert isinstance(tuning, dict)
     assert tuning["entries"][0]["workload"].startswith("texts of ")
+    (speed,) = tuning["comparisons"][0]["speeds"]
+    assert (speed["precision"], speed["speedup"]) == ("fp32", 1.0)
+    assert speed["lone_milliseconds"] > 0
     assert "tuned fp32" in decant("inspect", bundle).out

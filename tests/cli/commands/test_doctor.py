@@ -51,6 +51,8 @@ def test_a_bundle_is_run_on_every_provider_and_its_nodes_are_counted(
     assert by_name["files"]["health"] == "good"
     assert by_name["fp32 on CPUExecutionProvider"]["detail"].startswith("runs all ")
     assert by_name["fp32 certificate on CPUExecutionProvider"]["detail"] == "passed"
+    assert by_name["auto"]["detail"].startswith("load takes fp32 on CPUExecutionProvider: ")
+    assert by_name["auto, not bf16 on OpenVINO"]["health"] == "note"
 
 
 def test_a_damaged_bundle_is_a_problem_and_told_by_the_exit_code(

@@ -24,7 +24,7 @@ from decant.embedders import (
 )
 from decant.embedders.bundle.onnx_file import mismatch, read_onnx_file
 from decant.embedders.files import file_hash
-from decant.embedders.onnx.choose_precision import choose_precision
+from decant.embedders.onnx.choose_graph import rank_choices
 
 CPU = "CPUExecutionProvider"
 Change = Callable[[Any], object]
@@ -130,7 +130,7 @@ def test_a_float32_graph_is_not_certified_by_the_gates_of_int8(bundle: Path) -> 
 def test_auto_passes_over_a_graph_that_another_certificate_speaks_of(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.entry(Precision.FP32, CPU) is not None
-    assert choose_precision(opened, "auto", CPU) is Precision.FP32
+    assert rank_choices(opened, provider=CPU).choices[0].precision is Precision.FP32
     change(bundle / "certificate.json", lambda held: held.update(digest="0" * 16))
     assert opened.entry(Precision.FP32, CPU) is None
 

@@ -40,9 +40,10 @@ from decant.embedders.onnx import (
     Tuning,
     find_provider,
     open_session,
-    tuner,
+    speed_bench,
     unsupported,
 )
+from decant.embedders.onnx.openvino import session as openvino_session
 from decant.embedders.onnx.providers import machine
 from decant.embedders.tokens import TokenBatch, pad
 from decant.embedders.tokens.rows import Tokens
@@ -114,6 +115,17 @@ def test_bf16_runs_the_float32_file_and_is_what_auto_takes(
 
 
 @installed
+def test_all_certifies_every_provider_that_auto_may_take(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    found = {(one.provider, one.precision) for one in verify(folder, provider="all").entries}
+    assert found >= {(CPU, Precision.FP32), (OPENVINO, Precision.FP32)}
+    assert ((OPENVINO, Precision.BF16) in found) is HAS_BF16
+    with load(folder) as encoder:
+        assert encoder.provider == (OPENVINO if HAS_BF16 else CPU)
+        assert encoder.precision is (Precision.BF16 if HAS_BF16 else Precision.FP32)
+
+
+@installed
 @in_bf16
 def test_a_certificate_of_bf16_is_none_of_float32(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
@@ -157,6 +169,20 @@ def test_a_batch_does_not_change_those_after_it(bundle: Path, precision: Precisi
         batch = batch_of(*lengths)
         found = session.run(batch)
         assert cosines(found, exact.run(batch)).min() > 0.999, lengths
+
+
+@installed
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=in_bf16)])
+def test_the_certificate_catches_attention_whose_results_depend_on_the_batch_before(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    monkeypatch.setattr(openvino_session, "always_read_the_mask", lambda _: 0)
+    monkeypatch.setattr(openvino_session, "SINGLE_OPERATOR_ATTENTION", "none is refused")
+    certificate = verify(folder, provider="openvino", precision=precision)
+    (entry,) = (one for one in certificate.entries if one.provider == OPENVINO)
+    assert not entry.passed
+    assert not next(check for check in entry.checks if check.name == "after one token").passed
 
 
 @installed
@@ -354,7 +380,7 @@ def test_tuning_keeps_settings_for_openvino_that_load_takes(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(bundle, tmp_path / "bundle")
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.0)
     report = tune(folder, provider="openvino", texts=TEXTS)
     assert not [trial.failure for trial in report.trials if trial.failure]
     with load(folder, provider="openvino") as encoder:

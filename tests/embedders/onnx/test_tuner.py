@@ -23,11 +23,11 @@ from decant.embedders import (
     tune,
 )
 from decant.embedders.json_records import to_json
-from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, tuner
+from decant.embedders.onnx import Session, Tuned, Tuning, read_tuning, roofline, speed_bench
 from decant.embedders.onnx.providers.machine import machine_name
 from decant.embedders.onnx.providers.options import Settled
 from decant.embedders.onnx.providers.table import CPU
-from decant.embedders.onnx.tuner import make_texts
+from decant.embedders.onnx.speed_bench import make_texts
 from decant.embedders.tokens import TokenBatch
 
 TEXTS = [f"text number {number} " * (number % 7 + 1) for number in range(150)]
@@ -42,7 +42,8 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("tuner", "providers.options", "providers.machine"):
         monkeypatch.setattr(f"decant.embedders.onnx.{module}.available_cores", lambda: 4)
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
 
 
 def speeds(monkeypatch: pytest.MonkeyPatch, rates: dict[tuple[int, int], float]) -> None:
@@ -51,7 +52,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, rates: dict[tuple[int, int], float])
     def rate(_: object, settings: Settled, __: int) -> float:
         return rates.get((settings.workers, settings.token_budget), 100.0)
 
-    monkeypatch.setattr("decant.embedders.onnx.tuner._Bench._rate", rate)
+    monkeypatch.setattr("decant.embedders.onnx.speed_bench.SpeedBench.rate", rate)
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -68,7 +69,10 @@ def test_what_wins_clearly_is_kept_and_taken_by_load(
     assert [(item.workers, item.threads) for item in tried[:3]] == [(4, 1), (2, 2), (1, 4)]
     assert [item.token_budget for item in tried[3:]] == [128, 256, 512, 1024, 2048, 4096]
     assert all((item.workers, item.threads) == (2, 2) for item in tried[3:])
-    assert told[-1] == "comparing the best with the defaults"
+    assert told[-2:] == [
+        "comparing the best with the defaults",
+        "measuring the products of the model's shapes alone",
+    ]
     assert (report.kept.workers, report.kept.token_budget) == (2, 2048)
     assert report.kept.over_default == 1.3
     with load(bundle) as encoder:
@@ -90,13 +94,16 @@ def test_what_wins_by_noise_only_is_not_kept(bundle: Path, monkeypatch: pytest.M
 def test_tuning_really_runs_and_counts_tokens(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.02)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.02)
+    monkeypatch.setattr(roofline, "_ROUND_SECONDS", 0.0)
     report = tune(bundle, texts=TEXTS)
     assert all(trial.tokens_per_second > 0 and not trial.failure for trial in report.trials)
     assert report.kept.machine == machine_name(CPU)
     assert report.kept.workload.startswith("texts of ")
     (entry,) = read_tuning(Bundle.open(bundle)).entries
     assert entry == report.kept
+    assert report.ceiling is not None
+    assert not report.no_ceiling
 
 
 def test_settings_are_believed_only_for_their_graph_provider_and_machine(bundle: Path) -> None:
@@ -155,8 +162,8 @@ def test_settings_that_do_not_run_are_passed_over_and_named(
         return original(session, batch, names)
 
     monkeypatch.setattr(Session, "outputs_of", run)
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
-    monkeypatch.setattr(tuner, "_TEXTS", 600)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 100.0)
+    monkeypatch.setattr(speed_bench, "_TEXTS", 600)
     report = tune(bundle, texts=TEXTS)
     failed = {trial.settings.token_budget for trial in report.trials if trial.failure}
     assert failed == {2048, 4096}
@@ -178,8 +185,8 @@ def test_where_the_defaults_do_not_run_what_does_is_kept(
         return original(session, batch, names)
 
     monkeypatch.setattr(Session, "outputs_of", run)
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 100.0)
-    monkeypatch.setattr(tuner, "_TEXTS", 300)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 100.0)
+    monkeypatch.setattr(speed_bench, "_TEXTS", 300)
     report = tune(bundle, texts=iter(TEXTS))
     assert report.kept.over_default is None
     assert report.kept.token_budget in (128, 256)
@@ -197,7 +204,7 @@ def test_made_up_texts_fit_and_are_always_the_same() -> None:
 
 
 def test_the_file_is_plain_json(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuner, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(speed_bench, "_TRIAL_SECONDS", 0.0)
     tune(bundle)
     data = json.loads((bundle / "tuning.json").read_text("utf-8"))
     assert data["format"] == 1

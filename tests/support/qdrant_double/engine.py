@@ -321,8 +321,11 @@ def _shown(
     if body.get("with_payload", not scored):
         shown["payload"] = record.payload or {}
     if body.get("with_vector"):
-        held = record.vector if isinstance(record.vector, dict) else {}
-        shown["vector"] = {name: _plain(vector) for name, vector in held.items()}
+        held = record.vector
+        if isinstance(held, list):  # the vector has no name
+            shown["vector"] = held
+        else:
+            shown["vector"] = {name: _plain(vector) for name, vector in (held or {}).items()}
     return shown
 
 

@@ -49,9 +49,8 @@ class Held:
 
     @property
     def vectors(self) -> dict[str, Any]:
-        """The dense vectors and multivectors, by name."""
-        found: dict[str, Any] = self.config.get("vectors") or {}
-        return found
+        """The dense vectors and multivectors, by name; one without a name has the name ""."""
+        return spaces(self.config)
 
     @property
     def sparse(self) -> dict[str, Any]:
@@ -87,7 +86,7 @@ class Held:
         """Refuse points whose vectors do not fit; nothing is stored then."""
         for point in points:
             given = point.get("vector") or {}
-            for name, vector in given.items():
+            for name, vector in ({"": given} if isinstance(given, list) else given).items():
                 if name in self.sparse:
                     continue
                 if name not in self.vectors:
@@ -98,7 +97,8 @@ class Held:
 
     def check_query(self, using: str | None, query: Any) -> None:
         """Refuse a vector to search with that does not fit."""
-        if not isinstance(query, list) or using is None:
+        using = using or ""
+        if not isinstance(query, list):
             return
         if using not in self.vectors:
             raise wrong(f"Not existing vector name error: {using}")
@@ -150,9 +150,15 @@ class Held:
         }
 
 
+def spaces(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of each dense vector of a collection, by name."""
+    found: dict[str, Any] = config.get("vectors") or {}
+    return {"": found} if "size" in found else found
+
+
 def check_config(config: dict[str, Any]) -> None:
     """Refuse the settings of a new collection that the recorded server refused."""
-    for params in (config.get("vectors") or {}).values():
+    for params in spaces(config).values():
         if params.get("memory") == "pinned":
             raise Refused(
                 422,

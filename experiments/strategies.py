@@ -5,7 +5,7 @@ analogies and cranfield, in a process of its own, so that its peak memory is its
 are rows of their own, compared by cosine. Analogies: 3CosAdd without the question's words.
 
 For example:
-python benchmarks/strategies.py --model models/stories --data data --max-tokens 512 --out table.json
+python experiments/strategies.py --model models/stories --data data --out table.json
 """
 
 from __future__ import annotations

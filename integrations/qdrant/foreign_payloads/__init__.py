@@ -1,0 +1,1 @@
+"""How other programs lay texts and metadata into the payloads of their points."""

@@ -1,0 +1,68 @@
+"""A collection of langchain-qdrant, adopted: LangChain's standard suite, and both stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
+from langchain_qdrant import QdrantVectorStore
+from langchain_tests.integration_tests import VectorStoreIntegrationTests
+from qdrant_client import QdrantClient, models
+
+from decant.embedders import HashEncoder
+from decant.integrations.langchain import DecantEmbeddings, DecantVectorStore
+from decant.integrations.qdrant import Collection, audit, connect
+
+
+@pytest.fixture
+def stock(encoder: HashEncoder) -> Iterator[QdrantVectorStore]:
+    """Return langchain-qdrant's store of one text."""
+    client = QdrantClient(":memory:")
+    params = models.VectorParams(size=encoder.dim, distance=models.Distance.COSINE)
+    client.create_collection("notes", params)
+    store = QdrantVectorStore(client, "notes", DecantEmbeddings(encoder=encoder))
+    store.add_texts(["a cat sat"], metadatas=[{"year": 2001}])
+    yield store
+    client.close()
+
+
+@pytest.fixture
+def adopted(stock: QdrantVectorStore, encoder: HashEncoder) -> Iterator[Collection]:
+    """Return the same collection after its adoption."""
+    with connect(stock.client) as store:
+        yield Collection.adopt(store, "notes", encoder)
+
+
+class TestStandardOnAnAdoptedCollection(VectorStoreIntegrationTests):
+    """LangChain's tests of decant's store, over a collection that langchain-qdrant made."""
+
+    @pytest.fixture
+    def vectorstore(self, adopted: Collection) -> VectorStore:
+        """Return an empty vector store."""
+        adopted.clear()
+        return DecantVectorStore(adopted)
+
+
+def test_both_stores_read_and_write_one_collection(
+    stock: QdrantVectorStore, adopted: Collection, encoder: HashEncoder
+) -> None:
+    ours = DecantVectorStore(adopted)
+    (theirs_id,) = stock.add_documents([Document("a dog ran", metadata={"year": 2002})])
+    (ours_id,) = ours.add_documents([Document("a hen sang", metadata={"year": 2003})])
+    for store in (stock, ours):
+        for text, year in (("a cat sat", 2001), ("a dog ran", 2002), ("a hen sang", 2003)):
+            (found,) = store.similarity_search(text, k=1)
+            assert (found.page_content, found.metadata["year"]) == (text, year)
+        texts = {one.page_content for one in store.get_by_ids([theirs_id, ours_id])}
+        assert texts == {"a dog ran", "a hen sang"}
+    condition = models.FieldCondition(key="metadata.year", match=models.MatchValue(value=2003))
+    chosen = models.Filter(must=[condition])
+    for store in (stock, ours):
+        (found,) = store.similarity_search("a cat sat", k=3, filter=chosen)
+        assert found.page_content == "a hen sang"
+    assert stock.delete([ours_id])
+    ours.delete([theirs_id])
+    assert [one.text for one in adopted.each()] == ["a cat sat"]
+    assert audit(adopted.store, "notes", encoder).compared == 1
