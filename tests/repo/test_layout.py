@@ -51,7 +51,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         (".",),
     ),
     "integrations": (
-        ("arguments",),
+        ("arguments", "stop"),
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         ("qdrant/words", "qdrant/stores/translation"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,6 @@ import typer
 from decant.embedders import TextError
 
 from ...input.confirm import confirm
-from ...input.durations import read_duration
 from ...input.open import open_encoder, open_store
 from ...options.layout import OriginalsPlace, StorageName, read_layout
 from ...options.shared import (
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         RolledBack,
         Store,
     )
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ def migrate(
       decant migrate ./index notes --rollback
       decant migrate ./index notes --drop-old --keep 0d
     """
-    time_to_keep = read_duration(keep, option="--keep")
+    time_to_keep = _read_duration(keep, option="--keep")
     _check_one_task(to, rollback=rollback, drop_old=drop_old)
     asked = _read_queries(queries, old)
     with ExitStack() as stack:
@@ -159,6 +161,21 @@ def migrate(
         layout = read_layout(storage, originals)
         migration = begin(opened, collection, encoder, layout=layout, to=there)
         _carry_out(place, migration, before, asked, yes=yes)
+
+
+def _read_duration(text: str, *, option: str) -> timedelta:
+    """Return the duration of a whole number with its unit.
+
+    Raises:
+        BadParameter: It is something else; the message shows what is right.
+    """
+    found = re.fullmatch(r"(\d{1,6})([dhms])", text.strip())
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r} is no duration; write a whole number with d, h, m or s, such as 7d or 12h",
+            param_hint=option,
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _check_one_task(to: str | None, *, rollback: bool, drop_old: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from decant.embedders import StoreError
 
-from ..stores.stop import check_stopped, pause
+from ...stop import check_stopped, pause
 from .faults import EXCEPTIONS, Fault, fault_of
 
 _ATTEMPTS = 7

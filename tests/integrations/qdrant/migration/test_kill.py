@@ -17,7 +17,7 @@ import pytest
 from decant.integrations.qdrant import Collection, connect
 from migration_scene import NEW, OLD, SETTINGS, Contents, contents, fill, migrate_now
 
-SECONDS_A_TEXT = 0.005
+SECONDS_A_TEXT = 0.02
 SUPPORT = Path(__file__).parents[3] / "support"
 
 
@@ -62,8 +62,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     shutil.copytree(folder / "begun", folder / "timed")
     child = start(folder / "timed")
     started = time.perf_counter()
-    assert end(child)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ended\n"
     seconds = time.perf_counter() - started
+    end(child)
     with connect(folder / "timed") as store:
         yield Scene(
             begun=folder / "begun",
