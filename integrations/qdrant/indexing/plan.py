@@ -217,7 +217,7 @@ class Planner:
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
             moved=tuple(
-                point for point in moved if is_late or not _is_same(point.payload, stored[point.id])
+                point for point in moved if is_late or not is_same(point.payload, stored[point.id])
             ),
             gone=tuple(id_ for id_ in stored if id_ not in wanted),
             closing=closing,
@@ -297,7 +297,7 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _is_same(wanted: Json, stored: Json) -> bool:
+def is_same(wanted: Json, stored: Json) -> bool:
     """Return whether a stored JSON value equals the wanted one, up to the engines' rounding."""
     # Compared as JSON, because for Python 1, 1.0 and True are equal.
     return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)

@@ -12,18 +12,18 @@ survives the end of the server's process.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from qdrant_client import models
 
+from ..stores.aliases import FoundCollection
 from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
-    Engine,
     OptimizeProgress,
     Point,
     Ranking,
@@ -36,10 +36,11 @@ from ..stores.protocol import (
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
-from .capabilities import Server
+from .capabilities import Server, ServerStore
 from .changes import RemoteWrites, Spelling, have_texts
 from .collections import OpenCollection, RemoteCatalog
 from .limits import Limits, most_ids
+from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
 from .point_form import OwnForm, PointForm, form_of
 from .points import Sent, params_of, to_scored
@@ -53,7 +54,7 @@ from .writing.lease import LeaseTimes
 _NOTHING = Select(fields=())
 
 
-class RemoteStore(OrderedStore, LeasingStore):
+class RemoteStore(ServerStore, OrderedStore, LeasingStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -71,7 +72,7 @@ class RemoteStore(OrderedStore, LeasingStore):
         patience: Patience | None = None,
         lease: LeaseTimes | None = None,
     ) -> None:
-        self._server = server
+        super().__init__(server)
         self._client = server.client
         self._patience = patience or Patience()
         self._requests = Requests(server)
@@ -92,41 +93,30 @@ class RemoteStore(OrderedStore, LeasingStore):
         """What sends the requests, for work that is not a store's, such as a diagnosis."""
         return self._requests
 
-    @property
-    def engine(self) -> Engine:
-        """A server."""
-        return Engine.REMOTE
-
-    @property
-    def place(self) -> str:
-        """The address."""
-        return self._server.place
-
-    @property
-    def identity(self) -> Hashable:
-        """The address without credentials; of the client's local mode, the client itself."""
-        return self._server.identity
-
     def names(self) -> list[str]:
-        """Return the names of decant's collections on the server and their aliases, sorted.
-
-        A server lists names alone, so each collection there costs one request, eight at a time.
-        """
+        """Return the names of decant's collections on the server and their aliases, sorted."""
         return self._catalog.names()
 
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
-        """Create an empty collection with its metadata and its payload indexes.
-
-        If the server's strict mode does not allow so many indexes, nothing is left.
-        """
+        """Create an empty collection with its indexes; nothing, if there may not be so many."""
         check_name(name)
         self._remember(name, self._catalog.create(name, card, settings))
 
-    def card(self, name: str) -> CollectionMetadata:
-        """Return the collection's metadata, and make missing payload indexes.
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means."""
+        check_name(name)
+        opened = self._catalog.find(name)
+        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
 
-        Indexes are missing if a creator was interrupted. With a read-only key, or if the server
-        allows no more indexes, the collection opens without them, and filters are slower.
+    @property
+    def aliases(self) -> RemoteAliases:
+        """The aliases on the server, and the notes of migrations."""
+        return self._catalog.aliases
+
+    def card(self, name: str) -> CollectionMetadata:
+        """Return the collection's metadata, and make missing payload indexes, if that is allowed.
+
+        Indexes are missing if a creator was interrupted; without them filters are slower.
         """
         check_name(name)
         return self._remember(name, self._catalog.open(name))
@@ -175,10 +165,12 @@ class RemoteStore(OrderedStore, LeasingStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
+        self.aliases.check_open(name)
         self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
+        self.aliases.check_open(name)
         if not self._server.is_local and not have_texts(changes):
             self._writes.change_in_order(name, changes)
             return
@@ -187,10 +179,12 @@ class RemoteStore(OrderedStore, LeasingStore):
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
+        self.aliases.check_open(name)
         return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
+        self.aliases.check_open(name)
         self._writes.delete(name, ids)
 
     def lease(self, name: str, mark: str) -> Lease | None:
@@ -356,22 +350,6 @@ class RemoteStore(OrderedStore, LeasingStore):
         if self._server.is_local:
             return  # local mode always searches exactly
         wait_for_index(self._requests, name, self._patience, progress=progress)
-
-    def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        self._server.close()
-
-    def __repr__(self) -> str:
-        """Return the class and the address, without credentials."""
-        return f"RemoteStore({self.place!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Close the store."""
-        self.close()
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)

@@ -28,10 +28,10 @@ from qdrant_client import QdrantClient, models
 
 from decant.embedders import StoreError
 
+from ....stop import pause
 from ...stores.changes import LEASE, Lease
 from ...stores.filters import Field
 from ...stores.point_ids import Kind, note_id
-from ...stores.stop import pause
 from .fence import STEPS
 
 _log = logging.getLogger("decant")
