@@ -19,6 +19,7 @@ from .commands.collections.drop import drop
 from .commands.collections.index import index
 from .commands.collections.info import info
 from .commands.collections.list import list_collections
+from .commands.collections.migrate import migrate
 from .commands.collections.relayout import relayout
 from .commands.collections.search import search
 from .commands.collections.tune_search import tune_search
@@ -60,6 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
     "tune-search": tune_search,
     "relayout": relayout,
+    "migrate": migrate,
     "list": list_collections,
     "info": info,
     "delete": delete,

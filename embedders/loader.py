@@ -38,6 +38,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
 
     Args:
         path: A folder that :func:`decant.export.export` or ``decant export`` made, or an address.
+            Of several with commas in between, the next is asked when one gives no answer.
         provider: ``cpu``, ``openvino``, ``cuda`` … or a full name; ``auto`` takes the best one
             that really opens: a GPU's before the processor's, or what ``decant tune`` measured as
             fastest on this machine. OpenVINO is taken only for what is certified on it.

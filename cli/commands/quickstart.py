@@ -158,7 +158,7 @@ def _collection(store: Store, name: str, encoder: Encoder) -> Collection:
     except CollectionMismatch:
         say("the index was filled by another recipe; it is made again")
     except StoreError:
-        if name not in store.names() or store.card(name).words == settings.words:
+        if name not in store.names() or store.find(name).card.words == settings.words:
             raise
         say("the index was made without its words; it is made again")
     else:

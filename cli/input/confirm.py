@@ -1,4 +1,4 @@
-"""Ask before something is deleted: a file of its own, shared by `drop` and `delete`.
+"""Ask before what is hard to take back: a file of its own, shared by `drop`, `delete`, `migrate`.
 
 Where nobody can be asked, ``--yes`` must have been given.
 """
@@ -10,12 +10,13 @@ import sys
 import typer
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str, *, yes: bool, action: str = "delete it") -> None:
     """Return if the answer is yes.
 
     Args:
         question: The question, which is written to stderr.
         yes: Whether the command line answers it already.
+        action: What is asked, for the message where nobody can be.
 
     Raises:
         Abort: The answer is no.
@@ -25,6 +26,6 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter(
-            "nobody can be asked here whether to delete it; pass --yes", param_hint="--yes"
+            f"nobody can be asked here whether to {action}; pass --yes", param_hint="--yes"
         )
     typer.confirm(question, abort=True, err=True)

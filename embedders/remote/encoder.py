@@ -8,7 +8,7 @@ gives, bit for bit, and of the model that was there when this encoder was opened
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -27,8 +27,9 @@ from ..recipe.recipe import Recipe
 from ..span_protocol import Span
 from ..tokens.texts import checked
 from ..tokens.tokenizer import TextTokenizer
-from .address import RemoteAccess, read_address
+from .address import RemoteAccess
 from .client import EncoderClient
+from .nodes import EncoderNodes, first_model, open_clients
 from .opened_model import OpenedModel, check_golden_vectors, read_model
 from .request_blocks import BlockLimits, request_blocks
 from .request_sender import RequestSender
@@ -46,6 +47,8 @@ _WORKERS = 8  # requests of all threads together
 class RemoteEncoder(PooledEncoder):
     """The encoder of a server; made by :meth:`connect`, or by :func:`decant.embedders.load`.
 
+    With the addresses of several servers of one model it goes on when one of them ends.
+
     It has the recipe, the digest, the limits and the tokenizer of the model that is served, so
     collections take it for the bundle's own encoder. It is safe to share between threads. A forked
     child opens its own connections. Unpickling connects again, and only to the same recipe and
@@ -57,6 +60,8 @@ class RemoteEncoder(PooledEncoder):
         model: What the server says of the model, and its tokenizer.
         recipe: The recipe of the model, or the same with a smaller ``dim``, to which vectors are
             then cut here.
+        others: Clients of other servers, each of which proves its model before it is used.
+        allow_uncertified: Whether these may have other golden vectors.
 
     Attributes:
         precision: The precision of the graph that runs there.
@@ -66,11 +71,22 @@ class RemoteEncoder(PooledEncoder):
     precision: Precision
     provider: str
 
-    def __init__(self, client: EncoderClient, model: OpenedModel, *, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        client: EncoderClient,
+        model: OpenedModel,
+        *,
+        recipe: Recipe,
+        others: Sequence[EncoderClient] = (),
+        allow_uncertified: bool = False,
+    ) -> None:
         self._client = client
         self._model = model
         self._recipe = recipe
-        self._sender = RequestSender(client, model.facts, recipe)
+        self._clients = (client, *others)
+        self._allow_uncertified = allow_uncertified
+        sender = RequestSender(client, model.facts, recipe)
+        self._sender = EncoderNodes(self._clients, sender, self._prove) if others else sender
         self.precision = model.facts.precision
         self.provider = model.facts.provider
         super().__init__()
@@ -92,7 +108,8 @@ class RemoteEncoder(PooledEncoder):
 
         Args:
             address: ``http(s)://HOST:PORT`` of a server with one model, or
-                ``http(s)://HOST:PORT/models/NAME``; ``NAME@DIGEST`` takes no other recipe.
+                ``http(s)://HOST:PORT/models/NAME``; ``NAME@DIGEST`` takes no other recipe. Several
+                of one model, ``http://A,http://B``: when one gives no answer, the next is asked.
             access: Key, certificates and timeout; None: the key of ``DECANT_API_KEY``, if any.
             dim: As for :func:`decant.embedders.load`; vectors are cut on this side.
             allow_any_dim: As for :func:`decant.embedders.load`.
@@ -105,33 +122,38 @@ class RemoteEncoder(PooledEncoder):
             ParityError: The golden vectors are others.
             RecipeError: The model cannot be cut to ``dim``, or was not trained to be.
         """
-        client = EncoderClient(read_address(address), access or RemoteAccess())
+        clients = open_clients(address, access or RemoteAccess())
         try:
-            model = read_model(client)
+            client, model = first_model(clients)
             recipe = model.facts.recipe
             if dim is not None:
                 recipe = cut_recipe(
                     recipe, width=model.facts.dim, dim=dim, allow_any_dim=allow_any_dim
                 )
-            kind = RemoteEncoder if model.text_tokenizer is None else _TokenizingRemoteEncoder
             if not allow_uncertified:
-                whole = kind(client, model, recipe=model.facts.recipe)
-                check_golden_vectors(whole, model.facts, where=client.url)
+                _check_vectors(client, model)
         except BaseException:
-            client.close()
+            for one in clients:
+                one.close()
             raise
-        return kind(client, model, recipe=recipe)
+        return _kind(model)(
+            client,
+            model,
+            recipe=recipe,
+            others=[one for one in clients if one is not client],
+            allow_uncertified=allow_uncertified,
+        )
 
     def __repr__(self) -> str:
         return (
-            f"RemoteEncoder({self._client.url!r}, {self.recipe.base!r}, {self.precision}, "
+            f"RemoteEncoder({self.address!r}, {self.recipe.base!r}, {self.precision}, "
             f"{self.provider}, dim={self.dim})"
         )
 
     @property
     def address(self) -> str:
-        """The address of the encoder."""
-        return self._client.url
+        """The address of the encoder; of several, with commas in between."""
+        return ",".join(client.url for client in self._clients)
 
     @property
     def facts(self) -> EncoderFacts:
@@ -223,7 +245,7 @@ class RemoteEncoder(PooledEncoder):
         if access.api_key:
             access = replace(access, api_key=None)
         identity = (self._model.facts.digest, self._model.facts.graph)
-        return _connect_again, (self._client.url, access, self.dim, identity)
+        return _connect_again, (self.address, access, self.dim, identity)
 
     def _workers(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_WORKERS, thread_name_prefix="decant-remote")
@@ -231,9 +253,32 @@ class RemoteEncoder(PooledEncoder):
     def close(self) -> None:
         """End the connections; later calls raise :class:`ProviderError`."""
         self._closed = True
+        if isinstance(self._sender, EncoderNodes):
+            self._sender.stop()
         self._client.stop()
         super().close()
-        self._client.close()
+        for client in self._clients:
+            client.close()
+
+    def _prove(self, client: EncoderClient) -> RequestSender:
+        """Return what sends requests to another server, if its model is this encoder's.
+
+        Raises:
+            RemoteError: It gives no answer.
+            BundleError: It has another model.
+            ParityError: Its golden vectors are others.
+        """
+        model = read_model(client)
+        found, own = model.facts, self._model.facts
+        if (found.digest, found.graph, found.precision) != (own.digest, own.graph, own.precision):
+            raise BundleError(
+                f"{client.url} has recipe {found.digest} in {found.precision}, or another graph, "
+                f"and this encoder is of recipe {own.digest} in {own.precision}; serve the same "
+                "bundle at all its addresses"
+            )
+        if not self._allow_uncertified:
+            _check_vectors(client, model)
+        return RequestSender(client, found, self._recipe)
 
     def _options(
         self, role: Role, instruction: str | None, outputs: Collection[Output]
@@ -314,6 +359,15 @@ class _TokenizingRemoteEncoder(RemoteEncoder):
         """The tokenizer with the recipe's prompts and limits."""
         assert self._model.text_tokenizer is not None, "connect() chooses the class by it"
         return self._model.text_tokenizer
+
+
+def _kind(model: OpenedModel) -> type[RemoteEncoder]:
+    return RemoteEncoder if model.text_tokenizer is None else _TokenizingRemoteEncoder
+
+
+def _check_vectors(client: EncoderClient, model: OpenedModel) -> None:
+    whole = _kind(model)(client, model, recipe=model.facts.recipe)
+    check_golden_vectors(whole, model.facts, where=client.url)
 
 
 def _connect_again(

@@ -28,6 +28,14 @@ from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
 from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
+from .migration.begin import migrate as migrate
+from .migration.copier import MigrationProgress as MigrationProgress
+from .migration.follower import CollectionFollower as CollectionFollower
+from .migration.migration import Migration as Migration
+from .migration.overlap import OverlapReport as OverlapReport
+from .migration.rollback import RolledBack as RolledBack
+from .migration.rollback import drop_replaced as drop_replaced
+from .migration.rollback import rollback_migration as rollback_migration
 from .operations.read_state import read_collection_state as read_collection_state
 from .operations.state import CollectionState as CollectionState
 from .operations.state import IndexedField as IndexedField
@@ -58,6 +66,10 @@ from .searching.selection import SelectionSettings as SelectionSettings
 from .served_collections import ServedCollection as ServedCollection
 from .served_collections import check_served_collections as check_served_collections
 from .server.store import RemoteStore as RemoteStore
+from .stores.aliases import Aliases as Aliases
+from .stores.aliases import CollectionMovedError as CollectionMovedError
+from .stores.aliases import FoundCollection as FoundCollection
+from .stores.aliases import MigrationNote as MigrationNote
 from .stores.collection_metadata import CollectionMetadata as CollectionMetadata
 from .stores.collection_settings import CollectionSettings as CollectionSettings
 from .stores.collection_settings import FieldType as FieldType

@@ -16,6 +16,7 @@ from .indexing.delete import Remover
 from .points.locks import lock_of
 from .points.payloads import DOCUMENTS, PASSAGES, is_own, passages
 from .points.provenance import Filling, read_fillings
+from .stores.aliases import MigrationNote
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import StoredLayout
 from .stores.filters import And, Field, FieldIn
@@ -58,7 +59,7 @@ class CollectionSummary:
     """The contents of a collection.
 
     Args:
-        name: Its name.
+        name: Its name, or an alias.
         card: Its metadata: recipe, width, whether it has sparse vectors.
         held: How much it holds in all.
         records: How many of the passages are records, which belong to no root.
@@ -67,6 +68,8 @@ class CollectionSummary:
         layout: How the engine stores it: compression, shards, replicas.
         tenants: The names of its tenants, if it has some, and all is counted; None if not, and for
             the contents of one tenant.
+        alias_of: The collection that the name means, if that has another name of its own.
+        note: The part that the collection has in migrations, if any.
     """
 
     name: str
@@ -77,6 +80,8 @@ class CollectionSummary:
     filled_by: tuple[Filling, ...]
     layout: StoredLayout
     tenants: tuple[str, ...] | None = None
+    alias_of: str | None = None
+    note: MigrationNote | None = None
 
 
 def summarize(store: Store, name: str) -> CollectionSummary:
@@ -89,7 +94,8 @@ def summarize(store: Store, name: str) -> CollectionSummary:
         StoreError: No collection has this name, or it cannot be opened.
     """
     check_name(name)
-    card = store.card(name)
+    called, found = name, store.find(name)
+    name, card = found.name, found.card
     tenants = None
     if isinstance(unbound := guarded(store, name, card), UnboundStore):
         tenants = tuple(unbound.tenant_names())
@@ -97,7 +103,7 @@ def summarize(store: Store, name: str) -> CollectionSummary:
     for page in each(store, name, DOCUMENTS, Select(fields=("root",))):
         roots.update(str(point.payload["root"]) for point in page)
     return CollectionSummary(
-        name=name,
+        name=called,
         card=card,
         held=Holdings(documents=roots.total(), passages=store.count(name, PASSAGES)),
         records=store.count(name, _RECORDS),
@@ -108,6 +114,8 @@ def summarize(store: Store, name: str) -> CollectionSummary:
         filled_by=read_fillings(store, name),
         layout=store.layout(name),
         tenants=tenants,
+        alias_of=None if name == called else name,
+        note=store.aliases.note(name),
     )
 
 
@@ -163,7 +171,9 @@ def count_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    check_tenant_chosen(store, name, store.card(name), "selecting from")
+    found = store.find(name)
+    name = found.name
+    check_tenant_chosen(store, name, found.card, "selecting from")
     if selection.ids:
         ids = [record_id(identity) for identity in selection.ids]
         return Holdings(documents=0, passages=_count_ids(store, name, ids))
@@ -182,9 +192,10 @@ def delete_selected(store: Store, name: str, selection: Selection) -> Holdings:
         StoreError: There is no such collection.
     """
     check_name(name)
-    card = store.card(name)
-    check_tenant_chosen(store, name, card, "deleting from")
-    remover = Remover(store, name, lock_of(store, name, card.mark))
+    found = store.find(name)
+    name = found.name
+    check_tenant_chosen(store, name, found.card, "deleting from")
+    remover = Remover(store, name, lock_of(store, name, found.card.mark))
     keys: list[DocumentKey] = []
     if selection.ids:
         removed = remover.ids([record_id(identity) for identity in selection.ids])

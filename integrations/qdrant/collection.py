@@ -51,8 +51,8 @@ class Collection(SearchableCollection):
     """Texts and their vectors under one recipe; made by :meth:`create` or :meth:`open`.
 
     Safe to use from several threads, through one object or several: within a process, indexing
-    runs take turns, and who deletes waits for one batch of a run. One process at a time may index
-    or delete in it.
+    runs take turns, and who deletes waits for one batch of a run. On a server, processes that index
+    or delete take turns, too; a folder is open in one process.
 
     >>> import tempfile
     >>> from decant.embedders import HashEncoder

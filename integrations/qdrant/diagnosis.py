@@ -16,7 +16,8 @@ from decant.embedders.doctor import Diagnosis, Finding, Health
 from .operations.findings import find_precisions, judge_folder
 from .operations.read_state import read_collection_state
 from .points.payloads import PASSAGES
-from .stores.protocol import Engine, Store, absent, check_name
+from .stores.input_errors import absent
+from .stores.protocol import Engine, Store, check_name
 
 
 def diagnose_store(store: Store, collection: str | None = None) -> Diagnosis:
@@ -56,8 +57,8 @@ def _folder(store: Store, wanted: str | None) -> Iterator[Finding]:
         yield _finding("collections", Health.NOTE, f"there are none in {store.place}")
     for name in names if wanted is None else [wanted]:
         try:
-            card = store.card(name)
-            held = store.count(name, PASSAGES)
+            found = store.find(name)
+            card, held = found.card, store.count(found.name, PASSAGES)
         except StoreError as error:
             yield _finding(name, Health.PROBLEM, str(error))
         else:

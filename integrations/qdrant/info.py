@@ -67,7 +67,7 @@ class CollectionInfo:
     def of(cls, target: Target) -> Self:
         """Read the information from a collection's store."""
         return cls(
-            name=target.name,
+            name=target.called,
             engine=target.store.engine,
             place=target.store.place,
             recipe=target.encoder.recipe,

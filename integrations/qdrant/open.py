@@ -10,6 +10,7 @@ from decant.embedders import Encoder, StoreError
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
 from .points.handle import Target, refused_adopted
+from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
 from .stores.input_errors import AbsentError
@@ -40,22 +41,24 @@ def create_target(
         tenants=settings.tenants,
     )
     store.create(name, card, settings)
-    return _target(store, name, encoder, card)
+    return target_of(store, FoundCollection(name=name, card=card), encoder)
 
 
 def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> Target:
     """Open a collection; see :meth:`Collection.open`."""
     _check(store, name, encoder)
-    card = store.card(name)
-    store = guarded(store, name, card)
+    found = store.find(name)
+    card = found.card
+    store = guarded(store, found.name, card)
     if isinstance(encoder, ServerInference):
         if card.payload_layout is not None:
             raise refused_adopted(name, "embedding on the server")
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
-        encoder = ServerEncoder(encoder, store, name, card)
+        encoder = ServerEncoder(encoder, store, found.name, card)
     card.check(encoder, where=f"collection {name!r} in {store.place}")
-    return _target(store, name, encoder, card)
+    target = target_of(store, found, encoder)
+    return target if found.name == name else replace(target, alias=name)
 
 
 def tenant_target(target: Target, tenant: str) -> Target:
@@ -94,7 +97,7 @@ def open_or_create_target(
             f"{settings.words!r}; make another, or drop this one and index again"
         )
     if settings is not None:
-        _check_layout(store, name, settings)
+        _check_layout(store, target.name, settings)
         _check_tenants(target, settings)
     if settings is not None and settings.soft_tokens and target.soft_tokens is None:
         raise StoreError(
@@ -156,10 +159,12 @@ def _shown(value: object) -> str:
     return f"the {kind} {str(value)!r}" if isinstance(value, str | PurePath) else f"a {kind}"
 
 
-def _target(store: Store, name: str, encoder: Encoder, card: CollectionMetadata) -> Target:
+def target_of(store: Store, found: FoundCollection, encoder: Encoder) -> Target:
+    """Return the handle of a collection that was found, with its encoder, which is not checked."""
+    card = found.card
     return Target(
-        store=guarded(store, name, card),
-        name=name,
+        store=guarded(store, found.name, card),
+        name=found.name,
         mark=card.mark,
         encoder=encoder,
         sparse=card.sparse,

@@ -8,6 +8,7 @@ call; the engine itself may write its own files when it opens a collection.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from .edge.store import EdgeStore
 from .stores.collection_metadata import CollectionMetadata
@@ -58,6 +59,10 @@ class ReadOnlyEdgeStore(EdgeStore):
 
     def flush(self, name: str) -> None:
         """Do nothing, because nothing was written."""
+
+    def _between_writes(self, name: str) -> AbstractContextManager[None]:
+        """Refuse to change an alias, or the note of a migration."""
+        raise self._refused(f"changing what {name!r} means")
 
     def _refused(self, what: str) -> ReadOnlyError:
         self._check()

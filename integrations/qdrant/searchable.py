@@ -50,14 +50,14 @@ class SearchableCollection:
         """Return the name, the store and the model; nothing is asked of the store."""
         recipe = self.encoder.recipe
         return (
-            f"Collection({self._name!r}, {self._store!r}, {recipe.base!r}, "
+            f"Collection({self.name!r}, {self._store!r}, {recipe.base!r}, "
             f"recipe {recipe.digest()!r})"
         )
 
     @property
     def name(self) -> str:
-        """The collection's name."""
-        return self._name
+        """The name by which it was opened: its own, or an alias of it."""
+        return self._target.called
 
     @property
     def encoder(self) -> Encoder:

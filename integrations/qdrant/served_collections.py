@@ -59,7 +59,8 @@ def check_served_collections(
 
 def _check(store: Store, name: str, models: Mapping[str, Encoder]) -> ServedCollection:
     try:
-        card = store.card(name)
+        found = store.find(name)
+        card = found.card
     except StoreError as error:
         return ServedCollection(name=name, recipe="", problem=str(error))
     recipe = f"{card.recipe.base} ({card.recipe.digest()}, {card.dim} wide)"
@@ -69,7 +70,7 @@ def _check(store: Store, name: str, models: Mapping[str, Encoder]) -> ServedColl
             name=name, recipe=recipe, problem="no model here has its recipe; serve its bundle, too"
         )
     try:
-        added = _keep_golden_vectors(store, name, models[model])
+        added = _keep_golden_vectors(store, found.name, models[model])
     except StoreError as error:
         return ServedCollection(name=name, recipe=recipe, model=model, problem=str(error))
     return ServedCollection(name=name, recipe=recipe, model=model, golden_added=added)

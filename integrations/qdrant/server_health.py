@@ -23,7 +23,8 @@ from .server.requests import Requests
 from .server.words.text_index import StoredWords, WordsIndex, can_score_texts
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import FieldType
-from .stores.protocol import DENSE, SPARSE, STATES, absent
+from .stores.input_errors import absent
+from .stores.protocol import DENSE, SPARSE, STATES
 
 if TYPE_CHECKING:
     from qdrant_client import models

@@ -20,6 +20,7 @@ from decant.integrations.qdrant import (
     Tenants,
     TenantStore,
 )
+from decant.integrations.qdrant.stores.aliases import FoundCollection
 
 _KEY = "0123456789abcdef"
 _OF_POINTS = frozenset(
@@ -77,5 +78,11 @@ class TenantedStore:
         """Return the metadata as if there were no tenants."""
         return replace(self._store.card(name), tenants=None, tenant_key="")
 
+    def find(self, name: str) -> FoundCollection:
+        """Return the collection that a name means, as if there were no tenants."""
+        real = self._store.find(name).name
+        return FoundCollection(name=real, card=self.card(real))
+
     def _tenant(self, name: str, tenant: str) -> TenantStore:
-        return TenantStore(self._store, self._store, name, tenant, key=_KEY)
+        found = FoundCollection(name=name, card=replace(self._store.card(name), tenant_key=_KEY))
+        return TenantStore(self._store, self._store, found, tenant, called=name)

@@ -218,7 +218,7 @@ def _check_readable(store: Store, collection: str, documents: Documents) -> bool
     from decant.integrations.qdrant import StoreInputError
 
     try:
-        store.card(collection)
+        store.find(collection)
     except StoreInputError:
         next(iter(documents))
         return False

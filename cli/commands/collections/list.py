@@ -34,8 +34,10 @@ def list_collections(
     """List the collections of a store with their models, documents and roots.
 
     Also shown are the kinds of vectors, the language of the words if they are
+    Also shown are the kinds of vectors, the language of the words if they are
     indexed, the mode, fusion and weights that `decant tune-search` stored, and
-    how vectors are stored, with shards and replicas.
+    how vectors are stored, with shards and replicas. A name that is an alias is
+    shown with the collection that it means.
     Of a collection with tenants all passages are counted; with --tenant only
     those of that tenant, and collections without tenants are left out.
     No bundle is needed. A root is the set of documents of one folder, under its
@@ -56,7 +58,7 @@ def list_collections(
             try:
                 found.append(summarize(store_of(opened, name, tenant), name))
             except TenantError as error:
-                if opened.card(name).tenants is not None:
+                if opened.find(name).card.tenants is not None:
                     broken[name] = str(error)
             except StoreError as error:
                 broken[name] = str(error)
@@ -81,6 +83,8 @@ def _show(one: CollectionSummary) -> None:
     show_facts(
         {
             "collection": one.name,
+            **({} if one.alias_of is None else {"alias of": one.alias_of}),
+            **_migration(one),
             "model": f"{card.recipe.base}, recipe {card.recipe.digest()}",
             "vectors": f"{card.dim} wide, {' and '.join(kinds)}",
             **({} if card.words is None else {"words": str(card.words)}),
@@ -109,9 +113,23 @@ def _tenants(one: CollectionSummary) -> str:
     return f"{counted(len(one.tenants), 'tenant')}{shown}; {settings}"
 
 
+def _migration(one: CollectionSummary) -> dict[str, str]:
+    """Return what is under way, or can be taken back, as a fact to show."""
+    if (note := one.note) is None:
+        return {}
+    if note.following is not None:
+        done = "replaced by" if note.cut_over_at is not None else "migrated to"
+        return {"migration": f"{done} {note.following}"}
+    if note.previous is not None and note.cut_over_at is not None:
+        return {"migration": f"from {note.previous}, which is kept and can be rolled back to"}
+    return {}
+
+
 def _plain(one: CollectionSummary) -> dict[str, object]:
     return {
         "name": one.name,
+        "alias_of": one.alias_of,
+        "migration": one.note,
         "model": one.card.recipe.base,
         "digest": one.card.recipe.digest(),
         "dim": one.card.dim,

@@ -49,11 +49,11 @@ def relayout(
     )
     with open_store(store, api_key, grpc=grpc, ca=ca) as opened:
         place = place_of(opened)
-        opened.card(collection)  # refuses what decant did not make
-        held = opened.layout(collection)
+        name = opened.find(collection).name  # refuses what decant did not make
+        held = opened.layout(name)
         say(f"collection {collection!r} in {place} is stored as {held}")
-        opened.relayout(collection, layout)
-        changed = opened.layout(collection)
+        opened.relayout(name, layout)
+        changed = opened.layout(name)
     if as_json:
         show_json({"store": place, "collection": collection, "before": held, "layout": changed})
     else:

@@ -72,6 +72,23 @@ def locked_elsewhere(what: str, place: str) -> StoreError:
     )
 
 
+def forked(place: str, connected: int, process: int) -> StoreError:
+    """Return the error for a store that a forked child inherited."""
+    return StoreError(
+        f"the store {place} was connected in process {connected}, and this is process {process}, "
+        "which was forked from it; call connect() after the fork, in the process that uses the "
+        "store"
+    )
+
+
+def dropped(name: str, place: str) -> StoreError:
+    """Return the error for a collection that was open when it was deleted."""
+    return StoreError(
+        f"the collection {name!r} in {place} was dropped by another store of this process; if it "
+        "was created again, or migrated, open it with Collection.open"
+    )
+
+
 def is_panic(error: BaseException) -> bool:
     """Return whether the engine panicked."""
     return any(kind.__name__ == _PANIC for kind in type(error).__mro__)

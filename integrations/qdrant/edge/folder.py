@@ -19,12 +19,15 @@ from decant.embedders import StoreError
 from decant.embedders.files import write_atomically
 
 from ..stores.collection_metadata import CollectionMetadata, with_search_defaults
-from ..stores.input_errors import StoreInputError
-from ..stores.protocol import absent, check_name, present
+from ..stores.input_errors import StoreInputError, absent, present
+from ..stores.protocol import check_name
 from ..stores.search_defaults import SearchDefaults
 
-_CARD = "collection.json"
-_SHARD = "shard"
+CARD = "collection.json"
+SHARD = "shard"
+ALIAS = "alias.json"
+"""The file in the folder of a name that means another collection; see ``aliases.py``."""
+
 _SEGMENT = (
     "segments/*/version.info"  # the engine writes this file last, and ignores segments without it
 )
@@ -48,8 +51,9 @@ class EdgeHome:
         self.folder = folder.absolute()
 
     def names(self) -> list[str]:
-        """Return the names of the collections, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CARD}"))
+        """Return the names of the collections and their aliases, sorted."""
+        files = (path for file in (CARD, ALIAS) for path in self.folder.glob(f"[!.]*/{file}"))
+        return sorted({path.parent.name for path in files})
 
     def shard(self, name: str) -> Path:
         """Return the folder of a collection's shard.
@@ -59,7 +63,7 @@ class EdgeHome:
                 an empty one.
         """
         self.card(name)
-        path = self.folder / name / _SHARD
+        path = self.folder / name / SHARD
         if next(path.glob(_SEGMENT), None) is None:
             raise StoreError(
                 f"the points of the collection {name!r} in {self.folder} are lost: there is no "
@@ -78,9 +82,14 @@ class EdgeHome:
         home = self.folder / name
         if not home.exists():
             raise absent(name, str(self.folder), self.names())
-        if not (home / _CARD).exists() and not self._has_shard(name):
+        if (home / ALIAS).exists():
+            raise StoreError(
+                f"{name!r} is an alias in {self.folder}, and nothing was deleted; drop the "
+                "collection that it means, which `decant list` shows"
+            )
+        if not (home / CARD).exists() and not self._has_shard(name):
             raise self._occupied(name)
-        return home / _SHARD
+        return home / SHARD
 
     def card(self, name: str) -> CollectionMetadata:
         """Return the metadata of a collection.
@@ -93,7 +102,7 @@ class EdgeHome:
 
     def _text(self, name: str) -> str:
         check_name(name)
-        path = self.folder / name / _CARD
+        path = self.folder / name / CARD
         try:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
@@ -121,9 +130,9 @@ class EdgeHome:
         self._sweep()
         building = self._hidden(name)
         try:
-            (building / _SHARD).mkdir(parents=True)
-            build(building / _SHARD)
-            _write_durably(building / _CARD, card.to_json())
+            (building / SHARD).mkdir(parents=True)
+            build(building / SHARD)
+            _write_durably(building / CARD, card.to_json())
             try:
                 building.rename(home)
             except OSError as error:
@@ -139,7 +148,7 @@ class EdgeHome:
         Raises:
             StoreError: There is no such collection, or its metadata are damaged.
         """
-        path, where = self.folder / name / _CARD, f"collection {name!r} in {self.folder}"
+        path, where = self.folder / name / CARD, f"collection {name!r} in {self.folder}"
         write_atomically(path, with_search_defaults(self._text(name), defaults, where=where))
 
     def remove(self, name: str) -> None:
@@ -148,8 +157,14 @@ class EdgeHome:
         (self.folder / name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def remove_shard(self, name: str) -> None:
+        """Delete the shard of a collection, and keep what else is in its folder."""
+        doomed = self._hidden(name)
+        (self.folder / name / SHARD).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
     def _has_shard(self, name: str) -> bool:
-        return any((self.folder / name / _SHARD / part).exists() for part in ("segments", "wal"))
+        return any((self.folder / name / SHARD / part).exists() for part in ("segments", "wal"))
 
     def _hidden(self, name: str) -> Path:
         return self.folder / f".{name}.{uuid.uuid4().hex}.part"
@@ -164,16 +179,21 @@ class EdgeHome:
 
     def _occupied(self, name: str) -> StoreError:
         home = self.folder / name
-        if (home / _CARD).exists():
+        if (home / ALIAS).exists():
+            return StoreError(
+                f"the name {name!r} in {self.folder} is an alias of another collection; open it "
+                "with Collection.open, or choose another name"
+            )
+        if (home / CARD).exists():
             return present(name, str(self.folder))
         if self._has_shard(name):
             return StoreError(
                 f"the metadata of the collection {name!r} in {self.folder} are lost, but not its "
-                f"points; restore {home / _CARD} from a copy, or delete the collection with "
+                f"points; restore {home / CARD} from a copy, or delete the collection with "
                 f"store.drop({name!r}) (`decant drop {name}`) and index again"
             )
         return StoreError(
-            f"{home} holds no {_CARD}, so it was not made by decant; choose another name or folder"
+            f"{home} holds no {CARD}, so it was not made by decant; choose another name or folder"
         )
 
 

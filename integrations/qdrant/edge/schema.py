@@ -35,6 +35,14 @@ def index_field(entry: PayloadIndex) -> edge.UpdateOperation:
     return _index(entry.path, entry.type)
 
 
+def indexed_fields(shard: edge.EdgeShard) -> tuple[PayloadIndex, ...]:
+    """Return the metadata entries that a shard indexes."""
+    kinds = {str(kind): ours for ours, kind in _SCHEMA.items()}
+    schema = shard.info().payload_schema
+    found = (PayloadIndex.at(path, kinds[str(held.data_type)]) for path, held in schema.items())
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.path))
+
+
 def build_shard(path: Path, *, card: CollectionMetadata, settings: CollectionSettings) -> None:
     """Make an empty shard in a folder, flush it and close it."""
     links, payload_links = settings.graph_links

@@ -11,7 +11,7 @@ import os
 import sys
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -22,6 +22,7 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -39,8 +40,9 @@ from ..stores.protocol import (
 from ..stores.queries import Query, bounded
 from ..stores.search_defaults import SearchDefaults
 from ..stores.translation.translate import translate
+from .aliases import EdgeAliases
 from .disk_space import check_room
-from .errors import EngineErrors
+from .errors import EngineErrors, dropped, forked
 from .filters import EdgeDialect
 from .folder import EdgeHome
 from .layouts import check_layout
@@ -93,6 +95,7 @@ class EdgeStore:
         self._lock = RLock()
         self._closed = False
         self._process = os.getpid()
+        self._aliases = EdgeAliases(self._home, self._between_writes, self._shard)
         weakref.finalize(self, release_all, self._shards, self._place, self._process)
 
     @property
@@ -110,8 +113,14 @@ class EdgeStore:
         """The folder, with links followed."""
         return str(self._home.folder.resolve())
 
+    @property
+    def aliases(self) -> EdgeAliases:
+        """The aliases in the folder, and the notes of migrations."""
+        self._check()
+        return self._aliases
+
     def names(self) -> list[str]:
-        """Return the names of the collections in the folder, sorted."""
+        """Return the names of the collections in the folder and their aliases, sorted."""
         self._check()
         return self._home.names()
 
@@ -139,6 +148,12 @@ class EdgeStore:
                 self._shard(name, what)
             return self._home.card(name)
 
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means."""
+        self._check()
+        real = self._aliases.resolve(name)
+        return FoundCollection(name=real, card=self.card(real))
+
     def drop(self, name: str) -> None:
         """Delete the collection with its folder; refused while another process has it open.
 
@@ -148,6 +163,7 @@ class EdgeStore:
         self._check()
         with self._lock, EngineErrors(what, self.place):
             folder = self._home.remains(name)
+            self._aliases.forget(name)
             remove_shard(folder, partial(self._home.remove, name), what, self.place)
             self._shards.pop(name, None)
 
@@ -163,13 +179,11 @@ class EdgeStore:
 
     def layout(self, name: str) -> StoredLayout:
         """Return how the engine stores the collection."""
-        what = f"opening the collection {name!r}"
-        with EngineErrors(what, self.place):
-            return self._shard(name, what).layout
+        return self.open_shard(name).layout
 
     def open_shard(self, name: str) -> OpenShard:
         """Return the open shard, for work that is not a store's, such as a diagnosis."""
-        what = f"examining the collection {name!r}"
+        what = f"opening the collection {name!r}"
         with EngineErrors(what, self.place):
             return self._shard(name, what)
 
@@ -289,10 +303,8 @@ class EdgeStore:
     def flush(self, name: str) -> None:
         """Write everything out to the disk."""
         what = f"flushing {name!r}"
-        with EngineErrors(what, self.place):
-            shard = self._shard(name, what)
-            with shard.turns.writing():
-                shard.engine.flush()
+        with EngineErrors(what, self.place), (shard := self._shard(name, what)).turns.writing():
+            shard.engine.flush()
 
     def optimize(self, name: str, *, progress: OptimizeProgress | None = None) -> None:  # noqa: ARG002
         """Build the vector index and drop deleted points.
@@ -304,10 +316,7 @@ class EdgeStore:
             shard.engine.optimize()
 
     def close(self) -> None:
-        """Flush and close shards that no other store of this process uses; idempotent.
-
-        In a forked child it does nothing at all: the files are the parent's.
-        """
+        """Flush and close shards that no other store of this process uses; idempotent."""
         if self._process != os.getpid():
             return
         with self._lock:
@@ -333,10 +342,8 @@ class EdgeStore:
 
     @contextmanager
     def _reading(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
-        with EngineErrors(what, self.place):
-            shard = self._shard(name, what)
-            with shard.turns.reading():
-                yield shard.engine
+        with EngineErrors(what, self.place), (shard := self._shard(name, what)).turns.reading():
+            yield shard.engine
 
     @contextmanager
     def _writing(self, name: str, what: str) -> Iterator[edge.EdgeShard]:
@@ -352,15 +359,15 @@ class EdgeStore:
             needed = allocated_bytes(shard.folder) if rewrites else 0
             check_room(shard.folder, what, needed=needed)
             with shard.turns.writing():
+                self._aliases.check_open(name)
                 yield shard
+
+    def _between_writes(self, name: str) -> AbstractContextManager[None]:
+        return self._shard(name, f"changing what {name!r} means").turns.writing()
 
     def _check(self) -> None:
         if self._process != (process := os.getpid()):
-            raise StoreError(
-                f"the store {self.place} was connected in process {self._process}, and this is "
-                f"process {process}, which was forked from it; call connect() after the fork, in "
-                "the process that uses the store"
-            )
+            raise forked(self.place, self._process, process)
         if self._closed:
             raise StoreError(f"the store {self.place} is closed; connect again")
 
@@ -373,10 +380,7 @@ class EdgeStore:
             self._check()
             shard = self._shards.get(name)
             if shard is not None and shard.is_dropped:
-                raise StoreError(
-                    f"the collection {name!r} in {self.place} was dropped by another store of this "
-                    "process; if it was created again, open it with Collection.open"
-                )
+                raise dropped(name, self.place)
             if shard is None or shard.is_closed:
                 shard = open_shard(self._home.shard(name), what, self.place)
                 self._shards[name] = shard

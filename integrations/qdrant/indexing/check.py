@@ -82,9 +82,10 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
         TenantError: The collection has tenants, and ``store`` is not that of one.
         StoreError: There is no such collection, or the store failed.
     """
-    card = store.card(name)
-    check_tenant_chosen(store, name, card, "checking")
-    checker = Checker(store, name, lock_of(store, name, card.mark))
+    found = store.find(name)
+    name = found.name
+    check_tenant_chosen(store, name, found.card, "checking")
+    checker = Checker(store, name, lock_of(store, name, found.card.mark))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():

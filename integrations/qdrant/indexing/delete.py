@@ -9,13 +9,14 @@ deletion; only :meth:`Remover.everything` holds it throughout.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from decant.embedders import StoreError
 
 from ..points.golden import GOLDEN
 from ..points.locks import CollectionLock
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, NOTES, Marker, State, is_own, passages
+from ..stores.changes import LEASE
 from ..stores.filters import And, Field, FieldIn, Where, is_vacuous
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Point, Select, Store, each, each_with, slices
@@ -47,9 +48,10 @@ class Remover:
         Points of another program are deleted, too, because no other method could delete them.
         """
         removed = 0
-        for part in slices(list(dict.fromkeys(ids)), _IDS):
-            found = self._store.retrieve(self._name, part, _OWNER)
-            removed += self._passages([point for point in found if not is_own(point)])
+        with self._turn():
+            for part in slices(list(dict.fromkeys(ids)), _IDS):
+                found = self._store.retrieve(self._name, part, _OWNER)
+                removed += self._passages([point for point in found if not is_own(point)])
         return removed
 
     def matching(self, where: Where) -> int:
@@ -63,31 +65,34 @@ class Remover:
                 "this filter holds no condition, so it would delete everything; if that is meant, "
                 "use clear()"
             )
-        pages = each(self._store, self._name, passages(where), _OWNER)
-        return sum(self._passages(page) for page in pages)
+        with self._turn():
+            pages = each(self._store, self._name, passages(where), _OWNER)
+            return sum(self._passages(page) for page in pages)
 
     def source(self, source: str, root: str | None) -> int:
         """Delete the passages of a source, in one root or in all; return how many there were."""
         named = FieldIn(Field.SOURCE, [source])
         scope = named if root is None else And([named, FieldIn(Field.ROOT, [root])])
-        pages = each(self._store, self._name, And([DOCUMENTS, scope]), _OWNER)
-        keys = [DocumentKey.of(point.payload) for page in pages for point in page]
-        return self.documents(keys) + self.matching(scope)
+        with self._turn():
+            pages = each(self._store, self._name, And([DOCUMENTS, scope]), _OWNER)
+            keys = [DocumentKey.of(point.payload) for page in pages for point in page]
+            return self.documents(keys) + self.matching(scope)
 
     def documents(self, keys: Sequence[DocumentKey]) -> int:
         """Delete documents with their chunks; return how many chunks there were."""
         removed = 0
-        for group in slices(keys, _GROUP):
-            with self._lock.changing(group):
-                self.reopen(group)
-                removed += self._chunks(set(group))
-                self._store.delete(self._name, [key.marker_id for key in group])
+        with self._turn():
+            for group in slices(keys, _GROUP):
+                with self._lock.changing(group):
+                    self.reopen(group)
+                    removed += self._chunks(set(group))
+                    self._store.delete(self._name, [key.marker_id for key in group])
         return removed
 
     def everything(self) -> None:
         """Delete all points of the collection."""
         store, name = self._store, self._name
-        with self._lock.changing(None):
+        with self._turn(), self._lock.changing(None):
             for page in each(store, name, DOCUMENTS, _OWNER):
                 self.reopen([DocumentKey.of(point.payload) for point in page])
             for where in (passages(None), DOCUMENTS):
@@ -95,8 +100,9 @@ class Remover:
                     store.delete(name, [point.id for point in page])
             with self._lock.noting:
                 for page in each(store, name, NOTES, Select(fields=("note",))):
-                    # The golden vectors stay: the recipe does, too.
-                    gone = [point.id for point in page if point.payload.get("note") != GOLDEN]
+                    # The golden vectors stay, as the recipe does, and so does the lease.
+                    stay = (GOLDEN, LEASE)
+                    gone = [point.id for point in page if point.payload.get("note") not in stay]
                     store.delete(name, gone)
                 self._lock.noted.clear()
 
@@ -118,7 +124,7 @@ class Remover:
         if not owners:  # writing records needs no lock
             yield
             return
-        with self._lock.changing(owners):
+        with self._turn(), self._lock.changing(owners):
             self.reopen(owners)
             yield
 
@@ -129,6 +135,9 @@ class Remover:
         done = [marker for marker in held if marker.state is State.DONE]
         opened = [Marker(key=marker.key, state=State.CHANGING) for marker in done]
         self._store.upsert(self._name, [marker.point() for marker in opened])
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._lock.turn.held(self._store, self._name)
 
     def _passages(self, points: Sequence[Point]) -> int:
         ids = [point.id for point in points]

@@ -78,10 +78,12 @@ def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Han
     """Make the collection hold exactly these documents; see :meth:`Collection.index`."""
     check_series(documents, _CALL, Document, _DOCUMENTS)
     started = time.perf_counter()
+    lock = hands.lock
     with (
         store_span(target.store, target.name, "index") as span,
-        hands.lock.indexing,
-        hands.lock.claims() as claims,
+        lock.indexing,
+        lock.turn.held(target.store, target.name),
+        lock.claims() as claims,
     ):
         report = _Run(target, ways, hands, claims).index(_Census(documents))
         span.set(prefixed(report.counts))

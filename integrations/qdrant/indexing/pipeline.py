@@ -20,11 +20,11 @@ from typing import Self
 
 from decant.embedders.telemetry import carried
 
+from ...stop import Stopped, check_stopped, stoppable
 from ..inference.rows import stream_passage_rows
 from ..points.handle import Target
 from ..points.vectors import Row
 from ..stores.protocol import Engine, Point, Store, slices
-from ..stores.stop import Stopped, check_stopped, stoppable
 from .plan import Plan
 from .report import IndexReport, Tally
 from .writer import Step, Writer

@@ -21,6 +21,7 @@ from ..points.locks import Claim, Claims
 from ..points.payloads import CHUNKS, MARKER, ChunkSum, Marker, State, sha256
 from ..points.stored_passage import StoredPassage
 from ..points.vectors import Row
+from ..stores.changes import LeasingStore
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Json, Payload, Point, Select, each_with, slices
@@ -101,6 +102,7 @@ class Planner:
         self._name = target.name
         self._claims = claims
         self._verify = verify
+        self._is_leased = isinstance(target.store, LeasingStore)
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
         self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
@@ -197,6 +199,8 @@ class Planner:
             for id_, point in wanted.items()
             if stored.get(id_) is not None
         ]
+        # A writer that gave up may have a request under way, which must find newer points.
+        is_late = self._is_leased and marker is not None and marker.state is not State.DONE
         state = State.NEW if marker is None or marker.state is State.NEW else State.CHANGING
         key = document.key
         closing = Marker(
@@ -212,7 +216,9 @@ class Planner:
             opening=Marker(key=key, state=state),
             fresh=tuple(point for id_, point in wanted.items() if stored.get(id_) is None),
             kept=len(moved),
-            moved=tuple(point for point in moved if not _is_same(point.payload, stored[point.id])),
+            moved=tuple(
+                point for point in moved if is_late or not is_same(point.payload, stored[point.id])
+            ),
             gone=tuple(id_ for id_ in stored if id_ not in wanted),
             closing=closing,
             repairs=_is_done(marker, digest),
@@ -291,7 +297,7 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _is_same(wanted: Json, stored: Json) -> bool:
+def is_same(wanted: Json, stored: Json) -> bool:
     """Return whether a stored JSON value equals the wanted one, up to the engines' rounding."""
     # Compared as JSON, because for Python 1, 1.0 and True are equal.
     return _canonical(wanted) == _canonical(stored) or _is_near(wanted, stored)

@@ -22,7 +22,8 @@ def read_collection_state(store: Store, name: str) -> CollectionState:
         StoreError: There is no such collection, or the store failed.
     """
     check_name(name)
-    card = store.card(name)
+    found = store.find(name)
+    name, card = found.name, found.card
     if store.engine is Engine.EDGE:
         from ..edge.store import EdgeStore
         from .edge_state import edge_state

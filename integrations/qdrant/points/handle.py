@@ -21,7 +21,7 @@ class Target:
 
     Args:
         store: The store that holds it.
-        name: Its name there, or an alias.
+        name: Its own name there, which stays its own whatever an alias means later.
         mark: The random mark in its metadata; the same under all its names.
         encoder: The encoder that makes its vectors.
         sparse: Whether its points also have sparse vectors.
@@ -29,6 +29,7 @@ class Target:
         words: How the words of its texts are indexed; None: they are not.
         tenants: How its passages belong to tenants; None: they belong to nobody.
         search: How it is searched where a search does not specify it, if it keeps that.
+        alias: The name by which it was opened, if that is another.
         payload_layout: How another program laid out its points, if it was adopted.
     """
 
@@ -41,7 +42,13 @@ class Target:
     words: Words | None = None
     tenants: Tenants | None = None
     search: SearchDefaults | None = None
+    alias: str | None = None
     payload_layout: PayloadLayout | None = None
+
+    @property
+    def called(self) -> str:
+        """The name by which it was opened."""
+        return self.alias or self.name
 
     def point_id(self, identity: str) -> str:
         """Return the id of the point of a passage with this id."""

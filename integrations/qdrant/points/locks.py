@@ -7,11 +7,13 @@ claimed document makes the claim stale: the run then writes no more of its plan 
 and plans it again. Invariant: while the second lock is free, a claim that is not stale depends on
 no state of the store that another writer has replaced.
 
-These locks do not work between processes.
+These locks do not work between processes; on a server these take turns (``turns.py``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +21,14 @@ from dataclasses import dataclass
 from threading import Lock, get_ident
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from decant.embedders.forks import renew_after_fork
 
 from ..stores.point_ids import DocumentKey
 from ..stores.protocol import Store
+from .turns import Turn
 
 
 class FairLock:
@@ -120,15 +124,18 @@ class CollectionLock:
             others changed meanwhile are embedded again under it.
         noting: Held while a note (``provenance.py``) is looked up and written.
         noted: The notes that are known to be stored.
+        turn: Held, as the first lock, while this process indexes or deletes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: Hashable = None) -> None:
+        self._where = where
         self.indexing = FairLock()
         self.writing = FairLock()
         self.noting = Lock()
         self.noted: set[str] = set()
         self._mutex = Lock()
         self._runs: list[dict[DocumentKey, Claim]] = []
+        self.turn = Turn(_mark_of(where))
         renew_after_fork(self)
 
     def renew(self) -> None:
@@ -138,6 +145,7 @@ class CollectionLock:
         self.noting = Lock()
         self._mutex = Lock()
         self._runs = []
+        self.turn.renew(_mark_of(self._where))
 
     @contextmanager
     def changing(self, keys: Iterable[DocumentKey] | None) -> Iterator[None]:
@@ -215,6 +223,7 @@ class _Register:
     """The locks of this process."""
 
     def __init__(self) -> None:
+        self.process = uuid4().hex
         self.locks: WeakValueDictionary[Hashable, CollectionLock] = WeakValueDictionary()
         self.looking = Lock()
         renew_after_fork(self)
@@ -225,6 +234,17 @@ class _Register:
 
 
 _register = _Register()
+
+
+def _mark_of(where: Hashable) -> str:
+    """Return what is the same for all writers of this process at one store, and for no others.
+
+    A process that has two connections by different addresses does not see that they lead to one
+    server, so it keeps its writers apart as those of two processes. A forked child has the
+    register of its parent, and another number.
+    """
+    parts = f"{_register.process} {os.getpid()} {where!r}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 def lock_of(store: Store, name: str, mark: str) -> CollectionLock:
@@ -244,7 +264,8 @@ def lock_of(store: Store, name: str, mark: str) -> CollectionLock:
     keys = [(store.engine, store.identity, kind) for kind in (("mark", mark), ("name", name))]
     with _register.looking:
         known = (_register.locks.get(key) for key in keys)
-        lock = next((lock for lock in known if lock is not None), None) or CollectionLock()
+        lock = next((lock for lock in known if lock is not None), None)
+        lock = lock or CollectionLock((store.engine, store.identity))
         for key in keys:
             _register.locks[key] = lock
         return lock

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
+from types import TracebackType
 from typing import Self, TypeVar
 
 from qdrant_client import QdrantClient
@@ -19,6 +20,7 @@ from qdrant_client import QdrantClient
 from decant.embedders import StoreError
 
 from ..stores.input_errors import ReadOnlyError, StoreInputError
+from ..stores.protocol import Engine
 from ..stores.text_to_embed import texts_need_a_server
 from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
 from .client import Access, AttemptLimit, Write, reading_only
@@ -303,3 +305,50 @@ def _is_misplaced(error: StoreError) -> bool:
     cause = error.__cause__
     wrong = {FaultKind.PASSING, FaultKind.FOREIGN, FaultKind.ENCRYPTION}
     return isinstance(cause, EXCEPTIONS) and fault_of(cause).kind in wrong
+
+
+class ServerStore:
+    """The part of a store that is the same for every collection: what it is connected to.
+
+    Args:
+        server: The connection.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def engine(self) -> Engine:
+        """A server."""
+        return Engine.REMOTE
+
+    @property
+    def place(self) -> str:
+        """The address."""
+        return self._server.place
+
+    @property
+    def identity(self) -> Hashable:
+        """The address without credentials; of the client's local mode, the client itself."""
+        return self._server.identity
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        self._server.close()
+
+    def __repr__(self) -> str:
+        """Return the class and the address, without credentials."""
+        return f"{type(self).__name__}({self.place!r})"
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()

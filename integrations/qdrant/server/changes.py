@@ -1,30 +1,234 @@
-"""Requests of several operations, which a server carries out in order, up to the first that fails.
+"""Write to a server's collections: points, payload fields and deletions, alone and in order.
 
+A request of several operations is carried out in order, up to the first that fails.
 Points are stored and deleted in one request where the collection's limits allow it. Payload fields
 are set in one, too; a server stops at the first missing point and skips the rest, and only then is
 it asked which points exist.
+
+Under a lease (``writing/lease.py``) each change has a version (``writing/fence.py``), and deletions
+leave tombstones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.changes import Change, Upsert
+from ..stores.changes import Change, Lease, Upsert
 from ..stores.point_size import REQUEST_BYTES, PointSizes
 from ..stores.protocol import Point, slices
-from .limits import Limits
-from .points import check_size, from_record, to_change, to_struct
+from .limits import Limits, most_ids, most_writes
+from .point_form import OwnForm, PointForm
+from .points import check_size, cut_writes, from_record, to_struct
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
+from .words.remote_words import RemoteWords
+from .writing.fence import (
+    TOMBSTONE_SINCE,
+    TOMBSTONES_KEPT,
+    VERSION,
+    change_of,
+    expired,
+    older_than,
+    tombstone,
+    upsert_of,
+    with_version,
+)
+from .writing.lease import LeaseNotes, LeaseTimes, RemoteLease, take_lease
+
+T = TypeVar("T")
 
 _ID_BYTES = 64  # of an id in a list, quotes and comma included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelling:
+    """What turns the points of collections into those of the client.
+
+    Args:
+        forms: The form of each collection's points.
+        words: Adds the vectors of words.
+    """
+
+    forms: Mapping[str, PointForm]
+    words: RemoteWords
+
+
+class RemoteWrites:
+    """Writes to the collections of one server, under this process's leases where there are some.
+
+    Args:
+        requests: Sends the requests.
+        spelling: Turns points into the client's.
+        times: How long a lease lasts.
+    """
+
+    def __init__(self, requests: Requests, spelling: Spelling, times: LeaseTimes) -> None:
+        self._requests = requests
+        self._client = requests.client
+        self._forms = spelling.forms
+        self._words = spelling.words
+        self._times = times
+        self._leases: dict[str, RemoteLease] = {}
+        self._purged: dict[str, float] = {}
+        self._unversioned: set[str] = set()
+
+    def lease(self, name: str, mark: str) -> RemoteLease | None:
+        """Take the lease of a collection; see :meth:`LeasingStore.lease`.
+
+        Local mode is of one process, and an adopted collection holds no notes, so they have none.
+        """
+        if self._requests.is_local or not isinstance(self._forms[name], OwnForm):
+            return None
+        lease = take_lease(LeaseNotes(name, self._client, self._requests.ask), mark, self._times)
+        try:
+            self._prepare(name, is_first=lease.run == 1)
+        except BaseException as error:
+            lease.release(error)
+            raise
+        return lease
+
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Give the writes to a collection the versions of a lease, until it ends."""
+        if isinstance(lease, RemoteLease):
+            self._leases[name] = lease
+
+    def forget(self, name: str) -> None:
+        """Forget what is known of a collection that was deleted."""
+        self._leases.pop(name, None)
+        self._purged.pop(name, None)
+        self._unversioned.discard(name)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Store points, in order; see :meth:`Store.upsert`."""
+        if any(point.to_embed for point in points):
+            self._requests.check_takes_texts()
+        batches = self._batches(name, self._words.on(name, points))
+
+        def write() -> None:
+            version = self._version(name) if batches else None
+
+            def send(part: Sequence[Point]) -> None:
+                self._store(name, [self._forms[name].struct(point) for point in part], version)
+
+            for batch in batches:
+                for _ in self._requests.in_parts(name, batch, most_writes, send):
+                    pass
+
+        self._with_index(name, write)
+
+    def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
+        """Carry out changes that have no texts in place of vectors, in order."""
+        on, version = partial(self._words.on, name), partial(self._version, name)
+        self._with_index(name, lambda: send_in_order(self._requests, name, changes, on, version))
+
+    def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
+        """Replace the given payload fields of points; return the ids that do not exist."""
+        batches = self._batches(name, points)
+
+        def write() -> list[str]:
+            version = self._version(name) if batches else None
+            send = partial(set_together, self._requests, name, version=version)
+            gone: list[str] = []
+            for batch in batches:
+                for missing in self._requests.in_parts(name, batch, most_writes, send):
+                    gone += missing
+            return list(dict.fromkeys(gone))
+
+        return self._with_index(name, write)
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; unknown ids are ignored."""
+        self._with_index(name, lambda: self._delete(name, ids))
+
+    def _delete(self, name: str, ids: Sequence[str]) -> None:
+        form = self._forms[name]
+        version, now = self._version(name) if ids else None, int(time.time())
+
+        def send(part: Sequence[str]) -> None:
+            if version is None:
+                chosen = models.PointIdsList(points=form.ids(part))
+                request = partial(self._client.delete, name, chosen)
+                self._requests.ask(f"deleting from {name!r}", request)
+            else:
+                self._store(name, [tombstone(one, now) for one in form.ids(part)], version)
+
+        most = most_ids if version is None else most_writes
+        for _ in self._requests.in_parts(name, ids, most, send):
+            pass
+
+    def _store(self, name: str, structs: Sequence[models.PointStruct], version: int | None) -> None:
+        condition = None
+        if version is not None:
+            structs = [with_version(struct, version) for struct in structs]
+            condition = older_than(version)
+        request = partial(self._client.upsert, name, list(structs), update_filter=condition)
+        self._requests.ask(f"writing to {name!r}", request)
+
+    def _version(self, name: str) -> int | None:
+        lease = self._leases.get(name)
+        version = None if lease is None else lease.stamp()
+        return None if name in self._unversioned else version
+
+    def _with_index(self, name: str, write: Callable[[], T]) -> T:
+        """Return what ``write`` returns; it is called again if strict mode demands an index."""
+        try:
+            return write()
+        except StoreError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, StoreError) else error
+            missing = Refusal.of(cause).missing_index
+            if (
+                missing is None
+                or missing[0] not in (VERSION, TOMBSTONE_SINCE)
+                or name in self._unversioned
+            ):
+                raise
+            self._make_indexes(name)
+            return write()
+
+    def _make_indexes(self, name: str) -> None:
+        """Make the indexes that filters of versions need, or write without versions."""
+        number = models.PayloadSchemaType.INTEGER
+        try:
+            for path in (VERSION, TOMBSTONE_SINCE):
+                make = partial(self._client.create_payload_index, name, path, field_schema=number)
+                self._requests.ask(f"indexing {path!r} in {name!r}", make)
+        except StoreError as error:
+            if not Refusal.of(error).has_too_many_indexes:
+                raise
+            self._unversioned.add(name)
+
+    def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
+        """Cut points into requests, before the first request is sent."""
+        most = self._requests.limits(name).writes
+        return cut_writes(points, most=most, largest=self._requests.largest)
+
+    def _prepare(self, name: str, *, is_first: bool) -> None:
+        """Make the indexes that strict mode demands; delete tombstones that are kept long enough.
+
+        The first lease of a collection finds no tombstones.
+        """
+        now = time.time()
+        if now - self._purged.get(name, 0) < TOMBSTONES_KEPT:
+            return
+        limits = self._requests.limits(name)
+        if not limits.unindexed_updates and limits.more_indexes:
+            self._make_indexes(name)
+        elif not limits.unindexed_updates:
+            self._unversioned.add(name)
+        if not is_first and name not in self._unversioned:
+            chosen = models.FilterSelector(filter=expired(now))
+            purge = partial(self._client.delete, name, chosen)
+            self._with_index(name, lambda: self._requests.ask(f"deleting from {name!r}", purge))
+        self._purged[name] = now
 
 
 class _Item(NamedTuple):
@@ -52,6 +256,7 @@ def send_in_order(
     name: str,
     changes: Sequence[Change],
     with_words: Callable[[Sequence[Point]], Sequence[Point]],
+    next_version: Callable[[], int | None],
 ) -> None:
     """Carry out changes in order, in as few requests as the collection's limits allow.
 
@@ -63,11 +268,13 @@ def send_in_order(
         name: The collection.
         changes: The changes; no point has a text in place of a vector.
         with_words: Returns points with the vectors of their words, if the collection has any.
+        next_version: Returns the version of a change; None: it has none.
 
     Raises:
         StoreError: A single point is larger than a request may be; then nothing is changed.
     """
     sizes = PointSizes()
+    versions = [next_version() for _ in changes]
     left: list[_Item] = []
     for place, change in enumerate(changes):
         if isinstance(change, Upsert):
@@ -80,7 +287,7 @@ def send_in_order(
                 check_size(item.what, largest)
     while left:
         count = _fitting(left, requests.limits(name))
-        operations = list(_operations(left[:count], requests.limits(name)))
+        operations = list(_operations(left[:count], requests.limits(name), versions))
         request = partial(requests.client.batch_update_points, name, operations)
         try:
             requests.ask(f"writing to {name!r}", request)
@@ -100,29 +307,42 @@ def _fitting(items: Sequence[_Item], limits: Limits) -> int:
     return len(items)
 
 
-def _operations(items: Sequence[_Item], limits: Limits) -> Iterator[models.UpdateOperation]:
+def _operations(
+    items: Sequence[_Item], limits: Limits, versions: Sequence[int | None]
+) -> Iterator[models.UpdateOperation]:
     """Yield the operations of a request.
 
     No operation has points of two changes: a server of several shards or nodes orders operations,
     and not the points of one.
     """
-    for _, group in groupby(items, lambda item: item.change):
-        these = [item.what for item in group]
+    now = int(time.time())
+    for change, group in groupby(items, lambda item: item.change):
+        these, version = [item.what for item in group], versions[change]
         points = [item for item in these if isinstance(item, Point)]
         for part in slices(points, limits.writes):
-            structs = models.PointsList(points=[to_struct(point) for point in part])
-            yield models.UpsertOperation(upsert=structs)
+            yield upsert_of([to_struct(point) for point in part], version)
         ids: list[models.ExtendedPointId] = [item for item in these if isinstance(item, str)]
-        for some in slices(ids, limits.ids):
-            yield models.DeleteOperation(delete=models.PointIdsList(points=list(some)))
+        if version is None:
+            for some in slices(ids, limits.ids):
+                yield models.DeleteOperation(delete=models.PointIdsList(points=list(some)))
+        else:
+            for some in slices(ids, limits.writes):
+                yield upsert_of([tombstone(identity, now) for identity in some], version)
 
 
-def set_together(requests: Requests, name: str, points: Sequence[Point]) -> list[str]:
+def set_together(
+    requests: Requests, name: str, points: Sequence[Point], *, version: int | None
+) -> list[str]:
     """Replace payload fields in one request, or in several if points are missing.
+
+    With a version the server passes over missing points, and is then asked which these are.
 
     Returns:
         The ids of missing points; the fields of the others are set.
     """
+    if version is not None:
+        _send(requests, name, points, version)
+        return _divided(requests, name, points)[1]
     if requests.is_local:
         # Local mode would change the points before a missing one, and raise an error of its own.
         there, gone = _divided(requests, name, points)
@@ -139,12 +359,19 @@ def set_together(requests: Requests, name: str, points: Sequence[Point]) -> list
             return [point.id for point in points]
         # A point vanished just now: each point gets its own request, so that this ends.
         parts = [there] if gone else [[point] for point in there]
-        return gone + [id_ for part in parts if part for id_ in set_together(requests, name, part)]
+        return gone + [
+            id_
+            for part in parts
+            if part
+            for id_ in set_together(requests, name, part, version=None)
+        ]
     return []
 
 
-def _send(requests: Requests, name: str, points: Sequence[Point]) -> None:
-    changes = [to_change(point) for point in points]
+def _send(
+    requests: Requests, name: str, points: Sequence[Point], version: int | None = None
+) -> None:
+    changes = [change_of(point, version) for point in points]
     request = partial(requests.client.batch_update_points, name, changes)
     requests.ask(f"writing to {name!r}", request)
 
@@ -153,13 +380,13 @@ def _divided(
     requests: Requests, name: str, points: Sequence[Point]
 ) -> tuple[list[Point], list[str]]:
     """Return the points that exist, and the ids of the others."""
-    request = partial(requests.client.retrieve, name, with_payload=False)
+    request = partial(requests.client.retrieve, name, with_payload=[TOMBSTONE_SINCE])
     found = requests.in_parts(
         name,
         [point.id for point in points],
         lambda limits: limits.ids,
         lambda ids: requests.ask(f"reading from {name!r}", partial(request, list(ids))),
     )
-    held = {from_record(record).id for part in found for record in part}
+    held = {from_record(record).id for part in found for record in part if not record.payload}
     gone = [point.id for point in points if point.id not in held]
     return [point for point in points if point.id in held], gone

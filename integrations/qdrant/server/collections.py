@@ -26,14 +26,21 @@ from ..stores.collection_settings import (
     Layout,
     StoredLayout,
 )
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TEXT, absent, present
+from ..stores.input_errors import absent, is_alias, present
+from ..stores.protocol import DENSE, KEYWORDS, SPARSE, TEXT
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
-from .layouts.to_server import check_layout, dense_change, dense_params, strict_mode
+from .layouts.to_server import (
+    check_layout,
+    dense_change,
+    dense_params,
+    soft_token_params,
+    strict_mode,
+)
 from .limits import Limits
+from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
-    INDEXES,
     IndexSchema,
     is_not_allowed,
     make_together,
@@ -58,10 +65,12 @@ class OpenCollection:
     """A collection that was opened.
 
     Args:
+        name: Its own name.
         card: Its metadata.
         words: How its words are indexed, if they are.
     """
 
+    name: str
     card: CollectionMetadata
     words: StoredWords | None
 
@@ -71,10 +80,16 @@ class RemoteCatalog:
 
     Args:
         requests: Sends requests, and remembers the limits of opened collections.
+
+    Attributes:
+        aliases: The aliases of the server, and the notes of migrations.
     """
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        self.aliases = RemoteAliases(
+            requests.client, requests.ask, requests.place, is_local=requests.is_local
+        )
         self._client = requests.client
         self._ask = requests.ask
         self._layouts: dict[str, StoredLayout] = {}
@@ -90,7 +105,10 @@ class RemoteCatalog:
         return can_score_texts(self._requests.version)
 
     def names(self) -> list[str]:
-        """Return the names of collections that decant made, and their aliases, sorted."""
+        """Return the names of collections that decant made, and their aliases, sorted.
+
+        A server lists names alone, so each collection there costs one request, eight at a time.
+        """
         listed = self._listed()
         if self._requests.is_local or not listed:
             made = {name for name in listed if self._is_ours(name)}
@@ -100,7 +118,9 @@ class RemoteCatalog:
                 made = {name for name, is_ours in zip(listed, ours, strict=True) if is_ours}
         if not made:
             return []
-        return sorted(made | {alias for alias, name in self._aliases().items() if name in made})
+        return sorted(
+            made | {alias for alias, name in self.aliases.of_server().items() if name in made}
+        )
 
     def create(
         self, name: str, card: CollectionMetadata, settings: CollectionSettings
@@ -118,7 +138,7 @@ class RemoteCatalog:
             name,
             vectors_config={
                 DENSE: dense_params(card.dim, settings, self._requests.version),
-                **_soft_token_params(card),
+                **soft_token_params(card),
             },
             sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=hnsw_of(settings),
@@ -129,6 +149,7 @@ class RemoteCatalog:
             strict_mode_config=strict_mode(settings),
             metadata={
                 CARD: card.to_json(),
+                OWN_NAME: name,
                 INDEXES: {path: kind.value for path, kind in indexes.items()},
             },
         )
@@ -154,18 +175,31 @@ class RemoteCatalog:
                 raise  # opening the collection makes them
             self._delete(name)
             raise (too_many(error) if Refusal.of(error).has_too_many_indexes else error) from error
-        return OpenCollection(card=card, words=StoredWords.of(card, info))
+        return OpenCollection(name=name, card=card, words=StoredWords.of(card, info))
 
     def open(self, name: str) -> OpenCollection:
         """Open a collection, and make missing indexes as far as the server allows."""
-        info = self._existing(name)
+        return self._opened(name, self._existing(name))
+
+    def _opened(self, name: str, info: models.CollectionInfo) -> OpenCollection:
         card = self._read_card(name, info)
         try:
             self._complete(name, card, info)
         except StoreError as error:
             if not is_not_allowed(error):
                 raise
-        return OpenCollection(card=card, words=StoredWords.of(card, info))
+        return OpenCollection(name=name, card=card, words=StoredWords.of(card, info))
+
+    def find(self, name: str) -> OpenCollection:
+        """Open the collection that a name means."""
+        if not self._has(name):
+            if (real := self.aliases.lost(name, listed := self._listed())) is not None:
+                return self.find(real)
+            raise absent(name, self._requests.place, listed)
+        info = self._info(name)
+        if (real := self.aliases.follow(name, info.config.metadata or {})) == name:
+            return self._opened(name, info)
+        return self.find(real)
 
     def adopt(self, name: str, card: CollectionMetadata) -> OpenCollection:
         """Give a collection that another program made its metadata; points stay as they are.
@@ -232,16 +266,14 @@ class RemoteCatalog:
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
-        self._card_text(name, self._existing(name))
+        info = self._existing(name)
+        if (means := self.aliases.follow(name, info.config.metadata or {})) != name:
+            raise is_alias(name, means, self._requests.place)
+        self._card_text(name, info)
+        self.aliases.forget(name, info.config.metadata or {})
         # A server answers False for an alias, and if a request whose answer got lost deleted it.
         if self._delete(name) or not self._has(name):
             return
-        if (real := self._aliases().get(name)) is not None:
-            raise StoreError(
-                f"{name!r} is an alias of the collection {real!r} at {self._requests.place}, and "
-                f"nothing was deleted; drop {real!r} if that is meant, or delete the alias with a "
-                "client of the server"
-            )
         raise StoreError(
             f"the collection {name!r} at {self._requests.place} was not deleted, and the server "
             "did not say why; look at its log"
@@ -296,6 +328,7 @@ class RemoteCatalog:
         info = self._ask(f"opening {name!r}", partial(self._client.get_collection, name))
         self._requests.remember(name, Limits.of(info.config.strict_mode_config))
         self._layouts[name] = stored_layout(info)
+        self.aliases.saw(name, info.config.metadata or {})
         return info
 
     def _existing(self, name: str) -> models.CollectionInfo:
@@ -328,7 +361,8 @@ class RemoteCatalog:
             if Refusal.of(error).status != NOT_FOUND:
                 raise
             return False  # the collection was deleted since they were listed
-        return CARD in (info.config.metadata or {})
+        metadata = info.config.metadata or {}
+        return CARD in metadata or self.aliases.is_signpost(metadata)
 
     def _delete(self, name: str) -> bool:
         deleted = self._ask(f"deleting {name!r}", partial(self._client.delete_collection, name))
@@ -343,33 +377,14 @@ class RemoteCatalog:
         found = self._ask("listing the collections", self._client.get_collections)
         return sorted(item.name for item in found.collections)
 
-    def _aliases(self) -> dict[str, str]:
-        found = self._ask("listing the aliases", self._client.get_aliases)
-        return {item.alias_name: item.collection_name for item in found.aliases}
-
     def _present(self, name: str) -> StoreError:
-        if (real := self._aliases().get(name)) is None:
+        if (real := self.aliases.of_server().get(name)) is None:
             return present(name, self._requests.place)
         return StoreError(
             f"a collection {name!r} already exists in {self._requests.place}, as an alias of "
             f"{real!r}; open it with Collection.open, or delete the alias with a client of the "
             "server"
         )
-
-
-def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
-    if card.soft_tokens is None:
-        return {}
-    params = models.VectorParams(
-        size=card.soft_tokens,
-        distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
-        multivector_config=models.MultiVectorConfig(
-            comparator=models.MultiVectorComparator.MAX_SIM
-        ),
-        hnsw_config=models.HnswConfigDiff(m=0),
-        on_disk=True,
-    )
-    return {STATES: params}
 
 
 def _sparse_params(

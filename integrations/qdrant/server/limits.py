@@ -43,6 +43,8 @@ class Limits:
         searches: Searches in one request.
         exact: Whether points may be counted exactly.
         oversampling: How many candidates a search may rescore, as a multiple of its limit.
+        unindexed_updates: Whether a write may be filtered by a field without an index.
+        more_indexes: Whether any number of payload indexes may be made.
     """
 
     page: int = UNLIMITED
@@ -53,6 +55,8 @@ class Limits:
     searches: int = UNLIMITED
     exact: bool = True
     oversampling: float = math.inf
+    unindexed_updates: bool = True
+    more_indexes: bool = True
 
     @classmethod
     def of(cls, strict: models.StrictModeConfigOutput | None) -> Self:
@@ -70,6 +74,8 @@ class Limits:
             searches=strict.search_max_batchsize or UNLIMITED,
             exact=strict.search_allow_exact is not False,
             oversampling=strict.search_max_oversampling or math.inf,
+            unindexed_updates=strict.unindexed_filtering_update is not False,
+            more_indexes=strict.max_payload_index_count is None,
         )
 
     def learnt(self, error: StoreError, *, sent: int) -> Self | None:

@@ -16,11 +16,9 @@ from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import FieldType
 from ..stores.input_errors import ReadOnlyError
 from ..stores.protocol import TENANT, TEXT
+from .naming.aliases import INDEXES
 from .refusals import FORBIDDEN, Refusal
 from .words.text_index import lacks_text_index, text_params
-
-INDEXES = "decant_indexes"
-"""The key of a collection's metadata that holds the types of its indexed fields, by path."""
 
 IndexSchema: TypeAlias = (
     models.PayloadSchemaType | models.TextIndexParams | models.KeywordIndexParams

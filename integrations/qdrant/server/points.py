@@ -22,6 +22,7 @@ from ..stores.text_to_embed import TextToEmbed
 from ..words.bm25 import BM25
 from .filters import to_filter
 from .limits import Limits
+from .writing.fence import VERSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,17 +59,13 @@ def to_document(text: TextToEmbed) -> models.Document:
     return models.Document(text=text.text, model=text.model, options=text.options)
 
 
-def to_change(point: Point) -> models.UpdateOperation:
-    """Return the replacement of a point's payload fields."""
-    change = models.SetPayload(payload=point.payload, points=[point.id])
-    return models.SetPayloadOperation(set_payload=change)
-
-
 def from_record(record: models.Record | models.ScoredPoint) -> Point:
     """Return a point that the client found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
     payload: Payload = record.payload or {}
+    if VERSION in payload:
+        payload = {name: value for name, value in payload.items() if name != VERSION}
     return Point(
         id=str(record.id),
         payload=payload,

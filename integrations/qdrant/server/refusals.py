@@ -13,6 +13,10 @@ import grpc  # type: ignore[import-untyped]
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from decant.embedders import StoreError
+
+from ..stores.protocol import DENSE
+
 NOT_FOUND, FORBIDDEN, BAD_REQUEST, TOO_MANY = 404, 403, 400, 429
 _STATUS = {
     grpc.StatusCode.NOT_FOUND: NOT_FOUND,
@@ -58,9 +62,27 @@ class Refusal:
         return None if found is None else (found[1], re.findall(r"\w+", found[2] or ""))
 
     @property
+    def lacks_dense_vectors(self) -> bool:
+        """Whether the collection has no dense vectors, so it is none that decant searches."""
+        return f"Not existing vector name error: {DENSE}" in self.detail
+
+    @property
     def has_too_many_indexes(self) -> bool:
         """Whether strict mode allows no further index."""
         return "maximum number of payload indices" in self.detail
+
+
+def without_vectors(name: str, place: str, error: StoreError) -> StoreError:
+    """Return the message for a collection whose vectors were dropped after a migration."""
+    # The second is what the client's local mode says.
+    is_local = f"Dense vector {DENSE} is not found" in str(error)
+    if not is_local and not Refusal.of(error).lacks_dense_vectors:
+        return error
+    return StoreError(
+        f"the vectors of the collection {name!r} at {place} are gone, probably because they were "
+        "dropped after a migration; open the collection again by its name, with the encoder of "
+        "the new vectors"
+    )
 
 
 def _sentence(response: UnexpectedResponse) -> str:

@@ -14,6 +14,7 @@ from decant.embedders import StoreError
 from .capabilities import Server
 from .limits import Limits
 from .payload_indexes import without_index
+from .refusals import without_vectors
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -136,7 +137,7 @@ class Requests:
         """
         learnt = self.limits(name).learnt(error, sent=sent)
         if learnt is None:
-            explained = without_index(error)
+            explained = without_vectors(name, self.place, without_index(error))
             if explained is error:
                 raise error
             raise explained from error

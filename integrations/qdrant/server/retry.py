@@ -17,7 +17,7 @@ from qdrant_client.context_headers import headers as context_headers
 from decant.embedders import StoreError
 from decant.embedders.telemetry import add_trace_headers
 
-from ..stores.stop import check_stopped, pause
+from ...stop import check_stopped, pause
 from .faults import EXCEPTIONS, Fault, fault_of
 
 _ATTEMPTS = 7

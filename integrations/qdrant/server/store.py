@@ -12,18 +12,18 @@ survives the end of the server's process.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from qdrant_client import models
 
-from ..stores.changes import Change, OrderedStore, carry_out
+from ..stores.aliases import FoundCollection
+from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
 from ..stores.protocol import (
-    Engine,
     OptimizeProgress,
     Point,
     Ranking,
@@ -36,22 +36,25 @@ from ..stores.protocol import (
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
-from .capabilities import Server
-from .changes import have_texts, send_in_order, set_together
+from .capabilities import Server, ServerStore
+from .changes import RemoteWrites, Spelling, have_texts
 from .collections import OpenCollection, RemoteCatalog
-from .limits import Limits, most_ids, most_writes
+from .limits import Limits, most_ids
+from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .point_form import PointForm, form_of
-from .points import Sent, cut_writes, params_of, to_scored
+from .point_form import OwnForm, PointForm, form_of
+from .points import Sent, params_of, to_scored
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
 from .words.text_index import TEXT_PATH
+from .writing.fence import is_tombstone, noticing_tombstones
+from .writing.lease import LeaseTimes
 
 _NOTHING = Select(fields=())
 
 
-class RemoteStore(OrderedStore):
+class RemoteStore(ServerStore, OrderedStore, LeasingStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -59,10 +62,17 @@ class RemoteStore(OrderedStore):
     Args:
         server: The connection; :meth:`close` closes it.
         patience: How long :meth:`optimize` waits.
+        lease: How long the right to write lasts, and how long it is waited for.
     """
 
-    def __init__(self, server: Server, *, patience: Patience | None = None) -> None:
-        self._server = server
+    def __init__(
+        self,
+        server: Server,
+        *,
+        patience: Patience | None = None,
+        lease: LeaseTimes | None = None,
+    ) -> None:
+        super().__init__(server)
         self._client = server.client
         self._patience = patience or Patience()
         self._requests = Requests(server)
@@ -70,6 +80,8 @@ class RemoteStore(OrderedStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
+        spelling = Spelling(forms=self._forms, words=self._words)
+        self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
 
     def of_tenant(self, tenant: str) -> RemoteStore:
         """Return this store for the points of one tenant, whose requests go to its shards."""
@@ -81,41 +93,30 @@ class RemoteStore(OrderedStore):
         """What sends the requests, for work that is not a store's, such as a diagnosis."""
         return self._requests
 
-    @property
-    def engine(self) -> Engine:
-        """A server."""
-        return Engine.REMOTE
-
-    @property
-    def place(self) -> str:
-        """The address."""
-        return self._server.place
-
-    @property
-    def identity(self) -> Hashable:
-        """The address without credentials; of the client's local mode, the client itself."""
-        return self._server.identity
-
     def names(self) -> list[str]:
-        """Return the names of decant's collections on the server and their aliases, sorted.
-
-        A server lists names alone, so each collection there costs one request, eight at a time.
-        """
+        """Return the names of decant's collections on the server and their aliases, sorted."""
         return self._catalog.names()
 
     def create(self, name: str, card: CollectionMetadata, settings: CollectionSettings) -> None:
-        """Create an empty collection with its metadata and its payload indexes.
-
-        If the server's strict mode does not allow so many indexes, nothing is left.
-        """
+        """Create an empty collection with its indexes; nothing, if there may not be so many."""
         check_name(name)
         self._remember(name, self._catalog.create(name, card, settings))
 
-    def card(self, name: str) -> CollectionMetadata:
-        """Return the collection's metadata, and make missing payload indexes.
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means."""
+        check_name(name)
+        opened = self._catalog.find(name)
+        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
 
-        Indexes are missing if a creator was interrupted. With a read-only key, or if the server
-        allows no more indexes, the collection opens without them, and filters are slower.
+    @property
+    def aliases(self) -> RemoteAliases:
+        """The aliases on the server, and the notes of migrations."""
+        return self._catalog.aliases
+
+    def card(self, name: str) -> CollectionMetadata:
+        """Return the collection's metadata, and make missing payload indexes, if that is allowed.
+
+        Indexes are missing if a creator was interrupted; without them filters are slower.
         """
         check_name(name)
         return self._remember(name, self._catalog.open(name))
@@ -133,6 +134,7 @@ class RemoteStore(OrderedStore):
         check_name(name)
         self._catalog.drop(name)
         self._words.forget(name)
+        self._writes.forget(name)
         self._forms.pop(name, None)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
@@ -163,47 +165,41 @@ class RemoteStore(OrderedStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
-        if any(point.to_embed for point in points):
-            self._requests.check_takes_texts()
-
-        def send(part: Sequence[Point]) -> object:
-            structs = [self._forms[name].struct(point) for point in part]
-            return self._ask(f"writing to {name!r}", partial(self._client.upsert, name, structs))
-
-        for batch in self._batches(name, self._words.on(name, points)):
-            for _ in self._requests.in_parts(name, batch, most_writes, send):
-                pass
+        self.aliases.check_open(name)
+        self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
+        self.aliases.check_open(name)
         if not self._server.is_local and not have_texts(changes):
-            send_in_order(self._requests, name, changes, partial(self._words.on, name))
+            self._writes.change_in_order(name, changes)
             return
         for change in changes:
             carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
-        send = partial(set_together, self._requests, name)
-        gone: list[str] = []
-        for batch in self._batches(name, points):
-            for missing in self._requests.in_parts(name, batch, most_writes, send):
-                gone += missing
-        return list(dict.fromkeys(gone))
+        self.aliases.check_open(name)
+        return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
+        self.aliases.check_open(name)
+        self._writes.delete(name, ids)
 
-        def send(part: Sequence[str]) -> object:
-            chosen = models.PointIdsList(points=self._forms[name].ids(part))
-            return self._ask(f"deleting from {name!r}", partial(self._client.delete, name, chosen))
+    def lease(self, name: str, mark: str) -> Lease | None:
+        """Wait until no other process indexes or deletes; see :meth:`LeasingStore.lease`."""
+        return self._writes.lease(name, mark)
 
-        for _ in self._requests.in_parts(name, ids, most_ids, send):
-            pass
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Let writes to the collection be those of the lease, until it ends."""
+        self._writes.write_under(name, lease)
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
         form = self._forms[name]
+        if isinstance(form, OwnForm):
+            fetch = noticing_tombstones(fetch)
 
         def send(part: Sequence[str]) -> list[models.Record]:
             request = partial(
@@ -216,7 +212,8 @@ class RemoteStore(OrderedStore):
             return self._ask(f"reading from {name!r}", request)
 
         records = self._requests.in_parts(name, ids, most_ids, send)
-        return [form.point(record) for part in records for record in part]
+        points = (form.point(record) for part in records for record in part)
+        return [point for point in points if not is_tombstone(point)]
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
@@ -354,22 +351,6 @@ class RemoteStore(OrderedStore):
             return  # local mode always searches exactly
         wait_for_index(self._requests, name, self._patience, progress=progress)
 
-    def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        self._server.close()
-
-    def __repr__(self) -> str:
-        """Return the class and the address, without credentials."""
-        return f"RemoteStore({self.place!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Close the store."""
-        self.close()
-
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)
         self._forms[name] = form_of(opened.card.payload_layout)
@@ -391,8 +372,3 @@ class RemoteStore(OrderedStore):
             return None  # local mode heeds the corpus of words alone
         oversampling = self._catalog.known_layout(name).oversampling
         return params_of(query, limits, oversampling=oversampling)
-
-    def _batches(self, name: str, points: Sequence[Point]) -> list[Sequence[Point]]:
-        """Cut points into requests, before the first request is sent."""
-        most = self._requests.limits(name).writes
-        return cut_writes(points, most=most, largest=self._requests.largest)

@@ -2,7 +2,8 @@
 
 A server carries out the operations of one batch in their order, and stops at the first that fails,
 so a batch leaves what separate requests in this order could have left. A store that can send such
-batches is an :class:`OrderedStore`; every other store gets one call for each change.
+batches is an :class:`OrderedStore`; every other store gets one call for each change. A store that
+several processes write to is a :class:`LeasingStore`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 if TYPE_CHECKING:
     from .protocol import Point, Store
+
+
+LEASE = "writer"
+"""What the note of a lease says that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +44,38 @@ class OrderedStore(ABC):
     @abstractmethod
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes, none before the one in front of it."""
+
+
+class Lease(ABC):
+    """The right of this process to index and delete in a collection, until it is released."""
+
+    @abstractmethod
+    def release(self, error: BaseException | None = None) -> None:
+        """Let other processes write.
+
+        Args:
+            error: What ended the work, if it was an error.
+        """
+
+
+class LeasingStore(ABC):
+    """A store whose collections several processes fill."""
+
+    @abstractmethod
+    def lease(self, name: str, mark: str) -> Lease | None:
+        """Wait until no other process writes, and return the lease; None: none is needed.
+
+        Args:
+            name: The collection.
+            mark: What is random for this process.
+
+        Raises:
+            StoreError: Another process writes for too long; the message says which.
+        """
+
+    @abstractmethod
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Let this object's writes to the collection be those of the lease, until it ends."""
 
 
 def change_in_order(store: Store, name: str, changes: Sequence[Change]) -> None:

@@ -6,6 +6,7 @@ vectors, because every search of a compressed collection rescores its candidates
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TypeVar, assert_never
@@ -19,6 +20,8 @@ from .input_errors import StoreInputError
 from .words import Words
 
 LEAST_EF = 4  # Qdrant refuses fewer candidates
+
+_NAMES = re.compile(r'"([^"]*)"|([A-Za-z0-9_-]+)')
 
 SHARED_TENANT = " shared"
 """What belongs to all tenants is kept under this name, which no tenant can have."""
@@ -225,6 +228,14 @@ class PayloadIndex:
     def path(self) -> str:
         """The entry's path in the payload."""
         return path_of(self.key)
+
+    @classmethod
+    def at(cls, path: str, type: FieldType) -> PayloadIndex | None:  # noqa: A002 - as the field
+        """Return the index of a path that :attr:`path` gave; None if it is none of metadata."""
+        first, *names = [quoted or name for quoted, name in _NAMES.findall(path)]
+        if first != "metadata" or not names:
+            return None
+        return cls(key=names[0] if len(names) == 1 else tuple(names), type=type)
 
 
 class TenantGraphs(StrEnum):

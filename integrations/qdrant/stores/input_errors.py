@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from decant.embedders import StoreError
@@ -29,3 +30,27 @@ class AbsentError(StoreInputError):
 
 class TenantError(StoreInputError):
     """A tenant is missing where a collection has tenants, or given where it must not be."""
+
+
+def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:
+    """Return the error for a collection that does not exist; it names those that do."""
+    there = f"it holds {', '.join(map(repr, names))}" if names else "it holds no collection yet"
+    return AbsentError(
+        f"there is no collection {name!r} in {place}; {there}. Make it with Collection.create"
+    )
+
+
+def present(name: str, place: str) -> StoreError:
+    """Return the error for a collection that already exists."""
+    return StoreError(
+        f"a collection {name!r} already exists in {place}; open it with Collection.open, or "
+        "delete it with store.drop(name)"
+    )
+
+
+def is_alias(name: str, real: str, place: str) -> StoreError:
+    """Return the error for an alias where a collection's own name is needed."""
+    return StoreError(
+        f"{name!r} is an alias of the collection {real!r} at {place}, and nothing was deleted; "
+        f"drop {real!r} if that is meant, or delete the alias with a client of the server"
+    )

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     RECORD = "record"
     DOCUMENT = "document"
     NOTE = "note"
+    TOMBSTONE = "tombstone"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,10 +14,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
-from decant.embedders import StoreError
-
 from .filters import And, Field, FieldIn, Where
-from .input_errors import AbsentError, StoreInputError
+from .input_errors import StoreInputError
 from .sparse_vector import SparseVector
 from .text_to_embed import TextToEmbed
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .aliases import Aliases, FoundCollection
     from .collection_metadata import CollectionMetadata
     from .collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
     from .filters import Where
@@ -135,7 +134,10 @@ class ScrollPage:
 
 
 class Store(Protocol):
-    """Holds collections by name. Safe to use from several threads."""
+    """Holds collections by name. Safe to use from several threads.
+
+    :meth:`find` follows an alias; all other methods take the collection's own name.
+    """
 
     @property
     def engine(self) -> Engine:
@@ -158,7 +160,7 @@ class Store(Protocol):
     def names(self) -> list[str]:
         """Return the names of the collections that decant made here, sorted.
 
-        On a server, their aliases are included: a collection opens by either.
+        Their aliases are included: a collection opens by either.
         """
         ...
 
@@ -168,6 +170,15 @@ class Store(Protocol):
 
     def card(self, name: str) -> CollectionMetadata:
         """Open the collection and return its metadata; fails if it does not exist."""
+        ...
+
+    def find(self, name: str) -> FoundCollection:
+        """Open the collection that a name means, its own or an alias; fails if there is none."""
+        ...
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of collections, and the notes of migrations."""
         ...
 
     def drop(self, name: str) -> None:
@@ -375,19 +386,3 @@ def check_name(name: str) -> None:
             f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
             "and do not start with '-' or '.'"
         )
-
-
-def absent(name: str, place: str, names: Sequence[str]) -> AbsentError:
-    """Return the error for a collection that does not exist; it names those that do."""
-    there = f"it holds {', '.join(map(repr, names))}" if names else "it holds no collection yet"
-    return AbsentError(
-        f"there is no collection {name!r} in {place}; {there}. Make it with Collection.create"
-    )
-
-
-def present(name: str, place: str) -> StoreError:
-    """Return the error for a collection that already exists."""
-    return StoreError(
-        f"a collection {name!r} already exists in {place}; open it with Collection.open, or "
-        "delete it with store.drop(name)"
-    )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     SHARED_TENANT,
@@ -38,6 +39,7 @@ from ..stores.protocol import (
 from ..stores.queries import Query, WordsQuery
 from ..stores.search_defaults import SearchDefaults
 from .conditions import TenantConditions
+from .tenant_aliases import TenantAliases
 from .tenant_ids import TenantIds
 
 
@@ -56,17 +58,20 @@ class TenantStore:
     Args:
         store: The store of the collection.
         points: The store through which the tenant's points are read and written.
-        name: The collection's name.
+        found: The collection.
         tenant: The tenant.
-        key: The key of the tenants' ids, from the collection's metadata.
+        called: The name by which it was opened, its own or an alias.
     """
 
-    def __init__(self, store: Store, points: Store, name: str, tenant: str, *, key: str) -> None:
+    def __init__(
+        self, store: Store, points: Store, found: FoundCollection, tenant: str, *, called: str
+    ) -> None:
         self._store = store
         self._points = points
-        self._name = name
+        self._name = found.name
+        self._called = called
         self._tenant = tenant
-        self._ids = TenantIds(key, tenant)
+        self._ids = TenantIds(found.card.tenant_key, tenant)
         self._conditions = TenantConditions(tenant, self._ids, store.engine)
 
     @classmethod
@@ -87,26 +92,26 @@ class TenantStore:
                 f"this store is that of the tenant {store.tenant!r} and leads to no other; open "
                 f"the collection {name!r} from the store that connect() returned"
             )
-        card = store.card(name)
-        if card.tenants is None:
+        found = store.find(name)
+        if found.card.tenants is None:
             raise TenantError(
                 f"the collection {name!r} in {store.place} has no tenants, so it has none named "
                 f"{tenant!r}; tenants are decided when a collection is made, with "
                 "CollectionSettings(tenants=Tenants()) (decant create --tenants)"
             )
-        return cls._of(store, name, check_tenant(tenant), card)
+        return cls._of(store, found, check_tenant(tenant), called=name)
 
     @classmethod
     def of_all(cls, store: Store, name: str, card: CollectionMetadata) -> Self:
         """Return what belongs to all tenants: notes that decant keeps, and never passages."""
-        return cls._of(store, name, SHARED_TENANT, card)
+        return cls._of(store, FoundCollection(name=name, card=card), SHARED_TENANT, called=name)
 
     @classmethod
-    def _of(cls, store: Store, name: str, tenant: str, card: CollectionMetadata) -> Self:
-        points = store
-        if card.tenants and card.tenants.dedicated is not None and isinstance(store, ShardedStore):
+    def _of(cls, store: Store, found: FoundCollection, tenant: str, *, called: str) -> Self:
+        points, tenants = store, found.card.tenants
+        if tenants and tenants.dedicated is not None and isinstance(store, ShardedStore):
             points = store.of_tenant(tenant)
-        return cls(store, points, name, tenant, key=card.tenant_key)
+        return cls(store, points, found, tenant, called=called)
 
     @property
     def shared(self) -> TenantStore:
@@ -144,6 +149,17 @@ class TenantStore:
     def card(self, name: str) -> CollectionMetadata:
         """Return the collection's metadata, which all tenants share."""
         return self._store.card(self._checked(name))
+
+    def find(self, name: str) -> FoundCollection:
+        """Return the one collection that is here, by its own name or the one it was opened by."""
+        if name == self._called:
+            name = self._name
+        return FoundCollection(name=self._checked(name), card=self._store.card(self._name))
+
+    @property
+    def aliases(self) -> TenantAliases:
+        """What a tenant may see of the collection's names and migrations."""
+        return TenantAliases(self._store.aliases, self._name, self._for_all)
 
     def drop(self, name: str) -> None:
         """Refuse to delete the collection."""

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 from types import TracebackType
 from typing import Never, Self
 
+from ..stores.aliases import Aliases, FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     SHARED_TENANT,
@@ -97,6 +98,15 @@ class UnboundStore:
     def card(self, name: str) -> CollectionMetadata:
         """Return the collection's metadata."""
         return self._store.card(name)
+
+    def find(self, name: str) -> FoundCollection:
+        """Return the collection that a name means."""
+        return self._store.find(name)
+
+    @property
+    def aliases(self) -> Aliases:
+        """The aliases of the store, and the notes of migrations."""
+        return self._store.aliases
 
     def drop(self, name: str) -> None:
         """Delete the collection with the points of all tenants."""

@@ -16,7 +16,8 @@ from decant.integrations.qdrant import Collection, Passage, connect
 from decant.integrations.qdrant.points.passages import passage
 from decant.integrations.qdrant.server.faults import Fault, FaultKind
 from decant.integrations.qdrant.server.points import check_size
-from decant.integrations.qdrant.stores.protocol import Point, absent, present
+from decant.integrations.qdrant.stores.input_errors import absent, present
+from decant.integrations.qdrant.stores.protocol import Point
 
 PYTHON = re.compile(
     r"Collection\.|store\.|collection\.[a-z_]+\(|\w+\([^)]*[=\[]|=True|api_key=|Choices"

@@ -24,7 +24,7 @@ from decant.integrations.qdrant import (
     connect,
     run_in_thread,
 )
-from decant.integrations.qdrant.stores.stop import Stopped, check_stopped
+from decant.integrations.stop import Stopped, check_stopped
 from fault_server import FaultServer, Hang, running
 
 

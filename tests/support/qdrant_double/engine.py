@@ -156,13 +156,20 @@ class Engine:
         return held.done()
 
     def upsert(self, name: str, body: Any) -> dict[str, Any]:
-        """Store points."""
+        """Store points; those that are there only if a filter holds and the mode allows it."""
         real, held = self.named(name)
         points = body["points"]
         held.strict.check_number(len(points), "upsert_max_batchsize", "upsert limit")
         held.strict.pay_write(len(points))
+        held.strict.check_filter(body.get("update_filter"), held.indexes, update=True)
         held.check_points(points)
-        self.client.upsert(real, _STRUCTS.validate_python(points))
+        condition = body.get("update_filter")
+        self.client.upsert(
+            real,
+            _STRUCTS.validate_python(points),
+            update_filter=condition and models.Filter.model_validate(condition),
+            update_mode=body.get("update_mode"),
+        )
         return held.done()
 
     def change(self, name: str, body: Any) -> list[dict[str, Any]]:
@@ -181,8 +188,13 @@ class Engine:
                 raise wrong(f"the double knows no operation {[*operation]}")
 
     def set_payload(self, name: str, body: Any) -> dict[str, Any]:
-        """Set fields of points that are there."""
+        """Set fields of points that are there, by their ids or by a filter."""
         real, held = self.named(name)
+        if "filter" in body:
+            held.strict.check_filter(body["filter"], held.indexes, update=True)
+            chosen = models.Filter.model_validate(body["filter"])
+            self.client.set_payload(real, body["payload"], points=chosen)
+            return held.done()
         held.strict.pay_write(len(body["points"]))
         there = {record.id for record in self.client.retrieve(real, body["points"])}
         for identity in body["points"]:

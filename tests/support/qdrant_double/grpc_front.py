@@ -238,9 +238,13 @@ def _updated(request: Any) -> dict[str, Any]:
 
 def _upserted(request: Any) -> dict[str, Any]:
     points = [GrpcToRest.convert_point_struct(point) for point in request.points]
-    return {
+    # The payload as it is: a value may be None.
+    body: dict[str, Any] = {
         "points": [_dumped(point) | {"payload": point.payload or {}} for point in points]
-    }  # the payload as it is: a value may be None
+    }
+    if request.HasField("update_filter"):
+        body["update_filter"] = _dumped(GrpcToRest.convert_filter(request.update_filter))
+    return body
 
 
 def _selected(selector: Any) -> Any:

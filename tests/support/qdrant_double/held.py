@@ -100,8 +100,10 @@ class Held:
     def check_query(self, using: str | None, query: Any) -> None:
         """Refuse a vector to search with that does not fit."""
         using = using or ""
-        if not isinstance(query, list) or using not in self.vectors:
+        if not isinstance(query, list):
             return
+        if using not in self.vectors:
+            raise wrong(f"Not existing vector name error: {using}")
         size = self.vectors[using]["size"]
         for row in query if query and isinstance(query[0], list) else [query]:
             if len(row) != size:

@@ -14,6 +14,7 @@ from decant.integrations.qdrant import RemoteStore
 from decant.integrations.qdrant.server.capabilities import Server
 from decant.integrations.qdrant.server.optimize import Patience
 from decant.integrations.qdrant.server.retry import Backoff
+from decant.integrations.qdrant.server.writing.lease import LeaseTimes
 
 from .grpc_front import grpc_front
 from .server import QdrantDouble
@@ -69,6 +70,7 @@ def reached(
     api_key: str | None = None,
     patience: Patience | None = None,
     grpc_port: int | None = None,
+    lease: LeaseTimes | None = None,
 ) -> Iterator[RemoteStore]:
     """Yield the remote store over a double, which asks three times without a pause.
 
@@ -77,6 +79,7 @@ def reached(
         api_key: The key that goes along.
         patience: How long the store waits for the vector index.
         grpc_port: Where the double speaks gRPC (:func:`grpc_front`), if requests go there.
+        lease: How long the store's leases last.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
@@ -93,5 +96,5 @@ def reached(
         )
     backoff = Backoff(attempts=3, sleep=lambda _: None)
     server = Server(client, place=double.url, backoff=backoff, owned=True)
-    with RemoteStore(server, patience=patience) as store:
+    with RemoteStore(server, patience=patience, lease=lease) as store:
         yield store

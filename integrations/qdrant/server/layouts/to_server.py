@@ -13,8 +13,10 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
+from ...stores.collection_metadata import CollectionMetadata
 from ...stores.collection_settings import Layout, Originals, Storage
 from ...stores.input_errors import StoreInputError
+from ...stores.protocol import STATES
 
 OLDEST: dict[Storage, tuple[int, int]] = {
     Storage.FULL: (1, 16),
@@ -134,3 +136,19 @@ def strict_mode(layout: Layout) -> models.StrictModeConfig | None:
 
 def _shown(version: Sequence[int]) -> str:
     return ".".join(map(str, version))
+
+
+def soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
+    """Return the parameters of the vectors for soft tokens, if a collection has them."""
+    if card.soft_tokens is None:
+        return {}
+    params = models.VectorParams(
+        size=card.soft_tokens,
+        distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
+        multivector_config=models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        ),
+        hnsw_config=models.HnswConfigDiff(m=0),
+        on_disk=True,
+    )
+    return {STATES: params}

@@ -13,7 +13,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant.server.retry import Backoff, ask
-from decant.integrations.qdrant.stores.stop import Stopped, stoppable
+from decant.integrations.stop import Stopped, stoppable
 
 
 class Clock:

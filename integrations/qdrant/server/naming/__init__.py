@@ -1,0 +1,1 @@
+"""The names of a server's collections: aliases, and what a migration keeps of both."""
