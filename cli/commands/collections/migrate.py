@@ -146,16 +146,17 @@ def migrate(
         if drop_old:
             _drop_old(place, time_to_keep, yes=yes)
             return
-        before = None if old is None else stack.enter_context(open_encoder(old, provider=provider))
+        before: Encoder | None = None
+        if old is not None:
+            stack.enter_context(before := open_encoder(old, provider=provider))
         if rollback:
             _roll_back(place, before)
             return
         assert to is not None
-        encoder = stack.enter_context(
-            open_encoder(
-                to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
-            )
+        encoder = open_encoder(
+            to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         )
+        stack.enter_context(encoder)
         from decant.integrations.qdrant import migrate as begin
 
         layout = read_layout(storage, originals)
