@@ -106,7 +106,8 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         """Open the collection that a name means."""
         check_name(name)
         opened = self._catalog.find(name)
-        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
+        card = self._remember(opened.name, opened).checked_complete(name, self.place)
+        return FoundCollection(name=opened.name, card=card)
 
     @property
     def aliases(self) -> RemoteAliases:
