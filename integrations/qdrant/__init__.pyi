@@ -18,6 +18,8 @@ from .dumps.dump import dump as dump
 from .dumps.header import DumpError as DumpError
 from .dumps.restore import RestoreReport as RestoreReport
 from .dumps.restore import restore as restore
+from .dumps.snapshots import Snapshot as Snapshot
+from .dumps.snapshots import Snapshots as Snapshots
 from .edge.store import EdgeStore as EdgeStore
 from .foreign_payloads.payload_layout import LayoutKind as LayoutKind
 from .foreign_payloads.payload_layout import PayloadLayout as PayloadLayout

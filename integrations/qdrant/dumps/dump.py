@@ -64,7 +64,7 @@ class DumpReport:
         left_out: How many points of other programs lie in the collection and not in the dump.
     """
 
-    file: Path
+    file: str
     bytes: int
     sha256: str
     points: int
@@ -117,7 +117,7 @@ def dump(
         store_span(store, found.name, "dump") as span,
         lock.indexing,
         lock.writing,
-        _appearing(path) as stream,
+        appearing(path) as stream,
     ):
         report = _Dump(store, found, path).write(stream, progress)
         span.set({"decant.points": report.points})
@@ -180,7 +180,7 @@ class _Dump:
         sha256, length = writer.end(header, card)
         left_out = store.count(name, Not(_OWN))
         return DumpReport(
-            file=self._path,
+            file=str(self._path),
             bytes=length,
             sha256=sha256,
             points=header.points,
@@ -251,7 +251,7 @@ def check_whole_store(store: Store, name: str) -> None:
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
+def appearing(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that gets its name at the end, and is deleted after an error."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
@@ -267,6 +267,6 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise StoreError(
-            f"the dump {path} cannot be written: {error.strerror or error}; free some space, or "
+            f"{path} cannot be written: {error.strerror or error}; free some space, or "
             "give another place"
         ) from error

@@ -9,7 +9,7 @@ its own has such a note, so what a killed process left can be named and mended b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,11 @@ class GraphLinks:
 
     m: int
     payload_m: int | None = None
+
+
+def is_noted(metadata: Mapping[str, Any]) -> bool:
+    """Return whether the metadata of a collection say that its index is deferred."""
+    return metadata.get(DEFERRED) not in (None, "null")
 
 
 def deferred_links(info: models.CollectionInfo, *, where: str) -> GraphLinks | None:
