@@ -161,9 +161,11 @@ class _Dump:
                     writer.add(block)
                     block, size = [], 0
             if progress is not None:
-                progress(seen.points, total)
+                progress(min(seen.points, total - 1), total)
         if block:
             writer.add(block)
+        if progress is not None:
+            progress(seen.points, seen.points)
         again = _Fingerprint()
         for page in self._pages(Select()):
             for point in page:
