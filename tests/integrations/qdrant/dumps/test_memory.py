@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from decant.integrations.qdrant import (
     Collection,
@@ -82,9 +83,12 @@ def peaks(edge: Store, scratch: Path, count: int) -> tuple[int, int]:
     return written, read
 
 
-def test_memory_does_not_grow_with_the_collection(edge: Store, scratch: Path) -> None:
+def test_memory_does_not_grow_with_the_collection(
+    edge: Store, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decant.integrations.qdrant.dumps.dump._BLOCK_POINTS", 512)
     Collection.create(edge, "docs", ENCODER)
-    small, small_read = peaks(edge, scratch, 9_000)
-    large, large_read = peaks(edge, scratch, 39_000)
+    small, small_read = peaks(edge, scratch, 2_000)
+    large, large_read = peaks(edge, scratch, 32_000)
     assert large < 1.2 * small
     assert large_read < 1.2 * small_read
