@@ -5,7 +5,8 @@
 exactly, dumps it and restores the dump into another folder. Each step runs in a process of its own
 that measures itself: the peak of its resident memory, and of that part of it which is not the
 pages of mapped files, which the system takes back when others need them. ``--storage`` chooses the
-layout. Times are no benchmark: other work may run beside. The scratch folder is emptied at the end.
+layout, ``--optimize`` builds the vector index, too. Times are no benchmark: other work may run
+beside. The scratch folder is emptied at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from decant.integrations.qdrant import (
 )
 
 _DIM, _BATCH, _QUERIES = 384, 1_000, 5
-_STEPS = ("load", "search", "dump", "restore", "search-restored")
+_STEPS = ("load", "search", "optimize", "search-optimized", "dump", "restore", "search-restored")
+_OPTIMIZING = ("optimize", "search-optimized")
 _MIB = 2**20
 
 
@@ -46,6 +48,7 @@ def main() -> None:
     made.add_argument("--scratch", type=Path, required=True)
     made.add_argument("--count", type=int, default=1_000_000)
     made.add_argument("--storage", type=Storage, default=Storage.FULL)
+    made.add_argument("--optimize", action="store_true", help="build the vector index, too")
     made.add_argument("--one", choices=_STEPS, help=argparse.SUPPRESS)
     options = made.parse_args()
     if options.one is not None:
@@ -60,6 +63,8 @@ def main() -> None:
         print("| step | seconds | peak RSS, MiB | without mapped files, MiB | |")
         print("|---|---:|---:|---:|---|", flush=True)
         for step in _STEPS:
+            if step in _OPTIMIZING and not options.optimize:
+                continue
             found = _run(step)
             seconds, peak, own = (found.pop(key) for key in ("seconds", "peak_mib", "own_mib"))
             said = ", ".join(f"{name} {value:,}" for name, value in found.items())
@@ -98,8 +103,12 @@ def _step(step: str, scratch: Path, count: int, storage: Storage) -> dict[str, f
             with connect(scratch / "restored") as store:
                 restore(file, store, "docs")
             return _disk(scratch / "restored", count)
+        case "optimize":
+            with connect(scratch / "index") as store:
+                Collection.open(store, "docs", encoder).optimize()
+            return _disk(scratch / "index", count)
         case _:
-            folder = scratch / ("index" if step == "search" else "restored")
+            folder = scratch / ("restored" if step == "search-restored" else "index")
             with connect(folder) as store:
                 return _search(Collection.open(store, "docs", encoder), count)
 

@@ -43,7 +43,7 @@ DumpProgress: TypeAlias = Callable[[int, int], object]
 DUMPED = FieldIn(Field.KIND, (Kind.CHUNK, Kind.RECORD, Kind.DOCUMENT, Kind.NOTE))
 """What a dump holds; tombstones and points of other programs are left out."""
 
-_OWN = FieldIn(Field.KIND, (*Kind,))
+_TOMBSTONES = FieldIn(Field.KIND, (Kind.TOMBSTONE,))
 _PAGE = 512
 _BLOCK_POINTS = 4_096
 _BLOCK_BYTES = 16 * 2**20
@@ -180,7 +180,7 @@ class _Dump:
             blocks=writer.blocks,
         )
         sha256, length = writer.end(header, card)
-        left_out = store.count(name, Not(_OWN))
+        left_out = store.count(name, Not(DUMPED)) - store.count(name, _TOMBSTONES)
         return DumpReport(
             file=str(self._path),
             bytes=length,

@@ -9,6 +9,7 @@ import stat
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from decant.integrations.qdrant import (
     Collection,
     CollectionMetadata,
     CollectionSettings,
+    Document,
     DumpError,
     Fusion,
     Layout,
@@ -51,7 +53,7 @@ from dump_scene import (
     hits,
     made,
 )
-from qdrant_double import QdrantDouble, reached
+from qdrant_double import MIDDLING, QdrantDouble, reached, serve
 from stores import Between
 
 ENGINES = ["edge", "local", "server"]
@@ -393,3 +395,55 @@ def test_shards_and_replicas_are_kept_between_servers(double: QdrantDouble, file
         restore(file, there, "copy")
         assert there.layout("copy") == store.layout("docs")
         assert there.layout("copy").shards == 3
+
+
+def test_limits_of_strict_mode_are_kept_to(edge: Store, file: Path) -> None:
+    with serve(MIDDLING) as store, serve(MIDDLING) as there:
+        made(store)
+        wanted = held_points(store, "docs")
+        dump(store, "docs", file)
+        restore(file, there, "copy")
+        assert_same_points(held_points(there, "copy"), wanted)
+    restore(file, edge, "copy")
+    assert_same_points(held_points(edge, "copy"), wanted)
+
+
+def test_points_of_tenants_go_to_the_shards_of_their_own(file: Path) -> None:
+    settings = CollectionSettings(tenants=Tenants(dedicated=("acme",)))
+    with QdrantDouble() as double, reached(double) as store:
+        docs = Collection.create(store, "docs", ENCODER, settings=settings)
+        for tenant in ("acme", "zeta"):
+            docs.tenant(tenant).add([Record(id="a", text=f"the {tenant} of the year")])
+        wanted = held_points(store, "docs")
+        dump(store, "docs", file)
+        restore(file, store, "copy")
+        assert_same_points(held_points(store, "copy"), wanted)
+        written = [one for one in double.asked if "/copy/points" in one.path]
+        keys = [one.body.get("shard_key") for one in written if one.method == "PUT"]
+        assert len(keys) >= 2
+        assert None not in keys
+        (hit,) = Collection.open(store, "copy", ENCODER).tenant("zeta").search("the year")
+        assert hit.text == "the zeta of the year"
+
+
+def test_writers_of_this_process_wait_for_a_dump(store: Store, edge: Store, file: Path) -> None:
+    docs = made(store)
+    begun, ended = Event(), Event()
+
+    def write() -> None:
+        begun.wait(30)
+        docs.index([Document(source="late", root="late", text="written while it was dumped")])
+        ended.set()
+
+    writer = Thread(target=write)
+    writer.start()
+
+    def tell(done: int, total: int) -> None:
+        begun.set()
+        assert not ended.is_set()
+
+    dump(store, "docs", file, progress=tell)
+    writer.join(30)
+    assert ended.is_set()
+    restore(file, edge, "copy")
+    assert held_points(store, "docs").keys() - held_points(edge, "copy").keys()
