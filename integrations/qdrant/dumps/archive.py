@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 from decant.embedders import StoreError
 from decant.embedders.json_records import to_json
@@ -57,7 +57,8 @@ class DumpWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._stream = _Hashed(file)
-        self._archive = zipfile.ZipFile(self._stream, "w", allowZip64=True)  # type: ignore[arg-type]
+        target = cast("BinaryIO", self._stream)  # zipfile asks for write and flush alone
+        self._archive = zipfile.ZipFile(target, "w", allowZip64=True)
         self._sums: list[str] = []
 
     @property

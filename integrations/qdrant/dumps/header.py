@@ -128,7 +128,8 @@ class DumpHeader:
                 write_consistency=held.write_consistency,
                 strict=held.strict or None,
             )
-        given = {one.name: value for one in fields(Layout) if (value := getattr(asked, one.name))}
+        values = {one.name: getattr(asked, one.name) for one in fields(Layout)}
+        given = {name: value for name, value in values.items() if value is not None}
         return replace(settings, **given)
 
 

@@ -86,3 +86,15 @@ def test_a_folder_has_no_snapshots_and_names_the_way(filled: Decant) -> None:
     ran = filled("snapshot", "./index", "docs")
     assert ran.code == Exit.INPUT
     assert "decant dump" in ran.err
+
+
+def test_a_bulk_load_of_the_shell_turns_the_index_off_and_on(
+    decant: Decant, tiny_bundle: Path
+) -> None:
+    Path("notes").mkdir()
+    Path("notes/one.txt").write_text("the ferry leaves at seven\n", encoding="utf-8")
+    with QdrantDouble() as double:
+        options = ("--store", double.url, "--provider", "cpu", "--bulk")
+        assert decant("index", tiny_bundle, "notes", *options).code == 0
+        changes = [one.body.get("hnsw_config") for one in double.requests("PATCH", "/docs")]
+    assert [one["m"] for one in changes if one] == [0, 16]

@@ -21,6 +21,7 @@ from decant.integrations.qdrant import (
     Tenants,
     diagnose_store,
 )
+from decant.integrations.qdrant.stores.changes import DeferringStore
 from qdrant_double import QdrantDouble
 
 ENCODER = HashEncoder(16)
@@ -45,7 +46,9 @@ def docs(server: Store) -> Collection:
 
 def interrupt(docs: Collection) -> None:
     """Leave the collection as a process does that is killed in a bulk load."""
-    docs._store.defer_index(docs.name)  # type: ignore[attr-defined]
+    store = docs._store
+    assert isinstance(store, DeferringStore)
+    store.defer_index(docs.name)
 
 
 def test_a_server_builds_no_index_during_a_load_and_its_own_afterwards(
@@ -91,6 +94,7 @@ def test_what_a_killed_load_left_is_named_and_mended(
     said = [one.detail for one in diagnose_store(server, "docs").findings]
     assert any("a bulk load has turned it off" in one for one in said)
     again = Collection.open(server, "docs", ENCODER)
+    assert again.check().is_index_deferred
     with caplog.at_level(logging.WARNING, logger="decant"):
         match mend:
             case "index":
@@ -102,6 +106,7 @@ def test_what_a_killed_load_left_is_named_and_mended(
                 with again.bulk():
                     pass
     assert links() == (24, None)
+    assert not again.check().is_index_deferred
     said = [one.detail for one in diagnose_store(server, "docs").findings]
     assert not any("bulk load" in one for one in said)
 
