@@ -352,8 +352,10 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        self._deferred.build(name)  # which a bulk load left, whose process was killed
-        wait_for_index(self._requests, name, self._patience, progress=progress)
+        wait = partial(wait_for_index, self._requests, name, self._patience, progress=progress)
+        if is_noted(wait().config.metadata or {}):
+            self._deferred.build(name)  # which a bulk load left, whose process was killed
+            wait()
 
     def defer_index(self, name: str) -> None:
         """Build no vector index of a collection until :meth:`build_deferred`."""
