@@ -13,6 +13,13 @@ from .catalog import summarize as summarize
 from .collection import Collection as Collection
 from .connection import connect as connect
 from .diagnosis import diagnose_store as diagnose_store
+from .dumps.dump import DumpReport as DumpReport
+from .dumps.dump import dump as dump
+from .dumps.header import DumpError as DumpError
+from .dumps.restore import RestoreReport as RestoreReport
+from .dumps.restore import restore as restore
+from .dumps.snapshots import Snapshot as Snapshot
+from .dumps.snapshots import Snapshots as Snapshots
 from .edge.store import EdgeStore as EdgeStore
 from .foreign_payloads.payload_layout import LayoutKind as LayoutKind
 from .foreign_payloads.payload_layout import PayloadLayout as PayloadLayout

@@ -69,6 +69,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/words", "qdrant/stores/translation"),
         (
             "qdrant/server/words",
+            "qdrant/server/bulk",
             "qdrant/server/layouts",
             "qdrant/server/naming",
             "qdrant/server/tenants",
@@ -81,7 +82,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/indexing",),
         ("qdrant/adoption",),
         ("qdrant",),
-        ("qdrant/migration",),
+        ("qdrant/dumps", "qdrant/migration"),
         (".",),
         ("langchain", "llama_index", "sentence_transformers"),
     ),
@@ -103,7 +104,7 @@ GROUND = {f"decant.embedders.{name}" for name in LEVELS["embedders"][0]}
 
 # Which wings may load which heavy package. What is loaded by name, with `need`, is not seen here.
 HEAVY: dict[str, set[str]] = {
-    "httpx": {"embedders/remote", "integrations/qdrant/server"},
+    "httpx": {"embedders/remote", "integrations/qdrant/dumps", "integrations/qdrant/server"},
     "ir_measures": {"evaluation/tasks"},
     "langchain_core": {"integrations/langchain"},
     "langchain_qdrant": {"integrations/langchain"},
@@ -120,6 +121,7 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/adoption",
         "integrations/qdrant/server",
+        "integrations/qdrant/server/bulk",
         "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/naming",
         "integrations/qdrant/server/tenants",

@@ -152,7 +152,8 @@ class EdgeStore:
         """Open the collection that a name means."""
         self._check()
         real = self._aliases.resolve(name)
-        return FoundCollection(name=real, card=self.card(real))
+        card = self.card(real).checked_complete(name, self.place)
+        return FoundCollection(name=real, card=card)
 
     def drop(self, name: str) -> None:
         """Delete the collection with its folder; refused while another process has it open.

@@ -40,6 +40,7 @@ _READING = frozenset(
         "get_collections",
         "info",
         "init_options",
+        "list_snapshots",
         "query_batch_points",
         "query_points",
         "query_points_groups",

@@ -56,7 +56,7 @@ CARD = "decant"
 """The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
 
 _SEARCH = "decant_search"
-_LENGTH = "decant_average_length"
+LENGTH = "decant_average_length"
 _TOGETHER = 8  # requests
 
 
@@ -281,12 +281,12 @@ class RemoteCatalog:
 
     def average_length(self, name: str) -> float | None:
         """Return how many words the texts of a collection have on average, as was noted."""
-        noted = (self._info(name).config.metadata or {}).get(_LENGTH)
+        noted = (self._info(name).config.metadata or {}).get(LENGTH)
         return None if noted is None else float(noted)
 
     def note_average_length(self, name: str, length: float) -> None:
         """Note how many words the first texts of a collection have on average."""
-        note = partial(self._client.update_collection, name, metadata={_LENGTH: length})
+        note = partial(self._client.update_collection, name, metadata={LENGTH: length})
         self._ask(f"noting the length of texts in {name!r}", note)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:

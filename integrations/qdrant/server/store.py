@@ -19,7 +19,7 @@ from typing import Any
 from qdrant_client import models
 
 from ..stores.aliases import FoundCollection
-from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, carry_out
+from ..stores.changes import Change, DeferringStore, Lease, LeasingStore, OrderedStore, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -36,6 +36,7 @@ from ..stores.protocol import (
 from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
+from .bulk.deferred_index import DeferredIndex, is_noted
 from .capabilities import Server, ServerStore
 from .changes import RemoteWrites, Spelling, have_texts
 from .collections import OpenCollection, RemoteCatalog
@@ -54,7 +55,7 @@ from .writing.lease import LeaseTimes
 _NOTHING = Select(fields=())
 
 
-class RemoteStore(ServerStore, OrderedStore, LeasingStore):
+class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -81,6 +82,7 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
         spelling = Spelling(forms=self._forms, words=self._words)
+        self._deferred = DeferredIndex(self._requests.client, self._ask, self._requests.place)
         self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
 
     def of_tenant(self, tenant: str) -> RemoteStore:
@@ -106,7 +108,8 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         """Open the collection that a name means."""
         check_name(name)
         opened = self._catalog.find(name)
-        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
+        card = self._remember(opened.name, opened).checked_complete(name, self.place)
+        return FoundCollection(name=opened.name, card=card)
 
     @property
     def aliases(self) -> RemoteAliases:
@@ -349,7 +352,23 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        wait_for_index(self._requests, name, self._patience, progress=progress)
+        wait = partial(wait_for_index, self._requests, name, self._patience, progress=progress)
+        if is_noted(wait().config.metadata or {}):
+            self._deferred.build(name)  # which a bulk load left, whose process was killed
+            wait()
+
+    def defer_index(self, name: str) -> None:
+        """Build no vector index of a collection until :meth:`build_deferred`."""
+        if not self._server.is_local:
+            self._deferred.defer(name)
+
+    def build_deferred(self, name: str) -> bool:
+        """Let the server build the vector index, and return whether it was deferred."""
+        return not self._server.is_local and self._deferred.build(name)
+
+    def is_deferred(self, name: str) -> bool:
+        """Return whether it was deferred when the collection was last looked at."""
+        return is_noted(self.aliases.last_read.get(name, {}))
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)

@@ -68,6 +68,11 @@ class UnboundStore:
         """That of the store."""
         return self._store.identity
 
+    @property
+    def whole(self) -> Store:
+        """The store of all tenants, for what concerns the collection as a whole."""
+        return self._store
+
     def of_tenant(self, tenant: str) -> TenantStore:
         """Return the store of one tenant; see :meth:`TenantStore.of`."""
         return TenantStore.of(self._store, self._name, tenant)
