@@ -11,15 +11,16 @@ survives the end of the server's process.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from qdrant_client import models
 
 from ..stores.aliases import FoundCollection
-from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, carry_out
+from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, Owner, carry_out
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -80,13 +81,14 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
-        spelling = Spelling(forms=self._forms, words=self._words)
-        self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
+        self._times = lease or LeaseTimes()
+        self._writes = self._writes_of(Owner())
 
-    def of_tenant(self, tenant: str) -> RemoteStore:
-        """Return this store for the points of one tenant, whose requests go to its shards."""
-        server = self._server.with_client(of_tenant(self._client, tenant))
-        return RemoteStore(server, patience=self._patience)
+    def of_tenant(self, owner: Owner, *, has_shards: bool) -> Self:
+        """Return this store for the points of one tenant; see :class:`TenantsStore`."""
+        other = copy.copy(self)  # which shares what is known of collections
+        other._take(owner, has_shards=has_shards)  # noqa: SLF001 - it is of this class
+        return other
 
     @property
     def requests(self) -> Requests:
@@ -350,6 +352,18 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         if self._server.is_local:
             return  # local mode always searches exactly
         wait_for_index(self._requests, name, self._patience, progress=progress)
+
+    def _take(self, owner: Owner, *, has_shards: bool) -> None:
+        """Be the store of a tenant's points from now on."""
+        if has_shards and owner.tenant is not None:
+            self._client = of_tenant(self._client, owner.tenant)
+            self._requests = self._requests.with_client(self._client)
+            self._ask = self._requests.ask
+        self._writes = self._writes_of(owner)
+
+    def _writes_of(self, owner: Owner) -> RemoteWrites:
+        spelling = Spelling(forms=self._forms, words=self._words)
+        return RemoteWrites(self._requests, spelling, self._times, owner)
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)

@@ -18,10 +18,14 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ...stores.aliases import CollectionMovedError, MigrationNote
+from ...stores.collection_metadata import CollectionMetadata
 from ...stores.collection_settings import FieldType, PayloadIndex
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+CARD = "decant"
+"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
 
 OWN_NAME = "decant_name"
 """The key of a collection's metadata with its own name, by which an alias is seen to be one."""
@@ -156,8 +160,13 @@ class RemoteAliases:
 
     def indexed(self, name: str) -> tuple[PayloadIndex, ...]:
         """Return the metadata entries that a collection indexes."""
-        held = dict(self._metadata(name).get(INDEXES, {}))
-        found = (PayloadIndex.at(path, FieldType(kind)) for path, kind in sorted(held.items()))
+        metadata = self._metadata(name)
+        where = f"the collection {name!r} at {self._place}"
+        layout = CollectionMetadata.from_json(str(metadata[CARD]), where=where).payload_layout
+        held = dict(metadata.get(INDEXES, {})).items()
+        own = [(path if layout is None else layout.own_path(path), kind) for path, kind in held]
+        known = sorted((path, kind) for path, kind in own if path is not None)
+        found = (PayloadIndex.at(path, FieldType(kind)) for path, kind in known)
         return tuple(one for one in found if one is not None)
 
     def drop_replaced(self, alias: str, name: str) -> None:
