@@ -21,6 +21,7 @@ from decant.integrations.qdrant import (
     Record,
     Select,
     Store,
+    TenantStore,
     drop_replaced,
     migrate,
 )
@@ -94,6 +95,11 @@ def contents(store: Store, name: str) -> Contents:
         for page in each(store, real, COPIED, Select(dense=True))
         for point in page
     }
+
+
+def contents_of(store: Store, tenant: str) -> Contents:
+    """Return what a tenant has in what ``docs`` means."""
+    return contents(TenantStore.of(store, "docs", tenant), "docs")
 
 
 def payloads(held: Contents) -> dict[str, object]:
