@@ -167,27 +167,27 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
-        self.aliases.check_open(name)
-        self._writes.upsert(name, points)
+        with self.aliases.writing(name):
+            self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
-        self.aliases.check_open(name)
         if not self._server.is_local and not have_texts(changes):
-            self._writes.change_in_order(name, changes)
+            with self.aliases.writing(name):
+                self._writes.change_in_order(name, changes)
             return
         for change in changes:
             carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
-        self.aliases.check_open(name)
-        return self._writes.set_fields(name, points)
+        with self.aliases.writing(name):
+            return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
-        self.aliases.check_open(name)
-        self._writes.delete(name, ids)
+        with self.aliases.writing(name):
+            self._writes.delete(name, ids)
 
     def lease(self, name: str, mark: str) -> Lease | None:
         """Wait until no other process indexes or deletes; see :meth:`LeasingStore.lease`."""

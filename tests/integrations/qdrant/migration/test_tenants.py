@@ -106,7 +106,7 @@ def test_each_tenant_has_what_indexing_anew_would_have_made(
         docs.search("the ship 4")
     assert [hit.id for hit in docs.tenant("globex").search("the ship 4", limit=1)] == ["record-4"]
     assert all("ship" not in hit.text for hit in docs.tenant("acme").search("ship", limit=50))
-    assert docs.info().tenants == Tenants()
+    assert docs.tenant("acme").info().tenants == Tenants()
     assert summarize(store, "docs").tenants == BOTH
 
 
