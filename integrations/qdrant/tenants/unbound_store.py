@@ -76,14 +76,18 @@ class UnboundStore:
         """The store of all points, for what is done for all tenants, such as a migration."""
         return self._store
 
-    def of_tenant(self, tenant: str) -> TenantStore:
+    def of_tenant(self, tenant: str, *, called: str | None = None) -> TenantStore:
         """Return the store of one tenant; see :meth:`TenantStore.of`.
 
         It holds this collection, also when a migration has made its name mean another one.
+
+        Args:
+            tenant: The tenant.
+            called: The name by which the collection was opened, if that is an alias.
         """
         card = self._store.card(self._name)
         found = FoundCollection(name=self._name, card=card)
-        return TenantStore.of_found(self._store, found, tenant)
+        return TenantStore.of_found(self._store, found, tenant, called=called)
 
     @property
     def shared(self) -> TenantStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -75,8 +76,10 @@ def test_a_collection_with_tenants_is_migrated_as_a_whole(
     found = decant(
         "search", tiny_bundle, "cat", "--provider", "cpu", "--tenant", "acme", "--json",
         "--collection", "docs",
-    ).json  # fmt: skip
-    assert [hit["text"] for hit in found["hits"]] == ["the cat of acme"]  # type: ignore[attr-defined]
+    )  # fmt: skip
+    assert found.code == Exit.OK, found.err
+    hits = cast("list[Any]", found.json["hits"])
+    assert [hit["text"] for hit in hits] == ["the cat of acme"]
     rolled = decant("migrate", "./index", "docs", "--rollback")
     assert "'docs' in" in rolled.out, rolled.err
 
