@@ -84,7 +84,7 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._times = lease or LeaseTimes()
         self._writes = self._writes_of(Owner())
 
-    def of_tenant(self, owner: Owner, *, has_shards: bool) -> Self:
+    def of_owner(self, owner: Owner, *, has_shards: bool) -> Self:
         """Return this store for the points of one tenant; see :class:`TenantsStore`."""
         other = copy.copy(self)  # which shares what is known of collections
         other._take(owner, has_shards=has_shards)  # noqa: SLF001 - it is of this class

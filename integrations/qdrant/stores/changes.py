@@ -106,7 +106,7 @@ class LeasingStore(ABC):
 class TenantsStore(Protocol):
     """A store that writes the points of each tenant under leases of the tenant's own."""
 
-    def of_tenant(self, owner: Owner, *, has_shards: bool) -> Store:
+    def of_owner(self, owner: Owner, *, has_shards: bool) -> Store:
         """Return the store for the points of one tenant; metadata are those of this store.
 
         Args:

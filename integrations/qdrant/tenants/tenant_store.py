@@ -123,7 +123,7 @@ class TenantStore(LeasingStore):
             lease = TenantIds(found.card.tenant_key, tenant).stored(LEASE_ID)
             has_shards = tenants is not None and tenants.dedicated is not None
             owner = Owner(tenant=tenant, lease_id=lease)
-            points = store.of_tenant(owner, has_shards=has_shards)
+            points = store.of_owner(owner, has_shards=has_shards)
         return cls(store, points, found, tenant, called=called)
 
     @property

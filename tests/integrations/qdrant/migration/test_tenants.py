@@ -102,12 +102,23 @@ def test_each_tenant_has_what_indexing_anew_would_have_made(
         view = docs.tenant(tenant)
         assert view.check().is_sound
         assert view.info().passages == notes.tenant(tenant).info().passages
+        assert view.info().filled_by == fresh.tenant(tenant).info().filled_by != ()
     with pytest.raises(TenantError):
         docs.search("the ship 4")
     assert [hit.id for hit in docs.tenant("globex").search("the ship 4", limit=1)] == ["record-4"]
     assert all("ship" not in hit.text for hit in docs.tenant("acme").search("ship", limit=50))
     assert docs.tenant("acme").info().tenants == Tenants()
     assert summarize(store, "docs").tenants == BOTH
+
+
+def test_a_view_that_was_opened_by_an_alias_is_opened_by_it_again(
+    notes: Collection, store: Store
+) -> None:
+    migrated(store)
+    view = Collection.open(store, "docs", NEW).tenant("acme")
+    assert Collection.open(view.store, "docs", NEW).count() == view.count()
+    assert summarize(view.store, "docs").held.passages == view.count()
+    assert TenantStore.of(store, "docs", "acme").find("docs").name == store.find("docs").name
 
 
 def test_a_text_of_one_tenant_is_never_the_vector_of_another(store: Store) -> None:
