@@ -64,7 +64,7 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
 def tenant_target(target: Target, tenant: str) -> Target:
     """Return a collection as one tenant sees it; see :meth:`Collection.tenant`."""
     if isinstance(target.store, UnboundStore):
-        store = target.store.of_tenant(tenant)
+        store = target.store.of_tenant(tenant, called=target.called)
     else:
         store = TenantStore.of(target.store, target.name, tenant)  # which says why it cannot be
     encoder = target.encoder

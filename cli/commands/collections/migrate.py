@@ -246,6 +246,8 @@ def _run(migration: Migration) -> MigrationProgress:
         f"{counted(done.embedded, 'text')} embedded with {counted(done.tokens, 'token')}, "
         f"{counted(done.changed, 'point')} written, in {done.seconds:,.1f} s"
     )
+    if done.left_out:
+        say(f"{counted(done.left_out, 'point')} without a text, of other programs, were left out")
     return done
 
 

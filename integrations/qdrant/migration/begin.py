@@ -18,8 +18,9 @@ from ..points.provenance import Filling
 from ..stores.aliases import FoundCollection, MigrationNote
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout
-from ..stores.input_errors import AbsentError, StoreInputError, TenantError
+from ..stores.input_errors import AbsentError, StoreInputError
 from ..stores.protocol import Engine, Store
+from ..tenants.unbound_store import whole_store
 from .migration import Migration, Route
 
 _Settings: TypeAlias = Callable[[], CollectionSettings]
@@ -37,7 +38,8 @@ def migrate(
 
     An empty collection is made beside the old one, named after the name and what it shall hold, and
     both note the migration; :meth:`Migration.run` fills it. The same arguments always find the same
-    migration, in any process. The new collection indexes the same words and metadata entries.
+    migration, in any process. The new collection indexes the same words and metadata entries, and
+    has the same tenants. That of an adopted collection is in decant's own layout.
 
     Args:
         store: The store of the collection.
@@ -49,7 +51,7 @@ def migrate(
     Raises:
         StoreError: There is no such collection, another migration of it is under way, or the new
             one cannot be made.
-        TenantError: The collection has tenants.
+        TenantError: A store is that of one tenant.
         TypeError: ``encoder`` is no encoder of this process.
     """
     if isinstance(encoder, ServerInference) or not hasattr(encoder, "encode"):
@@ -57,12 +59,9 @@ def migrate(
             "a migration embeds texts in this process; give what load() of decant.embedders "
             f"returns for a bundle, not a {type(encoder).__name__}"
         )
-    found, there = store.find(name), store if to is None else to
-    if found.card.tenants is not None:
-        raise TenantError(
-            f"the collection {name!r} in {store.place} has tenants, and those cannot be migrated "
-            "yet; index the documents of each tenant into a new collection with tenants"
-        )
+    what = f"migrating {name!r}"
+    store = whole_store(store, what)
+    found, there = store.find(name), store if to is None else whole_store(to, what)
     wanted = f"{name}__{_digest(encoder, layout or Layout())}"
     if found.name == wanted and to is None:
         return _completed(store, name, found, encoder)
@@ -80,7 +79,6 @@ def migrate(
         alias=name,
         store=store,
         source=found.name,
-        mark=found.card.mark,
         target=target_of(there, FoundCollection(name=wanted, card=card), encoder),
     )
     _note(route, note)
@@ -107,7 +105,7 @@ def _completed(store: Store, name: str, found: FoundCollection, encoder: Encoder
         # The process may have ended just before it noted that.
         aliases.set_note(previous, replace(held, is_closed=True))
     target = target_of(store, found, encoder)
-    route = Route(alias=name, store=store, source=found.name, mark=found.card.mark, target=target)
+    route = Route(alias=name, store=store, source=found.name, target=target)
     return Migration(route, is_done=True)
 
 
@@ -131,7 +129,12 @@ def _made(
         card = there.card(wanted)
     except AbsentError:
         chosen = settings()
-        card = CollectionMetadata.of(encoder, soft_tokens=chosen.soft_tokens, words=chosen.words)
+        card = CollectionMetadata.of(
+            encoder,
+            soft_tokens=chosen.soft_tokens,
+            words=chosen.words,
+            tenants=chosen.tenants,
+        )
         there.create(wanted, card, chosen)
         if like.card.search is not None and card.recipe == like.card.recipe:
             there.set_search_defaults(wanted, like.card.search)
@@ -151,6 +154,7 @@ def _settings(
         indexed=store.aliases.indexed(found.name),
         soft_tokens=found.card.soft_tokens is not None and encoder.recipe.appended is not None,
         words=found.card.words,
+        tenants=found.card.tenants,
     )
     if store.engine is Engine.REMOTE and there.engine is Engine.REMOTE:
         kept = replace(

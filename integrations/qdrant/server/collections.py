@@ -39,7 +39,7 @@ from .layouts.to_server import (
     strict_mode,
 )
 from .limits import Limits
-from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
+from .naming.aliases import CARD, INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
     IndexSchema,
     is_not_allowed,
@@ -51,9 +51,6 @@ from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
 from .tenants.shard_keys import check_tenants, hnsw_of, make_shard_keys, sharding_of
 from .words.text_index import StoredWords, WordsIndex, can_score_texts
-
-CARD = "decant"
-"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
 
 _SEARCH = "decant_search"
 LENGTH = "decant_average_length"

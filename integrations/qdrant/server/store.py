@@ -11,15 +11,24 @@ survives the end of the server's process.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from qdrant_client import models
 
 from ..stores.aliases import FoundCollection
-from ..stores.changes import Change, DeferringStore, Lease, LeasingStore, OrderedStore, carry_out
+from ..stores.changes import (
+    Change,
+    DeferringStore,
+    Lease,
+    LeasingStore,
+    OrderedStore,
+    Owner,
+    carry_out,
+)
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -81,14 +90,15 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
-        spelling = Spelling(forms=self._forms, words=self._words)
         self._deferred = DeferredIndex(self._requests.client, self._ask, self._requests.place)
-        self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
+        self._times = lease or LeaseTimes()
+        self._writes = self._writes_of(Owner())
 
-    def of_tenant(self, tenant: str) -> RemoteStore:
-        """Return this store for the points of one tenant, whose requests go to its shards."""
-        server = self._server.with_client(of_tenant(self._client, tenant))
-        return RemoteStore(server, patience=self._patience)
+    def of_owner(self, owner: Owner, *, has_shards: bool) -> Self:
+        """Return this store for the points of one tenant; see :class:`TenantsStore`."""
+        other = copy.copy(self)  # which shares what is known of collections
+        other._take(owner, has_shards=has_shards)  # noqa: SLF001 - it is of this class
+        return other
 
     @property
     def requests(self) -> Requests:
@@ -168,27 +178,27 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
-        self.aliases.check_open(name)
-        self._writes.upsert(name, points)
+        with self.aliases.writing(name):
+            self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
-        self.aliases.check_open(name)
         if not self._server.is_local and not have_texts(changes):
-            self._writes.change_in_order(name, changes)
+            with self.aliases.writing(name):
+                self._writes.change_in_order(name, changes)
             return
         for change in changes:
             carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
-        self.aliases.check_open(name)
-        return self._writes.set_fields(name, points)
+        with self.aliases.writing(name):
+            return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
-        self.aliases.check_open(name)
-        self._writes.delete(name, ids)
+        with self.aliases.writing(name):
+            self._writes.delete(name, ids)
 
     def lease(self, name: str, mark: str) -> Lease | None:
         """Wait until no other process indexes or deletes; see :meth:`LeasingStore.lease`."""
@@ -369,6 +379,18 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
     def is_deferred(self, name: str) -> bool:
         """Return whether it was deferred when the collection was last looked at."""
         return is_noted(self.aliases.last_read.get(name, {}))
+
+    def _take(self, owner: Owner, *, has_shards: bool) -> None:
+        """Be the store of a tenant's points from now on."""
+        if has_shards and owner.tenant is not None:
+            self._client = of_tenant(self._client, owner.tenant)
+            self._requests = self._requests.with_client(self._client)
+            self._ask = self._requests.ask
+        self._writes = self._writes_of(owner)
+
+    def _writes_of(self, owner: Owner) -> RemoteWrites:
+        spelling = Spelling(forms=self._forms, words=self._words)
+        return RemoteWrites(self._requests, spelling, self._times, owner)
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)

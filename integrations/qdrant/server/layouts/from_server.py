@@ -16,19 +16,31 @@ _ONE_BIT = (None, models.BinaryQuantizationEncoding.ONE_BIT)
 
 
 def stored_layout(info: models.CollectionInfo) -> StoredLayout:
-    """Return the layout that a server reports; the default for what another program made."""
+    """Return the layout that a server reports; of another program's, that of its one vector."""
     params, strict = info.config.params, info.config.strict_mode_config
-    dense = params.vectors.get(DENSE) if isinstance(params.vectors, dict) else None
-    if dense is None:
-        return StoredLayout()
+    dense = _dense(params.vectors)
+    vectors = StoredLayout()
+    if dense is not None:
+        vectors = StoredLayout(
+            storage=_storage(dense.quantization_config or info.config.quantization_config),
+            originals=_originals(dense),
+        )
     return StoredLayout(
-        storage=_storage(dense.quantization_config or info.config.quantization_config),
-        originals=_originals(dense),
+        storage=vectors.storage,
+        originals=vectors.originals,
         shards=params.shard_number or 1,
         replicas=params.replication_factor or 1,
         write_consistency=params.write_consistency_factor or 1,
         strict=strict is not None and bool(strict.enabled),
     )
+
+
+def _dense(vectors: object) -> models.VectorParams | None:
+    """Return the settings of decant's vector, or of the only one that there is."""
+    if isinstance(vectors, dict):
+        only = next(iter(vectors.values())) if len(vectors) == 1 else None
+        vectors = vectors.get(DENSE, only)
+    return vectors if isinstance(vectors, models.VectorParams) else None
 
 
 def _storage(found: object) -> Storage | None:

@@ -30,6 +30,7 @@ from migration_scene import (
     OLD,
     SETTINGS,
     SMALL,
+    Precise,
     contents,
     documents,
     fill,
@@ -37,24 +38,6 @@ from migration_scene import (
     records,
     without_grace,
 )
-
-
-class Precise(HashEncoder):
-    """Says that it has a precision, and counts the texts that it embeds."""
-
-    def __init__(self, precision: Precision, dim: int = 16) -> None:
-        super().__init__(dim)
-        self._precision = precision
-        self.texts: list[str] = []
-
-    @property
-    def precision(self) -> Precision:
-        return self._precision
-
-    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
-        texts = list(texts)
-        self.texts += texts
-        return super().encode(texts, role=role, **options)
 
 
 def fresh(store: Store, encoder: HashEncoder = NEW) -> Collection:
