@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from decant.embedders import Encoder, StoreError
 from decant.embedders.json_records import encode
 
 from ..inference.server_inference import ServerInference
+from ..matryoshka.prefix import chosen_prefix
 from ..open import target_of
 from ..points.provenance import Filling
 from ..stores.aliases import FoundCollection, MigrationNote
@@ -21,6 +22,8 @@ from ..stores.collection_settings import CollectionSettings, Layout
 from ..stores.input_errors import AbsentError, StoreInputError, TenantError
 from ..stores.protocol import Engine, Store
 from .migration import Migration, Route
+
+_LATER = ("prefix", "allow_any_dim")
 
 _Settings: TypeAlias = Callable[[], CollectionSettings]
 
@@ -89,11 +92,13 @@ def migrate(
 
 
 def _digest(encoder: Encoder, layout: Layout) -> str:
+    shown = cast("dict[str, object]", encode(layout))
     facts = {
         "recipe": encoder.recipe.digest(),
         "dim": encoder.dim,
         "precision": Filling.of(encoder).precision,
-        "layout": encode(layout),
+        # Without settings of later versions, so that migrations under way are found again.
+        "layout": {one: value for one, value in shown.items() if one not in _LATER or value},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -131,7 +136,12 @@ def _made(
         card = there.card(wanted)
     except AbsentError:
         chosen = settings()
-        card = CollectionMetadata.of(encoder, soft_tokens=chosen.soft_tokens, words=chosen.words)
+        card = CollectionMetadata.of(
+            encoder,
+            soft_tokens=chosen.soft_tokens,
+            words=chosen.words,
+            prefix=chosen_prefix(chosen, encoder),
+        )
         there.create(wanted, card, chosen)
         if like.card.search is not None and card.recipe == like.card.recipe:
             there.set_search_defaults(wanted, like.card.search)
@@ -151,6 +161,9 @@ def _settings(
         indexed=store.aliases.indexed(found.name),
         soft_tokens=found.card.soft_tokens is not None and encoder.recipe.appended is not None,
         words=found.card.words,
+        prefix=found.card.prefix,
+        # What was allowed for this model stays so.
+        allow_any_dim=found.card.recipe == encoder.recipe,
     )
     if store.engine is Engine.REMOTE and there.engine is Engine.REMOTE:
         kept = replace(
@@ -160,9 +173,11 @@ def _settings(
             write_consistency=held.write_consistency,
             strict=held.strict or None,
         )
-    if layout.storage is not None and layout.originals is None:
+    if layout.originals is None and (layout.storage is not None or layout.prefix is not None):
         kept = replace(kept, originals=None)
     given = {one.name: value for one in fields(Layout) if (value := getattr(layout, one.name))}
+    if layout.prefix is not None:
+        given |= {"prefix": layout.prefix, "allow_any_dim": layout.allow_any_dim}
     return replace(kept, **given)
 
 

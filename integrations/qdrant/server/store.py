@@ -37,13 +37,13 @@ from ..stores.queries import Query, WordsQuery, text_of
 from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .capabilities import Server, ServerStore
-from .changes import RemoteWrites, Spelling, have_texts
+from .changes import RemoteWrites, have_texts
 from .collections import OpenCollection, RemoteCatalog
 from .limits import Limits, most_ids
 from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .point_form import OwnForm, PointForm, form_of
-from .points import Sent, params_of, to_scored
+from .point_form import OwnForm, PointForm, Spelling, form_of
+from .points import Sent, by_prefix, params_of, to_scored
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
@@ -80,7 +80,7 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
-        spelling = Spelling(forms=self._forms, words=self._words)
+        spelling = Spelling(forms=self._forms, words=self._words, prefix=self._prefix)
         self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
 
     def of_tenant(self, tenant: str) -> RemoteStore:
@@ -264,13 +264,21 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
 
         def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
             size = min(end - offset, limits.page)
+            whole = models.QueryRequest(
+                params=self._params(name, query, limits),
+                filter=None if where is None else form.filter(where, limits),
+                limit=size,
+                offset=offset,
+            )
+            staged = by_prefix(query, whole, prefix=self._prefix(name), most=limits.page)
             request = partial(
                 self._client.query_points,
                 name,
                 query=value,
                 using=using,
-                search_params=self._params(name, query, limits),
-                query_filter=None if where is None else form.filter(where, limits),
+                prefetch=staged.prefetch,
+                search_params=staged.params,
+                query_filter=staged.filter,
                 limit=size,
                 offset=offset,
                 with_payload=form.fields(fetch),
@@ -302,9 +310,13 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
                 return None
             chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
+            stage = partial(by_prefix, prefix=self._prefix(name), most=limits.page)
             requests = [
-                models.QueryRequest(
-                    query=value, using=using, params=params(query), filter=chosen, limit=limit
+                stage(
+                    query,
+                    models.QueryRequest(
+                        query=value, using=using, params=params(query), filter=chosen, limit=limit
+                    ),
                 )
                 for query, (value, using) in asked
             ]
@@ -366,6 +378,9 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         if sent is None or isinstance(sent, SparseVector):
             return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _prefix(self, name: str) -> int:
+        return self._catalog.known_layout(name).prefix
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
         if self._server.is_local and not isinstance(query, WordsQuery):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qdrant_client import models
 
 from ...stores.collection_settings import Originals, Storage, StoredLayout
-from ...stores.protocol import DENSE
+from ...stores.protocol import DENSE, PREFIX
 
 _TURBO = {
     None: Storage.TURBO4,  # the server's default
@@ -18,16 +18,19 @@ _ONE_BIT = (None, models.BinaryQuantizationEncoding.ONE_BIT)
 def stored_layout(info: models.CollectionInfo) -> StoredLayout:
     """Return the layout that a server reports; the default for what another program made."""
     params, strict = info.config.params, info.config.strict_mode_config
-    dense = params.vectors.get(DENSE) if isinstance(params.vectors, dict) else None
-    if dense is None:
+    vectors = params.vectors if isinstance(params.vectors, dict) else {}
+    if (dense := vectors.get(DENSE)) is None:
         return StoredLayout()
+    prefix = vectors.get(PREFIX)
+    searched = prefix or dense
     return StoredLayout(
-        storage=_storage(dense.quantization_config or info.config.quantization_config),
+        storage=_storage(searched.quantization_config or info.config.quantization_config),
         originals=_originals(dense),
         shards=params.shard_number or 1,
         replicas=params.replication_factor or 1,
         write_consistency=params.write_consistency_factor or 1,
         strict=strict is not None and bool(strict.enabled),
+        prefix=prefix.size if prefix else 0,
     )
 
 
