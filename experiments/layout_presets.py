@@ -33,7 +33,7 @@ from decant.integrations.qdrant import (
 SEED = 0
 WORDS = 60
 SETS = ("adi", "cisi", "cosqa_dev", "cranfield", "squad2_dev_cs224n", "wikiqa_dev", "xquad_en")
-QUERIES_OF_A_SET = 150
+QUERIES_OF_A_SET = 29
 LIMIT = 10
 PART = 2_000
 SWEEP = (None, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)  # None: without rescoring

@@ -23,8 +23,6 @@ from ..stores.input_errors import AbsentError, StoreInputError, TenantError
 from ..stores.protocol import Engine, Store
 from .migration import Migration, Route
 
-_LATER = ("prefix", "allow_any_dim")
-
 _Settings: TypeAlias = Callable[[], CollectionSettings]
 
 
@@ -93,12 +91,15 @@ def migrate(
 
 def _digest(encoder: Encoder, layout: Layout) -> str:
     shown = cast("dict[str, object]", encode(layout))
+    # Without what earlier versions did not have, so that their migrations are found again.
+    del shown["allow_any_dim"]
+    if layout.prefix is None:
+        del shown["prefix"]
     facts = {
         "recipe": encoder.recipe.digest(),
         "dim": encoder.dim,
         "precision": Filling.of(encoder).precision,
-        # Without settings of later versions, so that migrations under way are found again.
-        "layout": {one: value for one, value in shown.items() if one not in _LATER or value},
+        "layout": shown,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 

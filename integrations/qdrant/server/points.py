@@ -155,7 +155,7 @@ def params_of(
 
 
 def by_prefix(
-    query: Query, request: models.QueryRequest, *, prefix: int, most: int
+    query: Query, request: models.QueryRequest, *, prefix: int, end: int, most: int
 ) -> models.QueryRequest:
     """Return a request that finds candidates by their prefixes first, if the collection has them.
 
@@ -163,10 +163,11 @@ def by_prefix(
         query: The query.
         request: The request that compares whole vectors, with the parameters for what is searched.
         prefix: How long the collection's prefixes are; 0: it has none.
-        most: How many candidates the server finds at once; if the hits alone are more, all whole
-            vectors are compared.
+        end: How many hits are wanted, in all requests together.
+        most: How many points the server finds in one request; for more hits, all whole vectors are
+            compared.
     """
-    vector, end = query_prefix(query, prefix), (request.limit or 0) + (request.offset or 0)
+    vector = query_prefix(query, prefix)
     if vector is None or end > most:
         return request
     candidates = models.Prefetch(

@@ -270,7 +270,8 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
                 limit=size,
                 offset=offset,
             )
-            staged = by_prefix(query, whole, prefix=self._prefix(name), most=limits.page)
+            prefix, most = self._prefix(name), limits.page
+            staged = by_prefix(query, whole, prefix=prefix, end=end, most=most)
             request = partial(
                 self._client.query_points,
                 name,
@@ -310,7 +311,8 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
                 return None
             chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
-            stage = partial(by_prefix, prefix=self._prefix(name), most=limits.page)
+            prefix, most = self._prefix(name), limits.page
+            stage = partial(by_prefix, prefix=prefix, end=limit, most=most)
             requests = [
                 stage(
                     query,
