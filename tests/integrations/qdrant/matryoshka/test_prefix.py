@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qdrant_client import models
 
 from decant.embedders import HashEncoder, Recipe, RecipeError, StoreError
+from decant.embedders.doctor import Health
 from decant.integrations.qdrant import (
     Collection,
     CollectionMetadata,
@@ -31,6 +32,7 @@ from decant.integrations.qdrant import (
     StoreInputError,
     Words,
     check_collection,
+    diagnose_store,
     migrate,
     summarize,
 )
@@ -377,12 +379,34 @@ def test_candidates_stay_within_the_limit_of_strict_mode(encoder: HashEncoder) -
         assert [hit.id for hit in many] == naive(vectors, query, 30, candidates=40)
 
 
+def test_a_server_changes_how_the_prefix_is_compressed_and_leaves_the_rest(
+    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
+) -> None:
+    double, store = latest
+    collection = Collection.create(store, "docs", encoder, settings=SETTINGS)
+    changed = collection.relayout(Layout(storage=Storage.INT8))
+    assert changed == replace(store.layout("docs"), storage=Storage.INT8, prefix=WIDTH)
+    sent = double.requests("PATCH", "/collections/docs")[0].body["vectors"]
+    assert sent["dense"] == {"memory": "cold"}
+    assert sent[PREFIX]["memory"] == "cold"
+    assert "scalar" in sent[PREFIX]["quantization_config"]
+    full = collection.relayout(Layout(storage=Storage.FULL))
+    assert (full.storage, full.originals) == (Storage.FULL, Originals.DISK)
+    sent = double.requests("PATCH", "/collections/docs")[-1].body["vectors"]
+    assert sent[PREFIX]["memory"] == "cached"
+
+
 def test_doctor_and_the_state_know_of_the_prefix(
     latest: tuple[QdrantDouble, Store], encoder: HashEncoder
 ) -> None:
-    _, store = latest
+    double, store = latest
     collection = Collection.create(store, "docs", encoder, settings=SETTINGS)
     state = collection.info().state
     assert state is not None
     sizes = {vector.name: (vector.dim, vector.bytes_each) for vector in state.vectors}
     assert sizes == {"dense": (DIM, 4 * DIM), PREFIX: (WIDTH, 4 * WIDTH)}
+    found = {one.name: one for one in diagnose_store(store).findings}
+    assert found["docs: vectors"].health is Health.GOOD
+    del double.engine.named("docs")[1].vectors[PREFIX]
+    found = {one.name: one for one in diagnose_store(store).findings}
+    assert found["docs: vectors"].detail == f"the vector {PREFIX!r} is missing"
