@@ -10,7 +10,7 @@ from itertools import count
 from threading import Event
 from typing import Any, TypeAlias
 
-from decant.embedders import HashEncoder, Role, Vectors
+from decant.embedders import HashEncoder, Precision, Role, Vectors
 from decant.integrations.qdrant import (
     Chunking,
     Collection,

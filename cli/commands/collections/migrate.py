@@ -15,7 +15,7 @@ from decant.embedders import TextError
 
 from ...input.confirm import confirm
 from ...input.open import open_encoder, open_store
-from ...options.layout import OriginalsPlace, StorageName, read_layout
+from ...options.layout import OriginalsPlace, PrefixDim, StorageName, read_layout
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -96,6 +96,7 @@ def migrate(
     ] = None,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
+    prefix: PrefixDim = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Take the migration back: the old vectors count.")
     ] = False,
@@ -159,7 +160,7 @@ def migrate(
         stack.enter_context(encoder)
         from decant.integrations.qdrant import migrate as begin
 
-        layout = read_layout(storage, originals)
+        layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
         migration = begin(opened, collection, encoder, layout=layout, to=there)
         _carry_out(place, migration, before, asked, yes=yes)
 

@@ -47,13 +47,13 @@ from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .bulk.deferred_index import DeferredIndex, is_noted
 from .capabilities import Server, ServerStore
-from .changes import RemoteWrites, Spelling, have_texts
+from .changes import RemoteWrites, have_texts
 from .collections import OpenCollection, RemoteCatalog
 from .limits import Limits, most_ids
 from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .point_form import OwnForm, PointForm, form_of
-from .points import Sent, params_of, to_scored
+from .point_form import OwnForm, PointForm, Spelling, form_of
+from .points import Sent, by_prefix, params_of, to_scored
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
@@ -277,13 +277,22 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
 
         def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
             size = min(end - offset, limits.page)
+            whole = models.QueryRequest(
+                params=self._params(name, query, limits),
+                filter=None if where is None else form.filter(where, limits),
+                limit=size,
+                offset=offset,
+            )
+            prefix, most = self._prefix(name), limits.page
+            staged = by_prefix(query, whole, prefix=prefix, end=end, most=most)
             request = partial(
                 self._client.query_points,
                 name,
                 query=value,
                 using=using,
-                search_params=self._params(name, query, limits),
-                query_filter=None if where is None else form.filter(where, limits),
+                prefetch=staged.prefetch,
+                search_params=staged.params,
+                query_filter=staged.filter,
                 limit=size,
                 offset=offset,
                 with_payload=form.fields(fetch),
@@ -315,9 +324,14 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
                 return None
             chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
+            prefix, most = self._prefix(name), limits.page
+            stage = partial(by_prefix, prefix=prefix, end=limit, most=most)
             requests = [
-                models.QueryRequest(
-                    query=value, using=using, params=params(query), filter=chosen, limit=limit
+                stage(
+                    query,
+                    models.QueryRequest(
+                        query=value, using=using, params=params(query), filter=chosen, limit=limit
+                    ),
                 )
                 for query, (value, using) in asked
             ]
@@ -389,7 +403,7 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         self._writes = self._writes_of(owner)
 
     def _writes_of(self, owner: Owner) -> RemoteWrites:
-        spelling = Spelling(forms=self._forms, words=self._words)
+        spelling = Spelling(forms=self._forms, words=self._words, prefix=self._prefix)
         return RemoteWrites(self._requests, spelling, self._times, owner)
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
@@ -407,6 +421,9 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         if sent is None or isinstance(sent, SparseVector):
             return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _prefix(self, name: str) -> int:
+        return self._catalog.known_layout(name).prefix
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
         if self._server.is_local and not isinstance(query, WordsQuery):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from decant.embedders import HashEncoder, Role, StoreError
+from decant.embedders import HashEncoder, Precision, Role, StoreError
 from decant.integrations.qdrant import (
     Collection,
     CollectionFollower,
