@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
+from .coroutines.threads import as_coroutine
 from .indexing.add import add
 from .indexing.chunking import Chunking
 from .indexing.delete import Remover
@@ -40,7 +41,6 @@ from .stores.input_errors import TenantError
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .tenants.unbound_store import UnboundStore, without_tenant
-from .threads import as_coroutine
 
 if TYPE_CHECKING:
     import numpy as np

@@ -66,8 +66,9 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "stop"),
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
-        ("qdrant/words", "qdrant/stores/translation"),
+        ("qdrant/coroutines", "qdrant/words", "qdrant/stores/translation"),
         (
+            "qdrant/server/clients",
             "qdrant/server/words",
             "qdrant/server/layouts",
             "qdrant/server/naming",
@@ -103,7 +104,11 @@ GROUND = {f"decant.embedders.{name}" for name in LEVELS["embedders"][0]}
 
 # Which wings may load which heavy package. What is loaded by name, with `need`, is not seen here.
 HEAVY: dict[str, set[str]] = {
-    "httpx": {"embedders/remote", "integrations/qdrant/server"},
+    "httpx": {
+        "embedders/remote",
+        "integrations/qdrant/server",
+        "integrations/qdrant/server/clients",
+    },
     "ir_measures": {"evaluation/tasks"},
     "langchain_core": {"integrations/langchain"},
     "langchain_qdrant": {"integrations/langchain"},
@@ -120,6 +125,7 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/adoption",
         "integrations/qdrant/server",
+        "integrations/qdrant/server/clients",
         "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/naming",
         "integrations/qdrant/server/tenants",

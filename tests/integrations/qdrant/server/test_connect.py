@@ -23,7 +23,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.server.client import _READING
+from decant.integrations.qdrant.server.clients.client import _READING
 from decant.integrations.qdrant.stores.point_ids import record_id
 from fault_server import PEM, FaultServer, refused, running
 from qdrant_double import QdrantDouble, reached
