@@ -22,6 +22,7 @@ import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..coroutines.async_close import AsyncClose
 from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
@@ -73,7 +74,7 @@ _BATCH = 256
 _DIALECT = EdgeDialect()
 
 
-class EdgeStore:
+class EdgeStore(AsyncClose):
     """Collections in a folder; see :class:`Store`.
 
     It belongs to the process that connected it: in a forked child every method refuses, and closing

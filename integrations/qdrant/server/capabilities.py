@@ -19,6 +19,7 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
+from ..coroutines.async_close import AsyncClose
 from ..coroutines.run_now import immediate, run_now
 from ..stores.input_errors import ReadOnlyError, StoreInputError
 from ..stores.protocol import Engine
@@ -154,11 +155,10 @@ class Server:
             self.client.close()
         self._closed = True
 
-    async def aclose(self) -> None:
-        """Close what the running event loop holds open, and then as :meth:`close`."""
+    async def close_in_loop(self) -> None:
+        """Close the client of the running event loop, if there is one."""
         if self._loops is not None:
             await self._loops.aclose()
-        self.close()
 
     def __repr__(self) -> str:
         """Return the class and the address."""
@@ -346,7 +346,7 @@ def _is_misplaced(error: StoreError) -> bool:
     return isinstance(cause, EXCEPTIONS) and fault_of(cause).kind in wrong
 
 
-class ServerStore:
+class ServerStore(AsyncClose):
     """The part of a store that is the same for every collection: what it is connected to.
 
     Args:
@@ -376,8 +376,9 @@ class ServerStore:
         self._server.close()
 
     async def aclose(self) -> None:
-        """Close the connection, and what the running event loop holds of it."""
-        await self._server.aclose()
+        """Close the connection, and first what the running event loop holds of it."""
+        await self._server.close_in_loop()
+        await super().aclose()
 
     def __repr__(self) -> str:
         """Return the class and the address, without credentials."""

@@ -311,6 +311,18 @@ class Store(Protocol):
         """Release files and connections; a second call does nothing."""
         ...
 
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, without blocking the event loop."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the store itself."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the store."""
+        ...
+
     def __enter__(self) -> Self:
         """Return the store itself."""
         ...

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from ..coroutines.async_close import AsyncClose
 from ..coroutines.reads import Reads, StoreReads, loop_reads
 from ..coroutines.run_now import run_now
 from ..stores.aliases import FoundCollection
@@ -55,7 +56,7 @@ class ShardedStore(Protocol):
         ...
 
 
-class TenantStore:
+class TenantStore(AsyncClose):
     """The points of one tenant in one collection, as a :class:`Store`; made by :meth:`of`.
 
     Args:
@@ -288,6 +289,10 @@ class TenantStore:
     def close(self) -> None:
         """Close the collection's store."""
         self._store.close()
+
+    async def aclose(self) -> None:
+        """Close the collection's store without blocking the event loop."""
+        await self._store.aclose()
 
     def __repr__(self) -> str:
         """Return the class, the collection's store, and the tenant."""

@@ -46,7 +46,11 @@ class LoopClients:
         self._lock = Lock()
 
     async def client(self) -> AsyncQdrantClient:
-        """Return the client of the running event loop."""
+        """Return the client of the running event loop, one caller in each turn of the loop.
+
+        Hundreds of searches that begin at once would all be sent, answered and read together, each
+        time in one turn of the loop, and keep it from other work meanwhile.
+        """
         loop = asyncio.get_running_loop()
         with self._lock:
             for other in [other for other in self._held if other.is_closed()]:
@@ -58,6 +62,8 @@ class LoopClients:
                 held.client = await run_in_thread(self._build)
                 held.life = self._life(loop, held.client)
                 await anext(held.life)
+        async with held.turns:
+            await asyncio.sleep(0)
         return held.client
 
     async def aclose(self) -> None:
@@ -88,6 +94,7 @@ class _LoopClient:
 
     def __init__(self) -> None:
         self.making = asyncio.Lock()
+        self.turns = asyncio.Lock()
         self.client: AsyncQdrantClient | None = None
         self.life: AsyncGenerator[None, None] | None = None
 

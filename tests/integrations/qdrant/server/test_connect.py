@@ -256,8 +256,8 @@ class TestReadOnly:
 
         methods = {name for name, _ in inspect.getmembers(Store, inspect.isfunction)}
         reads = {
-            "card", "close", "count", "layout", "list_limit", "missing_indexes", "names", "query",
-            "rank", "retrieve", "scroll",
+            "aclose", "card", "close", "count", "find", "layout", "list_limit", "missing_indexes",
+            "names", "query", "rank", "retrieve", "scroll",
         }  # fmt: skip
         writes = {name for name in methods if name in vars(ReadOnlyEdgeStore)}
         assert {name for name in methods if not name.startswith("_")} == reads | writes
