@@ -1,8 +1,8 @@
 """Close a store from an event loop: ``await store.aclose()``, or ``async with`` it.
 
 To close a store may block, so it is closed in a thread. A store with connections that belong to
-the event loop closes those first, where they belong. Neither ends searches that are under way in other
-event loops: their connections are closed with those.
+the event loop closes those first, where they belong; those of other event loops are closed with
+these.
 """
 
 from __future__ import annotations
