@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import threading
@@ -118,6 +119,7 @@ class Seen:
         walls: The seconds of each round.
         threads: The most threads of the process.
         processor: Seconds of this process's processor time.
+        callbacks: Seconds of processor time of each callback that the loop ran.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -125,6 +127,7 @@ class Seen:
     walls: list[float] = field(default_factory=list)
     threads: int = 0
     processor: float = 0.0
+    callbacks: list[float] = field(default_factory=list)
 
     def line(self) -> str:
         """Return the measures for people."""
@@ -134,7 +137,9 @@ class Seen:
             f"p50 {1e3 * at(lags, 0.5):5.2f} p99 {1e3 * at(lags, 0.99):5.2f} most "
             f"{1e3 * lags[-1]:5.1f} ms, over 5 ms {sum(lag > 0.005 for lag in lags)}/{len(lags)}; "
             f"{len(self.seconds) / sum(self.walls):6.0f} searches/s; {self.threads} threads; "
-            f"{1e3 * self.processor / len(self.seconds):.2f} ms of processor each"
+            f"{1e3 * self.processor / len(self.seconds):.2f} ms of processor each; callbacks p99 "
+            f"{1e3 * at(sorted(self.callbacks), 0.99):.2f} most {1e3 * max(self.callbacks):.1f} ms,"
+            f" over 5 ms {sum(one > 0.005 for one in self.callbacks)}/{len(self.callbacks)}"
         )
 
 
@@ -162,6 +167,16 @@ async def one_round(
             await search(f"query {number} {turn}")
             seen.seconds.append(time.perf_counter() - began)
 
+    plain = asyncio.Handle._run  # noqa: SLF001 - each callback of a loop passes through it
+    own = threading.get_ident()
+
+    def timed(handle: asyncio.Handle) -> None:
+        began = time.thread_time()
+        plain(handle)
+        if threading.get_ident() == own:
+            seen.callbacks.append(time.thread_time() - began)
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
     ticker = asyncio.create_task(tick())
     wall, spent = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work(number) for number in range(searches)))
@@ -169,6 +184,7 @@ async def one_round(
     seen.processor += time.process_time() - spent
     over = True
     await ticker
+    asyncio.Handle._run = plain  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def own_loop() -> asyncio.AbstractEventLoop:
@@ -207,6 +223,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="searches of each coroutine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--milliseconds", type=float, default=30)
+    parser.add_argument(
+        "--freeze", action="store_true", help="keep the collector off what is loaded"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--sides", nargs="+", default=["event loop", "threads", "own loop"])
     given = parser.parse_args()
@@ -217,6 +236,9 @@ def main() -> None:
     server.start()
     with connect(f"http://{given.host}:{ours.recv()}") as store:
         docs = Collection.open(store, "docs", ENCODER)
+        if given.freeze:
+            gc.collect()
+            gc.freeze()
         for name, seen in asyncio.run(measure(docs, given)).items():
             print(f"{name:10} {seen.line()}")
     server.terminate()

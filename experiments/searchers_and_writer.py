@@ -1,11 +1,11 @@
 """Let 64 coroutines search while another writes, on Edge and at a server, and check every answer.
 
-Five hundred records stay, each with a text of its own; the writer adds, replaces and deletes others.
-A searcher asks for one that stays, by its text: it must be found first, with its own text, and no
-hit may come twice or be one that was never written. The server is the double of the tests, in a
-process of its own.
+Five hundred records stay, each with a text of its own; the writer adds, replaces and deletes
+others. A searcher asks for one that stays, by its text: it must be found first, with its own text,
+and no hit may come twice or be one that was never written. The server is the double of the tests,
+in a process of its own.
 
-Usage: PYTHONPATH=tests/support python experiments/searchers_and_writer.py [--seconds 300]
+Usage: python experiments/searchers_and_writer.py [--seconds 300]
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import argparse
 import asyncio
 import multiprocessing
 import random
+import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Record, Store, connect
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from qdrant_double import QdrantDouble
 
 STAYING = 500
@@ -50,7 +54,7 @@ def text_of(number: int) -> str:
     return f"staying {number} is about subject{number} and word{number * 7919 % 1009}"
 
 
-async def run(docs: Collection, seconds: float) -> Seen:
+async def run(docs: Collection, seconds: float) -> Seen:  # noqa: C901 - its parts share all
     """Search and write for so long."""
     seen, end = Seen(), time.monotonic() + seconds
     await docs.aadd(
