@@ -1,8 +1,7 @@
-"""Close a store from an event loop: ``await store.aclose()``, or ``async with`` it.
+"""Close any store from an event loop, in a file of its own below all kinds of stores.
 
-To close a store may block, so it is closed in a thread. A store with connections that belong to
-the event loop closes those first, where they belong; those of other event loops are closed with
-these.
+To close a store may block, so that a thread does it. A store with connections that belong to the
+event loop closes those first, where they belong; those of other event loops are closed with these.
 """
 
 from __future__ import annotations

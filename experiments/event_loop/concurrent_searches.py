@@ -4,7 +4,7 @@ The server is a double in a process of its own that answers each request after a
 records, so that nothing but the client's side differs. A ticker in the event loop that the searches
 share measures how long that is kept from other work. The sides take turns, round by round.
 
-Usage: python experiments/concurrent_searches.py [--searches 200] [--milliseconds 30]
+Usage: python experiments/event_loop/concurrent_searches.py [--searches 200] [--milliseconds 30]
 """
 
 from __future__ import annotations

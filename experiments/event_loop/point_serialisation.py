@@ -2,7 +2,7 @@
 
 Nothing is sent. The sides take turns; the medians of the rounds are printed.
 
-Usage: python experiments/point_serialisation.py [--points 128] [--width 384] [--rounds 60]
+Usage: python experiments/event_loop/point_serialisation.py [--points 128] [--width 384]
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ others. A searcher asks for one that stays, by its text: it must be found first,
 and no hit may come twice or be one that was never written. The server is the double of the tests,
 in a process of its own.
 
-Usage: python experiments/searchers_and_writer.py [--seconds 300]
+Usage: python experiments/event_loop/searchers_and_writer.py [--seconds 300]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Record, Store, connect
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from qdrant_double import QdrantDouble
 
 STAYING = 500
