@@ -66,9 +66,9 @@ def main() -> None:
             if step in _OPTIMIZING and not options.optimize:
                 continue
             found = _run(step)
-            seconds, peak, own = (found.pop(key) for key in ("seconds", "peak_mib", "own_mib"))
+            took, most, own = (found.pop(key) for key in ("seconds", "peak_mib", "own_mib"))
             said = ", ".join(f"{name} {value:,}" for name, value in found.items())
-            print(f"| {step} | {seconds} | {peak:,} | {own:,} | {said} |", flush=True)
+            print(f"| {step} | {took} | {most:,} | {own:,} | {said} |", flush=True)
     finally:
         shutil.rmtree(options.scratch)
 
@@ -134,7 +134,8 @@ def _batches(count: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 def _rows(start: int, size: int) -> NDArray[np.float32]:
     drawn = np.random.default_rng([7, start]).standard_normal((size, _DIM), dtype=np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    rows: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return rows
 
 
 def _disk(folder: Path, count: int) -> dict[str, float]:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection
 
 from decant.embedders import HashEncoder
@@ -176,7 +175,7 @@ async def one_round(
         if threading.get_ident() == own:
             seen.callbacks.append(time.thread_time() - began)
 
-    asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+    asyncio.Handle._run = timed  # type: ignore[method-assign, assignment]  # noqa: SLF001
     ticker = asyncio.create_task(tick())
     wall, spent = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work(number) for number in range(searches)))
@@ -198,6 +197,9 @@ async def measure(docs: Collection, given: argparse.Namespace) -> dict[str, Seen
     """Return what each side was seen to do."""
     loop = own_loop()
 
+    async def threaded(query: str) -> object:
+        return await run_in_thread(docs.search, query)
+
     async def elsewhere(query: str) -> object:
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(docs.asearch(query), loop)
@@ -205,7 +207,7 @@ async def measure(docs: Collection, given: argparse.Namespace) -> dict[str, Seen
 
     sides: dict[str, Callable[[str], Awaitable[object]]] = {
         "event loop": docs.asearch,
-        "threads": partial(run_in_thread, docs.search),
+        "threads": threaded,
         "own loop": elsewhere,
     }
     seen = {name: Seen() for name in sides if name in given.sides}

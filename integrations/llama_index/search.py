@@ -62,10 +62,16 @@ class SearchCalls:
     @classmethod
     def in_loop(cls, collection: Collection) -> Self:
         """Return those that wait in the event loop, or let a thread wait."""
+
+        async def embed(
+            query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
+        ) -> Vectors:
+            return await run_in_thread(query_vectors, query, collection, mode)
+
         return cls(
             search=collection.asearch,
             search_vector=collection.asearch_vector,
-            embed=partial(run_in_thread, query_vectors),
+            embed=embed,
         )
 
 

@@ -16,8 +16,8 @@ from decant.embedders.doctor import Finding, Health
 from .operations.findings import judge_replicas
 from .operations.server_state import read_replicas
 from .server.bulk.deferred_index import is_noted
-from .server.collections import CARD
 from .server.limits import Limits
+from .server.naming.aliases import CARD
 from .server.payload_indexes import missing_indexes, names_of, recorded_indexes, shown_schema
 from .server.refusals import Refusal
 from .server.requests import Requests

@@ -82,7 +82,7 @@ def complete(store: Store, name: str, card: CollectionMetadata) -> None:
         shard = cast("EdgeStore", store).open_shard(name)
         write_atomically(shard.folder.parent / FILE, text)
         return
-    from ..server.collections import CARD
+    from ..server.naming.aliases import CARD
 
     requests = cast("RemoteStore", store).requests
     note = partial(requests.client.update_collection, name, metadata={CARD: text})

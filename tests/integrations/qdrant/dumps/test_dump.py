@@ -98,11 +98,11 @@ def test_dense_searches_find_the_same_with_the_same_scores_between_engines(
 ) -> None:
     docs = made(edge)
     dump(edge, "docs", file)
-    vectors = [Collection.open(edge, "docs", ENCODER).search("the year", mode="dense")]
+    vectors = [Collection.open(edge, "docs", ENCODER).search("the year", mode=SearchMode.DENSE)]
     for there in (local, server):
         restore(file, there, "copy")
         copy = Collection.open(there, "copy", ENCODER)
-        vectors.append(copy.search("the year", mode="dense"))
+        vectors.append(copy.search("the year", mode=SearchMode.DENSE))
     assert docs.name == "docs"
     ids = [[hit.id for hit in found] for found in vectors]
     scores = [[hit.score for hit in found] for found in vectors]

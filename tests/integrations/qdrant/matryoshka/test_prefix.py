@@ -110,8 +110,8 @@ def lose_prefix(store: Store, point: str) -> None:
         client = store.requests.client
         (held,) = client.retrieve("docs", [point], with_payload=True, with_vectors=True)
         assert isinstance(held.vector, dict)
-        kept = {"dense": held.vector["dense"]}
-        struct = models.PointStruct(id=point, payload=held.payload, vector=kept)
+        dense = held.vector["dense"]
+        struct = models.PointStruct(id=point, payload=held.payload, vector={"dense": dense})
         client.upsert("docs", [struct])
         return
     assert isinstance(store, EdgeStore)

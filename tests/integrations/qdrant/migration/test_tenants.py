@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -180,10 +181,7 @@ def test_the_cut_over_closes_the_views_of_all_tenants(notes: Collection, store: 
     views = [notes.tenant(tenant) for tenant in (*BOTH, "initech")]
     target = migrated(store)
     for view in [*views, notes.tenant("acme")]:
-        for change in (
-            lambda view=view: view.add(records(100)),
-            lambda view=view: view.index(documents(1, salt=2)),
-        ):
+        for change in (partial(view.add, records(100)), partial(view.index, documents(1, salt=2))):
             with pytest.raises(CollectionMovedError, match=f"{target!r} takes its place"):
                 change()
     # Whoever holds the old collection goes on searching it, in new views as well.

@@ -87,7 +87,7 @@ def read(found: AsyncGenerator[list[Candidate], None]) -> Iterator[list[Candidat
     """Yield what coroutines yield that never wait."""
     with suppress(StopAsyncIteration):
         while True:
-            yield run_now(anext(found))  # type: ignore[arg-type]
+            yield run_now(anext(found))
 
 
 @given(st.data(), points(), options, st.integers(1, 5), st.integers(1, 4))
@@ -189,7 +189,8 @@ def test_what_is_not_asked_for_is_not_fetched() -> None:
 def test_what_is_gone_when_its_facts_are_read_is_left_out() -> None:
     found = Rankings(named={"dense": [("a", 1.0), ("b", 0.5)]})
     depths = in_depths(immediate(lambda _: found), lambda some: some.named["dense"], first=10)
-    facts = immediate(lambda _ids, _fields: {"b": {}})
+    held: dict[str, Payload] = {"b": {}}
+    facts = immediate(lambda _ids, _fields: held)
     got = read(units(depths, SearchOptions(distinct=True), facts))
     assert [candidate.id for unit in got for candidate in unit] == ["b"]
 
