@@ -14,8 +14,8 @@ from .points.handle import Target, refused_adopted
 from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
-from .stores.input_errors import AbsentError, StoreInputError
-from .stores.protocol import Engine, Store, check_name
+from .stores.input_errors import AbsentError, StoreInputError, check_name
+from .stores.protocol import Engine, Store
 from .stores.text_to_embed import texts_need_a_server
 from .tenants.tenant_store import TenantStore
 from .tenants.unbound_store import UnboundStore, guarded
@@ -72,7 +72,7 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
 def tenant_target(target: Target, tenant: str) -> Target:
     """Return a collection as one tenant sees it; see :meth:`Collection.tenant`."""
     if isinstance(target.store, UnboundStore):
-        store = target.store.of_tenant(tenant)
+        store = target.store.of_tenant(tenant, called=target.called)
     else:
         store = TenantStore.of(target.store, target.name, tenant)  # which says why it cannot be
     encoder = target.encoder

@@ -15,6 +15,7 @@ from decant.embedders.doctor import Finding, Health
 
 from .operations.findings import judge_replicas
 from .operations.server_state import read_replicas
+from .server.bulk.deferred_index import is_noted
 from .server.collections import CARD
 from .server.limits import Limits
 from .server.payload_indexes import missing_indexes, names_of, recorded_indexes, shown_schema
@@ -104,13 +105,14 @@ def _collection(
         return
     try:
         card = CollectionMetadata.from_json(str(metadata[CARD]), where=f"collection {name!r}")
+        card.checked_complete(name, requests.place)
     except StoreError as error:
         yield _finding(name, Health.PROBLEM, str(error))
         return
     held = f"{card.recipe.base}, recipe {card.recipe.digest()}, {info.points_count or 0:,} points"
     yield _finding(name, Health.GOOD, held)
     yield _status(name, info)
-    yield from _vector_index(name, info)
+    yield from _deferral(name, info) if is_noted(metadata) else _vector_index(name, info)
     yield from judge_replicas(name, read_replicas(requests, name))
     yield _vectors(name, info.config.params, card)
     yield precisions(name)
@@ -141,6 +143,18 @@ def _status(name: str, info: models.CollectionInfo) -> Finding:
     counts = f"{info.indexed_vectors_count or 0:,} vectors of {info.points_count or 0:,} points"
     health, said, advice = _STATUS[info.status.value]
     return _finding(topic, health, f"{info.status.value}{said}; {counts} are in the index", advice)
+
+
+def _deferral(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
+    """Name a vector index that a bulk load has deferred."""
+    yield _finding(
+        f"{name}: vector index",
+        Health.NOTE,
+        f"a bulk load has turned it off, and searches compare {info.points_count or 0:,} points "
+        "one by one",
+        "its end turns the index on; if its process was killed, collection.optimize() or the next "
+        "collection.index() does",
+    )
 
 
 def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:

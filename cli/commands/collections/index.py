@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,6 +105,14 @@ def index(
             help="Read everything that is stored of the documents, and repair what is wrong.",
         ),
     ] = False,
+    bulk: Annotated[
+        bool,
+        typer.Option(
+            "--bulk",
+            help="Let a server build its vector index once, at the end; for a first run of some "
+            "hundred thousand chunks. Searches are slow meanwhile.",
+        ),
+    ] = False,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
     prefix: PrefixDim = None,
@@ -171,9 +180,10 @@ def index(
         if is_there:
             add_payload_indexes(made, indexes)
         target = made.for_tenant(tenant)
-        report, seconds = index_into(
-            target, documents, total=documents.count(), chunking=chunking, verify=verify
-        )
+        with made.bulk() if bulk else nullcontext():
+            report, seconds = index_into(
+                target, documents, total=documents.count(), chunking=chunking, verify=verify
+            )
         place, info = place_of(opened), target.info()
     if as_json:
         show_json(

@@ -147,16 +147,17 @@ def migrate(
         if drop_old:
             _drop_old(place, time_to_keep, yes=yes)
             return
-        before = None if old is None else stack.enter_context(open_encoder(old, provider=provider))
+        before: Encoder | None = None
+        if old is not None:
+            stack.enter_context(before := open_encoder(old, provider=provider))
         if rollback:
             _roll_back(place, before)
             return
         assert to is not None
-        encoder = stack.enter_context(
-            open_encoder(
-                to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
-            )
+        encoder = open_encoder(
+            to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         )
+        stack.enter_context(encoder)
         from decant.integrations.qdrant import migrate as begin
 
         layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
@@ -246,6 +247,8 @@ def _run(migration: Migration) -> MigrationProgress:
         f"{counted(done.embedded, 'text')} embedded with {counted(done.tokens, 'token')}, "
         f"{counted(done.changed, 'point')} written, in {done.seconds:,.1f} s"
     )
+    if done.left_out:
+        say(f"{counted(done.left_out, 'point')} without a text, of other programs, were left out")
     return done
 
 

@@ -85,6 +85,28 @@ def read_layout(shard: Path) -> StoredLayout:
     )
 
 
+def read_graph(shard: Path) -> tuple[int, int | None, int]:
+    """Return how the vector index of a shard is built: its links, those in a tenant, candidates.
+
+    Raises:
+        StoreError: The engine's settings cannot be read.
+    """
+    path = shard / _CONFIG
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))["hnsw_config"]
+        tenant_links = held.get("payload_m")
+        return (
+            int(held["m"]),
+            None if tenant_links is None else int(tenant_links),
+            int(held["ef_construct"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the engine's settings in {path} cannot be read ({error!r}); restore the collection "
+            "from a copy, or index again"
+        ) from error
+
+
 def _storage(stored: dict[str, dict[str, object]]) -> Storage | None:
     match stored:
         case {"scalar": _}:

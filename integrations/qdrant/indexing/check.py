@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ..points.flaws import Finding, Flaw, find_flaw
 from ..points.locks import CollectionLock, lock_of
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
+from ..stores.changes import DeferringStore
 from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Point, Select, Store, each, each_with
@@ -48,6 +49,8 @@ class CheckReport:
         missing_indexes: The paths of payload indexes that the collection should have and the server
             lacks. This is no flaw of what is stored, but filters are slower, or refused in strict
             mode.
+        is_index_deferred: Whether a bulk load has turned the vector index off, which is no flaw
+            either; the next one, ``optimize`` or ``index`` turns it on.
     """
 
     documents: int
@@ -62,6 +65,7 @@ class CheckReport:
     unsearchable: int = 0
     findings: tuple[Finding, ...] = ()
     missing_indexes: tuple[str, ...] = ()
+    is_index_deferred: bool = False
 
     @property
     def is_sound(self) -> bool:
@@ -106,6 +110,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
         unsearchable=counts[Flaw.UNSEARCHABLE],
         findings=tuple(findings),
         missing_indexes=tuple(store.missing_indexes(name)),
+        is_index_deferred=isinstance(store, DeferringStore) and store.is_deferred(name),
     )
 
 

@@ -19,8 +19,9 @@ from ..points.provenance import Filling
 from ..stores.aliases import FoundCollection, MigrationNote
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout
-from ..stores.input_errors import AbsentError, StoreInputError, TenantError
+from ..stores.input_errors import AbsentError, StoreInputError
 from ..stores.protocol import Engine, Store
+from ..tenants.unbound_store import whole_store
 from .migration import Migration, Route
 
 _Settings: TypeAlias = Callable[[], CollectionSettings]
@@ -38,7 +39,8 @@ def migrate(
 
     An empty collection is made beside the old one, named after the name and what it shall hold, and
     both note the migration; :meth:`Migration.run` fills it. The same arguments always find the same
-    migration, in any process. The new collection indexes the same words and metadata entries.
+    migration, in any process. The new collection indexes the same words and metadata entries, and
+    has the same tenants. That of an adopted collection is in decant's own layout.
 
     Args:
         store: The store of the collection.
@@ -50,7 +52,7 @@ def migrate(
     Raises:
         StoreError: There is no such collection, another migration of it is under way, or the new
             one cannot be made.
-        TenantError: The collection has tenants.
+        TenantError: A store is that of one tenant.
         TypeError: ``encoder`` is no encoder of this process.
     """
     if isinstance(encoder, ServerInference) or not hasattr(encoder, "encode"):
@@ -58,12 +60,9 @@ def migrate(
             "a migration embeds texts in this process; give what load() of decant.embedders "
             f"returns for a bundle, not a {type(encoder).__name__}"
         )
-    found, there = store.find(name), store if to is None else to
-    if found.card.tenants is not None:
-        raise TenantError(
-            f"the collection {name!r} in {store.place} has tenants, and those cannot be migrated "
-            "yet; index the documents of each tenant into a new collection with tenants"
-        )
+    what = f"migrating {name!r}"
+    store = whole_store(store, what)
+    found, there = store.find(name), store if to is None else whole_store(to, what)
     wanted = f"{name}__{_digest(encoder, layout or Layout())}"
     if found.name == wanted and to is None:
         return _completed(store, name, found, encoder)
@@ -81,7 +80,6 @@ def migrate(
         alias=name,
         store=store,
         source=found.name,
-        mark=found.card.mark,
         target=target_of(there, FoundCollection(name=wanted, card=card), encoder),
     )
     _note(route, note)
@@ -113,7 +111,7 @@ def _completed(store: Store, name: str, found: FoundCollection, encoder: Encoder
         # The process may have ended just before it noted that.
         aliases.set_note(previous, replace(held, is_closed=True))
     target = target_of(store, found, encoder)
-    route = Route(alias=name, store=store, source=found.name, mark=found.card.mark, target=target)
+    route = Route(alias=name, store=store, source=found.name, target=target)
     return Migration(route, is_done=True)
 
 
@@ -141,6 +139,7 @@ def _made(
             encoder,
             soft_tokens=chosen.soft_tokens,
             words=chosen.words,
+            tenants=chosen.tenants,
             prefix=chosen_prefix(chosen, encoder),
         )
         there.create(wanted, card, chosen)
@@ -162,6 +161,7 @@ def _settings(
         indexed=store.aliases.indexed(found.name),
         soft_tokens=found.card.soft_tokens is not None and encoder.recipe.appended is not None,
         words=found.card.words,
+        tenants=found.card.tenants,
         prefix=found.card.prefix,
         # What was allowed for this model stays so.
         allow_any_dim=found.card.recipe == encoder.recipe,

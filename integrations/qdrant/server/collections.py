@@ -33,7 +33,7 @@ from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
 from .layouts.to_server import check_layout, strict_mode, vector_changes, vector_params
 from .limits import Limits
-from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
+from .naming.aliases import CARD, INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
     IndexSchema,
     is_not_allowed,
@@ -46,11 +46,8 @@ from .requests import Requests
 from .tenants.shard_keys import check_tenants, hnsw_of, make_shard_keys, sharding_of
 from .words.text_index import StoredWords, WordsIndex, can_score_texts
 
-CARD = "decant"
-"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
-
 _SEARCH = "decant_search"
-_LENGTH = "decant_average_length"
+LENGTH = "decant_average_length"
 _TOGETHER = 8  # requests
 
 
@@ -272,12 +269,12 @@ class RemoteCatalog:
 
     def average_length(self, name: str) -> float | None:
         """Return how many words the texts of a collection have on average, as was noted."""
-        noted = (self._info(name).config.metadata or {}).get(_LENGTH)
+        noted = (self._info(name).config.metadata or {}).get(LENGTH)
         return None if noted is None else float(noted)
 
     def note_average_length(self, name: str, length: float) -> None:
         """Note how many words the first texts of a collection have on average."""
-        note = partial(self._client.update_collection, name, metadata={_LENGTH: length})
+        note = partial(self._client.update_collection, name, metadata={LENGTH: length})
         self._ask(f"noting the length of texts in {name!r}", note)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:

@@ -11,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
+from ..coroutines.async_close import AsyncClose
+from ..coroutines.reads import Reads, StoreReads, loop_reads
+from ..coroutines.run_now import run_now
 from ..stores.aliases import FoundCollection
+from ..stores.changes import LEASE_ID, Lease, LeasingStore, Owner, TenantsStore
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     SHARED_TENANT,
@@ -36,23 +40,15 @@ from ..stores.protocol import (
     Select,
     Store,
 )
-from ..stores.queries import Query, WordsQuery
+from ..stores.queries import Query
 from ..stores.search_defaults import SearchDefaults
 from .conditions import TenantConditions
 from .tenant_aliases import TenantAliases
 from .tenant_ids import TenantIds
+from .tenant_reads import TenantReads
 
 
-@runtime_checkable
-class ShardedStore(Protocol):
-    """A store whose requests can go to the shards of one tenant."""
-
-    def of_tenant(self, tenant: str) -> Store:
-        """Return the store for the points of one tenant."""
-        ...
-
-
-class TenantStore:
+class TenantStore(AsyncClose, LeasingStore):
     """The points of one tenant in one collection, as a :class:`Store`; made by :meth:`of`.
 
     Args:
@@ -73,6 +69,7 @@ class TenantStore:
         self._tenant = tenant
         self._ids = TenantIds(found.card.tenant_key, tenant)
         self._conditions = TenantConditions(tenant, self._ids, store.engine)
+        self._reads = TenantReads(StoreReads(points), tenant, self._ids, self._conditions)
 
     @classmethod
     def of(cls, store: Store, name: str, tenant: str) -> Self:
@@ -92,14 +89,32 @@ class TenantStore:
                 f"this store is that of the tenant {store.tenant!r} and leads to no other; open "
                 f"the collection {name!r} from the store that connect() returned"
             )
-        found = store.find(name)
+        return cls.of_found(store, store.find(name), tenant, called=name)
+
+    @classmethod
+    def of_found(
+        cls, store: Store, found: FoundCollection, tenant: str, *, called: str | None = None
+    ) -> Self:
+        """Return what a tenant has in a collection that was found already.
+
+        Args:
+            store: The store of the collection.
+            found: The collection, whatever its name means by now.
+            tenant: As for :meth:`of`.
+            called: The name by which it was found, if that is an alias.
+
+        Raises:
+            TenantError: The collection has no tenants.
+            StoreInputError: Nobody can have this name.
+        """
+        called = called or found.name
         if found.card.tenants is None:
             raise TenantError(
-                f"the collection {name!r} in {store.place} has no tenants, so it has none named "
+                f"the collection {called!r} in {store.place} has no tenants, so it has none named "
                 f"{tenant!r}; tenants are decided when a collection is made, with "
                 "CollectionSettings(tenants=Tenants()) (decant create --tenants)"
             )
-        return cls._of(store, found, check_tenant(tenant), called=name)
+        return cls._of(store, found, check_tenant(tenant), called=called)
 
     @classmethod
     def of_all(cls, store: Store, name: str, card: CollectionMetadata) -> Self:
@@ -109,8 +124,11 @@ class TenantStore:
     @classmethod
     def _of(cls, store: Store, found: FoundCollection, tenant: str, *, called: str) -> Self:
         points, tenants = store, found.card.tenants
-        if tenants and tenants.dedicated is not None and isinstance(store, ShardedStore):
-            points = store.of_tenant(tenant)
+        if isinstance(store, TenantsStore):
+            lease = TenantIds(found.card.tenant_key, tenant).stored(LEASE_ID)
+            has_shards = tenants is not None and tenants.dedicated is not None
+            owner = Owner(tenant=tenant, lease_id=lease)
+            points = store.of_owner(owner, has_shards=has_shards)
         return cls(store, points, found, tenant, called=called)
 
     @property
@@ -181,6 +199,17 @@ class TenantStore:
         """Refuse to change the layout of the collection."""
         raise self._for_all(f"changing the layout of {name!r}")
 
+    def lease(self, name: str, mark: str) -> Lease | None:
+        """Wait until no other process writes for this tenant; other tenants are not waited for."""
+        if not isinstance(self._points, LeasingStore):
+            return None
+        return self._points.lease(self._checked(name), mark)
+
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Let writes be those of the tenant's lease, until it ends."""
+        if isinstance(self._points, LeasingStore):
+            self._points.write_under(self._checked(name), lease)
+
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points as the tenant's."""
         own = [
@@ -217,10 +246,7 @@ class TenantStore:
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the tenant's points of these ids."""
-        stored = [self._ids.stored(identity) for identity in ids]
-        found = self._points.retrieve(self._checked(name), stored, _with_tenant(fetch))
-        own = [point for point in found if point.payload.get(TENANT) == self._tenant]
-        return [self._shown(point) for point in own]
+        return run_now(self._reads.retrieve(self._checked(name), ids, fetch))
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
@@ -234,7 +260,9 @@ class TenantStore:
             after=None if after is None else self._ids.stored(after),
         )
         following = None if page.after is None else self._ids.of_stored(page.after)
-        return ScrollPage(points=[self._shown(point) for point in page.points], after=following)
+        return ScrollPage(
+            points=[self._reads.shown(point) for point in page.points], after=following
+        )
 
     def query(
         self,
@@ -247,31 +275,24 @@ class TenantStore:
         where: Where | None = None,
     ) -> list[ScoredPoint]:
         """Return the tenant's points that fit the query best, best first."""
-        found = self._points.query(
-            self._checked(name),
-            self._within(query),
-            fetch,
-            limit=limit,
-            offset=offset,
-            where=self._conditions.within(where),
-        )
-        return [replace(item, point=self._shown(item.point)) for item in found]
+        self._checked(name)
+        found = self._reads.query(name, query, fetch, limit=limit, offset=offset, where=where)
+        return run_now(found)
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking of the tenant's points per query."""
-        own = [self._within(query) for query in queries]
-        within = self._conditions.within(where)
-        found = self._points.rank(self._checked(name), own, limit=limit, where=within)
-        return [
-            [(self._ids.of_stored(identity), score) for identity, score in ranking]
-            for ranking in found
-        ]
+        return run_now(self._reads.rank(self._checked(name), queries, limit=limit, where=where))
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points of the tenant match."""
-        return self._points.count(self._checked(name), self._conditions.within(where))
+        return run_now(self._reads.count(self._checked(name), where))
+
+    async def loop_reads(self, name: str) -> Reads | None:
+        """Return what reads the tenant's points from the running event loop, if anything does."""
+        reads = await loop_reads(self._points, self._checked(name))
+        return None if reads is None else self._reads.through(reads)
 
     def missing_indexes(self, name: str) -> list[str]:
         """Return the paths of the payload indexes that the collection should have and lacks."""
@@ -292,6 +313,10 @@ class TenantStore:
     def close(self) -> None:
         """Close the collection's store."""
         self._store.close()
+
+    async def aclose(self) -> None:
+        """Close the collection's store without blocking the event loop."""
+        await self._store.aclose()
 
     def __repr__(self) -> str:
         """Return the class, the collection's store, and the tenant."""
@@ -322,22 +347,8 @@ class TenantStore:
     def _held(self, name: str, ids: Sequence[str]) -> set[str]:
         return {point.id for point in self.retrieve(name, ids, Select(fields=()))}
 
-    def _within(self, query: Query) -> Query:
-        """Return a query whose words are weighed by the tenant's texts alone."""
-        if isinstance(query, WordsQuery):
-            return replace(query, corpus=self._conditions.own)
-        return query
-
-    def _shown(self, point: Point) -> Point:
-        payload = {key: value for key, value in point.payload.items() if key != TENANT}
-        return replace(point, id=self._ids.of_stored(point.id), payload=payload)
-
     def _for_all(self, what: str) -> TenantError:
         return TenantError(
             f"{what} concerns all tenants, and this is the store of {self._tenant!r}; do it with "
             "the collection that was opened without a tenant"
         )
-
-
-def _with_tenant(fetch: Select) -> Select:
-    return fetch if fetch.fields is None else replace(fetch, fields=(*fetch.fields, TENANT))
