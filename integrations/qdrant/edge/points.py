@@ -103,7 +103,8 @@ def to_request(
         chosen: The filter.
         layout: How the collection is stored, which decides what is searched and what rescores.
     """
-    params, prefetches = _params(query, layout.oversampling), None
+    params = _params(query, layout.oversampling)
+    prefetches: list[edge.Prefetch] | None = None
     if (prefix := query_prefix(query, layout.prefix)) is not None:
         candidates = edge.Prefetch(
             limit=OVERSAMPLING * (limit + offset),
