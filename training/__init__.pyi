@@ -23,6 +23,7 @@ from .data.table import read_table as read_table
 from .data.text_generator import TextGenerator as TextGenerator
 from .errors import DataError as DataError
 from .errors import TrainingError as TrainingError
+from .loop.processes import leave_other_processes as leave_other_processes
 from .loop.train_model import Report as Report
 from .loop.train_model import check_run as check_run
 from .loop.train_model import finish_run as finish_run
