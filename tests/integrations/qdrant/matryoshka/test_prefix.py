@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -134,6 +135,13 @@ def test_with_enough_candidates_the_hits_are_those_of_an_exact_search(
     assert [hit.id for hit in short.search_vector(query, limit=10, offset=20)] == best[20:30]
     even = short.search_vector(query, limit=8, where={"even": True})
     assert [hit.id for hit in even] == [one for one in best if int(one) % 2 == 0][:8]
+
+
+def test_searches_in_an_event_loop_find_the_same(short: Collection) -> None:
+    fill(short, 60)
+    for options in (SearchOptions(), SearchOptions(exact=True)):
+        found = asyncio.run(short.asearch("t 7", limit=3, options=options))
+        assert found == short.search("t 7", limit=3, options=options)
 
 
 def test_few_candidates_are_those_of_the_prefix_and_scored_by_whole_vectors(
