@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ from decant.integrations.qdrant import (
     Words,
     check_collection,
     diagnose_store,
+    dump,
     migrate,
+    restore,
     summarize,
 )
 from decant.integrations.qdrant.edge.store import EdgeStore
@@ -334,6 +337,21 @@ def test_a_migration_to_a_model_that_cannot_be_cut_says_what_to_do(
     with pytest.raises(RecipeError, match=r"prefix=8, and nothing says.*0 for none"):
         migrate(store, "docs", other)
     assert migrate(store, "docs", other, layout=Layout(prefix=0)).run().total == 0
+
+
+def test_a_dump_brings_its_prefixes_to_another_engine(
+    edge: Store, local: Store, encoder: HashEncoder, tmp_path: Path
+) -> None:
+    collection = Collection.create(edge, "docs", encoder, settings=SETTINGS)
+    vectors = fill(collection, 30)
+    dump(edge, "docs", tmp_path / "docs.dump")
+    restore(tmp_path / "docs.dump", local, "docs")
+    assert local.layout("docs").prefix == WIDTH
+    restored = Collection.open(local, "docs", encoder)
+    assert restored.check().is_sound
+    query = vectors[3] + vectors[9]
+    ids = [hit.id for hit in collection.search_vector(query, limit=5)]
+    assert [hit.id for hit in restored.search_vector(query, limit=5)] == ids
 
 
 def test_a_server_gets_one_graph_and_searches_the_prefix_first(
