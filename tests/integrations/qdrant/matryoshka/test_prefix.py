@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import qdrant_edge
-from numpy.typing import NDArray
 from qdrant_client import models
 
 from decant.embedders import HashEncoder, Recipe, RecipeError, StoreError
-from decant.embedders.doctor import Health
 from decant.integrations.qdrant import (
     Collection,
     CollectionMetadata,
@@ -28,13 +24,11 @@ from decant.integrations.qdrant import (
     RemoteStore,
     SearchMode,
     SearchOptions,
-    ServerInference,
     Storage,
     Store,
     StoreInputError,
     Words,
     check_collection,
-    diagnose_store,
     dump,
     migrate,
     restore,
@@ -44,12 +38,7 @@ from decant.integrations.qdrant.edge.store import EdgeStore
 from decant.integrations.qdrant.matryoshka.prefix import OVERSAMPLING, is_prefix
 from decant.integrations.qdrant.stores.point_ids import record_id
 from decant.integrations.qdrant.stores.protocol import PREFIX, Point, Select
-from qdrant_double import QdrantDouble, reached
-
-Floats = NDArray[np.float32]
-
-DIM, WIDTH = 32, 8
-SETTINGS = CollectionSettings(prefix=WIDTH, allow_any_dim=True)
+from prefix_scene import DIM, SETTINGS, WIDTH, fill, naive, unit
 
 
 class Trained(HashEncoder):
@@ -73,35 +62,6 @@ def encoder() -> HashEncoder:
 def short(store: Store, encoder: HashEncoder) -> Collection:
     """Return an empty collection with prefixes, on each engine in turn."""
     return Collection.create(store, "docs", encoder, settings=SETTINGS)
-
-
-@pytest.fixture
-def latest() -> Iterator[tuple[QdrantDouble, Store]]:
-    """Return a double of the newest server that we know, and the store over it."""
-    with QdrantDouble(version="1.20.0") as double, reached(double) as store:
-        yield double, store
-
-
-def unit(rows: NDArray[Any]) -> Floats:
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
-
-
-def fill(collection: Collection, count: int, seed: int = 0) -> Floats:
-    """Store random vectors, and return them in the order of their ids, which are their numbers."""
-    vectors = unit(np.random.default_rng(seed).standard_normal((count, DIM)))
-    collection.add(
-        [Record(id=str(n), text=f"t {n}", metadata={"even": n % 2 == 0}) for n in range(count)],
-        vectors=vectors,
-    )
-    return vectors
-
-
-def naive(vectors: Floats, query: Floats, limit: int, *, candidates: int) -> list[str]:
-    """Return what two loops find: candidates by their first values, hits by whole vectors."""
-    by_prefix = unit(vectors[:, :WIDTH]) @ unit(query[:WIDTH])
-    chosen = np.argsort(-by_prefix)[:candidates]
-    order = chosen[np.argsort(-(vectors[chosen] @ query))]
-    return [str(n) for n in order[:limit]]
 
 
 def prefixes(store: Store, name: str, ids: list[str]) -> list[Point]:
@@ -259,15 +219,6 @@ def test_a_prefix_never_changes_and_another_one_is_not_opened(
     assert Collection.open_or_create(store, "docs", encoder, settings=SETTINGS).name == "docs"
 
 
-def test_a_server_that_makes_vectors_cannot_cut_them(
-    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
-) -> None:
-    _, store = latest
-    Collection.create(store, "docs", encoder, settings=SETTINGS)
-    with pytest.raises(StoreInputError, match="first 8 values of its vectors, which a server"):
-        Collection.open(store, "docs", ServerInference("hash"))
-
-
 @pytest.mark.parametrize("engine", ["edge", "local", "server"])
 def test_a_lost_prefix_is_a_flaw_that_verifying_repairs(
     engine: str, request: pytest.FixtureRequest, encoder: HashEncoder
@@ -352,87 +303,3 @@ def test_a_dump_brings_its_prefixes_to_another_engine(
     query = vectors[3] + vectors[9]
     ids = [hit.id for hit in collection.search_vector(query, limit=5)]
     assert [hit.id for hit in restored.search_vector(query, limit=5)] == ids
-
-
-def test_a_server_gets_one_graph_and_searches_the_prefix_first(
-    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
-) -> None:
-    double, store = latest
-    settings = replace(SETTINGS, storage=Storage.TURBO1, words=Words())
-    collection = Collection.create(store, "docs", encoder, settings=settings)
-    sent = double.requests("PUT", "/collections/docs")[0].body["vectors"]
-    assert sent["dense"]["hnsw_config"] == {"m": 0, "payload_m": 0}
-    assert sent["dense"]["memory"] == "cold"
-    assert "quantization_config" not in sent["dense"]
-    assert sent[PREFIX]["size"] == WIDTH
-    assert sent[PREFIX]["quantization_config"]["turbo"]["bits"] == "bits1"
-    collection.add([Record(id="1", text="a cat", metadata={"year": 1})])
-    options = SearchOptions(ef=64)
-    for mode in (SearchMode.DENSE, SearchMode.HYBRID):
-        collection.search("a cat", mode=mode, where={"year": 1}, options=options, limit=3)
-    collection.search("a cat", mode=SearchMode.DENSE, options=SearchOptions(exact=True))
-    bodies = [it.body for it in double.requests("POST", "/query")]
-    bodies += [one for it in double.requests("POST", "/query/batch") for one in it.body["searches"]]
-    dense = [body for body in bodies if body.get("using") == "dense"]
-    staged = [body for body in dense if body.get("prefetch")]
-    (exact,) = [body for body in dense if not body.get("prefetch")]
-    assert exact["params"]["exact"]
-    assert len(staged) == 2
-    for body in staged:
-        (first,) = body["prefetch"]
-        assert (first["using"], len(first["query"])) == (PREFIX, WIDTH)
-        assert first["limit"] == OVERSAMPLING * body["limit"]
-        assert first["filter"]
-        assert first["params"]["hnsw_ef"] == 64
-        assert first["params"]["quantization"] == {
-            "rescore": True, "oversampling": Storage.TURBO1.oversampling,
-        }  # fmt: skip
-        assert len(body["query"]["nearest"]) == DIM
-
-
-def test_candidates_stay_within_the_limit_of_strict_mode(encoder: HashEncoder) -> None:
-    strict = {"max_query_limit": 25}
-    with QdrantDouble(strict, version="1.20.0") as double, reached(double) as store:
-        collection = Collection.create(store, "docs", encoder, settings=SETTINGS)
-        vectors = fill(collection, 40)
-        query = vectors[3] + vectors[9]
-        hits = collection.search_vector(query, limit=5)
-        asked = double.requests("POST", "/query") or double.requests("POST", "/query/batch")
-        first = asked[0].body.get("searches", [asked[0].body])[0]["prefetch"][0]
-        assert first["limit"] == 25
-        assert [hit.id for hit in hits] == naive(vectors, query, 5, candidates=25)
-        many = collection.search_vector(query, limit=30)
-        assert [hit.id for hit in many] == naive(vectors, query, 30, candidates=40)
-
-
-def test_a_server_changes_how_the_prefix_is_compressed_and_leaves_the_rest(
-    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
-) -> None:
-    double, store = latest
-    collection = Collection.create(store, "docs", encoder, settings=SETTINGS)
-    changed = collection.relayout(Layout(storage=Storage.INT8))
-    assert changed == replace(store.layout("docs"), storage=Storage.INT8, prefix=WIDTH)
-    sent = double.requests("PATCH", "/collections/docs")[0].body["vectors"]
-    assert sent["dense"] == {"memory": "cold"}
-    assert sent[PREFIX]["memory"] == "cold"
-    assert "scalar" in sent[PREFIX]["quantization_config"]
-    full = collection.relayout(Layout(storage=Storage.FULL))
-    assert (full.storage, full.originals) == (Storage.FULL, Originals.DISK)
-    sent = double.requests("PATCH", "/collections/docs")[-1].body["vectors"]
-    assert sent[PREFIX]["memory"] == "cached"
-
-
-def test_doctor_and_the_state_know_of_the_prefix(
-    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
-) -> None:
-    double, store = latest
-    collection = Collection.create(store, "docs", encoder, settings=SETTINGS)
-    state = collection.info().state
-    assert state is not None
-    sizes = {vector.name: (vector.dim, vector.bytes_each) for vector in state.vectors}
-    assert sizes == {"dense": (DIM, 4 * DIM), PREFIX: (WIDTH, 4 * WIDTH)}
-    found = {one.name: one for one in diagnose_store(store).findings}
-    assert found["docs: vectors"].health is Health.GOOD
-    del double.engine.named("docs")[1].vectors[PREFIX]
-    found = {one.name: one for one in diagnose_store(store).findings}
-    assert found["docs: vectors"].detail == f"the vector {PREFIX!r} is missing"
