@@ -1,4 +1,4 @@
-"""Collections with prefixes of random vectors, and what searches of them must find."""
+"""Collections with prefixes: their settings, vectors to fill them, and what two loops find."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +29,9 @@ from decant.integrations.qdrant import (
     StoreInputError,
     Words,
     check_collection,
+    dump,
     migrate,
+    restore,
     summarize,
 )
 from decant.integrations.qdrant.edge.store import EdgeStore
@@ -89,6 +93,13 @@ def test_with_enough_candidates_the_hits_are_those_of_an_exact_search(
     assert [hit.id for hit in short.search_vector(query, limit=10, offset=20)] == best[20:30]
     even = short.search_vector(query, limit=8, where={"even": True})
     assert [hit.id for hit in even] == [one for one in best if int(one) % 2 == 0][:8]
+
+
+def test_searches_in_an_event_loop_find_the_same(short: Collection) -> None:
+    fill(short, 60)
+    for options in (SearchOptions(), SearchOptions(exact=True)):
+        found = asyncio.run(short.asearch("t 7", limit=3, options=options))
+        assert found == short.search("t 7", limit=3, options=options)
 
 
 def test_few_candidates_are_those_of_the_prefix_and_scored_by_whole_vectors(
@@ -268,3 +279,18 @@ def test_a_migration_to_a_model_that_cannot_be_cut_says_what_to_do(
     with pytest.raises(RecipeError, match=r"prefix=8, and nothing says.*0 for none"):
         migrate(store, "docs", other)
     assert migrate(store, "docs", other, layout=Layout(prefix=0)).run().total == 0
+
+
+def test_a_dump_brings_its_prefixes_to_another_engine(
+    edge: Store, local: Store, encoder: HashEncoder, tmp_path: Path
+) -> None:
+    collection = Collection.create(edge, "docs", encoder, settings=SETTINGS)
+    vectors = fill(collection, 30)
+    dump(edge, "docs", tmp_path / "docs.dump")
+    restore(tmp_path / "docs.dump", local, "docs")
+    assert local.layout("docs").prefix == WIDTH
+    restored = Collection.open(local, "docs", encoder)
+    assert restored.check().is_sound
+    query = vectors[3] + vectors[9]
+    ids = [hit.id for hit in collection.search_vector(query, limit=5)]
+    assert [hit.id for hit in restored.search_vector(query, limit=5)] == ids

@@ -1,4 +1,4 @@
-"""What servers are sent for collections with prefixes, and what they say of them."""
+"""What a server is sent for collections with prefixes, and what its operators see of them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,24 @@ from qdrant_double import QdrantDouble, reached
 
 
 @pytest.fixture
+def encoder() -> HashEncoder:
+    return HashEncoder(DIM)
+
+
+@pytest.fixture
 def latest() -> Iterator[tuple[QdrantDouble, Store]]:
     """Return a double of the newest server that we know, and the store over it."""
     with QdrantDouble(version="1.20.0") as double, reached(double) as store:
         yield double, store
+
+
+def test_a_server_that_makes_vectors_cannot_cut_them(
+    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
+) -> None:
+    _, store = latest
+    Collection.create(store, "docs", encoder, settings=SETTINGS)
+    with pytest.raises(StoreInputError, match="first 8 values of its vectors, which a server"):
+        Collection.open(store, "docs", ServerInference("hash"))
 
 
 def test_a_server_gets_one_graph_and_searches_the_prefix_first(
@@ -118,12 +132,3 @@ def test_doctor_and_the_state_know_of_the_prefix(
     del double.engine.named("docs")[1].vectors[PREFIX]
     found = {one.name: one for one in diagnose_store(store).findings}
     assert found["docs: vectors"].detail == f"the vector {PREFIX!r} is missing"
-
-
-def test_a_server_that_makes_vectors_cannot_cut_them(
-    latest: tuple[QdrantDouble, Store], encoder: HashEncoder
-) -> None:
-    _, store = latest
-    Collection.create(store, "docs", encoder, settings=SETTINGS)
-    with pytest.raises(StoreInputError, match="first 8 values of its vectors, which a server"):
-        Collection.open(store, "docs", ServerInference("hash"))
