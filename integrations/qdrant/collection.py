@@ -98,7 +98,8 @@ class Collection(SearchableCollection):
         Raises:
             TypeError: As :meth:`open`.
             StoreError: There is one of this name, or the name is not allowed.
-            RecipeError: States shall be kept, and the encoder has none.
+            RecipeError: States shall be kept, and the encoder has none, or its model was not
+                trained for a prefix of this length.
         """
         return cls(create_target(store, name, encoder, settings))
 

@@ -25,7 +25,7 @@ from .server.words.text_index import StoredWords, WordsIndex, can_score_texts
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import FieldType
 from .stores.input_errors import absent
-from .stores.protocol import DENSE, SPARSE, STATES
+from .stores.protocol import DENSE, PREFIX, SPARSE, STATES
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -161,7 +161,7 @@ def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
     """Note that a server at rest has left out vectors that it would search faster in its index."""
     points, indexed = info.points_count or 0, info.indexed_vectors_count or 0
     params = info.config.params.vectors
-    dense = params.get(DENSE) if isinstance(params, dict) else None
+    dense = (params.get(PREFIX) or params.get(DENSE)) if isinstance(params, dict) else None
     threshold = info.config.optimizer_config.indexing_threshold  # KB of vectors in a segment
     if dense is None or info.status.value != "green" or indexed >= points:
         return
@@ -178,14 +178,15 @@ def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
 def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadata) -> Finding:
     found = params.vectors if isinstance(params.vectors, dict) else {}
     wrong: list[str] = []
-    for vector, width in ((DENSE, card.dim), (STATES, card.soft_tokens)):
-        if width is None:
+    widths = {DENSE: card.dim, PREFIX: card.prefix, STATES: card.soft_tokens}
+    for vector, width in widths.items():
+        if not width:
             continue
         if (there := found.get(vector)) is None:
             wrong.append(f"the vector {vector!r} is missing")
         elif there.size != width:
             wrong.append(f"{vector!r} is {there.size} wide, and the recipe's vectors are {width}")
-        elif vector == DENSE and there.distance.value != "Cosine":
+        elif vector != STATES and there.distance.value != "Cosine":
             wrong.append(f"{vector!r} is compared by {there.distance.value}, not by Cosine")
     if card.sparse and SPARSE not in (params.sparse_vectors or {}):
         wrong.append(f"the vector {SPARSE!r} is missing")

@@ -66,7 +66,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "stop"),
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
-        ("qdrant/words", "qdrant/stores/translation"),
+        ("qdrant/words", "qdrant/matryoshka", "qdrant/stores/translation"),
         (
             "qdrant/server/words",
             "qdrant/server/bulk",

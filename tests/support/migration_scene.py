@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeAlias
+from itertools import count
+from threading import Event
+from typing import Any, TypeAlias
 
-from decant.embedders import HashEncoder
+from decant.embedders import HashEncoder, Precision, Role, Vectors
 from decant.integrations.qdrant import (
     Chunking,
     Collection,
@@ -16,6 +21,7 @@ from decant.integrations.qdrant import (
     Record,
     Select,
     Store,
+    TenantStore,
     drop_replaced,
     migrate,
 )
@@ -27,6 +33,24 @@ Contents: TypeAlias = dict[str, tuple[object, object]]
 OLD, NEW = HashEncoder(16), HashEncoder(24)
 SMALL = Chunking(max_tokens=8)
 SETTINGS = CollectionSettings(indexed=(PayloadIndex(key="number", type=FieldType.INTEGER),))
+
+
+class Precise(HashEncoder):
+    """Says that it has a precision, and counts the texts that it embeds."""
+
+    def __init__(self, precision: Precision, dim: int = 16) -> None:
+        super().__init__(dim)
+        self._precision = precision
+        self.texts: list[str] = []
+
+    @property
+    def precision(self) -> Precision:
+        return self._precision
+
+    def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:
+        texts = list(texts)
+        self.texts += texts
+        return super().encode(texts, role=role, **options)
 
 
 def documents(*numbers: int, salt: int = 0) -> list[Document]:
@@ -73,6 +97,11 @@ def contents(store: Store, name: str) -> Contents:
     }
 
 
+def contents_of(store: Store, tenant: str) -> Contents:
+    """Return what a tenant has in what ``docs`` means."""
+    return contents(TenantStore.of(store, "docs", tenant), "docs")
+
+
 def payloads(held: Contents) -> dict[str, object]:
     return {identity: payload for identity, (payload, _) in held.items()}
 
@@ -92,3 +121,35 @@ def migrate_now(store: Store, encoder: HashEncoder = NEW) -> str:
     if note is not None and note.previous is not None:
         drop_replaced(store, "docs", keep=timedelta(0))
     return migration.target
+
+
+@contextmanager
+def throughout(work: Callable[[int], object], *, least: int = 3) -> Iterator[Callable[[], None]]:
+    """Repeat work in a thread during the block; its error is raised at the end.
+
+    Yields:
+        Waits until the work was done some more times.
+    """
+    done, ticks = Event(), count()
+    turns = [0]
+
+    def repeat() -> None:
+        for number in ticks:
+            if done.is_set():
+                return
+            work(number)
+            turns[0] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[None] = pool.submit(repeat)
+
+        def wait() -> None:
+            wanted = turns[0] + least
+            while turns[0] < wanted and not future.done():
+                done.wait(0.01)
+
+        try:
+            yield wait
+        finally:
+            done.set()
+        future.result()

@@ -25,10 +25,10 @@ def documents(version: str) -> list[Document]:
     ]
 
 
-def main(url: str, work: str) -> None:
-    """Open the collection, say so, and work when a line comes."""
+def main(url: str, work: str, tenant: str = "") -> None:
+    """Open the collection, or what a tenant has in it, say so, and work when a line comes."""
     with connect(url) as store:
-        docs = Collection.open(store, "docs", HashEncoder(8))
+        docs = Collection.open(store, "docs", HashEncoder(8)).for_tenant(tenant or None)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()

@@ -16,7 +16,7 @@ from ...exit_codes import Exit
 from ...input.language import words_of
 from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import add_payload_indexes, read_payload_indexes
-from ...options.layout import OriginalsPlace, StorageName, read_layout
+from ...options.layout import OriginalsPlace, PrefixDim, StorageName, read_layout
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -115,6 +115,7 @@ def index(
     ] = False,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
+    prefix: PrefixDim = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -152,7 +153,7 @@ def index(
     )
 
     indexed_words = None if words is None else words_of(words, option="--words")
-    layout = read_layout(storage, originals)
+    layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
     indexes = read_payload_indexes(payload_index or ())
     _check_exists(folder, root)
@@ -168,6 +169,8 @@ def index(
         settings = CollectionSettings(
             storage=layout.storage,
             originals=layout.originals,
+            prefix=layout.prefix,
+            allow_any_dim=layout.allow_any_dim,
             soft_tokens=soft_tokens,
             indexed=indexes,
             words=indexed_words,

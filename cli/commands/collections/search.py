@@ -146,7 +146,7 @@ def search(
             fusion=read_fusion(fusion, weight or [], target.search_defaults),
             options=options,
         )
-        filled_by = read_fillings(target.store, collection)
+        filled_by = read_fillings(target.store, opened.find(collection).name)
     if as_json:
         asked_by = {
             "model": encoder.recipe.base,

@@ -119,6 +119,7 @@ class DumpHeader:
             soft_tokens=card.soft_tokens is not None,
             words=card.words,
             tenants=card.tenants,
+            prefix=card.prefix,
         )
         if on_server:
             settings = replace(

@@ -18,11 +18,11 @@ from decant.embedders.log_events import log_event
 
 from ..operations.store_span import store_span
 from ..points.locks import lock_of
+from ..stores.changes import Owner, TenantsStore
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import SHARED_TENANT, Layout, check_only_layout
 from ..stores.input_errors import AbsentError, StoreInputError, present
 from ..stores.protocol import TENANT, Point, Select, Store, check_name
-from ..tenants.tenant_store import ShardedStore
 from .archive import DumpReader
 from .dump import DUMPED, DumpProgress, check_whole_store
 from .stored_settings import complete, is_server, note_average_length
@@ -79,6 +79,11 @@ def restore(
     check_whole_store(store, name)
     check_only_layout(layout or Layout())
     with DumpReader(Path(file)) as reader, store_span(store, name, "restore") as span:
+        if layout is not None and layout.prefix not in (None, reader.card.prefix):
+            raise StoreInputError(
+                f"the vectors of {file} have prefixes of {reader.card.prefix} values (0: none), "
+                "which a restore keeps; restore it as it is, and migrate the collection"
+            )
         card = _begun(reader, store, name, layout or Layout())
         lock = lock_of(store, name, card.mark)
         with lock.indexing, lock.writing:
@@ -140,7 +145,7 @@ def _fill(
 
 def _store(store: Store, name: str, card: CollectionMetadata, points: Sequence[Point]) -> None:
     is_keyed = card.tenants is not None and card.tenants.dedicated is not None
-    if not is_keyed or not isinstance(store, ShardedStore):
+    if not is_keyed or not isinstance(store, TenantsStore):
         if points:
             store.upsert(name, points)
         return
@@ -149,7 +154,7 @@ def _store(store: Store, name: str, card: CollectionMetadata, points: Sequence[P
     for point in points:
         of_tenants[str(point.payload.get(TENANT, SHARED_TENANT))].append(point)
     for tenant, own in of_tenants.items():
-        store.of_tenant(tenant).upsert(name, own)
+        store.of_owner(Owner(tenant=tenant), has_shards=True).upsert(name, own)
 
 
 def _check_count(reader: DumpReader, store: Store, name: str) -> None:

@@ -138,6 +138,15 @@ class PayloadLayout:
         """
         return ".".join([*([self.metadata] if self.metadata else []), *names])
 
+    def own_path(self, path: str) -> str | None:
+        """Return the path that a metadata entry has in decant's own payload.
+
+        Args:
+            path: What :meth:`path` returned; None for another one.
+        """
+        before = f"{self.metadata}." if self.metadata else ""
+        return f"metadata.{path.removeprefix(before)}" if path.startswith(before) else None
+
     @property
     def reserved(self) -> frozenset[str]:
         """The fields of the payload that are no metadata."""

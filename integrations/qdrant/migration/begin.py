@@ -7,19 +7,21 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from decant.embedders import Encoder, StoreError
 from decant.embedders.json_records import encode
 
 from ..inference.server_inference import ServerInference
+from ..matryoshka.prefix import chosen_prefix
 from ..open import target_of
 from ..points.provenance import Filling
 from ..stores.aliases import FoundCollection, MigrationNote
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout
-from ..stores.input_errors import AbsentError, StoreInputError, TenantError
+from ..stores.input_errors import AbsentError, StoreInputError
 from ..stores.protocol import Engine, Store
+from ..tenants.unbound_store import whole_store
 from .migration import Migration, Route
 
 _Settings: TypeAlias = Callable[[], CollectionSettings]
@@ -37,7 +39,8 @@ def migrate(
 
     An empty collection is made beside the old one, named after the name and what it shall hold, and
     both note the migration; :meth:`Migration.run` fills it. The same arguments always find the same
-    migration, in any process. The new collection indexes the same words and metadata entries.
+    migration, in any process. The new collection indexes the same words and metadata entries, and
+    has the same tenants. That of an adopted collection is in decant's own layout.
 
     Args:
         store: The store of the collection.
@@ -49,7 +52,7 @@ def migrate(
     Raises:
         StoreError: There is no such collection, another migration of it is under way, or the new
             one cannot be made.
-        TenantError: The collection has tenants.
+        TenantError: A store is that of one tenant.
         TypeError: ``encoder`` is no encoder of this process.
     """
     if isinstance(encoder, ServerInference) or not hasattr(encoder, "encode"):
@@ -57,12 +60,9 @@ def migrate(
             "a migration embeds texts in this process; give what load() of decant.embedders "
             f"returns for a bundle, not a {type(encoder).__name__}"
         )
-    found, there = store.find(name), store if to is None else to
-    if found.card.tenants is not None:
-        raise TenantError(
-            f"the collection {name!r} in {store.place} has tenants, and those cannot be migrated "
-            "yet; index the documents of each tenant into a new collection with tenants"
-        )
+    what = f"migrating {name!r}"
+    store = whole_store(store, what)
+    found, there = store.find(name), store if to is None else whole_store(to, what)
     wanted = f"{name}__{_digest(encoder, layout or Layout())}"
     if found.name == wanted and to is None:
         return _completed(store, name, found, encoder)
@@ -80,7 +80,6 @@ def migrate(
         alias=name,
         store=store,
         source=found.name,
-        mark=found.card.mark,
         target=target_of(there, FoundCollection(name=wanted, card=card), encoder),
     )
     _note(route, note)
@@ -89,11 +88,16 @@ def migrate(
 
 
 def _digest(encoder: Encoder, layout: Layout) -> str:
+    shown = cast("dict[str, object]", encode(layout))
+    # Without what earlier versions did not have, so that their migrations are found again.
+    del shown["allow_any_dim"]
+    if layout.prefix is None:
+        del shown["prefix"]
     facts = {
         "recipe": encoder.recipe.digest(),
         "dim": encoder.dim,
         "precision": Filling.of(encoder).precision,
-        "layout": encode(layout),
+        "layout": shown,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -107,7 +111,7 @@ def _completed(store: Store, name: str, found: FoundCollection, encoder: Encoder
         # The process may have ended just before it noted that.
         aliases.set_note(previous, replace(held, is_closed=True))
     target = target_of(store, found, encoder)
-    route = Route(alias=name, store=store, source=found.name, mark=found.card.mark, target=target)
+    route = Route(alias=name, store=store, source=found.name, target=target)
     return Migration(route, is_done=True)
 
 
@@ -131,7 +135,13 @@ def _made(
         card = there.card(wanted)
     except AbsentError:
         chosen = settings()
-        card = CollectionMetadata.of(encoder, soft_tokens=chosen.soft_tokens, words=chosen.words)
+        card = CollectionMetadata.of(
+            encoder,
+            soft_tokens=chosen.soft_tokens,
+            words=chosen.words,
+            tenants=chosen.tenants,
+            prefix=chosen_prefix(chosen, encoder),
+        )
         there.create(wanted, card, chosen)
         if like.card.search is not None and card.recipe == like.card.recipe:
             there.set_search_defaults(wanted, like.card.search)
@@ -151,6 +161,10 @@ def _settings(
         indexed=store.aliases.indexed(found.name),
         soft_tokens=found.card.soft_tokens is not None and encoder.recipe.appended is not None,
         words=found.card.words,
+        tenants=found.card.tenants,
+        prefix=found.card.prefix,
+        # What was allowed for this model stays so.
+        allow_any_dim=found.card.recipe == encoder.recipe,
     )
     if store.engine is Engine.REMOTE and there.engine is Engine.REMOTE:
         kept = replace(
@@ -160,9 +174,11 @@ def _settings(
             write_consistency=held.write_consistency,
             strict=held.strict or None,
         )
-    if layout.storage is not None and layout.originals is None:
+    if layout.originals is None and (layout.storage is not None or layout.prefix is not None):
         kept = replace(kept, originals=None)
     given = {one.name: value for one in fields(Layout) if (value := getattr(layout, one.name))}
+    if layout.prefix is not None:
+        given |= {"prefix": layout.prefix, "allow_any_dim": layout.allow_any_dim}
     return replace(kept, **given)
 
 

@@ -2,7 +2,8 @@
 
 Both are compared point for point, by their payloads, so nothing has to be noted while they are
 written, and a copy that was interrupted goes on where it was. A text that was embedded once is not
-embedded again. Points of other programs, and notes, are not copied. Invariant: after a pass that
+embedded again. Points without a text, those of other programs among them, and notes are not copied.
+Invariant: after a pass that
 changed nothing, while nobody writes, both hold the same documents, chunks and records.
 """
 
@@ -12,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Protocol
 
 from decant.embedders import Role, StoreError
 
@@ -19,11 +21,14 @@ from ..indexing.plan import is_same
 from ..inference.rows import make_rows
 from ..inference.server_encoder import is_blank_for
 from ..points.handle import Target
+from ..points.locks import lock_of
 from ..points.payloads import OWN_KINDS, PASSAGES
+from ..points.provenance import Filling, FillingNotes, read_fillings
+from ..points.stored_passage import PASSAGE_FIELDS
 from ..points.vectors import Row
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import Kind
-from ..stores.protocol import Json, Point, Select, Store, each, slices
+from ..stores.protocol import Engine, Json, Point, Select, Store, each, slices
 
 COPIED = FieldIn(Field.KIND, (Kind.CHUNK, Kind.RECORD, Kind.DOCUMENT))
 _PAGE = 256
@@ -43,6 +48,8 @@ class MigrationProgress:
         embedded: How many texts were embedded.
         tokens: How many tokens these have.
         seconds: How long the pass has taken.
+        left_out: How many points of the old collection hold no text with metadata, so that they
+            are not copied; only other programs write such points.
     """
 
     compared: int = 0
@@ -51,6 +58,7 @@ class MigrationProgress:
     embedded: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    left_out: int = 0
 
     @property
     def tokens_per_second(self) -> float:
@@ -65,8 +73,41 @@ class MigrationProgress:
         return self.seconds / self.compared * max(self.total - self.compared, 0)
 
 
+class Copies(Protocol):
+    """What makes one collection equal to another."""
+
+    def copy_changes(
+        self, progress: Callable[[MigrationProgress], object] | None = None
+    ) -> MigrationProgress:
+        """Compare all points once, and copy and delete what differs.
+
+        Args:
+            progress: Called after each page.
+        """
+        ...
+
+
+def copy_all(copies: Copies, what: str) -> None:
+    """Copy until nothing differs, of a collection that takes no writes.
+
+    Args:
+        copies: What copies it.
+        what: The collection, for messages.
+
+    Raises:
+        StoreError: It goes on changing.
+    """
+    for _ in range(_PASSES):
+        if not copies.copy_changes().changed:
+            return
+    raise StoreError(
+        f"{what} goes on changing although it is closed for writes, so its name was not changed; "
+        "end what writes to it without decant, or with an older one"
+    )
+
+
 class Copier:
-    """Copies one collection to another.
+    """Copies one collection to another; see :class:`Copies`.
 
     Args:
         source: The store of the first.
@@ -91,7 +132,7 @@ class Copier:
         self._note = note
         self._reuses_vectors = reuses_vectors
         self._known: OrderedDict[str, Row] = OrderedDict()
-        self._counts = {"compared": 0, "changed": 0, "embedded": 0, "tokens": 0}
+        self._counts = {"compared": 0, "changed": 0, "embedded": 0, "tokens": 0, "left_out": 0}
 
     def copy_changes(
         self, progress: Callable[[MigrationProgress], object] | None = None
@@ -107,7 +148,9 @@ class Copier:
         for page in each(source, name, COPIED, Select(), page=_PAGE):
             found = target.store.retrieve(target.name, [one.id for one in page], Select())
             held = {point.id: point for point in found}
-            self._copy([one for one in page if not _is_there(one, held)], held)
+            whole = [one for one in page if _is_whole(one)]
+            self._copy([one for one in whole if not _is_there(one, held)], held)
+            self._leave_out([one.id for one in page if not _is_whole(one)], held)
             self._counts["compared"] += len(page)
             if progress is not None:
                 progress(self._report(total, started))
@@ -120,23 +163,15 @@ class Copier:
         target.store.flush(target.name)
         return self._report(total, started)
 
-    def copy_all(self) -> None:
-        """Copy until nothing differs, of a collection that takes no writes.
-
-        Raises:
-            StoreError: It goes on changing.
-        """
-        for _ in range(_PASSES):
-            if not self.copy_changes().changed:
-                return
-        raise StoreError(
-            f"the collection {self._name!r} in {self._source.place} goes on changing although it "
-            "is closed for writes, so its name was not changed; end what writes to it without "
-            "decant, or with an older one"
-        )
-
     def _report(self, total: int, started: float) -> MigrationProgress:
         return MigrationProgress(total=total, seconds=monotonic() - started, **self._counts)
+
+    def _leave_out(self, ids: Sequence[str], held: dict[str, Point]) -> None:
+        """Count points that are not copied, and delete what is left of a copy of them."""
+        self._counts["left_out"] += len(ids)
+        copied = [identity for identity in ids if identity in held]
+        self._target.store.delete(self._target.name, copied)
+        self._counts["changed"] += len(copied)
 
     def _copy(self, points: Sequence[Point], held: dict[str, Point]) -> None:
         target = self._target
@@ -216,6 +251,46 @@ class Copier:
                         dense=point.dense, sparse=point.sparse, soft_tokens=point.soft_tokens
                     )
         return found
+
+
+def copier_of(store: Store, source: str, target: Target, *, may_reuse: bool) -> Copier:
+    """Return what copies a collection to another, and notes there what made the vectors.
+
+    Args:
+        store: The store of the first.
+        source: Its name.
+        target: The other, with its encoder.
+        may_reuse: Whether vectors are copied where the encoder would give the same.
+    """
+    lock = lock_of(target.store, target.name, target.mark)
+    lock.noted.clear()  # of another collection of this name, perhaps
+    golden = target.store.engine is Engine.REMOTE
+    notes = FillingNotes(target.store, target.name, target.encoder, lock, golden=golden)
+    reuses_vectors = may_reuse and _gives_the_same(store, source, target)
+    return Copier(store, source, target, notes.embedded, reuses_vectors=reuses_vectors)
+
+
+def _gives_the_same(store: Store, source: str, target: Target) -> bool:
+    """Return whether the encoder of the new collection made the vectors of the old one."""
+    card = store.card(source)
+    if card.recipe.digest() != target.encoder.recipe.digest() or card.dim != target.encoder.dim:
+        return False
+    if target.sparse and not card.sparse:
+        return False
+    if target.soft_tokens is not None and card.soft_tokens != target.soft_tokens:
+        return False
+    filled_by = read_fillings(store, source)
+    ours = Filling.of(target.encoder)
+    return (
+        ours.is_known
+        and bool(filled_by)
+        and all(one.precision == ours.precision for one in filled_by)
+    )
+
+
+def _is_whole(point: Point) -> bool:
+    """Return whether a point is a marker, or a passage that decant can read."""
+    return point.payload.get("kind") in OWN_KINDS or point.payload.keys() >= PASSAGE_FIELDS
 
 
 def _is_there(point: Point, held: dict[str, Point]) -> bool:

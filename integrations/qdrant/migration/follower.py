@@ -19,6 +19,7 @@ from ..open import target_of
 from ..points.provenance import Filling, read_fillings
 from ..stores.aliases import CollectionMovedError, FoundCollection
 from ..stores.protocol import Store
+from ..tenants.unbound_store import whole_store
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class CollectionFollower:
         name: Its name, or an alias.
         encoders: The encoders of the collection before and after the migration.
         patience: For how many seconds a write is repeated while a cut-over is under way.
+        tenant: The tenant whose view is opened, of a collection with tenants.
 
     >>> import tempfile
     >>> from decant.embedders import HashEncoder
@@ -53,9 +55,16 @@ class CollectionFollower:
     """
 
     def __init__(
-        self, store: Store, name: str, encoders: Sequence[Encoder], *, patience: float = 60.0
+        self,
+        store: Store,
+        name: str,
+        encoders: Sequence[Encoder],
+        *,
+        patience: float = 60.0,
+        tenant: str | None = None,
     ) -> None:
-        self._store = store
+        self._store = whole_store(store, f"following what {name!r} means")
+        self._tenant = tenant
         self._name = name
         self._encoders = tuple(encoders)
         self._patience = patience
@@ -76,6 +85,8 @@ class CollectionFollower:
             # Not by its name, which may come to mean another one in between.
             target = target_of(self._store, found, self._encoder(found))
             opened = Collection(replace(target, alias=self._name))
+            if self._tenant is not None:
+                opened = opened.tenant(self._tenant)
             self._held = (found.card.mark, opened)
             return opened
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from decant.embedders import Encoder
 
 from ..points.handle import Target
-from ..points.locks import lock_of
-from ..points.provenance import Filling, FillingNotes, read_fillings
 from ..stores.aliases import MigrationNote
-from ..stores.protocol import Engine, Store
-from .copier import COPIED, Copier, MigrationProgress
+from ..stores.protocol import Store
+from ..tenants.unbound_store import UnboundStore
+from .by_tenant import TenantsCopier, compare_by_tenant, turn_at
+from .copier import COPIED, Copies, MigrationProgress, copier_of, copy_all
 from .overlap import OverlapReport, Side, compare_passages, compare_queries
 
 _PASSES = 20
@@ -35,14 +35,12 @@ class Route:
         alias: The name that means the old one, and shall mean the new one.
         store: The store of the old one.
         source: Its own name.
-        mark: The mark in its metadata.
         target: The new one, with its encoder.
     """
 
     alias: str
     store: Store
     source: str
-    mark: str
     target: Target
 
     @property
@@ -51,14 +49,12 @@ class Route:
         there = self.target.store
         return (there.engine, there.identity) != (self.store.engine, self.store.identity)
 
-
-def make_copier(store: Store, source: str, target: Target, *, reuses_vectors: bool) -> Copier:
-    """Return what copies a collection to another, and notes there what made the vectors."""
-    lock = lock_of(target.store, target.name, target.mark)
-    lock.noted.clear()  # of another collection of this name, perhaps
-    golden = target.store.engine is Engine.REMOTE
-    notes = FillingNotes(target.store, target.name, target.encoder, lock, golden=golden)
-    return Copier(store, source, target, notes.embedded, reuses_vectors=reuses_vectors)
+    @property
+    def copies(self) -> Copies:
+        """What copies the old one to the new one."""
+        if isinstance(self.target.store, UnboundStore):
+            return TenantsCopier(self.store, self.source, self.target)
+        return copier_of(self.store, self.source, self.target, may_reuse=True)
 
 
 class Migration:
@@ -72,9 +68,7 @@ class Migration:
     def __init__(self, route: Route, *, is_done: bool = False) -> None:
         self._route = route
         self._is_done = is_done
-        self._copier = make_copier(
-            route.store, route.source, route.target, reuses_vectors=_gives_the_same(route)
-        )
+        self._copies = route.copies
 
     @property
     def source(self) -> str:
@@ -116,7 +110,7 @@ class Migration:
         if self._is_done:
             return done
         for _ in range(_PASSES):
-            found = self._copier.copy_changes(progress)
+            found = self._copies.copy_changes(progress)
             done = _sum(done, found)
             if found.changed <= _FEW:
                 break
@@ -138,10 +132,15 @@ class Migration:
             old_encoder: The encoder of the old collection.
             sample: How many passages are compared, if no queries are.
             limit: How many hits of each query.
+
+        Of a collection with tenants, queries are searched by those of the most passages, each of
+        whom counts, and passages are spread over all tenants.
         """
         route = self._route
         old = Side(store=route.store, name=route.source, encoder=old_encoder)
         new = Side(store=route.target.store, name=self.target, encoder=route.target.encoder)
+        if isinstance(new.store, UnboundStore):
+            return compare_by_tenant(old, new, queries, sample=sample, limit=limit)
         if queries and old_encoder is not None:
             return compare_queries(old, new, queries, limit=limit)
         return compare_passages(old, new, sample=sample, limit=limit)
@@ -152,7 +151,8 @@ class Migration:
         Writers wait until that is done, and are then refused with
         :class:`~decant.integrations.qdrant.CollectionMovedError`, because they have the old
         collection open; runs of ``index`` are waited for: of this process, and on a server of all
-        processes. Searches go on.
+        processes. Searches go on. Runs of tenants are not waited for: they are refused with the
+        same error at their next write, because each tenant has a lease of its own.
         If this fails, the old collection is open again; if the process ends, the same call
         completes it.
 
@@ -162,11 +162,11 @@ class Migration:
         if self._is_done:
             return
         route = self._route
-        lock = lock_of(route.store, route.source, route.mark)
-        with lock.turn.held(route.store, route.source), lock.indexing, lock.writing:
+        with turn_at(route.store, route.source):
             try:
                 self._close()
-                self._copier.copy_all()
+                what = f"the collection {self.source!r} in {route.store.place}"
+                copy_all(self._copies, what)
             except BaseException:
                 self._set_source(is_closed=False)
                 raise
@@ -199,24 +199,6 @@ class Migration:
         aliases.set_note(self.source, replace(note, cut_over_at=at))
 
 
-def _gives_the_same(route: Route) -> bool:
-    """Return whether the encoder of the new collection made the vectors of the old one."""
-    card, target = route.store.card(route.source), route.target
-    if card.recipe.digest() != target.encoder.recipe.digest() or card.dim != target.encoder.dim:
-        return False
-    if target.sparse and not card.sparse:
-        return False
-    if target.soft_tokens is not None and card.soft_tokens != target.soft_tokens:
-        return False
-    filled_by = read_fillings(route.store, route.source)
-    ours = Filling.of(target.encoder)
-    return (
-        ours.is_known
-        and bool(filled_by)
-        and all(one.precision == ours.precision for one in filled_by)
-    )
-
-
 def _sum(one: MigrationProgress, other: MigrationProgress) -> MigrationProgress:
     return MigrationProgress(
         compared=other.compared,
@@ -225,4 +207,5 @@ def _sum(one: MigrationProgress, other: MigrationProgress) -> MigrationProgress:
         embedded=one.embedded + other.embedded,
         tokens=one.tokens + other.tokens,
         seconds=one.seconds + other.seconds,
+        left_out=other.left_out,
     )

@@ -97,6 +97,26 @@ def compare_passages(old: Side, new: Side, *, sample: int = 100, limit: int = 10
     return _report(texts, rankings, limit, by_passages=True)
 
 
+def combined(reports: Sequence[OverlapReport], limit: int, *, by_passages: bool) -> OverlapReport:
+    """Return the overlap of all queries of several reports.
+
+    Raises:
+        StoreInputError: There is no report.
+    """
+    if not reports:
+        raise _nothing()
+    queries = sum(one.queries for one in reports)
+    worst = min(reports, key=lambda one: one.least)
+    return OverlapReport(
+        queries=queries,
+        limit=limit,
+        mean=sum(one.mean * one.queries for one in reports) / queries,
+        least=worst.least,
+        least_query=worst.least_query,
+        by_passages=by_passages,
+    )
+
+
 def _vectors(side: Side, ids: Sequence[str]) -> dict[str, Point]:
     fetch = Select(fields=("text",), dense=True)
     found = side.store.retrieve(side.name, ids, fetch)
@@ -111,10 +131,7 @@ def _report(
     by_passages: bool,
 ) -> OverlapReport:
     if not queries:
-        raise StoreInputError(
-            "there is nothing to compare the collections by: no query was given, or the old "
-            "collection holds no passage with a vector"
-        )
+        raise _nothing()
     shares = [_share(one, other, limit) for one, other in zip(*rankings, strict=True)]
     worst = int(np.argmin(shares))
     return OverlapReport(
@@ -124,6 +141,13 @@ def _report(
         least=shares[worst],
         least_query=queries[worst],
         by_passages=by_passages,
+    )
+
+
+def _nothing() -> StoreInputError:
+    return StoreInputError(
+        "there is nothing to compare the collections by: no query was given, or the old "
+        "collection holds no passage with a vector"
     )
 
 

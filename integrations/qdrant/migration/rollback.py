@@ -10,11 +10,12 @@ from decant.embedders import Encoder, StoreError
 
 from ..open import target_of
 from ..points.handle import refused_adopted
-from ..points.locks import lock_of
 from ..stores.aliases import FoundCollection, MigrationNote
 from ..stores.input_errors import AbsentError
 from ..stores.protocol import Store
-from .migration import make_copier
+from ..tenants.unbound_store import UnboundStore, whole_store
+from .by_tenant import TenantsCopier, turn_at
+from .copier import Copies, copier_of, copy_all
 
 KEEP = timedelta(days=7)
 """How long the old vectors are kept by default."""
@@ -53,8 +54,11 @@ def rollback_migration(
 
     Raises:
         StoreError: The name was not migrated, the old vectors were dropped, or a store failed.
+        TenantError: A store is that of one tenant.
         CollectionMismatch: ``old_encoder`` is not that of the old collection.
     """
+    what = f"rolling back the migration of {name!r}"
+    store, to = whole_store(store, what), None if to is None else whole_store(to, what)
     found = store.find(name)
     note = store.aliases.note(found.name)
     if note is not None and note.following is not None:
@@ -76,19 +80,18 @@ def rollback_migration(
     if old_encoder is not None:
         card.check(old_encoder, where=f"collection {previous!r} in {store.place}")
     aliases, held = store.aliases, store.aliases.note(previous)
-    lock, other = (
-        lock_of(store, one, mark)
-        for one, mark in ((found.name, found.card.mark), (previous, card.mark))
-    )
-    turns = lock.turn.held(store, found.name), other.turn.held(store, previous)
-    with turns[0], turns[1], lock.indexing, lock.writing, other.writing:
+    with turn_at(store, found.name), turn_at(store, previous):
         aliases.set_note(found.name, replace(note, is_closed=True))
         opened = replace(held or MigrationNote(alias=name), following=None, is_closed=False)
         aliases.set_note(previous, opened)
         if old_encoder is not None:
             time.sleep(aliases.grace)
             target = target_of(store, FoundCollection(name=previous, card=card), old_encoder)
-            make_copier(store, found.name, target, reuses_vectors=False).copy_all()
+            if isinstance(target.store, UnboundStore):
+                copies: Copies = TenantsCopier(store, found.name, target, is_back=True)
+            else:
+                copies = copier_of(store, found.name, target, may_reuse=False)
+            copy_all(copies, f"the collection {found.name!r} in {store.place}")
         aliases.point(name, None if previous == name else previous)
         closed = MigrationNote(alias=name, following=previous, is_closed=True)
         aliases.set_note(found.name, closed)
@@ -107,7 +110,9 @@ def drop_replaced(store: Store, name: str, *, keep: timedelta = KEEP) -> list[st
 
     Raises:
         StoreError: There is nothing to drop, the time is not over, or the store failed.
+        TenantError: The store is that of one tenant.
     """
+    store = whole_store(store, f"dropping the old vectors of {name!r}")
     found = store.find(name)
     note = store.aliases.note(found.name)
     if note is not None and note.following_place is not None and note.cut_over_at is not None:

@@ -44,7 +44,7 @@ def judge_replicas(name: str, replicas: Sequence[ShardReplica]) -> Iterator[Find
 def find_precisions(store: Store, name: str) -> Finding:
     """Read the notes of what filled a collection, and judge them."""
     try:
-        return judge_precisions(name, read_fillings(store, name))
+        return judge_precisions(name, read_fillings(store, store.find(name).name))
     except StoreError as error:
         return _finding(f"{name}: precisions", Health.NOTE, f"cannot be read: {error}")
 

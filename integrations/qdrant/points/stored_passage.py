@@ -15,7 +15,8 @@ from ..stores.point_ids import Kind, is_uuid, record_id
 from ..stores.protocol import Json, Payload, Point
 from .payloads import sha256
 
-_REQUIRED = frozenset({"id", "text", "source", "root", "start", "metadata"})
+PASSAGE_FIELDS = frozenset({"id", "text", "source", "root", "start", "metadata"})
+"""The fields that the payload of every passage has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class StoredPassage:
                 damaged.
         """
         held = point.payload
-        if not held.keys() >= _REQUIRED:
+        if not held.keys() >= PASSAGE_FIELDS:
             raise StoreError(
                 f"the point {point.id} was found as a passage and holds none, only "
                 f"{', '.join(sorted(held)) or 'nothing'}: another program wrote it, or the "

@@ -12,8 +12,7 @@ leave tombstones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple, TypeVar
@@ -22,15 +21,14 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
-from ..stores.changes import Change, Lease, Upsert
+from ..stores.changes import Change, Lease, Owner, Upsert
 from ..stores.point_size import REQUEST_BYTES, PointSizes
 from ..stores.protocol import Point, slices
 from .limits import Limits, most_ids, most_writes
-from .point_form import OwnForm, PointForm
+from .point_form import OwnForm, Spelling
 from .points import check_size, cut_writes, from_record, to_struct
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
-from .words.remote_words import RemoteWords
 from .writing.fence import (
     TOMBSTONE_SINCE,
     TOMBSTONES_KEPT,
@@ -49,19 +47,6 @@ T = TypeVar("T")
 _ID_BYTES = 64  # of an id in a list, quotes and comma included
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spelling:
-    """What turns the points of collections into those of the client.
-
-    Args:
-        forms: The form of each collection's points.
-        words: Adds the vectors of words.
-    """
-
-    forms: Mapping[str, PointForm]
-    words: RemoteWords
-
-
 class RemoteWrites:
     """Writes to the collections of one server, under this process's leases where there are some.
 
@@ -69,14 +54,17 @@ class RemoteWrites:
         requests: Sends the requests.
         spelling: Turns points into the client's.
         times: How long a lease lasts.
+        owner: Whose the points are.
     """
 
-    def __init__(self, requests: Requests, spelling: Spelling, times: LeaseTimes) -> None:
+    def __init__(
+        self, requests: Requests, spelling: Spelling, times: LeaseTimes, owner: Owner
+    ) -> None:
         self._requests = requests
         self._client = requests.client
+        self._spelling = spelling
         self._forms = spelling.forms
-        self._words = spelling.words
-        self._times = times
+        self._times, self._owner = times, owner
         self._leases: dict[str, RemoteLease] = {}
         self._purged: dict[str, float] = {}
         self._unversioned: set[str] = set()
@@ -88,7 +76,8 @@ class RemoteWrites:
         """
         if self._requests.is_local or not isinstance(self._forms[name], OwnForm):
             return None
-        lease = take_lease(LeaseNotes(name, self._client, self._requests.ask), mark, self._times)
+        notes = LeaseNotes(name, self._client, self._requests.ask, self._owner)
+        lease = take_lease(notes, mark, self._times)
         try:
             self._prepare(name, is_first=lease.run == 1)
         except BaseException as error:
@@ -111,7 +100,7 @@ class RemoteWrites:
         """Store points, in order; see :meth:`Store.upsert`."""
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
-        batches = self._batches(name, self._words.on(name, points))
+        batches = self._batches(name, self._spelling.completed(name, points))
 
         def write() -> None:
             version = self._version(name) if batches else None
@@ -127,8 +116,9 @@ class RemoteWrites:
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes that have no texts in place of vectors, in order."""
-        on, version = partial(self._words.on, name), partial(self._version, name)
-        self._with_index(name, lambda: send_in_order(self._requests, name, changes, on, version))
+        complete, version = partial(self._spelling.completed, name), partial(self._version, name)
+        send = partial(send_in_order, self._requests, name, changes, complete, version, self._owner)
+        self._with_index(name, send)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
@@ -150,16 +140,15 @@ class RemoteWrites:
         self._with_index(name, lambda: self._delete(name, ids))
 
     def _delete(self, name: str, ids: Sequence[str]) -> None:
-        form = self._forms[name]
         version, now = self._version(name) if ids else None, int(time.time())
 
         def send(part: Sequence[str]) -> None:
+            gone = self._forms[name].ids(part)
             if version is None:
-                chosen = models.PointIdsList(points=form.ids(part))
-                request = partial(self._client.delete, name, chosen)
+                request = partial(self._client.delete, name, models.PointIdsList(points=gone))
                 self._requests.ask(f"deleting from {name!r}", request)
             else:
-                self._store(name, [tombstone(one, now) for one in form.ids(part)], version)
+                self._store(name, [tombstone(one, now, self._owner) for one in gone], version)
 
         most = most_ids if version is None else most_writes
         for _ in self._requests.in_parts(name, ids, most, send):
@@ -225,7 +214,7 @@ class RemoteWrites:
         elif not limits.unindexed_updates:
             self._unversioned.add(name)
         if not is_first and name not in self._unversioned:
-            chosen = models.FilterSelector(filter=expired(now))
+            chosen = models.FilterSelector(filter=expired(now, self._owner))
             purge = partial(self._client.delete, name, chosen)
             self._with_index(name, lambda: self._requests.ask(f"deleting from {name!r}", purge))
         self._purged[name] = now
@@ -255,8 +244,9 @@ def send_in_order(
     requests: Requests,
     name: str,
     changes: Sequence[Change],
-    with_words: Callable[[Sequence[Point]], Sequence[Point]],
+    complete: Callable[[Sequence[Point]], Sequence[Point]],
     next_version: Callable[[], int | None],
+    owner: Owner,
 ) -> None:
     """Carry out changes in order, in as few requests as the collection's limits allow.
 
@@ -267,8 +257,9 @@ def send_in_order(
         requests: Sends them.
         name: The collection.
         changes: The changes; no point has a text in place of a vector.
-        with_words: Returns points with the vectors of their words, if the collection has any.
+        complete: Returns points with the vectors that are made of others, and of their words.
         next_version: Returns the version of a change; None: it has none.
+        owner: Whose the points are.
 
     Raises:
         StoreError: A single point is larger than a request may be; then nothing is changed.
@@ -278,7 +269,7 @@ def send_in_order(
     left: list[_Item] = []
     for place, change in enumerate(changes):
         if isinstance(change, Upsert):
-            left += [_Item(place, it, sizes.of(it)) for it in with_words(change.points)]
+            left += [_Item(place, it, sizes.of(it)) for it in complete(change.points)]
         else:
             left += [_Item(place, identity, _ID_BYTES) for identity in change.ids]
     if (largest := requests.largest) is not None:
@@ -287,7 +278,7 @@ def send_in_order(
                 check_size(item.what, largest)
     while left:
         count = _fitting(left, requests.limits(name))
-        operations = list(_operations(left[:count], requests.limits(name), versions))
+        operations = list(_operations(left[:count], requests.limits(name), versions, owner))
         request = partial(requests.client.batch_update_points, name, operations)
         try:
             requests.ask(f"writing to {name!r}", request)
@@ -308,7 +299,7 @@ def _fitting(items: Sequence[_Item], limits: Limits) -> int:
 
 
 def _operations(
-    items: Sequence[_Item], limits: Limits, versions: Sequence[int | None]
+    items: Sequence[_Item], limits: Limits, versions: Sequence[int | None], owner: Owner
 ) -> Iterator[models.UpdateOperation]:
     """Yield the operations of a request.
 
@@ -327,7 +318,7 @@ def _operations(
                 yield models.DeleteOperation(delete=models.PointIdsList(points=list(some)))
         else:
             for some in slices(ids, limits.writes):
-                yield upsert_of([tombstone(identity, now) for identity in some], version)
+                yield upsert_of([tombstone(identity, now, owner) for identity in some], version)
 
 
 def set_together(

@@ -27,19 +27,13 @@ from ..stores.collection_settings import (
     StoredLayout,
 )
 from ..stores.input_errors import absent, is_alias, present
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, TEXT
+from ..stores.protocol import KEYWORDS, SPARSE, TEXT
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
-from .layouts.to_server import (
-    check_layout,
-    dense_change,
-    dense_params,
-    soft_token_params,
-    strict_mode,
-)
+from .layouts.to_server import check_layout, strict_mode, vector_changes, vector_params
 from .limits import Limits
-from .naming.aliases import INDEXES, OWN_NAME, RemoteAliases
+from .naming.aliases import CARD, INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
     IndexSchema,
     is_not_allowed,
@@ -51,9 +45,6 @@ from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
 from .tenants.shard_keys import check_tenants, hnsw_of, make_shard_keys, sharding_of
 from .words.text_index import StoredWords, WordsIndex, can_score_texts
-
-CARD = "decant"
-"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
 
 _SEARCH = "decant_search"
 LENGTH = "decant_average_length"
@@ -136,10 +127,7 @@ class RemoteCatalog:
         request = partial(
             self._client.create_collection,
             name,
-            vectors_config={
-                DENSE: dense_params(card.dim, settings, self._requests.version),
-                **soft_token_params(card),
-            },
+            vectors_config=vector_params(card, settings, self._requests.version),
             sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=hnsw_of(settings),
             sharding_method=sharding_of(card),
@@ -243,7 +231,7 @@ class RemoteCatalog:
         change = partial(
             self._client.update_collection,
             name,
-            vectors_config={DENSE: dense_change(layout, self._requests.version)},
+            vectors_config=vector_changes(held, layout, self._requests.version),
             quantization_config=models.Disabled.DISABLED if everywhere else None,
             collection_params=None
             if layout.write_consistency is None

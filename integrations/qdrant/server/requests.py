@@ -6,8 +6,9 @@ sent again. Other refusals are raised, with advice.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from decant.embedders import StoreError
 
@@ -59,6 +60,12 @@ class Requests:
         """The most bytes of one request; None if there is no limit."""
         is_grpc = self.client.init_options.get("prefer_grpc")
         return None if self.is_local or is_grpc else 32 * 2**20
+
+    def with_client(self, client: QdrantClient) -> Self:
+        """Return what sends them by another form of the client, and shares what is known."""
+        other = copy.copy(self)
+        other._server = self._server.with_client(client)  # noqa: SLF001 - it is of this class
+        return other
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
         """Return the result of one request; see :meth:`Server.ask`."""

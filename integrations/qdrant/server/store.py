@@ -11,15 +11,24 @@ survives the end of the server's process.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from qdrant_client import models
 
 from ..stores.aliases import FoundCollection
-from ..stores.changes import Change, DeferringStore, Lease, LeasingStore, OrderedStore, carry_out
+from ..stores.changes import (
+    Change,
+    DeferringStore,
+    Lease,
+    LeasingStore,
+    OrderedStore,
+    Owner,
+    carry_out,
+)
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
@@ -38,13 +47,13 @@ from ..stores.search_defaults import SearchDefaults
 from ..stores.sparse_vector import SparseVector
 from .bulk.deferred_index import DeferredIndex, is_noted
 from .capabilities import Server, ServerStore
-from .changes import RemoteWrites, Spelling, have_texts
+from .changes import RemoteWrites, have_texts
 from .collections import OpenCollection, RemoteCatalog
 from .limits import Limits, most_ids
 from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .point_form import OwnForm, PointForm, form_of
-from .points import Sent, params_of, to_scored
+from .point_form import OwnForm, PointForm, Spelling, form_of
+from .points import Sent, by_prefix, params_of, to_scored
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
@@ -81,14 +90,15 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
-        spelling = Spelling(forms=self._forms, words=self._words)
         self._deferred = DeferredIndex(self._requests.client, self._ask, self._requests.place)
-        self._writes = RemoteWrites(self._requests, spelling, lease or LeaseTimes())
+        self._times = lease or LeaseTimes()
+        self._writes = self._writes_of(Owner())
 
-    def of_tenant(self, tenant: str) -> RemoteStore:
-        """Return this store for the points of one tenant, whose requests go to its shards."""
-        server = self._server.with_client(of_tenant(self._client, tenant))
-        return RemoteStore(server, patience=self._patience)
+    def of_owner(self, owner: Owner, *, has_shards: bool) -> Self:
+        """Return this store for the points of one tenant; see :class:`TenantsStore`."""
+        other = copy.copy(self)  # which shares what is known of collections
+        other._take(owner, has_shards=has_shards)  # noqa: SLF001 - it is of this class
+        return other
 
     @property
     def requests(self) -> Requests:
@@ -168,27 +178,27 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
             StoreError: A single point is larger than a request may be; then none is stored.
             StoreInputError: A point has texts in place of vectors, and no server is asked.
         """
-        self.aliases.check_open(name)
-        self._writes.upsert(name, points)
+        with self.aliases.writing(name):
+            self._writes.upsert(name, points)
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes in order; see :func:`stores.changes.change_in_order`."""
-        self.aliases.check_open(name)
         if not self._server.is_local and not have_texts(changes):
-            self._writes.change_in_order(name, changes)
+            with self.aliases.writing(name):
+                self._writes.change_in_order(name, changes)
             return
         for change in changes:
             carry_out(self, name, change)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
         """Replace the given payload fields of points; return the ids that do not exist."""
-        self.aliases.check_open(name)
-        return self._writes.set_fields(name, points)
+        with self.aliases.writing(name):
+            return self._writes.set_fields(name, points)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
-        self.aliases.check_open(name)
-        self._writes.delete(name, ids)
+        with self.aliases.writing(name):
+            self._writes.delete(name, ids)
 
     def lease(self, name: str, mark: str) -> Lease | None:
         """Wait until no other process indexes or deletes; see :meth:`LeasingStore.lease`."""
@@ -267,13 +277,22 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
 
         def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
             size = min(end - offset, limits.page)
+            whole = models.QueryRequest(
+                params=self._params(name, query, limits),
+                filter=None if where is None else form.filter(where, limits),
+                limit=size,
+                offset=offset,
+            )
+            prefix, most = self._prefix(name), limits.page
+            staged = by_prefix(query, whole, prefix=prefix, end=end, most=most)
             request = partial(
                 self._client.query_points,
                 name,
                 query=value,
                 using=using,
-                search_params=self._params(name, query, limits),
-                query_filter=None if where is None else form.filter(where, limits),
+                prefetch=staged.prefetch,
+                search_params=staged.params,
+                query_filter=staged.filter,
                 limit=size,
                 offset=offset,
                 with_payload=form.fields(fetch),
@@ -305,9 +324,14 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
                 return None
             chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
+            prefix, most = self._prefix(name), limits.page
+            stage = partial(by_prefix, prefix=prefix, end=limit, most=most)
             requests = [
-                models.QueryRequest(
-                    query=value, using=using, params=params(query), filter=chosen, limit=limit
+                stage(
+                    query,
+                    models.QueryRequest(
+                        query=value, using=using, params=params(query), filter=chosen, limit=limit
+                    ),
                 )
                 for query, (value, using) in asked
             ]
@@ -370,6 +394,18 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         """Return whether it was deferred when the collection was last looked at."""
         return is_noted(self.aliases.last_read.get(name, {}))
 
+    def _take(self, owner: Owner, *, has_shards: bool) -> None:
+        """Be the store of a tenant's points from now on."""
+        if has_shards and owner.tenant is not None:
+            self._client = of_tenant(self._client, owner.tenant)
+            self._requests = self._requests.with_client(self._client)
+            self._ask = self._requests.ask
+        self._writes = self._writes_of(owner)
+
+    def _writes_of(self, owner: Owner) -> RemoteWrites:
+        spelling = Spelling(forms=self._forms, words=self._words, prefix=self._prefix)
+        return RemoteWrites(self._requests, spelling, self._times, owner)
+
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)
         self._forms[name] = form_of(opened.card.payload_layout)
@@ -385,6 +421,9 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         if sent is None or isinstance(sent, SparseVector):
             return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _prefix(self, name: str) -> int:
+        return self._catalog.known_layout(name).prefix
 
     def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
         if self._server.is_local and not isinstance(query, WordsQuery):

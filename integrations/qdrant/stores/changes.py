@@ -12,7 +12,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeAlias, assert_never, runtime_checkable
+
+from .point_ids import note_id
+from .protocol import TENANT, Payload
 
 if TYPE_CHECKING:
     from .protocol import Point, Store
@@ -20,6 +23,27 @@ if TYPE_CHECKING:
 
 LEASE = "writer"
 """What the note of a lease says that it is."""
+
+LEASE_ID = note_id(LEASE)
+"""The id of that note, if it belongs to no tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """To whom the points belong that a store writes, and the note of the lease that it takes.
+
+    Args:
+        tenant: The tenant; None: the collection has none.
+        lease_id: The id of the point that is the note.
+    """
+
+    tenant: str | None = None
+    lease_id: str = LEASE_ID
+
+    @property
+    def payload(self) -> Payload:
+        """What the payload of every such point says of its owner."""
+        return {} if self.tenant is None else {TENANT: self.tenant}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +117,20 @@ class DeferringStore(ABC):
     @abstractmethod
     def is_deferred(self, name: str) -> bool:
         """Return whether it was deferred when the collection was last looked at; no request."""
+
+
+@runtime_checkable
+class TenantsStore(Protocol):
+    """A store that writes the points of each tenant under leases of the tenant's own."""
+
+    def of_owner(self, owner: Owner, *, has_shards: bool) -> Store:
+        """Return the store for the points of one tenant; metadata are those of this store.
+
+        Args:
+            owner: The tenant.
+            has_shards: Whether tenants have shards, to which its requests then go.
+        """
+        ...
 
 
 def change_in_order(store: Store, name: str, changes: Sequence[Change]) -> None:

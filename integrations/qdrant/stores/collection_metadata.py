@@ -29,13 +29,14 @@ from .collection_settings import Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 7
+FORMAT = 8
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
 # soft tokens, no words or no foreign layouts reads collections without them; collections with them
 # it must refuse, or it would add points that lack them, or read none. Of a collection with tenants
-# it would show everybody's data, and of one that is being restored a part as if it were the whole.
+# it would show everybody's data, to one with prefixes add points that no search finds, and of one
+# that is being restored show a part as if it were the whole.
 _DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT, _ADOPTED_FORMAT = 1, 2, 3, 4, 5
-_TENANTS_FORMAT, _RESTORING_FORMAT = 6, 7
+_TENANTS_FORMAT, _PREFIX_FORMAT, _RESTORING_FORMAT = 6, 7, 8
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
 _KEY_BYTES = 16
@@ -64,6 +65,7 @@ class CollectionMetadata:
         search: How it is searched where a search does not specify it; None: as this decant does.
         payload_layout: How another program laid out its points, if it was adopted.
         restoring: The digest of the dump that it is being restored from; None: it is complete.
+        prefix: How many first values of dense vectors are a vector of their own; 0: there is none.
     """
 
     recipe: Recipe
@@ -77,6 +79,7 @@ class CollectionMetadata:
     search: SearchDefaults | None = None
     payload_layout: PayloadLayout | None = None
     restoring: str | None = None
+    prefix: int = 0
 
     @classmethod
     def of(
@@ -86,6 +89,7 @@ class CollectionMetadata:
         soft_tokens: bool = False,
         words: Words | None = None,
         tenants: Tenants | None = None,
+        prefix: int = 0,
     ) -> Self:
         """Return the metadata of a new collection.
 
@@ -94,6 +98,7 @@ class CollectionMetadata:
             soft_tokens: Whether points also have soft tokens.
             words: How the words of texts are indexed, if they are.
             tenants: How passages belong to tenants, if they do.
+            prefix: How many first values are a vector of their own (:func:`chosen_prefix`).
 
         Raises:
             RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
@@ -107,6 +112,7 @@ class CollectionMetadata:
             words=words,
             tenants=tenants,
             tenant_key="" if tenants is None else secrets.token_hex(_KEY_BYTES),
+            prefix=prefix,
         )
 
     def to_json(self) -> str:
@@ -119,6 +125,7 @@ class CollectionMetadata:
             **({"tenants": encode(self.tenants)} if self._format >= _TENANTS_FORMAT else {}),
             **({"tenant_key": self.tenant_key} if self._format >= _TENANTS_FORMAT else {}),
             **self._adopted_fields,
+            **({"prefix": self.prefix} if self._format >= _PREFIX_FORMAT else {}),
             **({} if self.restoring is None else {"restoring": self.restoring}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
@@ -157,6 +164,7 @@ class CollectionMetadata:
                 if held["format"] >= _TENANTS_FORMAT
                 else None,
                 tenant_key=str(held["tenant_key"]) if held["format"] >= _TENANTS_FORMAT else "",
+                prefix=int(held["prefix"]) if held["format"] >= _PREFIX_FORMAT else 0,
                 payload_layout=_payload_layout(held["payload_layout"], where)
                 if held["format"] >= _ADOPTED_FORMAT
                 else None,
@@ -187,6 +195,8 @@ class CollectionMetadata:
     def _format(self) -> int:
         if self.restoring is not None:
             return _RESTORING_FORMAT
+        if self.prefix:
+            return _PREFIX_FORMAT
         if self.tenants is not None:
             return _TENANTS_FORMAT
         if self.payload_layout is not None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .aliases import Aliases, FoundCollection
     from .collection_metadata import CollectionMetadata
     from .collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
-    from .filters import Where
     from .queries import Query
     from .search_defaults import SearchDefaults
 
@@ -35,6 +34,9 @@ Payload: TypeAlias = dict[str, Json]
 
 DENSE = "dense"
 """The name of the dense vector, which every collection has."""
+
+PREFIX = "dense_prefix"
+"""The name of the first values of the dense vector, in collections that search these first."""
 
 SPARSE = "sparse"
 """The name of the sparse vector; the metadata state whether a collection has it."""
@@ -74,6 +76,7 @@ class Point:
         sparse: None as for ``dense``, and for a text that weighs nothing.
         soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
         words: The BM25 weights of its text, which a store adds itself if it needs them.
+        prefix: The first values of ``dense``, normalised again, which a store adds likewise.
         to_embed: Texts to store the vectors of, at most one for each vector that is None here; the
             server has the vectors made. A point that was read has none.
     """
@@ -84,6 +87,7 @@ class Point:
     sparse: SparseVector | None = None
     soft_tokens: NDArray[np.float32] | None = None
     words: SparseVector | None = None
+    prefix: NDArray[np.float32] | None = None
     to_embed: tuple[TextToEmbed, ...] = ()
 
 
@@ -108,17 +112,24 @@ class Select:
         dense: Whether to return the dense vector.
         sparse: Whether to return the sparse vector; only for collections that have them.
         soft_tokens: Whether to return the soft tokens; only for collections that have them.
+        prefix: Whether to return the first values of the dense vector; likewise.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
     sparse: bool = False
     soft_tokens: bool = False
+    prefix: bool = False
 
     @property
     def vectors(self) -> list[str]:
         """The names of the vectors to return."""
-        wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.soft_tokens}
+        wanted = {
+            DENSE: self.dense,
+            PREFIX: self.prefix,
+            SPARSE: self.sparse,
+            STATES: self.soft_tokens,
+        }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 

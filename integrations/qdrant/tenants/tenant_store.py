@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 from ..stores.aliases import FoundCollection
+from ..stores.changes import LEASE_ID, Lease, LeasingStore, Owner, TenantsStore
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     SHARED_TENANT,
@@ -43,16 +44,7 @@ from .tenant_aliases import TenantAliases
 from .tenant_ids import TenantIds
 
 
-@runtime_checkable
-class ShardedStore(Protocol):
-    """A store whose requests can go to the shards of one tenant."""
-
-    def of_tenant(self, tenant: str) -> Store:
-        """Return the store for the points of one tenant."""
-        ...
-
-
-class TenantStore:
+class TenantStore(LeasingStore):
     """The points of one tenant in one collection, as a :class:`Store`; made by :meth:`of`.
 
     Args:
@@ -92,14 +84,32 @@ class TenantStore:
                 f"this store is that of the tenant {store.tenant!r} and leads to no other; open "
                 f"the collection {name!r} from the store that connect() returned"
             )
-        found = store.find(name)
+        return cls.of_found(store, store.find(name), tenant, called=name)
+
+    @classmethod
+    def of_found(
+        cls, store: Store, found: FoundCollection, tenant: str, *, called: str | None = None
+    ) -> Self:
+        """Return what a tenant has in a collection that was found already.
+
+        Args:
+            store: The store of the collection.
+            found: The collection, whatever its name means by now.
+            tenant: As for :meth:`of`.
+            called: The name by which it was found, if that is an alias.
+
+        Raises:
+            TenantError: The collection has no tenants.
+            StoreInputError: Nobody can have this name.
+        """
+        called = called or found.name
         if found.card.tenants is None:
             raise TenantError(
-                f"the collection {name!r} in {store.place} has no tenants, so it has none named "
+                f"the collection {called!r} in {store.place} has no tenants, so it has none named "
                 f"{tenant!r}; tenants are decided when a collection is made, with "
                 "CollectionSettings(tenants=Tenants()) (decant create --tenants)"
             )
-        return cls._of(store, found, check_tenant(tenant), called=name)
+        return cls._of(store, found, check_tenant(tenant), called=called)
 
     @classmethod
     def of_all(cls, store: Store, name: str, card: CollectionMetadata) -> Self:
@@ -109,8 +119,11 @@ class TenantStore:
     @classmethod
     def _of(cls, store: Store, found: FoundCollection, tenant: str, *, called: str) -> Self:
         points, tenants = store, found.card.tenants
-        if tenants and tenants.dedicated is not None and isinstance(store, ShardedStore):
-            points = store.of_tenant(tenant)
+        if isinstance(store, TenantsStore):
+            lease = TenantIds(found.card.tenant_key, tenant).stored(LEASE_ID)
+            has_shards = tenants is not None and tenants.dedicated is not None
+            owner = Owner(tenant=tenant, lease_id=lease)
+            points = store.of_owner(owner, has_shards=has_shards)
         return cls(store, points, found, tenant, called=called)
 
     @property
@@ -180,6 +193,17 @@ class TenantStore:
     def relayout(self, name: str, layout: Layout) -> None:  # noqa: ARG002
         """Refuse to change the layout of the collection."""
         raise self._for_all(f"changing the layout of {name!r}")
+
+    def lease(self, name: str, mark: str) -> Lease | None:
+        """Wait until no other process writes for this tenant; other tenants are not waited for."""
+        if not isinstance(self._points, LeasingStore):
+            return None
+        return self._points.lease(self._checked(name), mark)
+
+    def write_under(self, name: str, lease: Lease | None) -> None:
+        """Let writes be those of the tenant's lease, until it ends."""
+        if isinstance(self._points, LeasingStore):
+            self._points.write_under(self._checked(name), lease)
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points as the tenant's."""

@@ -6,11 +6,13 @@ concerns the collection as a whole stays possible: its metadata, layout, indexes
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
 from typing import Never, Self
 
 from ..stores.aliases import Aliases, FoundCollection
+from ..stores.changes import LEASE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     SHARED_TENANT,
@@ -26,6 +28,7 @@ from ..stores.protocol import (
     TENANT,
     Engine,
     OptimizeProgress,
+    Payload,
     Point,
     Ranking,
     ScoredPoint,
@@ -70,12 +73,21 @@ class UnboundStore:
 
     @property
     def whole(self) -> Store:
-        """The store of all tenants, for what concerns the collection as a whole."""
+        """The store of all points, for what is done for all tenants, such as a migration."""
         return self._store
 
-    def of_tenant(self, tenant: str) -> TenantStore:
-        """Return the store of one tenant; see :meth:`TenantStore.of`."""
-        return TenantStore.of(self._store, self._name, tenant)
+    def of_tenant(self, tenant: str, *, called: str | None = None) -> TenantStore:
+        """Return the store of one tenant; see :meth:`TenantStore.of`.
+
+        It holds this collection, also when a migration has made its name mean another one.
+
+        Args:
+            tenant: The tenant.
+            called: The name by which the collection was opened, if that is an alias.
+        """
+        card = self._store.card(self._name)
+        found = FoundCollection(name=self._name, card=card)
+        return TenantStore.of_found(self._store, found, tenant, called=called)
 
     @property
     def shared(self) -> TenantStore:
@@ -88,9 +100,19 @@ class UnboundStore:
         They are read off the notes of what filled the collection, of which each tenant has one for
         each precision.
         """
-        pages = each(self._store, self._name, _NOTES, Select(fields=(TENANT,)))
-        values = (point.payload.get(TENANT) for page in pages for point in page)
-        return sorted({value for value in values if isinstance(value, str)} - {SHARED_TENANT})
+        pages = each(self._store, self._name, _NOTES, Select(fields=(TENANT, "note")))
+        notes = (point.payload for page in pages for point in page)
+        # Who deletes takes a lease, and need not have stored anything.
+        return _names_in(note for note in notes if note.get("note") != LEASE)
+
+    def count_by_tenant(self, where: Where) -> dict[str, int]:
+        """Return how many points of each tenant match, by the tenants' names in order.
+
+        This reads the name of each point's tenant, and nothing else of it.
+        """
+        pages = each(self._store, self._name, where, Select(fields=(TENANT,)))
+        counts = Counter(str(point.payload.get(TENANT, "")) for page in pages for point in page)
+        return {name: counts[name] for name in sorted(counts.keys() - {"", SHARED_TENANT})}
 
     def names(self) -> list[str]:
         """Return the names of the collections."""
@@ -259,3 +281,26 @@ def without_tenant(what: str, place: str) -> TenantError:
         f"{what} in {place} needs a tenant, because its passages belong to tenants, and nobody "
         'sees those of all; choose one with collection.tenant("…"), or with --tenant NAME'
     )
+
+
+def whole_store(store: Store, what: str) -> Store:
+    """Return the store of all points, for what concerns the collection as a whole.
+
+    Args:
+        store: A store, which may be that of an open collection.
+        what: What is to be done, for the message.
+
+    Raises:
+        TenantError: The store is that of one tenant.
+    """
+    if isinstance(store, TenantStore):
+        raise TenantError(
+            f"{what} concerns all tenants, and this is the store of {store.tenant!r}; give the "
+            "store that connect() returned"
+        )
+    return store.whole if isinstance(store, UnboundStore) else store
+
+
+def _names_in(payloads: Iterable[Payload]) -> list[str]:
+    values = (payload.get(TENANT) for payload in payloads)
+    return sorted({value for value in values if isinstance(value, str)} - {SHARED_TENANT})

@@ -8,20 +8,28 @@ the newer collection, and a request that was meant for the old one never reaches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Condition
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from qdrant_client import models
 
 from decant.embedders import StoreError
+from decant.embedders.forks import renew_after_fork
 
 from ...stores.aliases import CollectionMovedError, MigrationNote
+from ...stores.collection_metadata import CollectionMetadata
 from ...stores.collection_settings import FieldType, PayloadIndex
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+CARD = "decant"
+"""The key of a collection's metadata that holds its :class:`CollectionMetadata`."""
 
 OWN_NAME = "decant_name"
 """The key of a collection's metadata with its own name, by which an alias is seen to be one."""
@@ -57,6 +65,14 @@ class RemoteAliases:
         self.grace = 0.0 if is_local else _GRACE
         self._seen: dict[str, tuple[float, str]] = {}
         self.last_read: dict[str, Mapping[str, Any]] = {}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget the writes of other threads, which a forked child does not have."""
+        self._changed = Condition()
+        self._writes: Counter[str] = Counter()
+        self._noting: set[str] = set()
 
     def all(self) -> dict[str, str]:
         """Return the collection of each alias, those of replaced collections included."""
@@ -137,12 +153,31 @@ class RemoteAliases:
         return text
 
     def set_note(self, name: str, note: MigrationNote | None) -> None:
-        """Replace the note of a collection."""
+        """Replace the note of a collection, between two writes of this store to it."""
         # As text, because a server merges objects; empty, because clients may leave out a null.
         text = "" if note is None else note.to_json()
         change = partial(self._client.update_collection, name, metadata={_NOTE: text})
-        self._ask(f"noting the migration of {name!r}", change)
-        self._seen[name] = (monotonic(), text)
+        with self._between_writes(name):
+            self._ask(f"noting the migration of {name!r}", change)
+            self._seen[name] = (monotonic(), text)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[None]:
+        """Write to a collection in the block, which ends before its note is replaced.
+
+        Raises:
+            CollectionMovedError: A migration has closed it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._noting)
+            self._writes[name] += 1
+        try:
+            self.check_open(name)
+            yield
+        finally:
+            with self._changed:
+                self._writes[name] -= 1
+                self._changed.notify_all()
 
     def check_open(self, name: str) -> None:
         """Refuse a write to a collection that a migration has closed, within the grace time.
@@ -161,8 +196,13 @@ class RemoteAliases:
 
     def indexed(self, name: str) -> tuple[PayloadIndex, ...]:
         """Return the metadata entries that a collection indexes."""
-        held = dict(self._metadata(name).get(INDEXES, {}))
-        found = (PayloadIndex.at(path, FieldType(kind)) for path, kind in sorted(held.items()))
+        metadata = self._metadata(name)
+        where = f"the collection {name!r} at {self._place}"
+        layout = CollectionMetadata.from_json(str(metadata[CARD]), where=where).payload_layout
+        held = dict(metadata.get(INDEXES, {})).items()
+        own = [(path if layout is None else layout.own_path(path), kind) for path, kind in held]
+        known = sorted((path, kind) for path, kind in own if path is not None)
+        found = (PayloadIndex.at(path, FieldType(kind)) for path, kind in known)
         return tuple(one for one in found if one is not None)
 
     def drop_replaced(self, alias: str, name: str) -> None:
@@ -207,6 +247,19 @@ class RemoteAliases:
             self.point(note.alias, None)
             if not self.is_signpost(other):
                 self.set_note(note.alias, None)  # it takes writes again
+
+    @contextmanager
+    def _between_writes(self, name: str) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._noting)
+            self._noting.add(name)  # so that no further write begins
+            self._changed.wait_for(lambda: not self._writes[name])
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._noting.discard(name)
+                self._changed.notify_all()
 
     def _read(self, name: str, text: str) -> MigrationNote | None:
         where = f"the collection {name!r} at {self._place}"

@@ -11,9 +11,11 @@ changes nothing, as long as the tombstones are kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qdrant_client import models
 
+from ...stores.changes import Owner
 from ...stores.filters import Field
 from ...stores.point_ids import Kind
 from ...stores.protocol import Payload, Point, Select
@@ -59,9 +61,10 @@ def upsert_of(structs: Sequence[models.PointStruct], version: int | None) -> mod
     )
 
 
-def tombstone(identity: models.ExtendedPointId, at: int) -> models.PointStruct:
+def tombstone(identity: models.ExtendedPointId, at: int, owner: Owner) -> models.PointStruct:
     """Return what remains of a point that is deleted at this second, still without a version."""
-    payload: Payload = {Field.KIND.value: Kind.TOMBSTONE.value, TOMBSTONE_SINCE: at}
+    kind: Payload = {Field.KIND.value: Kind.TOMBSTONE.value, TOMBSTONE_SINCE: at}
+    payload = {**owner.payload, **kind}
     return models.PointStruct.model_construct(id=identity, vector={}, payload=payload)
 
 
@@ -78,11 +81,16 @@ def change_of(point: Point, version: int | None) -> models.UpdateOperation:
     return models.SetPayloadOperation(set_payload=change)
 
 
-def expired(now: float) -> models.Filter:
-    """Return the filter of tombstones that need not be kept any longer."""
+def expired(now: float, owner: Owner) -> models.Filter:
+    """Return the filter of an owner's tombstones that need not be kept any longer."""
     kind = models.MatchValue(value=Kind.TOMBSTONE.value)
+    own = [
+        models.FieldCondition(key=key, match=models.MatchValue(value=str(value)))
+        for key, value in owner.payload.items()
+    ]
     return models.Filter(
         must=[
+            *own,
             models.FieldCondition(key=Field.KIND.value, match=kind),
             models.FieldCondition(
                 key=TOMBSTONE_SINCE, range=models.Range(lt=now - TOMBSTONES_KEPT)
@@ -95,12 +103,7 @@ def noticing_tombstones(fetch: Select) -> Select:
     """Return the same selection with the field by which tombstones are recognised."""
     if fetch.fields is None:
         return fetch
-    return Select(
-        fields=(*fetch.fields, TOMBSTONE_SINCE),
-        dense=fetch.dense,
-        sparse=fetch.sparse,
-        soft_tokens=fetch.soft_tokens,
-    )
+    return replace(fetch, fields=(*fetch.fields, TOMBSTONE_SINCE))
 
 
 def is_tombstone(point: Point) -> bool:

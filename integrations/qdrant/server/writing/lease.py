@@ -1,6 +1,7 @@
 """The lease of a collection on a server: one process at a time indexes and deletes in it.
 
-The lease is a note in the collection. Its token changes with every renewal, and a process replaces
+The lease is a note in the collection, and each tenant of a collection has one of its own, so that
+tenants do not wait for each other. Its token changes with every renewal, and a process replaces
 the note only if it holds the token that was read, by a filter of the request that stores it, so of
 two processes one gets it. Who waits watches the token: if it has not changed for the time of
 :attr:`LeaseTimes.lapse`, by the waiting process's own clock, the holder is taken to be dead. A
@@ -29,14 +30,13 @@ from qdrant_client import QdrantClient, models
 from decant.embedders import StoreError
 
 from ....stop import pause
-from ...stores.changes import LEASE, Lease
+from ...stores.changes import LEASE, Lease, Owner
 from ...stores.filters import Field
-from ...stores.point_ids import Kind, note_id
+from ...stores.point_ids import Kind
 from .fence import STEPS
 
 _log = logging.getLogger("decant")
 
-_ID = note_id(LEASE)
 _FREE = "free"
 
 
@@ -103,9 +103,10 @@ class LeaseNote:
         """Return whether both are of one holder's run."""
         return other is not None and (self.run, self.mark) == (other.run, other.mark)
 
-    def struct(self) -> models.PointStruct:
-        """Return the point of the note."""
+    def struct(self, owner: Owner) -> models.PointStruct:
+        """Return the point of the note of an owner."""
         payload = {
+            **owner.payload,
             "kind": Kind.NOTE.value,
             "note": LEASE,
             # A field that every collection has indexed, so that strict mode lets it be filtered by.
@@ -116,7 +117,7 @@ class LeaseNote:
             "holder": self.holder,
             "since": self.since,
         }
-        return models.PointStruct(id=_ID, vector={}, payload=payload)
+        return models.PointStruct(id=owner.lease_id, vector={}, payload=payload)
 
     @classmethod
     def read(cls, payload: dict[str, Any]) -> Self:
@@ -131,12 +132,13 @@ class LeaseNote:
 
 
 class LeaseNotes:
-    """Reads and replaces the note of one collection.
+    """Reads and replaces the note of one collection, or of one tenant in it.
 
     Args:
         name: The collection.
         client: The client.
         ask: Sends a request, and repeats it if need be.
+        owner: Whose the note is.
     """
 
     def __init__(
@@ -144,14 +146,22 @@ class LeaseNotes:
         name: str,
         client: QdrantClient,
         ask: Callable[[str, Callable[[], Any]], Any],
+        owner: Owner | None = None,
     ) -> None:
         self.name = name
         self._client = client
         self._ask = ask
+        self._owner = owner or Owner()
+
+    def __str__(self) -> str:
+        """Return what the lease is for, in messages: the collection, and the tenant."""
+        tenant = self._owner.tenant
+        return repr(self.name) if tenant is None else f"{self.name!r} of the tenant {tenant!r}"
 
     def read(self) -> LeaseNote | None:
         """Return the note; None if there is none yet."""
-        request = partial(self._client.retrieve, self.name, [_ID], with_payload=True)
+        ids = [self._owner.lease_id]
+        request = partial(self._client.retrieve, self.name, ids, with_payload=True)
         records = self._ask(f"reading from {self.name!r}", request)
         return LeaseNote.read(records[0].payload) if records else None
 
@@ -167,7 +177,7 @@ class LeaseNotes:
         request = partial(
             self._client.upsert,
             self.name,
-            [new.struct()],
+            [new.struct(self._owner)],
             update_filter=models.Filter(must=[is_old]),
             # All replicas get it in one order.
             ordering=models.WriteOrdering.STRONG,
@@ -220,7 +230,7 @@ class RemoteLease(Lease):
                     self._renew()
         if self._is_lost or self._is_old():
             raise StoreError(
-                f"this process held the right to write to {self._notes.name!r} and did not renew "
+                f"this process held the right to write to {self._notes} and did not renew "
                 f"it for {self._times.lapse:.0f} s, so another process may write now, and this run "
                 "ends; nothing is lost: run it again"
             )
@@ -284,7 +294,7 @@ def take_lease(notes: LeaseNotes, mark: str, times: LeaseTimes) -> RemoteLease:
         note, now = notes.read(), times.clock()
         if note != seen:
             if seen is None and note is not None and not (note.is_free or note.mark == mark):
-                _log.warning("waiting to write to %r: %s", notes.name, _holds(note))
+                _log.warning("waiting to write to %s: %s", notes, _holds(note))
             seen, seen_at = note, now
         is_dead = note is not None and now - seen_at >= times.lapse
         if note is None or note.is_free or note.mark == mark or is_dead:
@@ -295,7 +305,7 @@ def take_lease(notes: LeaseNotes, mark: str, times: LeaseTimes) -> RemoteLease:
             continue
         if now - began >= times.longest_wait:
             raise StoreError(
-                f"{_holds(note)}, and {notes.name!r} was not free for {times.longest_wait:.0f} s; "
+                f"{_holds(note)}, and {notes} was not free for {times.longest_wait:.0f} s; "
                 "one process at a time indexes or deletes in a collection: wait for it, or end it"
             )
         times.sleep(times.interval)

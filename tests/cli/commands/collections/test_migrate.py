@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Collection, Record, connect
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    Record,
+    Tenants,
+    connect,
+    summarize,
+)
 
 TEXTS = ("the cat sat on the mat", "a dog barks", "rain falls on the hills", "ships sail")
 
@@ -49,6 +57,31 @@ def test_a_collection_gets_another_model_goes_back_and_forth_and_drops_the_old_o
     assert "deleted the old vectors" in filled(*task, "--drop-old", "--keep", "0d", "--yes").out
     with connect("./index") as store:
         assert store.aliases.all() == {"docs": shown["target"]}
+
+
+def test_a_collection_with_tenants_is_migrated_as_a_whole(
+    decant: Decant, tiny_bundle: Path
+) -> None:
+    with connect("./index") as store:
+        docs = Collection.create(
+            store, "docs", HashEncoder(8), settings=CollectionSettings(tenants=Tenants())
+        )
+        for tenant in ("acme", "globex"):
+            docs.tenant(tenant).add([Record(id="1", text=f"the cat of {tenant}")])
+    ran = decant("migrate", "./index", "docs", "--to", tiny_bundle, "--provider", "cpu", "--yes")
+    assert ran.code == Exit.OK, ran.err
+    assert "2 texts embedded" in ran.err
+    with connect("./index") as store:
+        assert summarize(store, "docs").tenants == ("acme", "globex")
+    found = decant(
+        "search", tiny_bundle, "cat", "--provider", "cpu", "--tenant", "acme", "--json",
+        "--collection", "docs",
+    )  # fmt: skip
+    assert found.code == Exit.OK, found.err
+    hits = cast("list[Any]", found.json["hits"])
+    assert [hit["text"] for hit in hits] == ["the cat of acme"]
+    rolled = decant("migrate", "./index", "docs", "--rollback")
+    assert "'docs' in" in rolled.out, rolled.err
 
 
 def test_without_an_answer_the_name_stays_and_the_same_command_goes_on(

@@ -9,13 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from decant.integrations.qdrant import Collection, connect
-from migration_scene import NEW, OLD, SETTINGS, Contents, contents, fill, migrate_now
+from decant.integrations.qdrant import Collection, Store, Tenants, connect
+from migration_scene import (
+    NEW,
+    OLD,
+    SETTINGS,
+    Contents,
+    contents,
+    contents_of,
+    documents,
+    fill,
+    migrate_now,
+    records,
+)
 
 SECONDS_A_TEXT = 0.02
 SUPPORT = Path(__file__).parents[3] / "support"
@@ -110,6 +121,42 @@ def test_killed_at_random_moments_the_next_one_ends_like_an_undisturbed_one(
 @pytest.mark.slow
 def test_killed_at_fifty_random_moments(scene: Scene, scratch: Path) -> None:
     check_moments(50, scene, scratch)
+
+
+def of_tenants(store: Store) -> dict[str, Contents]:
+    """Return what each tenant has; the ids of their points differ by the key of each collection."""
+    return {tenant: contents_of(store, tenant) for tenant in ("acme", "globex")}
+
+
+@pytest.mark.slow
+def test_with_tenants_killed_at_fifty_random_moments(scratch: Path) -> None:
+    with connect(scratch / "begun") as store:
+        docs = Collection.create(store, "docs", OLD, settings=replace(SETTINGS, tenants=Tenants()))
+        fill(docs.tenant("acme"))
+        docs.tenant("globex").add(records(*range(30, 90)))
+        docs.tenant("globex").index(documents(*range(12), salt=3))
+    shutil.copytree(scratch / "begun", scratch / "whole")
+    started = time.perf_counter()
+    assert end(start(scratch / "whole"))
+    seconds = time.perf_counter() - started
+    with connect(scratch / "whole") as store:
+        expected, names = of_tenants(store), store.names()
+    killed = 0
+    for number in range(50):
+        index = scratch / f"killed-{number}"
+        shutil.copytree(scratch / "begun", index)
+        child = start(index)
+        time.sleep(random.uniform(0, seconds))
+        child.kill()
+        killed += not end(child)
+        with connect(index) as store:
+            migrate_now(store)
+            assert of_tenants(store) == expected
+            assert store.names() == names
+            view = Collection.open(store, "docs", NEW).tenant("globex")
+            assert view.check().is_sound
+        shutil.rmtree(index)
+    assert killed >= 12
 
 
 def test_killed_again_and_again_it_still_ends_like_an_undisturbed_one(

@@ -18,8 +18,10 @@ from decant.embedders import HashEncoder, StoreError
 from decant.integrations.qdrant import (
     Collection,
     CollectionFollower,
+    CollectionSettings,
     Record,
     Store,
+    Tenants,
     drop_replaced,
     migrate,
     rollback_migration,
@@ -103,6 +105,35 @@ def test_before_any_change_of_a_migration(store: Store) -> None:
         assert store.names() == []
         last += 1
     assert last > 10
+
+
+@pytest.mark.parametrize("engine", ["edge", "local"])
+def test_before_any_change_of_a_migration_with_tenants(
+    engine: str, request: pytest.FixtureRequest
+) -> None:
+    store = without_grace(request.getfixturevalue(engine))
+    last, ended = 0, True
+    while ended:
+        docs = Collection.create(store, "docs", OLD, settings=CollectionSettings(tenants=Tenants()))
+        for tenant in ("acme", "globex"):
+            texts = [Record(id=str(number), text=f"{tenant} {number}") for number in range(3)]
+            docs.tenant(tenant).add(texts)
+        doomed = Doomed(store, last)
+        with suppress(PowerOff):
+            migrate_now(store)
+        ended = doomed.mend()
+        for tenant in ("acme", "globex"):
+            view = CollectionFollower(store, "docs", [OLD, NEW], tenant=tenant).current()
+            assert {hit.text for hit in view.search("2")} == {f"{tenant} {n}" for n in range(3)}
+        target = migrate_now(store)
+        for tenant in ("acme", "globex"):
+            after = Collection.open(store, "docs", NEW).tenant(tenant)
+            after.add([Record(id="new", text="the text of later")])
+            assert after.count() == 4
+        assert store.names() == ["docs", target]
+        remove(store)
+        last += 1
+    assert last > 12
 
 
 @pytest.mark.parametrize("encoder", [None, OLD])

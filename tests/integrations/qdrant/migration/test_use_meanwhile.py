@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import count
-from threading import Event
-
 import pytest
 
 from decant.embedders import CollectionMismatch, HashEncoder, Role
@@ -26,41 +20,10 @@ from migration_scene import (
     documents,
     payloads,
     records,
+    throughout,
 )
 
 QUERY = "the record 7 of the year 7"
-
-
-@contextmanager
-def throughout(work: Callable[[int], object], *, least: int = 3) -> Iterator[Callable[[], None]]:
-    """Repeat work in a thread during the block; its error is raised at the end.
-
-    Yields:
-        Waits until the work was done some more times.
-    """
-    done, ticks = Event(), count()
-    turns = [0]
-
-    def repeat() -> None:
-        for number in ticks:
-            if done.is_set():
-                return
-            work(number)
-            turns[0] += 1
-
-    with ThreadPoolExecutor(1) as pool:
-        future: Future[None] = pool.submit(repeat)
-
-        def wait() -> None:
-            wanted = turns[0] + least
-            while turns[0] < wanted and not future.done():
-                done.wait(0.01)
-
-        try:
-            yield wait
-        finally:
-            done.set()
-        future.result()
 
 
 def test_searches_never_fail_and_have_the_vectors_of_one_model(

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Chunking, Collection, Document, Select, Store
+from decant.integrations.qdrant import (
+    Chunking,
+    Collection,
+    CollectionSettings,
+    Document,
+    Select,
+    Store,
+    Tenants,
+)
 from decant.integrations.qdrant.stores.filters import Field, FieldIn
 from decant.integrations.qdrant.stores.protocol import each
 from qdrant_double import Asked, Fault, QdrantDouble, reached
@@ -20,6 +28,20 @@ ENCODER = HashEncoder(8)
 SMALL = Chunking(max_tokens=8)
 EVERYTHING = FieldIn(Field.KIND, ["chunk", "record", "document"])
 LATE = ("/points", "/points/batch", "/points/delete", "/points/payload")
+
+
+@pytest.fixture(params=["", "acme"])
+def tenant(request: pytest.FixtureRequest) -> str:
+    """Return whose collection it is: nobody's, and a tenant's."""
+    found: str = request.param
+    return found
+
+
+def made(store: Store, tenant: str) -> Collection:
+    """Make a collection, and return the view of a tenant, if one is given."""
+    settings = CollectionSettings(tenants=Tenants() if tenant else None)
+    docs = Collection.create(store, "docs", ENCODER, settings=settings)
+    return docs.for_tenant(tenant or None)
 
 
 def documents(*texts: str) -> list[Document]:
@@ -69,10 +91,10 @@ def is_write(asked: Asked) -> bool:
 
 
 @pytest.fixture
-def log() -> list[Asked]:
+def log(tenant: str) -> list[Asked]:
     """Return the requests of such a life."""
     with QdrantDouble() as double, reached(double) as store:
-        live(Collection.create(store, "docs", ENCODER))
+        live(made(store, tenant))
         return [asked for asked in double.asked if asked.method in ("PUT", "POST")]
 
 
@@ -89,7 +111,7 @@ def deliver(double: QdrantDouble, asked: Asked) -> None:
 
 
 def test_a_copy_of_any_write_after_any_later_one_changes_nothing(
-    log: list[Asked], second: QdrantDouble
+    log: list[Asked], second: QdrantDouble, tenant: str
 ) -> None:
     writes: list[Asked] = []
     for asked in log:
@@ -102,17 +124,21 @@ def test_a_copy_of_any_write_after_any_later_one_changes_nothing(
             deliver(second, late)
             assert points(second) == held, (late, len(writes))
     kinds = {name for late in writes for item in late.body.get("operations", []) for name in item}
-    assert kinds == {"upsert", "set_payload"}
+    # Changes of a tenant are requests of their own, but for payload fields.
+    assert kinds == ({"set_payload"} if tenant else {"upsert", "set_payload"})
     assert len(writes) > 30
 
 
-def test_a_run_that_a_proxy_disturbs_ends_like_an_undisturbed_one(second: QdrantDouble) -> None:
+def test_a_run_that_a_proxy_disturbs_ends_like_an_undisturbed_one(
+    second: QdrantDouble, tenant: str
+) -> None:
     chance = random.Random(5)
     with reached(second) as other:
-        live(Collection.create(other, "docs", ENCODER))
-        expected = contents(other)
+        undisturbed = made(other, tenant)
+        live(undisturbed)
+        expected = contents(undisturbed.store)
     with QdrantDouble() as double, reached(double) as store:
-        docs = Collection.create(store, "docs", ENCODER)
+        docs = made(store, tenant)
         arrived = 0
 
         def disturb(_method: str, _path: str) -> None:
@@ -133,13 +159,13 @@ def test_a_run_that_a_proxy_disturbs_ends_like_an_undisturbed_one(second: Qdrant
         double.before = disturb
         live(docs)
         repeat()
-        assert contents(store) == expected
+        assert contents(docs.store) == expected
         assert docs.check().is_sound
 
 
-def test_tombstones_are_seen_by_nobody(second: QdrantDouble) -> None:
+def test_tombstones_are_seen_by_nobody(second: QdrantDouble, tenant: str) -> None:
     with reached(second) as store:
-        docs = Collection.create(store, "docs", ENCODER)
+        docs = made(store, tenant)
         docs.index(documents("sea sky", "moon"), chunking=SMALL)
         gone = [hit.id for hit in docs.search("sea", limit=10)]
         docs.delete(gone)
@@ -149,12 +175,17 @@ def test_tombstones_are_seen_by_nobody(second: QdrantDouble) -> None:
         assert docs.count() == docs.info().passages == 0
         assert docs.delete(gone) == 0
         assert docs.check().documents == 1
-        assert store.retrieve("docs", gone, Select()) == []
+        assert docs.store.retrieve("docs", gone, Select()) == []
+    left = [payload for payload, _ in points(second).values() if payload["kind"] == "tombstone"]
+    assert len(left) == 4, "two chunks of one document, one of another, and a marker"
+    assert {payload.get("tenant", "") for payload in left} == {tenant}
 
 
-def test_tombstones_go_after_an_hour(second: QdrantDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tombstones_go_after_an_hour(
+    second: QdrantDouble, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
     with reached(second) as store:
-        docs = Collection.create(store, "docs", ENCODER)
+        docs = made(store, tenant)
         docs.index(documents("sea", "moon"), chunking=SMALL)
         docs.index(documents("sun"), chunking=SMALL)
     kinds = [payload["kind"] for payload, _ in points(second).values()]
@@ -163,6 +194,36 @@ def test_tombstones_go_after_an_hour(second: QdrantDouble, monkeypatch: pytest.M
     with reached(second) as store, monkeypatch.context() as later:
         now = time.time() + hour
         later.setattr("decant.integrations.qdrant.server.changes.time.time", lambda: now)
-        Collection.open(store, "docs", ENCODER).index(documents("sun"), chunking=SMALL)
+        again = Collection.open(store, "docs", ENCODER).for_tenant(tenant or None)
+        again.index(documents("sun"), chunking=SMALL)
     kinds = [payload["kind"] for payload, _ in points(second).values()]
     assert kinds.count("tombstone") == 0
+
+
+def test_versions_count_for_each_tenant_and_nobody_deletes_tombstones_of_another(
+    second: QdrantDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reached(second) as store:
+        docs = Collection.create(
+            store, "docs", ENCODER, settings=CollectionSettings(tenants=Tenants())
+        )
+        acme, globex = docs.tenant("acme"), docs.tenant("globex")
+        for view in (acme, globex):
+            view.index(documents("sea", "moon"), chunking=SMALL)
+            view.index(documents("sun"), chunking=SMALL)
+        acme.index(documents("moon"), chunking=SMALL)
+        # A tenant's view sees its own lease, as another writer of it would, and no other's.
+        runs = {
+            payload["tenant"]: payload["run"]
+            for payload, _ in points(second).values()
+            if payload.get("note") == "writer"
+        }
+        assert runs == {"acme": 3, "globex": 2}
+        assert docs.tenant_names() == ["acme", "globex"]
+        assert docs.tenant("initech").delete_source("1.txt") == 0
+        assert docs.tenant_names() == ["acme", "globex"], "who takes a lease has stored nothing"
+        now = time.time() + 3_700
+        monkeypatch.setattr("decant.integrations.qdrant.server.changes.time.time", lambda: now)
+        docs.tenant("acme").index(documents("moon"), chunking=SMALL)
+    gone = [payload for payload, _ in points(second).values() if payload["kind"] == "tombstone"]
+    assert {payload["tenant"] for payload in gone} == {"globex"}

@@ -1,4 +1,7 @@
-"""Several processes that index, delete and search one collection on a server leave it whole."""
+"""Several processes that index, delete and search one collection on a server leave it whole.
+
+It is a collection of nobody's, or what one of two tenants has in it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,14 @@ import pytest
 
 import writer_child
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Collection, RemoteStore, Select, Store
+from decant.integrations.qdrant import (
+    Collection,
+    CollectionSettings,
+    RemoteStore,
+    Select,
+    Store,
+    Tenants,
+)
 from decant.integrations.qdrant.server.writing.lease import LeaseTimes
 from decant.integrations.qdrant.stores.filters import Field, FieldIn
 from decant.integrations.qdrant.stores.protocol import each
@@ -24,6 +34,23 @@ from writer_child import SMALL, documents
 CHILD = Path(writer_child.__file__)
 ENCODER = HashEncoder(8)
 EVERYTHING = FieldIn(Field.KIND, ["chunk", "record", "document"])
+
+
+@pytest.fixture(params=["", "acme"])
+def tenant(request: pytest.FixtureRequest) -> str:
+    """Return whose collection it is: nobody's, and a tenant's."""
+    found: str = request.param
+    return found
+
+
+def made(store: Store, tenant: str) -> Collection:
+    """Make a collection; with a tenant, it is the tenant's view, and another one has the same."""
+    if not tenant:
+        return Collection.create(store, "docs", ENCODER)
+    settings = CollectionSettings(tenants=Tenants())
+    docs = Collection.create(store, "docs", ENCODER, settings=settings)
+    docs.tenant("globex").index(documents("v1"), chunking=SMALL)
+    return docs.tenant(tenant)
 
 
 def contents(store: Store) -> dict[str, tuple[Any, Any]]:
@@ -52,10 +79,10 @@ def expected() -> dict[str, tuple[Any, Any]]:
 
 
 @contextmanager
-def child(double: QdrantDouble, work: str) -> Iterator[subprocess.Popen[str]]:
+def child(double: QdrantDouble, work: str, tenant: str) -> Iterator[subprocess.Popen[str]]:
     """Yield a process that has the collection open and waits for a line."""
     process = subprocess.Popen(
-        [sys.executable, str(CHILD), double.url, work],
+        [sys.executable, str(CHILD), double.url, work, tenant],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -76,12 +103,12 @@ def start(process: subprocess.Popen[str]) -> None:
 
 
 def test_two_indexers_and_a_deleter_leave_a_whole_collection(
-    double: QdrantDouble, server: RemoteStore, expected: dict[str, tuple[Any, Any]]
+    double: QdrantDouble, server: RemoteStore, tenant: str, expected: dict[str, tuple[Any, Any]]
 ) -> None:
-    docs = Collection.create(server, "docs", ENCODER)
+    docs = made(server, tenant)
     with ExitStack() as stack:
         works = ("v1", "v2", "delete")
-        children = [stack.enter_context(child(double, work)) for work in works]
+        children = [stack.enter_context(child(double, work, tenant)) for work in works]
         for process in children:
             start(process)
         while any(process.poll() is None for process in children):
@@ -92,18 +119,39 @@ def test_two_indexers_and_a_deleter_leave_a_whole_collection(
         assert [process.returncode for process in children] == [0, 0, 0]
     assert docs.check().is_sound
     docs.index(documents("v2"), chunking=SMALL)
-    assert_equal(contents(server), expected)
+    assert_equal(contents(docs.store), expected)
     assert docs.check().is_sound
+
+
+def test_a_tenant_indexes_while_another_process_indexes_for_another(
+    double: QdrantDouble, server: RemoteStore, expected: dict[str, tuple[Any, Any]]
+) -> None:
+    acme = made(server, "acme")
+    codes: list[int] = []
+
+    def let_it_index(_report: object) -> None:
+        """Wait within a run, which holds the lease, for a whole run of another process."""
+        if not codes:
+            start(process)
+            codes.append(process.wait(60))
+
+    with child(double, "v2", "globex") as process:
+        acme.index(documents("v2"), chunking=SMALL, progress=let_it_index)
+    assert codes == [0]
+    globex = Collection.open(server, "docs", ENCODER).tenant("globex")
+    for view in (acme, globex):
+        assert_equal(contents(view.store), expected)
+        assert view.check().is_sound
 
 
 @pytest.mark.parametrize("requests", [2, 5, 9, 12])
 def test_a_killed_indexer_loses_the_lease_and_another_completes_its_work(
-    double: QdrantDouble, expected: dict[str, tuple[Any, Any]], requests: int
+    double: QdrantDouble, tenant: str, expected: dict[str, tuple[Any, Any]], requests: int
 ) -> None:
     with reached(double, lease=LeaseTimes(lapse=0.3, renewal=0.1, interval=0.05)) as store:
-        docs = Collection.create(store, "docs", ENCODER)
+        docs = made(store, tenant)
         docs.index(documents("v1"), chunking=SMALL)
-        with child(double, "v2") as process:
+        with child(double, "v2", tenant) as process:
             left = requests
 
             def kill(_method: str, _path: str) -> None:
@@ -117,5 +165,5 @@ def test_a_killed_indexer_loses_the_lease_and_another_completes_its_work(
             process.wait()
             double.before = lambda _method, _path: None
         docs.index(documents("v2"), chunking=SMALL)
-        assert_equal(contents(store), expected)
+        assert_equal(contents(docs.store), expected)
         assert docs.check().is_sound
