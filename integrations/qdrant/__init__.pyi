@@ -12,6 +12,7 @@ from .catalog import delete_selected as delete_selected
 from .catalog import summarize as summarize
 from .collection import Collection as Collection
 from .connection import connect as connect
+from .coroutines.threads import run_in_thread as run_in_thread
 from .diagnosis import diagnose_store as diagnose_store
 from .dumps.dump import DumpReport as DumpReport
 from .dumps.dump import dump as dump
@@ -115,4 +116,3 @@ from .stores.sparse_vector import SparseVector as SparseVector
 from .stores.text_to_embed import TextToEmbed as TextToEmbed
 from .stores.words import Words as Words
 from .tenants.tenant_store import TenantStore as TenantStore
-from .threads import run_in_thread as run_in_thread

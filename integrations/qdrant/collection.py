@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
+from .coroutines.threads import as_coroutine
 from .indexing.add import add
 from .indexing.bulk import bulk_load
 from .indexing.chunking import Chunking
@@ -42,7 +43,6 @@ from .stores.input_errors import TenantError
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .tenants.unbound_store import UnboundStore, without_tenant
-from .threads import as_coroutine
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,8 @@ from .points.handle import Target, refused_adopted
 from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
-from .stores.input_errors import AbsentError, StoreInputError
-from .stores.protocol import Engine, Store, check_name
+from .stores.input_errors import AbsentError, StoreInputError, check_name
+from .stores.protocol import Engine, Store
 from .stores.text_to_embed import texts_need_a_server
 from .tenants.tenant_store import TenantStore
 from .tenants.unbound_store import UnboundStore, guarded

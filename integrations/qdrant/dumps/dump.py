@@ -28,9 +28,9 @@ from ..points.payloads import DOCUMENTS, PASSAGES
 from ..stores.aliases import FoundCollection
 from ..stores.changes import LEASE
 from ..stores.filters import Field, FieldIn, Not
-from ..stores.input_errors import StoreInputError, TenantError
+from ..stores.input_errors import StoreInputError, TenantError, check_name
 from ..stores.point_ids import Kind
-from ..stores.protocol import Point, Select, Store, check_name, each
+from ..stores.protocol import Point, Select, Store, each
 from ..tenants.tenant_store import TenantStore
 from ..tenants.unbound_store import UnboundStore
 from .archive import DumpWriter

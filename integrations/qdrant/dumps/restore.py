@@ -21,8 +21,8 @@ from ..points.locks import lock_of
 from ..stores.changes import Owner, TenantsStore
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import SHARED_TENANT, Layout, check_only_layout
-from ..stores.input_errors import AbsentError, StoreInputError, present
-from ..stores.protocol import TENANT, Point, Select, Store, check_name
+from ..stores.input_errors import AbsentError, StoreInputError, check_name, present
+from ..stores.protocol import TENANT, Point, Select, Store
 from .archive import DumpReader
 from .dump import DUMPED, DumpProgress, check_whole_store
 from .stored_settings import complete, is_server, note_average_length

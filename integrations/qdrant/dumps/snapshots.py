@@ -19,8 +19,8 @@ import httpx
 
 from decant.embedders import StoreError
 
-from ..stores.input_errors import StoreInputError
-from ..stores.protocol import Engine, Store, check_name
+from ..stores.input_errors import StoreInputError, check_name
+from ..stores.protocol import Engine, Store
 from .dump import appearing
 from .stored_settings import is_server
 

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 from typing import Self
 
 import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..coroutines.async_close import AsyncClose
 from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
@@ -73,7 +73,7 @@ _BATCH = 256
 _DIALECT = EdgeDialect()
 
 
-class EdgeStore:
+class EdgeStore(AsyncClose):
     """Collections in a folder; see :class:`Store`.
 
     It belongs to the process that connected it: in a forked child every method refuses, and closing
@@ -334,12 +334,7 @@ class EdgeStore:
         """Return the store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the store."""
         self.close()
 

@@ -46,7 +46,7 @@ class Refusal:
                 return cls(status=cause.status_code, detail=_sentence(cause))
             case ResourceExhaustedResponse() as cause:
                 return cls(status=TOO_MANY, detail=str(cause.message))
-            case grpc.Call() as cause:
+            case grpc.Call() | grpc.aio.AioRpcError() as cause:
                 return cls(status=_STATUS.get(cause.code()), detail=str(cause.details()))
             case _:
                 return cls()

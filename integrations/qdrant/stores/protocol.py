@@ -7,7 +7,6 @@ Every method raises ``StoreError`` when the engine refuses, is locked, or cannot
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from .filters import And, Field, FieldIn, Where
-from .input_errors import StoreInputError
 from .sparse_vector import SparseVector
 from .text_to_embed import TextToEmbed
 
@@ -322,6 +320,18 @@ class Store(Protocol):
         """Release files and connections; a second call does nothing."""
         ...
 
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, without blocking the event loop."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the store itself."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the store."""
+        ...
+
     def __enter__(self) -> Self:
         """Return the store itself."""
         ...
@@ -381,19 +391,3 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into parts of ``size``; the last may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def check_name(name: str) -> None:
-    """Refuse a collection name that an engine or a file system would not accept.
-
-    Raises:
-        StoreInputError: The name is empty, too long, or holds other characters.
-        TypeError: It is no string.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a collection is a string, got a {type(name).__name__}")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
-        raise StoreInputError(
-            f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
-            "and do not start with '-' or '.'"
-        )
