@@ -24,6 +24,7 @@ from decant.integrations.qdrant import (
     Record,
     SearchDefaults,
     SearchMode,
+    Select,
     Storage,
     Store,
     StoreInputError,
@@ -37,7 +38,9 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.dumps.stored_settings import read_graph_settings
 from decant.integrations.qdrant.points.golden import read_golden_vectors
+from decant.integrations.qdrant.points.payloads import PASSAGES
 from decant.integrations.qdrant.stores.point_ids import record_id
+from decant.integrations.qdrant.stores.protocol import each
 from decant.integrations.qdrant.stores.sparse_vector import SparseVector
 from dump_scene import (
     ENCODER,
@@ -191,6 +194,24 @@ def test_layouts_go_along_and_can_be_changed(edge: Store, local: Store, file: Pa
         restore(file, local, "copy")
     assert local.names() == []
     restore(file, local, "copy", layout=Layout(storage=Storage.FULL))
+
+
+def test_prefixes_of_vectors_are_made_again(store: Store, edge: Store, file: Path) -> None:
+    settings = CollectionSettings(prefix=4, allow_any_dim=True)
+    docs = Collection.create(store, "docs", ENCODER, settings=settings)
+    docs.add([Record(id=str(number), text=f"the text {number}") for number in range(20)])
+    dump(store, "docs", file)
+    with pytest.raises(StoreInputError, match="have prefixes of 4 values"):
+        restore(file, edge, "copy", layout=Layout(prefix=8))
+    restore(file, edge, "copy")
+    assert edge.layout("copy").prefix == 4
+    copy = Collection.open(edge, "copy", ENCODER)
+    fetch = Select(prefix=True)
+    wanted = {one.id: one for page in each(store, "docs", PASSAGES, fetch) for one in page}
+    for page in each(edge, "copy", PASSAGES, fetch):
+        for one in page:
+            np.testing.assert_allclose(one.prefix, wanted[one.id].prefix, atol=1e-6)
+    assert [hit.id for hit in copy.search("the text 7", limit=1)] == ["7"]
 
 
 def test_a_file_or_collection_that_is_there_is_kept(edge: Store, file: Path) -> None:

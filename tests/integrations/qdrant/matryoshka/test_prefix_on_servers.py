@@ -30,11 +30,6 @@ from qdrant_double import QdrantDouble, reached
 
 
 @pytest.fixture
-def encoder() -> HashEncoder:
-    return HashEncoder(DIM)
-
-
-@pytest.fixture
 def latest() -> Iterator[tuple[QdrantDouble, Store]]:
     """Return a double of the newest server that we know, and the store over it."""
     with QdrantDouble(version="1.20.0") as double, reached(double) as store:
