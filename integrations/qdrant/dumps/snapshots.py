@@ -196,7 +196,7 @@ class Snapshots:
         )
 
     def _address(self, snapshot: str) -> str:
-        from ..server.addresses import endpoint
+        from ..server.clients.addresses import endpoint
 
         scheme = "https" if self._requests.place.startswith("https:") else "http"
         path = f"collections/{quote(self._name, safe='')}/snapshots/{quote(snapshot, safe='')}"
