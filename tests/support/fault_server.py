@@ -76,6 +76,7 @@ class FaultServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # connections at once, or the system refuses some by itself
 
     def __init__(self, *, encrypted: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -261,9 +261,9 @@ class TestLoops:
         assert seen[-1] == "/collections/docs/points/count"
         client.close()
 
-    def test_searches_that_wait_hold_no_thread(self, faulty: FaultServer, docs: Collection) -> None:
-        faulty.only = "POST /collections/docs/points/query"
-        faulty.always = Hang()
+    def test_searches_that_wait_hold_no_thread(
+        self, faulty: FaultServer, encoder: HashEncoder
+    ) -> None:
         vector = np.ones(16, np.float32)
 
         async def main() -> None:
@@ -278,7 +278,11 @@ class TestLoops:
 
         counts: list[int] = []
         before = len([one for one in threading.enumerate() if one.name.startswith("decant-async")])
-        asyncio.run(main())
+        with connect(faulty.url) as store:
+            docs = Collection.open(store, "docs", encoder)
+            faulty.only = "POST /collections/docs/points/query"
+            faulty.always = Hang()
+            asyncio.run(main())
         assert counts[0] <= before + 2  # those that made the client, and looked at the collection
 
     def test_embedding_leaves_the_loop_free(self, server: Store) -> None:
