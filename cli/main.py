@@ -16,12 +16,15 @@ from .commands.collections.check import check
 from .commands.collections.create import create
 from .commands.collections.delete import delete
 from .commands.collections.drop import drop
+from .commands.collections.dump import dump
 from .commands.collections.index import index
 from .commands.collections.info import info
 from .commands.collections.list import list_collections
 from .commands.collections.migrate import migrate
 from .commands.collections.relayout import relayout
+from .commands.collections.restore import restore
 from .commands.collections.search import search
+from .commands.collections.snapshot import snapshot
 from .commands.collections.tune_search import tune_search
 from .commands.convert import convert
 from .commands.doctor import doctor
@@ -62,6 +65,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "tune-search": tune_search,
     "relayout": relayout,
     "migrate": migrate,
+    "dump": dump,
+    "restore": restore,
+    "snapshot": snapshot,
     "list": list_collections,
     "info": info,
     "delete": delete,

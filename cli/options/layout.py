@@ -27,6 +27,17 @@ OriginalsPlace: TypeAlias = Annotated[
         "compressed for searching.",
     ),
 ]
+PrefixDim: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--prefix",
+        metavar="N",
+        min=0,
+        help="Also store the first N values of each vector, and search these first; the whole "
+        "vectors, on disk, rescore what they find. For models trained for it (Matryoshka), or with "
+        "--allow-any-dim; 0: not.",
+    ),
+]
 Shards: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -52,8 +63,14 @@ Strict: TypeAlias = Annotated[
 ]
 
 
-def read_layout(storage: str | None, originals: str | None) -> Layout:
-    """Return the layout of these names.
+def read_layout(
+    storage: str | None,
+    originals: str | None,
+    *,
+    prefix: int | None = None,
+    allow_any_dim: bool = False,
+) -> Layout:
+    """Return the layout of these names, and of a prefix, if there is one.
 
     Raises:
         BadParameter: One of them is unknown; the message lists those that there are.
@@ -62,6 +79,11 @@ def read_layout(storage: str | None, originals: str | None) -> Layout:
 
     try:
         # A layout takes the names of members for them.
-        return Layout(storage=storage, originals=originals)  # type: ignore[arg-type]
+        return Layout(
+            storage=storage,  # type: ignore[arg-type]
+            originals=originals,  # type: ignore[arg-type]
+            prefix=prefix,
+            allow_any_dim=prefix is not None and allow_any_dim,
+        )
     except StoreError as error:
         raise typer.BadParameter(str(error)) from None

@@ -6,8 +6,9 @@ has texts embedded, the query's vector is never here, and the server's dense sco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from langchain_core.documents import Document
 
@@ -42,6 +43,15 @@ class RelevanceSearch:
             return partial(self._collection.search, self._query)
         return partial(
             self._collection.search_vector, self._vectors, text=self._query, with_vectors=True
+        )
+
+    @property
+    def asearch(self) -> Callable[..., Coroutine[Any, Any, list[Hit]]]:
+        """The coroutine of :attr:`search`."""
+        if self._vectors is None:
+            return partial(self._collection.asearch, self._query)
+        return partial(
+            self._collection.asearch_vector, self._vectors, text=self._query, with_vectors=True
         )
 
     def judge(self, hits: Sequence[Hit]) -> list[tuple[Document, float]]:

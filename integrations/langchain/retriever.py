@@ -14,7 +14,6 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, InstanceOf, field_validator
 
 from ..qdrant import Collection, Fusion, Hit, SearchMode, SearchOptions
@@ -115,20 +114,26 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         )
         return [_found(hit, rank) for rank, hit in enumerate(hits, 1)]
 
-    async def _aget_relevant_documents(
+    async def _aget_relevant_documents(  # noqa: PLR0913 - each field may differ in one call
         self,
         query: str,
         *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        **fields: Any,  # noqa: ANN401 - passed on
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain passes it
+        k: int | None = None,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        filter: Filter | None = None,  # noqa: A002
+        options: SearchOptions | None = None,
     ) -> list[Document]:
-        return await run_in_executor(
-            None,
-            self._get_relevant_documents,
+        hits = await self.collection.asearch(
             query,
-            run_manager=run_manager.get_sync(),
-            **fields,
+            limit=self.k if k is None else k,
+            where=to_condition(self.filter if filter is None else filter),
+            mode=self.mode if mode is None else mode,
+            fusion=self.fusion if fusion is None else fusion,
+            options=self.options if options is None else options,
         )
+        return [_found(hit, rank) for rank, hit in enumerate(hits, 1)]
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:  # noqa: ANN401 - LangChain's
         """Return what LangSmith shows of a run: as ``as_retriever``, and the model."""

@@ -1,8 +1,9 @@
 """LangChain's vector store over a collection; every method is one call of the collection.
 
 Signatures are LangChain's, hence ``filter`` and ``**kwargs``; unknown arguments are refused. The
-asynchronous methods are LangChain's own, which run these in a thread. Splitting texts and indexing
-only what changed are in :meth:`Collection.index`; a collection filled by that is searched here.
+asynchronous searches are in ``async_searches.py``; those that add and delete are LangChain's own,
+which run in a thread. Splitting texts and indexing only what changed are in
+:meth:`Collection.index`; a collection filled by that is searched here.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any, Self
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables.config import run_in_executor
-from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
+from langchain_core.vectorstores import VectorStoreRetriever
 
 from ..arguments import check_ids, refuse_unknown
 from ..qdrant import MMR, And, Collection, Field, FieldIn, Fusion, SearchMode, Store, connect
+from .async_searches import AsyncSearches
 from .conversion import to_collection, to_document, to_records
 from .embeddings import DecantEmbeddings
 from .filters import Filter, to_condition
@@ -28,7 +29,7 @@ from .relevance import RelevanceSearch
 from .retriever_arguments import retriever_arguments, search_options
 
 
-class DecantVectorStore(OpenOnce, VectorStore):
+class DecantVectorStore(OpenOnce, AsyncSearches):
     """A collection as LangChain's vector store.
 
     Texts and queries are embedded by the collection's own encoder, each with its prompt. A blank
@@ -311,16 +312,6 @@ class DecantVectorStore(OpenOnce, VectorStore):
             options=search_options(kwargs),
         )
         return relevance.judge(hits)
-
-    async def _asimilarity_search_with_relevance_scores(
-        self,
-        query: str,
-        k: int = 4,
-        **kwargs: Any,  # noqa: ANN401 - passed on
-    ) -> list[tuple[Document, float]]:
-        """Run :meth:`_similarity_search_with_relevance_scores` in a thread."""
-        search = self._similarity_search_with_relevance_scores
-        return await run_in_executor(None, search, query, k, **kwargs)
 
     def similarity_search_by_vector(
         self,

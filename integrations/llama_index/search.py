@@ -1,19 +1,23 @@
 """Run a query of LlamaIndex in a collection: which search it is, and to which depths.
 
 A query is embedded at most once here: not at all for words, nor where it brings its dense vector
-and the mode compares no sparse one.
+and the mode compares no sparse one. The functions are coroutines: what they call either returns at
+once, or waits in the event loop (:class:`SearchCalls`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
-from ..qdrant import MMR, Collection, Fusion, Hit, SearchMode, SearchOptions
+from decant.embedders import Vectors
+
+from ..qdrant import MMR, Collection, Fusion, Hit, SearchMode, SearchOptions, run_in_thread
+from ..qdrant.coroutines.run_now import immediate
 from ..qdrant.searching.candidates import Rankings
 from ..qdrant.searching.fusion import fuse
 from .queries import (
@@ -32,9 +36,43 @@ if TYPE_CHECKING:
 _CANDIDATES = 20
 
 
-def find_hits(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchCalls:
+    """The methods of a collection that a query calls.
+
+    Args:
+        search: :meth:`Collection.search`, or its coroutine.
+        search_vector: :meth:`Collection.search_vector`, or its coroutine.
+        embed: Embeds a query as :func:`query_vectors` does.
+    """
+
+    search: Callable[..., Awaitable[list[Hit]]]
+    search_vector: Callable[..., Awaitable[list[Hit]]]
+    embed: Callable[[VectorStoreQuery, Collection, SearchMode | None], Awaitable[Vectors]]
+
+    @classmethod
+    def blocking(cls, collection: Collection) -> Self:
+        """Return those that return at once."""
+        return cls(
+            search=immediate(collection.search),
+            search_vector=immediate(collection.search_vector),
+            embed=immediate(query_vectors),
+        )
+
+    @classmethod
+    def in_loop(cls, collection: Collection) -> Self:
+        """Return those that wait in the event loop, or let a thread wait."""
+        return cls(
+            search=collection.asearch,
+            search_vector=collection.asearch_vector,
+            embed=partial(run_in_thread, query_vectors),
+        )
+
+
+async def find_hits(
     query: VectorStoreQuery,
     collection: Collection,
+    calls: SearchCalls,
     *,
     where: Where | None,
     mode: SearchMode | None,
@@ -45,6 +83,7 @@ def find_hits(
     Args:
         query: Its modes are those of :func:`query_mode`.
         collection: Where to search.
+        calls: Its methods.
         where: The whole condition, the query's own filters among it.
         mode: Of :func:`query_mode`.
         options: What the search asks for beside its page.
@@ -59,14 +98,14 @@ def find_hits(
         # Not a fusion with weights of 0: those hits that only words find would follow the first
         # Fusion.depth dense ones, and come before the next.
         most = min(count, query.similarity_top_k) if query.sparse_top_k else count
-        vectors = query_vectors(query, collection, SearchMode.DENSE)
-        return collection.search_vector(
+        vectors = await calls.embed(query, collection, SearchMode.DENSE)
+        return await calls.search_vector(
             vectors, limit=most, where=where, mode=SearchMode.DENSE, options=options
         )
     if mode is SearchMode.WORDS:
         text = query_text(query, mode)
-        return collection.search(text, limit=count, where=where, mode=mode, options=options)
-    search = _search_of(query, collection, mode)
+        return await calls.search(text, limit=count, where=where, mode=mode, options=options)
+    search = await _search_of(query, collection, calls, mode)
     fusion = query_fusion(query, collection)
     if depths := branch_depths(query, collection):
         if options != SearchOptions():
@@ -74,9 +113,11 @@ def find_hits(
                 "sparse_top_k sets the depth of each ranking of a hybrid query, and options choose "
                 "among hits to a depth of their own; give one of them"
             )
-        found = {one: search(limit=depth, where=where, mode=one) for one, depth in depths.items()}
+        found = {
+            one: await search(limit=depth, where=where, mode=one) for one, depth in depths.items()
+        }
         return _fused(found, depths, fusion or stored_fusion(collection))[:count]
-    return search(limit=count, where=where, mode=mode, fusion=fusion, options=options)
+    return await search(limit=count, where=where, mode=mode, fusion=fusion, options=options)
 
 
 def with_variety(
@@ -106,9 +147,9 @@ def with_variety(
     return replace(options, mmr=mmr)
 
 
-def _search_of(
-    query: VectorStoreQuery, collection: Collection, mode: SearchMode | None
-) -> Callable[..., list[Hit]]:
+async def _search_of(
+    query: VectorStoreQuery, collection: Collection, calls: SearchCalls, mode: SearchMode | None
+) -> Callable[..., Awaitable[list[Hit]]]:
     """Return the search of a query, which takes the arguments of :meth:`Collection.search`.
 
     A text goes as it is where the server has it embedded; else the query is embedded here, once.
@@ -117,9 +158,9 @@ def _search_of(
         ValueError: The query lacks what the mode compares.
     """
     if collection.embeds_on_server and query.query_embedding is None:
-        return partial(collection.search, query_text(query, mode or SearchMode.DENSE))
-    vectors = query_vectors(query, collection, mode)
-    return partial(collection.search_vector, vectors, text=query.query_str)
+        return partial(calls.search, query_text(query, mode or SearchMode.DENSE))
+    vectors = await calls.embed(query, collection, mode)
+    return partial(calls.search_vector, vectors, text=query.query_str)
 
 
 def _fused(

@@ -21,11 +21,12 @@ from llama_index.core.vector_stores.types import (
 
 from ..arguments import check_ids, refuse_unknown
 from ..qdrant import And, Collection, Field, FieldIn, SearchMode, SearchOptions, run_in_thread
+from ..qdrant.coroutines.run_now import run_now
 from ..qdrant.inference.server_encoder import is_blank_for
 from .filters import to_condition
 from .nodes import to_node, to_records
 from .queries import query_condition, query_mode
-from .search import find_hits, with_variety
+from .search import SearchCalls, find_hits, with_variety
 from .vectors import embedded_text, node_texts, node_vectors
 
 if TYPE_CHECKING:
@@ -234,7 +235,10 @@ class DecantVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Run :meth:`get_nodes` in a thread."""
+        """Do what :meth:`get_nodes` does, without blocking the event loop."""
+        if node_ids is not None and to_condition(filters) is None:
+            check_ids(node_ids, "get_nodes()")
+            return [to_node(held) for held in await self._collection.aget(node_ids)]
         return await run_in_thread(self.get_nodes, node_ids, filters)
 
     def clear(self) -> None:
@@ -292,20 +296,11 @@ class DecantVectorStore(BasePydanticVectorStore):
                 the collection lacks what the mode compares.
         """
         refuse_unknown(kwargs, "query()")
-        chosen = query_mode(query, mode)
         wanted = with_variety(
-            query,
-            options or SearchOptions(),
-            threshold=mmr_threshold,
-            candidates=mmr_prefetch_k,
+            query, options or SearchOptions(), threshold=mmr_threshold, candidates=mmr_prefetch_k
         )
-        met = query_condition(query, where)
-        hits = find_hits(query, self._collection, where=met, mode=chosen, options=wanted)
-        return VectorStoreQueryResult(
-            nodes=[to_node(hit) for hit in hits],
-            similarities=[hit.score for hit in hits],
-            ids=[hit.id for hit in hits],
-        )
+        calls = SearchCalls.blocking(self._collection)
+        return run_now(self._find(query, calls, where, mode, wanted))
 
     async def aquery(
         self,
@@ -318,14 +313,29 @@ class DecantVectorStore(BasePydanticVectorStore):
         options: SearchOptions | None = None,
         **kwargs: object,
     ) -> VectorStoreQueryResult:
-        """Run :meth:`query` in a thread."""
-        return await run_in_thread(
-            self.query,
-            query,
-            where=where,
-            mode=mode,
-            mmr_threshold=mmr_threshold,
-            mmr_prefetch_k=mmr_prefetch_k,
-            options=options,
-            **kwargs,
+        """Do what :meth:`query` does, without blocking the event loop."""
+        refuse_unknown(kwargs, "query()")
+        wanted = with_variety(
+            query, options or SearchOptions(), threshold=mmr_threshold, candidates=mmr_prefetch_k
+        )
+        calls = SearchCalls.in_loop(self._collection)
+        return await self._find(query, calls, where, mode, wanted)
+
+    async def _find(
+        self,
+        query: VectorStoreQuery,
+        calls: SearchCalls,
+        where: Where | None,
+        mode: SearchMode | None,
+        options: SearchOptions,
+    ) -> VectorStoreQueryResult:
+        chosen = query_mode(query, mode)
+        met = query_condition(query, where)
+        hits = await find_hits(
+            query, self._collection, calls, where=met, mode=chosen, options=options
+        )
+        return VectorStoreQueryResult(
+            nodes=[to_node(hit) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.id for hit in hits],
         )

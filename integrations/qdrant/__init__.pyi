@@ -12,7 +12,15 @@ from .catalog import delete_selected as delete_selected
 from .catalog import summarize as summarize
 from .collection import Collection as Collection
 from .connection import connect as connect
+from .coroutines.threads import run_in_thread as run_in_thread
 from .diagnosis import diagnose_store as diagnose_store
+from .dumps.dump import DumpReport as DumpReport
+from .dumps.dump import dump as dump
+from .dumps.header import DumpError as DumpError
+from .dumps.restore import RestoreReport as RestoreReport
+from .dumps.restore import restore as restore
+from .dumps.snapshots import Snapshot as Snapshot
+from .dumps.snapshots import Snapshots as Snapshots
 from .edge.store import EdgeStore as EdgeStore
 from .foreign_payloads.payload_layout import LayoutKind as LayoutKind
 from .foreign_payloads.payload_layout import PayloadLayout as PayloadLayout
@@ -108,4 +116,3 @@ from .stores.sparse_vector import SparseVector as SparseVector
 from .stores.text_to_embed import TextToEmbed as TextToEmbed
 from .stores.words import Words as Words
 from .tenants.tenant_store import TenantStore as TenantStore
-from .threads import run_in_thread as run_in_thread

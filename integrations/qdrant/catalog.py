@@ -20,8 +20,9 @@ from .stores.aliases import MigrationNote
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import StoredLayout
 from .stores.filters import And, Field, FieldIn
+from .stores.input_errors import check_name
 from .stores.point_ids import DocumentKey, Kind, record_id
-from .stores.protocol import Select, Store, check_name, each
+from .stores.protocol import Select, Store, each
 from .tenants.unbound_store import UnboundStore, check_tenant_chosen, guarded
 
 _KEY = Select(fields=("root", "source"))

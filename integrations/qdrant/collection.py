@@ -9,11 +9,14 @@ given by a caller who vouches for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
 from decant.embedders import Encoder, Vectors
 
+from .coroutines.threads import as_coroutine
 from .indexing.add import add
+from .indexing.bulk import bulk_load
 from .indexing.chunking import Chunking
 from .indexing.delete import Remover
 from .indexing.documents import Document
@@ -40,7 +43,6 @@ from .stores.input_errors import TenantError
 from .stores.protocol import Engine, OptimizeProgress, Store
 from .stores.search_defaults import SearchDefaults
 from .tenants.unbound_store import UnboundStore, without_tenant
-from .threads import as_coroutine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +98,8 @@ class Collection(SearchableCollection):
         Raises:
             TypeError: As :meth:`open`.
             StoreError: There is one of this name, or the name is not allowed.
-            RecipeError: States shall be kept, and the encoder has none.
+            RecipeError: States shall be kept, and the encoder has none, or its model was not
+                trained for a prefix of this length.
         """
         return cls(create_target(store, name, encoder, settings))
 
@@ -364,6 +367,19 @@ class Collection(SearchableCollection):
             progress: Told how many vectors a server has in its index, and how many points.
         """
         self._store.optimize(self._name, progress=progress)
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Return a context in which a server builds no vector index while much is loaded.
+
+        At its end the server builds it once, with the collection's own settings, also after an
+        exception; :meth:`optimize` waits for that. Meanwhile searches compare one by one. If the
+        process is killed, ``decant doctor`` names it, and the next block, :meth:`index` or
+        :meth:`optimize` ends it. On Edge nothing is built before :meth:`optimize` anyway.
+
+        Raises:
+            TenantError: It is the collection of a tenant; the index is that of all.
+        """
+        return bulk_load(self._store, self._name, self._hands.lock)
 
     # Each does what the method without the "a" does, in a thread.
     aindex = as_coroutine(index)

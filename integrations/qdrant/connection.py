@@ -11,7 +11,7 @@ from decant.embedders import StoreError
 
 from .edge.store import EdgeStore
 from .read_only import ReadOnlyEdgeStore
-from .server.addresses import check_folder, grpc_port_of, is_address, read_address
+from .server.clients.addresses import check_folder, grpc_port_of, is_address, read_address
 from .stores.protocol import Store
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def connect(  # noqa: PLR0913 - each is a setting of a connection, named as in q
         return ReadOnlyEdgeStore(where) if read_only else EdgeStore(where)
     # These modules import qdrant-client, which a folder does not need.
     from .server.capabilities import reach, through
-    from .server.client import Access
+    from .server.clients.client import Access
     from .server.retry import Backoff
     from .server.store import RemoteStore
 

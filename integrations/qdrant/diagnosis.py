@@ -16,8 +16,8 @@ from decant.embedders.doctor import Diagnosis, Finding, Health
 from .operations.findings import find_precisions, judge_folder
 from .operations.read_state import read_collection_state
 from .points.payloads import PASSAGES
-from .stores.input_errors import absent
-from .stores.protocol import Engine, Store, check_name
+from .stores.input_errors import absent, check_name
+from .stores.protocol import Engine, Store
 
 
 def diagnose_store(store: Store, collection: str | None = None) -> Diagnosis:

@@ -9,12 +9,13 @@ from decant.embedders import Encoder, StoreError
 
 from .inference.server_encoder import ServerEncoder
 from .inference.server_inference import ServerInference
+from .matryoshka.prefix import chosen_prefix
 from .points.handle import Target, refused_adopted
 from .stores.aliases import FoundCollection
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import CollectionSettings, Layout
-from .stores.input_errors import AbsentError
-from .stores.protocol import Engine, Store, check_name
+from .stores.input_errors import AbsentError, StoreInputError, check_name
+from .stores.protocol import Engine, Store
 from .stores.text_to_embed import texts_need_a_server
 from .tenants.tenant_store import TenantStore
 from .tenants.unbound_store import UnboundStore, guarded
@@ -39,6 +40,7 @@ def create_target(
         soft_tokens=settings.soft_tokens,
         words=settings.words,
         tenants=settings.tenants,
+        prefix=chosen_prefix(settings, encoder),
     )
     store.create(name, card, settings)
     return target_of(store, FoundCollection(name=name, card=card), encoder)
@@ -53,6 +55,12 @@ def open_target(store: Store, name: str, encoder: Encoder | ServerInference) -> 
     if isinstance(encoder, ServerInference):
         if card.payload_layout is not None:
             raise refused_adopted(name, "embedding on the server")
+        if card.prefix:
+            raise StoreInputError(
+                f"{name!r} in {store.place} is searched by the first {card.prefix} values of its "
+                "vectors, which a server cannot cut from those that it has made; open it with the "
+                "encoder, or make a collection without a prefix"
+            )
         if store.engine is not Engine.REMOTE:
             raise texts_need_a_server(f"EdgeStore, which holds {name!r} in {store.place},")
         encoder = ServerEncoder(encoder, store, found.name, card)
@@ -127,7 +135,8 @@ def _check_layout(store: Store, name: str, settings: CollectionSettings) -> None
         raise StoreError(
             f"the collection {name!r} in {store.place} has another layout: "
             f"{'; '.join(differences.values())}. Open it without these settings, or change it with "
-            "Collection.relayout (`decant relayout`); shards and replicas need a new collection"
+            "Collection.relayout (`decant relayout`); shards, replicas and prefix need a new "
+            "collection (`decant migrate`)"
         )
 
 
@@ -173,4 +182,5 @@ def target_of(store: Store, found: FoundCollection, encoder: Encoder) -> Target:
         tenants=card.tenants,
         search=card.search,
         payload_layout=card.payload_layout,
+        prefix=card.prefix,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from decant.embedders import StoreError
 
+from .coroutines.reads import Reads
 from .points.handle import Target
 from .points.passages import Passage, passage
 from .points.payloads import checked_ids, is_passage
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def fetch_passages(target: Target, ids: Sequence[str], *, with_vectors: bool) -> list[Passage]:
+async def fetch_passages(
+    target: Target, reads: Reads, ids: Sequence[str], *, with_vectors: bool
+) -> list[Passage]:
     """Return the passages with these ids that there are; see :meth:`Collection.get`."""
     ids = checked_ids(ids)
     wanted = [target.point_id(identity) for identity in ids]
     unique = list(dict.fromkeys(wanted))
-    points = target.store.retrieve(target.name, unique, Select(dense=with_vectors))
+    points = await reads.retrieve(target.name, unique, Select(dense=with_vectors))
     known = {point.id: passage(point) for point in points if is_passage(point)}
     return [known[point_id] for point_id in wanted if point_id in known]
 

@@ -1,8 +1,8 @@
 """A folder whose collections are read and never changed.
 
 Every method of a store that writes is refused here by name. A server's counterpart is in
-``server/client.py``, where each request passes. Invariant: no file of a collection is changed by a
-call; the engine itself may write its own files when it opens a collection.
+``server/clients/client.py``, where each request passes. Invariant: no file of a collection is
+changed by a call; the engine itself may write its own files when it opens a collection.
 """
 
 from __future__ import annotations

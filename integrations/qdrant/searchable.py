@@ -6,12 +6,15 @@ of searching is in ``searching/search.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from decant.embedders import Encoder, Vectors
 
+from .coroutines.reads import StoreReads, loop_reads
+from .coroutines.run_now import immediate, run_now
+from .coroutines.threads import as_coroutine, run_in_thread
 from .indexing.check import CheckReport, check_collection
 from .inference.server_encoder import ServerEncoder
 from .info import CollectionInfo
@@ -20,14 +23,13 @@ from .points.passages import Hit, Passage, passage
 from .points.payloads import passages
 from .read import fetch_passages, fetch_soft_tokens
 from .searching.options import SearchOptions
-from .searching.plans import plan_for_texts, plan_for_vectors
+from .searching.plans import SearchPlan, plan_for_texts, plan_for_vectors
 from .searching.search import Window
 from .searching.traced_search import traced_search
 from .stores.filters import Where
 from .stores.protocol import Select, Store, each
 from .stores.queries import SearchMode
 from .stores.search_defaults import Fusion, SearchDefaults
-from .threads import as_coroutine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +106,14 @@ class SearchableCollection:
         Raises:
             StoreError: ``ids`` is one string, or holds something else than strings.
         """
-        return fetch_passages(self._target, ids, with_vectors=with_vectors)
+        reads = StoreReads(self._store)
+        return run_now(fetch_passages(self._target, reads, ids, with_vectors=with_vectors))
+
+    async def aget(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
+        """Do what :meth:`get` does, without blocking the event loop."""
+        if (reads := await loop_reads(self._store, self._name)) is None:
+            return await run_in_thread(self.get, ids, with_vectors=with_vectors)
+        return await fetch_passages(self._target, reads, ids, with_vectors=with_vectors)
 
     def soft_tokens(self, passages: Sequence[str | Passage]) -> NDArray[np.float32]:
         """Return the states of appended tokens that are kept, float32, shape (N, n, d').
@@ -164,7 +173,7 @@ class SearchableCollection:
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, [query], mode, fusion)
-        return traced_search(self._target, plan, window)[0]
+        return self._search(plan, window)[0]
 
     def search_many(  # noqa: PLR0913 - as search
         self,
@@ -189,7 +198,7 @@ class SearchableCollection:
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, queries, mode, fusion)
-        return traced_search(self._target, plan, window)
+        return self._search(plan, window)
 
     def search_vector(  # noqa: PLR0913 - as search
         self,
@@ -216,11 +225,82 @@ class SearchableCollection:
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_vectors, self._target, vector, mode, fusion, text=text)
-        return traced_search(self._target, lambda: [plan()], window)[0]
+        return self._search(lambda: [plan()], window)[0]
+
+    async def asearch(  # noqa: PLR0913 - as search
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[Hit]:
+        """Do what :meth:`search` does, without blocking the event loop."""
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        plan = partial(plan_for_texts, self._target, [query], mode, fusion)
+        return (await self._asearch(plan, window))[0]
+
+    async def asearch_many(  # noqa: PLR0913 - as search
+        self,
+        queries: Iterable[str],
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[list[Hit]]:
+        """Do what :meth:`search_many` does, without blocking the event loop."""
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        plan = partial(plan_for_texts, self._target, queries, mode, fusion)
+        return await self._asearch(plan, window)
+
+    async def asearch_vector(  # noqa: PLR0913 - as search
+        self,
+        vector: Vectors | NDArray[np.float32],
+        *,
+        text: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+        with_vectors: bool = False,
+        mode: SearchMode | None = None,
+        fusion: Fusion | None = None,
+        options: SearchOptions | None = None,
+    ) -> list[Hit]:
+        """Do what :meth:`search_vector` does, without blocking the event loop."""
+        window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
+        plan = partial(plan_for_vectors, self._target, vector, mode, fusion, text=text)
+        return (await self._asearch(lambda: [plan()], window, embeds=False))[0]
+
+    def _search(self, plan: Callable[[], Sequence[SearchPlan]], window: Window) -> list[list[Hit]]:
+        reads = StoreReads(self._store)
+        return run_now(traced_search(self._target, reads, immediate(plan), window))
+
+    async def _asearch(
+        self, plan: Callable[[], Sequence[SearchPlan]], window: Window, *, embeds: bool = True
+    ) -> list[list[Hit]]:
+        """Search from the event loop where the store can; a thread embeds, or does all."""
+        if (reads := await loop_reads(self._store, self._name)) is None:
+            return await run_in_thread(self._search, plan, window)
+        planned = partial(run_in_thread, plan) if embeds else immediate(plan)
+        return await traced_search(self._target, reads, planned, window)
 
     def count(self, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or how many of them match."""
         return self._store.count(self._name, passages(where))
+
+    async def acount(self, where: Where | None = None) -> int:
+        """Do what :meth:`count` does, without blocking the event loop."""
+        if (reads := await loop_reads(self._store, self._name)) is None:
+            return await run_in_thread(self.count, where)
+        return await reads.count(self._name, passages(where))
 
     def info(self) -> CollectionInfo:
         """Return what the collection is and how much it holds."""
@@ -241,10 +321,5 @@ class SearchableCollection:
         return check_collection(self._store, self._name, most_findings=most_findings)
 
     # Each does what the method without the "a" does, in a thread.
-    aget = as_coroutine(get)
     asoft_tokens = as_coroutine(soft_tokens)
-    asearch = as_coroutine(search)
-    asearch_many = as_coroutine(search_many)
-    asearch_vector = as_coroutine(search_vector)
-    acount = as_coroutine(count)
     acheck = as_coroutine(check)

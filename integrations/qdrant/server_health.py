@@ -15,6 +15,7 @@ from decant.embedders.doctor import Finding, Health
 
 from .operations.findings import judge_replicas
 from .operations.server_state import read_replicas
+from .server.bulk.deferred_index import is_noted
 from .server.collections import CARD
 from .server.limits import Limits
 from .server.payload_indexes import missing_indexes, names_of, recorded_indexes, shown_schema
@@ -24,7 +25,7 @@ from .server.words.text_index import StoredWords, WordsIndex, can_score_texts
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import FieldType
 from .stores.input_errors import absent
-from .stores.protocol import DENSE, SPARSE, STATES
+from .stores.protocol import DENSE, PREFIX, SPARSE, STATES
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -104,13 +105,14 @@ def _collection(
         return
     try:
         card = CollectionMetadata.from_json(str(metadata[CARD]), where=f"collection {name!r}")
+        card.checked_complete(name, requests.place)
     except StoreError as error:
         yield _finding(name, Health.PROBLEM, str(error))
         return
     held = f"{card.recipe.base}, recipe {card.recipe.digest()}, {info.points_count or 0:,} points"
     yield _finding(name, Health.GOOD, held)
     yield _status(name, info)
-    yield from _vector_index(name, info)
+    yield from _deferral(name, info) if is_noted(metadata) else _vector_index(name, info)
     yield from judge_replicas(name, read_replicas(requests, name))
     yield _vectors(name, info.config.params, card)
     yield precisions(name)
@@ -143,11 +145,23 @@ def _status(name: str, info: models.CollectionInfo) -> Finding:
     return _finding(topic, health, f"{info.status.value}{said}; {counts} are in the index", advice)
 
 
+def _deferral(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
+    """Name a vector index that a bulk load has deferred."""
+    yield _finding(
+        f"{name}: vector index",
+        Health.NOTE,
+        f"a bulk load has turned it off, and searches compare {info.points_count or 0:,} points "
+        "one by one",
+        "its end turns the index on; if its process was killed, collection.optimize() or the next "
+        "collection.index() does",
+    )
+
+
 def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
     """Note that a server at rest has left out vectors that it would search faster in its index."""
     points, indexed = info.points_count or 0, info.indexed_vectors_count or 0
     params = info.config.params.vectors
-    dense = params.get(DENSE) if isinstance(params, dict) else None
+    dense = (params.get(PREFIX) or params.get(DENSE)) if isinstance(params, dict) else None
     threshold = info.config.optimizer_config.indexing_threshold  # KB of vectors in a segment
     if dense is None or info.status.value != "green" or indexed >= points:
         return
@@ -164,14 +178,15 @@ def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
 def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadata) -> Finding:
     found = params.vectors if isinstance(params.vectors, dict) else {}
     wrong: list[str] = []
-    for vector, width in ((DENSE, card.dim), (STATES, card.soft_tokens)):
-        if width is None:
+    widths = {DENSE: card.dim, PREFIX: card.prefix, STATES: card.soft_tokens}
+    for vector, width in widths.items():
+        if not width:
             continue
         if (there := found.get(vector)) is None:
             wrong.append(f"the vector {vector!r} is missing")
         elif there.size != width:
             wrong.append(f"{vector!r} is {there.size} wide, and the recipe's vectors are {width}")
-        elif vector == DENSE and there.distance.value != "Cosine":
+        elif vector != STATES and there.distance.value != "Cosine":
             wrong.append(f"{vector!r} is compared by {there.distance.value}, not by Cosine")
     if card.sparse and SPARSE not in (params.sparse_vectors or {}):
         wrong.append(f"the vector {SPARSE!r} is missing")

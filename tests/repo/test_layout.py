@@ -66,9 +66,16 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("arguments", "stop"),
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
-        ("qdrant/words", "qdrant/stores/translation"),
         (
+            "qdrant/coroutines",
+            "qdrant/matryoshka",
+            "qdrant/stores/translation",
+            "qdrant/words",
+        ),
+        (
+            "qdrant/server/clients",
             "qdrant/server/words",
+            "qdrant/server/bulk",
             "qdrant/server/layouts",
             "qdrant/server/naming",
             "qdrant/server/tenants",
@@ -81,7 +88,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("qdrant/indexing",),
         ("qdrant/adoption",),
         ("qdrant",),
-        ("qdrant/migration",),
+        ("qdrant/dumps", "qdrant/migration"),
         (".",),
         ("langchain", "llama_index", "sentence_transformers"),
     ),
@@ -103,7 +110,12 @@ GROUND = {f"decant.embedders.{name}" for name in LEVELS["embedders"][0]}
 
 # Which wings may load which heavy package. What is loaded by name, with `need`, is not seen here.
 HEAVY: dict[str, set[str]] = {
-    "httpx": {"embedders/remote", "integrations/qdrant/server"},
+    "httpx": {
+        "embedders/remote",
+        "integrations/qdrant/dumps",
+        "integrations/qdrant/server",
+        "integrations/qdrant/server/clients",
+    },
     "ir_measures": {"evaluation/tasks"},
     "langchain_core": {"integrations/langchain"},
     "langchain_qdrant": {"integrations/langchain"},
@@ -120,6 +132,8 @@ HEAVY: dict[str, set[str]] = {
     "qdrant_client": {
         "integrations/qdrant/adoption",
         "integrations/qdrant/server",
+        "integrations/qdrant/server/bulk",
+        "integrations/qdrant/server/clients",
         "integrations/qdrant/server/layouts",
         "integrations/qdrant/server/naming",
         "integrations/qdrant/server/tenants",

@@ -131,7 +131,7 @@ class FaultServer(ThreadingHTTPServer):
     def _result(self, path: list[str]) -> object:
         match path:
             case []:
-                return {"collections": []}
+                return {"collections": [], "aliases": []}
             case [_, "exists"]:
                 return {"exists": self.card is not None}
             case [name]:

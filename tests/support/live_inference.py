@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
-from decant.integrations.qdrant.server.addresses import DEFAULT_PORT, read_address
+from decant.integrations.qdrant.server.clients.addresses import DEFAULT_PORT, read_address
 from qdrant_double import Service, ServiceAnswer
 
 _KEPT = frozenset({"retry-after", "content-type"})

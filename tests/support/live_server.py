@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import pytest
 
 from decant.integrations.qdrant import Store, connect
-from decant.integrations.qdrant.server.addresses import DEFAULT_PORT, read_address
+from decant.integrations.qdrant.server.clients.addresses import DEFAULT_PORT, read_address
 
 LIVE = [pytest.param(name, marks=pytest.mark.live) for name in ("live", "live-grpc")]
 """The transports, as the parameters of a fixture; only :func:`connect_live` knows them."""

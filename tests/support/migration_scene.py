@@ -10,7 +10,7 @@ from itertools import count
 from threading import Event
 from typing import Any, TypeAlias
 
-from decant.embedders import HashEncoder, Role, Vectors
+from decant.embedders import HashEncoder, Precision, Role, Vectors
 from decant.integrations.qdrant import (
     Chunking,
     Collection,
@@ -38,13 +38,13 @@ SETTINGS = CollectionSettings(indexed=(PayloadIndex(key="number", type=FieldType
 class Precise(HashEncoder):
     """Says that it has a precision, and counts the texts that it embeds."""
 
-    def __init__(self, precision: str, dim: int = 16) -> None:
+    def __init__(self, precision: Precision, dim: int = 16) -> None:
         super().__init__(dim)
         self._precision = precision
         self.texts: list[str] = []
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         return self._precision
 
     def encode(self, texts: Iterable[str], *, role: Role, **options: Any) -> Vectors:

@@ -78,6 +78,11 @@ def _show(report: CheckReport) -> None:
             "the collection with a key that may write makes them, and `decant doctor --store` "
             "shows what forbids it"
         )
+    if report.is_index_deferred:
+        say(
+            "a bulk load has turned the vector index off; if its process was killed, the next "
+            "`decant index` turns it on"
+        )
     if report.is_sound:
         say("nothing is wrong" + (" with what is stored" if report.missing_indexes else ""))
     else:

@@ -11,6 +11,7 @@ from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import read_payload_indexes
 from ...options.layout import (
     OriginalsPlace,
+    PrefixDim,
     Replicas,
     Shards,
     StorageName,
@@ -69,6 +70,7 @@ def create(
     tenants: WithTenants = False,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
+    prefix: PrefixDim = None,
     shards: Shards = None,
     replicas: Replicas = None,
     write_consistency: WriteConsistency = None,
@@ -93,14 +95,17 @@ def create(
       decant create http://localhost:6333 notes --model minilm
       decant create http://localhost:6333 notes --model minilm --words english
       decant create http://localhost:6333 notes --model minilm --storage turbo4
+      decant create http://localhost:6333 notes --model nomic --prefix 128
     """
     from decant.integrations.qdrant import Collection, CollectionSettings, Engine, Tenants
 
     indexed_words = None if words is None else words_of(words, option="--words")
-    layout = read_layout(storage, originals)
+    layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
     settings = CollectionSettings(
         storage=layout.storage,
         originals=layout.originals,
+        prefix=layout.prefix,
+        allow_any_dim=layout.allow_any_dim,
         shards=shards,
         replicas=replicas,
         write_consistency=write_consistency,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from ...exit_codes import Exit
 from ...input.language import words_of
 from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import add_payload_indexes, read_payload_indexes
-from ...options.layout import OriginalsPlace, StorageName, read_layout
+from ...options.layout import OriginalsPlace, PrefixDim, StorageName, read_layout
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -104,8 +105,17 @@ def index(
             help="Read everything that is stored of the documents, and repair what is wrong.",
         ),
     ] = False,
+    bulk: Annotated[
+        bool,
+        typer.Option(
+            "--bulk",
+            help="Let a server build its vector index once, at the end; for a first run of some "
+            "hundred thousand chunks. Searches are slow meanwhile.",
+        ),
+    ] = False,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
+    prefix: PrefixDim = None,
     provider: Provider = "auto",
     precision: PrecisionName = "auto",
     dim: CutDim = None,
@@ -143,7 +153,7 @@ def index(
     )
 
     indexed_words = None if words is None else words_of(words, option="--words")
-    layout = read_layout(storage, originals)
+    layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
     chunking = Chunking(max_tokens=max_tokens_per_chunk, overlap=overlap)
     indexes = read_payload_indexes(payload_index or ())
     _check_exists(folder, root)
@@ -159,6 +169,8 @@ def index(
         settings = CollectionSettings(
             storage=layout.storage,
             originals=layout.originals,
+            prefix=layout.prefix,
+            allow_any_dim=layout.allow_any_dim,
             soft_tokens=soft_tokens,
             indexed=indexes,
             words=indexed_words,
@@ -168,9 +180,10 @@ def index(
         if is_there:
             add_payload_indexes(made, indexes)
         target = made.for_tenant(tenant)
-        report, seconds = index_into(
-            target, documents, total=documents.count(), chunking=chunking, verify=verify
-        )
+        with made.bulk() if bulk else nullcontext():
+            report, seconds = index_into(
+                target, documents, total=documents.count(), chunking=chunking, verify=verify
+            )
         place, info = place_of(opened), target.info()
     if as_json:
         show_json(

@@ -15,7 +15,7 @@ from decant.embedders import TextError
 
 from ...input.confirm import confirm
 from ...input.open import open_encoder, open_store
-from ...options.layout import OriginalsPlace, StorageName, read_layout
+from ...options.layout import OriginalsPlace, PrefixDim, StorageName, read_layout
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -96,6 +96,7 @@ def migrate(
     ] = None,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
+    prefix: PrefixDim = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Take the migration back: the old vectors count.")
     ] = False,
@@ -146,19 +147,20 @@ def migrate(
         if drop_old:
             _drop_old(place, time_to_keep, yes=yes)
             return
-        before = None if old is None else stack.enter_context(open_encoder(old, provider=provider))
+        before: Encoder | None = None
+        if old is not None:
+            stack.enter_context(before := open_encoder(old, provider=provider))
         if rollback:
             _roll_back(place, before)
             return
         assert to is not None
-        encoder = stack.enter_context(
-            open_encoder(
-                to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
-            )
+        encoder = open_encoder(
+            to, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         )
+        stack.enter_context(encoder)
         from decant.integrations.qdrant import migrate as begin
 
-        layout = read_layout(storage, originals)
+        layout = read_layout(storage, originals, prefix=prefix, allow_any_dim=allow_any_dim)
         migration = begin(opened, collection, encoder, layout=layout, to=there)
         _carry_out(place, migration, before, asked, yes=yes)
 

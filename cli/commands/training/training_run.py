@@ -81,6 +81,7 @@ def carry_out(run: Run, *, as_json: bool) -> None:
         if report is None:
             with silenced():
                 train(run.objective, run.table, run.target, run.loop)
+            _leave_other_processes()
         return
     measured = run.target / "training" / "standing.json"
     if report is None or not run.tasks or measured.exists():
@@ -95,6 +96,7 @@ def carry_out(run: Run, *, as_json: bool) -> None:
     if report is None:
         with _watched(run) as callbacks, silenced():
             report = train(run.objective, run.table, run.target, run.loop, callbacks=callbacks)
+        _leave_other_processes()
     else:
         say(f"{run.target} is trained already; it is evaluated now")
     standing = None
@@ -121,6 +123,14 @@ def carry_out(run: Run, *, as_json: bool) -> None:
 def _first_process() -> bool:
     """Return whether this process evaluates and prints; torchrun numbers its processes."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _leave_other_processes() -> None:
+    """End the connections to the other processes of the run; PyTorch may abort if Python does."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _standing(run: Run, results: list[SystemResult]) -> ComparisonReport:

@@ -17,7 +17,7 @@ from decant.embedders.json_records import parse
 
 from ..stores.aliases import CollectionMovedError, MigrationNote
 from ..stores.collection_settings import PayloadIndex
-from ..stores.protocol import check_name
+from ..stores.input_errors import check_name
 from .folder import ALIAS, CARD, SHARD, EdgeHome
 from .schema import indexed_fields
 from .shards import OpenShard, remove_shard

@@ -19,8 +19,7 @@ from decant.embedders import StoreError
 from decant.embedders.files import write_atomically
 
 from ..stores.collection_metadata import CollectionMetadata, with_search_defaults
-from ..stores.input_errors import StoreInputError, absent, present
-from ..stores.protocol import check_name
+from ..stores.input_errors import StoreInputError, absent, check_name, present
 from ..stores.search_defaults import SearchDefaults
 
 CARD = "collection.json"

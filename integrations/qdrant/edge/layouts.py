@@ -16,7 +16,7 @@ from decant.embedders import StoreError
 
 from ..stores.collection_settings import Layout, Originals, Storage, StoredLayout
 from ..stores.input_errors import StoreInputError
-from ..stores.protocol import DENSE
+from ..stores.protocol import DENSE, PREFIX
 
 _CONFIG = "edge_config.json"
 _QUANTILE = 0.99  # of the numbers, by which INT8 sets its range: Qdrant's advice
@@ -68,9 +68,11 @@ def read_layout(shard: Path) -> StoredLayout:
     """
     path = shard / _CONFIG
     try:
-        vector = json.loads(path.read_text(encoding="utf-8"))["vectors"][DENSE]
-        quantization = vector.get("quantization_config") or {}
-        is_on_disk = vector.get("memory") == "cold"
+        vectors = json.loads(path.read_text(encoding="utf-8"))["vectors"]
+        whole, prefix = vectors[DENSE], vectors.get(PREFIX)
+        quantization = (prefix or whole).get("quantization_config") or {}
+        is_on_disk = whole.get("memory") == "cold"
+        length = int(prefix["size"]) if prefix else 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the engine's settings in {path} cannot be read ({error!r}); restore the collection "
@@ -79,7 +81,30 @@ def read_layout(shard: Path) -> StoredLayout:
     return StoredLayout(
         storage=_storage(quantization),
         originals=Originals.DISK if is_on_disk else Originals.MEMORY,
+        prefix=length,
     )
+
+
+def read_graph(shard: Path) -> tuple[int, int | None, int]:
+    """Return how the vector index of a shard is built: its links, those in a tenant, candidates.
+
+    Raises:
+        StoreError: The engine's settings cannot be read.
+    """
+    path = shard / _CONFIG
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))["hnsw_config"]
+        tenant_links = held.get("payload_m")
+        return (
+            int(held["m"]),
+            None if tenant_links is None else int(tenant_links),
+            int(held["ef_construct"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the engine's settings in {path} cannot be read ({error!r}); restore the collection "
+            "from a copy, or index again"
+        ) from error
 
 
 def _storage(stored: dict[str, dict[str, object]]) -> Storage | None:

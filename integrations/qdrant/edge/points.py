@@ -8,7 +8,19 @@ from typing import TypeAlias, Union, cast
 import numpy as np
 import qdrant_edge as edge
 
-from ..stores.protocol import DENSE, SPARSE, STATES, TEXT, Payload, Point, ScoredPoint, Select
+from ..matryoshka.prefix import OVERSAMPLING, query_prefix, with_prefixes
+from ..stores.collection_settings import StoredLayout
+from ..stores.protocol import (
+    DENSE,
+    PREFIX,
+    SPARSE,
+    STATES,
+    TEXT,
+    Payload,
+    Point,
+    ScoredPoint,
+    Select,
+)
 from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import Embedding, TextToEmbed, refuse_texts, texts_need_a_server
@@ -32,11 +44,24 @@ def check_vectors(points: Sequence[Point]) -> None:
     refuse_texts((text for point in points for text in point.to_embed), _EDGE)
 
 
+def to_upsert(points: Sequence[Point], prefix: int) -> edge.UpdateOperation:
+    """Return the operation that stores points.
+
+    Args:
+        points: The points.
+        prefix: How long the collection's prefixes are, which are made here; 0: it has none.
+    """
+    whole = with_prefixes(points, prefix)
+    return edge.UpdateOperation.upsert_points([to_edge(point) for point in whole])
+
+
 def to_edge(point: Point) -> edge.Point:
     """Return a point in Edge's form; missing vectors are left out."""
     vectors: dict[str, _Named] = {}
     if point.dense is not None:
         vectors[DENSE] = _as_list(point.dense)
+    if point.prefix is not None:
+        vectors[PREFIX] = _as_list(point.prefix)
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
     if point.soft_tokens is not None:
@@ -48,12 +73,14 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
     """Return a point that Edge found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
+    prefix = held.get(PREFIX)
     return Point(
         id=str(record.id),
         payload=cast("Payload", record.payload or {}),
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=from_edge_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
+        prefix=None if prefix is None else np.asarray(prefix, np.float32),
     )
 
 
@@ -64,7 +91,7 @@ def to_request(
     limit: int,
     offset: int = 0,
     chosen: edge.Filter | None,
-    oversampling: float | None,
+    layout: StoredLayout,
 ) -> edge.QueryRequest:
     """Return a query in Edge's form, with the filter ``chosen``.
 
@@ -74,15 +101,25 @@ def to_request(
         limit: How many points.
         offset: How many points to skip.
         chosen: The filter.
-        oversampling: How many candidates of compressed vectors to rescore, as a multiple of the
-            limit; None: vectors are not compressed.
+        layout: How the collection is stored, which decides what is searched and what rescores.
     """
+    params, prefetches = _params(query, layout.oversampling), None
+    if (prefix := query_prefix(query, layout.prefix)) is not None:
+        candidates = edge.Prefetch(
+            limit=OVERSAMPLING * (limit + offset),
+            query=edge.Query.Nearest(_as_list(prefix), using=PREFIX),
+            params=params,
+            filter=chosen,
+        )
+        # The candidates fit the filter, and whole vectors have no parameters of a search.
+        prefetches, params, chosen = [candidates], None, None
     return edge.QueryRequest(
         limit=limit,
         offset=offset,
         query=_scoring(query),
+        prefetches=prefetches,
         filter=chosen,
-        params=_params(query, oversampling),
+        params=params,
         with_vector=vectors_of(fetch),
         with_payload=fields_of(fetch),
     )

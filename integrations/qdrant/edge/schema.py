@@ -6,6 +6,7 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
+from ..matryoshka.prefix import prefix_part, whole_part
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import (
     LEAST_EF,
@@ -15,7 +16,7 @@ from ..stores.collection_settings import (
     Storage,
     StoredLayout,
 )
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, STATES, TENANT, TEXT
+from ..stores.protocol import DENSE, KEYWORDS, PREFIX, SPARSE, STATES, TENANT, TEXT
 from ..words.text_index import text_params
 from .layouts import memory_of, quantization_of
 
@@ -79,22 +80,37 @@ def vector_params(
     card: CollectionMetadata, layout: StoredLayout
 ) -> dict[str, edge.EdgeVectorParams]:
     """Return the parameters of a collection's dense vectors and multivectors in this layout."""
-    params = {
-        DENSE: edge.EdgeVectorParams(
-            size=card.dim,
-            distance=edge.Distance.Cosine,
-            quantization_config=quantization_of(layout.storage or Storage.FULL),
-            memory=memory_of(layout.originals),
-        )
-    }
+    if card.prefix:
+        params = {
+            DENSE: _dense(card.dim, whole_part(layout), graph=_no_graph()),
+            PREFIX: _dense(card.prefix, prefix_part(layout)),
+        }
+    else:
+        params = {DENSE: _dense(card.dim, layout)}
     if card.soft_tokens is not None:
         params[STATES] = edge.EdgeVectorParams(
             size=card.soft_tokens,
             distance=edge.Distance.Dot,  # the distance Cosine would store normalised vectors
             multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
-            hnsw_config=edge.HnswIndexConfig(
-                m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB
-            ),
+            hnsw_config=_no_graph(),
             memory=edge.Memory.Cold,
         )
     return params
+
+
+def _dense(
+    size: int, layout: StoredLayout, *, graph: edge.HnswIndexConfig | None = None
+) -> edge.EdgeVectorParams:
+    return edge.EdgeVectorParams(
+        size=size,
+        distance=edge.Distance.Cosine,
+        quantization_config=quantization_of(layout.storage or Storage.FULL),
+        memory=memory_of(layout.originals),
+        hnsw_config=graph,
+    )
+
+
+def _no_graph() -> edge.HnswIndexConfig:
+    return edge.HnswIndexConfig(
+        m=0, payload_m=0, ef_construct=LEAST_EF, full_scan_threshold=_FULL_SCAN_KB
+    )

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 from typing import Self
 
 import qdrant_edge as edge
 
 from decant.embedders import StoreError
 
+from ..coroutines.async_close import AsyncClose
 from ..stores.aliases import FoundCollection
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
@@ -51,9 +51,9 @@ from .points import (
     fields_of,
     from_edge,
     set_payload,
-    to_edge,
     to_request,
     to_scored,
+    to_upsert,
     vectors_of,
 )
 from .private_copy import allocated_bytes, refuse_write
@@ -73,7 +73,7 @@ _BATCH = 256
 _DIALECT = EdgeDialect()
 
 
-class EdgeStore:
+class EdgeStore(AsyncClose):
     """Collections in a folder; see :class:`Store`.
 
     It belongs to the process that connected it: in a forked child every method refuses, and closing
@@ -152,7 +152,8 @@ class EdgeStore:
         """Open the collection that a name means."""
         self._check()
         real = self._aliases.resolve(name)
-        return FoundCollection(name=real, card=self.card(real))
+        card = self.card(real).checked_complete(name, self.place)
+        return FoundCollection(name=real, card=card)
 
     def drop(self, name: str) -> None:
         """Delete the collection with its folder; refused while another process has it open.
@@ -191,6 +192,7 @@ class EdgeStore:
         """Change how the collection is stored, and rewrite it; see :meth:`optimize`."""
         check_layout(layout)
         with self._turn(name, f"changing the layout of {name!r}", rewrites=True) as shard:
+            shard.layout.check_change(layout, f"{name!r} in {self.place}")
             wanted = shard.layout.after(layout)
             if wanted != shard.layout:
                 params = vector_params(self._home.card(name), wanted)
@@ -200,8 +202,9 @@ class EdgeStore:
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         """Store points, in order, replacing those of the same id."""
         check_vectors(points)
+        prefix = self.layout(name).prefix if points else 0
         for part in batches(points, _BATCH):
-            operation = edge.UpdateOperation.upsert_points([to_edge(point) for point in part])
+            operation = to_upsert(part, prefix)
             with self._writing(name, f"writing to {name!r}") as shard:
                 shard.update(operation)
 
@@ -263,7 +266,7 @@ class EdgeStore:
             limit=limit,
             offset=offset,
             chosen=None if where is None else self._filter(where),
-            oversampling=self.layout(name).oversampling,
+            layout=self.layout(name),
         )
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query(request)
@@ -274,7 +277,7 @@ class EdgeStore:
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking per query, best first, in one call."""
         chosen = None if where is None else self._filter(where)
-        to = partial(to_request, limit=limit, oversampling=self.layout(name).oversampling)
+        to = partial(to_request, limit=limit, layout=self.layout(name))
         requests = [to(query, _IDS, chosen=chosen) for query in queries]
         with self._reading(name, f"searching {name!r}") as shard:
             found = shard.query_batch(edge.QueryBatchRequest(requests))
@@ -331,12 +334,7 @@ class EdgeStore:
         """Return the store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the store."""
         self.close()
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..points.flaws import Finding, Flaw, find_flaw
 from ..points.locks import CollectionLock, lock_of
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
+from ..stores.changes import DeferringStore
 from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
 from ..stores.protocol import Point, Select, Store, each, each_with
@@ -43,11 +44,13 @@ class CheckReport:
         orphaned: Chunks of documents without a marker.
         altered: Chunks and records whose text has another hash than was stored with it.
         unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
-            zeros alone.
+            zeros alone, or whose prefix is not that of it.
         findings: The first flaws, one by one.
         missing_indexes: The paths of payload indexes that the collection should have and the server
             lacks. This is no flaw of what is stored, but filters are slower, or refused in strict
             mode.
+        is_index_deferred: Whether a bulk load has turned the vector index off, which is no flaw
+            either; the next one, ``optimize`` or ``index`` turns it on.
     """
 
     documents: int
@@ -62,6 +65,7 @@ class CheckReport:
     unsearchable: int = 0
     findings: tuple[Finding, ...] = ()
     missing_indexes: tuple[str, ...] = ()
+    is_index_deferred: bool = False
 
     @property
     def is_sound(self) -> bool:
@@ -85,7 +89,8 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     found = store.find(name)
     name = found.name
     check_tenant_chosen(store, name, found.card, "checking")
-    checker = Checker(store, name, lock_of(store, name, found.card.mark))
+    lock = lock_of(store, name, found.card.mark)
+    checker = Checker(store, name, lock, has_prefix=bool(found.card.prefix))
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():
@@ -105,6 +110,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
         unsearchable=counts[Flaw.UNSEARCHABLE],
         findings=tuple(findings),
         missing_indexes=tuple(store.missing_indexes(name)),
+        is_index_deferred=isinstance(store, DeferringStore) and store.is_deferred(name),
     )
 
 
@@ -126,12 +132,17 @@ class Checker:
         store: The store that holds it.
         name: The collection's name.
         lock: The collection's lock.
+        has_prefix: Whether the collection has prefixes, which are examined then.
     """
 
-    def __init__(self, store: Store, name: str, lock: CollectionLock) -> None:
+    def __init__(
+        self, store: Store, name: str, lock: CollectionLock, *, has_prefix: bool = False
+    ) -> None:
         self._store = store
         self._name = name
         self._lock = lock
+        self._has_prefix = has_prefix
+        self._content = replace(_CONTENT, prefix=has_prefix)
         self.documents_seen = 0
         self.chunks_seen = 0
         self.records_seen = 0
@@ -139,10 +150,11 @@ class Checker:
     def everything(self) -> Iterator[Finding]:
         """Yield all flaws, those of texts and vectors included."""
         for page in each(self._store, self._name, DOCUMENTS, MARKER, page=_PAGE):
-            yield from self._documents([Marker.read(point.payload) for point in page], _CONTENT)
-        for page in each(self._store, self._name, _RECORDS, _CONTENT, page=_PAGE):
+            markers = [Marker.read(point.payload) for point in page]
+            yield from self._documents(markers, self._content)
+        for page in each(self._store, self._name, _RECORDS, self._content, page=_PAGE):
             self.records_seen += len(page)
-            yield from _flaws(page)
+            yield from self._flaws(page)
         if self._store.count(self._name, CHUNKS) != self.chunks_seen:
             yield from self.orphans(CHUNKS)
 
@@ -180,8 +192,8 @@ class Checker:
             for point in own:
                 sums[DocumentKey.of(point.payload)].add(point.payload)
             self.chunks_seen += len(own)
-            if fetch is _CONTENT:
-                yield from _flaws(own)
+            if fetch is self._content:
+                yield from self._flaws(own)
         suspects = [marker for marker in markers if _compare(marker, sums[marker.key])]
         if suspects:
             with self._lock.writing:
@@ -209,6 +221,17 @@ class Checker:
         within = And([CHUNKS, FieldIn(Field.ROOT, roots)]) if few else CHUNKS
         return each_with(self._store, self._name, within, fetch, sources=sources, page=_PAGE)
 
+    def _flaws(self, points: Sequence[Point]) -> Iterator[Finding]:
+        for point in points:
+            if (flaw := find_flaw(point, has_prefix=self._has_prefix)) is not None:
+                key = DocumentKey.of(point.payload)
+                yield Finding(
+                    flaw=flaw,
+                    root=key.root or None,
+                    source=key.source,
+                    id=str(point.payload["id"]),
+                )
+
 
 def _key(marker: Marker) -> DocumentKey:
     return marker.key
@@ -230,15 +253,3 @@ def _finding(flaw: Flaw, key: DocumentKey, *, expected: int = 0, found: int = 0)
     return Finding(
         flaw=flaw, root=key.root or None, source=key.source, expected=expected, found=found
     )
-
-
-def _flaws(points: Sequence[Point]) -> Iterator[Finding]:
-    for point in points:
-        if (flaw := find_flaw(point)) is not None:
-            key = DocumentKey.of(point.payload)
-            yield Finding(
-                flaw=flaw,
-                root=key.root or None,
-                source=key.source,
-                id=str(point.payload["id"]),
-            )

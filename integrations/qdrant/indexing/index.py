@@ -23,6 +23,7 @@ from ..points.provenance import FillingNotes
 from ..stores.filters import And, Field, FieldIn
 from ..stores.point_ids import DocumentKey
 from ..stores.protocol import Select, Store, each
+from .bulk import end_deferral
 from .check import Checker
 from .chunking import Chunking
 from .delete import Remover
@@ -86,6 +87,7 @@ def ingest(target: Target, documents: Iterable[Document], ways: Ways, hands: Han
         lock.claims() as claims,
     ):
         report = _Run(target, ways, hands, claims).index(_Census(documents))
+        end_deferral(target.store, target.name, lock)
         span.set(prefixed(report.counts))
     seconds = round(time.perf_counter() - started, 3)
     log_event("index", {"collection": target.name, **report.counts, "seconds": seconds})

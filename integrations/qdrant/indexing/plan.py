@@ -107,6 +107,7 @@ class Planner:
         self._recipe = target.encoder.recipe.digest()
         self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
         self._has_states = target.soft_tokens is not None
+        self._has_prefix = bool(target.prefix)
         self._vectors = Select(
             fields=("text_sha256",), dense=True, sparse=target.sparse, soft_tokens=self._has_states
         )
@@ -169,7 +170,8 @@ class Planner:
         sources = sorted({key.source for key in keys})
         fetch, size = _PLACED, _PAGE
         if self._verify:
-            fetch, size = replace(_CONTENT, soft_tokens=self._has_states), _HEAVY_PAGE
+            size = _HEAVY_PAGE
+            fetch = replace(_CONTENT, soft_tokens=self._has_states, prefix=self._has_prefix)
         pages = each_with(self._store, self._name, CHUNKS, fetch, sources=sources, page=size)
         for page in pages:
             for point in page:
@@ -183,9 +185,8 @@ class Planner:
     def _is_sound(self, point: Point) -> bool:
         if self._has_states and point.soft_tokens is None:
             return False
-        return (
-            is_usable(point.dense) and find_flaw(point) is None and point.payload["id"] == point.id
-        )
+        flaw = find_flaw(point, has_prefix=self._has_prefix)
+        return is_usable(point.dense) and flaw is None and point.payload["id"] == point.id
 
     def _compare(
         self, document: Document, digest: str, marker: Marker | None, stored: _Stored

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from decant.embedders import Encoder, StoreError
 from decant.embedders.json_records import encode
 
 from ..inference.server_inference import ServerInference
+from ..matryoshka.prefix import chosen_prefix
 from ..open import target_of
 from ..points.provenance import Filling
 from ..stores.aliases import FoundCollection, MigrationNote
@@ -87,11 +88,16 @@ def migrate(
 
 
 def _digest(encoder: Encoder, layout: Layout) -> str:
+    shown = cast("dict[str, object]", encode(layout))
+    # Without what earlier versions did not have, so that their migrations are found again.
+    del shown["allow_any_dim"]
+    if layout.prefix is None:
+        del shown["prefix"]
     facts = {
         "recipe": encoder.recipe.digest(),
         "dim": encoder.dim,
         "precision": Filling.of(encoder).precision,
-        "layout": encode(layout),
+        "layout": shown,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -134,6 +140,7 @@ def _made(
             soft_tokens=chosen.soft_tokens,
             words=chosen.words,
             tenants=chosen.tenants,
+            prefix=chosen_prefix(chosen, encoder),
         )
         there.create(wanted, card, chosen)
         if like.card.search is not None and card.recipe == like.card.recipe:
@@ -155,6 +162,9 @@ def _settings(
         soft_tokens=found.card.soft_tokens is not None and encoder.recipe.appended is not None,
         words=found.card.words,
         tenants=found.card.tenants,
+        prefix=found.card.prefix,
+        # What was allowed for this model stays so.
+        allow_any_dim=found.card.recipe == encoder.recipe,
     )
     if store.engine is Engine.REMOTE and there.engine is Engine.REMOTE:
         kept = replace(
@@ -164,9 +174,11 @@ def _settings(
             write_consistency=held.write_consistency,
             strict=held.strict or None,
         )
-    if layout.storage is not None and layout.originals is None:
+    if layout.originals is None and (layout.storage is not None or layout.prefix is not None):
         kept = replace(kept, originals=None)
     given = {one.name: value for one in fields(Layout) if (value := getattr(layout, one.name))}
+    if layout.prefix is not None:
+        given |= {"prefix": layout.prefix, "allow_any_dim": layout.allow_any_dim}
     return replace(kept, **given)
 
 

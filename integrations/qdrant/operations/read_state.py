@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..stores.protocol import Engine, Store, check_name
+from ..stores.input_errors import check_name
+from ..stores.protocol import Engine, Store
 from .state import CollectionState
 
 

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import Storage, StoredLayout
-from ..stores.protocol import DENSE, SPARSE, STATES
+from ..stores.protocol import DENSE, PREFIX, SPARSE, STATES
 from ..stores.words import Words
 
 _FLOAT = 4  # bytes
@@ -126,9 +126,20 @@ def stored_vectors(card: CollectionMetadata, layout: StoredLayout) -> tuple[Stor
             kind="dense",
             dim=card.dim,
             bytes_each=_FLOAT * card.dim,
-            compressed_bytes_each=_compressed(layout.storage, card.dim),
+            compressed_bytes_each=0 if layout.prefix else _compressed(layout.storage, card.dim),
         )
     ]
+    if layout.prefix:
+        compressed = _compressed(layout.storage, layout.prefix)
+        found.append(
+            StoredVector(
+                name=PREFIX,
+                kind="prefix",
+                dim=layout.prefix,
+                bytes_each=_FLOAT * layout.prefix,
+                compressed_bytes_each=compressed,
+            )
+        )
     if card.sparse:
         found.append(StoredVector(name=SPARSE, kind="sparse"))
     if card.soft_tokens is not None:

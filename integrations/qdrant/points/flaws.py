@@ -10,6 +10,7 @@ import numpy as np
 
 from decant.embedders.tokens import is_unseen
 
+from ..matryoshka.prefix import is_prefix
 from ..stores.protocol import Point
 from .payloads import sha256
 
@@ -40,7 +41,8 @@ class Flaw(StrEnum):
 
     UNSEARCHABLE = "unsearchable"
     """A passage has no dense vector, or one that is not finite, or zeros alone, which a disk may
-    return for lost data; no search can find it by its text."""
+    return for lost data; or its prefix is missing or not that of its vector, in a collection that
+    searches prefixes. No search finds it by its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +88,19 @@ def is_usable(dense: NDArray[np.float32] | None) -> TypeGuard[NDArray[np.float32
     return dense is not None and bool(np.isfinite(dense).all() and dense.any())
 
 
-def find_flaw(point: Point) -> Flaw | None:
+def find_flaw(point: Point, *, has_prefix: bool = False) -> Flaw | None:
     """Return the flaw of a single passage; None if it has none.
 
     Args:
-        point: A point with its ``text``, ``text_sha256`` and dense vector.
+        point: A point with its ``text``, ``text_sha256``, dense vector and prefix.
+        has_prefix: Whether the collection has prefixes.
     """
     text = str(point.payload["text"])
     if sha256(text) != point.payload["text_sha256"]:
         return Flaw.ALTERED
     # A blank text has no vector, and only the encoder can decide what is blank.
-    if not is_unseen(text) and not is_usable(point.dense):
+    if is_unseen(text):
+        return None
+    if not is_usable(point.dense) or (has_prefix and not is_prefix(point.prefix, point.dense)):
         return Flaw.UNSEARCHABLE
     return None

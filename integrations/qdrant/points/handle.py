@@ -31,6 +31,7 @@ class Target:
         search: How it is searched where a search does not specify it, if it keeps that.
         alias: The name by which it was opened, if that is another.
         payload_layout: How another program laid out its points, if it was adopted.
+        prefix: How many first values of dense vectors are a vector of their own; 0: there is none.
     """
 
     store: Store
@@ -44,6 +45,7 @@ class Target:
     search: SearchDefaults | None = None
     alias: str | None = None
     payload_layout: PayloadLayout | None = None
+    prefix: int = 0
 
     @property
     def called(self) -> str:

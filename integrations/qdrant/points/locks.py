@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, get_ident
@@ -135,6 +135,7 @@ class CollectionLock:
         self.noted: set[str] = set()
         self._mutex = Lock()
         self._runs: list[dict[DocumentKey, Claim]] = []
+        self._loads = 0
         self.turn = Turn(_mark_of(where))
         renew_after_fork(self)
 
@@ -145,6 +146,7 @@ class CollectionLock:
         self.noting = Lock()
         self._mutex = Lock()
         self._runs = []
+        self._loads = 0
         self.turn.renew(_mark_of(self._where))
 
     @contextmanager
@@ -160,6 +162,22 @@ class CollectionLock:
             finally:
                 # At the end, because a run that read in between saw only half of the change.
                 self._invalidate(keys)
+
+    @contextmanager
+    def bulk_load(self) -> Iterator[Callable[[], bool]]:
+        """Count a load in the block; yield a function that says whether no other is under way."""
+        with self._mutex:
+            self._loads += 1
+        try:
+            yield lambda: self._loads == 1
+        finally:
+            with self._mutex:
+                self._loads -= 1
+
+    @property
+    def is_bulk_loading(self) -> bool:
+        """Whether a load is under way in this process."""
+        return self._loads > 0
 
     def is_claimed(self, key: DocumentKey) -> bool:
         """Return whether a run has claimed this document."""

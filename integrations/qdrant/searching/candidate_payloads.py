@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import assert_never
 
-from ..points.handle import Target
+from ..coroutines.reads import Source
 from ..stores.filters import Key, path_of
 from ..stores.protocol import Json, Payload, Select
 from .boosts import entry_of, is_usable
@@ -28,29 +28,29 @@ class CandidatePayloads:
     """Reads payload fields of the candidates of a search, perhaps of one by several queries.
 
     Args:
-        target: The collection.
+        source: The collection, and what reads it.
         boosts: Those of the search; after it, :meth:`warn_of_boosts` reports which had no effect.
     """
 
-    def __init__(self, target: Target, boosts: Sequence[Recency | Boost]) -> None:
-        self._target = target
+    def __init__(self, source: Source, boosts: Sequence[Recency | Boost]) -> None:
+        self._source = source
         self._unused = list(dict.fromkeys(boosts))
         self._ids: list[str] = []
         self._unusable: dict[Recency | Boost, Json] = {}
 
-    def fetch(self, ids: list[str], fields: tuple[str, ...]) -> dict[str, Payload]:
+    async def fetch(self, ids: list[str], fields: tuple[str, ...]) -> dict[str, Payload]:
         """Return the given payload fields of points, by their ids; of those that are gone nothing.
 
         Raises:
             StoreError: The store failed.
         """
-        found = self._retrieve(ids, fields)
+        found = await self._retrieve(ids, fields)
         if self._unused:
             self._ids += list(found)[: _MOST_READ - len(self._ids)]
             self._unused = [boost for boost in self._unused if not self._has_effect(boost, found)]
         return found
 
-    def warn_of_boosts(self) -> None:
+    async def warn_of_boosts(self) -> None:
         """Log a warning for each boost whose entry no candidate has, or none with such a value.
 
         Raises:
@@ -58,19 +58,20 @@ class CandidatePayloads:
         """
         if not (self._unused and self._ids):
             return
-        payloads = self._retrieve(self._ids, ("metadata",)).values()
+        payloads = (await self._retrieve(self._ids, ("metadata",))).values()
         names = sorted({name for held in payloads for name in _entries(held.get("metadata"))})
         for boost in self._unused:
             _log.warning(
                 "no candidate of the search in the collection %r has %s, so the boost by it has no "
                 "effect; %s",
-                self._target.name,
+                self._source.name,
                 self._lack(boost),
                 _known(_name(boost.key), names),
             )
 
-    def _retrieve(self, ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Payload]:
-        points = self._target.store.retrieve(self._target.name, ids, Select(fields=fields))
+    async def _retrieve(self, ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Payload]:
+        source = self._source
+        points = await source.reads.retrieve(source.name, ids, Select(fields=fields))
         return {point.id: point.payload for point in points}
 
     def _has_effect(self, boost: Recency | Boost, found: Mapping[str, Payload]) -> bool:

@@ -7,7 +7,8 @@ so that pages cut from one search never overlap and make up one long page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -108,9 +109,12 @@ class Depth:
     hits: Ranking
 
 
-def in_depths(
-    fetch: Callable[[int], Rankings], combine: Callable[[Rankings], Ranking], *, first: int
-) -> Iterator[Depth]:
+async def in_depths(
+    fetch: Callable[[int], Awaitable[Rankings]],
+    combine: Callable[[Rankings], Ranking],
+    *,
+    first: int,
+) -> AsyncGenerator[Depth, None]:
     """Yield the hits of a search depth by depth, each twice as deep as the one before.
 
     Args:
@@ -121,7 +125,7 @@ def in_depths(
     seen: set[str] = set()
     depth = first
     while True:
-        rankings = fetch(depth)
+        rankings = await fetch(depth)
         hits = combine(rankings)
         if seen:
             hits = [hit for hit in hits if hit[0] not in seen]
@@ -132,15 +136,15 @@ def in_depths(
         depth *= 2
 
 
-def units(
-    depths: Iterable[Depth],
+async def units(
+    depths: AsyncGenerator[Depth, None],
     options: SearchOptions,
-    facts: Callable[[list[str], tuple[str, ...]], Mapping[str, Payload]],
-) -> Iterator[list[Candidate]]:
+    facts: Callable[[list[str], tuple[str, ...]], Awaitable[Mapping[str, Payload]]],
+) -> AsyncGenerator[list[Candidate], None]:
     """Yield what the limit of a search counts, best first: single hits, or groups of hits.
 
     Args:
-        depths: As :func:`in_depths` yields them.
+        depths: As :func:`in_depths` yields them; closed in the end.
         options: Boosts, ``distinct`` and groups are applied.
         facts: Returns the given payload fields of points, by their ids; of those that are gone
             nothing, and they are left out.
@@ -149,26 +153,30 @@ def units(
     fields = _fields(options)
     texts: set[object] = set()
     groups: set[tuple[object, ...]] = set()
-    for depth in depths:
-        if not fields:
-            for identity, score in depth.hits:
-                yield [Candidate(identity, score, 0.0, depth.rankings)]
-            continue
-        held = facts([identity for identity, _ in depth.hits], fields)
-        plain = {identity: score for identity, score in depth.hits if identity in held}
-        order = by_score(
-            (identity, boosted(score, held[identity], boosts)) for identity, score in plain.items()
-        )
-        found = [
-            Candidate(identity, score, score - plain[identity], depth.rankings)
-            for identity, score in order
-        ]
-        if options.distinct:
-            found = _distinct(found, held, texts)
-        if options.group is None:
-            yield from ([candidate] for candidate in found)
-        else:
-            yield from _grouped(found, held, options.group, groups)
+    async with aclosing(depths):
+        async for depth in depths:
+            if not fields:
+                for identity, score in depth.hits:
+                    yield [Candidate(identity, score, 0.0, depth.rankings)]
+                continue
+            held = await facts([identity for identity, _ in depth.hits], fields)
+            plain = {identity: score for identity, score in depth.hits if identity in held}
+            order = by_score(
+                (identity, boosted(score, held[identity], boosts))
+                for identity, score in plain.items()
+            )
+            found = [
+                Candidate(identity, score, score - plain[identity], depth.rankings)
+                for identity, score in order
+            ]
+            if options.distinct:
+                found = _distinct(found, held, texts)
+            if options.group is None:
+                for candidate in found:
+                    yield [candidate]
+            else:
+                for unit in _grouped(found, held, options.group, groups):
+                    yield unit
 
 
 def _fields(options: SearchOptions) -> tuple[str, ...]:

@@ -2,15 +2,17 @@
 
 A single ranking is the engine's, page by page, if nothing else is asked for. Otherwise rankings are
 asked for without payload, in one request for all queries; hits are chosen from them here
-(``candidates.py``), and only the points of the page are read then.
+(``candidates.py``), and only the points of the page are read then. All of it are coroutines, which
+wait for the store's answers or have them at once (``coroutines/run_now.py``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
 from operator import index
 from typing import Self, SupportsIndex
 
@@ -18,7 +20,7 @@ import numpy as np
 
 from decant.embedders import StoreError
 
-from ..points.handle import Target
+from ..coroutines.reads import Source
 from ..points.passages import BranchScore, Hit, hit
 from ..points.payloads import is_own
 from ..stores.filters import Where
@@ -111,11 +113,13 @@ def _whole(number: SupportsIndex, name: str) -> int:
     return whole
 
 
-def run_search(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
+async def run_search(
+    source: Source, plans: Sequence[SearchPlan], window: Window
+) -> list[list[Hit]]:
     """Return the hits of a page for each of some searches, best first.
 
     Args:
-        target: The collection.
+        source: The collection, and what reads it.
         plans: Of ``plans.py``, all of one mode and one fusion.
         window: The page.
 
@@ -126,34 +130,34 @@ def run_search(target: Target, plans: Sequence[SearchPlan], window: Window) -> l
     for plan in plans:
         _check(plan, window.options)
     if len(plans) == 1 and not plans[0].is_fused and window.options.keeps_order:
-        return [_run_alone(target, plans[0], window)]
-    payloads = CandidatePayloads(target, window.options.boosts)
+        return [await _run_alone(source, plans[0], window)]
+    payloads = CandidatePayloads(source, window.options.boosts)
     pages = [
         page
         for part in slices(plans, _TOGETHER)
-        for page in _run_together(target, part, window, payloads)
+        for page in await _run_together(source, part, window, payloads)
     ]
-    payloads.warn_of_boosts()
+    await payloads.warn_of_boosts()
     return pages
 
 
-def _run_alone(target: Target, plan: SearchPlan, window: Window) -> list[Hit]:
+async def _run_alone(source: Source, plan: SearchPlan, window: Window) -> list[Hit]:
     """Return the hits of a page of the engine's own ranking, equal scores in the order of ids."""
     if not plan.queries:
         return []
     ((mode, query),) = plan.queries.items()
     if window.offset:
-        return _read(target, [_cut(target, plan, window)], with_vectors=window.with_vectors)[0]
+        return await _read_cut(source, plan, window)
     # One hit more shows whether the last of the page shares its score with others.
-    scored = target.store.query(
-        target.name,
+    scored = await source.reads.query(
+        source.name,
         query,
         Select(dense=window.with_vectors),
         limit=window.limit + 1,
         where=window.where,
     )
     if _is_cut_among_equals([item.score for item in scored], window.limit):
-        return _read(target, [_cut(target, plan, window)], with_vectors=window.with_vectors)[0]
+        return await _read_cut(source, plan, window)
     least = _thresholds(plan, window.options).get(mode.value, -math.inf)
     scored.sort(key=lambda item: (-item.score, item.point.id))
     hits = []
@@ -173,12 +177,18 @@ def _passages(scored: Sequence[ScoredPoint]) -> Sequence[ScoredPoint]:
     return [item for item in scored if not is_own(item.point)]
 
 
-def _cut(target: Target, plan: SearchPlan, window: Window) -> list[Candidate]:
+async def _read_cut(source: Source, plan: SearchPlan, window: Window) -> list[Hit]:
+    page = await _cut(source, plan, window)
+    (hits,) = await _read(source, [page], with_vectors=window.with_vectors)
+    return hits
+
+
+async def _cut(source: Source, plan: SearchPlan, window: Window) -> list[Candidate]:
     """Return the page of a single ranking whose equal scores are in the order of ids."""
     ((mode, query),) = plan.queries.items()
     depth = window.end + 1
     while True:
-        (found,) = target.store.rank(target.name, [query], limit=depth, where=window.where)
+        (found,) = await source.reads.rank(source.name, [query], limit=depth, where=window.where)
         scores = [score for _, score in found]
         if len(found) < depth or scores[window.end - 1] > scores[-1] or depth > _MOST_EQUAL:
             break
@@ -192,14 +202,14 @@ def _is_cut_among_equals(scores: Sequence[float], end: int) -> bool:
     return len(scores) > end and scores[end - 1] == scores[end]
 
 
-def _run_together(
-    target: Target, plans: Sequence[SearchPlan], window: Window, payloads: CandidatePayloads
+async def _run_together(
+    source: Source, plans: Sequence[SearchPlan], window: Window, payloads: CandidatePayloads
 ) -> list[list[Hit]]:
     """Return pages that are chosen here, from rankings that one request brings."""
     options = window.options
     is_fused, fusion = plans[0].is_fused, plans[0].fusion
     if not is_fused and options.keeps_order:
-        return _run_plainly(target, plans, window)
+        return await _run_plainly(source, plans, window)
     first = fusion.depth if options.group is None else fusion.depth * options.group.size
     start, end = window.offset, window.end
     if (mmr := options.mmr) is not None:  # whole blocks of candidates
@@ -211,62 +221,80 @@ def _run_together(
         return next(iter(found.named.values()), [])
 
     pages = []
-    for fetch in _fetches(target, plans, window, first):
+    for fetch in await _fetches(source, plans, window, first):
         depths = in_depths(fetch, combine, first=first)
-        found = units(depths, options, payloads.fetch)
-        pages.append([*chain.from_iterable(islice(found, start, end))])
-    hits = _read(target, pages, with_vectors=window.with_vectors or mmr is not None)
+        found = await _between(units(depths, options, payloads.fetch), start, end)
+        pages.append([candidate for unit in found for candidate in unit])
+    hits = await _read(source, pages, with_vectors=window.with_vectors or mmr is not None)
     if mmr is None:
         return hits
     return [_varied(page, plan, window, mmr) for page, plan in zip(hits, plans, strict=True)]
 
 
-def _run_plainly(target: Target, plans: Sequence[SearchPlan], window: Window) -> list[list[Hit]]:
+async def _between(
+    found: AsyncGenerator[list[Candidate], None], start: int, end: int
+) -> list[list[Candidate]]:
+    """Return the units from one place to another; none behind them is asked for."""
+    kept: list[list[Candidate]] = []
+    place = 0
+    async with aclosing(found):
+        async for unit in found:
+            if place >= start:
+                kept.append(unit)
+            place += 1
+            if place >= end:
+                break
+    return kept
+
+
+async def _run_plainly(
+    source: Source, plans: Sequence[SearchPlan], window: Window
+) -> list[list[Hit]]:
     """Return the pages of single rankings; those that end among equal scores are asked for anew."""
     first = window.end + 1
+    fetches = await _fetches(source, plans, window, first)
     pages = []
-    for plan, fetch in zip(plans, _fetches(target, plans, window, first), strict=True):
-        rankings = fetch(first)
+    for plan, fetch in zip(plans, fetches, strict=True):
+        rankings = await fetch(first)
         ((_, ranking),) = rankings.named.items() or ((None, []),)
         if _is_cut_among_equals([score for _, score in ranking], window.end):
-            pages.append(_cut(target, plan, window))
+            pages.append(await _cut(source, plan, window))
         else:
             page = ranking[window.offset : window.end]
             pages.append([Candidate(identity, score, 0.0, rankings) for identity, score in page])
-    return _read(target, pages, with_vectors=window.with_vectors)
+    return await _read(source, pages, with_vectors=window.with_vectors)
 
 
-def _fetches(
-    target: Target, plans: Sequence[SearchPlan], window: Window, first: int
-) -> Iterator[Callable[[int], Rankings]]:
-    """Yield for each search what returns its rankings; those of the first depth come together."""
+async def _fetches(
+    source: Source, plans: Sequence[SearchPlan], window: Window, first: int
+) -> list[Callable[[int], Awaitable[Rankings]]]:
+    """Return for each search what reads its rankings; those of the first depth come together."""
 
-    def rank(depth: int, asked: Sequence[SearchPlan]) -> Iterator[Ranking]:
+    async def rank(depth: int, asked: Sequence[SearchPlan]) -> Iterator[Ranking]:
         queries = [query for plan in asked for query in plan.queries.values()]
         if not queries:
             return iter(())
-        return iter(target.store.rank(target.name, queries, limit=depth, where=window.where))
+        found = await source.reads.rank(source.name, queries, limit=depth, where=window.where)
+        return iter(found)
 
     def named(plan: SearchPlan, found: Iterator[Ranking], depth: int) -> Rankings:
         held = {mode: next(found) for mode in plan.queries}
         return Rankings.fetched(held, depth).above(_thresholds(plan, window.options))
 
-    together = rank(first, plans)
-    for plan in plans:
-        shallow = named(plan, together, first)
+    async def fetch(plan: SearchPlan, shallow: Rankings, depth: int) -> Rankings:
+        return shallow if depth == first else named(plan, await rank(depth, [plan]), depth)
 
-        def fetch(depth: int, plan: SearchPlan = plan, shallow: Rankings = shallow) -> Rankings:
-            return shallow if depth == first else named(plan, rank(depth, [plan]), depth)
-
-        yield fetch
+    together = await rank(first, plans)
+    return [partial(fetch, plan, named(plan, together, first)) for plan in plans]
 
 
-def _read(
-    target: Target, pages: Sequence[Sequence[Candidate]], *, with_vectors: bool
+async def _read(
+    source: Source, pages: Sequence[Sequence[Candidate]], *, with_vectors: bool
 ) -> list[list[Hit]]:
     """Read the points of pages; those that were deleted meanwhile are left out."""
     ids = dict.fromkeys(candidate.id for page in pages for candidate in page)
-    points = target.store.retrieve(target.name, [*ids], Select(dense=with_vectors)) if ids else []
+    fetch = Select(dense=with_vectors)
+    points = await source.reads.retrieve(source.name, [*ids], fetch) if ids else []
     held = {point.id: point for point in points if not is_own(point)}
     return [
         [

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from decant.embedders.log_events import log_event
 from decant.embedders.span_protocol import Fact, prefixed
 
+from ..coroutines.reads import Reads, Source
 from ..operations.store_span import store_span
 from ..points.handle import Target
 from ..points.passages import Hit
@@ -20,13 +21,17 @@ from .plans import SearchPlan
 from .search import Window, run_search
 
 
-def traced_search(
-    target: Target, plan: Callable[[], Sequence[SearchPlan]], window: Window
+async def traced_search(
+    target: Target,
+    reads: Reads,
+    plan: Callable[[], Awaitable[Sequence[SearchPlan]]],
+    window: Window,
 ) -> list[list[Hit]]:
     """Return the hits of a page for each of some searches; see :func:`run_search`.
 
     Args:
         target: The collection.
+        reads: What reads its store.
         plan: Returns the plans; it may embed the queries.
         window: The page.
 
@@ -35,10 +40,10 @@ def traced_search(
     """
     started = time.perf_counter()
     with store_span(target.store, target.name, "search") as span:
-        plans = plan()
+        plans = await plan()
         facts = _asked(plans, window)
         span.set(prefixed(facts))
-        pages = run_search(target, plans, window)
+        pages = await run_search(Source(reads, target.name), plans, window)
         hits = sum(map(len, pages))
         span.set({"decant.hits": hits})
     took = round(1_000 * (time.perf_counter() - started), 3)

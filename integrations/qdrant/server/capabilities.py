@@ -13,19 +13,22 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 
+from ..coroutines.async_close import AsyncClose
+from ..coroutines.run_now import immediate, run_now
 from ..stores.input_errors import ReadOnlyError, StoreInputError
 from ..stores.protocol import Engine
 from ..stores.text_to_embed import texts_need_a_server
-from .addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
-from .client import Access, AttemptLimit, Write, reading_only
+from .clients.addresses import DEFAULT_PORT, endpoint, read_address, without_secrets
+from .clients.client import Access, AttemptLimit, Write, reading_only
+from .clients.loop_clients import LoopClients, asynchronous_options
 from .faults import EXCEPTIONS, FaultKind, fault_of
-from .retry import Backoff, ask
+from .retry import Backoff, send
 
 _CLIENT_TIMEOUT = 5  # the timeout of qdrant-client by default
 _FIRST_LOOK = 10.0
@@ -77,6 +80,10 @@ class Server:
         self._backoff = backoff or _patience(client, None, None)
         self._guard: AbstractContextManager[object] = RLock() if self.is_local else nullcontext()
         self._closed = False
+        self._reads_only = read_only
+        self._waits = False
+        found = None if self.is_local else asynchronous_options(options)
+        self._loops = None if found is None else LoopClients(found)
         self.version: tuple[int, ...] | None = None  # major and minor; None in local mode
         if not self.is_local:
             self.version = self._check_version(first_look or self._backoff)
@@ -93,7 +100,23 @@ class Server:
             StoreError: It was refused, or had no answer in time; its text holds no secrets.
             Stopped: The work of this thread was stopped.
         """
-        return self._ask(what, request, self._backoff)
+        return run_now(self.send(what, request))
+
+    async def send(self, what: str, request: Callable[[], T]) -> T:
+        """Return the result of ``request``, which is awaited in an event loop; see :meth:`ask`."""
+        return await self._send(what, request, self._backoff)
+
+    async def in_loop(self) -> Self | None:
+        """Return this connection for the running event loop; None if its calls have to block.
+
+        They do in local mode, and with a client whose options no other client can have.
+        """
+        if self._loops is None:
+            return None
+        if self._closed:
+            raise self._is_closed()
+        client = cast("QdrantClient", await self._loops.client())
+        return self._through(reading_only(client) if self._reads_only else client, waits=True)
 
     @property
     def identity(self) -> Hashable:
@@ -117,9 +140,13 @@ class Server:
 
     def with_client(self, client: QdrantClient) -> Self:
         """Return this connection with another form of its client, which it does not close."""
+        return self._through(client, waits=self._waits)
+
+    def _through(self, client: QdrantClient, *, waits: bool) -> Self:
         other = copy.copy(self)
         other.client = client
         other._owned = False  # noqa: SLF001 - it is of this class
+        other._waits = waits  # noqa: SLF001
         return other
 
     def close(self) -> None:
@@ -128,16 +155,28 @@ class Server:
             self.client.close()
         self._closed = True
 
+    async def close_in_loop(self) -> None:
+        """Close the client of the running event loop, if there is one."""
+        if self._loops is not None:
+            await self._loops.aclose()
+
     def __repr__(self) -> str:
         """Return the class and the address."""
         return f"Server({self.place!r})"
 
+    def _is_closed(self) -> StoreError:
+        return StoreError(f"the store {self.place} is closed; connect again")
+
     def _ask(self, what: str, request: Callable[[], T], backoff: Backoff) -> T:
+        return run_now(self._send(what, request, backoff))
+
+    async def _send(self, what: str, request: Callable[[], T], backoff: Backoff) -> T:
         if self._closed:
-            raise StoreError(f"the store {self.place} is closed; connect again")
+            raise self._is_closed()
+        sleep = backoff.async_sleep if self._waits else immediate(backoff.sleep)
         with self._guard:
             try:
-                return ask(request, backoff, what=f"{what} at {self._reached}")
+                return await send(request, backoff, what=f"{what} at {self._reached}", sleep=sleep)
             except Write:
                 raise ReadOnlyError.of(what, self.place) from None
             except StoreError as error:
@@ -307,7 +346,7 @@ def _is_misplaced(error: StoreError) -> bool:
     return isinstance(cause, EXCEPTIONS) and fault_of(cause).kind in wrong
 
 
-class ServerStore:
+class ServerStore(AsyncClose):
     """The part of a store that is the same for every collection: what it is connected to.
 
     Args:
@@ -335,6 +374,11 @@ class ServerStore:
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         self._server.close()
+
+    async def aclose(self) -> None:
+        """Close the connection, and first what the running event loop holds of it."""
+        await self._server.close_in_loop()
+        await super().aclose()
 
     def __repr__(self) -> str:
         """Return the class and the address, without credentials."""

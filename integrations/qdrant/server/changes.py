@@ -12,8 +12,7 @@ leave tombstones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple, TypeVar
@@ -26,11 +25,10 @@ from ..stores.changes import Change, Lease, Owner, Upsert
 from ..stores.point_size import REQUEST_BYTES, PointSizes
 from ..stores.protocol import Point, slices
 from .limits import Limits, most_ids, most_writes
-from .point_form import OwnForm, PointForm
+from .point_form import OwnForm, Spelling
 from .points import check_size, cut_writes, from_record, to_struct
 from .refusals import NOT_FOUND, Refusal
 from .requests import Requests
-from .words.remote_words import RemoteWords
 from .writing.fence import (
     TOMBSTONE_SINCE,
     TOMBSTONES_KEPT,
@@ -49,19 +47,6 @@ T = TypeVar("T")
 _ID_BYTES = 64  # of an id in a list, quotes and comma included
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spelling:
-    """What turns the points of collections into those of the client.
-
-    Args:
-        forms: The form of each collection's points.
-        words: Adds the vectors of words.
-    """
-
-    forms: Mapping[str, PointForm]
-    words: RemoteWords
-
-
 class RemoteWrites:
     """Writes to the collections of one server, under this process's leases where there are some.
 
@@ -77,8 +62,8 @@ class RemoteWrites:
     ) -> None:
         self._requests = requests
         self._client = requests.client
+        self._spelling = spelling
         self._forms = spelling.forms
-        self._words = spelling.words
         self._times, self._owner = times, owner
         self._leases: dict[str, RemoteLease] = {}
         self._purged: dict[str, float] = {}
@@ -115,7 +100,7 @@ class RemoteWrites:
         """Store points, in order; see :meth:`Store.upsert`."""
         if any(point.to_embed for point in points):
             self._requests.check_takes_texts()
-        batches = self._batches(name, self._words.on(name, points))
+        batches = self._batches(name, self._spelling.completed(name, points))
 
         def write() -> None:
             version = self._version(name) if batches else None
@@ -131,8 +116,8 @@ class RemoteWrites:
 
     def change_in_order(self, name: str, changes: Sequence[Change]) -> None:
         """Carry out changes that have no texts in place of vectors, in order."""
-        on, version = partial(self._words.on, name), partial(self._version, name)
-        send = partial(send_in_order, self._requests, name, changes, on, version, self._owner)
+        complete, version = partial(self._spelling.completed, name), partial(self._version, name)
+        send = partial(send_in_order, self._requests, name, changes, complete, version, self._owner)
         self._with_index(name, send)
 
     def set_fields(self, name: str, points: Sequence[Point]) -> list[str]:
@@ -259,7 +244,7 @@ def send_in_order(
     requests: Requests,
     name: str,
     changes: Sequence[Change],
-    with_words: Callable[[Sequence[Point]], Sequence[Point]],
+    complete: Callable[[Sequence[Point]], Sequence[Point]],
     next_version: Callable[[], int | None],
     owner: Owner,
 ) -> None:
@@ -272,7 +257,7 @@ def send_in_order(
         requests: Sends them.
         name: The collection.
         changes: The changes; no point has a text in place of a vector.
-        with_words: Returns points with the vectors of their words, if the collection has any.
+        complete: Returns points with the vectors that are made of others, and of their words.
         next_version: Returns the version of a change; None: it has none.
         owner: Whose the points are.
 
@@ -284,7 +269,7 @@ def send_in_order(
     left: list[_Item] = []
     for place, change in enumerate(changes):
         if isinstance(change, Upsert):
-            left += [_Item(place, it, sizes.of(it)) for it in with_words(change.points)]
+            left += [_Item(place, it, sizes.of(it)) for it in complete(change.points)]
         else:
             left += [_Item(place, identity, _ID_BYTES) for identity in change.ids]
     if (largest := requests.largest) is not None:

@@ -27,17 +27,11 @@ from ..stores.collection_settings import (
     StoredLayout,
 )
 from ..stores.input_errors import absent, is_alias, present
-from ..stores.protocol import DENSE, KEYWORDS, SPARSE, TEXT
+from ..stores.protocol import KEYWORDS, SPARSE, TEXT
 from ..stores.search_defaults import SearchDefaults
 from ..words.bm25 import BM25
 from .layouts.from_server import stored_layout
-from .layouts.to_server import (
-    check_layout,
-    dense_change,
-    dense_params,
-    soft_token_params,
-    strict_mode,
-)
+from .layouts.to_server import check_layout, strict_mode, vector_changes, vector_params
 from .limits import Limits
 from .naming.aliases import CARD, INDEXES, OWN_NAME, RemoteAliases
 from .payload_indexes import (
@@ -53,7 +47,7 @@ from .tenants.shard_keys import check_tenants, hnsw_of, make_shard_keys, shardin
 from .words.text_index import StoredWords, WordsIndex, can_score_texts
 
 _SEARCH = "decant_search"
-_LENGTH = "decant_average_length"
+LENGTH = "decant_average_length"
 _TOGETHER = 8  # requests
 
 
@@ -133,10 +127,7 @@ class RemoteCatalog:
         request = partial(
             self._client.create_collection,
             name,
-            vectors_config={
-                DENSE: dense_params(card.dim, settings, self._requests.version),
-                **soft_token_params(card),
-            },
+            vectors_config=vector_params(card, settings, self._requests.version),
             sparse_vectors_config=_sparse_params(card, words_index) or None,
             hnsw_config=hnsw_of(settings),
             sharding_method=sharding_of(card),
@@ -240,7 +231,7 @@ class RemoteCatalog:
         change = partial(
             self._client.update_collection,
             name,
-            vectors_config={DENSE: dense_change(layout, self._requests.version)},
+            vectors_config=vector_changes(held, layout, self._requests.version),
             quantization_config=models.Disabled.DISABLED if everywhere else None,
             collection_params=None
             if layout.write_consistency is None
@@ -278,12 +269,12 @@ class RemoteCatalog:
 
     def average_length(self, name: str) -> float | None:
         """Return how many words the texts of a collection have on average, as was noted."""
-        noted = (self._info(name).config.metadata or {}).get(_LENGTH)
+        noted = (self._info(name).config.metadata or {}).get(LENGTH)
         return None if noted is None else float(noted)
 
     def note_average_length(self, name: str, length: float) -> None:
         """Note how many words the first texts of a collection have on average."""
-        note = partial(self._client.update_collection, name, metadata={_LENGTH: length})
+        note = partial(self._client.update_collection, name, metadata={LENGTH: length})
         self._ask(f"noting the length of texts in {name!r}", note)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:

@@ -24,7 +24,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
-from .addresses import without_secrets
+from .clients.addresses import without_secrets
 
 EXCEPTIONS = (
     ApiException,
@@ -220,7 +220,7 @@ def fault_of(error: Exception) -> Fault:
             return _of_transport(error.source)
         case UnexpectedResponse():
             return _of_status(error)
-        case grpc.Call():  # errors of calls are of this class, too
+        case grpc.Call() | grpc.aio.AioRpcError():  # errors of calls are of the first, too
             return _of_code(error)
         case json.JSONDecodeError():
             return _of_broken_body(error.doc, str(error))
@@ -296,7 +296,7 @@ def _of_status(error: UnexpectedResponse) -> Fault:
     return _judged(said, kind, retry_after(error.headers.get("retry-after", "")))
 
 
-def _of_code(error: grpc.Call) -> Fault:
+def _of_code(error: grpc.Call | grpc.aio.AioRpcError) -> Fault:
     code = error.code()
     kind = FaultKind.PASSING if code in _PASSING_CODES else FaultKind.REFUSED
     metadata = dict(error.trailing_metadata() or ())

@@ -35,8 +35,8 @@ class Patience:
 
 def wait_for_index(
     requests: Requests, name: str, patience: Patience, *, progress: OptimizeProgress | None
-) -> None:
-    """Return when the optimizers of a collection have nothing left to do.
+) -> models.CollectionInfo:
+    """Return the state of a collection when its optimizers have nothing left to do.
 
     Args:
         requests: Sends the requests.
@@ -51,7 +51,7 @@ def wait_for_index(
     # Waiting optimizers start at any update of their settings, even without a change.
     none = models.OptimizersConfigDiff()
     wake = partial(requests.client.update_collection, name, optimizers_config=none)
-    wait_until_green(
+    return wait_until_green(
         lambda: requests.ask(f"looking at {name!r}", look),
         lambda: requests.ask(f"waking the optimizers of {name!r}", wake),
         patience,
@@ -67,8 +67,8 @@ def wait_until_green(
     *,
     what: str,
     progress: OptimizeProgress | None,
-) -> None:
-    """Return when the optimizers have nothing left to do.
+) -> models.CollectionInfo:
+    """Return the collection's state when the optimizers have nothing left to do.
 
     Args:
         look: Requests the collection's state from the server.
@@ -94,7 +94,7 @@ def wait_until_green(
             )
         match info.status:
             case models.CollectionStatus.GREEN:
-                return
+                return info
             case models.CollectionStatus.RED:
                 raise StoreError(
                     f"{what} has the status red: an operation failed on the server; see its log, "

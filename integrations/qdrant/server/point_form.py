@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from qdrant_client import models
 from decant.embedders import StoreError
 
 from ..foreign_payloads.payload_layout import SOURCE, PayloadLayout
+from ..matryoshka.prefix import with_prefixes
 from ..stores.filters import Field, Where
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import Kind, adopted_id, is_any_uuid, record_id
@@ -27,6 +29,7 @@ from ..stores.translation.translate import translate
 from .filters import RemoteDialect, to_filter
 from .limits import UNLIMITED, Limits
 from .points import Sent, VectorQuery, fields_of, from_record, to_query, to_struct, vectors_of
+from .words.remote_words import RemoteWords
 
 _NUMBER = "decada00-0000-8000"
 _NUMBERED = re.compile(rf"{_NUMBER}-([0-9a-f]{{4}})-([0-9a-f]{{12}})")
@@ -265,6 +268,27 @@ class AdoptedDialect(RemoteDialect):
     def empty(self, path: str) -> models.Condition:
         """Return the condition that ``path`` has no value."""
         return super().empty(self._form.path(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spelling:
+    """What turns the points of collections into those of the client.
+
+    Args:
+        forms: The form of each collection's points.
+        words: Adds the vectors of words.
+        prefix: Returns how long the prefixes of a collection are.
+    """
+
+    forms: Mapping[str, PointForm]
+    words: RemoteWords
+    prefix: Callable[[str], int]
+
+    def completed(self, name: str, points: Sequence[Point]) -> Sequence[Point]:
+        """Return points with the vectors that are made of their texts and of other vectors."""
+        # First the words: a collection that was not opened yet is opened for them.
+        found = self.words.on(name, points)
+        return with_prefixes(found, self.prefix(name))
 
 
 def form_of(layout: PayloadLayout | None) -> PointForm:

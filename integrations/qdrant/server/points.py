@@ -1,7 +1,7 @@
 """Convert points and queries to models of qdrant-client, and back.
 
-Vectors are passed as lists, which the client turns into JSON or, over gRPC, into protobuf. Its
-faster path for numpy arrays over gRPC does not support sparse vectors.
+Vectors are passed as lists, which the client turns into JSON or, over gRPC, into protobuf. Protobuf
+takes twice as long for numpy rows, and the client itself refuses named ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
+from ..matryoshka.prefix import OVERSAMPLING, query_prefix
 from ..stores.point_size import PointSizes, batches
-from ..stores.protocol import DENSE, SPARSE, STATES, Payload, Point, ScoredPoint, Select
+from ..stores.protocol import DENSE, PREFIX, SPARSE, STATES, Payload, Point, ScoredPoint, Select
 from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import TextToEmbed
@@ -42,6 +43,8 @@ def to_struct(point: Point) -> models.PointStruct:
     vectors: dict[str, models.Vector] = {}
     if point.dense is not None:
         vectors[DENSE] = point.dense.tolist()
+    if point.prefix is not None:
+        vectors[PREFIX] = point.prefix.tolist()
     if point.sparse is not None:
         vectors[SPARSE] = _to_sparse(point.sparse)
     if point.words is not None:
@@ -63,6 +66,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
     """Return a point that the client found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
+    prefix = held.get(PREFIX)
     payload: Payload = record.payload or {}
     if VERSION in payload:
         payload = {name: value for name, value in payload.items() if name != VERSION}
@@ -72,6 +76,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, models.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
+        prefix=None if prefix is None else np.asarray(prefix, np.float32),
     )
 
 
@@ -147,6 +152,33 @@ def params_of(
     if isinstance(query, DenseQuery):
         return models.SearchParams(hnsw_ef=query.ef, exact=query.exact, quantization=rescoring)
     return None if rescoring is None else models.SearchParams(quantization=rescoring)
+
+
+def by_prefix(
+    query: Query, request: models.QueryRequest, *, prefix: int, end: int, most: int
+) -> models.QueryRequest:
+    """Return a request that finds candidates by their prefixes first, if the collection has them.
+
+    Args:
+        query: The query.
+        request: The request that compares whole vectors, with the parameters for what is searched.
+        prefix: How long the collection's prefixes are; 0: it has none.
+        end: How many hits are wanted, in all requests together.
+        most: How many points the server finds in one request; for more hits, all whole vectors are
+            compared.
+    """
+    vector = query_prefix(query, prefix)
+    if vector is None or end > most:
+        return request
+    candidates = models.Prefetch(
+        query=vector.tolist(),
+        using=PREFIX,
+        params=request.params,
+        filter=request.filter,
+        limit=min(OVERSAMPLING * end, most),
+    )
+    # The candidates fit the filter, and whole vectors have no parameters of a search.
+    return request.model_copy(update={"prefetch": [candidates], "params": None, "filter": None})
 
 
 def _to_sparse(vector: SparseVector) -> models.SparseVector:

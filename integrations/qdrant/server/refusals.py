@@ -15,7 +15,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from decant.embedders import StoreError
 
-from ..stores.protocol import DENSE
+from ..stores.protocol import DENSE, PREFIX
 
 NOT_FOUND, FORBIDDEN, BAD_REQUEST, TOO_MANY = 404, 403, 400, 429
 _STATUS = {
@@ -46,7 +46,7 @@ class Refusal:
                 return cls(status=cause.status_code, detail=_sentence(cause))
             case ResourceExhaustedResponse() as cause:
                 return cls(status=TOO_MANY, detail=str(cause.message))
-            case grpc.Call() as cause:
+            case grpc.Call() | grpc.aio.AioRpcError() as cause:
                 return cls(status=_STATUS.get(cause.code()), detail=str(cause.details()))
             case _:
                 return cls()
@@ -75,7 +75,7 @@ class Refusal:
 def without_vectors(name: str, place: str, error: StoreError) -> StoreError:
     """Return the message for a collection whose vectors were dropped after a migration."""
     # The second is what the client's local mode says.
-    is_local = f"Dense vector {DENSE} is not found" in str(error)
+    is_local = re.search(rf"Dense vector ({DENSE}|{PREFIX}) is not found", str(error))
     if not is_local and not Refusal.of(error).lacks_dense_vectors:
         return error
     return StoreError(

@@ -6,12 +6,12 @@ sent again. Other refusals are raised, with advice.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from decant.embedders import StoreError
 
+from ..coroutines.run_now import immediate, run_now
 from .capabilities import Server
 from .limits import Limits
 from .payload_indexes import without_index
@@ -34,6 +34,12 @@ class Requests:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limits: dict[str, Limits] = {}
+
+    def through(self, server: Server) -> Requests:
+        """Return what sends requests through another connection, and knows the same limits."""
+        other = Requests(server)
+        other._limits = self._limits
+        return other
 
     @property
     def client(self) -> QdrantClient:
@@ -61,18 +67,20 @@ class Requests:
         is_grpc = self.client.init_options.get("prefer_grpc")
         return None if self.is_local or is_grpc else 32 * 2**20
 
-    def with_client(self, client: QdrantClient) -> Self:
+    def with_client(self, client: QdrantClient) -> Requests:
         """Return what sends them by another form of the client, and shares what is known."""
-        other = copy.copy(self)
-        other._server = self._server.with_client(client)  # noqa: SLF001 - it is of this class
-        return other
+        return self.through(self._server.with_client(client))
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
         """Return the result of one request; see :meth:`Server.ask`."""
+        return run_now(self.send(what, request))
+
+    async def send(self, what: str, request: Callable[[], T]) -> T:
+        """Return the result of one request; see :meth:`Server.send`."""
         if not self.is_local:
-            return self._server.ask(what, request)
+            return await self._server.send(what, request)
         try:
-            return self._server.ask(what, request)
+            return await self._server.send(what, request)
         except (LookupError, RuntimeError, TypeError, AttributeError) as error:
             # Local mode checks less than a server, and raises errors of its own.
             raise StoreError(f"{what} at {self.place} was refused: {error!r}") from error
@@ -93,6 +101,10 @@ class Requests:
             self._limits[name] = limits
 
     def adapting(self, name: str, send: Callable[[Limits], T]) -> T:
+        """Return the result of a request that does not wait; see :meth:`adapted`."""
+        return run_now(self.adapted(name, immediate(send)))
+
+    async def adapted(self, name: str, send: Callable[[Limits], Awaitable[T]]) -> T:
         """Return the result of a request within the limits; it is repeated when a limit is learnt.
 
         Args:
@@ -101,7 +113,7 @@ class Requests:
         """
         while True:
             try:
-                return send(self.limits(name))
+                return await send(self.limits(name))
             except StoreError as error:
                 self.learn(name, error)
 
@@ -112,7 +124,17 @@ class Requests:
         most: Callable[[Limits], int],
         send: Callable[[Sequence[Item]], T],
     ) -> Iterator[T]:
-        """Send items in order, and yield each answer.
+        """Send items in order without waiting, and yield each answer; see :meth:`parts`."""
+        return iter(run_now(self.parts(name, items, most, immediate(send))))
+
+    async def parts(
+        self,
+        name: str,
+        items: Sequence[Item],
+        most: Callable[[Limits], int],
+        send: Callable[[Sequence[Item]], Awaitable[T]],
+    ) -> list[T]:
+        """Send items in order, and return the answers.
 
         Args:
             name: The collection.
@@ -120,16 +142,17 @@ class Requests:
             most: How many may be sent together.
             send: Sends some of them.
         """
+        answers: list[T] = []
         start = 0
         while start < len(items):
             part = items[start : start + most(self.limits(name))]
             try:
-                answer = send(part)
+                answers.append(await send(part))
             except StoreError as error:
                 self.learn(name, error, sent=len(part))
                 continue
-            yield answer
             start += len(part)
+        return answers
 
     def learn(self, name: str, error: StoreError, *, sent: int = 1) -> None:
         """Remember the limit that a refusal names, or raise it.

@@ -6,10 +6,13 @@ Every request that decant sends may be sent twice without harm, because all ids 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from qdrant_client.context_headers import headers as context_headers
@@ -18,6 +21,7 @@ from decant.embedders import StoreError
 from decant.embedders.telemetry import add_trace_headers
 
 from ...stop import check_stopped, pause
+from ..coroutines.run_now import immediate, run_now
 from .faults import EXCEPTIONS, Fault, fault_of
 
 _ATTEMPTS = 7
@@ -45,6 +49,7 @@ class Backoff:
         attempt_timeout: Seconds after which the client ends an attempt. No attempt begins if less
             time is left.
         sleep: The function that waits.
+        async_sleep: The coroutine function that waits in an event loop.
         clock: The function that returns the time in seconds.
 
     Raises:
@@ -57,6 +62,7 @@ class Backoff:
     timeout: float = _TIMEOUT
     attempt_timeout: float = _TIMEOUT * _SHARE
     sleep: Callable[[float], None] = pause
+    async_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -87,25 +93,39 @@ class Backoff:
 
 
 def ask(request: Callable[[], T], backoff: Backoff, *, what: str) -> T:
+    """Return the result of ``request``; see :func:`send`."""
+    return run_now(send(request, backoff, what=what, sleep=immediate(backoff.sleep)))
+
+
+async def send(
+    request: Callable[[], T],
+    backoff: Backoff,
+    *,
+    what: str,
+    sleep: Callable[[float], Awaitable[None]],
+) -> T:
     """Return the result of ``request``; temporary failures are retried.
 
     Args:
-        request: Sends one request.
+        request: Sends one request; what a client of an event loop returns is awaited.
         backoff: The attempts and pauses.
         what: The operation and the place, for messages.
+        sleep: Waits.
 
     Raises:
         StoreError: The server refused, or did not answer in any attempt.
         Stopped: The work of this thread was stopped before the next attempt.
     """
-    request = _with_trace_headers(request)
+    headers = _trace_headers()
     began = backoff.clock()
     latest = began + backoff.timeout - backoff.attempt_timeout  # the time to begin an attempt
     attempt = 0
     while True:
         check_stopped()
         try:
-            return request()
+            with headers():
+                answer = request()
+                return await answer if isinstance(answer, Awaitable) else answer
         except EXCEPTIONS as error:
             fault = fault_of(error)
             if not fault.passes:
@@ -115,24 +135,17 @@ def ask(request: Callable[[], T], backoff: Backoff, *, what: str) -> T:
             if attempt >= backoff.attempts or left < 0 or fault.wait > left:
                 seconds = backoff.clock() - began
                 raise StoreError(_given_up(what, fault, attempt, seconds, left)) from error
-            backoff.sleep(min(left, max(backoff.pause(attempt - 1), fault.wait)))
+            await sleep(min(left, max(backoff.pause(attempt - 1), fault.wait)))
 
 
-def _with_trace_headers(request: Callable[[], T]) -> Callable[[], T]:
-    """Return a request that hands the present trace to the server, over REST as over gRPC.
+def _trace_headers() -> Callable[[], AbstractContextManager[None]]:
+    """Return what hands the present trace to the server within a block, over REST as over gRPC.
 
     A Qdrant server notes ``traceparent`` in its audit log, and a proxy before it goes on with it.
     """
     found: dict[str, str] = {}
     add_trace_headers(found)
-    if not found:
-        return request
-
-    def send() -> T:
-        with context_headers(found):
-            return request()
-
-    return send
+    return partial(context_headers, found) if found else nullcontext
 
 
 def _given_up(what: str, fault: Fault, attempts: int, seconds: float, left: float) -> str:

@@ -15,47 +15,42 @@ import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
-from qdrant_client import models
-
+from ..coroutines.run_now import run_now
+from ..coroutines.threads import run_in_thread
 from ..stores.aliases import FoundCollection
-from ..stores.changes import Change, Lease, LeasingStore, OrderedStore, Owner, carry_out
+from ..stores.changes import (
+    Change,
+    DeferringStore,
+    Lease,
+    LeasingStore,
+    OrderedStore,
+    Owner,
+    carry_out,
+)
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
 from ..stores.filters import Where
-from ..stores.protocol import (
-    OptimizeProgress,
-    Point,
-    Ranking,
-    ScoredPoint,
-    ScrollPage,
-    Select,
-    check_name,
-    each,
-)
-from ..stores.queries import Query, WordsQuery, text_of
+from ..stores.input_errors import check_name
+from ..stores.protocol import OptimizeProgress, Point, Ranking, ScoredPoint, ScrollPage, Select
+from ..stores.queries import Query
 from ..stores.search_defaults import SearchDefaults
-from ..stores.sparse_vector import SparseVector
+from .bulk.deferred_index import DeferredIndex, is_noted
 from .capabilities import Server, ServerStore
-from .changes import RemoteWrites, Spelling, have_texts
+from .changes import RemoteWrites, have_texts
 from .collections import OpenCollection, RemoteCatalog
-from .limits import Limits, most_ids
 from .naming.aliases import RemoteAliases
 from .optimize import Patience, wait_for_index
-from .point_form import OwnForm, PointForm, form_of
-from .points import Sent, params_of, to_scored
+from .point_form import PointForm, Spelling, form_of
+from .reads import RemoteReads
 from .requests import Requests
 from .tenants.shard_keys import of_tenant
 from .words.remote_words import RemoteWords
-from .words.text_index import TEXT_PATH
-from .writing.fence import is_tombstone, noticing_tombstones
 from .writing.lease import LeaseTimes
 
-_NOTHING = Select(fields=())
 
-
-class RemoteStore(ServerStore, OrderedStore, LeasingStore):
+class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
     """Collections on a server; see :class:`Store`.
 
     A collection opens by an alias as by its name, and all work is done on the collection itself.
@@ -77,12 +72,16 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._client = server.client
         self._patience = patience or Patience()
         self._requests = Requests(server)
-        self._ask = self._requests.ask
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
+        self._deferred = DeferredIndex(self._requests.client, self._ask, self._requests.place)
         self._times = lease or LeaseTimes()
-        self._writes = self._writes_of(Owner())
+        self._spelling = Spelling(forms=self._forms, words=self._words, prefix=self._prefix)
+        self._writes = RemoteWrites(self._requests, self._spelling, self._times, Owner())
+        self._reads = RemoteReads(self._requests, self._catalog, self._spelling)
+        self._tenant: str | None = None  # whose shards the requests go to
+        self._looked_at: set[str] = set()
 
     def of_owner(self, owner: Owner, *, has_shards: bool) -> Self:
         """Return this store for the points of one tenant; see :class:`TenantsStore`."""
@@ -108,7 +107,8 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         """Open the collection that a name means."""
         check_name(name)
         opened = self._catalog.find(name)
-        return FoundCollection(name=opened.name, card=self._remember(opened.name, opened))
+        card = self._remember(opened.name, opened).checked_complete(name, self.place)
+        return FoundCollection(name=opened.name, card=card)
 
     @property
     def aliases(self) -> RemoteAliases:
@@ -138,6 +138,7 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         self._words.forget(name)
         self._writes.forget(name)
         self._forms.pop(name, None)
+        self._looked_at.discard(name)
 
     def set_search_defaults(self, name: str, defaults: SearchDefaults | None) -> None:
         """Replace the search defaults in the collection's metadata; None removes them."""
@@ -199,49 +200,13 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the points of these ids that exist."""
-        form = self._forms[name]
-        if isinstance(form, OwnForm):
-            fetch = noticing_tombstones(fetch)
-
-        def send(part: Sequence[str]) -> list[models.Record]:
-            request = partial(
-                self._client.retrieve,
-                name,
-                form.ids(part),
-                with_payload=form.fields(fetch),
-                with_vectors=form.vectors(fetch),
-            )
-            return self._ask(f"reading from {name!r}", request)
-
-        records = self._requests.in_parts(name, ids, most_ids, send)
-        points = (form.point(record) for part in records for record in part)
-        return [point for point in points if not is_tombstone(point)]
+        return run_now(self._reads.retrieve(name, ids, fetch))
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
     ) -> ScrollPage:
         """Return up to ``limit`` points that match, in the order of their ids."""
-        points: list[Point] = []
-        form = self._forms[name]
-        start = None if after is None else form.ids([after])[0]
-
-        def send(limits: Limits) -> tuple[list[models.Record], Any]:
-            request = partial(
-                self._client.scroll,
-                name,
-                scroll_filter=form.filter(where, limits),
-                limit=min(limit - len(points), limits.page),
-                offset=start,
-                with_payload=form.fields(fetch),
-                with_vectors=form.vectors(fetch),
-            )
-            return self._ask(f"reading from {name!r}", request)
-
-        while True:
-            records, start = self._requests.adapting(name, send)
-            points += map(form.point, records)
-            if start is None or len(points) >= limit:
-                return ScrollPage(points=points, after=form.shown_id(start))
+        return run_now(self._reads.scroll(name, where, fetch, limit=limit, after=after))
 
     def query(
         self,
@@ -258,87 +223,32 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         If the server limits the points of one request, longer lists are read in pages, which may
         repeat or lose points of equal score.
         """
-        end, form = offset + limit, self._forms[name]
-        found: dict[str, ScoredPoint] = {}
-        if (sent := self._sent(name, query)) is None:
-            return []
-        value, using = sent
-
-        def send(limits: Limits) -> tuple[int, list[models.ScoredPoint]]:
-            size = min(end - offset, limits.page)
-            request = partial(
-                self._client.query_points,
-                name,
-                query=value,
-                using=using,
-                search_params=self._params(name, query, limits),
-                query_filter=None if where is None else form.filter(where, limits),
-                limit=size,
-                offset=offset,
-                with_payload=form.fields(fetch),
-                with_vectors=form.vectors(fetch),
-            )
-            return size, self._ask(f"searching {name!r}", request).points
-
-        while offset < end:
-            size, points = self._requests.adapting(name, send)
-            part = to_scored(query, points, form.point)
-            if size == limit:
-                return part
-            for item in part:
-                found.setdefault(item.point.id, item)
-            offset += size
-            if len(part) < size:
-                break
-        return list(found.values())
+        found = self._reads.query(name, query, fetch, limit=limit, offset=offset, where=where)
+        return run_now(found)
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking per query, in one request where allowed."""
-        sent = [self._sent(name, query) for query in queries]
-        asked = [(query, item) for query, item in zip(queries, sent, strict=True) if item]
-
-        def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
-            if limit > limits.page or len(asked) > limits.searches:
-                return None
-            chosen = None if where is None else self._forms[name].filter(where, limits)
-            params = partial(self._params, name, limits=limits)
-            requests = [
-                models.QueryRequest(
-                    query=value, using=using, params=params(query), filter=chosen, limit=limit
-                )
-                for query, (value, using) in asked
-            ]
-            request = partial(self._client.query_batch_points, name, requests)
-            return [answer.points for answer in self._ask(f"searching {name!r}", request)]
-
-        if (found := self._requests.adapting(name, send) if asked else []) is None:
-            pages = [self.query(name, one, _NOTHING, limit=limit, where=where) for one in queries]
-        else:
-            answers = iter(found)
-            pages = [
-                [] if item is None else to_scored(query, next(answers), self._forms[name].point)
-                for query, item in zip(queries, sent, strict=True)
-            ]
-        return [[(item.point.id, item.score) for item in page] for page in pages]
+        return run_now(self._reads.rank(name, queries, limit=limit, where=where))
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points match.
 
         If the server refuses to count exactly, the ids are read, page by page.
         """
+        return run_now(self._reads.count(name, where))
 
-        def send(limits: Limits) -> int | None:
-            if not limits.exact:
-                return None
-            chosen = self._forms[name].filter(where, limits)
-            request = partial(self._client.count, name, count_filter=chosen, exact=True)
-            return self._ask(f"counting in {name!r}", request).count
-
-        if (counted := self._requests.adapting(name, send)) is not None:
-            return counted
-        return sum(map(len, each(self, name, where, _NOTHING)))
+    async def loop_reads(self, name: str) -> RemoteReads | None:
+        """Return what reads a collection from the running event loop; None: threads have to."""
+        if name not in self._looked_at:
+            await run_in_thread(self._look_at, name)
+        server = await self._server.in_loop()
+        if server is None:
+            return None
+        if self._tenant is not None:
+            server = server.with_client(of_tenant(server.client, self._tenant))
+        return self._reads.through(self._requests.through(server))
 
     def list_limit(self, name: str) -> int:
         """Return how many values one condition of a filter may list."""
@@ -351,38 +261,44 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore):
         """Wait until the server has built the vector index, an hour at most."""
         if self._server.is_local:
             return  # local mode always searches exactly
-        wait_for_index(self._requests, name, self._patience, progress=progress)
+        wait = partial(wait_for_index, self._requests, name, self._patience, progress=progress)
+        if is_noted(wait().config.metadata or {}):
+            self._deferred.build(name)  # which a bulk load left, whose process was killed
+            wait()
+
+    def defer_index(self, name: str) -> None:
+        """Build no vector index of a collection until :meth:`build_deferred`."""
+        if not self._server.is_local:
+            self._deferred.defer(name)
+
+    def build_deferred(self, name: str) -> bool:
+        """Let the server build the vector index, and return whether it was deferred."""
+        return not self._server.is_local and self._deferred.build(name)
+
+    def is_deferred(self, name: str) -> bool:
+        """Return whether it was deferred when the collection was last looked at."""
+        return is_noted(self.aliases.last_read.get(name, {}))
 
     def _take(self, owner: Owner, *, has_shards: bool) -> None:
         """Be the store of a tenant's points from now on."""
         if has_shards and owner.tenant is not None:
+            self._tenant = owner.tenant
             self._client = of_tenant(self._client, owner.tenant)
             self._requests = self._requests.with_client(self._client)
-            self._ask = self._requests.ask
-        self._writes = self._writes_of(owner)
+            self._reads = self._reads.through(self._requests)
+        self._writes = RemoteWrites(self._requests, self._spelling, self._times, owner)
 
-    def _writes_of(self, owner: Owner) -> RemoteWrites:
-        spelling = Spelling(forms=self._forms, words=self._words)
-        return RemoteWrites(self._requests, spelling, self._times, owner)
+    def _look_at(self, name: str) -> None:
+        """Ask what searches need to know of a collection, as far as that was not asked before."""
+        if not self._words.knows(name):
+            self.card(name)
+        self._catalog.known_layout(name)
+        self._looked_at.add(name)
 
     def _remember(self, name: str, opened: OpenCollection) -> CollectionMetadata:
         self._words.remember(name, opened.words)
         self._forms[name] = form_of(opened.card.payload_layout)
         return opened.card
 
-    def _sent(self, name: str, query: Query) -> Sent | tuple[models.TextQuery, str] | None:
-        """Return a query in the client's form; None for words of which none is left."""
-        if text_of(query) is not None:
-            self._requests.check_takes_texts()
-        if not isinstance(query, WordsQuery):
-            return self._forms[name].query(query)
-        sent = self._words.of_query(name, query.text)
-        if sent is None or isinstance(sent, SparseVector):
-            return None if sent is None else self._forms[name].query(sent, words=True)
-        return sent, TEXT_PATH
-
-    def _params(self, name: str, query: Query, limits: Limits) -> models.SearchParams | None:
-        if self._server.is_local and not isinstance(query, WordsQuery):
-            return None  # local mode heeds the corpus of words alone
-        oversampling = self._catalog.known_layout(name).oversampling
-        return params_of(query, limits, oversampling=oversampling)
+    def _prefix(self, name: str) -> int:
+        return self._catalog.known_layout(name).prefix

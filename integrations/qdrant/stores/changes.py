@@ -3,7 +3,8 @@
 A server carries out the operations of one batch in their order, and stops at the first that fails,
 so a batch leaves what separate requests in this order could have left. A store that can send such
 batches is an :class:`OrderedStore`; every other store gets one call for each change. A store that
-several processes write to is a :class:`LeasingStore`.
+several processes write to is a :class:`LeasingStore`. A store that builds a vector index while it
+is written to is a :class:`DeferringStore`.
 """
 
 from __future__ import annotations
@@ -100,6 +101,22 @@ class LeasingStore(ABC):
     @abstractmethod
     def write_under(self, name: str, lease: Lease | None) -> None:
         """Let this object's writes to the collection be those of the lease, until it ends."""
+
+
+class DeferringStore(ABC):
+    """A store that builds vector indexes while it is written to, and can be told to wait."""
+
+    @abstractmethod
+    def defer_index(self, name: str) -> None:
+        """Build no vector index of a collection until :meth:`build_deferred`."""
+
+    @abstractmethod
+    def build_deferred(self, name: str) -> bool:
+        """Let the vector index be built, and return whether it was deferred."""
+
+    @abstractmethod
+    def is_deferred(self, name: str) -> bool:
+        """Return whether it was deferred when the collection was last looked at; no request."""
 
 
 @runtime_checkable

@@ -29,12 +29,14 @@ from .collection_settings import Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 6
+FORMAT = 8
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
 # soft tokens, no words or no foreign layouts reads collections without them; collections with them
 # it must refuse, or it would add points that lack them, or read none. Of a collection with tenants
-# it would show everybody's data.
+# it would show everybody's data, to one with prefixes add points that no search finds, and of one
+# that is being restored show a part as if it were the whole.
 _DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT, _ADOPTED_FORMAT = 1, 2, 3, 4, 5
+_TENANTS_FORMAT, _PREFIX_FORMAT, _RESTORING_FORMAT = 6, 7, 8
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
 _KEY_BYTES = 16
@@ -62,6 +64,8 @@ class CollectionMetadata:
         tenant_key: Random; the ids of tenants' points are computed with it (:class:`TenantIds`).
         search: How it is searched where a search does not specify it; None: as this decant does.
         payload_layout: How another program laid out its points, if it was adopted.
+        restoring: The digest of the dump that it is being restored from; None: it is complete.
+        prefix: How many first values of dense vectors are a vector of their own; 0: there is none.
     """
 
     recipe: Recipe
@@ -74,6 +78,8 @@ class CollectionMetadata:
     mark: str = field(default_factory=_new_mark)
     search: SearchDefaults | None = None
     payload_layout: PayloadLayout | None = None
+    restoring: str | None = None
+    prefix: int = 0
 
     @classmethod
     def of(
@@ -83,6 +89,7 @@ class CollectionMetadata:
         soft_tokens: bool = False,
         words: Words | None = None,
         tenants: Tenants | None = None,
+        prefix: int = 0,
     ) -> Self:
         """Return the metadata of a new collection.
 
@@ -91,6 +98,7 @@ class CollectionMetadata:
             soft_tokens: Whether points also have soft tokens.
             words: How the words of texts are indexed, if they are.
             tenants: How passages belong to tenants, if they do.
+            prefix: How many first values are a vector of their own (:func:`chosen_prefix`).
 
         Raises:
             RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
@@ -104,6 +112,7 @@ class CollectionMetadata:
             words=words,
             tenants=tenants,
             tenant_key="" if tenants is None else secrets.token_hex(_KEY_BYTES),
+            prefix=prefix,
         )
 
     def to_json(self) -> str:
@@ -113,9 +122,11 @@ class CollectionMetadata:
             **({"sparse": self.sparse} if self._format >= _SPARSE_FORMAT else {}),
             **({"states": self.soft_tokens} if self._format >= _STATES_FORMAT else {}),
             **({"words": encode(self.words)} if self._format >= _WORDS_FORMAT else {}),
-            **({"tenants": encode(self.tenants)} if self._format >= FORMAT else {}),
-            **({"tenant_key": self.tenant_key} if self._format >= FORMAT else {}),
+            **({"tenants": encode(self.tenants)} if self._format >= _TENANTS_FORMAT else {}),
+            **({"tenant_key": self.tenant_key} if self._format >= _TENANTS_FORMAT else {}),
             **self._adopted_fields,
+            **({"prefix": self.prefix} if self._format >= _PREFIX_FORMAT else {}),
+            **({} if self.restoring is None else {"restoring": self.restoring}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
             "mark": self.mark,
@@ -149,13 +160,17 @@ class CollectionMetadata:
                 sparse=held["format"] >= _SPARSE_FORMAT and bool(held["sparse"]),
                 soft_tokens=_width(held["states"]) if held["format"] >= _STATES_FORMAT else None,
                 words=_words(held["words"], where) if held["format"] >= _WORDS_FORMAT else None,
-                tenants=_tenants(held["tenants"], where) if held["format"] >= FORMAT else None,
-                tenant_key=str(held["tenant_key"]) if held["format"] >= FORMAT else "",
+                tenants=_tenants(held["tenants"], where)
+                if held["format"] >= _TENANTS_FORMAT
+                else None,
+                tenant_key=str(held["tenant_key"]) if held["format"] >= _TENANTS_FORMAT else "",
+                prefix=int(held["prefix"]) if held["format"] >= _PREFIX_FORMAT else 0,
                 payload_layout=_payload_layout(held["payload_layout"], where)
                 if held["format"] >= _ADOPTED_FORMAT
                 else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
+                restoring=held["restoring"] if held["format"] >= _RESTORING_FORMAT else None,
             )
             digest = str(held["digest"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -178,8 +193,12 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
+        if self.restoring is not None:
+            return _RESTORING_FORMAT
+        if self.prefix:
+            return _PREFIX_FORMAT
         if self.tenants is not None:
-            return FORMAT
+            return _TENANTS_FORMAT
         if self.payload_layout is not None:
             return _ADOPTED_FORMAT
         if self.words is not None:
@@ -187,6 +206,20 @@ class CollectionMetadata:
         if self.soft_tokens is not None:
             return _STATES_FORMAT
         return _SPARSE_FORMAT if self.sparse else _DENSE_FORMAT
+
+    def checked_complete(self, name: str, place: str) -> Self:
+        """Return the metadata, unless the collection is still being restored from a dump.
+
+        Raises:
+            StoreError: It is; the message says what completes it.
+        """
+        if self.restoring is None:
+            return self
+        raise StoreError(
+            f"the collection {name!r} in {place} is being restored from a dump and does not hold "
+            "all of it yet; if that was interrupted, run the same restore again, which goes on "
+            f"where it was, or delete the part with store.drop({name!r}) (`decant drop {name}`)"
+        )
 
     def check(self, encoder: Encoder, *, where: str) -> None:
         """Refuse an encoder whose vectors do not belong to this collection.

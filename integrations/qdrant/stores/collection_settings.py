@@ -87,9 +87,14 @@ class Layout:
         write_consistency: How many replicas must have stored a write before it is acknowledged.
         strict: Whether the server refuses filters on entries without a payload index (its strict
             mode).
+        prefix: How many first values of each dense vector, normalised again, are stored as a vector
+            of their own that a search compares first; the whole vectors, which have no index then
+            and lie on disk by default, rescore its candidates. For models that were trained for it
+            (Matryoshka, arXiv 2205.13147). 0: none, the default. Decided as ``shards``.
+        allow_any_dim: Whether the prefix may be one that the model was not trained for.
 
     Raises:
-        StoreError: A number is below 1, or no member has such a name.
+        StoreError: A number is too small, or no member has such a name.
     """
 
     storage: Storage | None = None
@@ -98,22 +103,25 @@ class Layout:
     replicas: int | None = None
     write_consistency: int | None = None
     strict: bool | None = None
+    prefix: int | None = None
+    allow_any_dim: bool = False
 
     def __post_init__(self) -> None:
-        numbers = ("shards", "replicas", "write_consistency")
+        least = {"shards": 1, "replicas": 1, "write_consistency": 1, "prefix": 0}
         kinds = {"storage": Storage, "originals": Originals}
-        settle(self, kinds, numbers, error=StoreInputError)
-        for name in numbers:
+        settle(self, kinds, tuple(least), error=StoreInputError)
+        for name, smallest in least.items():
             value: int | None = getattr(self, name)
-            if value is not None and value < 1:
-                raise StoreInputError(f"{name} must be at least 1 or None, got {value}")
+            if value is not None and value < smallest:
+                raise StoreInputError(f"{name} must be at least {smallest} or None, got {value}")
 
     @property
     def placed(self) -> Originals | None:
         """Where the original vectors shall lie: as asked, or as it suits the storage, if asked."""
-        if self.originals is not None or self.storage is None:
+        if self.originals is not None or (self.storage is None and not self.prefix):
             return self.originals
-        return Originals.MEMORY if self.storage is Storage.FULL else Originals.DISK
+        is_searched = self.storage is Storage.FULL and not self.prefix
+        return Originals.MEMORY if is_searched else Originals.DISK
 
     @property
     def for_servers(self) -> tuple[str, ...]:
@@ -138,6 +146,7 @@ class StoredLayout:
         replicas: How many nodes store each shard.
         write_consistency: How many replicas acknowledge a write.
         strict: Whether the server's strict mode is on.
+        prefix: How many first values of a vector are searched before the whole; 0: the whole is.
     """
 
     storage: Storage | None = Storage.FULL
@@ -146,11 +155,13 @@ class StoredLayout:
     replicas: int = 1
     write_consistency: int = 1
     strict: bool = False
+    prefix: int = 0
 
     def __str__(self) -> str:
         """Return the layout for people: storage, place of the originals, shards and replicas."""
         place = "in memory" if self.originals is Originals.MEMORY else "on disk"
         parts = [f"{self.storage or 'compressed by others'}, original vectors {place}"]
+        parts += [f"searched by a prefix of {self.prefix} values"] * (self.prefix > 0)
         parts += [f"{self.shards} shards"] * (self.shards > 1)
         parts += [f"{self.replicas} replicas"] * (self.replicas > 1)
         parts += ["strict mode"] * self.strict
@@ -164,7 +175,7 @@ class StoredLayout:
     def differences(self, asked: Layout) -> dict[str, str]:
         """Return the settings that are not as asked, each with both values."""
         found = {}
-        for one in fields(Layout):
+        for one in fields(StoredLayout):
             held, wanted = getattr(self, one.name), getattr(asked, one.name)
             if wanted is not None and wanted != held:
                 there = "compressed by others" if held is None else held
@@ -177,23 +188,28 @@ class StoredLayout:
         Raises:
             StoreInputError: The message names each such setting.
         """
-        fixed = self.differences(Layout(shards=asked.shards, replicas=asked.replicas))
+        fixed = self.differences(
+            Layout(shards=asked.shards, replicas=asked.replicas, prefix=asked.prefix)
+        )
         if fixed:
             raise StoreInputError(
                 f"the layout of {where} was not changed: {'; '.join(fixed.values())}. These are "
-                "decided when a collection is made; make another, or move shards with the "
-                "server's own cluster requests"
+                "decided when a collection is made; make another with migrate() (`decant "
+                "migrate`), or move shards with the server's own cluster requests"
             )
 
     def after(self, asked: Layout) -> StoredLayout:
-        """Return the layout after a change."""
+        """Return the layout after a change, or of a new collection if this is the default."""
+        # What rescores is not moved into memory because what is searched is not compressed.
+        placed = asked.originals if self.prefix else asked.placed
         return StoredLayout(
             storage=_or(asked.storage, self.storage),
-            originals=_or(asked.placed, self.originals),
+            originals=_or(placed, self.originals),
             shards=self.shards,
             replicas=self.replicas,
             write_consistency=_or(asked.write_consistency, self.write_consistency),
             strict=_or(asked.strict, self.strict),
+            prefix=_or(asked.prefix, self.prefix),
         )
 
 
@@ -306,12 +322,14 @@ class CollectionSettings(Layout):
     """The settings of a new collection: its :class:`Layout`, and what never changes.
 
     Args:
-        storage: See :class:`Layout`, as for the five that follow.
+        storage: See :class:`Layout`, as for the seven that follow.
         originals: Where the original vectors lie.
         shards: Into how many parts a server cuts the collection.
         replicas: How many nodes of a cluster store each shard.
         write_consistency: How many replicas must have stored a write.
         strict: Whether the server refuses filters on entries without a payload index.
+        prefix: How many first values of a vector are a vector of their own.
+        allow_any_dim: Whether the prefix may be one that the model was not trained for.
         indexed: Metadata entries to index, in addition to our own fields.
         hnsw_m: Links per node of the vector index (Malkov and Yashunin, arXiv 1603.09320).
         hnsw_ef_construct: Candidates examined while it is built.
@@ -349,14 +367,7 @@ class CollectionSettings(Layout):
     @property
     def layout(self) -> Layout:
         """The layout alone."""
-        return Layout(
-            storage=self.storage,
-            originals=self.originals,
-            shards=self.shards,
-            replicas=self.replicas,
-            write_consistency=self.write_consistency,
-            strict=self.strict,
-        )
+        return Layout(**{one.name: getattr(self, one.name) for one in fields(Layout)})
 
 
 def check_only_layout(layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Self
 
@@ -54,3 +55,19 @@ def is_alias(name: str, real: str, place: str) -> StoreError:
         f"{name!r} is an alias of the collection {real!r} at {place}, and nothing was deleted; "
         f"drop {real!r} if that is meant, or delete the alias with a client of the server"
     )
+
+
+def check_name(name: str) -> None:
+    """Refuse a collection name that an engine or a file system would not accept.
+
+    Raises:
+        StoreInputError: The name is empty, too long, or holds other characters.
+        TypeError: It is no string.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a collection is a string, got a {type(name).__name__}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
+        raise StoreInputError(
+            f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
+            "and do not start with '-' or '.'"
+        )

@@ -51,6 +51,8 @@ class PointSizes:
                 size += _NUMBER
         if point.dense is not None:
             size += _NUMBER * point.dense.size
+        if point.prefix is not None:
+            size += _NUMBER * point.prefix.size
         if point.sparse is not None:
             size += _SPARSE_ENTRY * point.sparse.indices.size
         if point.words is not None:

@@ -7,7 +7,6 @@ Every method raises ``StoreError`` when the engine refuses, is locked, or cannot
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, Union
 
 from .filters import And, Field, FieldIn, Where
-from .input_errors import StoreInputError
 from .sparse_vector import SparseVector
 from .text_to_embed import TextToEmbed
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from .aliases import Aliases, FoundCollection
     from .collection_metadata import CollectionMetadata
     from .collection_settings import CollectionSettings, Layout, PayloadIndex, StoredLayout
-    from .filters import Where
     from .queries import Query
     from .search_defaults import SearchDefaults
 
@@ -35,6 +32,9 @@ Payload: TypeAlias = dict[str, Json]
 
 DENSE = "dense"
 """The name of the dense vector, which every collection has."""
+
+PREFIX = "dense_prefix"
+"""The name of the first values of the dense vector, in collections that search these first."""
 
 SPARSE = "sparse"
 """The name of the sparse vector; the metadata state whether a collection has it."""
@@ -74,6 +74,7 @@ class Point:
         sparse: None as for ``dense``, and for a text that weighs nothing.
         soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
         words: The BM25 weights of its text, which a store adds itself if it needs them.
+        prefix: The first values of ``dense``, normalised again, which a store adds likewise.
         to_embed: Texts to store the vectors of, at most one for each vector that is None here; the
             server has the vectors made. A point that was read has none.
     """
@@ -84,6 +85,7 @@ class Point:
     sparse: SparseVector | None = None
     soft_tokens: NDArray[np.float32] | None = None
     words: SparseVector | None = None
+    prefix: NDArray[np.float32] | None = None
     to_embed: tuple[TextToEmbed, ...] = ()
 
 
@@ -108,17 +110,24 @@ class Select:
         dense: Whether to return the dense vector.
         sparse: Whether to return the sparse vector; only for collections that have them.
         soft_tokens: Whether to return the soft tokens; only for collections that have them.
+        prefix: Whether to return the first values of the dense vector; likewise.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
     sparse: bool = False
     soft_tokens: bool = False
+    prefix: bool = False
 
     @property
     def vectors(self) -> list[str]:
         """The names of the vectors to return."""
-        wanted = {DENSE: self.dense, SPARSE: self.sparse, STATES: self.soft_tokens}
+        wanted = {
+            DENSE: self.dense,
+            PREFIX: self.prefix,
+            SPARSE: self.sparse,
+            STATES: self.soft_tokens,
+        }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
@@ -311,6 +320,18 @@ class Store(Protocol):
         """Release files and connections; a second call does nothing."""
         ...
 
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, without blocking the event loop."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Return the store itself."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the store."""
+        ...
+
     def __enter__(self) -> Self:
         """Return the store itself."""
         ...
@@ -370,19 +391,3 @@ def slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Cut a sequence into parts of ``size``; the last may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def check_name(name: str) -> None:
-    """Refuse a collection name that an engine or a file system would not accept.
-
-    Raises:
-        StoreInputError: The name is empty, too long, or holds other characters.
-        TypeError: It is no string.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a collection is a string, got a {type(name).__name__}")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", name):
-        raise StoreInputError(
-            f"{name!r} cannot name a collection; use 1 to 200 letters, digits, '_', '-' and '.', "
-            "and do not start with '-' or '.'"
-        )

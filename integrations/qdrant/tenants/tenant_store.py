@@ -13,6 +13,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from ..coroutines.async_close import AsyncClose
+from ..coroutines.reads import Reads, StoreReads, loop_reads
+from ..coroutines.run_now import run_now
 from ..stores.aliases import FoundCollection
 from ..stores.changes import LEASE_ID, Lease, LeasingStore, Owner, TenantsStore
 from ..stores.collection_metadata import CollectionMetadata
@@ -37,14 +40,15 @@ from ..stores.protocol import (
     Select,
     Store,
 )
-from ..stores.queries import Query, WordsQuery
+from ..stores.queries import Query
 from ..stores.search_defaults import SearchDefaults
 from .conditions import TenantConditions
 from .tenant_aliases import TenantAliases
 from .tenant_ids import TenantIds
+from .tenant_reads import TenantReads
 
 
-class TenantStore(LeasingStore):
+class TenantStore(AsyncClose, LeasingStore):
     """The points of one tenant in one collection, as a :class:`Store`; made by :meth:`of`.
 
     Args:
@@ -65,6 +69,7 @@ class TenantStore(LeasingStore):
         self._tenant = tenant
         self._ids = TenantIds(found.card.tenant_key, tenant)
         self._conditions = TenantConditions(tenant, self._ids, store.engine)
+        self._reads = TenantReads(StoreReads(points), tenant, self._ids, self._conditions)
 
     @classmethod
     def of(cls, store: Store, name: str, tenant: str) -> Self:
@@ -241,10 +246,7 @@ class TenantStore(LeasingStore):
 
     def retrieve(self, name: str, ids: Sequence[str], fetch: Select) -> list[Point]:
         """Return the tenant's points of these ids."""
-        stored = [self._ids.stored(identity) for identity in ids]
-        found = self._points.retrieve(self._checked(name), stored, _with_tenant(fetch))
-        own = [point for point in found if point.payload.get(TENANT) == self._tenant]
-        return [self._shown(point) for point in own]
+        return run_now(self._reads.retrieve(self._checked(name), ids, fetch))
 
     def scroll(
         self, name: str, where: Where, fetch: Select, *, limit: int, after: str | None = None
@@ -258,7 +260,9 @@ class TenantStore(LeasingStore):
             after=None if after is None else self._ids.stored(after),
         )
         following = None if page.after is None else self._ids.of_stored(page.after)
-        return ScrollPage(points=[self._shown(point) for point in page.points], after=following)
+        return ScrollPage(
+            points=[self._reads.shown(point) for point in page.points], after=following
+        )
 
     def query(
         self,
@@ -271,31 +275,24 @@ class TenantStore(LeasingStore):
         where: Where | None = None,
     ) -> list[ScoredPoint]:
         """Return the tenant's points that fit the query best, best first."""
-        found = self._points.query(
-            self._checked(name),
-            self._within(query),
-            fetch,
-            limit=limit,
-            offset=offset,
-            where=self._conditions.within(where),
-        )
-        return [replace(item, point=self._shown(item.point)) for item in found]
+        self._checked(name)
+        found = self._reads.query(name, query, fetch, limit=limit, offset=offset, where=where)
+        return run_now(found)
 
     def rank(
         self, name: str, queries: Sequence[Query], *, limit: int, where: Where | None = None
     ) -> list[Ranking]:
         """Return the ids and scores of one ranking of the tenant's points per query."""
-        own = [self._within(query) for query in queries]
-        within = self._conditions.within(where)
-        found = self._points.rank(self._checked(name), own, limit=limit, where=within)
-        return [
-            [(self._ids.of_stored(identity), score) for identity, score in ranking]
-            for ranking in found
-        ]
+        return run_now(self._reads.rank(self._checked(name), queries, limit=limit, where=where))
 
     def count(self, name: str, where: Where) -> int:
         """Return exactly how many points of the tenant match."""
-        return self._points.count(self._checked(name), self._conditions.within(where))
+        return run_now(self._reads.count(self._checked(name), where))
+
+    async def loop_reads(self, name: str) -> Reads | None:
+        """Return what reads the tenant's points from the running event loop, if anything does."""
+        reads = await loop_reads(self._points, self._checked(name))
+        return None if reads is None else self._reads.through(reads)
 
     def missing_indexes(self, name: str) -> list[str]:
         """Return the paths of the payload indexes that the collection should have and lacks."""
@@ -316,6 +313,10 @@ class TenantStore(LeasingStore):
     def close(self) -> None:
         """Close the collection's store."""
         self._store.close()
+
+    async def aclose(self) -> None:
+        """Close the collection's store without blocking the event loop."""
+        await self._store.aclose()
 
     def __repr__(self) -> str:
         """Return the class, the collection's store, and the tenant."""
@@ -346,22 +347,8 @@ class TenantStore(LeasingStore):
     def _held(self, name: str, ids: Sequence[str]) -> set[str]:
         return {point.id for point in self.retrieve(name, ids, Select(fields=()))}
 
-    def _within(self, query: Query) -> Query:
-        """Return a query whose words are weighed by the tenant's texts alone."""
-        if isinstance(query, WordsQuery):
-            return replace(query, corpus=self._conditions.own)
-        return query
-
-    def _shown(self, point: Point) -> Point:
-        payload = {key: value for key, value in point.payload.items() if key != TENANT}
-        return replace(point, id=self._ids.of_stored(point.id), payload=payload)
-
     def _for_all(self, what: str) -> TenantError:
         return TenantError(
             f"{what} concerns all tenants, and this is the store of {self._tenant!r}; do it with "
             "the collection that was opened without a tenant"
         )
-
-
-def _with_tenant(fetch: Select) -> Select:
-    return fetch if fetch.fields is None else replace(fetch, fields=(*fetch.fields, TENANT))

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
 from typing import Never, Self
 
+from ..coroutines.async_close import AsyncClose
 from ..stores.aliases import Aliases, FoundCollection
 from ..stores.changes import LEASE
 from ..stores.collection_metadata import CollectionMetadata
@@ -44,7 +45,7 @@ from .tenant_store import TenantStore
 _NOTES = FieldIn(Field.KIND, (Kind.NOTE,))
 
 
-class UnboundStore:
+class UnboundStore(AsyncClose):
     """A store that refuses to read or change the points of one collection with tenants.
 
     Args:
@@ -230,6 +231,10 @@ class UnboundStore:
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+    async def aclose(self) -> None:
+        """Close the store without blocking the event loop."""
+        await self._store.aclose()
 
     def __repr__(self) -> str:
         """Return that of the store."""

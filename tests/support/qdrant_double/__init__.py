@@ -5,7 +5,7 @@ qdrant-client's local mode; what that lacks is added here: payload indexes, API 
 aliases, limits of a request, the statuses and sentences of refusals. ``test_double.py`` replays
 what a server of 1.19 answered against it. With ``version="1.20.0"`` it also scores a text index, by
 Qdrant Edge; no server of 1.20 was recorded. With a service as its ``inference``, texts may stand
-for vectors. Not here: groups, facets, snapshots, shards that hold points.
+for vectors. Not here: groups, facets, shards that hold points.
 """
 
 from __future__ import annotations

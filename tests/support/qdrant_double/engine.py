@@ -75,6 +75,8 @@ class Engine:
         if body.get("strict_mode_config"):
             held.strict.limits |= body["strict_mode_config"]
         held.config |= body.get("params") or {}
+        changed = {key: it for key, it in (body.get("hnsw_config") or {}).items() if it is not None}
+        held.config["hnsw_config"] = (held.config.get("hnsw_config") or {}) | changed
         if body.get("quantization_config"):
             held.config["quantization_config"] = _enabled(body["quantization_config"])
         for vector, change in (body.get("vectors") or {}).items():

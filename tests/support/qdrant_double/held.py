@@ -38,7 +38,8 @@ class Held:
     """A collection.
 
     ``progress`` is taken by the next looks at the collection, one each; the last one stays.
-    ``elsewhere`` are shards on other nodes, as a server shows them.
+    ``elsewhere`` are shards on other nodes, as a server shows them. ``recovered`` are the places of
+    snapshots that it was recovered from.
     """
 
     config: dict[str, Any]
@@ -47,6 +48,8 @@ class Held:
     schemas: dict[str, Any] = field(default_factory=dict)
     operations: int = 0
     elsewhere: list[dict[str, Any]] = field(default_factory=list)
+    snapshots: dict[str, bytes] = field(default_factory=dict)
+    recovered: list[str] = field(default_factory=list)
     progress: deque[Progress] = field(default_factory=lambda: deque([Progress()]))
 
     @property

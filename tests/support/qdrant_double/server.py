@@ -16,6 +16,7 @@ from .answers import Answer, Refused, shown, succeeded
 from .engine import Engine
 from .inference import Inferred, Service, infer
 from .json_reading import read_json
+from .snapshots import answer_snapshots
 
 LARGEST_BODY = 33_554_432
 _READS = {("GET",), ("POST", "query"), ("POST", "scroll"), ("POST", "count"), ("POST", "points")}
@@ -189,7 +190,9 @@ class QdrantDouble(ThreadingHTTPServer):
         token = self.inference_token
         return infer(body, purpose, service=self.inference, token=token)
 
-    def _carry_out(self, method: str, path: list[str], inferred: Inferred) -> Answer:
+    def _carry_out(  # noqa: C901 - a case for each route
+        self, method: str, path: list[str], inferred: Inferred
+    ) -> Answer:
         engine, body = self.engine, inferred.body
         match method, path:
             case "GET", [""]:
@@ -214,6 +217,8 @@ class QdrantDouble(ThreadingHTTPServer):
             case "PUT" | "DELETE", ["collections", name, "index" | "shards" as part, *field]:
                 change = _index if part == "index" else _shards
                 return succeeded(change(engine, name, field, body))
+            case _, ["collections", name, "snapshots", *rest]:
+                return answer_snapshots(engine, (method, *rest), name, body)
             case _, ["collections", name, "points", *rest]:
                 return succeeded(_points(engine, (method, *rest), name, body), inferred.usage)
             case _:

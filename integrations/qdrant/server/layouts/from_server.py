@@ -5,7 +5,7 @@ from __future__ import annotations
 from qdrant_client import models
 
 from ...stores.collection_settings import Originals, Storage, StoredLayout
-from ...stores.protocol import DENSE
+from ...stores.protocol import DENSE, PREFIX
 
 _TURBO = {
     None: Storage.TURBO4,  # the server's default
@@ -19,10 +19,12 @@ def stored_layout(info: models.CollectionInfo) -> StoredLayout:
     """Return the layout that a server reports; of another program's, that of its one vector."""
     params, strict = info.config.params, info.config.strict_mode_config
     dense = _dense(params.vectors)
+    prefix = params.vectors.get(PREFIX) if isinstance(params.vectors, dict) else None
     vectors = StoredLayout()
     if dense is not None:
+        searched = prefix or dense
         vectors = StoredLayout(
-            storage=_storage(dense.quantization_config or info.config.quantization_config),
+            storage=_storage(searched.quantization_config or info.config.quantization_config),
             originals=_originals(dense),
         )
     return StoredLayout(
@@ -32,6 +34,7 @@ def stored_layout(info: models.CollectionInfo) -> StoredLayout:
         replicas=params.replication_factor or 1,
         write_consistency=params.write_consistency_factor or 1,
         strict=strict is not None and bool(strict.enabled),
+        prefix=prefix.size if prefix else 0,
     )
 
 

@@ -1,7 +1,7 @@
 """What a server is sent for a layout, by its version; a preset that it lacks is refused by name.
 
-Only the dense vector is compressed: soft tokens are never compared, and a quantization of the whole
-collection would compress them, too.
+Only the dense vector is compressed, or its prefix where that is searched first: soft tokens are
+never compared, and a quantization of the whole collection would compress them, too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from qdrant_client import models
 
 from decant.embedders import StoreError
 
+from ...matryoshka.prefix import prefix_part, whole_part
 from ...stores.collection_metadata import CollectionMetadata
-from ...stores.collection_settings import Layout, Originals, Storage
+from ...stores.collection_settings import Layout, Originals, Storage, StoredLayout
 from ...stores.input_errors import StoreInputError
-from ...stores.protocol import STATES
+from ...stores.protocol import DENSE, PREFIX, STATES
 
 OLDEST: dict[Storage, tuple[int, int]] = {
     Storage.FULL: (1, 16),
@@ -91,9 +92,41 @@ def quantization_of(storage: Storage, version: Sequence[int]) -> Quantization | 
             assert_never(storage)
 
 
-def dense_params(size: int, layout: Layout, version: Sequence[int] | None) -> models.VectorParams:
-    """Return the parameters of the dense vector of a new collection."""
-    given = dense_change(layout, version)
+def vector_params(
+    card: CollectionMetadata, layout: Layout, version: Sequence[int] | None
+) -> dict[str, models.VectorParams]:
+    """Return the parameters of the dense vectors and multivectors of a new collection."""
+    if not card.prefix:
+        found = {DENSE: _dense_params(card.dim, layout, version)}
+    else:
+        wanted = StoredLayout().after(layout)
+        whole = _dense_params(card.dim, _as_asked(whole_part(wanted)), version)
+        # No graph, not within a tenant either; what rescores is read by ids.
+        whole.hnsw_config = models.HnswConfigDiff(m=0, payload_m=0)
+        searched = _dense_params(card.prefix, _as_asked(prefix_part(wanted)), version)
+        found = {DENSE: whole, PREFIX: searched}
+    return found | _soft_token_params(card)
+
+
+def vector_changes(
+    held: StoredLayout, asked: Layout, version: Sequence[int] | None
+) -> dict[str, models.VectorParamsDiff]:
+    """Return the changes of vectors' parameters that make the asked layout of the held one."""
+    if not held.prefix:
+        return {DENSE: _dense_change(asked, version)}
+    wanted = held.after(asked)
+    return {
+        DENSE: _dense_change(Layout(originals=wanted.originals), version),
+        PREFIX: _dense_change(_as_asked(prefix_part(wanted)), version),
+    }
+
+
+def _as_asked(part: StoredLayout) -> Layout:
+    return Layout(storage=part.storage, originals=part.originals)
+
+
+def _dense_params(size: int, layout: Layout, version: Sequence[int] | None) -> models.VectorParams:
+    given = _dense_change(layout, version)
     quantization = given.quantization_config
     return models.VectorParams(
         size=size,
@@ -104,8 +137,7 @@ def dense_params(size: int, layout: Layout, version: Sequence[int] | None) -> mo
     )
 
 
-def dense_change(layout: Layout, version: Sequence[int] | None) -> models.VectorParamsDiff:
-    """Return the change of the dense vector's parameters that makes this layout."""
+def _dense_change(layout: Layout, version: Sequence[int] | None) -> models.VectorParamsDiff:
     if version is None:
         return models.VectorParamsDiff()
     change = models.VectorParamsDiff()
@@ -138,7 +170,7 @@ def _shown(version: Sequence[int]) -> str:
     return ".".join(map(str, version))
 
 
-def soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
+def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
     """Return the parameters of the vectors for soft tokens, if a collection has them."""
     if card.soft_tokens is None:
         return {}

@@ -53,6 +53,9 @@ class RemoteAliases:
         ask: Sends a request; called with what it is for, and the request.
         place: The address, for messages.
         is_local: Whether the client runs in local mode, which only this process uses.
+
+    Attributes:
+        last_read: The metadata of each collection when they were last read.
     """
 
     def __init__(self, client: QdrantClient, ask: Ask, place: str, *, is_local: bool) -> None:
@@ -61,6 +64,7 @@ class RemoteAliases:
         self._place = place
         self.grace = 0.0 if is_local else _GRACE
         self._seen: dict[str, tuple[float, str]] = {}
+        self.last_read: dict[str, Mapping[str, Any]] = {}
         self.renew()
         renew_after_fork(self)
 
@@ -145,6 +149,7 @@ class RemoteAliases:
         """Remember and return the text of the note in metadata that were just read; "" for none."""
         text = str(metadata.get(_NOTE) or "")
         self._seen[name] = (monotonic(), text)
+        self.last_read[name] = metadata
         return text
 
     def set_note(self, name: str, note: MigrationNote | None) -> None:

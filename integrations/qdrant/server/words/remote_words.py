@@ -78,6 +78,10 @@ class RemoteWords:
             self._vectors.pop(name, None)
             self._stored[name] = stored
 
+    def knows(self, name: str) -> bool:
+        """Return whether a query by words needs no look at the collection."""
+        return name in self._stored
+
     def forget(self, name: str) -> None:
         """Forget a collection that was deleted."""
         with self._lock:

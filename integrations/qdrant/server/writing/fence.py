@@ -11,6 +11,7 @@ changes nothing, as long as the tombstones are kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qdrant_client import models
 
@@ -102,12 +103,7 @@ def noticing_tombstones(fetch: Select) -> Select:
     """Return the same selection with the field by which tombstones are recognised."""
     if fetch.fields is None:
         return fetch
-    return Select(
-        fields=(*fetch.fields, TOMBSTONE_SINCE),
-        dense=fetch.dense,
-        sparse=fetch.sparse,
-        soft_tokens=fetch.soft_tokens,
-    )
+    return replace(fetch, fields=(*fetch.fields, TOMBSTONE_SINCE))
 
 
 def is_tombstone(point: Point) -> bool:

@@ -48,6 +48,24 @@ def test_unknown_names_and_settings_of_servers_are_refused(filled: Decant) -> No
     assert "has no strict" in ran.err
 
 
+def test_a_prefix_is_made_by_index_and_create_if_it_is_allowed(
+    decant: Decant, tiny_bundle: Path
+) -> None:
+    Path("notes").mkdir()
+    Path("notes/a.md").write_text("four", encoding="utf-8")
+    given = ("notes", "--prefix", 4, "--provider", "cpu")
+    ran = decant("index", tiny_bundle, *given)
+    assert ran.code == Exit.INPUT
+    assert "--allow-any-dim" in ran.err
+    decant("index", tiny_bundle, *given, "--allow-any-dim")
+    assert "searched by a prefix of 4 values" in decant("list").out
+    options = ("--model", tiny_bundle, "--prefix", 2, "--allow-any-dim", "--provider", "cpu")
+    decant("create", "./index", "made", *options)
+    with connect("./index") as store:
+        assert store.layout("made").prefix == 2
+        assert len(store.names()) == 2
+
+
 def test_create_and_index_make_the_layout_that_is_asked_for(
     decant: Decant, tiny_bundle: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decant.embedders import HashEncoder, Role, StoreError, Vectors
+from decant.embedders import HashEncoder, Precision, Role, StoreError, Vectors
 from decant.integrations.qdrant import (
     Collection,
     CollectionMovedError,
@@ -79,7 +79,7 @@ def test_the_name_opens_with_the_new_encoder_and_finds_the_same_texts(
 def test_what_is_indexed_next_is_unchanged_in_text_and_embeds_nothing(
     notes: Collection, store: Store
 ) -> None:
-    encoder = Precise("int8", 24)
+    encoder = Precise(Precision.INT8, 24)
     migration = migrate(store, "docs", encoder)
     migration.run()
     migration.cut_over()
@@ -95,7 +95,7 @@ def test_what_is_indexed_next_is_unchanged_in_text_and_embeds_nothing(
 def test_a_text_is_embedded_once_although_it_repeats_and_the_process_changes(
     notes: Collection, store: Store
 ) -> None:
-    encoder = Precise("fp32", 24)
+    encoder = Precise(Precision.FP32, 24)
     migrate(store, "docs", encoder).run()
     seen = list(encoder.texts)
     stored = {str(one.text) for one in notes.each() if one.text.strip()}
@@ -112,7 +112,7 @@ def test_another_layout_alone_copies_the_vectors(
 ) -> None:
     is_local = request.node.callspec.params["store"] == "local"  # which compresses nothing
     layout = Layout(storage=Storage.FULL if is_local else Storage.INT8)
-    encoder = Precise("fp32")
+    encoder = Precise(Precision.FP32)
     fill(Collection.create(without_grace(store), "docs", encoder))
     before = contents(store, "docs")
     encoder.texts.clear()
@@ -128,8 +128,8 @@ def test_another_layout_alone_copies_the_vectors(
 
 
 def test_another_precision_is_embedded_anew(store: Store) -> None:
-    fill(Collection.create(without_grace(store), "docs", Precise("fp32")))
-    encoder = Precise("int8")
+    fill(Collection.create(without_grace(store), "docs", Precise(Precision.FP32)))
+    encoder = Precise(Precision.INT8)
     migration = migrate(store, "docs", encoder)
     assert migration.run().embedded > 0
     migration.cut_over()
@@ -149,7 +149,7 @@ def test_progress_counts_points_texts_and_tokens(notes: Collection, store: Store
 
 
 def test_the_overlap_is_whole_with_the_same_vectors_and_small_with_others(store: Store) -> None:
-    encoder = Precise("fp32")
+    encoder = Precise(Precision.FP32)
     docs = Collection.create(without_grace(store), "docs", encoder)
     docs.add(records(*range(1, 40)))
     same = migrate(store, "docs", encoder, layout=Layout(storage=Storage.FULL))
@@ -288,7 +288,7 @@ def test_from_a_folder_to_a_server_and_back(
     engine: str, edge: Store, request: pytest.FixtureRequest
 ) -> None:
     remote = without_grace(request.getfixturevalue(engine))
-    encoder = Precise("fp32")
+    encoder = Precise(Precision.FP32)
     notes = fill(Collection.create(edge, "docs", encoder, settings=SETTINGS))
     wanted = payloads(contents(edge, "docs"))
     migration = migrate(edge, "docs", encoder, to=remote)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from decant.embedders import HashEncoder, Role, StoreError
+from decant.embedders import HashEncoder, Precision, Role, StoreError
 from decant.integrations.qdrant import (
     Collection,
     CollectionFollower,
@@ -122,7 +122,7 @@ def test_a_view_that_was_opened_by_an_alias_is_opened_by_it_again(
 
 
 def test_a_text_of_one_tenant_is_never_the_vector_of_another(store: Store) -> None:
-    encoder = Precise("fp32", 24)
+    encoder = Precise(Precision.FP32, 24)
     notes = Collection.create(store, "docs", OLD, settings=WITH_TENANTS)
     for tenant in BOTH:
         notes.tenant(tenant).add([Record(id="1", text="the same"), Record(id="2", text="the same")])
@@ -135,7 +135,7 @@ def test_another_layout_alone_copies_the_vectors_of_each_tenant(
     store: Store, request: pytest.FixtureRequest
 ) -> None:
     is_local = request.node.callspec.params["store"] == "local"  # which compresses nothing
-    encoder = Precise("fp32")
+    encoder = Precise(Precision.FP32)
     fill(Collection.create(store, "docs", encoder, settings=WITH_TENANTS))
     before = {tenant: of(store, tenant) for tenant in BOTH}
     layout = Layout(storage=Storage.FULL if is_local else Storage.INT8)
@@ -217,7 +217,7 @@ def test_rolling_back_keeps_what_each_tenant_wrote_since(notes: Collection, stor
 
 
 def test_the_overlap_is_that_within_each_tenant(store: Store) -> None:
-    encoder = Precise("fp32")
+    encoder = Precise(Precision.FP32)
     notes = Collection.create(store, "docs", encoder, settings=WITH_TENANTS)
     notes.tenant("acme").add(records(*range(1, 40)))
     notes.tenant("globex").add(records(*range(20, 30)))

@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient
 from decant.embedders import HashEncoder
 from decant.integrations.qdrant import Collection, Document, Store, connect
 from decant.integrations.qdrant.points.locks import CollectionLock, FairLock, lock_of
-from decant.integrations.qdrant.server.addresses import endpoint
+from decant.integrations.qdrant.server.clients.addresses import endpoint
 from decant.integrations.qdrant.stores.point_ids import DocumentKey
 from qdrant_double import QdrantDouble
 from threads import in_thread, wait_until

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import Boost, Fusion, Group, Recency, SearchOptions
+from decant.integrations.qdrant.coroutines.run_now import immediate, run_now
 from decant.integrations.qdrant.searching.boosts import boosted, settle
 from decant.integrations.qdrant.searching.candidates import (
     Candidate,
@@ -72,9 +74,20 @@ def stream(
     def facts(ids: list[str], _: tuple[str, ...]) -> Mapping[str, Payload]:
         return {identity: held[identity] for identity in ids}
 
-    return lambda: units(
-        in_depths(fetch, lambda some: fuse(some.named, Fusion()), first=depth), chosen, facts
+    return lambda: read(
+        units(
+            in_depths(immediate(fetch), lambda some: fuse(some.named, Fusion()), first=depth),
+            chosen,
+            immediate(facts),
+        )
     )
+
+
+def read(found: AsyncGenerator[list[Candidate], None]) -> Iterator[list[Candidate]]:
+    """Yield what coroutines yield that never wait."""
+    with suppress(StopAsyncIteration):
+        while True:
+            yield run_now(anext(found))  # type: ignore[arg-type]
 
 
 @given(st.data(), points(), options, st.integers(1, 5), st.integers(1, 4))
@@ -164,8 +177,8 @@ def test_what_is_not_asked_for_is_not_fetched() -> None:
         return Rankings(named={"dense": ranking})
 
     def begin() -> Iterator[list[Candidate]]:
-        depths = in_depths(fetch, lambda found: found.named["dense"], first=100)
-        return units(depths, SearchOptions(), lambda _ids, _fields: {})
+        depths = in_depths(immediate(fetch), lambda found: found.named["dense"], first=100)
+        return read(units(depths, SearchOptions(), immediate(lambda _ids, _fields: {})))
 
     assert len([*islice(begin(), 100)]) == 100
     assert asked == [100]
@@ -175,8 +188,9 @@ def test_what_is_not_asked_for_is_not_fetched() -> None:
 
 def test_what_is_gone_when_its_facts_are_read_is_left_out() -> None:
     found = Rankings(named={"dense": [("a", 1.0), ("b", 0.5)]})
-    depths = in_depths(lambda _: found, lambda some: some.named["dense"], first=10)
-    got = units(depths, SearchOptions(distinct=True), lambda _ids, _fields: {"b": {}})
+    depths = in_depths(immediate(lambda _: found), lambda some: some.named["dense"], first=10)
+    facts = immediate(lambda _ids, _fields: {"b": {}})
+    got = read(units(depths, SearchOptions(distinct=True), facts))
     assert [candidate.id for unit in got for candidate in unit] == ["b"]
 
 

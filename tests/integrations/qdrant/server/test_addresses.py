@@ -9,7 +9,7 @@ import pytest
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import EdgeStore, connect
-from decant.integrations.qdrant.server.addresses import read_address, without_secrets
+from decant.integrations.qdrant.server.clients.addresses import read_address, without_secrets
 
 
 class TestFolders:

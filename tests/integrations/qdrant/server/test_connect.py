@@ -23,7 +23,7 @@ from decant.integrations.qdrant import (
     Store,
     connect,
 )
-from decant.integrations.qdrant.server.client import _READING
+from decant.integrations.qdrant.server.clients.client import _READING
 from decant.integrations.qdrant.stores.point_ids import record_id
 from fault_server import PEM, FaultServer, refused, running
 from qdrant_double import QdrantDouble, reached
@@ -256,8 +256,8 @@ class TestReadOnly:
 
         methods = {name for name, _ in inspect.getmembers(Store, inspect.isfunction)}
         reads = {
-            "card", "close", "count", "find", "layout", "list_limit", "missing_indexes", "names",
-            "query", "rank", "retrieve", "scroll",
+            "aclose", "card", "close", "count", "find", "layout", "list_limit", "missing_indexes",
+            "names", "query", "rank", "retrieve", "scroll",
         }  # fmt: skip
         writes = {name for name in methods if name in vars(ReadOnlyEdgeStore)}
         assert {name for name in methods if not name.startswith("_")} == reads | writes

@@ -15,9 +15,9 @@ from qdrant_client import QdrantClient
 
 from decant.embedders import StoreError
 from decant.integrations.qdrant import Equals, RemoteStore, Store, connect
-from decant.integrations.qdrant.server.addresses import read_address
 from decant.integrations.qdrant.server.capabilities import Server, reach
-from decant.integrations.qdrant.server.client import Access
+from decant.integrations.qdrant.server.clients.addresses import read_address
+from decant.integrations.qdrant.server.clients.client import Access
 from decant.integrations.qdrant.server.retry import Backoff
 from fault_server import PEM, Answer, FaultServer, Hang, refused, running
 

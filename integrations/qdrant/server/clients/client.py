@@ -23,7 +23,8 @@ from decant.embedders import StoreError
 from .addresses import Address, without_secrets
 
 _CONNECT = 10.0  # seconds within which a reachable machine accepts a connection
-_ENDS = "decant_ends"
+ENDS = "decant_ends"
+"""The name of an extension of requests: when the answer has to be there."""
 _INSECURE = "Api key is used with an insecure connection"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 5.6.2
 _OWN_HEADERS = frozenset({"content-length", "content-type", "user-agent"})
@@ -40,6 +41,7 @@ _READING = frozenset(
         "get_collections",
         "info",
         "init_options",
+        "list_snapshots",
         "query_batch_points",
         "query_points",
         "query_points_groups",
@@ -64,11 +66,11 @@ class AttemptLimit:
         steps = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
         steps["connect"] = min(self.seconds, _CONNECT)
         ends = time.monotonic() + self.seconds
-        request.extensions = {**request.extensions, "timeout": steps, _ENDS: ends}
+        request.extensions = {**request.extensions, "timeout": steps, ENDS: ends}
 
     def on_response(self, response: httpx.Response) -> None:
         """Bound the reading of the answer's body as a whole."""
-        ends = response.request.extensions[_ENDS]
+        ends = response.request.extensions[ENDS]
         assert isinstance(response.stream, httpx.SyncByteStream)
         response.stream = _BoundedStream(response.stream, ends)
 

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from threading import Condition, Event, Thread
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..stop import stoppable
+from ...stop import stoppable
 
 _THREADS = 32
 _GRACE = 1.0  # seconds for which the end of the process waits for calls whose coroutines are gone

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..stores.input_errors import StoreInputError
+from ...stores.input_errors import StoreInputError
 
 DEFAULT_PORT = 6333
 """The port that qdrant-client uses if an address names none, for https too."""

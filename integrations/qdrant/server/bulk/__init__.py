@@ -1,0 +1,1 @@
+"""Load many points into a collection on a server before its vector index is built."""
