@@ -135,8 +135,8 @@ class FaultServer(ThreadingHTTPServer):
                 return {"collections": [], "aliases": []}
             case [_, "exists"]:
                 return {"exists": self.card is not None}
-            case [_]:
-                return {**_INFO, "config": {**_CONFIG, "metadata": _metadata(self.card)}}
+            case [name]:
+                return {**_INFO, "config": {**_CONFIG, "metadata": _metadata(name, self.card)}}
             case [_, "points", "count"]:
                 return {"count": 7}
             case [_, "points", "scroll" | "query"]:
@@ -172,8 +172,8 @@ def refused(status: int, error: str, **headers: str) -> Answer:
     return Answer(status=status, body=body, headers=named)
 
 
-def _metadata(card: str | None) -> dict[str, object]:
-    return {} if card is None else {"decant": card, "decant_indexes": {}}
+def _metadata(name: str, card: str | None) -> dict[str, object]:
+    return {} if card is None else {"decant": card, "decant_indexes": {}, "decant_name": name}
 
 
 def _json(value: object) -> Answer:

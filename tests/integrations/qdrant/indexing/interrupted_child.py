@@ -21,6 +21,8 @@ def main() -> int:
     with running(FaultServer()) as server:
         server.card = CollectionMetadata.of(encoder).to_json()
         with connect(server.url) as store:
+            # The server stores nothing, a lease neither.
+            store.lease = lambda _name, _mark: None  # type: ignore[attr-defined]
             collection = Collection.open(store, "docs", encoder)
             server.only, server.always = "POST /collections/docs/points", Hang()
             threading.Thread(target=_tell, args=(server,), daemon=True).start()

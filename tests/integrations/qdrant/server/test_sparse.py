@@ -110,6 +110,7 @@ def over_grpc(points: Points) -> Iterator[RemoteStore]:
 class TestGrpc:
     def test_a_point_goes_with_both_vectors(self, over_grpc: RemoteStore, points: Points) -> None:
         over_grpc._words.remember("docs", None)
+        over_grpc.aliases.saw("docs", {})  # as after it was opened
         over_grpc.upsert("docs", [POINT, Point(id=ID, payload={})])
         (request,) = points.sent
         first, second = request.points
