@@ -8,6 +8,8 @@ PIP_FLAGS ?=
 # Where PyTorch lies that is not the CUDA build: https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 PYTEST_FLAGS ?=
+# If a worker dies, the run ends: it would wait for the tests of that worker for ever.
+PARALLEL = -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 BIN = $(VENV)/bin
 DEV = $(VENV)/.installed-dev
@@ -35,12 +37,12 @@ quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=fol
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(DEV)  ## run all tests but slow, gpu, webgpu and live ones
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 # What takes longer than two seconds a file is left out: see tests/durations.json, which
 # `make test PYTEST_FLAGS=--measure` writes anew.
 test-fast: $(DEV)  ## run the quick tests, in under two minutes: what to run before each commit
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --fast \
+	$(BIN)/pytest $(PARALLEL) --fast \
 		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 test-slow: $(DEV)  ## run the slow tests
@@ -65,7 +67,7 @@ test-foreign: $(VENV)/.installed-dev,peers .venv-foreign/.installed  ## seal wha
 test-lowest:  ## run the tests on the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt \
 		.venv-lowest/.installed-cpu,docs,test
-	.venv-lowest/bin/pytest -n auto --dist loadfile --no-loadscope-reorder -o filterwarnings= \
+	.venv-lowest/bin/pytest $(PARALLEL) -o filterwarnings= \
 		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
 # onnxruntime and onnxruntime-gpu cannot share an environment: this one has its own.
