@@ -75,7 +75,9 @@ class RemoteStore(ServerStore, OrderedStore, LeasingStore, DeferringStore):
         self._catalog = RemoteCatalog(self._requests)
         self._words = RemoteWords(self._catalog)
         self._forms: defaultdict[str, PointForm] = defaultdict(partial(form_of, None))
-        self._deferred = DeferredIndex(self._requests.client, self._ask, self._requests.place)
+        self._deferred = DeferredIndex(
+            self._requests.client, self._requests.ask, self._requests.place
+        )
         self._times = lease or LeaseTimes()
         self._spelling = Spelling(forms=self._forms, words=self._words, prefix=self._prefix)
         self._writes = RemoteWrites(self._requests, self._spelling, self._times, Owner())
