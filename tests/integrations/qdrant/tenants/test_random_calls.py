@@ -32,7 +32,9 @@ TENANTS = ("acme", "globex")
 INDEXED_ONLY = {"unindexed_filtering_retrieve": False, "unindexed_filtering_update": False}
 MAKERS = {"adopt", "create", "open", "open_or_create"}
 CHOOSING = {"tenant", "for_tenant"}
-ADMINISTRATIVE = {"tenant_names", "set_search_defaults", "add_index", "relayout", "optimize"}
+ADMINISTRATIVE = {
+    "tenant_names", "set_search_defaults", "add_index", "relayout", "optimize", "bulk",
+}  # fmt: skip
 """Methods that concern all tenants; a view refuses them."""
 NEEDING_MORE = {"soft_tokens"}
 """Methods with a test of their own, because most collections refuse them."""
@@ -144,7 +146,9 @@ def test_a_view_refuses_what_concerns_all_tenants(edge: Store) -> None:
         "optimize": (),
         "tenant_names": (),
     }
-    assert refused.keys() == ADMINISTRATIVE
+    assert refused.keys() | {"bulk"} == ADMINISTRATIVE
+    with pytest.raises(TenantError, match="that of all tenants"), view.bulk():
+        pass
     for method, arguments in refused.items():
         with pytest.raises(TenantError):
             getattr(view, method)(*arguments)
