@@ -51,7 +51,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
     return done
 
 
-@pytest.mark.parametrize("already", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("already", [False, True])
 def test_a_bundle_opens_wherever_converting_was_killed(
     bundle: Path, tmp_path: Path, *, already: bool
 ) -> None:

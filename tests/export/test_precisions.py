@@ -181,6 +181,7 @@ def test_a_bundle_is_not_converted_to_what_cannot_be_made_of_it(
         convert(tiny_bundle, precision)
 
 
+@pytest.mark.slow
 def test_a_precision_that_loses_too_much_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     folder = save_sentence_transformer(tmp_path / "model", "bert")
     hide_an_outlier(folder)

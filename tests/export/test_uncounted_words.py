@@ -68,7 +68,8 @@ def check(encoder: OnnxEncoder, expected: NDArray[np.float32]) -> None:
     assert any("<pad>" in text for text in reference.texts)
 
 
-@pytest.mark.parametrize("family", ["mpnet", pytest.param("roberta", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mpnet", "roberta"])
 def test_an_exported_graph_counts_it_as_the_model_does(tmp_path: Path, family: str) -> None:
     folder = holding_padding(tmp_path / "tiny", family)
     export(folder, tmp_path / "bundle")

@@ -42,6 +42,7 @@ LINKED = [
 ]
 LINKED_TO_CODE = [*PAGES, *sorted((DOCS / "reference").glob("*.md"))]
 MAKES_THE_BUNDLE = {"README.md", "quickstart.md"}
+TAKES_LONG = {"evaluation.md", "precisions.md", "training.md"}
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
     "bread.md": "# Bread\n\nBread rises because yeast turns sugar into carbon dioxide.\n",
@@ -150,7 +151,13 @@ def with_model(folder: Path, model: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def unless_quick(page: Path) -> object:
+    """Return a parameter that only `make test-slow` runs if the page's blocks take long."""
+    marks = [pytest.mark.slow] if page.name in TAKES_LONG else []
+    return pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", map(unless_quick, PAGES))
 def test_every_block_of_a_page_runs(
     page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_an_export_may_be_given_again_with_exist_ok(
     assert "its dim is None, not 16" in other.err
 
 
+@pytest.mark.slow
 def test_exist_ok_and_replace_keep_an_equal_bundle_and_replace_another(
     decant: Decant, tiny_folder: Path, bundle: Path
 ) -> None:

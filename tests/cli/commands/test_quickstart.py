@@ -99,6 +99,7 @@ def test_two_folders_of_one_name_do_not_share_a_collection(
     assert all(name.startswith("notes-") for name in names)
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_and_a_foreign_index_are_made_again(
     place: Path, source: ModelFiles, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -228,6 +228,7 @@ def test_what_is_left_of_a_file_without_defaults_is_the_graph(tmp_path: Path) ->
     assert onnx.load_from_string(shortened) == expected
 
 
+@pytest.mark.slow
 def test_a_decoder_is_certified_in_each_precision_of_this_processor(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     choices = Choices(attention=Attention.CAUSAL, pooling=Pooling.LAST, max_tokens=LONGEST)

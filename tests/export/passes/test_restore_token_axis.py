@@ -66,12 +66,13 @@ def test_flat_layers_are_traced_as_products_of_token_states(
     assert kinds["GroupQueryAttention"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "smaller"),
     [
         ("gpt2", [Precision.INT8]),
-        pytest.param("gpt2", [Precision.W8, Precision.FP16], marks=pytest.mark.slow),
-        pytest.param("opt", [Precision.INT8], marks=pytest.mark.slow),
+        ("gpt2", [Precision.W8, Precision.FP16]),
+        ("opt", [Precision.INT8]),
     ],
 )
 def test_flat_layers_can_be_made_smaller(

@@ -133,7 +133,8 @@ def _run_of(bert: Path, pairs: Path, target: Path, *, pause: float = 0.0) -> lis
     return [sys.executable, "-c", _RUN, str(bert), str(pairs), str(target), str(pause)]
 
 
-@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 6])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [3, 6])
 def test_a_killed_run_goes_on_to_the_same_weights(
     bert: Path, pairs: Path, undisturbed: Path, tmp_path: Path, step: int
 ) -> None:

@@ -94,6 +94,7 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(
         torch.testing.assert_close(second[name], gradient, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_leaves_one_model_and_speaks_once(
     bert: Path, pairs: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_killed_at_random_moments_the_next_run_ends_like_an_undisturbed_one(
     assert interrupted >= 2, "most of the runs were killed before they ended"
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_still_ends_like_an_undisturbed_one(
     scene: Scene, scratch: Path
 ) -> None:

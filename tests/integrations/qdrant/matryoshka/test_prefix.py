@@ -38,6 +38,7 @@ from decant.integrations.qdrant.edge.store import EdgeStore
 from decant.integrations.qdrant.matryoshka.prefix import OVERSAMPLING, is_prefix
 from decant.integrations.qdrant.stores.point_ids import record_id
 from decant.integrations.qdrant.stores.protocol import PREFIX, Point, Select
+from migration_scene import without_grace
 from prefix_scene import DIM, SETTINGS, WIDTH, fill, naive, unit
 
 
@@ -242,6 +243,7 @@ def test_a_prefix_is_that_of_its_vector() -> None:
 
 
 def test_migrations_keep_add_and_drop_prefixes(store: Store, encoder: HashEncoder) -> None:
+    store = without_grace(store)
     collection = Collection.create(store, "docs", encoder)
     fill(collection, 30)
     asked = {

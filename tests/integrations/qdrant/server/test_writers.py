@@ -33,6 +33,7 @@ from writer_child import SMALL, documents
 
 CHILD = Path(writer_child.__file__)
 ENCODER = HashEncoder(8)
+SLOW = pytest.mark.slow
 EVERYTHING = FieldIn(Field.KIND, ["chunk", "record", "document"])
 
 
@@ -144,7 +145,9 @@ def test_a_tenant_indexes_while_another_process_indexes_for_another(
         assert view.check().is_sound
 
 
-@pytest.mark.parametrize("requests", [2, 5, 9, 12])
+@pytest.mark.parametrize(
+    "requests", [2, pytest.param(5, marks=SLOW), 9, pytest.param(12, marks=SLOW)]
+)
 def test_a_killed_indexer_loses_the_lease_and_another_completes_its_work(
     double: QdrantDouble, tenant: str, expected: dict[str, tuple[Any, Any]], requests: int
 ) -> None:
