@@ -42,7 +42,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=list(Family))
+def unless_quick(family: Family) -> object:
+    """Return a parameter that only `make test-slow` runs if its tests take long."""
+    return pytest.param(family, marks=[pytest.mark.slow] if family is Family.LLAMA else [])
+
+
+@pytest.fixture(scope="module", params=map(unless_quick, Family))
 def family(request: pytest.FixtureRequest) -> Family:
     """Return each architecture in turn."""
     return Family(request.param)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from qdrant_client.context_headers import headers as context_headers
 
@@ -125,7 +125,7 @@ async def send(
         try:
             with headers():
                 answer = request()
-                return await answer if isinstance(answer, Awaitable) else answer
+                return cast("T", await answer) if isinstance(answer, Awaitable) else answer
         except EXCEPTIONS as error:
             fault = fault_of(error)
             if not fault.passes:

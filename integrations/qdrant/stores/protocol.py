@@ -341,6 +341,7 @@ class Store(Protocol):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
+        /,
     ) -> None:
         """Close the store."""
         ...
