@@ -44,10 +44,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def unless_quick(family: Family) -> object:
     """Return a parameter that only `make test-slow` runs if its tests take long."""
-    return pytest.param(family, marks=[pytest.mark.slow] if family is Family.LLAMA else [])
+    return pytest.param(family, marks=[] if family is Family.BERT else [pytest.mark.slow])
 
 
-@pytest.fixture(scope="module", params=map(unless_quick, Family))
+@pytest.fixture(scope="module", params=[unless_quick(one) for one in Family])
 def family(request: pytest.FixtureRequest) -> Family:
     """Return each architecture in turn."""
     return Family(request.param)

@@ -49,6 +49,7 @@ def test_a_lap_of_another_process_counts_as_it_was_measured_there() -> None:
     assert timed(lambda: lap) is lap
 
 
+@pytest.mark.slow
 def test_an_environment_that_does_not_load_the_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "work").mkdir()

@@ -120,6 +120,7 @@ SLOW = {
 }  # the others take the same road
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SCRIPTS],
@@ -150,6 +151,7 @@ def test_each_script_measures_shows_and_saves(
         assert target["name"].split(",")[0] in done.stdout
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     script = ROOT / "benchmarks" / "search.py"
     done = subprocess.run(

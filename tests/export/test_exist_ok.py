@@ -93,6 +93,7 @@ def test_a_damaged_bundle_is_not_the_one_that_would_be_made(
         export(tiny_folder, bundle, exist_ok=True)
 
 
+@pytest.mark.slow
 def test_with_replace_another_bundle_goes(tiny_folder: Path, bundle: Path) -> None:
     certificate = export(tiny_folder, bundle, choices=Choices(dim=16), exist_ok=True, replace=True)
     assert certificate.passed

@@ -67,7 +67,7 @@ def assert_agrees_with_torch(graph: Path, encoder: TorchEncoder) -> None:
 
 # A trace takes seconds. These have what there is between them: one operator for causal attention,
 # branches for encoders, windows beside whole layers, both rotary bases.
-QUICK = {"qwen3", "bert"}
+QUICK = {"qwen3"}
 
 
 def unless_quick(family: str, quick: set[str]) -> object:

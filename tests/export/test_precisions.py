@@ -144,6 +144,7 @@ def test_int8_states_have_a_scale_for_each_token(certified: tuple[Path, Certific
     assert "DynamicQuantizeLinear" not in kinds
 
 
+@pytest.mark.slow
 def test_a_bundle_is_converted_without_torch_and_keeps_what_it_had(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:

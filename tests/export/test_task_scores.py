@@ -53,6 +53,7 @@ def test_each_precision_stands_beside_float32(bundle: Path) -> None:
     assert Bundle.open(bundle).certificate().entries == (exact, int8)
 
 
+@pytest.mark.slow
 def test_scores_stay_until_the_graph_changes(bundle: Path) -> None:
     before = verify(bundle, provider="cpu", scores=first_number)
     after = verify(bundle, provider="cpu")

@@ -42,7 +42,7 @@ LINKED = [
 ]
 LINKED_TO_CODE = [*PAGES, *sorted((DOCS / "reference").glob("*.md"))]
 MAKES_THE_BUNDLE = {"README.md", "quickstart.md"}
-TAKES_LONG = {"evaluation.md", "precisions.md", "training.md"}
+TAKES_LONG = {"evaluation.md", "precisions.md", "quickstart.md", "training.md"}
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
     "bread.md": "# Bread\n\nBread rises because yeast turns sugar into carbon dioxide.\n",
@@ -157,7 +157,7 @@ def unless_quick(page: Path) -> object:
     return pytest.param(page, marks=marks, id=page.name)
 
 
-@pytest.mark.parametrize("page", map(unless_quick, PAGES))
+@pytest.mark.parametrize("page", [unless_quick(page) for page in PAGES])
 def test_every_block_of_a_page_runs(
     page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_strategies_are_listed_with_what_they_cost(decant: Decant) -> None:
     assert rows["mean"]["passes"] == "1"
 
 
+@pytest.mark.slow
 def test_an_export_by_strategy_says_what_it_is(decant: Decant, tmp_path: Path) -> None:
     folder = save_language_model(tmp_path / "llama", "llama", layers=1, longest=96)
     ran = decant("export", folder, "made", "--strategy", "prompt-eol", "--instruction-template",

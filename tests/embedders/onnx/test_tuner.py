@@ -150,6 +150,7 @@ def test_texts_are_checked(bundle: Path) -> None:
     assert not (bundle / "tuning.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("four_cores")
 def test_settings_that_do_not_run_are_passed_over_and_named(
     bundle: Path, monkeypatch: pytest.MonkeyPatch

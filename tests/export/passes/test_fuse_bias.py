@@ -66,6 +66,7 @@ def test_every_bias_of_an_encoder_is_fused_and_restored(bert: TorchEncoder, tmp_
             np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
+@pytest.mark.slow
 def test_graphs_of_half_precision_keep_products_and_sums(
     bert: TorchEncoder, tmp_path: Path
 ) -> None:

@@ -122,6 +122,7 @@ def test_documents_alone_are_enough(
     assert (tmp_path / "tuned/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_while_it_was_measured_is_measured_by_the_same_command(
     decant: Decant, tiny_folder: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

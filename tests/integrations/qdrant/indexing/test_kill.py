@@ -92,7 +92,7 @@ def index_now(texts: Path, index: Path) -> dict[str, tuple[object, object]]:
         return contents(store)
 
 
-@pytest.fixture(params=["new", "changed"])
+@pytest.fixture(params=["changed", pytest.param("new", marks=pytest.mark.slow)])
 def scene(request: pytest.FixtureRequest, scratch: Path) -> Scene:
     """Return an index that is empty, and one whose texts have changed."""
     old, new = version(*range(300)), version(*range(20, 320), salt=3)

@@ -112,6 +112,7 @@ def check_moments(count: int, scene: Scene, scratch: Path) -> None:
     assert killed >= count // 4, "most of the runs were killed before they ended"
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_next_one_ends_like_an_undisturbed_one(
     scene: Scene, scratch: Path
 ) -> None:

@@ -28,6 +28,8 @@ from decant.integrations.qdrant import (
 )
 from migration_scene import NEW, OLD, contents, migrate_now, payloads, without_grace
 
+SLOW = pytest.mark.slow
+STORES = ["edge", "local", pytest.param("server", marks=SLOW), pytest.param("tenanted", marks=SLOW)]
 IN_STORE = ("create", "upsert", "set_fields", "delete", "drop")
 IN_ALIASES = ("point", "set_note", "drop_replaced")
 
@@ -84,6 +86,7 @@ def remove(store: Store) -> None:
         store.drop(store.find(name).name)
 
 
+@pytest.mark.parametrize("store", STORES, indirect=True)
 def test_before_any_change_of_a_migration(store: Store) -> None:
     last, ended = 0, True
     while ended:
@@ -136,6 +139,7 @@ def test_before_any_change_of_a_migration_with_tenants(
     assert last > 12
 
 
+@pytest.mark.parametrize("store", STORES, indirect=True)
 @pytest.mark.parametrize("encoder", [None, OLD])
 def test_before_any_change_of_a_rollback(store: Store, encoder: HashEncoder | None) -> None:
     last, ended = 0, True

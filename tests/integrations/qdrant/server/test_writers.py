@@ -37,7 +37,7 @@ SLOW = pytest.mark.slow
 EVERYTHING = FieldIn(Field.KIND, ["chunk", "record", "document"])
 
 
-@pytest.fixture(params=["", "acme"])
+@pytest.fixture(params=["", pytest.param("acme", marks=SLOW)])
 def tenant(request: pytest.FixtureRequest) -> str:
     """Return whose collection it is: nobody's, and a tenant's."""
     found: str = request.param
