@@ -25,6 +25,7 @@ from decant.integrations.qdrant.dumps.dump import DUMPED
 from decant.integrations.qdrant.stores.changes import LEASE
 from decant.integrations.qdrant.stores.protocol import each
 
+ENGINES = ["edge", "local", "server"]
 ENCODER = HashEncoder(16)
 SMALL = Chunking(max_tokens=8)
 SETTINGS = CollectionSettings(

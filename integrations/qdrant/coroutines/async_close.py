@@ -13,11 +13,19 @@ from .threads import run_in_thread
 
 
 class AsyncClose(ABC):
-    """The part of a store that closes it without blocking the event loop."""
+    """The part of a store that closes it, and does so without blocking the event loop."""
 
     @abstractmethod
     def close(self) -> None:
         """Release files and connections; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()
 
     async def aclose(self) -> None:
         """Close the store without blocking the event loop; a second call does nothing."""

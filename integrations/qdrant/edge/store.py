@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from typing import Self
 
 import qdrant_edge as edge
 
@@ -329,14 +328,6 @@ class EdgeStore(AsyncClose):
     def __repr__(self) -> str:
         """Return the class and the folder."""
         return f"EdgeStore({self.place!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the store."""
-        self.close()
 
     @contextmanager
     def _reading(self, name: str, what: str) -> Iterator[edge.EdgeShard]:

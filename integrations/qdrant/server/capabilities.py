@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import RLock
-from types import TracebackType
 from typing import Self, TypeVar, cast
 
 from qdrant_client import QdrantClient
@@ -383,16 +382,3 @@ class ServerStore(AsyncClose):
     def __repr__(self) -> str:
         """Return the class and the address, without credentials."""
         return f"{type(self).__name__}({self.place!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        self.close()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 
 from ..coroutines.async_close import AsyncClose
@@ -321,19 +320,6 @@ class TenantStore(AsyncClose, LeasingStore):
     def __repr__(self) -> str:
         """Return the class, the collection's store, and the tenant."""
         return f"TenantStore({self._store!r}, {self._name!r}, tenant={self._tenant!r})"
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        self.close()
 
     def _checked(self, name: str) -> str:
         """Return the name of the collection, if it is this one."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from types import TracebackType
-from typing import Never, Self
+from typing import Never
 
 from ..coroutines.async_close import AsyncClose
 from ..stores.aliases import Aliases, FoundCollection
@@ -239,19 +238,6 @@ class UnboundStore(AsyncClose):
     def __repr__(self) -> str:
         """Return that of the store."""
         return repr(self._store)
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        self.close()
 
     def _refuse(self, what: str) -> Never:
         raise without_tenant(what, self.place)

@@ -44,6 +44,7 @@ from decant.integrations.qdrant.stores.protocol import each
 from decant.integrations.qdrant.stores.sparse_vector import SparseVector
 from dump_scene import (
     ENCODER,
+    ENGINES,
     SMALL,
     assert_same_points,
     documents,
@@ -53,20 +54,6 @@ from dump_scene import (
     made,
 )
 from qdrant_double import MIDDLING, QdrantDouble, reached, serve
-
-ENGINES = ["edge", "local", "server"]
-
-
-@pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each engine, none of which is a tenant's."""
-    found: Store = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def file(scratch: Path) -> Path:
-    return scratch / "docs.dump"
 
 
 @pytest.mark.parametrize("target", ENGINES)

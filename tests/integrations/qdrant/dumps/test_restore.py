@@ -32,20 +32,6 @@ from dump_scene import (
 )
 from stores import Between
 
-ENGINES = ["edge", "local", "server"]
-
-
-@pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest) -> Store:
-    """Return a store of each engine, none of which is a tenant's."""
-    found: Store = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def file(scratch: Path) -> Path:
-    return scratch / "docs.dump"
-
 
 def test_a_cut_file_is_refused_before_anything_is_made(edge: Store, file: Path) -> None:
     made(edge)
