@@ -53,6 +53,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("onnx/providers",),
         ("onnx/openvino",),
         ("pytorch", "onnx"),
+        ("rerankers",),
         ("doctor", "loader"),
     ),
     "export": (

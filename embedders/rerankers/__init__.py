@@ -1,0 +1,1 @@
+"""What a reranker is and gives, whatever runs it."""
