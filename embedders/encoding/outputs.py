@@ -56,9 +56,9 @@ def batch_vectors(
     if Output.SOFT_TOKENS in outputs:
         states = np.asarray(found[STATES], np.float32)
     if Output.TOKEN_EMBEDDINGS in outputs:
-        real = batch.attention_mask > 0
         tokens = tuple(
-            np.asarray(row[mask], np.float32) for row, mask in zip(found[TOKENS], real, strict=True)
+            np.asarray(row[mask], np.float32)
+            for row, mask in zip(found[TOKENS], batch.scored, strict=True)
         )
     dense = np.asarray(found[DENSE], np.float32)
     return Vectors(dense=dense, sparse=sparse, soft_tokens=states, token_embeddings=tokens)

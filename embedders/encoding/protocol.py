@@ -48,8 +48,10 @@ class Vectors:
             requested.
         token_embeddings: N arrays, float32, each of shape ``(T, d)``: the last hidden state of
             every token of the text as the model sees it, prompt and special tokens included, in
-            their order and not normalised; None unless requested. They are large: request them for
-            few texts at a time.
+            their order and not normalised. Of a recipe with late interaction: the projected vector
+            of each token that counts, unit length if it normalises, which :func:`max_sim` compares;
+            they differ by role. None unless requested. They are large: request them for few texts
+            at a time.
     """
 
     dense: NDArray[np.float32]

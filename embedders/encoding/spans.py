@@ -129,6 +129,11 @@ def _hindrance(recipe: Recipe) -> str:
             f"{recipe.base} gives no token embeddings: its recipe has token_embeddings=False. "
             "Export it with token_embeddings=True (--token-embeddings)"
         )
+    if recipe.late_interaction is not None:
+        return (
+            f"the token embeddings of {recipe.base} are projected for late interaction, and no "
+            "average of them is a vector of its texts"
+        )
     if recipe.head:
         return f"{recipe.base} has a head after pooling, which parts of a text do not pass through"
     if recipe.appended is not None:

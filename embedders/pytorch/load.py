@@ -12,12 +12,14 @@ from torch import nn
 
 from ..encoding.protocol import OnStep
 from ..errors import RecipeError
+from ..recipe.dense import Dense
 from ..recipe.enums import Activation
-from ..recipe.recipe import Dense, Recipe
+from ..recipe.recipe import Recipe
 from ..sources.positions import settle_rotary
 from ..sources.weight_files import check_finite_weights, load_weights
 from .attention_mask import check_attention
 from .backbone import load_backbone, load_language_model
+from .late_head import load_token_head
 from .latent_attention import load_latent_attention
 from .layer_hooks import add_slot, check_interventions, numbered_layers, states_before
 from .lora import merge_adapters
@@ -84,7 +86,11 @@ def pooled_model(
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
     layers = load_head(folder, recipe.head) if head is None else head
-    model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical)
+    late = recipe.late_interaction
+    tokens = None
+    if late is not None:
+        tokens = load_token_head(folder, late, width=backbone.config.hidden_size)
+    model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical, tokens=tokens)
     check_fit(model)
     with _running(backbone):
         settle_positions(model)

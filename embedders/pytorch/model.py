@@ -23,6 +23,7 @@ from ..recipe.enums import PooledTokens, Pooling
 from ..recipe.recipe import Recipe
 from ..sources.positions import first_position, uncounted_id
 from .appended_states import decoded_states, folded, read_states
+from .late_head import TokenHead
 from .latent_attention import LatentAttention
 from .layer_hooks import contrasted, heads_at_last, prepended, states_before
 from .pooling import pool
@@ -41,10 +42,11 @@ class PooledModel(nn.Module):
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
         lexical: The language-model head for sparse vectors, if the recipe has a sparse head.
-        decoding: The layers behind the states of appended tokens; None takes the head's first
-            layers.
+        tokens: The layer of token vectors, if the recipe has late interaction.
 
     Attributes:
+        decoding: The layers behind the states of appended tokens: the head's first layers, also
+            where the head itself is folded.
         inputs: Names of the arguments of :meth:`forward`, in the graph's order.
         outputs: Names of its results.
         takes_positions: Whether the backbone takes position ids.
@@ -67,9 +69,14 @@ class PooledModel(nn.Module):
         *,
         latent: LatentAttention | None = None,
         lexical: LexicalHead | None = None,
-        decoding: nn.Sequential | None = None,
+        tokens: TokenHead | None = None,
     ) -> None:
         super().__init__()
+        if (tokens is None) != (recipe.late_interaction is None):
+            raise RecipeError(
+                f"the recipe has late_interaction={recipe.late_interaction}, and the model "
+                f"{'no' if tokens is None else 'a'} layer of token vectors; pass both or neither"
+            )
         if (latent is None) != (recipe.latent_heads is None):
             raise RecipeError(
                 f"the recipe has latent_heads={recipe.latent_heads}, and the model "
@@ -82,12 +89,12 @@ class PooledModel(nn.Module):
             )
         self.latent = latent
         self.lexical = lexical
+        self.tokens = tokens
         self.backbone = backbone
         self.head = head
         # Each layer is two modules: the product, and its activation.
         decoded = 0 if recipe.appended is None else recipe.appended.decoded
-        own = nn.Sequential(*list(head)[: 2 * decoded])
-        self.decoding = own if decoding is None else decoding
+        self.decoding = nn.Sequential(*list(head)[: 2 * decoded])
         self.recipe = recipe
         self.takes_positions = "position_ids" in inspect.signature(backbone.forward).parameters
         padding = getattr(backbone.config, "pad_token_id", None)
@@ -101,6 +108,8 @@ class PooledModel(nn.Module):
             self.inputs.append("pooling_mask")
         if recipe.sparse_head is not None and recipe.sparse_head.words:
             self.inputs.append("word_ids")
+        if recipe.late_interaction is not None and recipe.late_interaction.has_unattended:
+            self.inputs.append("scoring_mask")
         self.outputs = [DENSE]
         if recipe.sparse_head is not None:
             self.outputs += SPARSE
@@ -115,6 +124,7 @@ class PooledModel(nn.Module):
         attention_mask: Tensor,
         pooling_mask: Tensor | None = None,
         word_ids: Tensor | None = None,
+        scoring_mask: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
         """Return float32 vectors of shape (B, D); with further outputs, a tuple of all outputs.
 
@@ -123,10 +133,12 @@ class PooledModel(nn.Module):
             attention_mask: int64, shape (B * P, T); 1 where there is a token.
             pooling_mask: int64, shape (B * P, T); 1 where a token counts; None: the attention mask.
             word_ids: int64, shape (B, W); see :class:`TokenBatch`; None: no text has words.
+            scoring_mask: int64, shape (B, T); 1 where there is a token that others do not see, and
+                where a token gives a token vector; None: the attention mask.
         """
         counted = attention_mask if pooling_mask is None else pooling_mask
         if self.recipe.contrast is None:
-            states, last = self.states(input_ids, attention_mask)
+            states, last = self.states(input_ids, attention_mask, scoring_mask)
         else:
             pairs = (
                 part.reshape(-1, 2, part.shape[1]) for part in (input_ids, attention_mask, counted)
@@ -143,7 +155,8 @@ class PooledModel(nn.Module):
             read = read_states(states[-1], counted, self.recipe.appended.read)
             found.append(decoded_states(read, self.decoding))
         if self.recipe.token_embeddings:
-            found.append(states[-1].to(torch.float32))
+            rows = states[-1].to(torch.float32)
+            found.append(rows if self.tokens is None else self.tokens(rows))
         return found[0] if len(found) == 1 else tuple(found)
 
     def pooled(self, states: list[Tensor], counted: Tensor) -> Tensor:
@@ -162,9 +175,14 @@ class PooledModel(nn.Module):
         values = (found,) if isinstance(found, Tensor) else found
         return dict(zip(self.outputs, values, strict=True))
 
-    def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
+    def states(
+        self, input_ids: Tensor, attention_mask: Tensor, scoring_mask: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Return the hidden states of each pooled layer, each (rows, T, d), and the last ones."""
         arguments = self._arguments(input_ids, attention_mask)
+        if scoring_mask is not None and self.takes_positions:
+            there = torch.maximum(attention_mask, scoring_mask)
+            arguments["position_ids"] = self.positions(input_ids, there)
         plan = self.recipe.prepending
         acting = (
             nullcontext()
@@ -255,8 +273,9 @@ class PooledModel(nn.Module):
             self.head,
             latent=self.latent,
             lexical=self.lexical,
-            decoding=self.decoding,
+            tokens=self.tokens,
         )
+        made.decoding = self.decoding
         made.first_position = self.first_position
         made.uncounted_id = self.uncounted_id
         return made.eval()

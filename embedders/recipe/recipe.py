@@ -17,7 +17,9 @@ from ..enum_fields import member, settle
 from ..errors import RecipeError
 from ..json_records import stored_as
 from .appended_tokens import AppendedTokens
-from .enums import INTEGERS, KINDS, Activation, Attention, PooledTokens, Pooling
+from .dense import Dense
+from .enums import INTEGERS, KINDS, Attention, PooledTokens, Pooling
+from .late_interaction import LateInteraction
 from .layer_hooks import ContrastivePrompting, TokenPrepending
 from .layer_mix import LayerMix
 from .prompt import Prompt, Role, TextFormat
@@ -25,27 +27,6 @@ from .sparse_head import SparseHead
 
 _INSTRUCTION = "{instruction}"
 _TEXT = "{text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dense:
-    """One linear layer after pooling, ``activation(W x + b)``.
-
-    The weights lie in the model's folder, under ``path``; they are not part of the recipe's JSON
-    but of its ``revision``.
-    """
-
-    path: str
-    inputs: int
-    outputs: int
-    bias: bool = True
-    activation: Activation = Activation.IDENTITY
-
-    def __post_init__(self) -> None:
-        kinds = {"activation": Activation}
-        settle(self, kinds, ("inputs", "outputs"), error=RecipeError)
-        if self.inputs < 1 or self.outputs < 1:
-            raise RecipeError(f"a dense layer needs widths of at least 1, got {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +65,8 @@ class Recipe:
         sparse_head: What makes the sparse vector that comes with the dense one; None makes none.
         token_embeddings: Whether the graph can give every token's state, for late interaction and
             late chunking.
+        late_interaction: What makes a vector of each token that texts are compared by (MaxSim);
+            then these are the token embeddings. None: the token embeddings are the bare states.
         appended: Trained tokens that end every input, of which :attr:`PooledTokens.TAIL` counts the
             last.
         open_end: Whether inputs end with the prompt's last token, without ``eos`` and the special
@@ -124,6 +107,7 @@ class Recipe:
     appended: AppendedTokens | None = None
     min_dim: int | None = field(default=None, metadata=stored_as("smallest_dim"))
     max_text_tokens: int | None = None
+    late_interaction: LateInteraction | None = None
 
     def __post_init__(self) -> None:
         settle(self, KINDS, INTEGERS, error=RecipeError)
@@ -148,7 +132,7 @@ class Recipe:
                 "first token sees nothing after it; use 'last' or 'mean'"
             )
         self._check_prompts()
-        self._check_appended()
+        self._check_tokens()
         for before, after in zip(self.head, self.head[1:], strict=False):
             if before.outputs != after.inputs:
                 raise RecipeError(
@@ -187,7 +171,7 @@ class Recipe:
         between, _, suffix = after.partition(_TEXT)
         return Prompt(prefix=f"{before}{instruction}{between}", suffix=suffix)
 
-    def _check_appended(self) -> None:
+    def _check_tokens(self) -> None:
         if (self.span is PooledTokens.TAIL) != (self.appended is not None):
             raise RecipeError(
                 f"span 'tail' and appended tokens go together; got span={self.span.value!r} and "
@@ -196,6 +180,8 @@ class Recipe:
             )
         if self.appended is not None:
             _check_appended_tokens(self.appended, self)
+        if self.late_interaction is not None:
+            _check_late_interaction(self.late_interaction, self)
 
     def _check_prompts(self) -> None:
         """Refuse combinations of prompts that make no sense."""
@@ -247,7 +233,9 @@ class Recipe:
         digests of recipes that do not use it; nor do ``min_dim``, ``token_embeddings`` and
         ``instruction_template``, which say what a model can do and change no vector by themselves.
         """
-        bare = replace(self, min_dim=None, token_embeddings=False, instruction_template=None)
+        # Of recipes with late interaction, which have them in any case.
+        tokens = self.late_interaction is not None
+        bare = replace(self, min_dim=None, token_embeddings=tokens, instruction_template=None)
         deciding = json_records.encode(bare, defaults=False)
         text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
@@ -289,4 +277,38 @@ def _check_appended_tokens(appended: AppendedTokens, recipe: Recipe) -> None:
         raise RecipeError(
             f"appended tokens were trained to hold the whole text, so {named[0]} in addition to "
             "them makes no sense; leave one of the two out"
+        )
+
+
+def _check_late_interaction(late: LateInteraction, recipe: Recipe) -> None:
+    """Refuse a recipe in which late interaction makes no sense.
+
+    Raises:
+        RecipeError: The message names the conflicting part.
+    """
+    if not recipe.token_embeddings:
+        raise RecipeError(
+            "late interaction compares token embeddings, and the recipe has token_embeddings=False"
+        )
+    conflicts = {
+        "several prompts for one text": bool(recipe.further),
+        "another layer than the last": recipe.layer != -1,
+        "a latent attention": recipe.latent_heads is not None,
+        "appended tokens": recipe.appended is not None,
+        "a second copy of the text": recipe.span is PooledTokens.COPY,
+    }
+    if named := [name for name, is_there in conflicts.items() if is_there]:
+        raise RecipeError(f"late interaction and {named[0]} exclude each other; leave one out")
+    expansion = late.expansion
+    if expansion is None:
+        return
+    if expansion.length > recipe.max_tokens:
+        raise RecipeError(
+            f"queries are filled up to {expansion.length} tokens, more than max_tokens="
+            f"{recipe.max_tokens}"
+        )
+    if not expansion.attended and recipe.attention is Attention.CAUSAL:
+        raise RecipeError(
+            "in a causal model nothing tells tokens that no other sees from padding; the tokens "
+            "that fill up queries have attended=True there"
         )

@@ -10,11 +10,13 @@ from ..enum_fields import settle
 from ..errors import RecipeError
 from ..json_records import stored_as
 from ..recipe.appended_tokens import AppendedTokens
+from ..recipe.dense import Dense
 from ..recipe.enums import INTEGERS, KINDS, Attention, PooledTokens, Pooling
+from ..recipe.late_interaction import LateInteraction
 from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
 from ..recipe.layer_mix import LayerMix
 from ..recipe.prompt import Prompt, TextFormat
-from ..recipe.recipe import Dense, Recipe
+from ..recipe.recipe import Recipe
 from ..recipe.sparse_head import SparseHead
 from .architectures import unsaid_attention
 
@@ -60,6 +62,7 @@ class Choices:
     appended: AppendedTokens | None = None
     min_dim: int | None = field(default=None, metadata=stored_as("smallest_dim"))
     max_text_tokens: int | None = None
+    late_interaction: LateInteraction | None = None
 
     def __post_init__(self) -> None:
         settle(self, KINDS, INTEGERS, error=RecipeError)
@@ -89,6 +92,12 @@ class Choices:
         Raises:
             RecipeError: No source specified attention, pooling or length.
         """
+        if self.pooling is None and self.late_interaction is not None:
+            raise RecipeError(
+                f"{source.base} was trained to give a vector of each token and none of a whole "
+                "text, and decant stores one beside them, by which candidates are found; pass its "
+                "pooling (for example 'mean', or 'first'), which changes no token vector"
+            )
         if self.pooling is None:
             raise RecipeError(
                 f"nothing says how {source.base} is pooled: no row of the registry does, and its "

@@ -15,7 +15,9 @@ from .config_files import settings
 
 _SERVER_ERROR = 500
 _DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
-_WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin"]
+# What late interaction needs: ColBERT's settings, the heads of BGE-M3.
+_HEADS = ["artifact.metadata", "colbert_linear.pt", "sparse_linear.pt"]
+_WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin", *_HEADS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ from .config_files import Object, count, part, settings
 from .find import ModelFiles
 from .known_strategies import find_strategy
 from .llm2vec import llm2vec_choices
+from .multi_vector.folders import found_token_vectors
+from .multi_vector.found import FoundTokenVectors
 from .positions import longest_text
 from .recipe_file import RECIPE_FILE, read_choices
 from .st_modules import sentence_modules
@@ -149,10 +151,29 @@ def folder_choices(folder: Path) -> Choices:
         eos=_eos(folder),
         latent_heads=latent_heads,
     )
+    if (vectors := found_token_vectors(folder)) is not None:
+        return _with_token_vectors(vectors).over(own)
     if not (folder / "modules.json").exists():
         return own
     check_lower_case(folder)
     return sentence_modules(folder).over(read_prompts(folder)).over(read_width(folder)).over(own)
+
+
+def _with_token_vectors(found: FoundTokenVectors) -> Choices:
+    """Return the choices of a model of token vectors; it says nothing of a dense vector."""
+    return Choices(
+        late_interaction=found.late,
+        token_embeddings=True,
+        query_prompt=found.query_prompt,
+        passage_prompt=found.passage_prompt,
+        max_tokens=_longest(found),
+    )
+
+
+def _longest(found: FoundTokenVectors) -> int | None:
+    """Return the longest input: a passage's or a query's, which is limited by itself."""
+    lengths = (found.passage_tokens, found.late.longest_query)
+    return None if found.passage_tokens is None else max(one for one in lengths if one is not None)
 
 
 def pad_id(folder: Path) -> int:

@@ -12,8 +12,8 @@ from typing import cast
 
 from .. import json_records
 from ..errors import RecipeError
+from ..recipe.dense import Dense
 from ..recipe.enums import Activation, PooledTokens, Pooling
-from ..recipe.recipe import Dense
 from .choices import Choices
 from .config_files import Object, settings
 from .st_layer_pooling import check_linear, weighted_layers

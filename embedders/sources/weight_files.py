@@ -64,7 +64,7 @@ def check_weight_file(path: Path) -> None:
             raise RecipeError(f"{path} is empty; {_AGAIN}")
         if start.lstrip()[:1] == b"<":
             raise RecipeError(f"{path} is a web page and not the weights; {_AGAIN}")
-        if path.suffix == ".bin":
+        if path.suffix in (".bin", ".pt"):
             if not start.startswith((_ZIP, _PICKLE)):
                 raise RecipeError(f"{path} is no file of weights that PyTorch wrote; {_AGAIN}")
             if start.startswith(_ZIP) and not is_zipfile(
@@ -159,6 +159,21 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
             check_finite_weights(loaded.items(), folder)
             return loaded
     raise RecipeError(f"{folder} holds neither {_PLACES[0]} nor {_PLACES[1]}")
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a module's folder, or of one file, on the CPU, by name.
+
+    Raises:
+        RecipeError: As in :func:`load_weights`.
+    """
+    if path.suffix not in (".pt", ".bin", ".safetensors"):
+        return load_weights(path)
+    check_weight_file(path)
+    with readable(path):
+        loaded = _tensors(path)
+    check_finite_weights(loaded.items(), path.parent)
+    return loaded
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -113,12 +113,16 @@ def pad(
     ids = np.full(shape, pad_id, np.int64)
     attention = np.zeros(shape, np.int64)
     pooling = np.zeros(shape, np.int64)
+    scoring = np.zeros(shape, np.int64)
     for index, row in enumerate(flat):
         count = len(row.ids)
         start = columns - count if left else 0
         ids[index, start : start + count] = row.ids
-        attention[index, start : start + count] = 1
-        end = count if row.end is None else row.end
+        seen = count - row.unattended
+        attention[index, start : start + seen] = 1
+        scoring[index, start : start + count] = 1
+        scoring[index, [start + place for place in row.silent]] = 0
+        end = seen if row.end is None else row.end
         pooling[index, start + row.counted : start + end] = 1
     words = np.full((len(rows), max(1, *(len(row.words) for row in rows))), -1, np.int64)
     for index, row in enumerate(rows):
@@ -129,6 +133,7 @@ def pad(
         pooling_mask=pooling,
         word_ids=words,
         prompt=0 if left else _common_prompt(flat, ids),
+        scoring_mask=scoring,
     )
 
 

@@ -23,6 +23,7 @@ from ..recipe.recipe import Recipe
 from .checks import Unembedded, check_counted
 from .content_words import content_words
 from .golden_texts import GOLDEN_TEXTS
+from .late_tokens import LateTokens
 from .prompt_layout import (
     Marks,
     Place,
@@ -64,6 +65,7 @@ class TextTokenizer:
         self.bare.no_truncation()
         self.bare.no_padding()
         self.recipe = recipe
+        self._late = LateTokens.of(recipe.late_interaction, self.bare)
         self._ending = _end_ids(self.bare, recipe)
         prompts = {recipe.query_prompt, recipe.passage_prompt, *recipe.further}
         self._marks = Marks.of(self.bare) if any(map(needs_marks, prompts)) else None
@@ -71,11 +73,16 @@ class TextTokenizer:
         self._unembedded = Unembedded.of(self.bare, embedded, slot)
         self._words = recipe.sparse_head is not None and recipe.sparse_head.words
         self._others = {prompt: self._count_others(prompt) for prompt in prompts}
+        if self.max_text_tokens(Role.QUERY) < 1:
+            raise RecipeError(
+                f"the prompt of queries and special tokens fill {self._limit(Role.QUERY)} tokens, "
+                "the longest query, and leave no room for text"
+            )
 
     def max_text_tokens(self, role: Role) -> int:
         """Return how many tokens of text fit next to the prompt and the special tokens."""
         prompts = (self.recipe.prompt(role), *self.recipe.further)
-        limit = self.recipe.max_tokens
+        limit = self._limit(role)
         room = min((limit - self._others[prompt]) // prompt.copies for prompt in prompts)
         longest = self.recipe.max_text_tokens
         return room if longest is None else min(room, longest)
@@ -106,12 +113,19 @@ class TextTokenizer:
         prompt = self.recipe.prompt(role)
         if instruction is not None:
             prompt = self._instructed(instruction, role)
-        limit = max_tokens or self.recipe.max_tokens
+        limit = max_tokens or self._limit(role)
         rows = self._tokenised(texts, prompt, limit, first=first)
+        if self._late is not None:
+            rows = self._late.marked(rows, role)
         check_counted(rows, texts, first=first)
         if self._unembedded is not None:
             self._unembedded.check(rows, first=first)
         return rows
+
+    def _limit(self, role: Role) -> int:
+        """Return the longest input of a role in tokens."""
+        most = self.recipe.max_tokens
+        return most if self._late is None else self._late.limit(role, most)
 
     def _tokenised(
         self, texts: Sequence[str], prompt: Prompt, limit: int, *, first: int = 0
@@ -153,10 +167,11 @@ class TextTokenizer:
         for role in Role:
             prompt = self.recipe.prompt(role)
             enough = self._others[prompt] + prompt.copies * _GOLDEN_LIMIT
-            limit = min(self.recipe.max_tokens, enough)
+            limit = min(self._limit(role), enough)
             rows = self._tokenised(
                 GOLDEN_TEXTS, prompt, limit
             )  # not checked, because a golden text may have no token
+            rows = rows if self._late is None else self._late.marked(rows, role)
             found += [(role, text, row.ids) for text, row in zip(GOLDEN_TEXTS, rows, strict=True)]
         return found
 

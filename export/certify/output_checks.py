@@ -158,7 +158,7 @@ def _read(run: RunOutputs, batch: TokenBatch) -> NDArray[np.float32]:
 def _states(run: RunOutputs, batch: TokenBatch) -> list[NDArray[np.float32]]:
     (values,) = run(batch, [TOKENS])
     whole = np.asarray(values, np.float32)
-    return [states[mask > 0] for states, mask in zip(whole, batch.attention_mask, strict=True)]
+    return [states[mask] for states, mask in zip(whole, batch.scored, strict=True)]
 
 
 _Row = tuple[NDArray[np.int64], NDArray[np.float32]]

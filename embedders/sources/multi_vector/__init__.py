@@ -1,0 +1,1 @@
+"""Read what makes vectors of tokens from the folders of other libraries."""

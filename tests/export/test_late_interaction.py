@@ -1,0 +1,35 @@
+"""Bundles of models of token vectors: certified, and equal to PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from decant.embedders import Choices, Output, Role, TorchEncoder, load
+from decant.export import export
+from late_models import save_colbert
+
+
+def test_token_vectors_of_a_bundle_are_certified_and_pytorchs(tmp_path: Path) -> None:
+    folder, choices = save_colbert(tmp_path / "colbert"), Choices(pooling="mean")
+    certificate = export(folder, tmp_path / "bundle", choices=choices, precisions=["int8"])
+    assert certificate.passed
+    for entry in certificate.entries:
+        (check,) = [one for one in entry.checks if one.name == "token states"]
+        assert check.passed
+        assert check.worst_cosine > (0.999 if entry.precision == "fp32" else 0.9)
+    texts = ["the cat, it ran.", "a", "which of these is it then"]
+    with (
+        load(tmp_path / "bundle", precision="fp32") as encoder,
+        TorchEncoder.from_pretrained(folder, choices=choices) as reference,
+    ):
+        for role in Role:
+            outputs = [Output.TOKEN_EMBEDDINGS]
+            found = encoder.encode(texts, role=role, outputs=outputs).token_embeddings
+            expected = reference.encode(texts, role=role, outputs=outputs).token_embeddings
+            assert found is not None
+            assert expected is not None
+            for rows, others in zip(found, expected, strict=True):
+                assert rows.shape == others.shape
+                assert np.abs(rows - others).max() < 1e-4
