@@ -26,6 +26,7 @@ from ..bundle.certificate import Precision
 from ..errors import RecipeError
 from ..forks import renew_after_fork
 from ..recipe.enums import Attention, Pooling
+from ..recipe.late_interaction import LateInteraction
 from ..recipe.prompt import Prompt, Role
 from ..recipe.recipe import Recipe
 from ..recipe.sparse_head import SparseHead
@@ -49,7 +50,7 @@ class HashEncoder:
         max_tokens: Words of prompt and text that count; what follows is cut.
         sparse: Whether it also gives sparse vectors: hashed words of the text, weighed by ``log(1 +
             count)``.
-        tokens: Whether it also gives token embeddings: each word's direction.
+        tokens: Whether it also gives token embeddings, for late interaction: each word's direction.
 
     Raises:
         RecipeError: A value is out of range, or a prompt leaves no room for text.
@@ -79,6 +80,7 @@ class HashEncoder:
             dim=dim,
             sparse_head=SparseHead(top=max_tokens) if sparse else None,
             token_embeddings=tokens,
+            late_interaction=LateInteraction() if tokens else None,
         )
         self._tokenizer = Tokenizer(WordLevel({_UNKNOWN: 0}, unk_token=_UNKNOWN))
         self._tokenizer.normalizer = Lowercase()

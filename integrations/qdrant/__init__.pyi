@@ -36,6 +36,8 @@ from .indexing.walk import SkipReason as SkipReason
 from .indexing.walk import Unreadable as Unreadable
 from .inference.server_inference import ServerInference as ServerInference
 from .info import CollectionInfo as CollectionInfo
+from .late.token_vectors import StoredTokenVectors as StoredTokenVectors
+from .late.token_vectors import TokenVectors as TokenVectors
 from .migration.begin import migrate as migrate
 from .migration.copier import MigrationProgress as MigrationProgress
 from .migration.follower import CollectionFollower as CollectionFollower
@@ -67,6 +69,7 @@ from .searching.metrics import RankingMetric as RankingMetric
 from .searching.options import MMR as MMR
 from .searching.options import Boost as Boost
 from .searching.options import Group as Group
+from .searching.options import Late as Late
 from .searching.options import Recency as Recency
 from .searching.options import SearchOptions as SearchOptions
 from .searching.selection import HeldOutGain as HeldOutGain

@@ -7,6 +7,7 @@ from typing import Self
 
 from decant.embedders import Recipe
 
+from .late.token_vectors import StoredTokenVectors
 from .operations.read_state import read_collection_state
 from .operations.state import CollectionState
 from .points.handle import Target
@@ -30,6 +31,7 @@ class CollectionInfo:
         dim: The width D of the dense vectors.
         sparse: Whether passages also have sparse vectors.
         soft_tokens: Whether passages also have soft tokens.
+        token_vectors: What is kept of the token vectors of passages; None: nothing is.
         words: How the words of passages are indexed; None: they are not.
         layout: How the engine stores it: compression, shards, replicas.
         tenants: How passages belong to tenants; None: they belong to nobody. With tenants, all
@@ -53,6 +55,7 @@ class CollectionInfo:
     dim: int
     sparse: bool
     soft_tokens: bool
+    token_vectors: StoredTokenVectors | None
     words: Words | None
     layout: StoredLayout
     tenants: Tenants | None
@@ -74,6 +77,7 @@ class CollectionInfo:
             dim=target.encoder.dim,
             sparse=target.sparse,
             soft_tokens=target.soft_tokens is not None,
+            token_vectors=target.token_vectors,
             words=target.words,
             layout=target.store.layout(target.name),
             tenants=target.tenants,

@@ -35,13 +35,8 @@ def create_target(
             f"make {name!r} where the model is: decant create {store.place} {name} --model BUNDLE"
         )
     settings = settings or CollectionSettings()
-    card = CollectionMetadata.of(
-        encoder,
-        soft_tokens=settings.soft_tokens,
-        words=settings.words,
-        tenants=settings.tenants,
-        prefix=chosen_prefix(settings, encoder),
-    )
+    prefix = chosen_prefix(settings, encoder)
+    card = CollectionMetadata.of(encoder, settings, prefix=prefix)
     store.create(name, card, settings)
     return target_of(store, FoundCollection(name=name, card=card), encoder)
 
@@ -112,7 +107,21 @@ def open_or_create_target(
             f"the collection {name!r} in {store.place} was made without states and cannot get "
             "them; make another, or drop this one and index again"
         )
+    if settings is not None:
+        _check_token_vectors(target, settings)
     return target
+
+
+def _check_token_vectors(target: Target, settings: CollectionSettings) -> None:
+    """Refuse token vectors for a collection without them, or with others than it has."""
+    asked, held = settings.token_vectors, target.token_vectors
+    if asked is None or (held is not None and held.settings == asked):
+        return
+    said = "without token vectors" if held is None else f"with {held.settings!r}"
+    raise StoreError(
+        f"the collection {target.name!r} in {target.store.place} was made {said}, which cannot be "
+        f"changed to {asked!r}; make another, or drop this one and index again"
+    )
 
 
 def _check_tenants(target: Target, settings: CollectionSettings) -> None:
@@ -183,4 +192,5 @@ def target_of(store: Store, found: FoundCollection, encoder: Encoder) -> Target:
         search=card.search,
         payload_layout=card.payload_layout,
         prefix=card.prefix,
+        token_vectors=card.token_vectors,
     )

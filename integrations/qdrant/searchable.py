@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def _is_late(options: SearchOptions | None) -> bool:
+    return options is not None and options.late is not None
+
+
 class SearchableCollection:
     """The part of a :class:`Collection` that reads.
 
@@ -95,6 +99,11 @@ class SearchableCollection:
     def has_soft_tokens(self) -> bool:
         """Whether passages keep the states of appended tokens."""
         return self._target.soft_tokens is not None
+
+    @property
+    def has_token_vectors(self) -> bool:
+        """Whether passages have vectors of their tokens, by which hits can be ordered."""
+        return self._target.token_vectors is not None
 
     def get(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Passage]:
         """Return the records and chunks with these ids, in this order; missing ones are left out.
@@ -172,7 +181,7 @@ class SearchableCollection:
                 needs a ranking that the collection does not have.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_texts, self._target, [query], mode, fusion)
+        plan = partial(plan_for_texts, self._target, [query], mode, fusion, late=_is_late(options))
         return self._search(plan, window)[0]
 
     def search_many(  # noqa: PLR0913 - as search
@@ -197,7 +206,7 @@ class SearchableCollection:
             StoreError: As :meth:`search`.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_texts, self._target, queries, mode, fusion)
+        plan = partial(plan_for_texts, self._target, queries, mode, fusion, late=_is_late(options))
         return self._search(plan, window)
 
     def search_vector(  # noqa: PLR0913 - as search
@@ -224,7 +233,9 @@ class SearchableCollection:
                 is not finite, or lacks the sparse vector that the mode compares.
         """
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_vectors, self._target, vector, mode, fusion, text=text)
+        plan = partial(
+            plan_for_vectors, self._target, vector, mode, fusion, text=text, late=_is_late(options)
+        )
         return self._search(lambda: [plan()], window)[0]
 
     async def asearch(  # noqa: PLR0913 - as search
@@ -241,7 +252,7 @@ class SearchableCollection:
     ) -> list[Hit]:
         """Do what :meth:`search` does, without blocking the event loop."""
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_texts, self._target, [query], mode, fusion)
+        plan = partial(plan_for_texts, self._target, [query], mode, fusion, late=_is_late(options))
         return (await self._asearch(plan, window))[0]
 
     async def asearch_many(  # noqa: PLR0913 - as search
@@ -258,7 +269,7 @@ class SearchableCollection:
     ) -> list[list[Hit]]:
         """Do what :meth:`search_many` does, without blocking the event loop."""
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_texts, self._target, queries, mode, fusion)
+        plan = partial(plan_for_texts, self._target, queries, mode, fusion, late=_is_late(options))
         return await self._asearch(plan, window)
 
     async def asearch_vector(  # noqa: PLR0913 - as search
@@ -276,7 +287,9 @@ class SearchableCollection:
     ) -> list[Hit]:
         """Do what :meth:`search_vector` does, without blocking the event loop."""
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
-        plan = partial(plan_for_vectors, self._target, vector, mode, fusion, text=text)
+        plan = partial(
+            plan_for_vectors, self._target, vector, mode, fusion, text=text, late=_is_late(options)
+        )
         return (await self._asearch(lambda: [plan()], window, embeds=False))[0]
 
     def _search(self, plan: Callable[[], Sequence[SearchPlan]], window: Window) -> list[list[Hit]]:

@@ -25,7 +25,7 @@ from .server.words.text_index import StoredWords, WordsIndex, can_score_texts
 from .stores.collection_metadata import CollectionMetadata
 from .stores.collection_settings import FieldType
 from .stores.input_errors import absent
-from .stores.protocol import DENSE, PREFIX, SPARSE, STATES
+from .stores.protocol import DENSE, PREFIX, SPARSE, STATES, TOKENS
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -178,7 +178,8 @@ def _vector_index(name: str, info: models.CollectionInfo) -> Iterator[Finding]:
 def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadata) -> Finding:
     found = params.vectors if isinstance(params.vectors, dict) else {}
     wrong: list[str] = []
-    widths = {DENSE: card.dim, PREFIX: card.prefix, STATES: card.soft_tokens}
+    tokens = None if card.token_vectors is None else card.token_vectors.dim
+    widths = {DENSE: card.dim, PREFIX: card.prefix, STATES: card.soft_tokens, TOKENS: tokens}
     for vector, width in widths.items():
         if not width:
             continue
@@ -186,7 +187,7 @@ def _vectors(name: str, params: models.CollectionParams, card: CollectionMetadat
             wrong.append(f"the vector {vector!r} is missing")
         elif there.size != width:
             wrong.append(f"{vector!r} is {there.size} wide, and the recipe's vectors are {width}")
-        elif vector != STATES and there.distance.value != "Cosine":
+        elif vector not in (STATES, TOKENS) and there.distance.value != "Cosine":
             wrong.append(f"{vector!r} is compared by {there.distance.value}, not by Cosine")
     if card.sparse and SPARSE not in (params.sparse_vectors or {}):
         wrong.append(f"the vector {SPARSE!r} is missing")

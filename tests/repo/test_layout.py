@@ -66,7 +66,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "integrations": (
         ("arguments", "stop"),
-        ("qdrant/foreign_payloads",),
+        ("qdrant/foreign_payloads", "qdrant/late"),
         ("qdrant/stores",),
         (
             "qdrant/coroutines",

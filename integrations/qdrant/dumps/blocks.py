@@ -17,7 +17,7 @@ import numpy as np
 
 from decant.embedders import StoreError
 
-from ..stores.protocol import DENSE, SPARSE, STATES, Point
+from ..stores.protocol import DENSE, SPARSE, STATES, TOKENS, Point
 from ..stores.sparse_vector import SparseVector
 from .header import DumpError
 
@@ -28,6 +28,8 @@ _Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 
 _COUNTS, _INDICES, _VALUES = "sparse_counts", "sparse_indices", "sparse_values"
 _STATE_COUNTS, _STATE_ROWS = "soft_token_counts", "soft_tokens"
+_TOKEN_COUNTS, _TOKEN_ROWS = "token_counts", "token_vectors"
+_HALF = np.dtype("<f2")  # which holds the numbers of token vectors to the bit
 _FLOAT, _WHOLE = np.dtype("<f4"), np.dtype("<u4")
 
 
@@ -53,6 +55,10 @@ def write_block(points: Sequence[Point]) -> tuple[bytes, bytes]:
     if states:
         arrays[_STATE_COUNTS] = np.array([len(one) for one in states], _WHOLE)
         arrays[_STATE_ROWS] = np.concatenate(states).astype(_FLOAT, copy=False)
+    tokens = [point.token_vectors for point in points if point.token_vectors is not None]
+    if tokens:
+        arrays[_TOKEN_COUNTS] = np.array([len(one) for one in tokens], _WHOLE)
+        arrays[_TOKEN_ROWS] = np.concatenate(tokens).astype(_HALF)
     packed = io.BytesIO()
     # By zipfile, because numpy's own writer puts the time into the file.
     with zipfile.ZipFile(packed, "w") as archive:
@@ -79,7 +85,8 @@ def read_block(lines: bytes, packed: bytes, *, where: str) -> list[Point]:
         vectors: dict[str, Iterator[Any]] = {
             DENSE: iter(arrays.get(DENSE, ())),
             SPARSE: _sparse_rows(arrays),
-            STATES: _state_rows(arrays),
+            STATES: _rows_of(arrays, _STATE_COUNTS, _STATE_ROWS),
+            TOKENS: _rows_of(arrays, _TOKEN_COUNTS, _TOKEN_ROWS),
         }
         points = [_point(line, vectors) for line in lines.decode().split("\n") if line]
     except (ValueError, KeyError, TypeError, OSError, StoreError, zipfile.BadZipFile) as error:
@@ -90,7 +97,12 @@ def read_block(lines: bytes, packed: bytes, *, where: str) -> list[Point]:
 
 
 def _vectors_of(point: Point) -> Iterator[str]:
-    held = {DENSE: point.dense, SPARSE: point.sparse, STATES: point.soft_tokens}
+    held = {
+        DENSE: point.dense,
+        SPARSE: point.sparse,
+        STATES: point.soft_tokens,
+        TOKENS: point.token_vectors,
+    }
     return (name for name, vector in held.items() if vector is not None)
 
 
@@ -106,6 +118,7 @@ def _point(line: str, vectors: dict[str, Iterator[Any]]) -> Point:
         dense=found.get(DENSE),
         sparse=found.get(SPARSE),
         soft_tokens=found.get(STATES),
+        token_vectors=found.get(TOKENS),
     )
 
 
@@ -120,8 +133,8 @@ def _sparse_rows(arrays: _Arrays) -> Iterator[SparseVector]:
     )
 
 
-def _state_rows(arrays: _Arrays) -> Iterator[NDArray[np.float32]]:
-    if _STATE_COUNTS not in arrays:
+def _rows_of(arrays: _Arrays, counts: str, rows: str) -> Iterator[NDArray[np.float32]]:
+    if counts not in arrays:
         return iter(())
-    ends = np.cumsum(arrays[_STATE_COUNTS], dtype=np.int64)[:-1]
-    return iter(np.split(arrays[_STATE_ROWS].astype(np.float32), ends))
+    ends = np.cumsum(arrays[counts], dtype=np.int64)[:-1]
+    return iter(np.split(arrays[rows].astype(np.float32), ends))

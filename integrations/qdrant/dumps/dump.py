@@ -152,7 +152,12 @@ class _Dump:
         writer, seen = DumpWriter(stream), _Fingerprint()
         block: list[Point] = []
         size = 0
-        fetch = Select(dense=True, sparse=card.sparse, soft_tokens=card.soft_tokens is not None)
+        fetch = Select(
+            dense=True,
+            sparse=card.sparse,
+            soft_tokens=card.soft_tokens is not None,
+            token_vectors=card.token_vectors is not None,
+        )
         for page in self._pages(fetch):
             for point in page:
                 block.append(point)
@@ -218,6 +223,7 @@ class _Fingerprint:
 def _vector_bytes(point: Point) -> int:
     size = 0 if point.dense is None else point.dense.nbytes
     size += 0 if point.soft_tokens is None else point.soft_tokens.nbytes
+    size += 0 if point.token_vectors is None else point.token_vectors.nbytes
     return size if point.sparse is None else size + 3 * point.sparse.values.nbytes
 
 

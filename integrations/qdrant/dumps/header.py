@@ -120,6 +120,7 @@ class DumpHeader:
             words=card.words,
             tenants=card.tenants,
             prefix=card.prefix,
+            token_vectors=None if card.token_vectors is None else card.token_vectors.settings,
         )
         if on_server:
             settings = replace(

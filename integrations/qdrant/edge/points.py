@@ -16,12 +16,13 @@ from ..stores.protocol import (
     SPARSE,
     STATES,
     TEXT,
+    TOKENS,
     Payload,
     Point,
     ScoredPoint,
     Select,
 )
-from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
+from ..stores.queries import DenseQuery, Query, TokensQuery, WordsQuery, bounded, is_dense
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import Embedding, TextToEmbed, refuse_texts, texts_need_a_server
 from ..stores.translation.translate import translate
@@ -66,6 +67,8 @@ def to_edge(point: Point) -> edge.Point:
         vectors[SPARSE] = _to_sparse(point.sparse)
     if point.soft_tokens is not None:
         vectors[STATES] = cast("list[list[float]]", point.soft_tokens)
+    if point.token_vectors is not None:
+        vectors[TOKENS] = cast("list[list[float]]", point.token_vectors)
     return edge.Point(point.id, vectors, point.payload)
 
 
@@ -73,13 +76,14 @@ def from_edge(record: edge.Record | edge.ScoredPoint) -> Point:
     """Return a point that Edge found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
-    prefix = held.get(PREFIX)
+    prefix, tokens = held.get(PREFIX), held.get(TOKENS)
     return Point(
         id=str(record.id),
         payload=cast("Payload", record.payload or {}),
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=from_edge_sparse(sparse) if isinstance(sparse, edge.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
+        token_vectors=None if tokens is None else np.asarray(tokens, np.float32),
         prefix=None if prefix is None else np.asarray(prefix, np.float32),
     )
 
@@ -105,6 +109,9 @@ def to_request(
     """
     params = _params(query, layout.oversampling)
     prefetches: list[edge.Prefetch] | None = None
+    if isinstance(query, TokensQuery):
+        named = edge.HasIdCondition({*query.ids})
+        chosen = edge.Filter(must=[named] if chosen is None else [named, chosen])
     if (prefix := query_prefix(query, layout.prefix)) is not None:
         candidates = edge.Prefetch(
             limit=OVERSAMPLING * (limit + offset),
@@ -144,6 +151,8 @@ def _scoring(query: Query) -> edge.Query | edge.TextQuery:
             return edge.TextQuery(TEXT, text, edge.Bm25Params(k=K, b=B))
         case SparseVector():
             return edge.Query.Nearest(_to_sparse(query), using=SPARSE)
+        case TokensQuery(vectors=vectors):
+            return edge.Query.Nearest(cast("list[list[float]]", vectors), using=TOKENS)
         case TextToEmbed():
             raise texts_need_a_server(_EDGE)
         case DenseQuery(vector=vector):
@@ -179,7 +188,7 @@ def _params(query: Query, oversampling: float | None) -> edge.SearchParams | Non
         corpus = edge.Filter(must=[translate(query.corpus, EdgeDialect())])
         return edge.SearchParams(idf=edge.IdfParams(corpus=corpus))
     rescoring = None
-    if oversampling is not None and mode_of(query) is SearchMode.DENSE:
+    if oversampling is not None and is_dense(query):
         rescoring = edge.QuantizationSearchParams(rescore=True, oversampling=oversampling)
     if isinstance(query, DenseQuery):
         return edge.SearchParams(hnsw_ef=query.ef, exact=query.exact, quantization=rescoring)

@@ -16,7 +16,16 @@ from ..stores.collection_settings import (
     Storage,
     StoredLayout,
 )
-from ..stores.protocol import DENSE, KEYWORDS, PREFIX, SPARSE, STATES, TENANT, TEXT
+from ..stores.protocol import (
+    DENSE,
+    KEYWORDS,
+    PREFIX,
+    SPARSE,
+    STATES,
+    TENANT,
+    TEXT,
+    TOKENS,
+)
 from ..words.text_index import text_params
 from .layouts import memory_of, quantization_of
 
@@ -88,14 +97,22 @@ def vector_params(
     else:
         params = {DENSE: _dense(card.dim, layout)}
     if card.soft_tokens is not None:
-        params[STATES] = edge.EdgeVectorParams(
-            size=card.soft_tokens,
-            distance=edge.Distance.Dot,  # the distance Cosine would store normalised vectors
-            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
-            hnsw_config=_no_graph(),
-            memory=edge.Memory.Cold,
-        )
+        params[STATES] = _rows(card.soft_tokens, edge.VectorStorageDatatype.Float32)
+    if card.token_vectors is not None:
+        params[TOKENS] = _rows(card.token_vectors.dim, edge.VectorStorageDatatype.Float16)
     return params
+
+
+def _rows(size: int, datatype: edge.VectorStorageDatatype) -> edge.EdgeVectorParams:
+    """Return the parameters of a multivector that has no index."""
+    return edge.EdgeVectorParams(
+        size=size,
+        distance=edge.Distance.Dot,  # the distance Cosine would store normalised vectors
+        multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
+        datatype=datatype,
+        hnsw_config=_no_graph(),
+        memory=edge.Memory.Cold,
+    )
 
 
 def _dense(

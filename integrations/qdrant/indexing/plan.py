@@ -107,10 +107,9 @@ class Planner:
         self._recipe = target.encoder.recipe.digest()
         self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
         self._has_states = target.soft_tokens is not None
+        self._has_tokens = target.token_vectors is not None
         self._has_prefix = bool(target.prefix)
-        self._vectors = Select(
-            fields=("text_sha256",), dense=True, sparse=target.sparse, soft_tokens=self._has_states
-        )
+        self._vectors = target.select(("text_sha256",))
 
     def plan(self, documents: Sequence[Document]) -> Plans:
         """Return the plans for these documents, which have different keys.
@@ -171,7 +170,12 @@ class Planner:
         fetch, size = _PLACED, _PAGE
         if self._verify:
             size = _HEAVY_PAGE
-            fetch = replace(_CONTENT, soft_tokens=self._has_states, prefix=self._has_prefix)
+            fetch = replace(
+                _CONTENT,
+                soft_tokens=self._has_states,
+                token_vectors=self._has_tokens,
+                prefix=self._has_prefix,
+            )
         pages = each_with(self._store, self._name, CHUNKS, fetch, sources=sources, page=size)
         for page in pages:
             for point in page:
@@ -184,6 +188,8 @@ class Planner:
 
     def _is_sound(self, point: Point) -> bool:
         if self._has_states and point.soft_tokens is None:
+            return False
+        if self._has_tokens and point.token_vectors is None:
             return False
         flaw = find_flaw(point, has_prefix=self._has_prefix)
         return is_usable(point.dense) and flaw is None and point.payload["id"] == point.id
@@ -269,11 +275,9 @@ class Planner:
         page = self._store.scroll(self._name, where, self._vectors, limit=2 * len(texts))
         # This encoder embedded the chunk, so without a sparse vector its text weighs nothing.
         return {
-            str(point.payload["text_sha256"]): Row(
-                dense=point.dense, sparse=point.sparse, soft_tokens=point.soft_tokens
-            )
+            str(point.payload["text_sha256"]): row
             for point in page.points
-            if is_usable(point.dense)
+            if is_usable(point.dense) and (row := Row.of_point(point)) is not None
         }
 
 

@@ -47,7 +47,8 @@ class ServerEncoder:
         self._inference = inference
         self._recipe = card.recipe
         self._dim = card.dim
-        self._keeps_soft_tokens = card.soft_tokens is not None
+        kept = {"soft tokens": card.soft_tokens, "token vectors": card.token_vectors}
+        self._kept = [name for name, held in kept.items() if held is not None]
         self._pinned = f"{inference.model}@{card.recipe.digest()}"
         self._proof = Proof(store=store, name=name, model=self._pinned)
         self._precision: str | None = None
@@ -137,13 +138,13 @@ class ServerEncoder:
 
         Raises:
             CollectionMismatch: The server's model is not the collection's.
-            StoreError: That cannot be proven, or the collection keeps soft tokens, which the
-                service does not give.
+            StoreError: That cannot be proven, or the collection keeps soft tokens or token
+                vectors, which the service does not give.
         """
-        if role is Role.PASSAGE and self._keeps_soft_tokens:
+        if role is Role.PASSAGE and self._kept:
             raise StoreError(
-                "the collection keeps soft tokens, which an inference service does not give; write "
-                "to it with its encoder, and search it with ServerInference"
+                f"the collection keeps {self._kept[0]}, which an inference service does not give; "
+                "write to it with its encoder, and search it with ServerInference"
             )
         if texts:
             self._prove(may_write=role is Role.PASSAGE)

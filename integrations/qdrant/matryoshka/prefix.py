@@ -20,7 +20,7 @@ from decant.embedders.encoding import cut
 
 from ..stores.collection_settings import Layout, Originals, Storage, StoredLayout
 from ..stores.protocol import Point
-from ..stores.queries import DenseQuery, Query, SearchMode, mode_of, text_of
+from ..stores.queries import DenseQuery, Query, is_dense, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def query_prefix(query: Query, prefix: int) -> NDArray[np.float32] | None:
         query: The query.
         prefix: How long the collection's prefixes are; 0: it has none.
     """
-    if not prefix or mode_of(query) is not SearchMode.DENSE or text_of(query) is not None:
+    if not prefix or not is_dense(query) or text_of(query) is not None:
         return None
     if isinstance(query, DenseQuery):
         return None if query.exact else query_prefix(np.asarray(query.vector), prefix)

@@ -13,6 +13,7 @@ from decant.embedders import Encoder, StoreError
 from decant.embedders.json_records import encode
 
 from ..inference.server_inference import ServerInference
+from ..late.token_vectors import TokenVectors
 from ..matryoshka.prefix import chosen_prefix
 from ..open import target_of
 from ..points.provenance import Filling
@@ -135,13 +136,8 @@ def _made(
         card = there.card(wanted)
     except AbsentError:
         chosen = settings()
-        card = CollectionMetadata.of(
-            encoder,
-            soft_tokens=chosen.soft_tokens,
-            words=chosen.words,
-            tenants=chosen.tenants,
-            prefix=chosen_prefix(chosen, encoder),
-        )
+        prefix = chosen_prefix(chosen, encoder)
+        card = CollectionMetadata.of(encoder, chosen, prefix=prefix)
         there.create(wanted, card, chosen)
         if like.card.search is not None and card.recipe == like.card.recipe:
             there.set_search_defaults(wanted, like.card.search)
@@ -163,6 +159,7 @@ def _settings(
         words=found.card.words,
         tenants=found.card.tenants,
         prefix=found.card.prefix,
+        token_vectors=_kept_token_vectors(found.card, encoder),
         # What was allowed for this model stays so.
         allow_any_dim=found.card.recipe == encoder.recipe,
     )
@@ -180,6 +177,13 @@ def _settings(
     if layout.prefix is not None:
         given |= {"prefix": layout.prefix, "allow_any_dim": layout.allow_any_dim}
     return replace(kept, **given)
+
+
+def _kept_token_vectors(card: CollectionMetadata, encoder: Encoder) -> TokenVectors | None:
+    """Return what is kept of token vectors, as before; nothing if the model has none."""
+    if card.token_vectors is None or encoder.recipe.late_interaction is None:
+        return None
+    return card.token_vectors.settings
 
 
 def _note(route: Route, held: MigrationNote | None) -> None:

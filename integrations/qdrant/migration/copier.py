@@ -195,11 +195,7 @@ class Copier:
         self._counts["changed"] += len(points)
 
     def _with_their_vectors(self, points: Sequence[Point]) -> list[Point]:
-        fetch = Select(
-            dense=True,
-            sparse=self._target.sparse,
-            soft_tokens=self._target.soft_tokens is not None,
-        )
+        fetch = self._target.select()
         return self._source.retrieve(self._name, [one.id for one in points], fetch)
 
     def _rows(self, points: Sequence[Point]) -> dict[str, Row]:
@@ -234,22 +230,15 @@ class Copier:
     def _stored(self, digests: Sequence[str]) -> dict[str, Row]:
         """Return the vectors of texts that the new collection holds already."""
         target = self._target
-        fetch = Select(
-            fields=("text_sha256",),
-            dense=True,
-            sparse=target.sparse,
-            soft_tokens=target.soft_tokens is not None,
-        )
+        fetch = target.select(("text_sha256",))
         found = {}
         for part in slices(digests, min(_PAGE, target.store.list_limit(target.name))):
             where = And([PASSAGES, FieldIn(Field.TEXT_SHA256, part)])
             # One page: a text that it leaves out is embedded again, which is never wrong.
             page = target.store.scroll(target.name, where, fetch, limit=2 * len(part))
             for point in page.points:
-                if point.dense is not None:
-                    found[_digest(point.payload)] = Row(
-                        dense=point.dense, sparse=point.sparse, soft_tokens=point.soft_tokens
-                    )
+                if (row := Row.of_point(point)) is not None:
+                    found[_digest(point.payload)] = row
         return found
 
 
@@ -278,6 +267,8 @@ def _gives_the_same(store: Store, source: str, target: Target) -> bool:
     if target.sparse and not card.sparse:
         return False
     if target.soft_tokens is not None and card.soft_tokens != target.soft_tokens:
+        return False
+    if target.token_vectors is not None and card.token_vectors != target.token_vectors:
         return False
     filled_by = read_fillings(store, source)
     ours = Filling.of(target.encoder)

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import Storage, StoredLayout
-from ..stores.protocol import DENSE, PREFIX, SPARSE, STATES
+from ..stores.protocol import DENSE, PREFIX, SPARSE, STATES, TOKENS
 from ..stores.words import Words
 
 _FLOAT = 4  # bytes
@@ -145,6 +145,9 @@ def stored_vectors(card: CollectionMetadata, layout: StoredLayout) -> tuple[Stor
     if card.soft_tokens is not None:
         # How many states a point has is the recipe's; the metadata hold their width alone.
         found.append(StoredVector(name=STATES, kind="soft tokens", dim=card.soft_tokens))
+    if card.token_vectors is not None:
+        # How many a passage has is its own.
+        found.append(StoredVector(name=TOKENS, kind="token vectors", dim=card.token_vectors.dim))
     if card.words is not None:
         found.append(StoredVector(name=words_name(card.words), kind="words"))
     return tuple(found)

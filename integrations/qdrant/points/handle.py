@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from decant.embedders import Encoder, Output
 
 from ..foreign_payloads.payload_layout import PayloadLayout
+from ..late.token_vectors import StoredTokenVectors
 from ..stores.collection_settings import Tenants
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import adopted_id, record_id
-from ..stores.protocol import Store
+from ..stores.protocol import Select, Store
 from ..stores.search_defaults import SearchDefaults
 from ..stores.words import Words
 
@@ -32,6 +33,7 @@ class Target:
         alias: The name by which it was opened, if that is another.
         payload_layout: How another program laid out its points, if it was adopted.
         prefix: How many first values of dense vectors are a vector of their own; 0: there is none.
+        token_vectors: What is kept of token vectors; None: nothing is.
     """
 
     store: Store
@@ -46,6 +48,7 @@ class Target:
     alias: str | None = None
     payload_layout: PayloadLayout | None = None
     prefix: int = 0
+    token_vectors: StoredTokenVectors | None = None
 
     @property
     def called(self) -> str:
@@ -69,7 +72,22 @@ class Target:
     def outputs(self) -> tuple[Output, ...]:
         """The outputs of the encoder, in addition to dense vectors, that are stored of passages."""
         states = () if self.soft_tokens is None else (Output.SOFT_TOKENS,)
-        return (*self.searched, *states)
+        tokens = () if self.token_vectors is None else (Output.TOKEN_EMBEDDINGS,)
+        return (*self.searched, *states, *tokens)
+
+    def select(self, fields: tuple[str, ...] | None = None) -> Select:
+        """Return what brings back all vectors that the encoder makes of a passage.
+
+        Args:
+            fields: Names of payload fields; None for all of them.
+        """
+        return Select(
+            fields=fields,
+            dense=True,
+            sparse=self.sparse,
+            soft_tokens=self.soft_tokens is not None,
+            token_vectors=self.token_vectors is not None,
+        )
 
     @property
     def searched(self) -> tuple[Output, ...]:

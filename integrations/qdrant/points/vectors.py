@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -33,11 +33,25 @@ class Row:
         sparse: The vector, or such a text; None if the text weighs nothing, or the collection has
             no sparse vectors.
         soft_tokens: float32, shape ``(n, d')``; None if none are stored, or none were given.
+        token_vectors: float32, shape ``(P, d)``; likewise.
     """
 
     dense: Embedding
     sparse: SparseEmbedding | None = None
     soft_tokens: NDArray[np.float32] | None = None
+    token_vectors: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_point(cls, point: Point) -> Self | None:
+        """Return the vectors of a stored point; None if it has no dense one."""
+        if point.dense is None:
+            return None
+        return cls(
+            dense=point.dense,
+            sparse=point.sparse,
+            soft_tokens=point.soft_tokens,
+            token_vectors=point.token_vectors,
+        )
 
     def on(self, point: Point) -> Point:
         """Return a point with these vectors."""
@@ -49,6 +63,7 @@ class Row:
             sparse=None if isinstance(sparse, TextToEmbed) else sparse,
             words=point.words,
             soft_tokens=self.soft_tokens,
+            token_vectors=self.token_vectors,
             to_embed=tuple(one for one in (dense, sparse) if isinstance(one, TextToEmbed)),
         )
 
@@ -72,6 +87,11 @@ def made_rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[R
     if target.soft_tokens is not None and vectors.soft_tokens is None:
         raise StoreError(
             f"the encoder of {target.encoder.recipe.base} gave no soft tokens although it was "
+            "asked for them; its encode() must obey `outputs`"
+        )
+    if target.token_vectors is not None and vectors.token_embeddings is None:
+        raise StoreError(
+            f"the encoder of {target.encoder.recipe.base} gave no token embeddings although it was "
             "asked for them; its encode() must obey `outputs`"
         )
     return _rows(target, vectors, owners)
@@ -99,6 +119,11 @@ def given_rows(
             f"soft tokens were given, but the collection {target.name!r} has none; omit them, or "
             "make a collection with CollectionSettings(soft_tokens=True)"
         )
+    if vectors.token_embeddings is not None and target.token_vectors is None:
+        raise StoreError(
+            f"token embeddings were given, but the collection {target.name!r} keeps none; omit "
+            "them, or make a collection with CollectionSettings(token_vectors=TokenVectors())"
+        )
     return _rows(target, vectors, owners)
 
 
@@ -110,9 +135,12 @@ def _rows(target: Target, vectors: Vectors, owners: Sequence[str]) -> list[Row]:
     states: Sequence[NDArray[np.float32] | None] = [None] * len(owners)
     if vectors.soft_tokens is not None and target.soft_tokens is not None:
         states = list(_checked_states(target, vectors.soft_tokens, owners))
+    tokens: Sequence[NDArray[np.float32] | None] = [None] * len(owners)
+    if vectors.token_embeddings is not None and target.token_vectors is not None:
+        tokens = target.token_vectors.rows(vectors.token_embeddings, owners)
     return [
-        Row(dense=one, sparse=other, soft_tokens=more)
-        for one, other, more in zip(dense, sparse, states, strict=True)
+        Row(dense=one, sparse=other, soft_tokens=more, token_vectors=rows)
+        for one, other, more, rows in zip(dense, sparse, states, tokens, strict=True)
     ]
 
 

@@ -15,6 +15,9 @@ from ..stores.filters import Field, Key, check_key
 from ..stores.input_errors import StoreInputError
 from ..stores.queries import check_rankings
 
+LATE = "late"
+"""The name of the ranking by token vectors."""
+
 _MOST = 1_000_000  # candidates, hits of a group
 _LARGEST = sys.float_info.max
 
@@ -44,6 +47,28 @@ class Group:
         _check_count(self.size, "size of a group")
         if self.by is not None and not isinstance(self.by, Field):
             check_key(self.by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Late:
+    """Late interaction: the best hits in the order of :func:`max_sim`, which becomes their score.
+
+    The engine compares the token vectors of the query with those of the candidates. Hits without
+    token vectors, whose vectors a caller gave, come behind all others, with the lowest score that
+    there can be: minus one for each token of the query. The places of a search fall into blocks of
+    ``candidates``, each of which is ordered by itself, so that pages never overlap.
+
+    Args:
+        candidates: How many hits are compared at a time, at least 1.
+
+    Raises:
+        StoreError: ``candidates`` is below 1.
+    """
+
+    candidates: int = 100
+
+    def __post_init__(self) -> None:
+        _check_count(self.candidates, "number of candidates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +180,8 @@ class SearchOptions:
         ef: How many candidates the engine examines in its index of dense vectors (HNSW's ``ef``);
             more is slower and misses fewer. None: the engine's own setting.
         exact: Whether dense vectors are compared with all instead of by the index.
+        late: Orders the best hits anew by the vectors of their tokens, before boosts, groups and
+            variety; None: not.
 
     Raises:
         StoreError: A threshold is not finite, ``ef`` is below 1 or given with ``exact``, or
@@ -168,6 +195,7 @@ class SearchOptions:
     mmr: MMR | None = None
     ef: int | None = None
     exact: bool = False
+    late: Late | None = None
 
     def __post_init__(self) -> None:
         if self.score_threshold is not None:
@@ -175,6 +203,7 @@ class SearchOptions:
         for value, kind, name in (
             (self.group, Group, "group"),
             (self.mmr, MMR, "mmr"),
+            (self.late, Late, "late"),
             (self.boosts, Sequence, "boosts"),
         ):
             if value is not None:
@@ -193,13 +222,13 @@ class SearchOptions:
     @property
     def keeps_order(self) -> bool:
         """Whether the hits are the first ones of the ranking, in its order."""
-        return not (self.group or self.distinct or self.boosts or self.mmr)
+        return not (self.group or self.distinct or self.boosts or self.mmr or self.late)
 
 
 def _checked_threshold(given: object) -> float | dict[str, float]:
     if not isinstance(given, Mapping):
         return _check_finite(given, "score_threshold")
-    check_rankings(given, "score_threshold")
+    check_rankings({*given} - {LATE}, "score_threshold")
     return {name: _check_finite(bound, "score_threshold") for name, bound in given.items()}
 
 

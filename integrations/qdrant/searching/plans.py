@@ -17,6 +17,7 @@ from ..points.handle import Target
 from ..points.vectors import Row, given_rows
 from ..stores.queries import Query, SearchMode, WordsQuery
 from ..stores.search_defaults import Fusion, SearchDefaults
+from .late import query_tokens
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,12 +35,14 @@ class SearchPlan:
             nothing.
         is_fused: Whether scores are those of a fusion, though there be one query alone.
         fusion: How several rankings become one.
+        tokens: The token vectors of the query, if hits are ordered by them.
     """
 
     modes: tuple[SearchMode, ...]
     queries: Mapping[SearchMode, Query]
     is_fused: bool
     fusion: Fusion
+    tokens: NDArray[np.float32] | None = None
 
 
 def plan_for_texts(
@@ -47,6 +50,8 @@ def plan_for_texts(
     queries: Iterable[str],
     mode: SearchMode | None,
     fusion: Fusion | None = None,
+    *,
+    late: bool = False,
 ) -> list[SearchPlan]:
     """Embed queries, in one call of the encoder, and return what to ask the store for each.
 
@@ -57,6 +62,7 @@ def plan_for_texts(
             given, else HYBRID where the collection has more than one ranking, else DENSE.
         fusion: How several rankings become one; None: that of the collection's search defaults
             where the mode is theirs, else the default.
+        late: Whether hits are ordered by token vectors, whatever the mode compares.
 
     Raises:
         TypeError: ``queries`` is one string.
@@ -71,8 +77,14 @@ def plan_for_texts(
     modes = _modes(target, mode)
     _check_fusion(fusion, is_fused=len(modes) > 1)
     return [
-        SearchPlan(modes=modes, queries=asked, is_fused=len(modes) > 1, fusion=fusion or Fusion())
-        for asked in queries_for_texts(target, [*queries], modes)
+        SearchPlan(
+            modes=modes,
+            queries=asked,
+            is_fused=len(modes) > 1,
+            fusion=fusion or Fusion(),
+            tokens=tokens,
+        )
+        for asked, tokens in _queries_and_tokens(target, [*queries], modes, late=late)
     ]
 
 
@@ -87,19 +99,30 @@ def queries_for_texts(
         TextError: A text is empty.
         StoreError: A vector cannot be searched with.
     """
+    return [queries for queries, _ in _queries_and_tokens(target, texts, modes, late=False)]
+
+
+def _queries_and_tokens(
+    target: Target, texts: Sequence[str], modes: Sequence[SearchMode], *, late: bool
+) -> list[tuple[dict[SearchMode, Query], NDArray[np.float32] | None]]:
+    """Return the queries of each text, and its token vectors if they are asked for."""
+    kept = query_tokens(target) if late else None
     found: list[dict[SearchMode, Query]] = [{} for _ in texts]
-    if texts and {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}:
-        compared = replace(target, sparse=SearchMode.SPARSE in modes, soft_tokens=None)
+    tokens: list[NDArray[np.float32] | None] = [None] * len(texts)
+    if texts and (late or {SearchMode.DENSE, SearchMode.SPARSE} & {*modes}):
+        is_sparse = SearchMode.SPARSE in modes
+        compared = replace(target, sparse=is_sparse, soft_tokens=None, token_vectors=kept)
         several = [f"query {number}" for number in range(len(texts))]
         owners = _OWNER if len(texts) == 1 else several
         rows = make_rows(compared, list(texts), role=Role.QUERY, owners=owners)
         found = [_by_vectors(row, modes) for row in rows]
+        tokens = [row.token_vectors for row in rows]
     else:
         list(checked(texts))
     if SearchMode.WORDS in modes:
         for queries, text in zip(found, texts, strict=True):
             queries[SearchMode.WORDS] = WordsQuery(text)
-    return found
+    return list(zip(found, tokens, strict=True))
 
 
 def plan_for_vectors(
@@ -109,6 +132,7 @@ def plan_for_vectors(
     fusion: Fusion | None = None,
     *,
     text: str | None = None,
+    late: bool = False,
 ) -> SearchPlan:
     """Return what to ask the store for the vectors of one query.
 
@@ -120,6 +144,7 @@ def plan_for_vectors(
             sparse ones, or there is a text whose words the collection indexes, else DENSE.
         fusion: As in :func:`plan_for_texts`.
         text: The query's text, whose words are compared.
+        late: Whether hits are ordered by the token vectors in ``vectors``.
 
     Raises:
         TextError: ``text`` is empty.
@@ -159,13 +184,22 @@ def plan_for_vectors(
             "search by text"
         )
     sparse = vectors.sparse if SearchMode.SPARSE in modes else None
-    rows = given_rows(target, Vectors(dense=vectors.dense, sparse=sparse), _OWNER)
+    kept = query_tokens(target, vectors) if late else None
+    tokens = vectors.token_embeddings if late else None
+    given = Vectors(dense=vectors.dense, sparse=sparse, token_embeddings=tokens)
+    rows = given_rows(replace(target, token_vectors=kept), given, _OWNER)
     queries = _by_vectors(rows[0], modes)
     if SearchMode.WORDS in modes and text is not None:
         (words,) = checked([text])
         queries[SearchMode.WORDS] = WordsQuery(words)
     is_fused = mode == SearchMode.HYBRID
-    return SearchPlan(modes=compared, queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
+    return SearchPlan(
+        modes=compared,
+        queries=queries,
+        is_fused=is_fused,
+        fusion=fusion or Fusion(),
+        tokens=rows[0].token_vectors,
+    )
 
 
 def _check_fusion(fusion: Fusion | None, *, is_fused: bool) -> None:

@@ -31,6 +31,7 @@ from ..stores.text_to_embed import TextToEmbed
 from .candidate_payloads import CandidatePayloads
 from .candidates import Candidate, Rankings, in_depths, units
 from .fusion import fuse
+from .late import late_thresholds, scored_anew
 from .mmr import diverse, scaled
 from .options import MMR, SearchOptions
 from .plans import SearchPlan
@@ -211,6 +212,7 @@ async def _run_together(
     if not is_fused and options.keeps_order:
         return await _run_plainly(source, plans, window)
     first = fusion.depth if options.group is None else fusion.depth * options.group.size
+    first = first if options.late is None else max(first, options.late.candidates)
     start, end = window.offset, window.end
     if (mmr := options.mmr) is not None:  # whole blocks of candidates
         start, end = _block(start, mmr), _block(end - 1, mmr) + mmr.candidates
@@ -221,8 +223,10 @@ async def _run_together(
         return next(iter(found.named.values()), [])
 
     pages = []
-    for fetch in await _fetches(source, plans, window, first):
+    for plan, fetch in zip(plans, await _fetches(source, plans, window, first), strict=True):
         depths = in_depths(fetch, combine, first=first)
+        if options.late is not None:
+            depths = scored_anew(source, depths, plan.tokens, options)
         found = await _between(units(depths, options, payloads.fetch), start, end)
         pages.append([candidate for unit in found for candidate in unit])
     hits = await _read(source, pages, with_vectors=window.with_vectors or mmr is not None)
@@ -308,7 +312,8 @@ async def _read(
 
 def _varied(hits: list[Hit], plan: SearchPlan, window: Window, mmr: MMR) -> list[Hit]:
     """Return the hits of a page from the blocks of candidates that it lies in."""
-    by_cosine = not plan.is_fused and SearchMode.DENSE in plan.queries
+    is_late = window.options.late is not None
+    by_cosine = not plan.is_fused and not is_late and SearchMode.DENSE in plan.queries
     chosen: list[Hit] = []
     for block in slices(hits, mmr.candidates):
         scores = np.array([one.score for one in block], np.float64)
@@ -342,7 +347,8 @@ def _with_parameters(plan: SearchPlan, options: SearchOptions) -> SearchPlan:
 def _check(plan: SearchPlan, options: SearchOptions) -> None:
     threshold = options.score_threshold
     names = [mode.value for mode in plan.modes]
-    asked = {*plan.fusion.weights, *(threshold if isinstance(threshold, Mapping) else ())}
+    bounds = threshold if isinstance(threshold, Mapping) else {}
+    asked = {*plan.fusion.weights, *bounds} - {*late_thresholds(options)}
     if unknown := sorted(asked - {*names}):
         raise StoreInputError(
             f"a weight or a threshold names the ranking {unknown[0]!r}, and this search has "

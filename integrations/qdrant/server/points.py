@@ -16,8 +16,18 @@ from decant.embedders import StoreError
 
 from ..matryoshka.prefix import OVERSAMPLING, query_prefix
 from ..stores.point_size import PointSizes, batches
-from ..stores.protocol import DENSE, PREFIX, SPARSE, STATES, Payload, Point, ScoredPoint, Select
-from ..stores.queries import DenseQuery, Query, SearchMode, WordsQuery, bounded, mode_of
+from ..stores.protocol import (
+    DENSE,
+    PREFIX,
+    SPARSE,
+    STATES,
+    TOKENS,
+    Payload,
+    Point,
+    ScoredPoint,
+    Select,
+)
+from ..stores.queries import DenseQuery, Query, TokensQuery, WordsQuery, bounded, is_dense
 from ..stores.sparse_vector import SparseVector
 from ..stores.text_to_embed import TextToEmbed
 from ..words.bm25 import BM25
@@ -28,10 +38,14 @@ from .writing.fence import VERSION
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VectorQuery: TypeAlias = "NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed"
+VectorQuery: TypeAlias = (
+    "NDArray[np.float32] | DenseQuery | SparseVector | TextToEmbed | TokensQuery"
+)
 """A query that is compared with vectors."""
 
-Sent: TypeAlias = "tuple[list[float] | models.SparseVector | models.Document, str | None]"
+Sent: TypeAlias = (
+    "tuple[list[float] | list[list[float]] | models.SparseVector | models.Document, str | None]"
+)
 """A query in the client's form, and the name of the vector that it is compared with, if any."""
 
 _TEXTS = 64  # in a request, whose time includes that of the model on the server's side
@@ -51,6 +65,8 @@ def to_struct(point: Point) -> models.PointStruct:
         vectors[BM25] = _to_sparse(point.words)
     if point.soft_tokens is not None:
         vectors[STATES] = point.soft_tokens.tolist()
+    if point.token_vectors is not None:
+        vectors[TOKENS] = point.token_vectors.tolist()
     for text in point.to_embed:
         vectors[text.using] = to_document(text)
     # Without validation, which takes as long as to write the JSON; a point is checked already.
@@ -66,7 +82,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
     """Return a point that the client found in decant's form."""
     held = record.vector if isinstance(record.vector, dict) else {}
     dense, sparse, states = held.get(DENSE), held.get(SPARSE), held.get(STATES)
-    prefix = held.get(PREFIX)
+    prefix, tokens = held.get(PREFIX), held.get(TOKENS)
     payload: Payload = record.payload or {}
     if VERSION in payload:
         payload = {name: value for name, value in payload.items() if name != VERSION}
@@ -76,6 +92,7 @@ def from_record(record: models.Record | models.ScoredPoint) -> Point:
         dense=None if dense is None else np.asarray(dense, np.float32),
         sparse=_from_sparse(sparse) if isinstance(sparse, models.SparseVector) else None,
         soft_tokens=None if states is None else np.asarray(states, np.float32),
+        token_vectors=None if tokens is None else np.asarray(tokens, np.float32),
         prefix=None if prefix is None else np.asarray(prefix, np.float32),
     )
 
@@ -123,6 +140,8 @@ def to_query(query: VectorQuery, *, words: bool = False) -> Sent:
     """
     if isinstance(query, SparseVector):
         return _to_sparse(query), BM25 if words else SPARSE
+    if isinstance(query, TokensQuery):
+        return query.vectors.tolist(), TOKENS
     vector = query.vector if isinstance(query, DenseQuery) else query
     if isinstance(vector, TextToEmbed):
         return to_document(vector), vector.using
@@ -146,7 +165,7 @@ def params_of(
         corpus = models.IdfCorpusParams(corpus=to_filter(query.corpus, limits))
         return models.SearchParams(idf=corpus)
     rescoring = None
-    if oversampling is not None and mode_of(query) is SearchMode.DENSE:
+    if oversampling is not None and is_dense(query):
         most = min(oversampling, limits.oversampling)
         rescoring = models.QuantizationSearchParams(rescore=True, oversampling=most)
     if isinstance(query, DenseQuery):

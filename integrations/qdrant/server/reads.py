@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from qdrant_client import models
 
 from ..stores.collection_settings import StoredLayout
-from ..stores.filters import Where
+from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.protocol import Point, Ranking, ScoredPoint, ScrollPage, Select
-from ..stores.queries import Query, WordsQuery, text_of
+from ..stores.queries import Query, TokensQuery, WordsQuery, text_of
 from ..stores.sparse_vector import SparseVector
 from .limits import Limits, most_ids
 from .point_form import OwnForm, Spelling
@@ -128,7 +128,7 @@ class RemoteReads:
             size = min(end - offset, limits.page)
             whole = models.QueryRequest(
                 params=self._params(name, query, limits),
-                filter=None if where is None else form.filter(where, limits),
+                filter=self._chosen(name, query, where, limits),
                 limit=size,
                 offset=offset,
             )
@@ -171,7 +171,6 @@ class RemoteReads:
         async def send(limits: Limits) -> list[list[models.ScoredPoint]] | None:
             if limit > limits.page or len(asked) > limits.searches:
                 return None
-            chosen = None if where is None else self._forms[name].filter(where, limits)
             params = partial(self._params, name, limits=limits)
             prefix, most = self._prefix(name), limits.page
             stage = partial(by_prefix, prefix=prefix, end=limit, most=most)
@@ -179,7 +178,11 @@ class RemoteReads:
                 stage(
                     query,
                     models.QueryRequest(
-                        query=value, using=using, params=params(query), filter=chosen, limit=limit
+                        query=value,
+                        using=using,
+                        params=params(query),
+                        filter=self._chosen(name, query, where, limits),
+                        limit=limit,
                     ),
                 )
                 for query, (value, using) in asked
@@ -232,6 +235,15 @@ class RemoteReads:
         if sent is None or isinstance(sent, SparseVector):
             return None if sent is None else self._forms[name].query(sent, words=True)
         return sent, TEXT_PATH
+
+    def _chosen(
+        self, name: str, query: Query, where: Where | None, limits: Limits
+    ) -> models.Filter | None:
+        """Return the filter of a query, which token vectors narrow to the points of their ids."""
+        if isinstance(query, TokensQuery):
+            named = FieldIn(Field.ID, query.ids)
+            where = named if where is None else And([named, where])
+        return None if where is None else self._forms[name].filter(where, limits)
 
     def _prefix(self, name: str) -> int:
         return self._layouts.known_layout(name).prefix

@@ -25,18 +25,20 @@ from decant.embedders import (
 from decant.embedders.json_records import Json, decode, encode, parse
 
 from ..foreign_payloads.payload_layout import PayloadLayout
-from .collection_settings import Tenants
+from ..late.token_vectors import StoredTokenVectors
+from .collection_settings import CollectionSettings, Tenants
 from .search_defaults import SearchDefaults
 from .words import Words
 
-FORMAT = 8
+FORMAT = 9
 # Metadata get the oldest format that can express them. So a decant that knows no sparse vectors, no
 # soft tokens, no words or no foreign layouts reads collections without them; collections with them
 # it must refuse, or it would add points that lack them, or read none. Of a collection with tenants
-# it would show everybody's data, to one with prefixes add points that no search finds, and of one
-# that is being restored show a part as if it were the whole.
+# it would show everybody's data, to one with prefixes add points that no search finds, of one that
+# is being restored show a part as if it were the whole, and to one with token vectors add points
+# without.
 _DENSE_FORMAT, _SPARSE_FORMAT, _STATES_FORMAT, _WORDS_FORMAT, _ADOPTED_FORMAT = 1, 2, 3, 4, 5
-_TENANTS_FORMAT, _PREFIX_FORMAT, _RESTORING_FORMAT = 6, 7, 8
+_TENANTS_FORMAT, _PREFIX_FORMAT, _RESTORING_FORMAT, _TOKENS_FORMAT = 6, 7, 8, 9
 # Search defaults have no format: a decant that does not know the key searches without them.
 _SEARCH = "search"
 _KEY_BYTES = 16
@@ -66,6 +68,7 @@ class CollectionMetadata:
         payload_layout: How another program laid out its points, if it was adopted.
         restoring: The digest of the dump that it is being restored from; None: it is complete.
         prefix: How many first values of dense vectors are a vector of their own; 0: there is none.
+        token_vectors: What is kept of token vectors; None: nothing is.
     """
 
     recipe: Recipe
@@ -80,39 +83,37 @@ class CollectionMetadata:
     payload_layout: PayloadLayout | None = None
     restoring: str | None = None
     prefix: int = 0
+    token_vectors: StoredTokenVectors | None = None
 
     @classmethod
     def of(
-        cls,
-        encoder: Encoder,
-        *,
-        soft_tokens: bool = False,
-        words: Words | None = None,
-        tenants: Tenants | None = None,
-        prefix: int = 0,
+        cls, encoder: Encoder, settings: CollectionSettings | None = None, *, prefix: int = 0
     ) -> Self:
         """Return the metadata of a new collection.
 
         Args:
             encoder: The encoder that will fill it.
-            soft_tokens: Whether points also have soft tokens.
-            words: How the words of texts are indexed, if they are.
-            tenants: How passages belong to tenants, if they do.
+            settings: What its points have in addition to dense vectors, and whose they are; None:
+                the default settings.
             prefix: How many first values are a vector of their own (:func:`chosen_prefix`).
 
         Raises:
-            RecipeError: ``soft_tokens`` is true, and the encoder's recipe appends no tokens.
+            RecipeError: Soft tokens are asked for, and the encoder's recipe appends no tokens.
+            StoreError: Token vectors are, and the recipe has no late interaction.
         """
-        recipe = encoder.recipe
+        settings = settings or CollectionSettings()
+        recipe, tenants = encoder.recipe, settings.tenants
+        tokens = settings.token_vectors
         return cls(
             recipe=recipe,
             dim=encoder.dim,
             sparse=recipe.sparse_head is not None,
-            soft_tokens=_soft_token_width(encoder) if soft_tokens else None,
-            words=words,
+            soft_tokens=_soft_token_width(encoder) if settings.soft_tokens else None,
+            words=settings.words,
             tenants=tenants,
             tenant_key="" if tenants is None else secrets.token_hex(_KEY_BYTES),
             prefix=prefix,
+            token_vectors=None if tokens is None else StoredTokenVectors.of(encoder, tokens),
         )
 
     def to_json(self) -> str:
@@ -126,6 +127,7 @@ class CollectionMetadata:
             **({"tenant_key": self.tenant_key} if self._format >= _TENANTS_FORMAT else {}),
             **self._adopted_fields,
             **({"prefix": self.prefix} if self._format >= _PREFIX_FORMAT else {}),
+            **({"tokens": encode(self.token_vectors)} if self._format >= _TOKENS_FORMAT else {}),
             **({} if self.restoring is None else {"restoring": self.restoring}),
             "digest": self.recipe.digest(),
             "dim": self.dim,
@@ -170,7 +172,11 @@ class CollectionMetadata:
                 else None,
                 mark=str(held["mark"]),
                 search=SearchDefaults.from_json(held.get(_SEARCH), where=where),
-                restoring=held["restoring"] if held["format"] >= _RESTORING_FORMAT else None,
+                # Of format 8 it is always there, of a later one only while that is so.
+                restoring=held.get("restoring") if held["format"] >= _RESTORING_FORMAT else None,
+                token_vectors=_token_vectors(held["tokens"], where)
+                if held["format"] >= _TOKENS_FORMAT
+                else None,
             )
             digest = str(held["digest"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -193,6 +199,8 @@ class CollectionMetadata:
 
     @property
     def _format(self) -> int:
+        if self.token_vectors is not None:
+            return _TOKENS_FORMAT
         if self.restoring is not None:
             return _RESTORING_FORMAT
         if self.prefix:
@@ -283,6 +291,10 @@ def _width(stored: object) -> int | None:
 
 def _words(stored: object, where: str) -> Words | None:
     return None if stored is None else decode(Words, stored, where=where, error=StoreError)
+
+
+def _token_vectors(stored: object, where: str) -> StoredTokenVectors:
+    return decode(StoredTokenVectors, stored, where=where, error=StoreError)
 
 
 def _tenants(stored: object, where: str) -> Tenants | None:

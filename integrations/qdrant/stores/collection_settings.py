@@ -15,6 +15,7 @@ from unicodedata import is_normalized
 from decant.embedders import StoreError
 from decant.embedders.enum_fields import settle
 
+from ..late.token_vectors import TokenVectors
 from .filters import Key, path_of
 from .input_errors import StoreInputError
 from .words import Words
@@ -338,6 +339,8 @@ class CollectionSettings(Layout):
         words: How to index the words of texts, so that passages are found by BM25, too, whatever
             the encoder is; None: by vectors alone.
         tenants: That passages belong to tenants (:meth:`Collection.tenant`); None: to nobody.
+        token_vectors: That a vector of each token is kept, by which the best hits can be ordered
+            anew (:class:`Late`); for encoders whose recipe has late interaction. None: none is.
     """
 
     indexed: tuple[PayloadIndex, ...] = ()
@@ -346,6 +349,7 @@ class CollectionSettings(Layout):
     soft_tokens: bool = False
     words: Words | None = None
     tenants: Tenants | None = None
+    token_vectors: TokenVectors | None = None
 
     def __post_init__(self) -> None:
         Layout.__post_init__(self)  # a class with slots has no super() without arguments
@@ -356,6 +360,8 @@ class CollectionSettings(Layout):
             )
         if not isinstance(self.tenants, Tenants | None):
             raise StoreInputError(f"tenants is a Tenants(), got {self.tenants!r}")
+        if not isinstance(self.token_vectors, TokenVectors | None):
+            raise StoreInputError(f"token_vectors is TokenVectors(), got {self.token_vectors!r}")
 
     @property
     def graph_links(self) -> tuple[int, int | None]:

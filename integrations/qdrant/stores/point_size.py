@@ -49,16 +49,12 @@ class PointSizes:
                 size += self._size_of_shared(value) if value else _EMPTY
             else:
                 size += _NUMBER
-        if point.dense is not None:
-            size += _NUMBER * point.dense.size
-        if point.prefix is not None:
-            size += _NUMBER * point.prefix.size
+        rows = (point.dense, point.prefix, point.soft_tokens, point.token_vectors)
+        size += sum(_NUMBER * one.size for one in rows if one is not None)
         if point.sparse is not None:
             size += _SPARSE_ENTRY * point.sparse.indices.size
         if point.words is not None:
             size += _SPARSE_ENTRY * point.words.indices.size
-        if point.soft_tokens is not None:
-            size += _NUMBER * point.soft_tokens.size
         for one in point.to_embed:
             size += _POINT + len(json.dumps(one.text))
         return size

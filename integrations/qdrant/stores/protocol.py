@@ -34,13 +34,16 @@ DENSE = "dense"
 """The name of the dense vector, which every collection has."""
 
 PREFIX = "dense_prefix"
-"""The name of the first values of the dense vector, in collections that search these first."""
+"""The name of the first values of the dense vector, where these are searched first."""
 
 SPARSE = "sparse"
 """The name of the sparse vector; the metadata state whether a collection has it."""
 
 STATES = "states"
 """The name of the soft tokens, a multivector that is stored and not searched."""
+
+TOKENS = "tokens"
+"""The name of the token vectors, a multivector by which candidates are scored anew."""
 
 TEXT = "text"
 """The payload field that holds a passage's text, whose words are indexed if at all."""
@@ -50,7 +53,6 @@ KEYWORDS = ("source", "root", "kind", "text_sha256")
 
 TENANT = Field.TENANT.value
 """The payload field that holds the tenant of every point, in a collection with tenants."""
-
 
 OptimizeProgress: TypeAlias = Callable[[int, int], object]
 """Called with the number of vectors in the index, and the number of points."""
@@ -72,9 +74,10 @@ class Point:
         payload: The requested fields, or those to store.
         dense: float32, shape ``(D,)``; None for a point without a vector, or if not requested.
         sparse: None as for ``dense``, and for a text that weighs nothing.
-        soft_tokens: float32, shape ``(n, d')``; None as for ``dense``.
-        words: The BM25 weights of its text, which a store adds itself if it needs them.
-        prefix: The first values of ``dense``, normalised again, which a store adds likewise.
+        soft_tokens: float32, shape ``(n, d')``; None as for ``dense``, likewise:
+        token_vectors: float32, shape ``(P, d)``.
+        words: The BM25 weights of its text, which a store adds itself if it needs them, as it
+            does ``prefix``, the first values of ``dense``, normalised again.
         to_embed: Texts to store the vectors of, at most one for each vector that is None here; the
             server has the vectors made. A point that was read has none.
     """
@@ -84,6 +87,7 @@ class Point:
     dense: NDArray[np.float32] | None = None
     sparse: SparseVector | None = None
     soft_tokens: NDArray[np.float32] | None = None
+    token_vectors: NDArray[np.float32] | None = None
     words: SparseVector | None = None
     prefix: NDArray[np.float32] | None = None
     to_embed: tuple[TextToEmbed, ...] = ()
@@ -107,16 +111,18 @@ class Select:
 
     Args:
         fields: Names of payload fields; None for all of them.
-        dense: Whether to return the dense vector.
-        sparse: Whether to return the sparse vector; only for collections that have them.
-        soft_tokens: Whether to return the soft tokens; only for collections that have them.
-        prefix: Whether to return the first values of the dense vector; likewise.
+        dense: Whether to return the dense vector, as the others below of collections with these.
+        sparse: Whether to return the sparse vector.
+        soft_tokens: Whether to return the soft tokens.
+        token_vectors: Whether to return the token vectors.
+        prefix: Whether to return the first values of the dense vector.
     """
 
     fields: tuple[str, ...] | None = None
     dense: bool = False
     sparse: bool = False
     soft_tokens: bool = False
+    token_vectors: bool = False
     prefix: bool = False
 
     @property
@@ -127,6 +133,7 @@ class Select:
             PREFIX: self.prefix,
             SPARSE: self.sparse,
             STATES: self.soft_tokens,
+            TOKENS: self.token_vectors,
         }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
@@ -143,10 +150,7 @@ class ScrollPage:
 
 
 class Store(Protocol):
-    """Holds collections by name. Safe to use from several threads.
-
-    :meth:`find` follows an alias; all other methods take the collection's own name.
-    """
+    """Holds collections by name, not by alias but in :meth:`find`. Usable from several threads."""
 
     @property
     def engine(self) -> Engine:

@@ -75,12 +75,34 @@ class DenseQuery:
     exact: bool = False
 
 
-Query: TypeAlias = Union["NDArray[np.float32]", DenseQuery, SparseVector, WordsQuery, TextToEmbed]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokensQuery:
+    """A query by token vectors, which scores some points by MaxSim.
+
+    Args:
+        vectors: float32, shape ``(Q, d)``, numbers that float16 holds.
+        ids: Of the points; those without token vectors are not found.
+    """
+
+    vectors: NDArray[np.float32]
+    ids: tuple[str, ...]
 
 
-def mode_of(query: Query) -> SearchMode:
-    """Return the mode in which a query alone makes the ranking."""
+Query: TypeAlias = Union[
+    "NDArray[np.float32]", DenseQuery, SparseVector, WordsQuery, TextToEmbed, TokensQuery
+]
+
+
+def is_dense(query: Query) -> bool:
+    """Return whether a query is compared with dense vectors."""
+    return mode_of(query) is SearchMode.DENSE
+
+
+def mode_of(query: Query) -> SearchMode | None:
+    """Return the mode in which a query alone makes the ranking; None for token vectors."""
     match query:
+        case TokensQuery():
+            return None
         case SparseVector():
             return SearchMode.SPARSE
         case WordsQuery():
@@ -107,7 +129,7 @@ def bounded(query: Query, scores: Iterable[float]) -> list[float]:
     [1.0, 0.5]
     """
     found = list(scores)
-    if mode_of(query) is not SearchMode.DENSE or not found:
+    if not is_dense(query) or not found:
         return found
     if max(found) <= 1.0 and min(found) >= -1.0:
         return found

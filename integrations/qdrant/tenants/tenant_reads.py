@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..coroutines.reads import Reads
 from ..stores.filters import Where
 from ..stores.protocol import TENANT, Point, Ranking, ScoredPoint, Select
-from ..stores.queries import Query, WordsQuery
+from ..stores.queries import Query, TokensQuery, WordsQuery
 from .conditions import TenantConditions
 from .tenant_ids import TenantIds
 
@@ -89,9 +89,11 @@ class TenantReads:
         return replace(point, id=self._ids.of_stored(point.id), payload=payload)
 
     def _within(self, query: Query) -> Query:
-        """Return a query whose words are weighed by the tenant's texts alone."""
+        """Return a query by the words of the tenant's texts, and by the ids of its points."""
         if isinstance(query, WordsQuery):
             return replace(query, corpus=self._conditions.own)
+        if isinstance(query, TokensQuery):
+            return replace(query, ids=tuple(map(self._ids.stored, query.ids)))
         return query
 
 

@@ -142,14 +142,14 @@ def test_other_metadata_of_a_server_stay(
 class TestMetadata:
     def test_a_decant_without_defaults_finds_all_that_it_reads(self, encoder: HashEncoder) -> None:
         """It reads the keys that it knows by name, and refuses only a newer format."""
-        card = CollectionMetadata.of(encoder, words=Words())
+        card = CollectionMetadata.of(encoder, CollectionSettings(words=Words()))
         old = json.loads(card.to_json())
         new = json.loads(with_search_defaults(card.to_json(), WEIGHTED, where="here"))
         assert {key: new[key] for key in old} == old
         assert {*new} - {*old} == {"search"}
 
     def test_metadata_without_the_key_open(self, encoder: HashEncoder) -> None:
-        text = CollectionMetadata.of(encoder, words=Words()).to_json()
+        text = CollectionMetadata.of(encoder, CollectionSettings(words=Words())).to_json()
         assert "search" not in json.loads(text)
         assert CollectionMetadata.from_json(text, where="here").search is None
 

@@ -175,7 +175,7 @@ def test_searches_are_as_they_were(beasts: Collection, appending: TorchEncoder) 
 
 def test_a_card_has_the_oldest_format_that_says_it_all(appending: TorchEncoder) -> None:
     assert '"format": 1' in CollectionMetadata.of(appending).to_json()
-    card = CollectionMetadata.of(appending, soft_tokens=True)
+    card = CollectionMetadata.of(appending, CollectionSettings(soft_tokens=True))
     held = json.loads(card.to_json())
     assert (held["format"], held["states"], held["sparse"]) == (3, 24, False)
     assert CollectionMetadata.from_json(card.to_json(), where="x") == card

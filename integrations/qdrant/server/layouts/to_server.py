@@ -17,7 +17,7 @@ from ...matryoshka.prefix import prefix_part, whole_part
 from ...stores.collection_metadata import CollectionMetadata
 from ...stores.collection_settings import Layout, Originals, Storage, StoredLayout
 from ...stores.input_errors import StoreInputError
-from ...stores.protocol import DENSE, PREFIX, STATES
+from ...stores.protocol import DENSE, PREFIX, STATES, TOKENS
 
 OLDEST: dict[Storage, tuple[int, int]] = {
     Storage.FULL: (1, 16),
@@ -105,7 +105,7 @@ def vector_params(
         whole.hnsw_config = models.HnswConfigDiff(m=0, payload_m=0)
         searched = _dense_params(card.prefix, _as_asked(prefix_part(wanted)), version)
         found = {DENSE: whole, PREFIX: searched}
-    return found | _soft_token_params(card)
+    return found | _multivector_params(card)
 
 
 def vector_changes(
@@ -170,17 +170,26 @@ def _shown(version: Sequence[int]) -> str:
     return ".".join(map(str, version))
 
 
-def _soft_token_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
-    """Return the parameters of the vectors for soft tokens, if a collection has them."""
-    if card.soft_tokens is None:
-        return {}
-    params = models.VectorParams(
-        size=card.soft_tokens,
+def _multivector_params(card: CollectionMetadata) -> dict[str, models.VectorParams]:
+    """Return the parameters of soft tokens and token vectors, as far as a collection has them."""
+    found = {}
+    if card.soft_tokens is not None:
+        found[STATES] = _rows(card.soft_tokens, models.Datatype.FLOAT32)
+    if card.token_vectors is not None:
+        found[TOKENS] = _rows(card.token_vectors.dim, models.Datatype.FLOAT16)
+    return found
+
+
+def _rows(size: int, datatype: models.Datatype) -> models.VectorParams:
+    """Return the parameters of a multivector that has no index."""
+    return models.VectorParams(
+        size=size,
         distance=models.Distance.DOT,  # the distance COSINE would store normalised vectors
         multivector_config=models.MultiVectorConfig(
             comparator=models.MultiVectorComparator.MAX_SIM
         ),
+        # Float32 is the default, and older servers know no other word for it than none.
+        datatype=None if datatype is models.Datatype.FLOAT32 else datatype,
         hnsw_config=models.HnswConfigDiff(m=0),
         on_disk=True,
     )
-    return {STATES: params}

@@ -215,10 +215,10 @@ def test_tenants_are_decided_when_a_collection_is_made(
 
 
 def test_an_older_decant_refuses_a_collection_with_tenants(encoder: HashEncoder) -> None:
-    card = CollectionMetadata.of(encoder, tenants=Tenants())
+    card = CollectionMetadata.of(encoder, CollectionSettings(tenants=Tenants()))
     assert json.loads(card.to_json())["format"] == 6
     assert CollectionMetadata.from_json(card.to_json(), where="here") == card
-    plain = CollectionMetadata.of(encoder, words=Words())
+    plain = CollectionMetadata.of(encoder, CollectionSettings(words=Words()))
     assert json.loads(plain.to_json())["format"] == 4
 
 

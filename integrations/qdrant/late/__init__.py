@@ -1,0 +1,1 @@
+"""How a collection keeps vectors of tokens, for late interaction."""
