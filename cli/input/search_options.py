@@ -106,6 +106,14 @@ Ef: TypeAlias = Annotated[
         "fewer.",
     ),
 ]
+LateOrder: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--late",
+        help="Order the 100 best hits anew by the vectors of their tokens (late interaction, "
+        "MaxSim), in a collection made with --token-vectors.",
+    ),
+]
 Exact: TypeAlias = Annotated[
     bool,
     typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
@@ -126,6 +134,7 @@ class Asked:
     mmr: float | None
     ef: int | None
     exact: bool
+    late: bool = False
 
 
 def read_mode(name: str | None) -> SearchMode | None:
@@ -179,7 +188,7 @@ def read_options(asked: Asked) -> SearchOptions:
         typer.BadParameter: One has not the form that its help states.
         StoreError: They exclude each other.
     """
-    from decant.integrations.qdrant import MMR, Boost, Group, Recency, SearchOptions
+    from decant.integrations.qdrant import MMR, Boost, Group, Late, Recency, SearchOptions
 
     boosts: list[Recency | Boost] = []
     for pair in asked.recent:
@@ -202,6 +211,7 @@ def read_options(asked: Asked) -> SearchOptions:
         mmr=None if asked.mmr is None else MMR(balance=asked.mmr),
         ef=asked.ef,
         exact=asked.exact,
+        late=Late() if asked.late else None,
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from decant.embedders import StoreError
 
 if TYPE_CHECKING:
-    from decant.integrations.qdrant import Layout
+    from decant.integrations.qdrant import Layout, TokenVectors
 
 StorageName: TypeAlias = Annotated[
     str | None,
@@ -61,6 +61,18 @@ Strict: TypeAlias = Annotated[
         help="Whether the server refuses filters on metadata entries without a payload index.",
     ),
 ]
+
+
+def read_token_vectors(*, kept: bool, pool_to: int | None) -> TokenVectors | None:
+    """Return what a new collection keeps of token vectors; None for nothing.
+
+    Args:
+        kept: Whether they are asked for.
+        pool_to: At most so many of each passage; None: all.
+    """
+    from decant.integrations.qdrant import TokenVectors
+
+    return TokenVectors(pool_to=pool_to) if kept or pool_to is not None else None
 
 
 def read_layout(

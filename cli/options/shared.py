@@ -50,6 +50,23 @@ SoftTokens: TypeAlias = Annotated[
         "explain-vector`.",
     ),
 ]
+KeepTokenVectors: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--token-vectors",
+        help="Also store a vector of each token, for `decant search --late`; for models with late "
+        "interaction, such as ColBERT's.",
+    ),
+]
+PoolTokens: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--pool-tokens",
+        metavar="N",
+        min=1,
+        help="Store at most N of them for each passage, by clustering. Implies --token-vectors.",
+    ),
+]
 StorePlace: TypeAlias = Annotated[
     str, typer.Option(metavar="PLACE", help="A folder, or a Qdrant server's http(s)://… address.")
 ]

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from decant.embedders import Choices, Output, Role, TorchEncoder, load
 from decant.export import export
 from late_models import save_colbert
 
 
-def test_token_vectors_of_a_bundle_are_certified_and_pytorchs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("added", [(), pytest.param(("int8",), marks=pytest.mark.slow)])
+def test_token_vectors_of_a_bundle_are_certified_and_pytorchs(
+    tmp_path: Path, added: tuple[str, ...]
+) -> None:
     folder, choices = save_colbert(tmp_path / "colbert"), Choices(pooling="mean")
-    certificate = export(folder, tmp_path / "bundle", choices=choices, precisions=["int8"])
+    certificate = export(folder, tmp_path / "bundle", choices=choices, precisions=added)
     assert certificate.passed
     for entry in certificate.entries:
         (check,) = [one for one in entry.checks if one.name == "token states"]

@@ -18,6 +18,7 @@ from ...options.layout import (
     Strict,
     WriteConsistency,
     read_layout,
+    read_token_vectors,
 )
 from ...options.shared import (
     AnyDim,
@@ -26,6 +27,8 @@ from ...options.shared import (
     CaFile,
     CutDim,
     Grpc,
+    KeepTokenVectors,
+    PoolTokens,
     PrecisionName,
     Provider,
     SoftTokens,
@@ -51,6 +54,8 @@ def create(
         ),
     ],
     soft_tokens: SoftTokens = False,
+    token_vectors: KeepTokenVectors = False,
+    pool_tokens: PoolTokens = None,
     payload_index: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +116,7 @@ def create(
         write_consistency=write_consistency,
         strict=strict,
         soft_tokens=soft_tokens,
+        token_vectors=read_token_vectors(kept=token_vectors, pool_to=pool_tokens),
         indexed=read_payload_indexes(payload_index or ()),
         words=indexed_words,
         tenants=Tenants() if tenants else None,

@@ -16,7 +16,13 @@ from ...exit_codes import Exit
 from ...input.language import words_of
 from ...input.open import open_encoder, open_store
 from ...input.payload_indexes import add_payload_indexes, read_payload_indexes
-from ...options.layout import OriginalsPlace, PrefixDim, StorageName, read_layout
+from ...options.layout import (
+    OriginalsPlace,
+    PrefixDim,
+    StorageName,
+    read_layout,
+    read_token_vectors,
+)
 from ...options.shared import (
     AnyDim,
     ApiKey,
@@ -26,7 +32,9 @@ from ...options.shared import (
     CollectionName,
     CutDim,
     Grpc,
+    KeepTokenVectors,
     LogFormatOption,
+    PoolTokens,
     PrecisionName,
     Provider,
     SoftTokens,
@@ -81,6 +89,8 @@ def index(
         ),
     ] = 0,
     soft_tokens: SoftTokens = False,
+    token_vectors: KeepTokenVectors = False,
+    pool_tokens: PoolTokens = None,
     payload_index: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,6 +182,7 @@ def index(
             prefix=layout.prefix,
             allow_any_dim=layout.allow_any_dim,
             soft_tokens=soft_tokens,
+            token_vectors=read_token_vectors(kept=token_vectors, pool_to=pool_tokens),
             indexed=indexes,
             words=indexed_words,
             tenants=None if tenant is None or is_there else Tenants(),

@@ -78,7 +78,12 @@ def list_collections(
 
 def _show(one: CollectionSummary) -> None:
     card = one.card
-    kinds = ["dense"] + ["sparse"] * card.sparse + ["soft tokens"] * (card.soft_tokens is not None)
+    there = {
+        "sparse": card.sparse,
+        "soft tokens": card.soft_tokens is not None,
+        "token vectors": card.token_vectors is not None,
+    }
+    kinds = ["dense", *(name for name, is_there in there.items() if is_there)]
     records = f", {counted(one.records, 'record')} among them" if one.records else ""
     show_facts(
         {
@@ -135,6 +140,7 @@ def _plain(one: CollectionSummary) -> dict[str, object]:
         "dim": one.card.dim,
         "sparse": one.card.sparse,
         "states": one.card.soft_tokens is not None,
+        "token_vectors": one.card.token_vectors,
         "words": one.card.words,
         "search_defaults": one.card.search,
         "layout": one.layout,

@@ -16,6 +16,7 @@ from ...input.search_options import (
     Ef,
     Exact,
     FusionName,
+    LateOrder,
     ModeName,
     PerDocument,
     Recent,
@@ -89,6 +90,7 @@ def search(
     mmr: Variety = None,
     ef: Ef = None,
     exact: Exact = False,
+    late: LateOrder = False,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show each hit's rank and score in every ranking."),
@@ -128,6 +130,7 @@ def search(
             mmr=mmr,
             ef=ef,
             exact=exact,
+            late=late,
         )
     )
     with (

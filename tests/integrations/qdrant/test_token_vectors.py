@@ -236,7 +236,9 @@ def test_a_dump_has_them_to_the_bit(
     np.testing.assert_array_equal(stored(again, "3"), stored(made, "3"))
 
 
-@pytest.mark.parametrize("engine", ["edge", "local", "server"])
+@pytest.mark.parametrize(
+    "engine", ["edge", "local", pytest.param("server", marks=pytest.mark.slow)]
+)
 def test_a_migration_keeps_them(engine: str, request: pytest.FixtureRequest) -> None:
     store: Store = request.getfixturevalue(engine)
     made = Collection.create(store, "texts", ENCODER, settings=KEPT)
