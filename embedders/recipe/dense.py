@@ -1,4 +1,4 @@
-"""A linear layer that a recipe names: after pooling, or on each token's state.
+"""A linear layer that a recipe names; a file of its own, for two parts of a recipe hold some.
 
 Its weights lie in the model's folder; ``pytorch/load.py`` reads them.
 """

@@ -1,4 +1,4 @@
-"""Tell whose folder of token vectors a folder is, and read it.
+"""Tell whose folder of token vectors a folder is; a file of its own, above both readers.
 
 A model of token vectors is told by its own settings, before its modules are read as those of a
 model with one vector for each text. BGE-M3's heads lie in a folder of another kind, which has one
