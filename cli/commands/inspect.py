@@ -18,7 +18,7 @@ from ..output.views import floored, show_facts
 from .tune import described
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, GraphChoice, Recipe, SparseHead
+    from decant.embedders import Bundle, GraphChoice, LateInteraction, Recipe, SparseHead
     from decant.embedders.onnx import Calibrations
 
 
@@ -182,6 +182,8 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         )
     if recipe.sparse_head is not None:
         facts["sparse vectors"] = _describe_sparse_head(recipe.sparse_head)
+    if (late := recipe.late_interaction) is not None:
+        facts["token vectors"] = _describe_late(late)
     if recipe.appended is not None:
         tokens = json.dumps(recipe.appended.tokens, ensure_ascii=False)
         facts["appended"] = f"{tokens}, of which the last {recipe.appended.read} are read"
@@ -192,12 +194,23 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
 
 
 def _describe_sparse_head(sparse_head: SparseHead) -> str:
+    if sparse_head.projection is not None:
+        return "the text's own tokens, weighed by a layer of their own"
     over = (
         "tokens" if sparse_head.clusters is None else f"{sparse_head.clusters:,} clusters of tokens"
     )
     words = ", of the text's own words" if sparse_head.words else ""
     pooled = f"weighed by the {sparse_head.weighting} token"
     return f"the {sparse_head.top} heaviest {over}{words}, {pooled}"
+
+
+def _describe_late(late: LateInteraction) -> str:
+    parts = ["the states" if late.projection is None else f"{late.projection.outputs} wide"]
+    if late.expansion is not None:
+        parts.append(f"queries filled up to {late.expansion.length} with {late.expansion.token}")
+    if late.skipped:
+        parts.append(f"{len(late.skipped)} tokens of passages skipped")
+    return ", ".join(parts)
 
 
 def _layers(recipe: Recipe) -> str:

@@ -15,6 +15,7 @@ from ..errors import RecipeError
 from ..recipe.dense import Dense
 from ..recipe.enums import Activation
 from ..recipe.recipe import Recipe
+from ..recipe.sparse_head import SparsePooling
 from ..sources.positions import settle_rotary
 from ..sources.weight_files import check_finite_weights, load_weights
 from .attention_mask import check_attention
@@ -25,6 +26,7 @@ from .layer_hooks import add_slot, check_interventions, numbered_layers, states_
 from .lora import merge_adapters
 from .model import PooledModel, pooled_width
 from .sparse_head import LexicalHead, lexical_head
+from .token_weights import TokenWeightHead, load_token_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,12 +57,17 @@ def load_model(
         RecipeError: The folder does not fit the recipe: layer, width, head, length, attention or
             weights; or its weights cannot be read, or hold NaN.
     """
-    lexical = None
-    if recipe.sparse_head is None:
+    lexical: LexicalHead | TokenWeightHead | None = None
+    sparse_head = recipe.sparse_head
+    if sparse_head is None:
         backbone = load_backbone(folder, recipe.attention)
+    elif sparse_head.weighting is SparsePooling.TOKENS:
+        backbone = load_backbone(folder, recipe.attention)
+        width: int = backbone.config.hidden_size
+        lexical = load_token_weights(folder, sparse_head, width=width)
     else:
         backbone, whole = load_language_model(folder, recipe.attention)
-        lexical = lexical_head(whole, recipe.sparse_head, folder=folder, on_step=on_step)
+        lexical = lexical_head(whole, sparse_head, folder=folder, on_step=on_step)
     check_finite_weights(backbone.named_parameters(), folder)
     backbone = merge_adapters(backbone, adapters)
     return pooled_model(folder, recipe, backbone, lexical=lexical, fold=fold)
@@ -71,7 +78,7 @@ def pooled_model(
     recipe: Recipe,
     backbone: PreTrainedModel,
     *,
-    lexical: LexicalHead | None = None,
+    lexical: LexicalHead | TokenWeightHead | None = None,
     head: nn.Sequential | None = None,
     fold: bool = True,
 ) -> PooledModel:

@@ -28,6 +28,7 @@ from .latent_attention import LatentAttention
 from .layer_hooks import contrasted, heads_at_last, prepended, states_before
 from .pooling import pool
 from .sparse_head import LexicalHead
+from .token_weights import TokenWeightHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +42,7 @@ class PooledModel(nn.Module):
         recipe: Layer, pooling, width and normalisation.
         head: Its dense layers, in the recipe's order.
         latent: Its latent attention, if the recipe has one.
-        lexical: The language-model head for sparse vectors, if the recipe has a sparse head.
+        lexical: What gives sparse vectors, if the recipe has a sparse head.
         tokens: The layer of token vectors, if the recipe has late interaction.
 
     Attributes:
@@ -68,7 +69,7 @@ class PooledModel(nn.Module):
         head: nn.Sequential,
         *,
         latent: LatentAttention | None = None,
-        lexical: LexicalHead | None = None,
+        lexical: LexicalHead | TokenWeightHead | None = None,
         tokens: TokenHead | None = None,
     ) -> None:
         super().__init__()
@@ -149,8 +150,7 @@ class PooledModel(nn.Module):
             states, last = self._contrasted(input_ids, attention_mask, ids, mask)
         found = [self.pooled(states, counted)]
         if self.lexical is not None:
-            nothing = torch.full_like(counted[:, :1], -1)
-            found += self.lexical(last, counted, nothing if word_ids is None else word_ids)
+            found += self._sparse(self.lexical, last, counted, (input_ids, word_ids))
         if self.recipe.appended is not None:
             read = read_states(states[-1], counted, self.recipe.appended.read)
             found.append(decoded_states(read, self.decoding))
@@ -158,6 +158,22 @@ class PooledModel(nn.Module):
             rows = states[-1].to(torch.float32)
             found.append(rows if self.tokens is None else self.tokens(rows))
         return found[0] if len(found) == 1 else tuple(found)
+
+    def _sparse(
+        self,
+        head: LexicalHead | TokenWeightHead,
+        last: Tensor,
+        counted: Tensor,
+        ids: tuple[Tensor, Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """Return indices and weights; ``ids`` are those of the tokens and of the text's words."""
+        input_ids, word_ids = ids
+        if isinstance(head, TokenWeightHead):
+            found: tuple[Tensor, Tensor] = head(last, counted, input_ids)
+        else:
+            nothing = torch.full_like(counted[:, :1], -1)
+            found = head(last, counted, nothing if word_ids is None else word_ids)
+        return found
 
     def pooled(self, states: list[Tensor], counted: Tensor) -> Tensor:
         """Return finished vectors, float32 (B, D), from the first result of :meth:`states`."""

@@ -104,6 +104,8 @@ class LexicalHead(nn.Module):
                     block = nn.functional.linear(states, self.rows[part], bias)  # (B, T, block)
                     parts.append(block.masked_fill(absent, lowest).amax(1))
                 return torch.cat(parts, dim=1)
+            case SparsePooling.TOKENS:
+                raise AssertionError("a language-model head was made for weights of own tokens")
             case _:
                 assert_never(self.sparse_head.weighting)
 
@@ -138,6 +140,11 @@ def lexical_head(
         RecipeError: The head has an unknown structure.
         MissingExtra: The sparse head has clusters and scikit-learn is not installed.
     """
+    if sparse_head.weighting is SparsePooling.TOKENS:
+        raise RecipeError(
+            "weights of a text's own tokens come from a layer of their own, which is not trained "
+            "and not taken from a language model; choose 'splade' or 'promptreps'"
+        )
     output = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):
         raise RecipeError(f"a {model.config.model_type!r} model has no head to take words from")

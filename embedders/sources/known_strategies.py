@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import RecipeError
+from ..recipe.dense import Dense
 from ..recipe.enums import PooledTokens, Pooling
+from ..recipe.late_interaction import LateInteraction
 from ..recipe.layer_hooks import ContrastivePrompting, TokenPrepending
 from ..recipe.layer_mix import LayerMix
 from ..recipe.prompt import Prompt, TextFormat
@@ -38,6 +40,8 @@ _REPS = (
     '{kind}: "{text}". Use one word to represent the {lower} in a retrieval task. Make sure your '
     "word is in lowercase."
 )
+_M3_TOKENS = 8192  # the longest text, of which no token is dropped
+_M3_SPECIALS = (0, 1, 2, 3)  # <s>, <pad>, </s> and <unk> of XLM-RoBERTa
 _REPS_ANSWER = 'The word is: "'
 
 
@@ -168,6 +172,25 @@ def _lens(shape: ModelSize) -> Choices:
     clusters = min(4000, max(2, shape.vocabulary // 4))
     sparse_head = SparseHead(weighting=SparsePooling.MAX, clusters=clusters, passes=5)
     return Choices(pooling=Pooling.MEAN, sparse_head=sparse_head)
+
+
+def _bge_m3(shape: ModelSize) -> Choices:
+    """Return the heads of BGE-M3, whose files lie beside its weights."""
+    if shape.width is None:
+        raise RecipeError("config.json lacks hidden_size, which the heads of BGE-M3 take")
+    sparse = Dense(path="sparse_linear.pt", inputs=shape.width, outputs=1)
+    tokens = Dense(path="colbert_linear.pt", inputs=shape.width, outputs=shape.width)
+    return Choices(
+        pooling=Pooling.FIRST,
+        sparse_head=SparseHead(
+            weighting=SparsePooling.TOKENS,
+            top=_M3_TOKENS,
+            projection=sparse,
+            skipped_ids=_M3_SPECIALS,
+        ),
+        token_embeddings=True,
+        late_interaction=LateInteraction(projection=tokens, skips_first=True),
+    )
 
 
 _PLAIN = (
@@ -310,5 +333,11 @@ _SPARSE = (
         source="arXiv 2501.09749, section 3",
         choose=_lens,
         head=True,
+    ),
+    Strategy(
+        name="bge-m3",
+        purpose="the dense, sparse and token vectors of BGE-M3's own heads, in one pass",
+        source="BGE-M3, arXiv 2402.03216, section 3.1",
+        choose=_bge_m3,
     ),
 )

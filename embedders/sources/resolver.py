@@ -90,7 +90,7 @@ def _shape(folder: Path) -> ModelSize:
     words = count(config.get("vocab_size"))
     if layers is None or words is None:
         raise RecipeError(f"{folder / 'config.json'} lacks num_hidden_layers or vocab_size")
-    return ModelSize(layers=layers, vocabulary=words)
+    return ModelSize(layers=layers, vocabulary=words, width=count(config.get("hidden_size")))
 
 
 def _behind_space(folder: Path) -> Choices:

@@ -25,11 +25,13 @@ class ModelSize:
         vocabulary: The number of its tokens.
         converse: Writes a conversation up to the model's answer with its chat template, from the
             system's and the user's turn; None: it has no template.
+        width: The width of its states; None: ``config.json`` does not state it.
     """
 
     layers: int
     vocabulary: int
     converse: Callable[[str, str], str] | None = None
+    width: int | None = None
 
     def scaled(self, layer: int) -> int:
         """Return the layer that is as deep here as ``layer`` is among 32, at least 1."""

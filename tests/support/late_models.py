@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from models import write_json
+from models import save_sentence_transformer, write_json
 
 WIDTH, TOKEN_WIDTH, LONGEST, QUERY_TOKENS = 32, 8, 48, 12
 MASK = "[MASK]"
@@ -181,4 +181,16 @@ def save_pylate(folder: Path) -> Path:
             "prompts": {},
         },
     )
+    return folder
+
+
+def save_bge_m3(folder: Path) -> Path:
+    """Write a seeded XLM-RoBERTa with BGE-M3's heads beside it, as its repository holds them."""
+    save_sentence_transformer(folder, "xlm-roberta", pooling="cls")
+    for name, outputs, seed in (("sparse_linear.pt", 1, 7), ("colbert_linear.pt", WIDTH, 8)):
+        torch.manual_seed(seed)
+        layer = torch.nn.Linear(WIDTH, outputs)
+        with torch.no_grad():
+            layer.bias.add_(1.0)  # most weights are positive, as those of a trained head
+        torch.save(layer.state_dict(), folder / name)
     return folder

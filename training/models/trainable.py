@@ -215,8 +215,13 @@ def open_base(
     source = model if isinstance(model, ModelFiles) else find_model(model)
     said, limit = training_length(source, choices)
     recipe = resolve(source, said)
-    if recipe.latent_heads is not None or recipe.sparse_head is not None:
-        part = "latent attention" if recipe.sparse_head is None else "sparse head"
+    parts = {
+        "sparse head": recipe.sparse_head,
+        "latent attention": recipe.latent_heads,
+        "projection of token vectors": recipe.late_interaction,
+    }
+    if named := [name for name, there in parts.items() if there is not None]:
+        part = named[0]
         raise TrainingError(
             f"{source.base} has a {part}, which this method does not train (sparse heads: "
             "decant train sparse)"

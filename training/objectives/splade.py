@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from decant.embedders.pytorch import LexicalHead
+
 from ..data.row import Column, TrainingExample
 from ..errors import TrainingError
 from ..models.language_model import LanguageBase
@@ -112,7 +114,7 @@ class SparseContrastive(Objective):
         ids, mask = batch["input_ids"], batch["attention_mask"]
         counted = batch.get("pooling_mask", mask)
         states, last = self.model.states(ids, mask)
-        assert self.model.lexical is not None
+        assert isinstance(self.model.lexical, LexicalHead)
         dense: Tensor = self.model.pooled(states, counted)
         return self.model.lexical.weights(last, counted), dense
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from decant.embedders import HashEncoder, Output, Role, StoreError, Vectors, max_sim, pool_tokens
+from decant.embedders import (
+    HashEncoder,
+    Output,
+    Role,
+    StoreError,
+    TorchEncoder,
+    Vectors,
+    max_sim,
+    pool_tokens,
+)
 from decant.integrations.qdrant import (
     MMR,
     Chunking,
@@ -34,6 +44,7 @@ from decant.integrations.qdrant import (
     restore,
 )
 from decant.integrations.qdrant.stores.point_ids import record_id
+from late_models import save_bge_m3
 
 ENCODER = HashEncoder(16, tokens=True)
 KEPT = CollectionSettings(token_vectors=TokenVectors())
@@ -77,6 +88,14 @@ def texts(store: Store) -> Collection:
     made = Collection.create(store, "texts", ENCODER, settings=settings)
     made.add([Record(id=str(n), text=text) for n, text in enumerate(TEXTS)])
     return made
+
+
+@pytest.fixture(scope="module")
+def three_heads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchEncoder]:
+    """Return a tiny model with BGE-M3's heads."""
+    folder = save_bge_m3(tmp_path_factory.mktemp("m3") / "model")
+    with TorchEncoder.from_pretrained(folder, strategy="bge-m3") as made:
+        yield made
 
 
 def is_by_max_sim(hits: list[Hit]) -> bool:
@@ -264,6 +283,29 @@ def test_another_layout_leaves_them_as_they_are(edge: Store) -> None:
     made.optimize()
     np.testing.assert_array_equal(stored(made, "5"), before)
     assert is_by_max_sim(made.search(QUERY, options=LATE))
+
+
+def test_the_three_heads_of_bge_m3_are_one_point(store: Store, three_heads: TorchEncoder) -> None:
+    settings = CollectionSettings(token_vectors=TokenVectors(), words=Words())
+    made = Collection.create(store, "three", three_heads, settings=settings)
+    texts = ["the wind and the rain", "a cat sat", "what is the time"]
+    made.add([Record(id=text, text=text) for text in texts])
+    hits = made.search("the cat", options=LATE)
+    assert {branch.name for hit in hits for branch in hit.branches} >= {"dense", "sparse", "late"}
+    fetch = Select(fields=("id",), dense=True, sparse=True, token_vectors=True)
+    points = made.store.retrieve("three", [record_id(text) for text in texts], fetch)
+    outputs = [Output.SPARSE, Output.TOKEN_EMBEDDINGS]
+    for point in points:
+        text = str(point.payload["id"])
+        found = three_heads.encode([text], role=Role.PASSAGE, outputs=outputs)
+        assert found.sparse is not None
+        assert found.token_embeddings is not None
+        assert point.dense is not None
+        assert point.sparse is not None
+        assert point.token_vectors is not None
+        np.testing.assert_allclose(point.dense, found.dense[0], atol=1e-5)
+        np.testing.assert_array_equal(point.sparse.indices, found.sparse[0][0])
+        np.testing.assert_allclose(point.token_vectors, found.token_embeddings[0], atol=1e-3)
 
 
 def test_a_point_counts_with_its_token_vectors_in_the_size_of_a_request() -> None:
