@@ -12,10 +12,12 @@ from decant.embedders import (
     Attention,
     ContrastivePrompting,
     Dense,
+    LateInteraction,
     LayerMix,
     PooledTokens,
     Pooling,
     Prompt,
+    QueryExpansion,
     Recipe,
     SparseHead,
     SparsePooling,
@@ -66,13 +68,36 @@ prependings = st.builds(
 sparse_heads = (
     st.builds(
         SparseHead,
-        weighting=st.sampled_from(SparsePooling),
+        weighting=st.sampled_from([SparsePooling.MAX, SparsePooling.LAST]),
         top=st.integers(1, 2**16),
         words=st.just(False),
         clusters=st.none() | st.integers(2, 2**16),
     )
     | st.builds(SparseHead, clusters=st.integers(2, 2**16), passes=st.integers(1, 99))
     | st.builds(SparseHead, words=st.just(True))
+    | st.builds(
+        SparseHead,
+        weighting=st.just(SparsePooling.TOKENS),
+        projection=st.builds(Dense, path=st.text(max_size=9), inputs=_WIDTHS, outputs=st.just(1)),
+        skipped_ids=st.lists(st.integers(0, 2**20), max_size=4).map(tuple),
+    )
+)
+_expansions = st.builds(
+    QueryExpansion,
+    length=st.just(1),
+    token=st.text(min_size=1, max_size=8),
+    attended=st.just(True),
+    cut=st.booleans(),
+)
+_words = st.lists(st.text(min_size=1, max_size=8), max_size=3).map(tuple)
+late_interactions = st.builds(
+    LateInteraction,
+    projection=st.none() | st.builds(Dense, path=st.text(), inputs=_WIDTHS, outputs=_WIDTHS),
+    normalize=st.booleans(),
+    markers=_words,
+    expansion=st.none() | _expansions,
+    skipped=_words,
+    skips_first=st.booleans(),
 )
 
 
@@ -117,13 +142,17 @@ def recipes(draw: st.DrawFn) -> Recipe:
     latent_heads = draw(st.none() | st.integers(1, 16))
     mix = None if tail or latent_heads is not None else draw(st.none() | mixes())
     head = draw(heads())
+    token_embeddings = outputs and mix is None and draw(st.booleans())
+    layer = -1 if mix is not None else draw(st.integers(-40, 40))
+    is_late = token_embeddings and not tail and layer == -1 and latent_heads is None
+    is_late = is_late and span is not PooledTokens.COPY
     return Recipe(
         base=draw(st.text(min_size=1, max_size=20)),
         attention=attention,
         pooling=pooling,
         max_tokens=draw(st.integers(1, 2**31)),
         revision=draw(st.none() | st.text(max_size=20)),
-        layer=-1 if mix is not None else draw(st.integers(-40, 40)),
+        layer=layer,
         query_prompt=draw(around),
         passage_prompt=draw(around),
         eos=draw(st.none() | st.text(min_size=1, max_size=8)),
@@ -138,10 +167,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
         prepending=draw(prependings) if slot else None,
         contrast=contrast,
         sparse_head=draw(st.none() | sparse_heads) if outputs and not tail else None,
-        token_embeddings=outputs and mix is None and draw(st.booleans()),
+        token_embeddings=token_embeddings,
         instruction_template=None if around is not prompts else draw(instructions),
         open_end=draw(st.booleans()),
         appended=draw(appendings(len(head))) if tail else None,
         min_dim=draw(st.none() | _WIDTHS),
         max_text_tokens=draw(st.none() | st.integers(1, 2**31)),
+        late_interaction=draw(st.none() | late_interactions) if is_late else None,
     )

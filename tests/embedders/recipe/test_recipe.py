@@ -15,6 +15,7 @@ from decant.embedders import (
     Attention,
     ContrastivePrompting,
     Dense,
+    LateInteraction,
     LayerMix,
     PooledTokens,
     Pooling,
@@ -89,6 +90,9 @@ OTHERS: dict[str, Recipe] = {
     "max_text_tokens": replace(PLAIN, max_text_tokens=4),
     "appended": replace(
         PLAIN, span=PooledTokens.TAIL, appended=AppendedTokens(tokens=("a", "b"), read=1)
+    ),
+    "late_interaction": replace(
+        PLAIN, token_embeddings=True, late_interaction=LateInteraction(skipped=(".",))
     ),
 }
 # What decides no vector, and so may not divide collections.
