@@ -62,7 +62,9 @@ class TokenCounts:
         self._ends = array("L")  # where the same words end
         self._hint = 0
         self._read = _block_end(text, 0)
-        self._first = self._encode(text[: self._read]) if first is None else first
+        self._first: Encoding | None = first
+        if first is None:
+            self._first = self._encode(text[: self._read])
 
     def fit(self, most: int) -> bool:
         """Return whether the whole text has at most so many tokens."""

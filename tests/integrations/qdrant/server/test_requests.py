@@ -33,6 +33,7 @@ from decant.integrations.qdrant.server.capabilities import Server
 from decant.integrations.qdrant.server.optimize import Patience
 from decant.integrations.qdrant.server.points import check_size, to_struct
 from decant.integrations.qdrant.stores.point_size import PointSizes
+from decant.integrations.qdrant.stores.protocol import Json
 from qdrant_double import Fault, Progress, QdrantDouble, reached
 
 ENCODER = HashEncoder(8)
@@ -173,8 +174,8 @@ class TestSizes:
             max_size=40,
         )
     )
-    def test_no_metadata_take_more_than_their_bound(self, metadata: dict[str, Any]) -> None:
-        payload = {"metadata": metadata}
+    def test_no_metadata_take_more_than_their_bound(self, metadata: dict[str, Json]) -> None:
+        payload: dict[str, Json] = {"metadata": metadata}
         size = len(json.dumps(payload, ensure_ascii=False).encode(errors="surrogatepass"))
         assert PointSizes().of(Point(id=number_to_id(1), payload=payload)) >= size
 
