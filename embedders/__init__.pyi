@@ -65,6 +65,7 @@ from .recipe.sparse_head import SparsePooling as SparsePooling
 from .remote.address import RemoteAccess as RemoteAccess
 from .remote.encoder import RemoteEncoder as RemoteEncoder
 from .rerankers.hash_reranker import HashReranker as HashReranker
+from .rerankers.loader import load_reranker as load_reranker
 from .rerankers.protocol import Reranker as Reranker
 from .rerankers.protocol import best_first as best_first
 from .sources.choices import Choices as Choices
