@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..output.quiet import silenced
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, TorchEncoder
+    from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, Reranker, TorchEncoder
     from decant.integrations.qdrant import Store
 
 
@@ -27,6 +27,25 @@ def open_encoder(
         return load(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         )
+
+
+def open_reranker(
+    bundle: Path | str, *, provider: str = "auto", precision: str = "auto"
+) -> Reranker:
+    """Load a reranker's bundle; see :func:`decant.embedders.load_reranker`."""
+    from decant.embedders import load_reranker
+
+    with silenced():
+        return load_reranker(bundle, provider=provider, precision=precision)
+
+
+def reranker_facts(reranker: Reranker) -> dict[str, str]:
+    """Return what JSON output says of a reranker."""
+    facts = {"model": reranker.recipe.base, "digest": reranker.recipe.digest()}
+    for name in ("precision", "provider"):
+        if (value := getattr(reranker, name, None)) is not None:
+            facts[name] = str(value)
+    return facts
 
 
 def open_store(

@@ -102,7 +102,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("input",),
         ("options",),
         ("commands/collections",),
-        ("commands/training",),
+        ("commands/texts", "commands/training"),
         ("commands",),
         (".",),
     ),
