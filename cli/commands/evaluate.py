@@ -175,12 +175,8 @@ def evaluate(
     """
     from decant.evaluation import Bootstrap, compare_systems, score_system
 
-    if language is not None and not (hybrid or rerank):
-        raise typer.BadParameter(
-            "--language is that of the words of --hybrid and --rerank; give --hybrid, too"
-        )
-    if rerank is not None and not retrieval:
-        raise typer.BadParameter("--rerank searches the sets of --retrieval; give one")
+    is_searched = hybrid or rerank is not None
+    _check_search(retrieval or [], is_searched=is_searched, language=language, rerank=rerank)
     given = Given(
         sts=sts or [],
         retrieval=retrieval or [],
@@ -189,7 +185,7 @@ def evaluate(
         pairs=pairs or [],
         anchors=anchors or [],
         make_variations=make_variations,
-        hybrid=(words_of(language or "english", option="--language") if hybrid or rerank else None),
+        hybrid=(words_of(language or "english", option="--language") if is_searched else None),
         reranking=None,
         geometry=geometry,
     )
@@ -229,3 +225,19 @@ def evaluate(
 
         write_html(html, results, standing, agreement_task=given.agreement_task)
         say(f"wrote {html}")
+
+
+def _check_search(
+    retrieval: list[Path], *, is_searched: bool, language: str | None, rerank: Path | None
+) -> None:
+    """Refuse options of a search without their search, and a reranker without anything to search.
+
+    Raises:
+        BadParameter: Says which option is missing.
+    """
+    if language is not None and not is_searched:
+        raise typer.BadParameter(
+            "--language is that of the words of --hybrid and --rerank; give --hybrid, too"
+        )
+    if rerank is not None and not retrieval:
+        raise typer.BadParameter("--rerank searches the sets of --retrieval; give one")
