@@ -140,7 +140,8 @@ class Retrieval:
             raise EvaluationError(f"candidates must be at least 1, got {candidates}")
         judged, covered, asked = self._asked()
         run = self._searched(search, asked)
-        reranked, seconds = {}, dict.fromkeys(asked, 0.0)
+        reranked: dict[str, list[str]] = {}
+        seconds: dict[str, float] = {}
         is_warm = False
         for query, found in run.items():
             head = found[:candidates]
@@ -184,7 +185,7 @@ class Retrieval:
         return judged, covered, asked
 
     def _searched(self, search: Searcher, asked: Sequence[str]) -> dict[str, list[str]]:
-        run = {}
+        run: dict[str, list[str]] = {}
         for query in asked:
             found = search(self.data.queries[query], limit=self.depth)
             run[query] = self._checked(query, found)

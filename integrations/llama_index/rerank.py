@@ -167,7 +167,7 @@ class DecantRerank(BaseNodePostprocessor):
             query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model
         )
         _dispatcher.event(started)
-        payload = {
+        payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: self.model,
             EventPayload.QUERY_STR: query_bundle.query_str,

@@ -72,7 +72,8 @@ async def run_reranked(
     inner = replace(window, offset=start, limit=end - start, options=options)
     pages = await find_units(source, plans, inner)
     scores = await _score(plans, pages, rerank, score)
-    found, place = [], 0
+    found: list[list[Hit]] = []
+    place = 0
     for page in pages:
         count = sum(map(len, page))
         ordered = _ordered(page, scores[place : place + count], rerank, start)

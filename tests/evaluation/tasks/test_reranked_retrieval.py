@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from decant.embedders import HashReranker
 from decant.evaluation import Bootstrap, EvaluationError, Retrieval, RetrievalSet
@@ -91,7 +93,7 @@ def test_only_the_candidates_are_scored() -> None:
     asked: list[int] = []
 
     class Counted(HashReranker):
-        def score(self, query: str, texts, **options):  # type: ignore[no-untyped-def]
+        def score(self, query: str, texts: Iterable[str], **options: Any) -> NDArray[np.float32]:
             held = list(texts)
             asked.append(len(held))
             return super().score(query, held, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,23 @@ def test_coroutines_score_in_a_thread(server: Store, edge: Store) -> None:
         assert asyncio.run(found) == wanted
         assert threading.get_ident() not in spy.threads
         assert len(spy.pairs) == 18
+
+
+def test_every_store_gives_the_same_order(collection: Collection) -> None:
+    collection.add([Record(id=f"{number:02}", text=_text(number)) for number in range(12)])
+    before = collection.search(QUERY, limit=12)
+    hits = collection.search(QUERY, limit=5, offset=2, rerank=RERANKER, candidates=8)
+    assert ids(hits) == in_loops(before, 8)[2:7]
+
+
+def test_a_store_that_is_only_read_is_reranked(docs: Collection, tmp_path: Path) -> None:
+    with connect(tmp_path / "index") as store:
+        made = Collection.create(store, "docs", docs.encoder)
+        made.add([Record(id=str(number), text=_text(number)) for number in range(8)])
+        wanted = made.search(QUERY, limit=3, rerank=RERANKER)
+    with connect(tmp_path / "index", read_only=True) as store:
+        read = Collection.open(store, "docs", docs.encoder)
+        assert read.search(QUERY, limit=3, rerank=RERANKER) == wanted
 
 
 def test_a_tenant_is_reranked_alone(edge: Store) -> None:
