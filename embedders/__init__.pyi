@@ -29,6 +29,7 @@ from .errors import RemoteError as RemoteError
 from .errors import StoreError as StoreError
 from .errors import TextError as TextError
 from .loader import load as load
+from .loader import load_reranker as load_reranker
 from .log_events import JsonFormatter as JsonFormatter
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder
@@ -65,7 +66,6 @@ from .recipe.sparse_head import SparsePooling as SparsePooling
 from .remote.address import RemoteAccess as RemoteAccess
 from .remote.encoder import RemoteEncoder as RemoteEncoder
 from .rerankers.hash_reranker import HashReranker as HashReranker
-from .rerankers.loader import load_reranker as load_reranker
 from .rerankers.protocol import Reranker as Reranker
 from .rerankers.protocol import best_first as best_first
 from .sources.choices import Choices as Choices

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from decant.integrations.qdrant import Store
 
 
+_HASH = "hash"
+
+
 def open_encoder(
     bundle: Path | str,
     *,
@@ -32,9 +35,14 @@ def open_encoder(
 def open_reranker(
     bundle: Path | str, *, provider: str = "auto", precision: str = "auto"
 ) -> Reranker:
-    """Load a reranker's bundle; see :func:`decant.embedders.load_reranker`."""
-    from decant.embedders import load_reranker
+    """Load a reranker's bundle, or for ``hash`` the reranker without a model.
 
+    See :func:`decant.embedders.load_reranker`.
+    """
+    from decant.embedders import HashReranker, load_reranker
+
+    if str(bundle) == _HASH:
+        return HashReranker()
     with silenced():
         return load_reranker(bundle, provider=provider, precision=precision)
 

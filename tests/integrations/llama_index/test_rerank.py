@@ -7,6 +7,7 @@ import copy
 import pickle
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from llama_index.core.vector_stores import VectorStoreQuery
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from decant.embedders import HashEncoder, HashReranker, RecipeError, TextError
+from decant.embedders import BundleError, HashEncoder, HashReranker, RecipeError, TextError
 from decant.integrations.llama_index import DecantRerank, DecantVectorStore
 from decant.integrations.qdrant import Collection, Record, Rerank, SearchOptions, Store
 
@@ -119,19 +120,20 @@ def test_callbacks_and_events_are_those_of_llama_indexes_rerankers() -> None:
     assert ended.payload == {EventPayload.NODES: found}
 
 
-def test_saved_fields_open_the_reranker_again() -> None:
-    made = DecantRerank.from_bundle("hash", top_n=3)
+def test_saved_fields_make_an_equal_postprocessor(tmp_path: Path) -> None:
+    made = best(3, keep_retrieval_score=True)
     saved = made.to_dict()
     assert (saved["class_name"], saved["model"], saved["top_n"]) == ("DecantRerank", "hash", 3)
-    again = DecantRerank.from_dict(saved)
+    again = DecantRerank.from_dict(saved, reranker=HashReranker())
     assert again.to_dict() == saved
     wanted = made.postprocess_nodes(nodes(), query_str=QUERY)
     assert again.postprocess_nodes(nodes(), query_str=QUERY) == wanted
-    another = {**saved, "recipe": HashReranker(max_tokens=9).recipe.to_json()}
     with pytest.raises(RecipeError, match="saved with the recipe hash"):
-        DecantRerank.from_dict(another)
+        DecantRerank.from_dict(saved, reranker=HashReranker(max_tokens=9))
     with pytest.raises(TypeError, match="needs a reranker"):
-        DecantRerank.from_dict(best().to_dict())
+        DecantRerank.from_dict(saved)
+    with pytest.raises(BundleError):
+        DecantRerank.from_bundle(tmp_path)
 
 
 def test_copies_share_the_reranker_and_pickles_have_an_equal_one() -> None:
