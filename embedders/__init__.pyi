@@ -29,6 +29,7 @@ from .errors import RemoteError as RemoteError
 from .errors import StoreError as StoreError
 from .errors import TextError as TextError
 from .loader import load as load
+from .loader import load_reranker as load_reranker
 from .log_events import JsonFormatter as JsonFormatter
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder

@@ -64,7 +64,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         (".",),
     ),
     "integrations": (
-        ("arguments", "stop"),
+        ("arguments", "stop", "text_ranks"),
         ("qdrant/foreign_payloads",),
         ("qdrant/stores",),
         (
@@ -102,7 +102,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("input",),
         ("options",),
         ("commands/collections",),
-        ("commands/training",),
+        ("commands/texts", "commands/training"),
         ("commands",),
         (".",),
     ),

@@ -34,12 +34,14 @@ class SearchPlan:
             nothing.
         is_fused: Whether scores are those of a fusion, though there be one query alone.
         fusion: How several rankings become one.
+        text: The query's text, which a reranker reads; None if vectors alone were given.
     """
 
     modes: tuple[SearchMode, ...]
     queries: Mapping[SearchMode, Query]
     is_fused: bool
     fusion: Fusion
+    text: str | None = None
 
 
 def plan_for_texts(
@@ -69,10 +71,13 @@ def plan_for_texts(
     if target.search is not None:
         mode, fusion = target.search.complete(mode, fusion)
     modes = _modes(target, mode)
-    _check_fusion(fusion, is_fused=len(modes) > 1)
+    is_fused, texts = len(modes) > 1, [*queries]
+    _check_fusion(fusion, is_fused=is_fused)
     return [
-        SearchPlan(modes=modes, queries=asked, is_fused=len(modes) > 1, fusion=fusion or Fusion())
-        for asked in queries_for_texts(target, [*queries], modes)
+        SearchPlan(
+            modes=modes, queries=asked, is_fused=is_fused, fusion=fusion or Fusion(), text=text
+        )
+        for text, asked in zip(texts, queries_for_texts(target, texts, modes), strict=True)
     ]
 
 
@@ -119,7 +124,7 @@ def plan_for_vectors(
             given and the query has what that mode compares; else HYBRID where ``vectors`` has
             sparse ones, or there is a text whose words the collection indexes, else DENSE.
         fusion: As in :func:`plan_for_texts`.
-        text: The query's text, whose words are compared.
+        text: The query's text, whose words are compared, and which a reranker reads.
 
     Raises:
         TextError: ``text`` is empty.
@@ -165,7 +170,8 @@ def plan_for_vectors(
         (words,) = checked([text])
         queries[SearchMode.WORDS] = WordsQuery(words)
     is_fused = mode == SearchMode.HYBRID
-    return SearchPlan(modes=compared, queries=queries, is_fused=is_fused, fusion=fusion or Fusion())
+    fusion = fusion or Fusion()
+    return SearchPlan(modes=compared, queries=queries, is_fused=is_fused, fusion=fusion, text=text)
 
 
 def _check_fusion(fusion: Fusion | None, *, is_fused: bool) -> None:
