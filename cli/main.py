@@ -28,7 +28,6 @@ from .commands.collections.snapshot import snapshot
 from .commands.collections.tune_search import tune_search
 from .commands.convert import convert
 from .commands.doctor import doctor
-from .commands.embed import embed
 from .commands.evaluate import evaluate
 from .commands.explain_vector import explain_vector
 from .commands.export import export
@@ -38,6 +37,8 @@ from .commands.models import models
 from .commands.quickstart import quickstart
 from .commands.serve import serve
 from .commands.strategies import strategies
+from .commands.texts.embed import embed
+from .commands.texts.rerank import rerank
 from .commands.training.train import train
 from .commands.tune import tune
 from .commands.verify import verify
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "doctor": doctor,
     "embed": embed,
+    "rerank": rerank,
     "evaluate": evaluate,
     "create": create,
     "index": index,

@@ -31,6 +31,7 @@ from .errors import TextError as TextError
 from .late.max_sim import max_sim as max_sim
 from .late.token_pooling import pool_tokens as pool_tokens
 from .loader import load as load
+from .loader import load_reranker as load_reranker
 from .log_events import JsonFormatter as JsonFormatter
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from .errors import ProviderError
+from .errors import BundleError, ProviderError
 from .remote.address import is_address
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .onnx.providers.options import ExecutionOptions
     from .remote.address import RemoteAccess
     from .remote.encoder import RemoteEncoder
+    from .rerankers.protocol import Reranker
 
 
 def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
@@ -104,6 +105,32 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
         allow_any_dim=allow_any_dim,
         allow_uncertified=allow_uncertified,
     )
+
+
+def load_reranker(
+    path: str | Path,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    runtime: ExecutionOptions | None = None,
+    allow_uncertified: bool = False,
+) -> Reranker:
+    """Open the bundle of a reranker. Needs no network and no torch.
+
+    Args:
+        path: A folder that ``decant export`` made of a reranker.
+        provider: As for :func:`load`.
+        precision: As for :func:`load`.
+        runtime: As for :func:`load`.
+        allow_uncertified: As for :func:`load`.
+
+    Raises:
+        BundleError: The bundle is missing or damaged, or holds no reranker.
+        ProviderError: The provider is unknown, not installed, or does not start.
+        ParityError: The graph is not certified on this provider, or failed.
+    """
+    del provider, precision, runtime, allow_uncertified
+    raise BundleError(f"{path} holds no reranker; export one with decant export")
 
 
 def _check_what_runs(remote: RemoteEncoder, provider: str, precision: str) -> None:

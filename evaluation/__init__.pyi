@@ -51,6 +51,7 @@ from .tasks.pair_classification import PairClassification as PairClassification
 from .tasks.pair_classification import best_accuracy as best_accuracy
 from .tasks.pair_classification import best_f1 as best_f1
 from .tasks.pair_classification import read_labelled_pairs as read_labelled_pairs
+from .tasks.retrieval import RerankedScores as RerankedScores
 from .tasks.retrieval import Retrieval as Retrieval
 from .tasks.retrieval import Searcher as Searcher
 from .tasks.sts import ScoredPairs as ScoredPairs

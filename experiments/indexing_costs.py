@@ -1,7 +1,8 @@
 """Time what indexing adds to the encoder and to the engine, and count its requests.
 
-Four comparisons, each interleaved. Into a server that takes a fixed time for each request: indexing
-one-chunk documents, and encoding the same texts and storing ready points of 256 with the client. On
+Comparisons, each interleaved. Into a server that takes a fixed time for each request: indexing
+one-chunk documents, and encoding the same texts and storing ready points of 256 with the client,
+by an encoder that takes next to no time ("server"), and by the bundle in int8 ("model"). On
 Qdrant Edge: indexing files, and encoding their chunks alone, in fp32 and int8; storing vectors that
 a caller has, and the engine's own inserts of the same points; building the vector index, and the
 engine's own on a copy of the same files.
@@ -47,7 +48,7 @@ from decant.integrations.qdrant.points.vectors import Row
 from decant.integrations.qdrant.server.points import to_struct
 
 WANTED_SERVER, WANTED_EDGE, WANTED_INSERTS, WANTED_OPTIMIZE = 1.5, 1.05, 1.2, 1.1
-_PARTS = ("server", "edge", "vectors")
+_PARTS = ("server", "model", "edge", "vectors")
 _DIM, _WORDS, _BATCH = 384, 60, 256
 _NAME = "benchmark"
 
@@ -100,7 +101,10 @@ def measure(options: Options, stage: Stage) -> Result:
     found = Findings()
     if "server" in options.parts:
         with slow_server(options.delay) as server:
-            found = found.and_then(into_server(server, options, stage))
+            found = found.and_then(into_server(server, HashEncoder(_DIM), options, stage))
+    if "model" in options.parts:
+        with slow_server(options.delay) as server:
+            found = found.and_then(into_server(server, _load("int8", stage), options, stage))
     if "edge" in options.parts:
         for precision in ("fp32", "int8"):
             found = found.and_then(beside_encoding(precision, options, stage))
@@ -116,7 +120,7 @@ def measure(options: Options, stage: Stage) -> Result:
     )
 
 
-def into_server(server: SlowServer, options: Options, stage: Stage) -> Findings:
+def into_server(server: SlowServer, encoder: Encoder, options: Options, stage: Stage) -> Findings:
     """Compare indexing with encoding and raw upserts of the same chunks."""
     drawn = chance(options.common.seed)
     words = [f"w{number}" for number in range(5_000)]
@@ -125,7 +129,7 @@ def into_server(server: SlowServer, options: Options, stage: Stage) -> Findings:
         for number in range(options.documents)
     ]
     texts = [document.text for document in documents]
-    rows = HashEncoder(_DIM).encode(texts, role=Role.PASSAGE).dense
+    rows = encoder.encode(texts, role=Role.PASSAGE).dense
     points = [
         record_point(Record(text=text, source=document.source), f"{number}", Row(dense=row))
         for number, (document, text, row) in enumerate(zip(documents, texts, rows, strict=True))
@@ -137,7 +141,7 @@ def into_server(server: SlowServer, options: Options, stage: Stage) -> Findings:
     asked: list[dict[str, int]] = []
 
     def encode() -> None:
-        for _ in HashEncoder(_DIM).stream(iter(texts), role=Role.PASSAGE):
+        for _ in encoder.stream(iter(texts), role=Role.PASSAGE):
             pass
 
     def upsert() -> None:
@@ -146,7 +150,7 @@ def into_server(server: SlowServer, options: Options, stage: Stage) -> Findings:
 
     def index() -> None:
         with connect(server.url) as store:
-            collection = Collection.create(store, next(fresh), HashEncoder(_DIM))
+            collection = Collection.create(store, next(fresh), encoder)
             server.account()
             collection.index(documents)
         account = server.account()
@@ -160,12 +164,14 @@ def into_server(server: SlowServer, options: Options, stage: Stage) -> Findings:
     laps = interleave(contenders, rounds=options.common.rounds, on_step=stage.on_step)
     parts = zip(laps["index"], laps["encode"], laps["upsert"], strict=True)
     ratio = median(ours.wall / (one.wall + other.wall) for ours, one, other in parts)
-    figures = [_seconds(f"server: {name}", laps[name]) for name in laps]
+    base = encoder.recipe.base
+    figures = [_seconds(f"server, {base}: {name}", laps[name]) for name in laps]
     figures += [
-        Figure(name=f"server: {kind}", value=number, unit="requests")
+        Figure(name=f"server, {base}: {kind}", value=number, unit="requests")
         for kind, number in sorted(asked[-1].items())
     ]
-    target = _target("indexing into a server, of encoding and raw upserts", WANTED_SERVER, ratio)
+    name = f"indexing into a server by {base}, of encoding and raw upserts"
+    target = _target(name, WANTED_SERVER, ratio)
     return Findings(figures=tuple(figures), targets=(target,))
 
 

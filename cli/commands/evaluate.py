@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +15,19 @@ from decant.embedders.json_records import to_json
 
 from ..input.evaluation_tasks import Given, tasks_of
 from ..input.language import words_of
+from ..input.open import open_reranker
+from ..input.retrieval_searcher import Reranking
 from ..input.systems import Place, kind_of, opened, system_names
-from ..input.wanted_files import ANALOGIES, ANCHORS, BEIR, LABELLED, SCORED, WORDS, existing
+from ..input.wanted_files import (
+    ANALOGIES,
+    ANCHORS,
+    BEIR,
+    LABELLED,
+    SCORED,
+    WORDS,
+    existing,
+    no_address,
+)
 from ..options.shared import AsJson, PrecisionName, Provider
 from ..output.comparison_tables import show_standing
 from ..output.progress import steps
@@ -100,10 +113,23 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="LANGUAGE",
-            help="The language of the words of --hybrid, for stems and stop words; none: words as "
-            "they are. By default english.",
+            help="The language of the words of --hybrid and --rerank, for stems and stop words; "
+            "none: words as they are. By default english.",
         ),
     ] = None,
+    rerank: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            callback=no_address,
+            help="Compare the best search of --retrieval in a Qdrant index, as --hybrid makes it, "
+            "with the same after this reranker: what it gains, where it loses, what it costs.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="How many of the best hits --rerank scores."),
+    ] = 50,
     geometry: Annotated[
         bool,
         typer.Option(
@@ -144,12 +170,13 @@ def evaluate(
       decant evaluate minilm glove.txt --words wordsim.txt --html report.html
       decant evaluate minilm --sts sts-dev.tsv --json | jq .systems
       decant evaluate minilm --retrieval cranfield --hybrid
+      decant evaluate minilm --retrieval cranfield --rerank reranker
       decant evaluate minilm --anchors sentences.txt --make-variations
     """
     from decant.evaluation import Bootstrap, compare_systems, score_system
 
-    if language is not None and not hybrid:
-        raise typer.BadParameter("--language is that of --hybrid's words; give --hybrid, too")
+    is_searched = hybrid or rerank is not None
+    _check_search(retrieval or [], is_searched=is_searched, language=language, rerank=rerank)
     given = Given(
         sts=sts or [],
         retrieval=retrieval or [],
@@ -158,7 +185,8 @@ def evaluate(
         pairs=pairs or [],
         anchors=anchors or [],
         make_variations=make_variations,
-        hybrid=words_of(language or "english", option="--language") if hybrid else None,
+        hybrid=(words_of(language or "english", option="--language") if is_searched else None),
+        reranking=None,
         geometry=geometry,
     )
     for file in (output, html):
@@ -168,9 +196,14 @@ def evaluate(
         need("matplotlib", extra="evaluation")  # report it now, not after hours
     places = [Place.parse(system) for system in systems]
     names, kinds = system_names(places), [kind_of(place) for place in places]
-    tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
     results: list[SystemResult] = []
-    with steps(keep=False) as on_step:
+    with ExitStack() as stack, steps(keep=False) as on_step:
+        if rerank is not None:
+            on_step(f"opening {rerank.name}")
+            reranker = open_reranker(rerank, provider=provider)
+            stack.enter_context(closing(reranker))
+            given = replace(given, reranking=Reranking(reranker=reranker, candidates=candidates))
+        tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
         for place, name, kind in zip(places, names, kinds, strict=True):
             on_step(f"opening {name}")
             opening = opened(place, kind, provider=provider, precision=precision)
@@ -192,3 +225,19 @@ def evaluate(
 
         write_html(html, results, standing, agreement_task=given.agreement_task)
         say(f"wrote {html}")
+
+
+def _check_search(
+    retrieval: list[Path], *, is_searched: bool, language: str | None, rerank: Path | None
+) -> None:
+    """Refuse options of a search without their search, and a reranker without anything to search.
+
+    Raises:
+        BadParameter: Says which option is missing.
+    """
+    if language is not None and not is_searched:
+        raise typer.BadParameter(
+            "--language is that of the words of --hybrid and --rerank; give --hybrid, too"
+        )
+    if rerank is not None and not retrieval:
+        raise typer.BadParameter("--rerank searches the sets of --retrieval; give one")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .retrieval_searcher import SearchedRetrieval
+from .retrieval_searcher import Reranking, SearchedRetrieval
 
 if TYPE_CHECKING:
     from decant.embedders import Role
@@ -31,6 +31,8 @@ class Given:
         make_variations: Add to anchors the variations that need no model.
         hybrid: Search the retrieval sets through a collection, in every mode, with its words
             indexed so; None: rank them exactly.
+        reranking: A reranker, which is compared with the best search of the retrieval sets; then
+            ``hybrid`` is given, too.
         geometry: Measure the shape of the space over the texts of all sets but the analogies and
             anchors.
     """
@@ -43,6 +45,7 @@ class Given:
     anchors: Sequence[Path]
     make_variations: bool
     hybrid: Words | None
+    reranking: Reranking | None
     geometry: bool
 
     def __post_init__(self) -> None:
@@ -125,7 +128,7 @@ def _parts(given: Given, bootstrap: Bootstrap) -> Iterator[_Part]:
     if given.sts:
         yield _sts(given.sts, bootstrap)
     for folder in given.retrieval:
-        yield _retrieval(folder, bootstrap, hybrid=given.hybrid)
+        yield _retrieval(folder, bootstrap, given.hybrid, given.reranking)
     yield from (_words(file, bootstrap) for file in given.words)
     for place in given.analogies:
         categories = read_bats(place) if place.is_dir() else read_google_analogies(place)
@@ -146,14 +149,16 @@ def _sts(files: Sequence[Path], bootstrap: Bootstrap) -> _Part:
     return _Part(task=task, role=task.role, texts=tuple(dict.fromkeys(sentences)), what="sentences")
 
 
-def _retrieval(folder: Path, bootstrap: Bootstrap, *, hybrid: Words | None) -> _Part:
+def _retrieval(
+    folder: Path, bootstrap: Bootstrap, hybrid: Words | None, reranking: Reranking | None
+) -> _Part:
     from decant.embedders import Role
     from decant.evaluation import Retrieval, read_beir
 
     retrieval = Retrieval(data=read_beir(folder), bootstrap=bootstrap)
     task: Task = retrieval
     if hybrid is not None:
-        task = SearchedRetrieval(retrieval=retrieval, words=hybrid)
+        task = SearchedRetrieval(retrieval=retrieval, words=hybrid, reranking=reranking)
     documents = tuple(dict.fromkeys(retrieval.data.documents.values()))
     return _Part(task=task, role=Role.PASSAGE, texts=documents, what="documents")
 

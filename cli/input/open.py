@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from ..output.quiet import silenced
 
 if TYPE_CHECKING:
-    from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, TorchEncoder
+    from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, Reranker, TorchEncoder
     from decant.integrations.qdrant import Store
+
+
+_HASH = "hash"
 
 
 def open_encoder(
@@ -27,6 +30,30 @@ def open_encoder(
         return load(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
         )
+
+
+def open_reranker(
+    bundle: Path | str, *, provider: str = "auto", precision: str = "auto"
+) -> Reranker:
+    """Load a reranker's bundle, or for ``hash`` the reranker without a model.
+
+    See :func:`decant.embedders.load_reranker`.
+    """
+    from decant.embedders import HashReranker, load_reranker
+
+    if str(bundle) == _HASH:
+        return HashReranker()
+    with silenced():
+        return load_reranker(bundle, provider=provider, precision=precision)
+
+
+def reranker_facts(reranker: Reranker) -> dict[str, str]:
+    """Return what JSON output says of a reranker."""
+    facts = {"model": reranker.recipe.base, "digest": reranker.recipe.digest()}
+    for name in ("precision", "provider"):
+        if (value := getattr(reranker, name, None)) is not None:
+            facts[name] = str(value)
+    return facts
 
 
 def open_store(

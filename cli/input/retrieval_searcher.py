@@ -1,4 +1,4 @@
-"""Evaluate retrieval through a collection, with every mode of search.
+"""Evaluate retrieval through a collection, with every mode of search, and with a reranker.
 
 The index is a collection on Qdrant Edge in a temporary folder. The metrics are in
 ``decant.evaluation``.
@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from decant.embedders import Encoder
+    from decant.embedders import Encoder, Reranker
     from decant.evaluation import Embedder, Measurement, Retrieval
-    from decant.integrations.qdrant import Collection, SearchMode, Words
+    from decant.integrations.qdrant import Collection, Fusion, SearchDefaults, SearchMode, Words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranking:
+    """A reranker to evaluate, and how many of the best hits it scores."""
+
+    reranker: Reranker
+    candidates: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +32,12 @@ class SearchedRetrieval:
     Args:
         retrieval: The data set and its metrics.
         words: How the words of documents are indexed.
+        reranking: A reranker, which is compared with the best way to search without it.
     """
 
     retrieval: Retrieval
     words: Words
+    reranking: Reranking | None = None
 
     @property
     def name(self) -> str:
@@ -37,6 +47,9 @@ class SearchedRetrieval:
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
         """Return every metric of each mode, metric by metric; sparse where the recipe has a head.
 
+        With a reranker also those of the best way to search and of its candidates reranked, and
+        then what the reranker gains and costs.
+
         Raises:
             EvaluationError: The embedder is not an encoder.
         """
@@ -45,8 +58,8 @@ class SearchedRetrieval:
 
         if getattr(embedder, "recipe", None) is None:
             raise EvaluationError(
-                f"{self.name}: --hybrid makes a collection, which only bundles can fill; leave "
-                "--hybrid out, or export the model to a bundle (decant export)"
+                f"{self.name}: --hybrid and --rerank make a collection, which only bundles can "
+                "fill; leave them out, or export the model to a bundle (decant export)"
             )
         encoder = cast("Encoder", embedder)
         settings = CollectionSettings(words=self.words)
@@ -60,18 +73,29 @@ class SearchedRetrieval:
                 ]
                 for mode in _modes(collection)
             ]
-        return tuple(one for metric in zip(*scored, strict=True) for one in metric)
+            last: list[Measurement] = []
+            if (reranking := self.reranking) is not None:
+                best = _best_search(collection, self.retrieval)
+                search = _Search(collection, best.mode, best.fusion)
+                found = self.retrieval.score_reranked(
+                    search, reranking.reranker, candidates=reranking.candidates
+                )
+                scored.append([_called(one, "best search", str(best)) for one in found.before])
+                scored.append([_called(one, "reranked") for one in found.after])
+                last = [found.gain, found.cost]
+        return (*(one for metric in zip(*scored, strict=True) for one in metric), *last)
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A searcher of one mode."""
+    """A searcher of one mode, and of one fusion where that is given."""
 
     collection: Collection
     mode: SearchMode
+    fusion: Fusion | None = None
 
     def __call__(self, query: str, *, limit: int) -> Sequence[tuple[str, float]]:
-        hits = self.collection.search(query, limit=limit, mode=self.mode)
+        hits = self.collection.search(query, limit=limit, mode=self.mode, fusion=self.fusion)
         # The place, not the score: a fusion's scores fall only among the hits of one depth.
         return [(hit.id, -float(place)) for place, hit in enumerate(hits)]
 
@@ -89,6 +113,39 @@ def _fill(collection: Collection, retrieval: Retrieval) -> None:
     collection.add([Record(id=id_, text=text) for id_, text in documents if text.strip()])
 
 
+def _best_search(collection: Collection, retrieval: Retrieval) -> SearchDefaults:
+    """Return the way to search that is best for the set's own queries.
+
+    That favours the search over the reranker, which was not chosen by them. Where the queries are
+    too few to choose, it is the default.
+    """
+    from decant.integrations.qdrant import (
+        LabelledQuery,
+        SearchDefaults,
+        SearchMode,
+        StoreInputError,
+        tune_search,
+    )
+
+    data = retrieval.data
+    labelled = [
+        LabelledQuery(text=data.queries[query], relevant=relevant)
+        for query in data.judgements
+        if (relevant := data.relevant(query)) and data.queries[query].strip()
+    ]
+    try:
+        return tune_search(collection, labelled).best.defaults
+    except StoreInputError:
+        return SearchDefaults(mode=SearchMode.HYBRID)
+
+
 def _named(measurement: Measurement, mode: SearchMode) -> Measurement:
+    return _called(measurement, mode.value)
+
+
+def _called(measurement: Measurement, way: str, note: str = "") -> Measurement:
+    """Return a measurement with the way to search in the name of its metric."""
     score = measurement.score
-    return replace(measurement, score=replace(score, metric=f"{score.metric}, {mode.value}"))
+    notes = "; ".join(one for one in (note, score.note) if one)
+    metric = f"{score.metric}, {way}"
+    return replace(measurement, score=replace(score, metric=metric, note=notes))

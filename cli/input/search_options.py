@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from .metadata_keys import read_key
+from .open import open_reranker
+from .wanted_files import no_address
 
 if TYPE_CHECKING:
     from decant.integrations.qdrant import (
@@ -118,6 +123,25 @@ Exact: TypeAlias = Annotated[
     bool,
     typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
 ]
+RerankerPlace: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--rerank",
+        metavar="BUNDLE",
+        callback=no_address,
+        help="Order the best hits anew by the scores of this reranker, which `decant export` made; "
+        "hash compares words, without a model.",
+    ),
+]
+Candidates: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--candidates",
+        metavar="N",
+        min=1,
+        help="How many of the best hits --rerank scores; 50 by default.",
+    ),
+]
 
 _MOST_DAYS = 100_000
 
@@ -213,6 +237,34 @@ def read_options(asked: Asked) -> SearchOptions:
         exact=asked.exact,
         late=Late() if asked.late else None,
     )
+
+
+@contextmanager
+def reranked(
+    options: SearchOptions, bundle: Path | None, candidates: int | None, *, provider: str
+) -> Iterator[SearchOptions]:
+    """Yield the options of a search with its reranker, which is open until the block ends.
+
+    Args:
+        options: All others.
+        bundle: The reranker's; None: there is none.
+        candidates: How many hits it scores; None: as many as by default.
+        provider: What runs it.
+
+    Raises:
+        BundleError: There is no reranker.
+        StoreError: The options exclude a reranker.
+    """
+    from decant.integrations.qdrant import Rerank
+
+    if bundle is None:
+        yield options
+        return
+    with closing(open_reranker(bundle, provider=provider)) as reranker:
+        rerank = Rerank(reranker)
+        if candidates is not None:
+            rerank = replace(rerank, candidates=candidates)
+        yield replace(options, rerank=rerank)
 
 
 def _threshold(given: list[str]) -> float | dict[str, float] | None:

@@ -23,6 +23,14 @@ BundlePlace: TypeAlias = Annotated[
         help="A folder that `decant export` made, or the http(s)://… address of `decant serve`.",
     ),
 ]
+RerankerPath: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        callback=no_address,
+        help="A reranker's folder that `decant export` made; hash compares words, without a model.",
+    ),
+]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, messages on stderr.")
 ]

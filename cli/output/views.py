@@ -121,6 +121,24 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1, explain: bool = False) -> 
         show(_branch_table(found, first))
 
 
+def show_scores(passages: Iterable[tuple[int, float, str]]) -> None:
+    """Print scored passages, best first, each on a line: rank, score, place in the input, text.
+
+    Args:
+        passages: Place in the input, from 1, score and text of each.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rank", "score", "line"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("passage", no_wrap=True, overflow="ellipsis")
+    found = list(passages)
+    for rank, (place, score, text) in enumerate(found, start=1):
+        shown = Text(" ".join(printable(text).split()))
+        table.add_row(str(rank), Text(f"{score:.4f}", "cyan"), f"{place:,}", shown)
+    if found:
+        show(table)
+
+
 def _branch_table(hits: Sequence[Hit], first: int) -> Table:
     """Return a row for each hit: its score, and its rank and score in each ranking, its boost."""
     names = list(dict.fromkeys(branch.name for hit in hits for branch in hit.branches))

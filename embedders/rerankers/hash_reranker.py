@@ -30,7 +30,7 @@ class HashReranker:
     Args:
         max_tokens: Words of query and passage together that count; the end of the passage is cut.
 
-    >>> HashReranker().score("a b", ["a", "b a", "c"]).round(3).tolist()
+    >>> [round(one, 3) for one in HashReranker().score("a b", ["a", "b a", "c"]).tolist()]
     [0.5, 1.0, -0.01]
     """
 

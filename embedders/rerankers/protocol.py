@@ -92,7 +92,7 @@ def best_first(scores: NDArray[np.float32]) -> list[int]:
     >>> best_first(np.array([0.5, 0.9, 0.5], np.float32))
     [1, 0, 2]
     """
-    return np.argsort(-scores, kind="stable").tolist()
+    return [int(index) for index in np.argsort(-scores, kind="stable")]
 
 
 def checked_query(query: str) -> str:

@@ -1,9 +1,10 @@
-"""LangChain classes over an encoder and a collection.
+"""LangChain classes over an encoder, a reranker and a collection.
 
 ``DecantEmbeddings`` is an ``Embeddings``, ``DecantVectorStore`` is a ``VectorStore``,
-``DecantRetriever`` is a ``BaseRetriever``. ``DecantSparseEmbeddings`` and ``BM25SparseEmbeddings``
-serve the store of ``langchain-qdrant``, which they need. Each is imported when it is first used, so
-that embeddings alone do not load the store.
+``DecantRetriever`` is a ``BaseRetriever``, ``DecantReranker`` a ``BaseDocumentCompressor``.
+``DecantSparseEmbeddings`` and ``BM25SparseEmbeddings`` serve the store of ``langchain-qdrant``,
+which they need. Each is imported when it is first used, so that embeddings alone do not load the
+store.
 """
 
 from __future__ import annotations

@@ -16,7 +16,10 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, InstanceOf, field_validator
 
+from decant.embedders import Reranker
+
 from ..qdrant import Collection, Fusion, Hit, SearchMode, SearchOptions
+from ..qdrant.searching.options import with_rerank
 from .conversion import to_document
 from .filters import Filter, to_condition
 from .open_once import OpenOnce
@@ -49,11 +52,15 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         filter: As in :class:`DecantVectorStore`: a condition, a ``models.Filter``, or a mapping of
             entries to values or operators.
         options: Thresholds, groups, boosts, variety, exactness.
+        rerank: A reranker, which orders the best hits anew (:class:`Rerank`); ``_score`` is its
+            score then, and ``_branches`` has a ranking ``rerank``.
+        candidates: How many hits it scores; None is 50.
 
     Raises:
         ValidationError: An argument is unknown or of the wrong kind.
         TenantError: The collection has tenants and none is given, or the other way round.
-        StoreError: The filter has an unknown operator or a value that cannot be compared.
+        StoreError: The filter has an unknown operator or a value that cannot be compared, or
+            ``candidates`` is given without a reranker.
 
     >>> import tempfile
     >>> from decant.embedders import HashEncoder
@@ -75,10 +82,13 @@ class DecantRetriever(OpenOnce, BaseRetriever):
     fusion: InstanceOf[Fusion] | None = None
     filter: Any = None
     options: InstanceOf[SearchOptions] | None = None
+    rerank: Any = None
+    candidates: int | None = None
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - pydantic's
-        """Choose the tenant."""
+        """Choose the tenant, and check how hits are reranked."""
         super().model_post_init(context)
+        with_rerank(self.options, self.rerank, self.candidates)
         self.collection = self.collection.for_tenant(self.tenant)
 
     @field_validator("filter")
@@ -103,6 +113,8 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         fusion: Fusion | None = None,
         filter: Filter | None = None,  # noqa: A002
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Document]:
         hits = self.collection.search(
             query,
@@ -111,6 +123,8 @@ class DecantRetriever(OpenOnce, BaseRetriever):
             mode=self.mode if mode is None else mode,
             fusion=self.fusion if fusion is None else fusion,
             options=self.options if options is None else options,
+            rerank=self.rerank if rerank is None else rerank,
+            candidates=self.candidates if candidates is None else candidates,
         )
         return [_found(hit, rank) for rank, hit in enumerate(hits, 1)]
 
@@ -124,6 +138,8 @@ class DecantRetriever(OpenOnce, BaseRetriever):
         fusion: Fusion | None = None,
         filter: Filter | None = None,  # noqa: A002
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Document]:
         hits = await self.collection.asearch(
             query,
@@ -132,6 +148,8 @@ class DecantRetriever(OpenOnce, BaseRetriever):
             mode=self.mode if mode is None else mode,
             fusion=self.fusion if fusion is None else fusion,
             options=self.options if options is None else options,
+            rerank=self.rerank if rerank is None else rerank,
+            candidates=self.candidates if candidates is None else candidates,
         )
         return [_found(hit, rank) for rank, hit in enumerate(hits, 1)]
 

@@ -2,7 +2,8 @@
 
 Some of ``as_retriever`` are the retriever's, others go to its searches, and LangChain itself drops
 the latter without a word where they are not in ``search_kwargs``. Those of searches that LangChain
-does not know are the fields of :class:`SearchOptions`, by their names.
+does not know are the fields of :class:`SearchOptions`, by their names; ``rerank`` may also be a
+reranker itself, with ``candidates`` beside it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,29 @@ from typing import Any
 from langchain_core.vectorstores import VectorStoreRetriever
 
 from ..arguments import refuse_unknown
-from ..qdrant import MMR, Field, SearchOptions
+from ..qdrant import MMR, Field, Rerank, SearchOptions
+from ..qdrant.searching.options import with_rerank
 
 _OPTIONS = tuple(field.name for field in fields(SearchOptions))
 # Arguments of searches; outside of search_kwargs LangChain drops them silently.
-_SEARCH = ("k", "filter", "offset", "mode", "fusion", "fetch_k", "lambda_mult", *_OPTIONS)
+_SEARCH = (
+    "k",
+    "filter",
+    "offset",
+    "mode",
+    "fusion",
+    "fetch_k",
+    "lambda_mult",
+    *_OPTIONS,
+    "candidates",
+)
 
 
 def search_options(given: Mapping[str, object], *, mmr: MMR | None = None) -> SearchOptions:
     """Return the options of a search from the keywords of a call.
 
     Args:
-        given: The fields of :class:`SearchOptions` that were given.
+        given: The fields of :class:`SearchOptions` that were given, and ``candidates``.
         mmr: The variety that the call itself asks for; then ``given`` may not.
 
     Raises:
@@ -35,11 +47,13 @@ def search_options(given: Mapping[str, object], *, mmr: MMR | None = None) -> Se
     >>> search_options({"distinct": True}).distinct
     True
     """
-    known = {*_OPTIONS} - ({"mmr"} if mmr else set())
+    known = {*_OPTIONS, "candidates"} - ({"mmr"} if mmr else set())
     call = "a search by maximal marginal relevance" if mmr else "a similarity search"
     refuse_unknown({name: value for name, value in given.items() if name not in known}, call)
     options: dict[str, Any] = {**given} if mmr is None else {**given, "mmr": mmr}
-    found = SearchOptions(**options)
+    candidates = options.pop("candidates", None)
+    rerank = None if isinstance(options.get("rerank"), Rerank) else options.pop("rerank", None)
+    found = with_rerank(SearchOptions(**options), rerank, candidates) or SearchOptions()
     if found.group is not None and found.group.by == "source":
         # Documents show it of every passage, as filters do.
         found = replace(found, group=replace(found.group, by=Field.SOURCE))

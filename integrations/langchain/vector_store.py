@@ -41,7 +41,8 @@ class DecantVectorStore(OpenOnce, AsyncSearches):
     scores or without. Searches by a vector compare dense vectors only.
 
     All searches also take the fields of :class:`SearchOptions` by their names, such as
-    ``group=Group()``, ``boosts=[...]``, ``distinct=True`` or ``exact=True``.
+    ``group=Group()``, ``boosts=[...]``, ``distinct=True`` or ``exact=True``; and ``rerank=`` with
+    ``candidates=`` as :meth:`Collection.search` does, except where there is no text of the query.
 
     A filter is a condition, a ``models.Filter``, or a mapping of metadata entries, all of which
     have to hold for what documents show: ``{"source": "a.md", "year": {"$gte": 2020}}``, with

@@ -1,6 +1,7 @@
 """LlamaIndex classes over an encoder and a collection.
 
-``DecantEmbedding`` is a ``BaseEmbedding``, ``DecantVectorStore`` a ``BasePydanticVectorStore``.
+``DecantEmbedding`` is a ``BaseEmbedding``, ``DecantVectorStore`` a ``BasePydanticVectorStore``,
+``DecantRerank`` a ``BaseNodePostprocessor``.
 Each is imported when it is first used, so that the embedding alone does not load the store.
 """
 

@@ -1,2 +1,3 @@
 from .embedding import DecantEmbedding as DecantEmbedding
+from .rerank import DecantRerank as DecantRerank
 from .vector_store import DecantVectorStore as DecantVectorStore

@@ -106,7 +106,12 @@ async def find_hits(
         most = min(count, query.similarity_top_k) if query.sparse_top_k else count
         vectors = await calls.embed(query, collection, SearchMode.DENSE)
         return await calls.search_vector(
-            vectors, limit=most, where=where, mode=SearchMode.DENSE, options=options
+            vectors,
+            text=query.query_str,
+            limit=most,
+            where=where,
+            mode=SearchMode.DENSE,
+            options=options,
         )
     if mode is SearchMode.WORDS:
         text = query_text(query, mode)

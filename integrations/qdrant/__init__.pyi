@@ -71,6 +71,7 @@ from .searching.options import Boost as Boost
 from .searching.options import Group as Group
 from .searching.options import Late as Late
 from .searching.options import Recency as Recency
+from .searching.options import Rerank as Rerank
 from .searching.options import SearchOptions as SearchOptions
 from .searching.selection import HeldOutGain as HeldOutGain
 from .searching.selection import SelectionSettings as SelectionSettings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from decant.embedders import Encoder, Vectors
+from decant.embedders import Encoder, Reranker, Vectors
 
 from .coroutines.reads import StoreReads, loop_reads
 from .coroutines.run_now import immediate, run_now
@@ -22,8 +22,9 @@ from .points.handle import Target
 from .points.passages import Hit, Passage, passage
 from .points.payloads import passages
 from .read import fetch_passages, fetch_soft_tokens
-from .searching.options import SearchOptions
+from .searching.options import SearchOptions, with_rerank
 from .searching.plans import SearchPlan, plan_for_texts, plan_for_vectors
+from .searching.rerank import score_here
 from .searching.search import Window
 from .searching.traced_search import traced_search
 from .stores.filters import Where
@@ -159,6 +160,8 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """Return the passages that fit a query best, best first.
 
@@ -174,12 +177,16 @@ class SearchableCollection:
             fusion: How HYBRID makes one ranking of several; None: that of :attr:`search_defaults`
                 where ``mode`` is theirs, else :class:`Fusion`'s defaults.
             options: Thresholds, groups, boosts, variety, exactness.
+            rerank: Orders the best hits anew by its scores on their texts, which become the scores
+                of the hits (:class:`Rerank`).
+            candidates: How many of the best hits it scores; None is 50.
 
         Raises:
-            TextError: ``query`` is empty.
-            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, or the mode
-                needs a ranking that the collection does not have.
+            TextError: ``query`` is empty, or leaves the reranker no room for a passage.
+            StoreError: ``limit`` is below 1 or ``offset`` below 0, the store failed, the mode
+                needs a ranking that the collection does not have, or a hit has no text to rerank.
         """
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, [query], mode, fusion, late=_is_late(options))
         return self._search(plan, window)[0]
@@ -195,6 +202,8 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[list[Hit]]:
         """Return the hits of each of several queries; see :meth:`search`.
 
@@ -205,6 +214,7 @@ class SearchableCollection:
             TextError: A query is empty.
             StoreError: As :meth:`search`.
         """
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, queries, mode, fusion, late=_is_late(options))
         return self._search(plan, window)
@@ -221,17 +231,21 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """Return the passages nearest to a query that was embedded already; see :meth:`search`.
 
         ``vector`` is a dense vector, shape ``(D,)``, or what the encoder returned for one query,
-        perhaps with a sparse vector; ``text`` is the query's text, for its words. Without ``mode``
+        perhaps with a sparse vector; ``text`` is the query's text, for its words and for a
+        reranker. Without ``mode``
         rankings count as there only if ``vector`` or ``text`` has what they compare.
 
         Raises:
             StoreError: As :meth:`search`; or ``vector`` has another width than the collection's,
                 is not finite, or lacks the sparse vector that the mode compares.
         """
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(
             plan_for_vectors, self._target, vector, mode, fusion, text=text, late=_is_late(options)
@@ -249,8 +263,11 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """Do what :meth:`search` does, without blocking the event loop."""
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, [query], mode, fusion, late=_is_late(options))
         return (await self._asearch(plan, window))[0]
@@ -266,8 +283,11 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[list[Hit]]:
         """Do what :meth:`search_many` does, without blocking the event loop."""
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(plan_for_texts, self._target, queries, mode, fusion, late=_is_late(options))
         return await self._asearch(plan, window)
@@ -284,8 +304,11 @@ class SearchableCollection:
         mode: SearchMode | None = None,
         fusion: Fusion | None = None,
         options: SearchOptions | None = None,
+        rerank: Reranker | None = None,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """Do what :meth:`search_vector` does, without blocking the event loop."""
+        options = with_rerank(options, rerank, candidates)
         window = Window.of(limit, offset, where, options, with_vectors=with_vectors)
         plan = partial(
             plan_for_vectors, self._target, vector, mode, fusion, text=text, late=_is_late(options)
@@ -294,7 +317,7 @@ class SearchableCollection:
 
     def _search(self, plan: Callable[[], Sequence[SearchPlan]], window: Window) -> list[list[Hit]]:
         reads = StoreReads(self._store)
-        return run_now(traced_search(self._target, reads, immediate(plan), window))
+        return run_now(traced_search(self._target, reads, immediate(plan), window, score_here))
 
     async def _asearch(
         self, plan: Callable[[], Sequence[SearchPlan]], window: Window, *, embeds: bool = True
@@ -303,7 +326,7 @@ class SearchableCollection:
         if (reads := await loop_reads(self._store, self._name)) is None:
             return await run_in_thread(self._search, plan, window)
         planned = partial(run_in_thread, plan) if embeds else immediate(plan)
-        return await traced_search(self._target, reads, planned, window)
+        return await traced_search(self._target, reads, planned, window, run_in_thread)
 
     def count(self, where: Where | None = None) -> int:
         """Return how many chunks and records there are, or how many of them match."""

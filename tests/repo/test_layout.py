@@ -65,7 +65,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         (".",),
     ),
     "integrations": (
-        ("arguments", "stop"),
+        ("arguments", "stop", "text_ranks"),
         ("qdrant/foreign_payloads", "qdrant/late"),
         ("qdrant/stores",),
         (
@@ -103,7 +103,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("input",),
         ("options",),
         ("commands/collections",),
-        ("commands/training",),
+        ("commands/texts", "commands/training"),
         ("commands",),
         (".",),
     ),

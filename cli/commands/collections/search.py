@@ -8,10 +8,11 @@ import typer
 
 from ...exit_codes import Exit
 from ...input.conditions import read_condition
-from ...input.open import open_encoder, open_store
+from ...input.open import open_encoder, open_store, reranker_facts
 from ...input.search_options import (
     Asked,
     Boosts,
+    Candidates,
     Distinct,
     Ef,
     Exact,
@@ -20,12 +21,14 @@ from ...input.search_options import (
     ModeName,
     PerDocument,
     Recent,
+    RerankerPlace,
     Thresholds,
     Variety,
     Weights,
     read_fusion,
     read_mode,
     read_options,
+    reranked,
 )
 from ...options.shared import (
     AnyDim,
@@ -47,7 +50,7 @@ from ...output.views import show_hits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decant.integrations.qdrant import Filling, Hit
+    from decant.integrations.qdrant import Filling, Hit, SearchOptions
 
 
 def search(
@@ -91,6 +94,8 @@ def search(
     ef: Ef = None,
     exact: Exact = False,
     late: LateOrder = False,
+    rerank: RerankerPlace = None,
+    candidates: Candidates = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show each hit's rank and score in every ranking."),
@@ -115,6 +120,7 @@ def search(
       decant search minilm "E1234" --mode words
       decant search minilm "error E1234" --weight words=2 --explain
       decant search minilm "budget" --where "date>=2025-01-01" --per-document 1
+      decant search minilm "who approves a PEP?" --rerank reranker --candidates 20
     """
     from decant.integrations.qdrant import Collection, read_fillings
 
@@ -133,7 +139,10 @@ def search(
             late=late,
         )
     )
+    if candidates is not None and rerank is None:
+        raise typer.BadParameter("--candidates counts what --rerank scores; give --rerank, too")
     with (
+        reranked(options, rerank, candidates, provider=provider) as options,
         open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim
@@ -161,6 +170,7 @@ def search(
             {
                 "query": query,
                 "encoder": asked_by,
+                **_reranker(options),
                 "filled_by": filled_by,
                 "hits": [_plain(hit) for hit in hits],
             }
@@ -188,6 +198,13 @@ def mixture(filled_by: Sequence[Filling], asked_by: str) -> str:
         f"the collection was filled in {', '.join(sorted(known))} and is asked in {asked_by}; "
         "choose one with --precision"
     )
+
+
+def _reranker(options: SearchOptions) -> dict[str, object]:
+    rerank = options.rerank
+    if rerank is None:
+        return {}
+    return {"reranker": {**reranker_facts(rerank.reranker), "candidates": rerank.candidates}}
 
 
 def _plain(hit: Hit) -> dict[str, object]:

@@ -11,7 +11,7 @@ the text below it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -19,13 +19,13 @@ from pathlib import PurePosixPath
 from typing import TypeAlias, assert_never
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from decant.embedders import Encoder, Role, TextError
 
 from ..inference.server_encoder import ServerEncoder, is_blank_for
 from .file_formats import CONVERTED
-from .token_counts import TokenCounts, reads_words_alone
+from .token_counts import AHEAD, TokenCounts, reads_words_alone
 
 # The suffixes of Markdown in GitHub's Linguist, and the formats that are converted to Markdown; a
 # converted PDF is plain lines of text.
@@ -161,6 +161,18 @@ class Chunker:
         self._counted: Tokenizer | None = None
         if self._tokenizer is not None and reads_words_alone(self._tokenizer):
             self._counted = self._tokenizer
+        self._ahead: dict[str, Encoding] = {}
+
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """Tokenise texts that are going to be cut, together: on every core, without Python's lock.
+
+        Long ones are left out, for they keep a core busy alone, and their tokens take much memory.
+        """
+        if self._counted is None:
+            return
+        short = [text for text in texts if len(text) <= AHEAD]
+        found = self._counted.encode_batch(short, add_special_tokens=False)
+        self._ahead = dict(zip(short, found, strict=True))
 
     @property
     def _overlapping(self) -> int:
@@ -205,7 +217,7 @@ class Chunker:
         if self._counted is None:
             whole = self._plain if splitter is TextSplitter else self._markdown
             return whole.chunk_indices(text)
-        counts = TokenCounts(self._counted, text)
+        counts = TokenCounts(self._counted, text, self._ahead.pop(text, None))
         if splitter is TextSplitter and counts.fit(self.max_tokens):
             # What fits is one chunk, without the white space around it.
             piece = text.strip(_WHITE_SPACE)

@@ -129,6 +129,7 @@ class Planner:
         ]
         # Without a marker there are no chunks, unless data were lost.
         stored = self._stored([key for key in changed if self._verify or key in markers])
+        self._chunker.read_ahead([given[key].text for key in changed])
         plans = [
             self._compare(given[key], digests[key], markers.get(key), stored.get(key, {}))
             for key in changed

@@ -20,6 +20,7 @@ from tokenizers import Encoding, Tokenizer
 _NORMALIZERS = frozenset({None, "BertNormalizer", "Lowercase"})
 _PRE_TOKENIZERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 _MODELS = frozenset({"WordPiece", "WordLevel"})
+AHEAD = 4_096  # characters; longer texts are tokenised one by one, when they are cut
 _BLOCK = 65_536  # characters that are tokenised at once; lists of tokens take much memory
 
 
@@ -50,9 +51,10 @@ class TokenCounts:
     Args:
         tokenizer: One that :func:`reads_words_alone`.
         text: The text.
+        first: What the tokenizer makes of a text of at most ``AHEAD`` characters, if that is known.
     """
 
-    def __init__(self, tokenizer: Tokenizer, text: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, text: str, first: Encoding | None = None) -> None:
         self._tokenizer = tokenizer
         self._text = text
         self._tokens = array("L")  # where tokens start, in order
@@ -60,7 +62,9 @@ class TokenCounts:
         self._ends = array("L")  # where the same words end
         self._hint = 0
         self._read = _block_end(text, 0)
-        self._first: Encoding | None = self._encode(text[: self._read])
+        self._first: Encoding | None = first
+        if first is None:
+            self._first = self._encode(text[: self._read])
 
     def fit(self, most: int) -> bool:
         """Return whether the whole text has at most so many tokens."""

@@ -98,9 +98,11 @@ class BranchScore:
     """The place of a hit in one of the rankings of a search.
 
     Args:
-        name: The ranking: ``dense``, ``sparse`` or ``words``.
+        name: The ranking: ``dense``, ``sparse`` or ``words``; then ``late`` for token vectors, and
+            ``rerank`` for a reranker's.
         rank: The hit's place in it, from 1.
-        score: The hit's score in it: a cosine, an inner product, or BM25.
+        score: The hit's score in it: a cosine, an inner product, BM25,
+            MaxSim, or the reranker's.
     """
 
     name: str
@@ -115,9 +117,9 @@ class Hit(Passage):
     Args:
         score: Higher is nearer. Cosine similarity with the query, from -1 to 1, in a search by
             dense vectors; for the others see :class:`SearchMode`. Fused scores fall only among
-            the hits of one depth (:class:`Fusion`).
+            the hits of one depth (:class:`Fusion`). With a reranker it is the reranker's score.
         branches: The hit's places in the rankings that found it, one or several.
-        boost: What boosts added to the score (:class:`SearchOptions`).
+        boost: What boosts added to the score (:class:`SearchOptions`), before a reranker's.
     """
 
     score: float

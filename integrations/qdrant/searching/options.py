@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..stores.filters import Field, Key, check_key
 from ..stores.input_errors import StoreInputError
 from ..stores.queries import check_rankings
 
+if TYPE_CHECKING:
+    from decant.embedders import Reranker
+
 LATE = "late"
 """The name of the ranking by token vectors."""
+
+RERANK = "rerank"
+"""The name of the reranker's ranking among the branches of a hit."""
 
 _MOST = 1_000_000  # candidates, hits of a group
 _LARGEST = sys.float_info.max
@@ -161,11 +168,48 @@ class MMR:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """Orders the best hits of a search anew, by the scores of a reranker on their stored texts.
+
+    The first ``candidates`` places of the search, whatever its mode and its other options, are
+    scored and come in the order of these scores, equal ones in the order that they had. When they
+    are used up, a page goes on with as many of the next best, which are scored when a page reaches
+    them. So pages never overlap, and a hit beyond the candidates never comes before one of them: a
+    search for more hits than ``candidates`` should raise that number.
+
+    Args:
+        reranker: Scores a query with passages; ``load_reranker`` opens one.
+        candidates: How many of the best hits to score, at least 1; with ``group``, how many groups,
+            all of whose hits are scored.
+        instruction: The task, for rerankers that take one, in place of the recipe's own.
+
+    Raises:
+        StoreError: ``reranker`` is something else, or ``candidates`` is below 1.
+    """
+
+    reranker: Reranker
+    _: KW_ONLY
+    candidates: int = 50
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.reranker, "score_pairs", None)):
+            raise StoreInputError(
+                f"rerank takes a reranker, got {self.reranker!r}; open one with "
+                "decant.embedders.load_reranker(path)"
+            )
+        _check_count(self.candidates, "candidates")
+        if self.instruction is not None and not isinstance(self.instruction, str):
+            raise StoreInputError(f"an instruction is a string, got {self.instruction!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
     """What a search asks for beside its page.
 
-    They apply in this order: thresholds, fusion, boosts, ``distinct``, groups or variety. Boosts
+    They apply in this order: thresholds, fusion, boosts, ``distinct``, groups or variety, and then
+    the reranker, by whose scores alone its candidates are ordered. Boosts
     add to a score ``s`` their shares of its size, ``s + abs(s) * sum(shares)``, and sort the hits
     of each depth (:class:`Fusion`) anew. A search whose boosts make a score too large for a float
     is refused. If no candidate has the entry that a boost reads, the search logs a warning.
@@ -173,6 +217,8 @@ class SearchOptions:
     Args:
         score_threshold: The least score of a hit, for a search by a single ranking; or by the name
             of the ranking (``{"dense": 0.3}``), which a fused search needs. Boosts do not count.
+            ``{"rerank": 0.5}`` is one of the reranker's score; nothing beyond its candidates is
+            found then.
         group: How many hits of each document, or of each value of an entry; None: any number.
         distinct: Whether passages of equal texts are returned once, the best of them.
         boosts: What raises scores: dates, numbers.
@@ -182,10 +228,12 @@ class SearchOptions:
         exact: Whether dense vectors are compared with all instead of by the index.
         late: Orders the best hits anew by the vectors of their tokens, before boosts, groups and
             variety; None: not.
+        rerank: A reranker, which orders the best hits anew. With it a threshold needs the name of
+            its ranking.
 
     Raises:
         StoreError: A threshold is not finite, ``ef`` is below 1 or given with ``exact``, or
-            ``group`` is given with ``mmr``.
+            ``mmr`` is given with ``group`` or ``rerank``.
     """
 
     score_threshold: float | Mapping[str, float] | None = field(default=None, hash=False)
@@ -196,6 +244,7 @@ class SearchOptions:
     ef: int | None = None
     exact: bool = False
     late: Late | None = None
+    rerank: Rerank | None = None
 
     def __post_init__(self) -> None:
         if self.score_threshold is not None:
@@ -205,6 +254,7 @@ class SearchOptions:
             (self.mmr, MMR, "mmr"),
             (self.late, Late, "late"),
             (self.boosts, Sequence, "boosts"),
+            (self.rerank, Rerank, "rerank"),
         ):
             if value is not None:
                 _check_kind(value, kind, name)
@@ -218,6 +268,17 @@ class SearchOptions:
                 raise StoreInputError("ef has no effect on an exact search; give one of them")
         if self.group is not None and self.mmr is not None:
             raise StoreInputError("group and mmr both choose the hits of a page; give one of them")
+        if self.rerank is not None:
+            self._check_reranked(self.score_threshold)
+
+    def _check_reranked(self, threshold: float | Mapping[str, float] | None) -> None:
+        if self.mmr is not None:
+            raise StoreInputError("mmr and rerank both order the hits of a page; give one of them")
+        if threshold is not None and not isinstance(threshold, Mapping):
+            raise StoreInputError(
+                "a search with a reranker has the scores of several rankings, so a threshold needs "
+                f"the name of one, such as {{{RERANK!r}: {threshold}}} or {{'dense': {threshold}}}"
+            )
 
     @property
     def keeps_order(self) -> bool:
@@ -225,10 +286,35 @@ class SearchOptions:
         return not (self.group or self.distinct or self.boosts or self.mmr or self.late)
 
 
+def with_rerank(
+    options: SearchOptions | None, reranker: Reranker | None, candidates: int | None
+) -> SearchOptions | None:
+    """Return the options of a search with the reranker that it names itself.
+
+    Args:
+        options: Those of the search.
+        reranker: None: that of the options, if they have one.
+        candidates: How many hits it scores; None: as :class:`Rerank` does.
+
+    Raises:
+        StoreError: Both name a reranker, or ``candidates`` is given without one.
+    """
+    if reranker is None:
+        if candidates is not None:
+            raise StoreInputError(
+                f"candidates={candidates!r} says how many hits a reranker scores; give rerank=, too"
+            )
+        return options
+    if options is not None and options.rerank is not None:
+        raise StoreInputError("a reranker is given as rerank= and in options; give one of them")
+    rerank = Rerank(reranker) if candidates is None else Rerank(reranker, candidates=candidates)
+    return replace(options or SearchOptions(), rerank=rerank)
+
+
 def _checked_threshold(given: object) -> float | dict[str, float]:
     if not isinstance(given, Mapping):
         return _check_finite(given, "score_threshold")
-    check_rankings({*given} - {LATE}, "score_threshold")
+    check_rankings(given.keys() - {LATE, RERANK}, "score_threshold")
     return {name: _check_finite(bound, "score_threshold") for name, bound in given.items()}
 
 

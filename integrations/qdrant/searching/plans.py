@@ -36,6 +36,7 @@ class SearchPlan:
         is_fused: Whether scores are those of a fusion, though there be one query alone.
         fusion: How several rankings become one.
         tokens: The token vectors of the query, if hits are ordered by them.
+        text: The query's text, which a reranker reads; None if vectors alone were given.
     """
 
     modes: tuple[SearchMode, ...]
@@ -43,6 +44,7 @@ class SearchPlan:
     is_fused: bool
     fusion: Fusion
     tokens: NDArray[np.float32] | None = None
+    text: str | None = None
 
 
 def plan_for_texts(
@@ -75,16 +77,20 @@ def plan_for_texts(
     if target.search is not None:
         mode, fusion = target.search.complete(mode, fusion)
     modes = _modes(target, mode)
-    _check_fusion(fusion, is_fused=len(modes) > 1)
+    is_fused, texts = len(modes) > 1, [*queries]
+    _check_fusion(fusion, is_fused=is_fused)
     return [
         SearchPlan(
             modes=modes,
             queries=asked,
-            is_fused=len(modes) > 1,
+            is_fused=is_fused,
             fusion=fusion or Fusion(),
             tokens=tokens,
+            text=text,
         )
-        for asked, tokens in _queries_and_tokens(target, [*queries], modes, late=late)
+        for text, (asked, tokens) in zip(
+            texts, _queries_and_tokens(target, texts, modes, late=late), strict=True
+        )
     ]
 
 
@@ -143,7 +149,7 @@ def plan_for_vectors(
             given and the query has what that mode compares; else HYBRID where ``vectors`` has
             sparse ones, or there is a text whose words the collection indexes, else DENSE.
         fusion: As in :func:`plan_for_texts`.
-        text: The query's text, whose words are compared.
+        text: The query's text, whose words are compared, and which a reranker reads.
         late: Whether hits are ordered by the token vectors in ``vectors``.
 
     Raises:
@@ -199,6 +205,7 @@ def plan_for_vectors(
         is_fused=is_fused,
         fusion=fusion or Fusion(),
         tokens=rows[0].token_vectors,
+        text=text,
     )
 
 

@@ -33,7 +33,7 @@ from .candidates import Candidate, Rankings, in_depths, units
 from .fusion import fuse
 from .late import late_thresholds, scored_anew
 from .mmr import diverse, scaled
-from .options import MMR, SearchOptions
+from .options import MMR, RERANK, SearchOptions
 from .plans import SearchPlan
 
 _MOST = 2**53  # engines count in 64 bits, also four times this, and JSON's readers in floats
@@ -127,11 +127,25 @@ async def run_search(
     Raises:
         StoreError: The store failed, or a threshold does not fit the mode.
     """
+    return [
+        [found for unit in page for found in unit]
+        for page in await find_units(source, plans, window)
+    ]
+
+
+async def find_units(
+    source: Source, plans: Sequence[SearchPlan], window: Window
+) -> list[list[list[Hit]]]:
+    """Return what the limit counts, for each of some searches: single hits, or groups of hits.
+
+    Raises:
+        StoreError: As :func:`run_search`.
+    """
     plans = [_with_parameters(plan, window.options) for plan in plans]
     for plan in plans:
         _check(plan, window.options)
     if len(plans) == 1 and not plans[0].is_fused and window.options.keeps_order:
-        return [await _run_alone(source, plans[0], window)]
+        return [_single(await _run_alone(source, plans[0], window))]
     payloads = CandidatePayloads(source, window.options.boosts)
     pages = [
         page
@@ -205,12 +219,12 @@ def _is_cut_among_equals(scores: Sequence[float], end: int) -> bool:
 
 async def _run_together(
     source: Source, plans: Sequence[SearchPlan], window: Window, payloads: CandidatePayloads
-) -> list[list[Hit]]:
-    """Return pages that are chosen here, from rankings that one request brings."""
+) -> list[list[list[Hit]]]:
+    """Return pages of units that are chosen here, from rankings that one request brings."""
     options = window.options
     is_fused, fusion = plans[0].is_fused, plans[0].fusion
     if not is_fused and options.keeps_order:
-        return await _run_plainly(source, plans, window)
+        return [_single(page) for page in await _run_plainly(source, plans, window)]
     first = fusion.depth if options.group is None else fusion.depth * options.group.size
     first = first if options.late is None else max(first, options.late.candidates)
     start, end = window.offset, window.end
@@ -227,12 +241,20 @@ async def _run_together(
         depths = in_depths(fetch, combine, first=first)
         if options.late is not None:
             depths = scored_anew(source, depths, plan.tokens, options)
-        found = await _between(units(depths, options, payloads.fetch), start, end)
-        pages.append([candidate for unit in found for candidate in unit])
-    hits = await _read(source, pages, with_vectors=window.with_vectors or mmr is not None)
+        pages.append(await _between(units(depths, options, payloads.fetch), start, end))
+    together = [unit for page in pages for unit in page]
+    read = iter(await _read(source, together, with_vectors=window.with_vectors or mmr is not None))
+    found = [[next(read) for _ in page] for page in pages]
     if mmr is None:
-        return hits
-    return [_varied(page, plan, window, mmr) for page, plan in zip(hits, plans, strict=True)]
+        return found
+    return [
+        _single(_varied([hit for unit in page for hit in unit], plan, window, mmr))
+        for page, plan in zip(found, plans, strict=True)
+    ]
+
+
+def _single(hits: Sequence[Hit]) -> list[list[Hit]]:
+    return [[one] for one in hits]
 
 
 async def _between(
@@ -350,6 +372,11 @@ def _check(plan: SearchPlan, options: SearchOptions) -> None:
     bounds = threshold if isinstance(threshold, Mapping) else {}
     asked = {*plan.fusion.weights, *bounds} - {*late_thresholds(options)}
     if unknown := sorted(asked - {*names}):
+        if unknown == [RERANK]:
+            raise StoreInputError(
+                f"a threshold names the ranking {RERANK!r}, and this search has no reranker; give "
+                "rerank=, or leave the threshold out"
+            )
         raise StoreInputError(
             f"a weight or a threshold names the ranking {unknown[0]!r}, and this search has "
             f"{', '.join(names)}; leave it out, or search in a mode that has it"

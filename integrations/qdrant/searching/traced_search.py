@@ -18,6 +18,7 @@ from ..points.handle import Target
 from ..points.passages import Hit
 from ..stores.queries import SearchMode
 from .plans import SearchPlan
+from .rerank import Scoring, run_reranked
 from .search import Window, run_search
 
 
@@ -26,6 +27,7 @@ async def traced_search(
     reads: Reads,
     plan: Callable[[], Awaitable[Sequence[SearchPlan]]],
     window: Window,
+    score: Scoring,
 ) -> list[list[Hit]]:
     """Return the hits of a page for each of some searches; see :func:`run_search`.
 
@@ -34,6 +36,7 @@ async def traced_search(
         reads: What reads its store.
         plan: Returns the plans; it may embed the queries.
         window: The page.
+        score: Runs a reranker where it may block.
 
     Raises:
         StoreError: As :func:`run_search`.
@@ -43,7 +46,11 @@ async def traced_search(
         plans = await plan()
         facts = _asked(plans, window)
         span.set(prefixed(facts))
-        pages = await run_search(Source(reads, target.name), plans, window)
+        source = Source(reads, target.name)
+        if window.options.rerank is None:
+            pages = await run_search(source, plans, window)
+        else:
+            pages = await run_reranked(source, plans, window, score)
         hits = sum(map(len, pages))
         span.set({"decant.hits": hits})
     took = round(1_000 * (time.perf_counter() - started), 3)
@@ -62,4 +69,5 @@ def _asked(plans: Sequence[SearchPlan], window: Window) -> dict[str, Fact]:
         "limit": window.limit,
         "offset": window.offset,
         "filtered": window.where is not None,
+        "reranked": window.options.rerank is not None,
     }

@@ -51,7 +51,7 @@ def test_a_server_that_is_away_at_the_start_is_passed_over(local: HashEncoder) -
 def test_a_server_of_another_model_is_never_used(local: HashEncoder) -> None:
     with served(HashEncoder(24)) as other, ExitStack() as first:
         one = first.enter_context(served(local))
-        with RemoteEncoder.connect(f"{one},{other}", access=QUICK) as encoder:
+        with RemoteEncoder.connect(f"{one},{other}", access=RemoteAccess(timeout=2)) as encoder:
             encode(encoder)
             first.close()
             with pytest.raises(RemoteError, match="serve the same bundle at all its addresses"):

@@ -161,7 +161,7 @@ def test_langchains_own_threshold_still_means_relevance(beasts: DecantVectorStor
         lambda made: made.similarity_search(QUERY, groups=1),
         lambda made: made.similarity_search_by_vector([0.1] * 64, mode="dense"),
         lambda made: made.max_marginal_relevance_search(QUERY, mmr=MMR()),
-        lambda made: made.as_retriever(rerank=True),
+        lambda made: made.as_retriever(reranker=True),
         lambda made: made.as_retriever(search_kwargs={"options": SearchOptions()}).invoke(QUERY),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,6 +78,27 @@ def store(request: pytest.FixtureRequest) -> Store:
     """Return a store of each engine in turn."""
     found: Store = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="module", params=["edge", "local", "server", "tenanted"])
+def shared_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """Return a store of each engine in turn, for tests of a file that only read what is there."""
+    found: Store
+    with ExitStack() as stack:
+        match request.param:
+            case "local":
+                client = QdrantClient(":memory:")
+                stack.callback(client.close)
+                found = stack.enter_context(connect(client))
+            case "server":
+                found = stack.enter_context(reached(stack.enter_context(QdrantDouble())))
+            case kind:
+                found = stack.enter_context(connect(tmp_path_factory.mktemp("shared") / "index"))
+                if kind == "tenanted":
+                    found = cast("Store", TenantedStore(found))
+        yield found
 
 
 @pytest.fixture

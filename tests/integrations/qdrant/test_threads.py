@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
 
 import pytest
@@ -20,6 +20,8 @@ from decant.integrations.qdrant import (
     Collection,
     CollectionMetadata,
     Document,
+    Point,
+    Record,
     Store,
     connect,
     run_in_thread,
@@ -160,6 +162,40 @@ def test_cancelled_indexing_ends_in_a_folder_too(edge: Store, encoder: HashEncod
     asyncio.run(main())
     report = collection.index([Document(source="1.txt", text="text 1")])  # one at a time
     assert report.added + report.unchanged + report.changed == 1
+
+
+def test_cancelled_adding_leaves_whole_batches_which_the_same_call_completes(
+    edge: Store, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = Collection.create(edge, "docs", encoder)
+    records = [Record(id=f"r{number}", text=f"text {number}") for number in range(1_500)]
+    written, go_on = Event(), Event()
+    upsert = type(edge).upsert
+
+    def stopping(store: Store, name: str, points: Sequence[Point]) -> None:
+        check_stopped()
+        upsert(store, name, points)
+        if len(points) > 1:  # the note of who writes comes first
+            written.set()
+            go_on.wait(10)
+
+    monkeypatch.setattr(type(edge), "upsert", stopping)
+
+    async def main() -> None:
+        task = asyncio.create_task(collection.aadd(records))
+        await asyncio.to_thread(written.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        # One at a time: this begins when the thread of the cancelled call has ended.
+        assert await collection.aadd(records[:1]) == ["r0"]
+        held = {passage.id for passage in collection.each()}
+        assert held == {record.id for record in records[:512]}
+        await collection.aadd(records)
+
+    asyncio.run(main())
+    assert collection.count() == 1_500
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

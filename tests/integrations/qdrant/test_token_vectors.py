@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from decant.embedders import (
     HashEncoder,
+    HashReranker,
     Output,
     Role,
     StoreError,
@@ -154,6 +155,16 @@ def test_thresholds_groups_and_variety_follow_it(texts: Collection) -> None:
     assert len(texts.search(QUERY, options=SearchOptions(late=Late(), mmr=MMR()))) == 10
     with pytest.raises(StoreError, match="'late'"):
         texts.search(QUERY, options=SearchOptions(score_threshold={"late": 1.0}))
+
+
+def test_a_reranker_orders_what_it_left(texts: Collection) -> None:
+    hits = texts.search(QUERY, limit=5, options=LATE, rerank=HashReranker(), candidates=10)
+    best = {hit.id for hit in texts.search(QUERY, limit=10, options=LATE)}
+    assert {hit.id for hit in hits} <= best
+    for rank, hit in enumerate(hits, 1):
+        (late,) = (branch for branch in hit.branches if branch.name == "late")
+        assert late.score == pytest.approx(naive(hit.text), abs=1e-5)
+        assert (hit.branches[-1].name, hit.branches[-1].rank) == ("rerank", rank)
 
 
 def test_hits_without_token_vectors_come_last(texts: Collection) -> None:

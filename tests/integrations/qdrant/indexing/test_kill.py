@@ -114,11 +114,12 @@ def scene(request: pytest.FixtureRequest, scratch: Path) -> Scene:
     return Scene(texts=scratch / "new", begun=begun, expected=expected, seconds=seconds)
 
 
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_next_run_ends_like_an_undisturbed_one(
-    scene: Scene, scratch: Path
+    scene: Scene, scratch: Path, kills: int
 ) -> None:
     interrupted = 0
-    for moment in range(5):
+    for moment in range(kills):
         index = scene.copy(scratch / f"killed-{moment}")
         child = start(scene.texts, index)
         time.sleep(random.uniform(0, scene.seconds))
@@ -128,6 +129,7 @@ def test_killed_at_random_moments_the_next_run_ends_like_an_undisturbed_one(
         child.stdout.close()
         child.wait(20)
         assert index_now(scene.texts, index) == scene.expected
+        shutil.rmtree(index)
     assert interrupted >= 2, "most of the runs were killed before they ended"
 
 

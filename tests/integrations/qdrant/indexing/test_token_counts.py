@@ -52,6 +52,10 @@ class Recorder:
         self.read.append(text)
         return self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
+    def encode_batch(self, texts: list[str], *, add_special_tokens: bool) -> list[Encoding]:
+        self.read += texts
+        return self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+
     def to_str(self) -> str:
         return self._tokenizer.to_str()
 
@@ -135,6 +139,28 @@ def test_a_document_of_one_chunk_is_tokenised_once() -> None:
     (chunk,) = Chunker(encoder, Chunking()).cut("  The ferry leaves.\n")
     assert (chunk.start, chunk.text) == (2, "The ferry leaves.")
     assert encoder.recorder.read == ["  The ferry leaves.\n"]
+
+
+@pytest.mark.parametrize("syntax", list(Syntax))
+@given(st.lists(texts(), min_size=1, max_size=5))
+def test_texts_that_were_read_together_are_cut_as_each_alone(
+    syntax: Syntax, together: list[str]
+) -> None:
+    alone, ahead = (Chunker(WordPieces(8), Chunking(max_tokens=7)) for _ in range(2))
+    ahead.read_ahead(together)
+    for text in [*together, *together]:
+        assert ahead.cut(text, syntax) == alone.cut(text, syntax)
+
+
+def test_texts_that_were_read_together_are_not_tokenised_again() -> None:
+    encoder = Recording()
+    chunker = Chunker(encoder, Chunking(max_tokens=8))
+    together = ["The ferry leaves.", "The ferry leaves at seven. " * 9, "word " * 2_000]
+    chunker.read_ahead(together)
+    assert encoder.recorder.read == together[:2]
+    for text in together:
+        chunker.cut(text)
+    assert encoder.recorder.read == together
 
 
 def test_other_tokenizers_are_left_to_the_splitter() -> None:

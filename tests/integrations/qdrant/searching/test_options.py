@@ -41,9 +41,14 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 MODES = (SearchMode.DENSE, SearchMode.WORDS, SearchMode.HYBRID)
 
 
-@pytest.fixture
-def notes(store: Store) -> Collection:
-    """Return sixty records on cats from four sources, many of equal texts, with words."""
+@pytest.fixture(scope="module")
+def notes(shared_store: Store) -> Collection:
+    """Return the notes on a store of each engine; they are only read."""
+    return made_notes(shared_store)
+
+
+def made_notes(store: Store) -> Collection:
+    """Make sixty records on cats from four sources, many of equal texts, with words."""
     made = Collection.create(
         store, "notes", HashEncoder(16), settings=CollectionSettings(words=Words())
     )
@@ -146,7 +151,8 @@ class TestGroups:
         found = docs.search("cat", options=SearchOptions(group=Group()))
         assert {hit.root for hit in found} == {"x", "y"}
 
-    def test_an_entry_groups_and_its_absence_does_not(self, notes: Collection) -> None:
+    def test_an_entry_groups_and_its_absence_does_not(self, store: Store) -> None:
+        notes = made_notes(store)
         notes.add([Record(id=name, text="a cat") for name in ("x", "y")])
         found = notes.search("a cat", limit=60, options=SearchOptions(group=Group(by="stars")))
         assert {"x", "y"} < {*ids(found)}
@@ -206,7 +212,16 @@ class TestOthers:
             assert [hit.score for hit in found] == [hit.score for hit in plain]
             assert notes.search("cat number 3", options=options)
 
-    @pytest.mark.parametrize("mode", [None, *MODES])
+    @pytest.mark.parametrize(
+        "mode",
+        [
+            None,
+            SearchMode.WORDS,
+            # None is hybrid here, and dense vectors are a branch of it.
+            pytest.param(SearchMode.DENSE, marks=pytest.mark.slow),
+            pytest.param(SearchMode.HYBRID, marks=pytest.mark.slow),
+        ],
+    )
     def test_many_are_as_each_alone(self, notes: Collection, mode: SearchMode | None) -> None:
         queries = [f"cat number {n}" for n in range(70)]  # more than one request takes
         for options in (SearchOptions(), SearchOptions(distinct=True, group=Group())):

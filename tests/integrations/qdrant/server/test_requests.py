@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections import deque
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, StoreError
@@ -30,6 +33,7 @@ from decant.integrations.qdrant.server.capabilities import Server
 from decant.integrations.qdrant.server.optimize import Patience
 from decant.integrations.qdrant.server.points import check_size, to_struct
 from decant.integrations.qdrant.stores.point_size import PointSizes
+from decant.integrations.qdrant.stores.protocol import Json
 from qdrant_double import Fault, Progress, QdrantDouble, reached
 
 ENCODER = HashEncoder(8)
@@ -157,6 +161,23 @@ class TestSizes:
         bound = PointSizes().of(full)
         size = len(to_struct(full).model_dump_json().encode())
         assert size <= bound <= 8 * size
+
+    @given(
+        st.dictionaries(
+            st.text(max_size=8),
+            st.none()
+            | st.booleans()
+            | st.integers(-(10**40), 10**40)
+            | st.floats(allow_nan=False)
+            | st.text(max_size=60)
+            | st.lists(st.integers(), max_size=3),
+            max_size=40,
+        )
+    )
+    def test_no_metadata_take_more_than_their_bound(self, metadata: dict[str, Json]) -> None:
+        payload: dict[str, Json] = {"metadata": metadata}
+        size = len(json.dumps(payload, ensure_ascii=False).encode(errors="surrogatepass"))
+        assert PointSizes().of(Point(id=number_to_id(1), payload=payload)) >= size
 
     def test_metadata_that_points_share_count_for_each_of_them(self) -> None:
         sizes, shared = PointSizes(), {"page": "x" * 1_000}

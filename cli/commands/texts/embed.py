@@ -14,13 +14,13 @@ import typer
 
 from decant.embedders import Role
 
-from ..input.open import open_encoder
-from ..input.text_lines import Line, read_lines
-from ..input.wanted_files import TEXTS
-from ..options.shared import AnyDim, BundlePlace, CutDim, PrecisionName, Provider
-from ..output.progress import Bar, bar
-from ..output.terminal import say
-from ..output.views import duration
+from ...input.open import open_encoder
+from ...input.text_lines import Line, read_lines
+from ...input.wanted_files import TEXTS
+from ...options.shared import AnyDim, BundlePlace, CutDim, PrecisionName, Provider
+from ...output.progress import Bar, bar
+from ...output.terminal import say
+from ...output.views import duration
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from command_line import Decant
-from decant.cli.commands.vector_files import JsonlWriter, NpyWriter
+from decant.cli.commands.texts.vector_files import JsonlWriter, NpyWriter
 from decant.cli.exit_codes import Exit
 from decant.cli.input.text_lines import Line, read_lines
 from decant.embedders import Role, TextError, load

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from decant.embedders.encoding import Codes
 
-from ..input.text_lines import Line
+from ...input.text_lines import Line
 
 Rows: TypeAlias = NDArray[np.float32] | Codes
 

@@ -1,0 +1,1 @@
+"""Commands that read texts, line by line, and have a model compute something of each."""

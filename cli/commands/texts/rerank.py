@@ -1,0 +1,108 @@
+"""``decant rerank``: order passages by how well they answer a query."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...exit_codes import Exit
+from ...input.open import open_reranker, reranker_facts
+from ...input.text_lines import Line, read_lines
+from ...input.wanted_files import TEXTS
+from ...options.shared import AsJson, PrecisionName, Provider, RerankerPath
+from ...output.progress import bar
+from ...output.terminal import say, show_json
+from ...output.views import show_scores
+
+_STANDARD = "-"
+
+
+def rerank(
+    bundle: RerankerPath,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What the passages answer.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE]...", help="Passages, one per line; - or nothing is standard input."
+        ),
+    ] = None,
+    *,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Show only the N best.")
+    ] = None,
+    jsonl: Annotated[
+        bool,
+        typer.Option(
+            "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
+        ),
+    ] = False,
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
+    ] = False,
+    instruction: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The task, for rerankers that take an instruction."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show raw scores, without the model's activation.")
+    ] = False,
+    provider: Provider = "auto",
+    precision: PrecisionName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Order passages by a reranker's scores, best first; equal ones in their order.
+
+    BUNDLE is a reranker that `decant export` made; `hash` compares words, without
+    a model. Exits with 1 if there are no passages.
+
+    Examples:
+      decant rerank reranker "who approves a PEP?" passages.txt
+      cat passages.txt | decant rerank reranker "who approves a PEP?" --limit 3
+      decant rerank reranker "rust" docs.jsonl --jsonl --json | jq .passages
+    """
+    places = files or [_STANDARD]
+    for place in places:
+        if place != _STANDARD and not Path(place).is_file():
+            raise typer.BadParameter(f"{place} does not exist; give {TEXTS}", param_hint="FILE")
+    lines = [line for place in places for line in _read(place, jsonl=jsonl, skip_empty=skip_empty)]
+    with closing(open_reranker(bundle, provider=provider, precision=precision)) as reranker:
+        with bar("scoring", total=len(lines), unit="passages") as shown:
+            done = 0
+
+            def update(finished: int) -> None:
+                nonlocal done
+                done += finished
+                shown.update(done, f"{done / max(shown.seconds, 1e-9):,.0f}/s")
+
+            scores = reranker.score(
+                query,
+                [line.text for line in lines],
+                instruction=instruction,
+                raw=raw,
+                progress=update,
+            ).tolist()
+        asked = reranker_facts(reranker)
+    order = sorted(range(len(lines)), key=lambda place: -scores[place])[:limit]
+    if as_json:
+        passages = [{**lines[at].fields, "place": at, "score": scores[at]} for at in order]
+        show_json({"query": query, "reranker": asked, "passages": passages})
+    else:
+        show_scores([(at + 1, scores[at], lines[at].text) for at in order])
+    if not lines:
+        say("no passages")
+        raise typer.Exit(Exit.FINDING)
+
+
+def _read(place: str, *, jsonl: bool, skip_empty: bool) -> Iterator[Line]:
+    if place != _STANDARD:
+        with Path(place).open("rb") as stream:
+            yield from read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
+        return
+    if sys.stdin.isatty():
+        say("reading passages from the keyboard, one per line; Ctrl-D ends the input")
+    yield from read_lines(sys.stdin.buffer, jsonl=jsonl, skip_empty=skip_empty)
