@@ -201,14 +201,16 @@ class BatchEncoder(PooledEncoder):
         started, read = False, 0
         vectors_of = work.carry(self._vectors)
         try:
-            for block in blocks(texts, _BLOCK, first=_FIRST_BLOCK):
+            # Vectors of tokens take so much memory that few texts are held at a time.
+            whole = Output.TOKEN_EMBEDDINGS in request.outputs
+            size = _FIRST_BLOCK if whole else _BLOCK
+            for block in blocks(texts, size, first=_FIRST_BLOCK):
                 self._check_open(pool)
                 rows = self._tokenizer(
                     block, role=request.role, instruction=request.instruction, first=read
                 )
                 first, read = read, read + len(block)
                 batching = self._settings.batching
-                whole = Output.TOKEN_EMBEDDINGS in request.outputs
                 groups = batching.batches(rows, whole=whole)
                 if work.is_recording:
                     _count(work, rows, groups)

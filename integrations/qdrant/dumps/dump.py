@@ -22,11 +22,13 @@ from decant.embedders import StoreError
 from decant.embedders.distribution import decant_version
 from decant.embedders.log_events import log_event
 
+from ..late.token_vectors import READ_NUMBERS
 from ..operations.store_span import store_span
 from ..points.locks import lock_of
 from ..points.payloads import DOCUMENTS, PASSAGES
 from ..stores.aliases import FoundCollection
 from ..stores.changes import LEASE
+from ..stores.collection_metadata import CollectionMetadata
 from ..stores.filters import Field, FieldIn, Not
 from ..stores.input_errors import StoreInputError, TenantError, check_name
 from ..stores.point_ids import Kind
@@ -158,7 +160,7 @@ class _Dump:
             soft_tokens=card.soft_tokens is not None,
             token_vectors=card.token_vectors is not None,
         )
-        for page in self._pages(fetch):
+        for page in self._pages(fetch, _page_size(card)):
             for point in page:
                 block.append(point)
                 size += seen.add(point) + _vector_bytes(point)
@@ -172,7 +174,7 @@ class _Dump:
         if progress is not None:
             progress(seen.points, seen.points)
         again = _Fingerprint()
-        for page in self._pages(Select()):
+        for page in self._pages(Select(), _PAGE):
             for point in page:
                 again.add(point)
         if again.digest != seen.digest:
@@ -196,8 +198,8 @@ class _Dump:
             left_out=left_out,
         )
 
-    def _pages(self, fetch: Select) -> Iterator[list[Point]]:
-        for page in each(self._store, self._name, DUMPED, fetch, page=_PAGE):
+    def _pages(self, fetch: Select, size: int) -> Iterator[list[Point]]:
+        for page in each(self._store, self._name, DUMPED, fetch, page=size):
             yield [point for point in page if point.payload.get("note") != LEASE]
 
 
@@ -218,6 +220,12 @@ class _Fingerprint:
     @property
     def digest(self) -> bytes:
         return self._hash.digest()
+
+
+def _page_size(card: CollectionMetadata) -> int:
+    """Return how many points are read at a time with their vectors."""
+    tokens = card.token_vectors
+    return _PAGE if tokens is None else tokens.bounded(_PAGE, READ_NUMBERS)
 
 
 def _vector_bytes(point: Point) -> int:

@@ -57,7 +57,7 @@ def add(
     if vectors is not None:
         given = given_rows(target, vectors, [f"record {identity!r}" for identity in ids])
     last = {identity: index for index, identity in enumerate(ids)}
-    for part in slices(list(last.values()), _BATCH):
+    for part in slices(list(last.values()), target.held(_BATCH)):
         rows: list[Row | None]
         if given is None:
             owners = [_owner(records[index], index) for index in part]

@@ -42,9 +42,13 @@ class _Line:
     """A bounded queue between two threads that can be stopped from any thread.
 
     It takes steps until they have too many points; a step without points counts as one.
+
+    Args:
+        most: So many points are too many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _QUEUED) -> None:
+        self._most = most
         self._items: deque[Step | None] = deque()
         self._points = 0
         self._changed = Condition()
@@ -58,7 +62,7 @@ class _Line:
     def _offer(self, item: Step | None, timeout: float | None) -> bool:
         with self._changed:
             is_free = self._changed.wait_for(
-                lambda: self._stopped or self._points < _QUEUED, timeout
+                lambda: self._stopped or self._points < self._most, timeout
             )
             if self._stopped:
                 raise Stopped
@@ -144,7 +148,7 @@ class Pipeline:
         self._stop = Event()
         self._error: BaseException | None = None
         self._to_embed: _Line = _Line()
-        self._to_write: _Line = _Line()
+        self._to_write: _Line = _Line(target.held(_QUEUED))
         embedder = _Embedder(target, tally, self._to_embed, self._to_write)
         self._threads = [
             Thread(target=carried(self._guarded), args=(work,), name=f"decant-{name}", daemon=True)
@@ -262,6 +266,7 @@ class _Embedder:
         self._sink = sink
         self._ended = False
         self._held = 0
+        self._most_held, self._most_recent = target.held(_HELD), target.held(_RECENT)
         self._steps: deque[_Waiting] = deque()
         self._asked: deque[_Text] = deque()
         self._recent: OrderedDict[str, _Text] = OrderedDict()
@@ -288,7 +293,7 @@ class _Embedder:
 
     def _texts(self) -> Iterator[str]:
         """Yield texts to embed; end when too many points wait, so that the encoder catches up."""
-        while self._held < _HELD:
+        while self._held < self._most_held:
             step = self._source.get()
             if step is None:
                 self._ended = True
@@ -312,7 +317,7 @@ class _Embedder:
                 waiting.new.append(text)
                 self._recent[digest] = text
             waiting.texts[index] = text
-        while len(self._recent) > _RECENT:
+        while len(self._recent) > self._most_recent:
             self._recent.popitem(last=False)
         return waiting
 

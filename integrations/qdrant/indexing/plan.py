@@ -105,7 +105,9 @@ class Planner:
         self._is_leased = isinstance(target.store, LeasingStore)
         self._chunker = Chunker(target.encoder, chunking)
         self._recipe = target.encoder.recipe.digest()
-        self._lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
+        lookup = max(64, min(_LOOKUP, _LOOKUP_NUMBERS // target.encoder.dim))
+        self._lookup = target.page(lookup)
+        self._heavy_page = target.page(_HEAVY_PAGE)
         self._has_states = target.soft_tokens is not None
         self._has_tokens = target.token_vectors is not None
         self._has_prefix = bool(target.prefix)
@@ -170,7 +172,7 @@ class Planner:
         sources = sorted({key.source for key in keys})
         fetch, size = _PLACED, _PAGE
         if self._verify:
-            size = _HEAVY_PAGE
+            size = self._heavy_page
             fetch = replace(
                 _CONTENT,
                 soft_tokens=self._has_states,

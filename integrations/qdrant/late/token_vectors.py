@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 from decant.embedders import Encoder, Output, Role, StoreError, pool_tokens
 
 _ANY_TEXT = "a"
+_TOKENS = 256  # of a passage that is not pooled, about
+HELD_NUMBERS = 16_000_000
+"""How many numbers of token vectors are in memory at a time in one place: 64 MB in float32."""
+READ_NUMBERS = 2_000_000
+"""How many are read at a time: engines give a Python float for each, of 32 bytes."""
+_LEAST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,15 @@ class StoredTokenVectors:
                 "them; its encode() must obey `outputs`"
             )
         return cls(dim=found.token_embeddings[0].shape[1], pool_to=settings.pool_to)
+
+    def bounded(self, most: int, numbers: int) -> int:
+        """Return how many passages together have about so many numbers, of ``most`` at most.
+
+        >>> StoredTokenVectors(dim=128, pool_to=32).bounded(1_000, 2_000_000)
+        488
+        """
+        of_one = self.dim * (self.pool_to or _TOKENS)
+        return min(most, max(_LEAST, numbers // of_one))
 
     @property
     def settings(self) -> TokenVectors:

@@ -195,8 +195,9 @@ class Copier:
         self._counts["changed"] += len(points)
 
     def _with_their_vectors(self, points: Sequence[Point]) -> list[Point]:
-        fetch = self._target.select()
-        return self._source.retrieve(self._name, [one.id for one in points], fetch)
+        fetch, ids = self._target.select(), [one.id for one in points]
+        parts = slices(ids, self._target.page(_PAGE))
+        return [one for part in parts for one in self._source.retrieve(self._name, part, fetch)]
 
     def _rows(self, points: Sequence[Point]) -> dict[str, Row]:
         """Return the vectors of points, by the hashes of their texts; blank ones have none."""
@@ -223,7 +224,7 @@ class Copier:
         for digest in found:
             self._known[digest] = found[digest]
             self._known.move_to_end(digest)
-        while len(self._known) > _KNOWN:
+        while len(self._known) > self._target.held(_KNOWN):
             self._known.popitem(last=False)
         return found
 
@@ -232,7 +233,7 @@ class Copier:
         target = self._target
         fetch = target.select(("text_sha256",))
         found = {}
-        for part in slices(digests, min(_PAGE, target.store.list_limit(target.name))):
+        for part in slices(digests, min(target.page(_PAGE), target.store.list_limit(target.name))):
             where = And([PASSAGES, FieldIn(Field.TEXT_SHA256, part)])
             # One page: a text that it leaves out is embedded again, which is never wrong.
             page = target.store.scroll(target.name, where, fetch, limit=2 * len(part))

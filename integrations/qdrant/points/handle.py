@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decant.embedders import Encoder, Output
 
 from ..foreign_payloads.payload_layout import PayloadLayout
-from ..late.token_vectors import StoredTokenVectors
+from ..late.token_vectors import HELD_NUMBERS, READ_NUMBERS, StoredTokenVectors
 from ..stores.collection_settings import Tenants
 from ..stores.input_errors import StoreInputError
 from ..stores.point_ids import adopted_id, record_id
@@ -74,6 +74,16 @@ class Target:
         states = () if self.soft_tokens is None else (Output.SOFT_TOKENS,)
         tokens = () if self.token_vectors is None else (Output.TOKEN_EMBEDDINGS,)
         return (*self.searched, *states, *tokens)
+
+    def held(self, most: int) -> int:
+        """Return how many passages to hold with their vectors at a time, of ``most`` at most."""
+        tokens = self.token_vectors
+        return most if tokens is None else tokens.bounded(most, HELD_NUMBERS)
+
+    def page(self, most: int) -> int:
+        """Return how many passages to read with their vectors at a time, of ``most`` at most."""
+        tokens = self.token_vectors
+        return most if tokens is None else tokens.bounded(most, READ_NUMBERS)
 
     def select(self, fields: tuple[str, ...] | None = None) -> Select:
         """Return what brings back all vectors that the encoder makes of a passage.
