@@ -39,7 +39,7 @@ def rank_texts(
     [(1, 1.0)]
     """
     for text, name in zip(texts, names, strict=True):
-        if isinstance(text, str) and not text:
+        if text == "":
             raise TextError(f"{name} has no text for the reranker to read; leave it out")
     scores = reranker.score(query, texts, instruction=instruction)
     return [(place, float(scores[place])) for place in best_first(scores)[:top_n]]

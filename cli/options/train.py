@@ -148,6 +148,7 @@ class RunOptions:
             anchors=[],
             make_variations=False,
             hybrid=None,
+            reranking=None,
             geometry=False,
         )
         return list(tasks_of(given, Bootstrap())[0])

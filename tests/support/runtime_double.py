@@ -187,7 +187,9 @@ def _openvino(row: Provider, trouble: Trouble) -> list[ModuleType]:
         _module(f"openvino{part}") for part in ("", ".frontend", ".frontend.onnx", ".opset13")
     )
     vars(onnx)["ConversionExtension"] = lambda *parts: parts
+    floats = SimpleNamespace(f32=SimpleNamespace(to_dtype=lambda: np.dtype(np.float32)))
     vars(package).update(frontend=frontend, opset13=operators, Core=lambda: _Core(row, trouble))
+    vars(package)["Type"] = floats
     if trouble.broken is None:  # without a version it is what an interrupted installation leaves
         vars(package)["__version__"] = trouble.version
     return [package, frontend, onnx, operators]

@@ -1,4 +1,4 @@
-"""The only module that calls OpenVINO: it reads a bundle's graph itself, without ONNX Runtime.
+"""The module that runs OpenVINO: it reads a bundle's graph itself, without ONNX Runtime.
 
 The graph's file is the one that was certified; OpenVINO compiles it for this processor each time it
 is opened, in float32 or, with weights and products rounded to bfloat16, as the precision ``bf16``.
@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from ...bundle.certificate import Precision
 from ...bundle.file_list import check_not_replaced
-from ...distribution import install_command
 from ...errors import ProviderError
 from ...forks import end_without_destructors, leave_behind, renew_after_fork
 from ..providers.failures import (
     Attempt,
     broken_package,
-    import_runtime,
     opening_error,
     running_error,
 )
@@ -39,17 +37,14 @@ from .operators import (
     operator_extensions,
 )
 from .optional_inputs import drop_prompts, readable_file
+from .package import fill_type_table, openvino_package, version_of
 from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import openvino
 
     from ...tokens.rows import TokenBatch
 
-_OLDEST = (2026, 4)
-_EXTRA = "openvino"
 # How the summary of its errors begins: operators that are unknown, or known in another form.
 _UNREAD = ("No conversion rule found for operations: ", "Conversion is failed for: ")
 # What our own reading of an operator does not cover.
@@ -196,31 +191,10 @@ def openvino_layers(path: Path, provider: str) -> Counter[str]:
     return OpenVinoSession(graph, provider, threads=1).layers()
 
 
-def _package() -> ModuleType:
-    """Return the package, which is imported when the first graph is opened."""
-    package = import_runtime("openvino", extra=_EXTRA)
-    try:
-        version = _version(package)
-        numbers = tuple(int(part) for part in version.split(".", 2)[:2])
-    except Exception as error:  # what is left of an interrupted installation
-        raise broken_package("openvino", error) from error
-    if numbers < _OLDEST:
-        raise ProviderError(
-            f"openvino is {version}, and decant needs {_OLDEST[0]}.{_OLDEST[1]} or newer; run: "
-            f"{install_command(_EXTRA)}"
-        )
-    return package
-
-
-def _version(package: ModuleType) -> str:
-    """Return its version without the build's number."""
-    return str(package.__version__).partition("-")[0]
-
-
 def _compile(
     path: Path, row: Provider, device: int, settings: dict[str, str | int | bool]
 ) -> openvino.CompiledModel:
-    package = _package()
+    package = openvino_package()
     wanted = row.device if row.is_cpu else f"{row.device}.{device}"
     try:
         core = package.Core()
@@ -232,6 +206,7 @@ def _compile(
             f"{row.full_name} finds no device {wanted} here, only {', '.join(found) or 'none'}; "
             "look after the driver, or pass provider='cpu'"
         )
+    fill_type_table(package)
     core.add_extension(operator_extensions())
     try:
         with readable_file(path) as file:
@@ -254,7 +229,7 @@ def _compile(
 
 
 def _attempt(row: Provider, path: Path) -> Attempt:
-    return Attempt(row=row, path=path, runtime=f"openvino {_version(_package())}")
+    return Attempt(row=row, path=path, runtime=f"openvino {version_of(openvino_package())}")
 
 
 def _layers(compiled: openvino.CompiledModel) -> Counter[str]:

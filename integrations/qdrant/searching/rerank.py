@@ -111,7 +111,7 @@ async def _score(
     if not pairs:
         return np.zeros(0, np.float32)
     reranker, instruction = rerank.reranker, rerank.instruction
-    facts = {
+    facts: dict[str, str | bool | int | float] = {
         "model": reranker.recipe.base,
         "queries": len(plans),
         "passages": len(pairs),

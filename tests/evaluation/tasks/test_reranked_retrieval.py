@@ -128,6 +128,6 @@ def test_many_losses_are_counted_and_the_worst_are_named() -> None:
     )
     # The interval is that of differences: it is narrower than those of the values apart.
     drawn = np.random.default_rng(1).normal(size=200)
-    one, two = measured(drawn), measured(drawn + 0.1)
+    one, two = measured(drawn.tolist()), measured((drawn + 0.1).tolist())
     paired = measure_gain("gain", one, two, ids=["q"] * 200).score
     assert paired.high - paired.low < 1e-9 < one.score.high - one.score.low

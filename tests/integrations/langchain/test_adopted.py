@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 from langchain_qdrant import QdrantVectorStore
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
+from packaging.version import Version
 from qdrant_client import QdrantClient, models
 
 from decant.embedders import HashEncoder
@@ -76,7 +79,11 @@ def test_both_stores_read_and_write_one_collection(
     stock: QdrantVectorStore, adopted: Collection, encoder: HashEncoder
 ) -> None:
     ours = DecantVectorStore(adopted)
-    (theirs_id,) = stock.add_documents([Document("a dog ran", metadata={"year": 2002})])
+    # The local mode of older clients, unlike servers, wants ids as they were stored, dashes or not.
+    old = Version(version("qdrant-client")) < Version("1.20")
+    ids = {"ids": [str(uuid.uuid4())]} if old else {}
+    dog = Document("a dog ran", metadata={"year": 2002})
+    (theirs_id,) = stock.add_documents([dog], **ids)
     (ours_id,) = ours.add_documents([Document("a hen sang", metadata={"year": 2003})])
     for store in (stock, ours):
         for text, year in (("a cat sat", 2001), ("a dog ran", 2002), ("a hen sang", 2003)):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from llama_index.core import QueryBundle
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -110,6 +110,8 @@ def test_callbacks_and_events_are_those_of_llama_indexes_rerankers() -> None:
         found = made.postprocess_nodes(nodes(), query_str=QUERY)
     finally:
         dispatcher.event_handlers.remove(handler)
+    start: Any
+    end: Any
     start, end = (one for one in seen if "ReRank" in one.class_name())
     assert (start.class_name(), start.top_n, start.model_name) == ("ReRankStartEvent", 2, "hash")
     assert (end.class_name(), end.nodes) == ("ReRankEndEvent", found)

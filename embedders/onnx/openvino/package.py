@@ -1,0 +1,82 @@
+"""Import OpenVINO: a known version, without its telemetry, and safe for several threads.
+
+Its import would report itself to Google Analytics, and fork this process for that while other
+threads run, unless the user opted out in a file (OpenVINO 2026.4, ``openvino/tools/ovc``). Without
+the package ``openvino_telemetry`` it does neither.
+
+The types of tensors have a table in C++ that is filled at the first look, by code that takes
+Python's lock. Two threads that look first at the same time, such as the workers of an encoder,
+wait for each other for ever (31 of 40 tries with four threads,
+``experiments/log/2026-12-01-openvino-deadlock.md``).
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import Lock
+from types import ModuleType
+
+from ...distribution import install_command
+from ...errors import ProviderError
+from ...forks import renew_after_fork
+from ..providers.failures import broken_package, import_runtime
+
+_OLDEST = (2026, 4)
+_EXTRA = "openvino"
+_TELEMETRY = "openvino_telemetry"
+
+
+def openvino_package() -> ModuleType:
+    """Return the package, which is imported when the first graph is opened.
+
+    Raises:
+        MissingExtra: It is not installed.
+        ProviderError: It does not import, or is too old.
+    """
+    package = _without_telemetry()
+    try:
+        version = version_of(package)
+        numbers = tuple(int(part) for part in version.split(".", 2)[:2])
+    except Exception as error:  # what is left of an interrupted installation
+        raise broken_package("openvino", error) from error
+    if numbers < _OLDEST:
+        raise ProviderError(
+            f"openvino is {version}, and decant needs {_OLDEST[0]}.{_OLDEST[1]} or newer; run: "
+            f"{install_command(_EXTRA)}"
+        )
+    return package
+
+
+def version_of(package: ModuleType) -> str:
+    """Return its version without the build's number."""
+    return str(package.__version__).partition("-")[0]
+
+
+def fill_type_table(package: ModuleType) -> None:
+    """Look at a type of tensors, once before several threads do."""
+    with _first.lock:
+        package.Type.f32.to_dtype()
+
+
+def _without_telemetry() -> ModuleType:
+    if "openvino" in sys.modules or _TELEMETRY in sys.modules:
+        return import_runtime("openvino", extra=_EXTRA)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # its import fails
+    try:
+        return import_runtime("openvino", extra=_EXTRA)
+    finally:
+        sys.modules.pop(_TELEMETRY, None)
+
+
+class _FirstLook:
+    """Holds a lock that a forked child gets anew."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        self.lock = Lock()
+
+
+_first = _FirstLook()

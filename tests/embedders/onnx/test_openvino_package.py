@@ -1,0 +1,75 @@
+"""OpenVINO is imported without its telemetry, and its first use by several threads ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+)
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a script in a process of its own, which is ended if it hangs."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return done.stdout
+
+
+def test_the_first_runs_of_several_threads_end() -> None:
+    """Before, most waited for each other for ever, where a table of OpenVINO was filled twice."""
+    script = """
+        import sys
+        from threading import Barrier, Thread
+
+        from decant.embedders import ExecutionOptions, Precision
+        from decant.embedders.onnx.gemm_libraries import OpenVinoGemm
+        from decant.embedders.onnx.node_profile import Product
+
+        four = ExecutionOptions(workers=4, threads=1, token_budget=8).settled("OpenVINO")
+        calls = OpenVinoGemm().calls(Product(k=16, n=24, count=1), Precision.FP32, four)
+        barrier, ended = Barrier(4), []
+
+        def run(call):
+            barrier.wait()
+            call()
+            ended.append(call)
+
+        sys.setswitchinterval(1e-6)
+        threads = [Thread(target=run, args=[call], daemon=True) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(len(ended))
+    """
+    assert [run(script) for _ in range(3)] == ["4\n"] * 3
+
+
+def test_its_import_reports_nothing_and_forks_nothing() -> None:
+    script = """
+        import os
+        import sys
+        import threading
+
+        def forks():
+            raise AssertionError("importing OpenVINO forks this process")
+
+        os.fork = forks
+        from decant.embedders.onnx.openvino.package import openvino_package
+
+        openvino_package()
+        print([name for name in sys.modules if name.startswith("openvino_telemetry")])
+        print([thread.name for thread in threading.enumerate()])
+    """
+    assert run(script).splitlines() == ["[]", "['MainThread']"]
