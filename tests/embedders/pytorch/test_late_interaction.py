@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from decant.embedders import Choices, Output, Recipe, RecipeError, Role, TorchEncoder, max_sim
+from contracts.encoder import EncoderContract
 from late_models import (
     MARKERS,
     MASK,
@@ -86,6 +87,15 @@ def colbert(folders: Path) -> Iterator[TorchEncoder]:
     choices = Choices(pooling="mean")
     with TorchEncoder.from_pretrained(folders / "colbert", choices=choices) as encoder:
         yield encoder
+
+
+@pytest.mark.slow
+class TestColbert(EncoderContract):
+    """A model of token vectors is an encoder as any other."""
+
+    @pytest.fixture
+    def encoder(self, colbert: TorchEncoder) -> TorchEncoder:
+        return colbert
 
 
 @pytest.mark.parametrize("name", ["colbert", "attended", "pylate"])
