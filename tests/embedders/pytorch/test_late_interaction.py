@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from decant.embedders import Choices, Output, Recipe, RecipeError, Role, TorchEncoder, max_sim
 from contracts.encoder import EncoderContract
+from decant.embedders import Choices, Output, Recipe, RecipeError, Role, TorchEncoder, max_sim
 from late_models import (
     MARKERS,
     MASK,
