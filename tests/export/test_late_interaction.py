@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decant.embedders import Choices, Output, Role, TorchEncoder, load
+from decant.embedders import Choices, Output, Pooling, Role, TorchEncoder, load
 from decant.export import export
 from late_models import save_bge_m3, save_colbert
 
@@ -16,7 +16,7 @@ from late_models import save_bge_m3, save_colbert
 def test_token_vectors_of_a_bundle_are_certified_and_pytorchs(
     tmp_path: Path, added: tuple[str, ...]
 ) -> None:
-    folder, choices = save_colbert(tmp_path / "colbert"), Choices(pooling="mean")
+    folder, choices = save_colbert(tmp_path / "colbert"), Choices(pooling=Pooling.MEAN)
     certificate = export(folder, tmp_path / "bundle", choices=choices, precisions=added)
     assert certificate.passed
     for entry in certificate.entries:

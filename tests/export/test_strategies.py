@@ -24,6 +24,7 @@ from decant.embedders import (
     load,
     strategies,
 )
+from decant.embedders.pytorch.sparse_head import LexicalHead
 from decant.embedders.tokens import pad
 from decant.export import export
 from models import save_language_model
@@ -185,8 +186,9 @@ def test_lens_weighs_clusters_of_the_vocabulary(llama: Path, passes: int | None)
     with TorchEncoder.from_pretrained(llama, strategy="lens", choices=choices) as encoder:
         found = sparse(encoder)
         assert encoder.recipe.sparse_head == sparse_head
-        assert encoder.model.lexical is not None
-        centres = encoder.model.lexical.rows.numpy()
+        head = encoder.model.lexical
+        assert isinstance(head, LexicalHead)
+        centres = head.rows.numpy()
     if passes is None:
         np.testing.assert_allclose(centres, naive.old_centres(clusters), atol=1e-6)
     for row, text in zip(found, TEXTS, strict=True):

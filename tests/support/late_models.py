@@ -53,7 +53,7 @@ def backbone() -> PreTrainedModel:
         max_position_embeddings=LONGEST,
         pad_token_id=0,
     )
-    model = AutoModel.from_config(config).eval()
+    model: PreTrainedModel = AutoModel.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

@@ -38,9 +38,8 @@ class TokenVectors:
     pool_to: int | None = None
 
     def __post_init__(self) -> None:
-        if self.pool_to is not None and (
-            not isinstance(self.pool_to, int) or isinstance(self.pool_to, bool) or self.pool_to < 1
-        ):
+        most: object = self.pool_to
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
             raise StoreError(f"pool_to is a number of at least 1, or None, got {self.pool_to!r}")
 
     def __str__(self) -> str:

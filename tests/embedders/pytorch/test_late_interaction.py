@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from contracts.encoder import EncoderContract
-from decant.embedders import Choices, Output, Recipe, RecipeError, Role, TorchEncoder, max_sim
+from decant.embedders import (
+    Choices,
+    Output,
+    Pooling,
+    Recipe,
+    RecipeError,
+    Role,
+    TorchEncoder,
+    max_sim,
+)
 from late_models import (
     MARKERS,
     MASK,
@@ -42,10 +51,13 @@ def naive(text: str, role: Role, *, attended: bool = False) -> NDArray[np.float3
     longest = QUERY_TOKENS if role is Role.QUERY else 40
     if len(ids) + 1 > longest:
         ids = [*ids[: longest - 2], ids[-1]]
+    assert marker is not None
     ids = [ids[0], marker, *ids[1:]]
     seen = len(ids)
     if role is Role.QUERY:
-        ids += [tokenizer.token_to_id(MASK)] * (QUERY_TOKENS - seen)
+        filler = tokenizer.token_to_id(MASK)
+        assert filler is not None
+        ids += [filler] * (QUERY_TOKENS - seen)
     mask = [1 if attended or place < seen else 0 for place in range(len(ids))]
     model = backbone()
     with torch.no_grad():
@@ -84,7 +96,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def colbert(folders: Path) -> Iterator[TorchEncoder]:
     """Return ColBERT's checkpoint, opened."""
-    choices = Choices(pooling="mean")
+    choices = Choices(pooling=Pooling.MEAN)
     with TorchEncoder.from_pretrained(folders / "colbert", choices=choices) as encoder:
         yield encoder
 
@@ -102,7 +114,7 @@ class TestColbert(EncoderContract):
 @pytest.mark.parametrize("role", list(Role))
 def test_token_vectors_are_colberts(folders: Path, name: str, role: Role) -> None:
     texts = QUERIES if role is Role.QUERY else PASSAGES
-    choices = Choices(pooling="mean")
+    choices = Choices(pooling=Pooling.MEAN)
     with TorchEncoder.from_pretrained(folders / name, choices=choices) as encoder:
         found = token_vectors(encoder, texts, role)
     for text, rows in zip(texts, found, strict=True):
@@ -119,7 +131,7 @@ def test_token_vectors_are_those_of_sentence_transformers(
     library = pytest.importorskip("sentence_transformers")
     folder = save_multi_vector(tmp_path / "m", strategy=strategy, attend=attend)
     theirs = library.MultiVectorEncoder(str(folder), device="cpu")
-    with TorchEncoder.from_pretrained(folder, choices=Choices(pooling="mean")) as encoder:
+    with TorchEncoder.from_pretrained(folder, choices=Choices(pooling=Pooling.MEAN)) as encoder:
         pairs = [
             (token_vectors(encoder, QUERIES, Role.QUERY), theirs.encode_query(QUERIES)),
             (token_vectors(encoder, PASSAGES, Role.PASSAGE), theirs.encode_document(PASSAGES)),

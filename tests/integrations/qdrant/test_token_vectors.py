@@ -37,6 +37,7 @@ from decant.integrations.qdrant import (
     SearchMode,
     SearchOptions,
     Select,
+    Storage,
     Store,
     TokenVectors,
     Words,
@@ -67,7 +68,8 @@ def token_vectors(text: str, role: Role = Role.PASSAGE) -> NDArray[np.float32]:
 
 def naive(text: str, query: str = QUERY) -> float:
     """Return MaxSim by two loops."""
-    rows, others = token_vectors(query, Role.QUERY).tolist(), token_vectors(text).tolist()
+    rows: list[list[float]] = token_vectors(query, Role.QUERY).tolist()
+    others: list[list[float]] = token_vectors(text).tolist()
     return sum(
         max(sum(a * b for a, b in zip(row, other, strict=True)) for other in others) for row in rows
     )
@@ -290,7 +292,7 @@ def test_another_layout_leaves_them_as_they_are(edge: Store) -> None:
     made = Collection.create(edge, "texts", ENCODER, settings=KEPT)
     made.add([Record(id=str(n), text=text) for n, text in enumerate(TEXTS)])
     before = stored(made, "5")
-    made.relayout(Layout(storage="int8"))
+    made.relayout(Layout(storage=Storage.INT8))
     made.optimize()
     np.testing.assert_array_equal(stored(made, "5"), before)
     assert is_by_max_sim(made.search(QUERY, options=LATE))

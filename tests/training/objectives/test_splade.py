@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from decant.embedders import Choices, Output, Pooling, Role, TorchEncoder
+from decant.embedders.pytorch.sparse_head import LexicalHead
 from decant.training import (
     SparseContrastive,
     SparseSettings,
@@ -63,7 +64,7 @@ def test_a_price_on_weights_makes_vectors_shorter(llama: Path, pairs: Path, tmp_
     for price in (0.0, 30.0):
         objective = opened(llama, SparseSettings(query_flops=price, passage_flops=price))
         head = objective.model.lexical
-        assert head is not None
+        assert isinstance(head, LexicalHead)
         before = head.rows.clone()
         target = tmp_path / f"priced-{price}"
         loop = TrainingSettings(batch_size=4, max_steps=7, learning_rate=1e-2)

@@ -8,7 +8,7 @@ import pytest
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
-from decant.embedders import Choices
+from decant.embedders import Choices, Pooling
 from decant.export import export
 from late_models import TOKEN_WIDTH, save_colbert
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow  # exports a model; tests of the library are in te
 def colbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bundle of a model of ColBERT's kind."""
     folder = tmp_path_factory.mktemp("colbert")
-    export(save_colbert(folder / "model"), folder / "bundle", choices=Choices(pooling="mean"))
+    export(save_colbert(folder / "model"), folder / "bundle", choices=Choices(pooling=Pooling.MEAN))
     return folder / "bundle"
 
 
