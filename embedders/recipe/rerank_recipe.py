@@ -185,6 +185,11 @@ class RerankRecipe:
                 f"{self.model.base} is a language model, and without the template that it was "
                 "trained with its scores are next to random; name one with {query} and {text}"
             )
+        if self.model.late_interaction is not None:
+            raise RecipeError(
+                f"{self.model.base} compares token vectors (late interaction) and gives no score "
+                "of a pair; order hits by it with SearchOptions(late=Late())"
+            )
         if self.model.normalize or self.model.dim is not None:
             raise RecipeError(
                 "a score is one number, so its recipe has normalize=False and no dim; got "

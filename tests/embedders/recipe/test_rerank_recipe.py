@@ -12,6 +12,7 @@ from decant.embedders import (
     Attention,
     ClassifierLabel,
     LabelTokens,
+    LateInteraction,
     PairFormat,
     Pooling,
     Recipe,
@@ -97,6 +98,10 @@ def test_an_instruction_is_only_for_templates_with_its_place() -> None:
         ({"model": replace(MODEL, normalize=True)}, "normalize=False"),
         ({"model": replace(MODEL, dim=1)}, "no dim"),
         ({"activation": "softmax"}, "no score activation is called 'softmax'"),
+        (
+            {"model": replace(MODEL, token_embeddings=True, late_interaction=LateInteraction())},
+            "late interaction",
+        ),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(change: dict[str, object], message: str) -> None:
