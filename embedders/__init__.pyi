@@ -29,6 +29,7 @@ from .errors import RemoteError as RemoteError
 from .errors import StoreError as StoreError
 from .errors import TextError as TextError
 from .loader import load as load
+from .loader import load_reranker as load_reranker
 from .log_events import JsonFormatter as JsonFormatter
 from .onnx.calibrator import calibrate_vectors as calibrate_vectors
 from .onnx.encoder import OnnxEncoder as OnnxEncoder
@@ -64,9 +65,14 @@ from .recipe.sparse_head import SparseHead as SparseHead
 from .recipe.sparse_head import SparsePooling as SparsePooling
 from .remote.address import RemoteAccess as RemoteAccess
 from .remote.encoder import RemoteEncoder as RemoteEncoder
+from .rerankers.choices import RerankChoices as RerankChoices
 from .rerankers.hash_reranker import HashReranker as HashReranker
+from .rerankers.onnx_reranker import OnnxReranker as OnnxReranker
 from .rerankers.protocol import Reranker as Reranker
 from .rerankers.protocol import best_first as best_first
+from .rerankers.resolver import is_reranker as is_reranker
+from .rerankers.resolver import resolve_reranker as resolve_reranker
+from .rerankers.torch_reranker import TorchReranker as TorchReranker
 from .sources.choices import Choices as Choices
 from .sources.choices import ModelFamily as ModelFamily
 from .sources.choices import known_families as known_families

@@ -84,7 +84,22 @@ def pooled_model(
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
     layers = load_head(folder, recipe.head) if head is None else head
-    model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical)
+    return settled(
+        PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical), fold=fold
+    )
+
+
+def settled(model: PooledModel, *, fold: bool = True) -> PooledModel:
+    """Find out what a model's table of families may not know, and freeze its weights.
+
+    Args:
+        model: A new model.
+        fold: As for :func:`load_model`.
+
+    Raises:
+        RecipeError: The backbone does not fit the recipe: layer, width, positions, attention.
+    """
+    backbone, recipe = model.backbone, model.recipe
     check_fit(model)
     with _running(backbone):
         settle_positions(model)

@@ -74,6 +74,30 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
     return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
 
 
+def pair_conversation(
+    chat: PreTrainedTokenizerFast, query: str, document: str, *, system: str | None = None
+) -> str | None:
+    """Return a conversation of a query and a document, as sentence-transformers 6 renders pairs.
+
+    Args:
+        chat: The result of :func:`chat_template`.
+        query: The turn of the role ``query``.
+        document: The turn of the role ``document``.
+        system: The system's turn, sentence-transformers' prompt; None: there is none.
+
+    Returns:
+        The conversation; None if the template does not show each of the two once.
+    """
+    turns = [{"role": "query", "content": query}, {"role": "document", "content": document}]
+    if system is not None:
+        turns.insert(0, {"role": "system", "content": system})
+    try:
+        found = _rendered(chat, turns)
+    except RecipeError:
+        return None
+    return found if found.count(query) == found.count(document) == 1 else None
+
+
 def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str:
     refused = need("jinja2", extra="export").TemplateError
     try:
