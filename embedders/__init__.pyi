@@ -2,7 +2,9 @@ from .bundle.bundle import Bundle as Bundle
 from .bundle.certificate import Certificate as Certificate
 from .bundle.certificate import CertificateCheck as CertificateCheck
 from .bundle.certificate import CertificateEntry as CertificateEntry
-from .bundle.certificate import Precision as Precision
+from .bundle.precision import Precision as Precision
+from .bundle.score_entry import ScoreCheck as ScoreCheck
+from .bundle.score_entry import ScoreEntry as ScoreEntry
 from .encoding.hash_encoder import HashEncoder as HashEncoder
 from .encoding.protocol import Encoder as Encoder
 from .encoding.protocol import OnStep as OnStep

@@ -25,9 +25,10 @@ from ..recipe.rerank_recipe import RerankRecipe
 from ..tokens.load import load_pair_tokenizer, load_text_tokenizer
 from ..tokens.pair_tokenizer import PairTokenizer
 from ..tokens.tokenizer import TextTokenizer
-from .certificate import CERTIFICATE_FORMAT, Certificate, CertificateEntry, Precision
+from .certificate import CERTIFICATE_FORMAT, AnyEntry, Certificate
 from .file_list import CheckedFile, check_name, check_not_replaced, hashed, name_in_bundle
 from .onnx_file import mismatch, read_onnx_file
+from .precision import Precision
 
 BUNDLE_FORMAT = 1
 RERANKER_FORMAT = 2
@@ -221,7 +222,7 @@ class Bundle:
 
     def entry(
         self, precision: Precision, provider: str, *, graph: Precision | None = None
-    ) -> CertificateEntry | None:
+    ) -> AnyEntry | None:
         """Return the certificate's entry for a graph on a provider; None if no entry counts.
 
         An entry counts if it has the graph's hash and was judged by the gates of this precision, if

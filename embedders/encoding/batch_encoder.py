@@ -159,7 +159,9 @@ class BatchEncoder(PooledEncoder):
         request = _Request(role, instruction, outputs)
         rows_of = self._rows_of(request)
         with encode_span(self, self.recipe, role=request.role, outputs=outputs) as work:
-            parts = list(self._blocks(checked(texts), rows_of, request, progress=progress, work=work))
+            parts = list(
+                self._blocks(checked(texts), rows_of, request, progress=progress, work=work)
+            )
         return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._settings.read_shape)
 
     def stream(

@@ -84,9 +84,7 @@ def pooled_model(
     heads = recipe.latent_heads
     latent = None if heads is None else load_latent_attention(folder, heads)
     layers = load_head(folder, recipe.head) if head is None else head
-    return settled(
-        PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical), fold=fold
-    )
+    return settled(PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical), fold=fold)
 
 
 def settled(model: PooledModel, *, fold: bool = True) -> PooledModel:

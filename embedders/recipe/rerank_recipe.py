@@ -200,7 +200,9 @@ class RerankRecipe:
                 "a score is one number, so its recipe has normalize=False and no dim; got "
                 f"normalize={self.model.normalize}, dim={self.model.dim}"
             )
-        if any(prompt != Prompt() for prompt in (self.model.query_prompt, self.model.passage_prompt)):
+        if any(
+            prompt != Prompt() for prompt in (self.model.query_prompt, self.model.passage_prompt)
+        ):
             raise RecipeError(
                 "the words around a query and a passage are the template of the pair, and the "
                 f"model's recipe has no prompts of its own; got {self.model.passage_prompt}"

@@ -55,9 +55,7 @@ class RerankChoices:
     @property
     def says_reranker(self) -> bool:
         """Whether they make sense for a reranker alone."""
-        return any(
-            value is not None for value in (self.pair_template, self.true_token, self.label)
-        )
+        return any(value is not None for value in (self.pair_template, self.true_token, self.label))
 
     def over(self, other: Self) -> Self:
         """Return these choices, with fields of ``other`` where this one has None."""
@@ -73,7 +71,7 @@ class RerankChoices:
 _QWEN3 = RerankChoices(
     pair_template=(
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
-        "and the Instruct provided. Note that the answer can only be \"yes\" or \"no\"."
+        'and the Instruct provided. Note that the answer can only be "yes" or "no".'
         "<|im_end|>\n<|im_start|>user\n<Instruct>: {instruction}\n<Query>: {query}\n"
         "<Document>: {text}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     ),
@@ -116,9 +114,7 @@ _KNOWN = {
     "mixedbread-ai/mxbai-rerank-large-v2": _MXBAI,
     # Trained with a loss on logits, and published with the identity.
     "cross-encoder/ms-marco-": RerankChoices(activation=ScoreActivation.IDENTITY),
-    "BAAI/bge-reranker-v2-m3": RerankChoices(
-        activation=ScoreActivation.SIGMOID, max_tokens=8192
-    ),
+    "BAAI/bge-reranker-v2-m3": RerankChoices(activation=ScoreActivation.SIGMOID, max_tokens=8192),
 }
 """Choices by the beginning of a hub id, after each model's reference code."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..errors import BundleError
 from ..onnx.encoder import OnnxEncoder, open_bundle
 from ..onnx.graph_choice import GraphChoice

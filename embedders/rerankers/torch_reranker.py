@@ -62,4 +62,3 @@ class TorchReranker(EncoderReranker[TorchEncoder]):
         model = self._encoder.model
         assert isinstance(model, ScoreModel)
         return model
-

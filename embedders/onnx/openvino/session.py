@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.certificate import Precision
+from ...bundle.precision import Precision
 from ...bundle.file_list import check_not_replaced
 from ...distribution import install_command
 from ...errors import ProviderError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.certificate import Precision
+from ...bundle.precision import Precision
 from ...bundle.file_list import CheckedFile
 from ...encoding.outputs import DENSE, STATES
 
