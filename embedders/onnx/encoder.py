@@ -257,8 +257,8 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     recipe, width = bundle.manifest.recipe, bundle.manifest.dim
     if bundle.manifest.reranker is not None:
         raise BundleError(
-            f"{path} is a reranker, which scores pairs of a query and a passage and has no vectors; "
-            "open it with decant.embedders.load_reranker()"
+            f"{path} is a reranker, which scores pairs of a query and a passage and has no "
+            "vectors; open it with decant.embedders.load_reranker()"
         )
     if dim is not None:
         recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
@@ -272,7 +272,7 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     )
 
 
-def open_bundle(  # noqa: PLR0913 - each is one thing that a user may say about what runs
+def open_bundle(
     bundle: Bundle,
     *,
     provider: str = "auto",

@@ -76,8 +76,8 @@ _QWEN3 = RerankChoices(
         "<Document>: {text}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     ),
     instruction="Given a web search query, retrieve relevant passages that answer the query",
-    true_token="yes",
-    false_token="no",
+    true_token="yes",  # noqa: S106 - a token of a vocabulary
+    false_token="no",  # noqa: S106 - a token of a vocabulary
     activation=ScoreActivation.SIGMOID,
     max_tokens=8192,
 )
@@ -88,7 +88,7 @@ _BGE_GEMMA = RerankChoices(
         "A: {query}\nB: {text}\nGiven a query A and a passage B, determine whether the passage "
         "contains an answer to the query by providing a prediction of either 'Yes' or 'No'."
     ),
-    true_token="Yes",
+    true_token="Yes",  # noqa: S106 - a token of a vocabulary
     activation=ScoreActivation.SIGMOID,
     max_tokens=1024,
 )
@@ -102,8 +102,8 @@ _MXBAI = RerankChoices(
         "then provide your binary relevance judgment (0 for not relevant, 1 for relevant).\n"
         "Relevance:<|im_end|>\n<|im_start|>assistant\n"
     ),
-    true_token="1",
-    false_token="0",
+    true_token="1",  # noqa: S106 - a token of a vocabulary
+    false_token="0",  # noqa: S106 - a token of a vocabulary
     activation=ScoreActivation.IDENTITY,
     max_tokens=8192,
 )

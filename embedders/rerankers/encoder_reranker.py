@@ -71,7 +71,7 @@ class EncoderReranker(Generic[E]):
         raw: bool = False,
         progress: Progress | None = None,
     ) -> NDArray[np.float32]:
-        """Return the score of each passage, in order; see :meth:`decant.embedders.Reranker.score`."""
+        """Return the score of each passage; see :meth:`decant.embedders.Reranker.score`."""
         known = checked_query(query)
         pairs = ((known, text) for text in checked(texts))
         return self._scores(pairs, instruction, raw=raw, progress=progress)

@@ -32,6 +32,16 @@ _CLASSIFIER = "ForSequenceClassification"
 _LOGIT_SCORE = "LogitScore"
 _CROSS_ENCODER = "CrossEncoder"
 _LENGTH = 512
+# Settings of tokenising, which stand among those of the template; see its Transformer module.
+_NOT_OF_THE_TEMPLATE = (
+    "restore_suffix",
+    "truncation",
+    "max_length",
+    "padding",
+    "tokenize",
+    "return_dict",
+    "return_tensors",
+)
 _ACTIVATIONS = {"Sigmoid": ScoreActivation.SIGMOID, "Identity": ScoreActivation.IDENTITY}
 
 
@@ -134,8 +144,20 @@ def _template(folder: Path) -> str | None:
     held = _sentence_settings(folder)
     prompts, name = part(held, "prompts"), held.get("default_prompt_name")
     system = prompts.get(name) if isinstance(name, str) else None
+    asked = part(
+        settings(folder / "sentence_bert_config.json", required=False), "processing_kwargs"
+    )
+    values = {
+        name: value
+        for name, value in part(asked, "chat_template").items()
+        if name not in _NOT_OF_THE_TEMPLATE
+    }
     rendered = pair_conversation(
-        chat, "{query}", "{text}", system=system if isinstance(system, str) else None
+        chat,
+        "{query}",
+        "{text}",
+        system=system if isinstance(system, str) else None,
+        values=values,
     )
     return None if rendered is None else without_start(rendered, tokenizer)
 

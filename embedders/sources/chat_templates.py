@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -75,7 +76,12 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
 
 
 def pair_conversation(
-    chat: PreTrainedTokenizerFast, query: str, document: str, *, system: str | None = None
+    chat: PreTrainedTokenizerFast,
+    query: str,
+    document: str,
+    *,
+    system: str | None = None,
+    values: Mapping[str, object] | None = None,
 ) -> str | None:
     """Return a conversation of a query and a document, as sentence-transformers 6 renders pairs.
 
@@ -84,6 +90,8 @@ def pair_conversation(
         query: The turn of the role ``query``.
         document: The turn of the role ``document``.
         system: The system's turn, sentence-transformers' prompt; None: there is none.
+        values: What the template reads beside the turns; None: nothing, so that no turn of the
+            model is begun, as in sentence-transformers.
 
     Returns:
         The conversation; None if the template does not show each of the two once.
@@ -92,23 +100,23 @@ def pair_conversation(
     if system is not None:
         turns.insert(0, {"role": "system", "content": system})
     try:
-        found = _rendered(chat, turns)
+        found = _rendered(chat, turns, values or {})
     except RecipeError:
         return None
     return found if found.count(query) == found.count(document) == 1 else None
 
 
-def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str:
+def _rendered(
+    chat: PreTrainedTokenizerFast,
+    turns: list[dict[str, str]],
+    values: Mapping[str, object] | None = None,
+) -> str:
     refused = need("jinja2", extra="export").TemplateError
+    # enable_thinking: Qwen3 answers at once; others do not read it.
+    usual = {"add_generation_prompt": True, "enable_thinking": False, "date_string": _DAY}
+    given = usual if values is None else values
     try:
-        # enable_thinking: Qwen3 answers at once; others do not read it.
-        found = chat.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=False,
-            date_string=_DAY,
-        )
+        found = chat.apply_chat_template(turns, tokenize=False, **given)
     except refused as error:
         raise RecipeError(f"the model's chat template cannot be used: {error}") from error
     return cast("str", found)

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import torch
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
 from tokenizers import Tokenizer, processors
 from transformers import (
     AutoConfig,
@@ -75,38 +78,21 @@ def save_causal_reranker(
     return folder
 
 
-def save_logit_score(folder: Path, *, chat_template: str | None) -> Path:
-    """Write a causal reranker as sentence-transformers 6 does; return the folder."""
-    save_causal_reranker(folder, longest=256)
-    kinds = [
-        ("", "base.modules.transformer.Transformer"),
-        ("1_LogitScore", "cross_encoder.modules.logit_score.LogitScore"),
-    ]
-    listed = [
-        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.{kind}"}
-        for number, (path, kind) in enumerate(kinds)
-    ]
-    write_json(folder / "modules.json", listed)
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"model_type": "CrossEncoder", "prompts": {}, "default_prompt_name": None,
-         "activation_fn": "torch.nn.modules.activation.Sigmoid"},
-    )  # fmt: skip
-    words = tokenizer()
-    write_json(
-        folder / "1_LogitScore" / "config.json",
-        {"true_token_id": words.token_to_id(YES), "false_token_id": words.token_to_id(NO),
-         "module_input_name": "causal_logits"},
-    )  # fmt: skip
-    held = {"transformer_task": "text-generation"}
+def save_logit_score(folder: Path, *, chat_template: str | None, prompt: str | None = None) -> Path:
+    """Let sentence-transformers 6 write a causal reranker with a LogitScore; return the folder."""
+    inner = save_causal_reranker(folder / "language-model", longest=128)
     if chat_template is not None:
-        (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
-        held["modality_config"] = {
-            "message": {"method": "forward", "method_output_name": "logits", "format": "flat"},
-        }
-        held["module_output_name"] = "causal_logits"
-    write_json(folder / "sentence_bert_config.json", held)
-    return folder
+        (inner / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+    words = tokenizer()
+    modules = [
+        Transformer(str(inner), transformer_task="text-generation"),
+        LogitScore(words.token_to_id(YES), words.token_to_id(NO)),
+    ]
+    prompts = {} if prompt is None else {"task": prompt}
+    name = None if prompt is None else "task"
+    made = CrossEncoder(modules=modules, device="cpu", prompts=prompts, default_prompt_name=name)
+    made.save(str(folder / "cross-encoder"))
+    return folder / "cross-encoder"
 
 
 def _save(
