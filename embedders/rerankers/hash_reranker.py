@@ -30,8 +30,8 @@ class HashReranker:
     Args:
         max_tokens: Words of query and passage together that count; the end of the passage is cut.
 
-    >>> HashReranker().score("a b", ["a", "b a", "c"]).round(3).tolist()
-    [0.5, 1.0, -0.01]
+    >>> [f"{score:.2f}" for score in HashReranker().score("a b", ["a", "b a", "c"])]
+    ['0.50', '1.00', '-0.01']
     """
 
     def __init__(self, *, max_tokens: int = 512) -> None:

@@ -18,7 +18,7 @@ from decant.embedders.bundle import NEIGHBOURS
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 
 from .checks import AFTER_ONE_TOKEN, Graph, environment
-from .ranking import kendall_tau, ndcg_loss
+from .rank_agreement import kendall_tau, ndcg_loss
 from .score_reference import ScoreReference
 
 RunScores = Callable[[TokenBatch], NDArray[np.float32]]
@@ -27,6 +27,8 @@ SHARED = "shared query"
 """The check of passages behind the cached tokens of their query."""
 _GROUP = 8
 _SHORT = 128  # tokens beyond the shortest pair
+_PADDED = 40  # pairs of a condition; all of them run one by one
+_SHARED_QUERIES = 8
 _ACCOMPANIED = 8
 _NEIGHBOURS = 7
 _AFTER_ONE_TOKEN = 4
@@ -142,8 +144,9 @@ def _padded(subject: ScoreSubject) -> Mapping[str, _Found]:
     lengths = np.array([row.width for row in subject.rows])
     order = np.argsort(lengths, kind="stable")
     short = np.sort(order[lengths[order] <= lengths.min() + _SHORT])
+    short = short[:: -(-len(short) // _PADDED)]
     ragged = np.unique(np.concatenate([order[:_GROUP], order[-_GROUP:]]))
-    cut = np.flatnonzero(lengths == lengths.max())  # as long as the model takes
+    cut = np.flatnonzero(lengths == lengths.max())[-_GROUP:]  # as long as the model takes
     conditions = {
         "right padding": (short, False, _GROUP),
         "left padding": (short, True, _GROUP),
@@ -197,7 +200,7 @@ def _behind_query(subject: ScoreSubject) -> _Found:
     """Run the passages of each query behind its cached tokens; empty if nothing is cached."""
     numbers: list[NDArray[np.intp]] = []
     scores: list[NDArray[np.float32]] = []
-    for group in subject.reference.groups:
+    for group in subject.reference.groups[:_SHARED_QUERIES]:
         batch = pad([subject.rows[number] for number in group], pad_id=subject.pad_id)
         found = subject.shared(batch)
         if found is not None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from decant.export.certify.ranking import kendall_tau, ndcg_loss
+from decant.export.certify.rank_agreement import kendall_tau, ndcg_loss
 
 _scores = st.lists(st.integers(0, 6), min_size=2, max_size=12)
 
