@@ -1,4 +1,4 @@
-"""Rerankers: decant's fp32 and int8 against sentence-transformers and fastembed, and shared queries.
+"""Rerankers: decant against sentence-transformers and fastembed, and passages of one query.
 
     python experiments/reranker_speed.py FOLDER BUNDLE [--fastembed NAME]
 
@@ -14,12 +14,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from decant.embedders import DecantError, load_reranker
-from decant.embedders.tokens import PairTokenizer, pad
+from decant.embedders.tokens import PairTokenizer
 
 _QUERIES = (
     "why does iron rust",
@@ -92,8 +93,7 @@ def shared_query(bundle: Path) -> dict[str, Callable[[], object]]:
     def whole() -> None:
         rows = tokenizer.pairs([(_QUERIES[0], text) for text in texts])
         for group in batching.batches(rows, whole=True):
-            batch = pad([rows[at] for at in group], pad_id=batching.pad_id, left=True)
-            # Padded on the left, no batch has a prompt that could be shared.
+            batch = replace(batching.stack([rows[at] for at in group]), prompt=0)
             reranker.encoder.run_batch(batch, ["sentence_embedding"], alone=True)
 
     return {"shared": lambda: reranker.score(_QUERIES[0], texts), "each as a whole": whole}
