@@ -92,10 +92,10 @@ _BGE_GEMMA = RerankChoices(
     activation=ScoreActivation.SIGMOID,
     max_tokens=1024,
 )
-# mixedbread-ai/mxbai-rerank-base-v2, mxbai_rerank: its conversation; logit("1") - logit("0").
+# mxbai_rerank/mxbai_rerank_v2.py: its conversation; logit("1") - logit("0").
 _MXBAI = RerankChoices(
     pair_template=(
-        "<|endoftext|><|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a "
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a "
         "helpful assistant.<|im_end|>\n<|im_start|>user\nquery: {query}\ndocument: {text}\n"
         "You are a search relevance expert who evaluates how well documents match search queries. "
         "For each query-document pair, carefully analyze the semantic relationship between them, "

@@ -77,7 +77,11 @@ def test_the_activation_of_the_configuration_counts(tmp_path: Path, key: str) ->
         ("Qwen/Qwen3-Reranker-0.6B", LabelTokens(true="yes", false="no"), "<|im_start|>system"),
         ("Qwen3-Reranker-4B", LabelTokens(true="yes", false="no"), "<|im_start|>system"),
         ("BAAI/bge-reranker-v2-gemma", LabelTokens(true="Yes"), "A: {query}"),
-        ("mixedbread-ai/mxbai-rerank-base-v2", LabelTokens(true="1", false="0"), "<|endoftext|>"),
+        (
+            "mixedbread-ai/mxbai-rerank-base-v2",
+            LabelTokens(true="1", false="0"),
+            "<|im_start|>system",
+        ),
     ],
 )
 def test_known_models_have_rows(tmp_path: Path, base: str, labels: LabelTokens, start: str) -> None:
