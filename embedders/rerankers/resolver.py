@@ -7,6 +7,7 @@ with ``LogitScore``). Only JSON files are read here, no weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .. import json_records
@@ -51,7 +52,10 @@ def is_reranker(source: ModelFiles, choices: RerankChoices | None = None) -> boo
     Raises:
         RecipeError: A file of the folder is damaged.
     """
-    if (choices is not None and choices.says_reranker) or known_reranker(source.base) is not None:
+    if choices is not None and choices.says_reranker:
+        return True
+    row = known_reranker(source.base)
+    if row is not None and row.true_token is not None:  # others show it in their files
         return True
     folder = source.folder
     kinds = _modules(folder)
@@ -76,7 +80,9 @@ def resolve_reranker(source: ModelFiles, choices: RerankChoices | None = None) -
     said = own
     row = known_reranker(source.base)
     said = said if row is None else said.over(row)
-    classifies = _is_classifier(config) and said.true_token is None
+    classifies = _is_classifier(config) and own.true_token is None
+    if classifies:  # a known language model, made into a classifier
+        said = replace(said, true_token=None, false_token=None)
     said = said.over(_folder_choices(source.folder, config, classifies=classifies))
     attention = said.attention or said_attention(config)
     if attention is None:
@@ -119,7 +125,8 @@ def _folder_choices(folder: Path, config: Object, *, classifies: bool) -> Rerank
     template, true, false = None, None, None
     if not classifies and any(kind.endswith(_LOGIT_SCORE) for kind in _modules(folder)):
         true, false = _label_tokens(folder)
-    if _modules(folder) or not classifies:
+    # Of other folders the chat template is that of a conversation, which shows any role's turn.
+    if _modules(folder):
         template = _template(folder)
     return RerankChoices(
         pair_template=template,

@@ -104,6 +104,8 @@ def test_the_user_overrides_a_row(tmp_path: Path) -> None:
 
 def test_a_language_model_needs_label_tokens_and_a_template(tmp_path: Path) -> None:
     folder = save_causal_reranker(tmp_path / "llama")
+    chat = "{% for turn in messages %}{{ turn['role'] }}: {{ turn['content'] }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(chat, encoding="utf-8")
     source = find_model(folder)
     assert not is_reranker(source)
     with pytest.raises(RecipeError, match="--true-token yes --false-token no"):
@@ -133,6 +135,21 @@ def test_choices_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         RerankChoices(**choices)  # type: ignore[arg-type]
+
+
+def test_a_name_alone_makes_no_classifier(tmp_path: Path) -> None:
+    encoder = files(tmp_path, {**BERT, "architectures": ["BertModel"]}, base="ms-marco-mine")
+    assert not is_reranker(encoder)
+
+
+def test_a_known_language_model_that_was_made_a_classifier_keeps_its_template(
+    tmp_path: Path,
+) -> None:
+    config = {**QWEN, "architectures": ["Qwen3ForSequenceClassification"], "id2label": {"0": "x"}}
+    recipe = resolve_reranker(files(tmp_path, config, base="Qwen3-Reranker-0.6B-seq-cls"))
+    assert recipe.tokens is None
+    assert recipe.label is not None
+    assert (recipe.pair.template or "").startswith("<|im_start|>system")
 
 
 def test_an_encoder_is_no_reranker(tmp_path: Path) -> None:
