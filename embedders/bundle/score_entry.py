@@ -70,7 +70,8 @@ class ScoreEntry:
             reference (tau-b, scipy.stats.kendalltau).
         ndcg_loss: Mean over the queries: what the order loses of nDCG, with the reference's order
             as graded truth.
-        company: The largest difference of a pair alone to the same pair among others.
+        company: The largest difference of a pair alone to the same pair among others; of integers
+            without that behind cached tokens of a query, whose order enters the tau.
         not_finite: Scores that are NaN or infinite.
         longest: Tokens of the longest probe.
         checks: The conditions, each by name.
