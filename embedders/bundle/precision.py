@@ -16,13 +16,14 @@ class ScoreGates:
 
     Args:
         difference: The largest to the float32 PyTorch reference; None: order alone counts.
-        company: The largest between a pair alone and the same pair among others.
+        company: The largest between a pair alone and the same pair among others; None: kernels
+            multiply few tokens in another way than many, so that order counts there, too.
         least_tau: The least mean Kendall tau of the passages of a query.
         most_loss: The largest mean loss of nDCG.
     """
 
     difference: float | None
-    company: float
+    company: float | None
     least_tau: float
     most_loss: float
 
@@ -90,6 +91,6 @@ class Precision(StrEnum):
             case Precision.INT8:
                 return ScoreGates(difference=None, company=1e-2, least_tau=0.8, most_loss=0.05)
             case Precision.W8 | Precision.W4:
-                return ScoreGates(difference=None, company=5e-2, least_tau=0.8, most_loss=0.05)
+                return ScoreGates(difference=None, company=None, least_tau=0.8, most_loss=0.05)
             case _:
                 assert_never(self)

@@ -71,7 +71,8 @@ class ScoreEntry:
         ndcg_loss: Mean over the queries: what the order loses of nDCG, with the reference's order
             as graded truth.
         company: The largest difference of a pair alone to the same pair among others; of integers
-            without that behind cached tokens of a query, whose order enters the tau.
+            without that behind cached tokens of a query, whose order enters the tau. The tau and
+            the loss are those of the worst way to run the pairs.
         not_finite: Scores that are NaN or infinite.
         longest: Tokens of the longest probe.
         checks: The conditions, each by name.
@@ -115,9 +116,10 @@ class ScoreEntry:
         """Return the figures that an entry whose checks all passed cannot have."""
         gates = self.precision.score_gates
         most = math.inf if gates.difference is None else gates.difference
+        moved = math.inf if gates.company is None else gates.company
         figures = [
             ("worst difference", self.worst_difference, 0.0, most),
-            ("difference in company", self.company, 0.0, gates.company),
+            ("difference in company", self.company, 0.0, moved),
             ("Kendall tau", self.kendall_tau, gates.least_tau, 1.0),
             ("nDCG loss", self.ndcg_loss, -1.0, gates.most_loss),
         ]

@@ -25,6 +25,8 @@ RunScores = Callable[[TokenBatch], NDArray[np.float32]]
 
 SHARED = "shared query"
 """The check of passages behind the cached tokens of their query."""
+TOGETHER = "one query's passages"
+"""The check of all passages of a query in one batch."""
 _GROUP = 8
 _SHORT = 128  # tokens beyond the shortest pair
 _PADDED = 40  # pairs of a condition; all of them run one by one
@@ -73,6 +75,8 @@ def certify_scores(
     after = _after_one_token(subject)  # first, see checks.py
     alone = _alone(subject)
     conditions = {**_padded(subject), AFTER_ONE_TOKEN: after, NEIGHBOURS: _accompanied(subject)}
+    if gates.company is None:
+        conditions[TOGETHER] = _together(subject)
     behind = _behind_query(subject)
     if len(behind[0]):
         conditions[SHARED] = behind
@@ -100,8 +104,8 @@ def certify_scores(
     everything = np.concatenate(apart)
     broken = int((~np.isfinite(everything)).sum())
     orders = [alone]
-    if SHARED in conditions:
-        numbers, scores = conditions[SHARED]
+    for name in {SHARED, TOGETHER} & conditions.keys():
+        numbers, scores = conditions[name]
         orders.append(alone.copy())
         orders[-1][numbers] = scores
     tau, loss = _agreement(orders, reference)
@@ -234,6 +238,12 @@ def _behind_query(subject: ScoreSubject) -> _Found:
     if not numbers:
         return np.zeros(0, np.intp), np.zeros(0, np.float32)
     return np.concatenate(numbers), np.concatenate(scores)
+
+
+def _together(subject: ScoreSubject) -> _Found:
+    """Run the passages of each query in one batch."""
+    groups = subject.reference.groups or [np.arange(len(subject.rows))[:_GROUP]]
+    return np.concatenate(groups), np.concatenate([_once(subject, group) for group in groups])
 
 
 def _once(
