@@ -83,8 +83,13 @@ def systems_of(
 
 
 def shared_query(bundle: Path) -> dict[str, Callable[[], object]]:
-    """Return 50 passages under one query, behind its cached tokens and each as a whole."""
+    """Return 50 passages under one query, behind its cached tokens and each as a whole.
+
+    Nothing comes back for a reranker without a template, whose passages share nothing.
+    """
     reranker = load_reranker(bundle)
+    if reranker.recipe.pair.template is None:
+        return {}
     tokenizer = reranker.encoder.text_tokenizer
     assert isinstance(tokenizer, PairTokenizer)
     texts = [text for _, text in make_pairs(50, words=(20, 60))]
