@@ -11,7 +11,7 @@ from .lazy_names import lazy_names
 
 
 def _check(module: str) -> None:
-    if module.startswith("pytorch."):
+    if module.startswith("pytorch.") or module == "rerankers.torch_reranker":
         need("torch", extra="export")
         need("transformers", extra="export")
 

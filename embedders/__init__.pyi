@@ -2,7 +2,9 @@ from .bundle.bundle import Bundle as Bundle
 from .bundle.certificate import Certificate as Certificate
 from .bundle.certificate import CertificateCheck as CertificateCheck
 from .bundle.certificate import CertificateEntry as CertificateEntry
-from .bundle.certificate import Precision as Precision
+from .bundle.precision import Precision as Precision
+from .bundle.score_entry import ScoreCheck as ScoreCheck
+from .bundle.score_entry import ScoreEntry as ScoreEntry
 from .encoding.hash_encoder import HashEncoder as HashEncoder
 from .encoding.protocol import Encoder as Encoder
 from .encoding.protocol import OnStep as OnStep
@@ -69,9 +71,14 @@ from .recipe.sparse_head import SparseHead as SparseHead
 from .recipe.sparse_head import SparsePooling as SparsePooling
 from .remote.address import RemoteAccess as RemoteAccess
 from .remote.encoder import RemoteEncoder as RemoteEncoder
+from .rerankers.choices import RerankChoices as RerankChoices
 from .rerankers.hash_reranker import HashReranker as HashReranker
+from .rerankers.onnx_reranker import OnnxReranker as OnnxReranker
 from .rerankers.protocol import Reranker as Reranker
 from .rerankers.protocol import best_first as best_first
+from .rerankers.resolver import is_reranker as is_reranker
+from .rerankers.resolver import resolve_reranker as resolve_reranker
+from .rerankers.torch_reranker import TorchReranker as TorchReranker
 from .sources.choices import Choices as Choices
 from .sources.choices import ModelFamily as ModelFamily
 from .sources.choices import known_families as known_families

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEY = "decant.key"
+_ABSENT = "decant.absent"
 _LARGEST_INTEGER = 2**53  # whole numbers below it are exact as floats
 _LARGEST_FILE = 2**26  # bytes; the largest that we write, a calibration, has some hundred thousand
 
@@ -45,6 +46,14 @@ def stored_as(key: str) -> dict[str, str]:
     return {_KEY: key}
 
 
+def absent_by_default() -> dict[str, bool]:
+    """Return the ``metadata`` of a field that is not written while it holds its default.
+
+    So files that were written before the field existed keep their bytes.
+    """
+    return {_ABSENT: True}
+
+
 def encode(value: object, *, defaults: bool = True) -> Json:
     """Return ``value`` as plain JSON data.
 
@@ -59,7 +68,8 @@ def encode(value: object, *, defaults: bool = True) -> Json:
             default = (
                 item.default_factory() if item.default_factory is not MISSING else item.default
             )
-            if defaults or held != default:
+            wanted = defaults and not item.metadata.get(_ABSENT, False)
+            if wanted or held != default:
                 shown[_key(item)] = encode(held, defaults=defaults)
         return shown
     if isinstance(value, Enum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from .errors import BundleError, ProviderError
+from .errors import ProviderError
 from .remote.address import is_address
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .onnx.providers.options import ExecutionOptions
     from .remote.address import RemoteAccess
     from .remote.encoder import RemoteEncoder
-    from .rerankers.protocol import Reranker
+    from .rerankers.onnx_reranker import OnnxReranker
 
 
 def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
@@ -114,23 +114,38 @@ def load_reranker(
     precision: str = "auto",
     runtime: ExecutionOptions | None = None,
     allow_uncertified: bool = False,
-) -> Reranker:
+) -> OnnxReranker:
     """Open the bundle of a reranker. Needs no network and no torch.
 
     Args:
-        path: A folder that ``decant export`` made of a reranker.
+        path: A folder that :func:`decant.export.export` or ``decant export`` made of a reranker.
         provider: As for :func:`load`.
-        precision: As for :func:`load`.
+        precision: As for :func:`load`; ``auto`` takes the fastest that is certified on the provider
+            and keeps the order of passages: a Kendall tau to float32 of at least 0.95, and at most
+            0.01 of nDCG lost.
         runtime: As for :func:`load`.
         allow_uncertified: As for :func:`load`.
 
     Raises:
-        BundleError: The bundle is missing or damaged, or holds no reranker.
-        ProviderError: The provider is unknown, not installed, or does not start.
+        BundleError: The bundle is missing, damaged, altered, of a newer format, or an encoder's.
+        ProviderError: The provider is unknown, not installed, or does not start; or the path is the
+            address of a server, which scores no pairs.
         ParityError: The graph is not certified on this provider, or failed.
     """
-    del provider, precision, runtime, allow_uncertified
-    raise BundleError(f"{path} holds no reranker; export one with decant export")
+    if isinstance(path, str) and is_address(path):
+        raise ProviderError(
+            f"{path} is the address of a server, which scores no pairs; load the bundle of a "
+            "reranker from a folder"
+        )
+    from .rerankers.onnx_reranker import load_reranker_bundle
+
+    return load_reranker_bundle(
+        path,
+        provider=provider,
+        precision=precision,
+        runtime=runtime,
+        allow_uncertified=allow_uncertified,
+    )
 
 
 def _check_what_runs(remote: RemoteEncoder, provider: str, precision: str) -> None:

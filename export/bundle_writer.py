@@ -8,15 +8,16 @@ from pathlib import Path
 from decant.embedders import Bundle, BundleError, Certificate, Precision
 from decant.embedders.bundle import (
     BUNDLE_FORMAT,
-    Golden,
+    RERANKER_FORMAT,
     Manifest,
+    golden_of,
     read_manifest,
     write_sentence_files,
 )
 from decant.embedders.distribution import decant_version
 from decant.embedders.files import CERTIFICATE, MANIFEST, file_hash, write_atomically
 from decant.embedders.json_records import to_json
-from decant.embedders.tokens import TextTokenizer
+from decant.embedders.tokens import PairTokenizer, TextTokenizer
 
 GRAPH = "onnx/model.onnx"
 _OURS = (MANIFEST, CERTIFICATE)
@@ -41,7 +42,7 @@ def write_manifest(
 ) -> Manifest:
     """Write ``decant.json`` for the present files of ``folder``, and return it.
 
-    The files for sentence-transformers are written first.
+    The files for sentence-transformers are written first, if it is an encoder.
 
     Args:
         folder: The unfinished bundle; every file in it is hashed.
@@ -50,12 +51,14 @@ def write_manifest(
         pad_id: The token id of padded positions.
         graphs: For each precision, the graph's path in the bundle.
     """
-    write_sentence_files(folder, tokenizer.recipe)
+    reranker = tokenizer.pair_recipe if isinstance(tokenizer, PairTokenizer) else None
+    if reranker is None:
+        write_sentence_files(folder, tokenizer.recipe)
     manifest = Manifest(
-        format=BUNDLE_FORMAT,
+        format=BUNDLE_FORMAT if reranker is None else RERANKER_FORMAT,
         made_by=f"decant {decant_version()}",
         recipe=tokenizer.recipe,
-        digest=tokenizer.recipe.digest(),
+        digest=(reranker or tokenizer.recipe).digest(),
         dim=dim,
         pad_id=pad_id,
         graphs={str(precision): name for precision, name in graphs.items()},
@@ -64,9 +67,8 @@ def write_manifest(
             for path in sorted(folder.rglob("*"))
             if path.is_file() and (name := path.relative_to(folder).as_posix()) not in _OURS
         },
-        golden=tuple(
-            Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden()
-        ),
+        golden=golden_of(tokenizer),
+        reranker=reranker,
     )
     (folder / MANIFEST).write_text(to_json(manifest), encoding="utf-8")
     return manifest
@@ -123,7 +125,8 @@ def add_graph(bundle: Bundle, precision: Precision, made: Path, certificate: Cer
         new.replace(home / new.name)
     write_atomically(bundle.folder / CERTIFICATE, to_json(certificate))
     # Bundles of older versions have no files for sentence-transformers.
-    further = write_sentence_files(bundle.folder, bundle.manifest.recipe)
+    encodes = bundle.manifest.reranker is None
+    further = write_sentence_files(bundle.folder, bundle.manifest.recipe) if encodes else []
     paths = [*sorted(home.glob(f"{Path(file).name}*")), *(bundle.folder / name for name in further)]
     added = {path.relative_to(bundle.folder).as_posix(): file_hash(path) for path in paths}
     _rewritten(

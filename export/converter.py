@@ -16,12 +16,11 @@ from decant.embedders import (
     RecipeError,
 )
 from decant.embedders.bundle import full_disk_error, sibling_folder
-from decant.embedders.files import REFERENCE
 from decant.embedders.onnx import provider_name
 
 from .bundle_writer import add_graph, check_same_bundle, graph_name, without_graph
-from .certify.certifier import Certifier, Place
-from .certify.reference import Reference
+from .certify.any_certifier import AnyCertifier, open_certifier
+from .certify.certifier import Place
 from .graph.external_data import save_graph
 from .passes.plain_graph import PlainGraph
 from .quantize.activation_ranges import measure_ranges
@@ -73,13 +72,7 @@ def convert(
     plain, file = opened.graph(Precision.FP32), graph_name(wanted)
     making = sibling_folder(opened.folder)
     with full_disk_error(f"{bundle} was not converted to {wanted}"), making as made:
-        certifier = Certifier(
-            folder=made,
-            tokenizer=opened.tokenizer(),
-            reference=Reference.read(opened.folder / REFERENCE),
-            pad_id=opened.manifest.pad_id,
-            on_step=on_step,
-        )
+        certifier = open_certifier(opened, folder=made, on_step=on_step)
         on_step(f"making the {wanted} graph")
         (made / file).parent.mkdir()
         try:
@@ -100,7 +93,7 @@ def make_graph(
     precision: Precision,
     source: Path,
     target: Path,
-    certifier: Certifier,
+    certifier: AnyCertifier,
     *,
     texts: Iterable[str] | None = None,
 ) -> None:

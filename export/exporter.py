@@ -25,21 +25,30 @@ from decant.embedders import (
     Pooling,
     Precision,
     Recipe,
+    RecipeError,
+    RerankChoices,
+    RerankRecipe,
     Strategy,
     TorchEncoder,
+    TorchReranker,
     find_model,
+    is_reranker,
     resolve,
+    resolve_reranker,
 )
 from decant.embedders.bundle import fresh_folder
 from decant.embedders.files import MANIFEST, REFERENCE
 from decant.embedders.sources import pad_id
-from decant.embedders.tokens import pad
+from decant.embedders.tokens import PairTokenizer, pad
 
 from .bundle_writer import graph_name, write_certificate, write_manifest
 from .certify.certifier import Certifier
 from .certify.output_checks import Extras
 from .certify.probes import longest_probe, probe_rows, probe_texts
 from .certify.reference import Reference
+from .certify.score_certifier import ScoreCertifier
+from .certify.score_probes import probe_pairs
+from .certify.score_reference import ScoreReference
 from .certify.weight_checks import Fingerprints
 from .graph_maker import Making, trace_graphs
 
@@ -50,7 +59,7 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     model: str | Path | ModelFiles,
     target: str | Path,
     *,
-    choices: Choices | None = None,
+    choices: Choices | RerankChoices | None = None,
     strategy: str | Strategy | None = None,
     precisions: Iterable[Precision | str] = (),
     replace: bool = False,
@@ -62,7 +71,9 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     Args:
         model: A Transformers or sentence-transformers folder, a hub id, or files already found.
         target: The bundle's folder; it appears whole or not at all.
-        choices: Your choices for the recipe; they override registry and model files.
+        choices: Your choices for the recipe; they override registry and model files. With
+            :class:`RerankChoices`, or without a pooling and a strategy for a model that is a
+            reranker by its folder or name, the bundle holds a reranker.
         strategy: The name of a strategy (``decant strategies``), the path of a JSON file, or a
             :class:`Strategy`; it overrides registry and model files.
         precisions: Graphs to make in addition to the float32 one, for example ``["int8"]``.
@@ -86,10 +97,14 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     """
     on_step = on_step or (lambda _: None)
     wanted = (Precision.FP32, *_beside(precisions))
+
+    def resolved(source: ModelFiles) -> Recipe | RerankRecipe:
+        return recipe_of(source, choices, strategy=strategy)
+
     if exist_ok and (Path(target) / MANIFEST).is_file():
         model = model if isinstance(model, ModelFiles) else find_model(model)
         held = Bundle.unchecked(target)
-        difference = _difference(held, resolve(model, choices, strategy=strategy), wanted)
+        difference = _difference(held, resolved(model), wanted)
         if not difference:
             return Bundle.open(target).certificate()
         if not replace:
@@ -99,12 +114,15 @@ def export(  # noqa: PLR0913 - each is a decision of its own
             )
     with fresh_folder(Path(target), replace=replace) as folder:
         source = model if isinstance(model, ModelFiles) else find_model(model)
-        recipe = resolve(source, choices, strategy=strategy)
-        making, dim = _trace(source, recipe, folder, wanted, on_step)
+        recipe = resolved(source)
+        if isinstance(recipe, RerankRecipe):
+            making, dim = _trace_reranker(source, recipe, folder, wanted, on_step), 1
+        else:
+            making, dim = _trace(source, recipe, folder, wanted, on_step)
         # Modules refer to each other, so only a garbage collection frees the model.
         gc.collect()
         tokenizer = making.certifier.tokenizer
-        certificate = Certificate(format=1, digest=tokenizer.recipe.digest())
+        certificate = Certificate(format=1, digest=recipe.digest())
         for precision in wanted:
             try:
                 entry = making.entry(precision)
@@ -129,9 +147,44 @@ def export(  # noqa: PLR0913 - each is a decision of its own
     return certificate
 
 
-def _difference(held: Bundle, recipe: Recipe, wanted: Sequence[Precision]) -> str:
+def recipe_of(
+    source: ModelFiles,
+    choices: Choices | RerankChoices | None,
+    *,
+    strategy: str | Strategy | None = None,
+) -> Recipe | RerankRecipe:
+    """Return the recipe by which a model is exported: of an encoder, or of a reranker.
+
+    Raises:
+        RecipeError: As :func:`resolve` and :func:`resolve_reranker`; or there are choices for a
+            reranker, and a strategy.
+    """
+    if isinstance(choices, RerankChoices):
+        if strategy is not None:
+            raise RecipeError("a strategy is for encoders; export a reranker without")
+        return resolve_reranker(source, choices)
+    encodes = strategy is not None or (choices is not None and choices.pooling is not None)
+    if encodes or not is_reranker(source):
+        return resolve(source, choices, strategy=strategy)
+    said = choices or Choices()
+    if others := [
+        item.name
+        for item in fields(said)
+        if getattr(said, item.name) is not None and item.name not in ("attention", "max_tokens")
+    ]:
+        raise RecipeError(
+            f"{source.base} is a reranker, which takes no {others[0]}; leave it out, or name a "
+            "pooling to export the backbone as an encoder"
+        )
+    own = RerankChoices(attention=said.attention, max_tokens=said.max_tokens)
+    return resolve_reranker(source, own)
+
+
+def _difference(held: Bundle, recipe: Recipe | RerankRecipe, wanted: Sequence[Precision]) -> str:
     """Return how a bundle differs from the one that would be made; "" if it does not."""
-    own = held.manifest.recipe
+    own = held.manifest.reranker or held.manifest.recipe
+    if type(own) is not type(recipe):
+        return "the one is a reranker, the other an encoder"
     if own != recipe:
         pairs = (
             (item.name, getattr(own, item.name), getattr(recipe, item.name))
@@ -167,6 +220,42 @@ def _trace(
             on_step=on_step,
         )
         return Making(certifier, Fingerprints.of(encoder.model), on_step), encoder.dim
+
+
+def _trace_reranker(
+    source: ModelFiles,
+    recipe: RerankRecipe,
+    folder: Path,
+    wanted: Sequence[Precision],
+    on_step: OnStep,
+) -> Making:
+    """Do all work with the PyTorch model of a reranker; return what later steps need."""
+    on_step(f"loading {source.base}")
+    with TorchReranker.from_source(source, recipe, on_step=on_step) as reranker:
+        encoder, tokenizer = reranker.encoder, reranker.encoder.text_tokenizer
+        assert isinstance(tokenizer, PairTokenizer)
+        trace_graphs(encoder.model, folder, wanted, on_step)
+        _save_preprocessors(source, folder, encoder)
+        heads: int = encoder.model.backbone.config.num_attention_heads
+        longest = longest_probe(encoder.recipe.max_tokens, heads=heads)
+        pairs, ranked = probe_pairs(tokenizer, longest=longest)
+        on_step(f"computing reference scores: {len(pairs)} pairs")
+        rows = tokenizer.pairs(pairs)
+        reference = ScoreReference(
+            queries=[query for query, _ in pairs],
+            passages=[text for _, text in pairs],
+            scores=np.concatenate([encoder.run(pad([row], pad_id=0))[:, 0] for row in rows]),
+            ranked=ranked,
+        )
+        reference.save(folder / REFERENCE)
+        certifier = ScoreCertifier(
+            folder=folder,
+            tokenizer=tokenizer,
+            reference=reference,
+            pad_id=pad_id(source.folder),
+            on_step=on_step,
+        )
+        return Making(certifier, Fingerprints.of(encoder.model), on_step)
 
 
 def _beside(precisions: Iterable[Precision | str]) -> list[Precision]:

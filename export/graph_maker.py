@@ -15,12 +15,14 @@ from typing import assert_never
 import torch
 from torch import nn
 
-from decant.embedders import CertificateEntry, OnStep, Precision
+from decant.embedders import OnStep, Precision
+from decant.embedders.bundle import AnyEntry
 from decant.embedders.onnx import provider_name
 from decant.embedders.pytorch import PooledModel
 
 from .bundle_writer import GRAPH, graph_name
-from .certify.certifier import Certifier, Place
+from .certify.any_certifier import AnyCertifier
+from .certify.certifier import Place
 from .certify.weight_checks import Fingerprints, weights_check
 from .converter import make_graph
 from .trace.tracing import trace
@@ -66,11 +68,11 @@ class Making:
         on_step: Called with the name of each step as it begins.
     """
 
-    certifier: Certifier
+    certifier: AnyCertifier
     source: Fingerprints
     on_step: OnStep
 
-    def entry(self, precision: Precision) -> CertificateEntry | None:
+    def entry(self, precision: Precision) -> AnyEntry | None:
         """Make the graph if it was not traced; return its entry, None where no CPU runs it."""
         folder, file = self.certifier.folder, graph_name(precision)
         match precision:
@@ -90,7 +92,7 @@ class Making:
             case _:
                 assert_never(precision)
 
-    def _fp16(self, file: str) -> CertificateEntry:
+    def _fp16(self, file: str) -> AnyEntry:
         """All in float16 where that passes; else the products alone (``quantize/fp16.py``)."""
         path = self.certifier.folder / file
         self.on_step("certifying fp16 on the CPU")

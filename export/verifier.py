@@ -13,7 +13,6 @@ from decant.embedders import (
     BundleError,
     Certificate,
     CertificateCheck,
-    CertificateEntry,
     Encoder,
     ExecutionOptions,
     OnStep,
@@ -22,7 +21,7 @@ from decant.embedders import (
     ProviderError,
     load,
 )
-from decant.embedders.bundle import TaskScore
+from decant.embedders.bundle import AnyEntry, TaskScore
 from decant.embedders.files import CERTIFICATE, REFERENCE, write_atomically
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import (
@@ -34,8 +33,8 @@ from decant.embedders.onnx import (
 )
 
 from .bundle_writer import check_same_bundle
-from .certify.certifier import Certifier, Place
-from .certify.reference import Reference
+from .certify.any_certifier import AnyCertifier, open_certifier
+from .certify.certifier import Place
 
 _log = logging.getLogger("decant")
 
@@ -83,16 +82,15 @@ def verify(
             entries of graphs before that one are written. With ``all``: none of them runs a graph.
     """
     opened = Bundle.unchecked(bundle)
+    if scores is not None and opened.manifest.reranker is not None:
+        raise BundleError(
+            f"{bundle} is a reranker, which gives no vectors to score on STS or retrieval; verify "
+            "it without tasks"
+        )
     on_step = on_step or (lambda _: None)
     measuring = _Measuring(
         opened,
-        Certifier(
-            folder=opened.folder,
-            tokenizer=opened.tokenizer(),
-            reference=Reference.read(opened.folder / REFERENCE),
-            pad_id=opened.manifest.pad_id,
-            on_step=on_step,
-        ),
+        open_certifier(opened, on_step=on_step),
         _stored(opened),
         _files_check(opened),
     )
@@ -126,7 +124,7 @@ class _Measuring:
     def __init__(
         self,
         bundle: Bundle,
-        certifier: Certifier,
+        certifier: AnyCertifier,
         certificate: Certificate,
         files: CertificateCheck,
     ) -> None:
@@ -154,7 +152,7 @@ class _Measuring:
 
 def _write(bundle: Bundle, certificate: Certificate) -> None:
     check_same_bundle(bundle)
-    if certificate.entries:
+    if certificate.measured:
         write_atomically(bundle.folder / CERTIFICATE, to_json(certificate))
 
 
@@ -169,9 +167,7 @@ class _Stated:
         if scores is not None:
             bundle.graph(Precision.FP32)
 
-    def with_scores(
-        self, entry: CertificateEntry, before: CertificateEntry | None
-    ) -> CertificateEntry:
+    def with_scores(self, entry: AnyEntry, before: AnyEntry | None) -> AnyEntry:
         if self._scores is None:
             return replace(entry, tasks=before.tasks if before is not None else ())
         if self._exact is None:

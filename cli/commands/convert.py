@@ -49,11 +49,10 @@ def convert(
         from decant.export import convert as run
 
         certificate = run(bundle, precision, texts=given, on_step=on_step)
-    (entry,) = (item for item in certificate.entries[-1:])
+    (entry,) = (item for item in certificate.measured[-1:])
     if as_json:
         show_json({"bundle": str(bundle), "passed": entry.passed, "entry": entry})
     else:
-        show_certificate(
-            Certificate(format=certificate.format, digest=certificate.digest, entries=(entry,))
-        )
+        empty = Certificate(format=certificate.format, digest=certificate.digest)
+        show_certificate(empty.with_entry(entry))
         say(f"{bundle} has a graph in {precision}")

@@ -5,24 +5,31 @@ The command has many parameters because typer reads every option from one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from decant.embedders import Choices, LayerMix, Precision
+from decant.embedders import Choices, LayerMix, Precision, RecipeError, RerankChoices
 from decant.embedders.errors import need
 
 from ..exit_codes import Exit
 from ..options.recipe import (
+    ActivationOption,
+    Against,
     AttentionOption,
     Dim,
     Eos,
     ExistOk,
+    FalseToken,
+    Instruction,
+    Label,
     MaxTokens,
     Name,
     Normalize,
+    PairTemplate,
     PassagePrompt,
     PoolingOption,
     QueryPrompt,
@@ -30,6 +37,7 @@ from ..options.recipe import (
     Revision,
     SpanOption,
     Target,
+    TrueToken,
 )
 from ..options.shared import AsJson
 from ..output.progress import steps
@@ -92,6 +100,13 @@ def export(
             help="Template of queries with a task: 'Instruct: {instruction}\\nQuery: {text}'.",
         ),
     ] = None,
+    pair_template: PairTemplate = None,
+    task: Instruction = None,
+    true_token: TrueToken = None,
+    false_token: FalseToken = None,
+    label: Label = None,
+    against: Against = None,
+    activation: ActivationOption = None,
     name: Name = None,
     revision: Revision = None,
     adapter: Annotated[
@@ -132,6 +147,8 @@ def export(
       decant export BAAI/bge-small-en-v1.5 bge --certify openvino
       decant export ./my-llama one-word --strategy prompt-eol
       decant export ./my-llama mine --pooling last --query-prompt "Query: {text}"
+      decant export cross-encoder/ms-marco-MiniLM-L6-v2 reranker
+      decant export ./llama yes --true-token yes --pair-template "{query} {text}"
     """
     choices = Choices(
         attention=attention,
@@ -148,13 +165,22 @@ def export(
         token_embeddings=token_embeddings or None,
         instruction_template=instruction,
     )
+    reranking = {
+        "pair_template": pair_template,
+        "instruction": task,
+        "true_token": true_token,
+        "false_token": false_token,
+        "label": label,
+        "against": against,
+        "activation": activation,
+    }
     from decant.embedders import find_model
 
     source = find_model(model, revision=revision, name=name, adapters=adapter or ())
     certificate = export_source(
         source,
         target,
-        choices=choices,
+        choices=_of_reranker(reranking, choices),
         strategy=strategy,
         precisions=precision or (),
         replace=replace,
@@ -174,6 +200,33 @@ def export(
         raise typer.Exit(Exit.FINDING)
 
 
+def _of_reranker(given: Mapping[str, Any], choices: Choices) -> Choices | RerankChoices:
+    """Return the choices of a reranker if any option of one is given.
+
+    Raises:
+        RecipeError: Options of a reranker and of an encoder are given together.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    if not said:
+        return choices
+    shared = ("attention", "max_tokens", "pooling")
+    others = [
+        item.name
+        for item in fields(choices)
+        if getattr(choices, item.name) is not None and item.name not in shared
+    ]
+    if others:
+        raise RecipeError(
+            f"{next(iter(said))} is of a reranker and {others[0]} of an encoder; leave one out"
+        )
+    return RerankChoices(
+        **said,
+        attention=choices.attention,
+        max_tokens=choices.max_tokens,
+        pooling=choices.pooling,
+    )
+
+
 def _certify(target: Path, provider: str) -> Certificate:
     """Certify the new bundle on a provider, showing each step."""
     with silenced(), steps() as on_step:
@@ -186,7 +239,7 @@ def export_source(
     source: ModelFiles,
     target: Path,
     *,
-    choices: Choices | None = None,
+    choices: Choices | RerankChoices | None = None,
     strategy: str | None = None,
     precisions: Iterable[Precision] = (),
     replace: bool,

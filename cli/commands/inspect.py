@@ -9,7 +9,14 @@ import typer
 from rich import box
 from rich.table import Table
 
-from decant.embedders import Certificate, MissingExtra, Precision, ProviderError, Role
+from decant.embedders import (
+    Certificate,
+    MissingExtra,
+    Precision,
+    ProviderError,
+    Role,
+    ScoreEntry,
+)
 
 from ..options.shared import AsJson, BundlePlace
 from ..output.quiet import silenced
@@ -18,7 +25,15 @@ from ..output.views import floored, show_facts
 from .tune import described
 
 if TYPE_CHECKING:
-    from decant.embedders import Bundle, GraphChoice, LateInteraction, Recipe, SparseHead
+    from decant.embedders import (
+        Bundle,
+        GraphChoice,
+        LateInteraction,
+        Recipe,
+        RerankRecipe,
+        SparseHead,
+    )
+    from decant.embedders.bundle import AnyEntry
     from decant.embedders.onnx import Calibrations
 
 
@@ -75,10 +90,16 @@ def inspect(
         {
             "bundle": str(bundle),
             "made by": f"{manifest.made_by}, format {manifest.format}",
-            **_recipe(manifest.recipe),
+            **_recipe(manifest.recipe if manifest.reranker is None else manifest.reranker.model),
             "digest": manifest.digest,
-            "vectors": f"{manifest.dim} wide, "
-            f"{'unit length' if manifest.recipe.normalize else 'not normalised'}",
+            **(
+                _reranking(manifest.reranker)
+                if manifest.reranker is not None
+                else {
+                    "vectors": f"{manifest.dim} wide, "
+                    f"{'unit length' if manifest.recipe.normalize else 'not normalised'}"
+                }
+            ),
             **{f"graph {name}": _interface_line(found) for name, found in graphs.items()},
         }
     )
@@ -98,6 +119,21 @@ def inspect(
         }
         | _choice_facts(_choice(opened), verbose=verbose)
     )
+
+
+def _reranking(recipe: RerankRecipe) -> dict[str, str]:
+    """Return how a pair becomes a score."""
+    if recipe.tokens is not None:
+        read = f"the logit of {recipe.tokens.true!r}"
+        read += "" if recipe.tokens.false is None else f" less that of {recipe.tokens.false!r}"
+    else:
+        assert recipe.label is not None
+        read = f"output {recipe.label.index} of {recipe.label.count}"
+        read += "" if recipe.label.against is None else f" less output {recipe.label.against}"
+    pair = recipe.pair
+    template = pair.template or "two sequences of the tokenizer"
+    told = {} if pair.instruction is None else {"instruction": pair.instruction}
+    return {"scores": f"{read}, then {recipe.activation}", "pair": template, **told}
 
 
 def _choice(bundle: Bundle) -> GraphChoice | str:
@@ -253,13 +289,19 @@ def _files(bundle: Bundle) -> Table:
     return table
 
 
+def _closeness(entry: AnyEntry) -> str:
+    if isinstance(entry, ScoreEntry):
+        return f"Kendall tau {entry.kendall_tau:.4f}, worst difference {entry.worst_difference:.1e}"
+    return f"worst cosine {floored(entry.worst_cosine)}"
+
+
 def _show_summary(certificate: Certificate) -> None:
     show_facts(
         {
             f"certificate {entry.precision}": f"{'passed' if entry.passed else 'FAILED'} on "
-            f"{entry.provider}, worst cosine {floored(entry.worst_cosine)}, {entry.date[:10]}"
+            f"{entry.provider}, {_closeness(entry)}, {entry.date[:10]}"
             + ("" if entry.passed else f": {entry.failures}")
-            for entry in certificate.entries
+            for entry in certificate.measured
         }
         or {"certificate": "none; make one with: decant verify"}
     )

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from decant.embedders import Attention, PooledTokens, Pooling
+from decant.embedders import Attention, PooledTokens, Pooling, ScoreActivation
 
 Target: TypeAlias = Annotated[
     Path, typer.Argument(metavar="TARGET", help="The folder to write the bundle to.")
@@ -54,6 +54,42 @@ Normalize: TypeAlias = Annotated[
     bool | None,
     typer.Option(
         "--normalize/--no-normalize", help="Scale vectors to unit length, or leave their length."
+    ),
+]
+PairTemplate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Of a reranker: the input, such as 'A: {query} B: {text}'.",
+    ),
+]
+Instruction: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--instruction", metavar="TEXT", help="Of a reranker: the task in place of {instruction}."
+    ),
+]
+TrueToken: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TOKEN", help="Of a reranker: the token that says yes."),
+]
+FalseToken: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TOKEN", help="Of a reranker: the token that says no."),
+]
+Label: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a reranker: the classifier's output that is the score."),
+]
+Against: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of a reranker: the output that is subtracted from it."),
+]
+ActivationOption: TypeAlias = Annotated[
+    ScoreActivation | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Of a reranker, what follows the score: {', '.join(ScoreActivation)}.",
     ),
 ]
 Name: TypeAlias = Annotated[

@@ -16,7 +16,7 @@ from .terminal import printable, results, say, show
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from decant.embedders import Certificate, CertificateEntry
+    from decant.embedders import Certificate, CertificateEntry, ScoreEntry
     from decant.integrations.qdrant import Hit, IndexReport
 
 _PASSAGE_LINES = 3
@@ -36,6 +36,17 @@ def show_facts(facts: Mapping[str, str]) -> None:
 
 def show_certificate(certificate: Certificate) -> None:
     """Print a table of checks for each entry, and its agreement with the reference."""
+    for scored in certificate.scores:
+        show(_score_checks(scored))
+        show_facts(
+            {
+                "reference": f"{scored.environment.get('reference', 'PyTorch float32')}; "
+                f"worst difference {scored.worst_difference:.1e} of the scores' spread, "
+                f"{scored.spread:.3g}",
+                "order": f"Kendall tau {scored.kendall_tau:.4f}, nDCG loss "
+                f"{scored.ndcg_loss:.4f}; probes up to {scored.longest} tokens",
+            }
+        )
     for entry in certificate.entries:
         show(_checks(entry))
         show_facts(
@@ -77,6 +88,20 @@ def _checks(entry: CertificateEntry) -> Table:
     for check in entry.checks:
         found = Text("ok", "green") if check.passed else Text(check.finding or "failed", "red")
         table.add_row(check.name, f"{check.cases:,}", floored(check.worst_cosine), found)
+    return table
+
+
+def _score_checks(entry: ScoreEntry) -> Table:
+    verdict = Text("passed", "bold green") if entry.passed else Text("FAILED", "bold red")
+    title = Text.assemble(f"certificate of {entry.precision} on {entry.provider}: ", verdict)
+    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    table.add_column("check", no_wrap=True)
+    table.add_column("scores", justify="right")
+    table.add_column("worst difference", justify="right")
+    table.add_column("", overflow="fold")
+    for check in entry.checks:
+        found = Text("ok", "green") if check.passed else Text(check.finding or "failed", "red")
+        table.add_row(check.name, f"{check.cases:,}", f"{check.worst:.1e}", found)
     return table
 
 

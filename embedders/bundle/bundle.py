@@ -18,15 +18,21 @@ from typing import TypeVar
 from .. import json_records
 from ..errors import BundleError, ParityError, RecipeError, TextError
 from ..files import CERTIFICATE, MANIFEST
+from ..json_records import absent_by_default
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
-from ..tokens.load import load_text_tokenizer
+from ..recipe.rerank_recipe import RerankRecipe
+from ..tokens.load import load_pair_tokenizer, load_text_tokenizer
+from ..tokens.pair_tokenizer import PairTokenizer
 from ..tokens.tokenizer import TextTokenizer
-from .certificate import CERTIFICATE_FORMAT, Certificate, CertificateEntry, Precision
+from .certificate import CERTIFICATE_FORMAT, AnyEntry, Certificate
 from .file_list import CheckedFile, check_name, check_not_replaced, hashed, name_in_bundle
 from .onnx_file import mismatch, read_onnx_file
+from .precision import Precision
 
 BUNDLE_FORMAT = 1
+RERANKER_FORMAT = 2
+"""The format of bundles that hold a reranker, which older decants refuse."""
 TOKENIZER = "tokenizer.json"
 _CONFIG = "config.json"
 _MOST_TOKENS = 2**31
@@ -36,11 +42,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """One text and the token ids that the tokenizer must give for it."""
+    """One text and the token ids that the tokenizer must give for it.
+
+    Args:
+        role: Whose prompt.
+        text: The text; of a reranker, the passage.
+        ids: The ids.
+        query: The query of a pair; None: the bundle holds no reranker.
+    """
 
     role: Role
     text: str
     ids: tuple[int, ...]
+    query: str | None = field(default=None, metadata=absent_by_default())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,8 @@ class Manifest:
         graphs: For each precision, the graph's path in the bundle.
         files: SHA-256 of every file but this one and the certificate, by path in the bundle.
         golden: Token ids that this bundle's tokenizer gave when it was made.
+        reranker: The recipe of the scores, if the bundle holds a reranker, whose vectors are raw
+            scores of width 1; None: it holds an encoder.
 
     Raises:
         BundleError: A number is impossible, a path leaves the bundle, or a graph or the tokenizer
@@ -72,8 +88,19 @@ class Manifest:
     graphs: dict[str, str]
     files: dict[str, str]
     golden: tuple[Golden, ...]
+    reranker: RerankRecipe | None = field(default=None, metadata=absent_by_default())
 
     def __post_init__(self) -> None:
+        if (self.reranker is not None) != (self.format == RERANKER_FORMAT):
+            raise BundleError(
+                f"format {self.format} and reranker={self.reranker} do not go together; export the "
+                "bundle again"
+            )
+        if self.reranker is not None and (self.dim != 1 or self.recipe != self.reranker.encoding):
+            raise BundleError(
+                "the recipe of its backbone is not that of its reranker, or its scores have "
+                f"{self.dim} values; export the bundle again"
+            )
         if self.dim < 1:
             raise BundleError(f"dim {self.dim} is no width of vectors; export the bundle again")
         if self.recipe.dim not in (None, self.dim):
@@ -195,7 +222,7 @@ class Bundle:
 
     def entry(
         self, precision: Precision, provider: str, *, graph: Precision | None = None
-    ) -> CertificateEntry | None:
+    ) -> AnyEntry | None:
         """Return the certificate's entry for a graph on a provider; None if no entry counts.
 
         An entry counts if it has the graph's hash and was judged by the gates of this precision, if
@@ -261,8 +288,7 @@ class Bundle:
                 "file, or export the bundle again"
             )
         try:
-            tokenizer = load_text_tokenizer(self.folder, manifest.recipe)
-            given = tokenizer.golden()
+            tokenizer, given = _loaded(self.folder, manifest)
         except (RecipeError, TextError) as error:
             raise BundleError(f"{self.folder} has no tokenizer that works: {error}") from error
         read = (self.checked.get(name) for name in (TOKENIZER, _CONFIG))
@@ -272,14 +298,38 @@ class Bundle:
                 f"{self.folder / MANIFEST} holds {len(manifest.golden)} golden texts, this decant "
                 f"knows {len(given)}; upgrade decant, or export the bundle again"
             )
-        for golden, (role, text, ids) in zip(manifest.golden, given, strict=False):
-            if golden != Golden(role=role, text=text, ids=ids):
+        for golden, found in zip(manifest.golden, given, strict=False):
+            ids = found.ids
+            if golden != found:
                 raise BundleError(
                     f"the installed tokenizers package turns {golden.text[:40]!r} ({golden.role}) "
                     f"into {_head(ids)}, and this bundle was made with {_head(golden.ids)}; "
                     "install the tokenizers version that made it, or export it again"
                 )
         return tokenizer
+
+
+def golden_of(tokenizer: TextTokenizer) -> tuple[Golden, ...]:
+    """Return the golden texts of a tokenizer, or the golden pairs of a reranker's, with their ids.
+
+    Raises:
+        TextError: The tokenizer fails on one.
+    """
+    if isinstance(tokenizer, PairTokenizer):
+        return tuple(
+            Golden(role=Role.PASSAGE, query=query, text=text, ids=ids)
+            for query, text, ids in tokenizer.golden_pairs()
+        )
+    return tuple(Golden(role=role, text=text, ids=ids) for role, text, ids in tokenizer.golden())
+
+
+def _loaded(folder: Path, manifest: Manifest) -> tuple[TextTokenizer, tuple[Golden, ...]]:
+    tokenizer = (
+        load_text_tokenizer(folder, manifest.recipe)
+        if manifest.reranker is None
+        else load_pair_tokenizer(folder, manifest.reranker)
+    )
+    return tokenizer, golden_of(tokenizer)
 
 
 def _head(ids: tuple[int, ...]) -> str:
@@ -295,11 +345,12 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(_no_bundle(folder))
-    manifest = read_record(Manifest, path, newest=BUNDLE_FORMAT)
-    if manifest.digest != manifest.recipe.digest():
+    manifest = read_record(Manifest, path, newest=RERANKER_FORMAT)
+    deciding = manifest.reranker or manifest.recipe
+    if manifest.digest != deciding.digest():
         raise BundleError(
             f"{path} was edited: it says digest {manifest.digest}, its recipe has "
-            f"{manifest.recipe.digest()}; export the bundle again"
+            f"{deciding.digest()}; export the bundle again"
         )
     return manifest
 

@@ -11,66 +11,19 @@ text among others of its own length, where nothing is padded, has a gate of its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import assert_never
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from ..errors import ParityError
+from ..json_records import absent_by_default
+from .precision import Precision
+from .score_entry import ScoreEntry, TaskScore
 
 CERTIFICATE_FORMAT = 1
 NEIGHBOURS = "neighbours"
 """The check of texts among others of their own length; certificates of older versions lack it."""
 _ROUNDING = 1e-9  # of a mean of means
 _WORST = "worst cosine "
-
-
-class Precision(StrEnum):
-    """How a graph's weights are stored and multiplied.
-
-    INT8: weights in eight bits, a scale for each output channel; activations in eight bits, one
-    scale for each layer, set beforehand, or one for each token; the CPU provider. W8, W4: weights
-    in eight or four bits in blocks, activations in float32.
-    """
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    W8 = "w8"
-    W4 = "w4"
-
-    @property
-    def gates(self) -> tuple[float, float]:
-        """Lower bounds for the worst and for the mean cosine to the reference."""
-        match self:
-            case Precision.FP32:
-                return 0.99999, 0.99999
-            case Precision.FP16 | Precision.BF16:
-                return 0.999, 0.999
-            case Precision.INT8 | Precision.W8 | Precision.W4:
-                return 0.95, 0.99
-            case _:
-                assert_never(self)
-
-    @property
-    def invariance_gate(self) -> float:
-        """The least cosine of a text alone to the same text among others of its own length.
-
-        Nothing is padded there. So a graph whose rows are independent adds the same numbers in the
-        same order, and rounds equally. Integers with a scale for the whole batch
-        (``DynamicQuantizeLinear``) miss this gate on every text. Kernels for weights in blocks
-        multiply few tokens in another way than many tokens, so only their gate for rounding
-        applies.
-        """
-        match self:
-            case Precision.FP32:
-                return 0.99999
-            case Precision.INT8:
-                return 0.9999
-            case Precision.FP16 | Precision.BF16 | Precision.W8 | Precision.W4:
-                return self.gates[0]
-            case _:
-                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,26 +49,6 @@ class CertificateCheck:
         """The finding without the number that it begins with."""
         number, _, reason = self.finding.partition(": ")
         return reason if number.startswith(_WORST) else self.finding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskScore:
-    """The score of a graph on a task, and that of the float32 graph on the same provider.
-
-    Args:
-        name: Task and metric, for example ``cranfield nDCG@10``.
-        value: The graph's score in the metric's own unit; higher is better.
-        exact: The float32 graph's.
-    """
-
-    name: str
-    value: float
-    exact: float
-
-    @property
-    def loss(self) -> float:
-        """How much worse than float32; negative where better."""
-        return self.exact - self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +149,10 @@ def _describe_failure(reason: str, checks: Sequence[CertificateCheck]) -> str:
     return f"{names} ({worst}: {reason})" if reason else f"{names} ({worst})"
 
 
+AnyEntry: TypeAlias = CertificateEntry | ScoreEntry
+"""What was measured of a graph's vectors, or of its scores."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """``certificate.json``: the entries of one bundle.
@@ -223,26 +160,33 @@ class Certificate:
     Args:
         format: Version of this record.
         digest: Digest of the recipe that the reference was computed by.
-        entries: At most one for each file, provider and precision.
+        entries: At most one for each file, provider and precision; none of a reranker.
+        scores: The same of a reranker.
     """
 
     format: int
     digest: str
     entries: tuple[CertificateEntry, ...] = ()
+    scores: tuple[ScoreEntry, ...] = field(default=(), metadata=absent_by_default())
+
+    @property
+    def measured(self) -> tuple[AnyEntry, ...]:
+        """All entries, of vectors and of scores."""
+        return (*self.entries, *self.scores)
 
     @property
     def passed(self) -> bool:
         """Whether there are entries and all of them passed."""
-        return bool(self.entries) and all(entry.passed for entry in self.entries)
+        return bool(self.measured) and all(entry.passed for entry in self.measured)
 
     @property
-    def failed(self) -> tuple[CertificateEntry, ...]:
+    def failed(self) -> tuple[AnyEntry, ...]:
         """The entries that missed a gate."""
-        return tuple(entry for entry in self.entries if not entry.passed)
+        return tuple(entry for entry in self.measured if not entry.passed)
 
     def entry(
         self, *, sha256: str, provider: str, precision: Precision | None = None
-    ) -> CertificateEntry | None:
+    ) -> AnyEntry | None:
         """Return the entry for a graph's hash on a provider, or None; of several, one that failed.
 
         Args:
@@ -252,22 +196,27 @@ class Certificate:
         """
         found = [
             entry
-            for entry in self.entries
+            for entry in self.measured
             if entry.sha256 == sha256
             and entry.provider == provider
             and precision in (None, entry.precision)
         ]
         return next((entry for entry in found if not entry.passed), found[0] if found else None)
 
-    def with_entry(self, entry: CertificateEntry) -> Certificate:
+    def with_entry(self, entry: AnyEntry) -> Certificate:
         """Return a certificate in which ``entry`` replaces its predecessor."""
         same = (entry.file, entry.provider, entry.precision)
-        kept = (item for item in self.entries if (item.file, item.provider, item.precision) != same)
-        return Certificate(format=self.format, digest=self.digest, entries=(*kept, entry))
+
+        def other(item: AnyEntry) -> bool:
+            return (item.file, item.provider, item.precision) != same
+
+        if isinstance(entry, ScoreEntry):
+            return replace(self, scores=(*filter(other, self.scores), entry))
+        return replace(self, entries=(*filter(other, self.entries), entry))
 
     def require(
         self, *, sha256: str, provider: str, bundle: str, precision: Precision | None = None
-    ) -> CertificateEntry:
+    ) -> AnyEntry:
         """Return the passed entry for a graph on a provider.
 
         Args:

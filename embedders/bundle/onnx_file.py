@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import assert_never
 
 from ..errors import BundleError
-from .certificate import Precision
 from .file_list import Identity
+from .precision import Precision
 
 INTEGER_OPERATORS = frozenset(
     {

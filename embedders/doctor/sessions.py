@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..distribution import install_command
 from ..errors import BundleError, ProviderError
 from ..onnx.choose_graph import rank_choices

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ TOKEN_FIELDS = frozenset(
     {"query_prompt", "passage_prompt", "eos", "open_end", "max_tokens", "max_text_tokens"}
 )
 """The fields of a recipe that change the tokens of a text and nothing behind them."""
+
+T = TypeVar("T")
 
 _BLOCK = 1024
 _FIRST_BLOCK = 128  # small, so that the first vectors come soon and storing can begin
@@ -155,8 +157,11 @@ class BatchEncoder(PooledEncoder):
     ) -> Vectors:
         """Return one vector per text, in order; see :meth:`decant.embedders.Encoder.encode`."""
         request = _Request(role, instruction, outputs)
+        rows_of = self._rows_of(request)
         with encode_span(self, self.recipe, role=request.role, outputs=outputs) as work:
-            parts = list(self._blocks(checked(texts), request, progress, work))
+            parts = list(
+                self._blocks(checked(texts), rows_of, request, progress=progress, work=work)
+            )
         return joined(parts, dim=self.dim, outputs=outputs, read_shape=self._settings.read_shape)
 
     def stream(
@@ -173,7 +178,32 @@ class BatchEncoder(PooledEncoder):
         with encode_span(
             self, self.recipe, role=request.role, outputs=outputs, current=False
         ) as work:
-            yield from self._blocks(checked(texts), request, progress, work)
+            rows_of = self._rows_of(request)
+            yield from self._blocks(checked(texts), rows_of, request, progress=progress, work=work)
+
+    def encode_rows(
+        self,
+        items: Iterable[T],
+        rows_of: Callable[[list[T], int], list[Tokens]],
+        *,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """Return a dense vector for each item, float32 (N, D), in order.
+
+        Args:
+            items: What is not plain text, for example pairs of texts.
+            rows_of: Tokenises some items; gets the number of the first.
+            progress: As in :meth:`encode`.
+        """
+        request = _Request(Role.PASSAGE, None, ())
+        with encode_span(self, self.recipe, role=request.role) as work:
+            parts = list(self._blocks(items, rows_of, request, progress=progress, work=work))
+        return joined(parts, dim=self.dim, outputs=(), read_shape=None).dense
+
+    def _rows_of(self, request: _Request) -> Callable[[list[str], int], list[Tokens]]:
+        return lambda block, first: self._tokenizer(
+            block, role=request.role, instruction=request.instruction, first=first
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Refuse to be pickled; encoders of a bundle override this, because they can be reopened.
@@ -191,7 +221,13 @@ class BatchEncoder(PooledEncoder):
         return ThreadPoolExecutor(self._settings.workers, thread_name_prefix="decant")
 
     def _blocks(
-        self, texts: Iterable[str], request: _Request, progress: Progress | None, work: Span
+        self,
+        items: Iterable[T],
+        rows_of: Callable[[list[T], int], list[Tokens]],
+        request: _Request,
+        *,
+        progress: Progress | None,
+        work: Span,
     ) -> Iterator[Vectors]:
         """Yield finished blocks in order, while the next one is tokenised and under way."""
         pool = self._pool
@@ -204,11 +240,9 @@ class BatchEncoder(PooledEncoder):
             # Vectors of tokens take so much memory that few texts are held at a time.
             whole = Output.TOKEN_EMBEDDINGS in request.outputs
             size = _FIRST_BLOCK if whole else _BLOCK
-            for block in blocks(texts, size, first=_FIRST_BLOCK):
+            for block in blocks(items, size, first=_FIRST_BLOCK):
                 self._check_open(pool)
-                rows = self._tokenizer(
-                    block, role=request.role, instruction=request.instruction, first=read
-                )
+                rows = rows_of(block, read)
                 first, read = read, read + len(block)
                 batching = self._settings.batching
                 groups = batching.batches(rows, whole=whole)

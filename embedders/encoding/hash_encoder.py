@@ -22,7 +22,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..errors import RecipeError
 from ..forks import renew_after_fork
 from ..recipe.enums import Attention, Pooling

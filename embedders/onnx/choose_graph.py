@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import CertificateEntry, Precision
+from ..bundle.certificate import AnyEntry
+from ..bundle.precision import Precision
+from ..bundle.score_entry import ScoreEntry
 from ..errors import BundleError, ProviderError
 from .graph_choice import Cause, GraphChoice, Ranking, RejectedGraph
 from .providers.machine import machine_name, unsupported
@@ -22,12 +24,16 @@ LEAST_MEAN_COSINE = 0.995
 LEAST_OVERLAP = 0.9
 MOST_TASK_LOSS = 0.005
 """What ``precision="auto"`` allows a graph to lose: see :func:`loses_little`."""
+LEAST_TAU = 0.95
+MOST_NDCG_LOSS = 0.01
+"""The same of a reranker's graph: the order of passages, and what it costs."""
 LEAST_COMPUTED_COSINE = 0.9999
 """The worst cosine below which ``auto`` leaves a precision that has no graph of its own.
 
 Nobody exported it, so nobody agreed to its loss.
 """
-
+MOST_COMPUTED_DIFFERENCE = 5e-3
+"""The same of a reranker, in shares of its scores' spread."""
 
 _Pair = tuple[Provider, Precision]
 
@@ -93,13 +99,17 @@ def automatic_providers() -> list[str]:
     return [*(name for name in candidates() if name not in beside), *reversed(beside)]
 
 
-def loses_little(entry: CertificateEntry) -> bool:
+def loses_little(entry: AnyEntry) -> bool:
     """Return whether a graph is near enough to float32 for ``precision="auto"``.
 
     Its mean cosine to the reference must be at least 0.995; at least 0.9 of the ten nearest probe
     texts must be the same; and it must lose at most 0.005 (half a point of a hundred) on every task
-    in the entry.
+    in the entry. A reranker's mean Kendall tau must be at least 0.95, and its mean loss of nDCG at
+    most 0.01.
     """
+    if isinstance(entry, ScoreEntry):
+        kept = entry.kendall_tau >= LEAST_TAU and entry.ndcg_loss <= MOST_NDCG_LOSS
+        return kept and all(task.loss <= MOST_TASK_LOSS for task in entry.tasks)
     near = entry.mean_cosine >= LEAST_MEAN_COSINE and entry.top10_overlap >= LEAST_OVERLAP
     return near and all(task.loss <= MOST_TASK_LOSS for task in entry.tasks)
 
@@ -174,18 +184,32 @@ def _objection(
     if not loses_little(entry):
         return rejected(
             Cause.LOSES,
-            f"it loses too much: mean cosine {entry.mean_cosine:.5f}, top-10 overlap "
-            f"{entry.top10_overlap:.3f}"
+            f"it loses too much: {_lost(entry)}"
             + "".join(f", {task.name} {-task.loss:+.4f}" for task in entry.tasks),
         )
-    if precision in row.computed and entry.worst_cosine < LEAST_COMPUTED_COSINE:
+    if precision in row.computed and (difference := _computed_loss(entry)):
         return rejected(
             Cause.LOSES,
-            f"its worst cosine is {entry.worst_cosine:.6f}, and without being asked auto takes a "
-            f"precision that has no graph of its own only from {LEAST_COMPUTED_COSINE}; pass "
-            f"provider={row.name!r}, precision={str(precision)!r}",
+            f"{difference}, and without being asked auto takes a precision that has no graph of "
+            f"its own only where next to nothing is lost; pass provider={row.name!r}, "
+            f"precision={str(precision)!r}",
         )
     return None
+
+
+def _lost(entry: AnyEntry) -> str:
+    if isinstance(entry, ScoreEntry):
+        return f"Kendall tau {entry.kendall_tau:.4f}, nDCG loss {entry.ndcg_loss:.4f}"
+    return f"mean cosine {entry.mean_cosine:.5f}, top-10 overlap {entry.top10_overlap:.3f}"
+
+
+def _computed_loss(entry: AnyEntry) -> str:
+    """Return what a precision without a graph of its own loses too much of; "" if nothing."""
+    if isinstance(entry, ScoreEntry):
+        lost = entry.worst_difference > MOST_COMPUTED_DIFFERENCE
+        return f"its worst difference is {entry.worst_difference:.4f} spreads" if lost else ""
+    lost = entry.worst_cosine < LEAST_COMPUTED_COSINE
+    return f"its worst cosine is {entry.worst_cosine:.6f}" if lost else ""
 
 
 def _speeds(

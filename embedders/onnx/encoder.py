@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..encoding.batch_encoder import BatchEncoder, BatchSettings
 from ..encoding.outputs import DENSE, SPARSE, STATES, TOKENS
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
@@ -141,6 +141,32 @@ class OnnxEncoder(BatchEncoder):
             f"OnnxEncoder({self.recipe.base!r}, {self.precision}, {self.provider}, dim={self.dim})"
         )
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The digest of the recipe, and the SHA-256 of the graph that runs."""
+        manifest = self._bundle.manifest
+        graph = self._row.graph_of(self.precision)
+        return self.recipe.digest(), manifest.files[manifest.graphs[graph]]
+
+    def check_identity(self, wanted: tuple[str, str]) -> None:
+        """Close this encoder if it is not the one that was pickled.
+
+        Args:
+            wanted: The other's :attr:`identity`.
+
+        Raises:
+            BundleError: The bundle holds another model by now.
+        """
+        found = self.identity
+        if found != wanted:
+            self.close()
+            raise BundleError(
+                f"{self._bundle.folder} holds recipe {found[0]} with the graph {found[1][:12]}, "
+                f"and the encoder that was pickled ran recipe {wanted[0]} with the graph "
+                f"{wanted[1][:12]}; its vectors would be others. Pickle it anew, or put the "
+                "bundle back"
+            )
+
     def renew(self) -> None:
         """Make new workers and locks; called in a forked child."""
         super().renew()
@@ -148,9 +174,7 @@ class OnnxEncoder(BatchEncoder):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return a call that opens the same graph with equal settings in another process."""
-        runtime, manifest = self.runtime, self._bundle.manifest
-        graph = self._row.graph_of(self.precision)
-        identity = (self.recipe.digest(), manifest.files[manifest.graphs[graph]])
+        runtime = self.runtime
         settings = {
             "provider": self.provider,
             "precision": str(self.precision),
@@ -165,7 +189,7 @@ class OnnxEncoder(BatchEncoder):
                 token_budget=runtime.token_budget,
             ),
         }
-        return _open_again, (self._bundle.folder.absolute(), identity, settings)
+        return _open_again, (self._bundle.folder.absolute(), self.identity, settings)
 
     def run_batch(
         self, batch: TokenBatch, names: Sequence[str], *, alone: bool
@@ -231,8 +255,47 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
     """
     bundle = Bundle.open(path)
     recipe, width = bundle.manifest.recipe, bundle.manifest.dim
+    if bundle.manifest.reranker is not None:
+        raise BundleError(
+            f"{path} is a reranker, which scores pairs of a query and a passage and has no "
+            "vectors; open it with decant.embedders.load_reranker()"
+        )
     if dim is not None:
         recipe = cut_recipe(recipe, width=width, dim=dim, allow_any_dim=allow_any_dim)
+    return open_bundle(
+        bundle,
+        provider=provider,
+        precision=precision,
+        runtime=runtime,
+        recipe=recipe,
+        allow_uncertified=allow_uncertified,
+    )
+
+
+def open_bundle(
+    bundle: Bundle,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    runtime: ExecutionOptions | None = None,
+    recipe: Recipe | None = None,
+    allow_uncertified: bool = False,
+) -> OnnxEncoder:
+    """Open a graph of a checked bundle, whatever its vectors mean.
+
+    Args:
+        bundle: The checked files.
+        provider: As for :func:`decant.embedders.load`.
+        precision: As for :func:`decant.embedders.load`.
+        runtime: As for :func:`decant.embedders.load`.
+        recipe: As for :class:`OnnxEncoder`.
+        allow_uncertified: As for :func:`decant.embedders.load`.
+
+    Raises:
+        BundleError: As :func:`load_bundle`.
+        ProviderError: As :func:`load_bundle`.
+        ParityError: As :func:`load_bundle`.
+    """
     runtime = runtime or ExecutionOptions()
     ranking = rank_choices(bundle, provider=provider, precision=precision, device=runtime.device)
     failed: list[RejectedGraph] = []
@@ -257,7 +320,7 @@ def load_bundle(  # noqa: PLR0913 - each is one thing that a user may say about 
         keys = {(one.provider, one.precision) for one in failed}
         others = (one for one in choice.rejected if (one.provider, one.precision) not in keys)
         choice = replace(choice, rejected=(*failed, *others))  # noqa: PLW2901 - the same choice
-        _log.info("%s runs %s; %s", path, choice, settled)
+        _log.info("%s runs %s; %s", bundle.folder, choice, settled)
         return OnnxEncoder(
             bundle, session, precision=chosen, runtime=settled, recipe=recipe, choice=choice
         )
@@ -287,16 +350,7 @@ def _open_again(
         BundleError: The folder holds another model by now, or as in :func:`load_bundle`.
     """
     encoder = load_bundle(folder, **settings)
-    manifest = encoder.bundle.manifest
-    graph = find_provider(encoder.provider).graph_of(encoder.precision)
-    found = (encoder.recipe.digest(), manifest.files[manifest.graphs[graph]])
-    if found != identity:
-        encoder.close()
-        raise BundleError(
-            f"{folder} holds recipe {found[0]} with the graph {found[1][:12]}, and the encoder "
-            f"that was pickled ran recipe {identity[0]} with the graph {identity[1][:12]}; its "
-            "vectors would be others. Pickle it anew, or put the bundle back"
-        )
+    encoder.check_identity(identity)
     return encoder
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..errors import need
 from .node_profile import Product
 from .openvino.session import OpenVinoSession

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 
 
 class Cause(StrEnum):

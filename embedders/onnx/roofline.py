@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..errors import ProviderError
 from ..recipe.prompt import Role
 from ..tokens.batching import Batching

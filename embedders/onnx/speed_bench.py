@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..encoding.protocol import OnStep
 from ..errors import TextError
 from ..recipe.prompt import Role

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..bundle.bundle import Bundle
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..encoding.protocol import OnStep
 from ..errors import DecantError, ProviderError
 from .choose_graph import rank_choices

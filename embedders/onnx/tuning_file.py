@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .. import json_records
 from ..bundle.bundle import Bundle, read_record
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..errors import BundleError
 from ..files import write_atomically
 from .providers.machine import machine_name

@@ -4,5 +4,7 @@ from .load import load_model as load_model
 from .load import make_head as make_head
 from .load import pooled_model as pooled_model
 from .model import PooledModel as PooledModel
+from .score_model import ScoreModel as ScoreModel
+from .score_model import load_score_model as load_score_model
 from .sparse_head import LexicalHead as LexicalHead
 from .sparse_head import lexical_head as lexical_head

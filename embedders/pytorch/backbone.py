@@ -21,6 +21,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
     AutoModelForTextEncoding,
     MistralConfig,
     PretrainedConfig,
@@ -53,7 +54,11 @@ _DAMAGED = (
 )
 
 _Loader: TypeAlias = type[
-    AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM | AutoModelForTextEncoding
+    AutoModel
+    | AutoModelForCausalLM
+    | AutoModelForMaskedLM
+    | AutoModelForSequenceClassification
+    | AutoModelForTextEncoding
 ]
 
 
@@ -115,8 +120,25 @@ def load_language_model(
     return cast("PreTrainedModel", whole.base_model), whole
 
 
+def load_classifier(folder: Path, attention: Attention) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Load a folder's base model with its classifier, in evaluation mode.
+
+    Returns:
+        The base model, and the whole model that contains it.
+
+    Raises:
+        RecipeError: The folder does not load, or lacks weights of model, pooler or classifier.
+    """
+    whole = _load(folder, attention, lambda _: AutoModelForSequenceClassification, pooler=True)
+    return cast("PreTrainedModel", whole.base_model), whole
+
+
 def _load(
-    folder: Path, attention: Attention, kind: Callable[[PretrainedConfig], _Loader]
+    folder: Path,
+    attention: Attention,
+    kind: Callable[[PretrainedConfig], _Loader],
+    *,
+    pooler: bool = False,
 ) -> PreTrainedModel:
     check_weights(folder)
     try:
@@ -139,7 +161,8 @@ def _load(
             f"{folder} does not load as a Transformers model{_own_code(folder)}: {error}"
         ) from error
     model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
-    if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
+    lacking = report["missing_keys"]
+    if missing := sorted(key for key in lacking if pooler or "pooler" not in key):
         raise RecipeError(
             f"{folder} has no weights for {missing[0]!r} and {len(missing) - 1} more; they would "
             "be random. Is the file complete, and of this architecture?"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..encoding.batch_encoder import BatchEncoder, BatchSettings
 from ..encoding.outputs import DENSE
 from ..encoding.protocol import OnStep

@@ -98,6 +98,20 @@ def pooled_model(
     if late is not None:
         tokens = load_token_head(folder, late, width=backbone.config.hidden_size)
     model = PooledModel(backbone, recipe, layers, latent=latent, lexical=lexical, tokens=tokens)
+    return settled(model, fold=fold)
+
+
+def settled(model: PooledModel, *, fold: bool = True) -> PooledModel:
+    """Find out what a model's table of families may not know, and freeze its weights.
+
+    Args:
+        model: A new model.
+        fold: As for :func:`load_model`.
+
+    Raises:
+        RecipeError: The backbone does not fit the recipe: layer, width, positions, attention.
+    """
+    backbone, recipe = model.backbone, model.recipe
     check_fit(model)
     with _running(backbone):
         settle_positions(model)

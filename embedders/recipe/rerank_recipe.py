@@ -75,6 +75,22 @@ class PairFormat:
                 f"{self.template!r}"
             )
 
+    def check_instruction(self, instruction: str | None) -> None:
+        """Refuse an instruction where there is no place for one, and a blank one.
+
+        Raises:
+            RecipeError: The model takes no instruction, or it is blank.
+        """
+        if instruction is None:
+            return
+        if self.instruction is None:
+            raise RecipeError(
+                "this reranker takes no instruction: its template has no place for one; score "
+                "without"
+            )
+        if not instruction.strip():
+            raise RecipeError("an instruction must not be blank, got white space")
+
     def prompt(self, query: str, instruction: str | None = None) -> Prompt:
         """Return what stands around the passages of a query.
 
@@ -90,13 +106,7 @@ class PairFormat:
             raise RecipeError(
                 "this model reads a query and a passage as two sequences, without a template"
             )
-        if instruction is not None and self.instruction is None:
-            raise RecipeError(
-                "this reranker takes no instruction: its template has no place for one; score "
-                "without"
-            )
-        if instruction is not None and not instruction.strip():
-            raise RecipeError("an instruction must not be blank, got white space")
+        self.check_instruction(instruction)
         # Split first: a query may hold the name of another place.
         before, _, suffix = self.template.partition(_TEXT)
         before, _, between = before.partition(_QUERY)
@@ -195,6 +205,25 @@ class RerankRecipe:
                 "a score is one number, so its recipe has normalize=False and no dim; got "
                 f"normalize={self.model.normalize}, dim={self.model.dim}"
             )
+        if any(
+            prompt != Prompt() for prompt in (self.model.query_prompt, self.model.passage_prompt)
+        ):
+            raise RecipeError(
+                "the words around a query and a passage are the template of the pair, and the "
+                f"model's recipe has no prompts of its own; got {self.model.passage_prompt}"
+            )
+
+    @property
+    def encoding(self) -> Recipe:
+        """The recipe by which the backbone runs, with the template as the prompt of either role.
+
+        The query's place still holds its name: a prompt is what stands before a passage, and a
+        graph is made by what kind of prompt there is, not by its words.
+        """
+        if self.pair.template is None:
+            return self.model
+        prompt = self.pair.prompt(_QUERY)
+        return replace(self.model, query_prompt=prompt, passage_prompt=prompt)
 
     @property
     def base(self) -> str:

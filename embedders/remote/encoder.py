@@ -38,7 +38,7 @@ from .wire import EncodeOptions, EncoderFacts
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from ..bundle.certificate import Precision
+    from ..bundle.precision import Precision
 
 _UNDERWAY = 4  # requests of one call: one that the model reads, and others that wait for it
 _WORKERS = 8  # requests of all threads together

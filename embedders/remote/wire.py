@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..bundle.bundle import Golden
-from ..bundle.certificate import Precision
+from ..bundle.precision import Precision
 from ..encoding.protocol import Output
 from ..errors import BundleError
 from ..recipe.prompt import Role

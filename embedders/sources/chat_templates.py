@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import json_records
 from ..errors import RecipeError, need
@@ -74,17 +75,52 @@ def conversation(chat: PreTrainedTokenizerFast, user: str, *, system: str | None
     return _rendered(chat, [{"role": "user", "content": f"{system}\n\n{user}"}])
 
 
-def _rendered(chat: PreTrainedTokenizerFast, turns: list[dict[str, str]]) -> str:
-    refused = need("jinja2", extra="export").TemplateError
+def pair_conversation(
+    chat: PreTrainedTokenizerFast,
+    query: str,
+    document: str,
+    *,
+    system: str | None = None,
+    values: Mapping[str, object] | None = None,
+) -> str | None:
+    """Return a conversation of a query and a document, as sentence-transformers 6 renders pairs.
+
+    Args:
+        chat: The result of :func:`chat_template`.
+        query: The turn of the role ``query``.
+        document: The turn of the role ``document``.
+        system: The system's turn, sentence-transformers' prompt; None: there is none.
+        values: What the template reads beside the turns; None: nothing, so that no turn of the
+            model is begun, as in sentence-transformers.
+
+    Returns:
+        The conversation; None if the template does not show each of the two once.
+    """
+    turns = [{"role": "query", "content": query}, {"role": "document", "content": document}]
+    if system is not None:
+        turns.insert(0, {"role": "system", "content": system})
     try:
-        # enable_thinking: Qwen3 answers at once; others do not read it.
-        found = chat.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=False,
-            date_string=_DAY,
-        )
+        found = _rendered(chat, turns, values or {})
+    except RecipeError:
+        return None
+    return found if found.count(query) == found.count(document) == 1 else None
+
+
+def _rendered(
+    chat: PreTrainedTokenizerFast,
+    turns: list[dict[str, str]],
+    values: Mapping[str, object] | None = None,
+) -> str:
+    refused = need("jinja2", extra="export").TemplateError
+    # enable_thinking: Qwen3 answers at once; others do not read it.
+    usual: dict[str, Any] = {
+        "add_generation_prompt": True,
+        "enable_thinking": False,
+        "date_string": _DAY,
+    }
+    given = usual if values is None else dict(values)
+    try:
+        found = chat.apply_chat_template(turns, tokenize=False, **given)
     except refused as error:
         raise RecipeError(f"the model's chat template cannot be used: {error}") from error
     return cast("str", found)

@@ -147,7 +147,7 @@ def folder_choices(folder: Path) -> Choices:
         config = part(config, "text_config")
     own = Choices(
         attention=said_attention(config),
-        max_tokens=_max_tokens(folder, config),
+        max_tokens=longest_input(folder, config),
         eos=_eos(folder),
         latent_heads=latent_heads,
     )
@@ -181,7 +181,13 @@ def pad_id(folder: Path) -> int:
     return count(settings(folder / "config.json").get("pad_token_id")) or 0
 
 
-def _max_tokens(folder: Path, config: Object) -> int | None:
+def longest_input(folder: Path, config: Object) -> int | None:
+    """Return how many tokens an input of a folder's model may have; None if no file says it.
+
+    Args:
+        folder: The model's folder.
+        config: Its ``config.json``.
+    """
     limits = [
         settings(folder / "sentence_bert_config.json", required=False).get("max_seq_length"),
         settings(folder / "tokenizer_config.json", required=False).get("model_max_length"),

@@ -1,8 +1,11 @@
 from .batching import pad as pad
 from .load import embedding_count as embedding_count
+from .load import load_pair_tokenizer as load_pair_tokenizer
 from .load import load_text_tokenizer as load_text_tokenizer
 from .load import load_tokenizer as load_tokenizer
 from .load import read_tokenizer as read_tokenizer
+from .pair_tokenizer import PROBE_QUERY as PROBE_QUERY
+from .pair_tokenizer import PairTokenizer as PairTokenizer
 from .rows import TokenBatch as TokenBatch
 from .rows import Tokens as Tokens
 from .texts import checked as checked

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from .. import json_records
 from ..errors import RecipeError, need
 from ..recipe.recipe import Recipe
+from ..recipe.rerank_recipe import RerankRecipe
+from .pair_tokenizer import PairTokenizer
 from .tokenizer import TextTokenizer
 from .tokenizers_errors import rust_errors
 
@@ -29,6 +31,16 @@ def load_text_tokenizer(folder: Path, recipe: Recipe) -> TextTokenizer:
         MissingExtra: As in :func:`load_tokenizer`.
     """
     return TextTokenizer(load_tokenizer(folder), recipe, embedded=embedding_count(folder))
+
+
+def load_pair_tokenizer(folder: Path, recipe: RerankRecipe) -> PairTokenizer:
+    """Return the tokenizer of a folder's reranker, with its recipe's template and limit.
+
+    Raises:
+        RecipeError: As in :func:`load_tokenizer` and :class:`PairTokenizer`.
+        MissingExtra: As in :func:`load_tokenizer`.
+    """
+    return PairTokenizer(load_tokenizer(folder), recipe, embedded=embedding_count(folder))
 
 
 def embedding_count(folder: Path) -> int | None:

@@ -41,13 +41,17 @@ def rust_errors(error: type[DecantError], message: str) -> Iterator[None]:
 
 
 def encode_texts(
-    tokenizer: Tokenizer, texts: Sequence[str], *, first: int, special: bool = True
+    tokenizer: Tokenizer,
+    texts: Sequence[str] | Sequence[tuple[str, str]],
+    *,
+    first: int,
+    special: bool = True,
 ) -> list[Encoding]:
     """Tokenise texts together; in a forked child one after the other.
 
     Args:
         tokenizer: The tokenizer.
-        texts: The texts.
+        texts: The texts, or pairs of texts, of which the second is what is counted.
         first: The caller's number of the first text, for messages.
         special: Whether special tokens are added.
 
@@ -63,8 +67,10 @@ def encode_texts(
                 raise  # each text is tried alone below, so that the error names the right one
     found = []
     for index, text in enumerate(texts, start=first):
-        with rust_errors(TextError, f"the tokenizer fails on text {index}, {text[:_SHOWN]!r}"):
-            found.append(tokenizer.encode(text, add_special_tokens=special))
+        one, second = (text, None) if isinstance(text, str) else text
+        shown = (one if second is None else second)[:_SHOWN]
+        with rust_errors(TextError, f"the tokenizer fails on text {index}, {shown!r}"):
+            found.append(tokenizer.encode(one, second, add_special_tokens=special))
     return found
 
 

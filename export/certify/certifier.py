@@ -10,7 +10,7 @@ from pathlib import Path
 from decant.embedders import CertificateCheck, CertificateEntry, OnStep, Precision
 from decant.embedders.files import file_hash
 from decant.embedders.onnx import GraphFile, open_session
-from decant.embedders.tokens import TextTokenizer
+from decant.embedders.tokens import TextTokenizer, Tokens
 
 from .checks import Graph, Subject, certify, run_one_token
 from .output_checks import extra_checks
@@ -45,6 +45,10 @@ class Certifier:
     pad_id: int
     on_step: OnStep = lambda _: None
 
+    def rows(self) -> list[Tokens]:
+        """Return the probe texts as tokens."""
+        return probe_rows(self.tokenizer, self.reference.texts)
+
     def entry(
         self,
         precision: Precision,
@@ -69,7 +73,7 @@ class Certifier:
         path = self.folder / file
         graph_file = GraphFile(path=path, precision=precision)
         session = open_session(graph_file, place.provider, device=place.device)
-        rows = probe_rows(self.tokenizer, self.reference.texts)
+        rows = self.rows()
         subject = Subject(
             run=session.run,
             rows=rows,

@@ -141,7 +141,7 @@ def certify(
         not_finite=broken,
         longest=max(row.width for row in subject.rows),
         checks=tuple(checks),
-        environment=_environment(),
+        environment=environment(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -379,7 +379,8 @@ def _number(value: float | np.floating) -> float:
     return float(np.clip(np.nan_to_num(value, nan=-1.0), -1e30, 1e30))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the versions of what measured, and the kind of machine."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in (
         "onnxruntime",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decant.embedders import Role
 from decant.embedders.tokens import TextTokenizer, Tokens
 
-_PLAIN: tuple[str, ...] = (
+PLAIN: tuple[str, ...] = (
     "a",
     "Bread rises because yeast turns sugar into carbon dioxide.",
     "The ferry to the island leaves at seven and returns after dark.",
@@ -57,12 +57,12 @@ _PLAIN: tuple[str, ...] = (
     "!!! ??? ... --- ///",
     "supercalifragilisticexpialidocious antidisestablishmentarianism",
 )
-_SENTENCE = (
+SENTENCE = (
     "The harbour is quiet in winter, when the boats lie covered and only the gulls and the "
     "keeper of the lighthouse watch the grey water rise and fall. "
 )
 _HOLDING = "How to use the {token} token when a batch is padded?"
-_LENGTHS = (16, 48, 96, 180, 256, 400, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+LENGTHS = (16, 48, 96, 180, 256, 400, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 # Plain attention over the longest probe takes less than this many bytes in a layer.
 _PROBE_MEMORY = 1 << 30
 
@@ -86,15 +86,15 @@ def probe_texts(
     recipe's longest input is not above ``longest``, one text fills it and one goes far beyond it.
     If the model's positions do not count a token, one text holds that token as a word.
     """
-    per_sentence = len(tokenizer.bare.encode(_SENTENCE, add_special_tokens=False).ids)
+    per_sentence = len(tokenizer.bare.encode(SENTENCE, add_special_tokens=False).ids)
     room = tokenizer.max_text_tokens(Role.PASSAGE)
-    lengths = [length for length in _LENGTHS if length < min(room, longest)]
+    lengths = [length for length in LENGTHS if length < min(room, longest)]
     if room <= longest:
         lengths += [room, 2 * room]  # exactly full after truncation, and far beyond
-    texts: list[str] = list(_PLAIN)
+    texts: list[str] = list(PLAIN)
     for number, length in enumerate(lengths):
         repeats = -(-length // max(per_sentence, 1))
-        text = f"{_PLAIN[1 + number]} {_SENTENCE * (repeats + 1)}"
+        text = f"{PLAIN[1 + number]} {SENTENCE * (repeats + 1)}"
         texts.append(shortened(tokenizer, text, length))
     token = None if uncounted_id is None else tokenizer.bare.id_to_token(uncounted_id)
     if token is not None:

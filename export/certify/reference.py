@@ -23,7 +23,7 @@ PYTORCH = "PyTorch float32"
 _OTHER = "pooled_by_"
 _EXTRA = "extra_"
 # Errors of numpy and zipfile for files that are cut off, altered, or claim to exceed memory.
-_DAMAGED = (
+DAMAGED = (
     OSError,
     ValueError,
     KeyError,
@@ -94,5 +94,5 @@ class Reference:
                         }
                     ),
                 )
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise BundleError(f"{path} is missing or damaged ({error}); export again") from error

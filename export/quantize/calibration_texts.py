@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from itertools import cycle, islice
 
 from decant.embedders import TextError
-from decant.embedders.tokens import TextTokenizer, Tokens, checked
+from decant.embedders.tokens import PairTokenizer, TextTokenizer, Tokens, checked
 
 from ..certify.probes import probe_rows, shortened
+from ..certify.score_probes import fitting
 
 _SHORT = (
     "x",
@@ -91,6 +92,7 @@ _PARAGRAPHS = (
     ),
 )
 _MOST = 512
+_QUERY_TOKENS = 8  # of a text, as the query of a reranker
 _LENGTHS = (24, 60, 120, 200, 320, 512)  # tokens; a model's limit cuts them
 
 
@@ -104,6 +106,8 @@ def range_rows(tokenizer: TextTokenizer, texts: Iterable[str] | None = None) -> 
     Raises:
         TextError: A text is empty, or there is none.
     """
+    if isinstance(tokenizer, PairTokenizer):
+        return _pair_rows(tokenizer, texts)
     if texts is not None:
         given = list(islice(checked(texts), _MOST))
         if not given:
@@ -112,3 +116,26 @@ def range_rows(tokenizer: TextTokenizer, texts: Iterable[str] | None = None) -> 
     paragraphs = zip(cycle(_PARAGRAPHS), _LENGTHS, strict=False)
     long = [shortened(tokenizer, text * length, length) for text, length in paragraphs]
     return probe_rows(tokenizer, [*_SHORT, *long])
+
+
+def _pair_rows(tokenizer: PairTokenizer, texts: Iterable[str] | None) -> list[Tokens]:
+    """Return pairs: each text behind its own first words, and behind those of the next text.
+
+    Raises:
+        TextError: A text is empty, or there is none.
+    """
+    if texts is None:
+        paragraphs = zip(cycle(_PARAGRAPHS), _LENGTHS, strict=False)
+        long = [shortened(tokenizer, text * length, length) for text, length in paragraphs]
+        given = [*_SHORT, *long]
+    else:
+        given = list(islice(checked(texts), _MOST // 2))
+    if not given:
+        raise TextError("there is no text to measure ranges on; pass some, or None for ours")
+    queries = [shortened(tokenizer, text, _QUERY_TOKENS) for text in given]
+    pairs = [
+        (queries[(number + shift) % len(given)], text)
+        for shift in (0, 1)
+        for number, text in enumerate(given)
+    ]
+    return tokenizer.pairs(fitting(tokenizer, pairs, 0)[0])

@@ -18,9 +18,9 @@ from decant.embedders import ParityError, Precision
 from decant.embedders.onnx import Session, provider_name
 from decant.embedders.tokens import pad
 
-from ..certify.certifier import Certifier
+from ..certify.any_certifier import AnyCertifier
 from ..certify.checks import cosines_of
-from ..certify.probes import probe_rows
+from ..certify.score_certifier import ScoreCertifier
 from ..graph.external_data import save_graph, weights_of
 from ..graph.layers import drop_unused
 
@@ -32,7 +32,7 @@ _LARGEST = 2**31  # bytes of weights; to write more takes longer than is won
 
 
 def refuse_hopeless(
-    model: onnx_ir.Model, precision: Precision, home: Path, certifier: Certifier, *, rounded: str
+    model: onnx_ir.Model, precision: Precision, home: Path, certifier: AnyCertifier, *, rounded: str
 ) -> None:
     """Refuse a graph some of whose layers are rounded, where it misses its gates already.
 
@@ -47,10 +47,12 @@ def refuse_hopeless(
         ParityError: Too much is lost; the message says by how few layers.
     """
     drop_unused(model)
+    if isinstance(certifier, ScoreCertifier):
+        return  # the order of passages is judged at the end alone
     tensors = [value.const_value for value in weights_of(model)]
     if sum(tensor.nbytes for tensor in tensors if tensor is not None) > _LARGEST:
         return
-    rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
+    rows = certifier.rows()
     shortest = min(row.width for row in rows)
     numbers = [place for place, row in enumerate(rows) if row.width < shortest + _TOKENS]
     with tempfile.TemporaryDirectory(dir=home) as name:

@@ -11,8 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..certify.certifier import Certifier
-from ..certify.probes import probe_rows
+from ..certify.any_certifier import AnyCertifier
 from ..graph.builder import Pen
 from ..graph.layers import Linear, Table, constant, drop_unused, linears, replace, tables
 from ..passes.plain_graph import PlainGraph
@@ -22,7 +21,7 @@ _LARGEST = 65_504.0
 _MARGIN = 4.0  # other texts may go further than the probes
 
 
-def to_half(model: ir.Model, graph: PlainGraph, certifier: Certifier) -> int:
+def to_half(model: ir.Model, graph: PlainGraph, certifier: AnyCertifier) -> int:
     """Put linear layers and token tables into float16 in place; return how many layers there are.
 
     Args:
@@ -77,9 +76,9 @@ def _is_averaged(value: ir.Value) -> bool:
     )
 
 
-def _peaks(graph: PlainGraph, certifier: Certifier) -> list[float]:
+def _peaks(graph: PlainGraph, certifier: AnyCertifier) -> list[float]:
     """Return the largest magnitude of each layer's input and output on the probes."""
-    rows = probe_rows(certifier.tokenizer, certifier.reference.texts)
+    rows = certifier.rows()
     seen = observed(graph, rows, _peak, pad_id=certifier.pad_id)
     return [float(np.max(layer)) for layer in zip(*seen, strict=True)]
 

@@ -76,7 +76,7 @@ def cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
 def entry(bundle: Path, precision: Precision = Precision.FP32) -> CertificateEntry:
     """Return what WebGPU's certificate says of a graph; there must be one."""
     found = Bundle.open(bundle).entry(precision, WEBGPU.full_name)
-    assert found is not None
+    assert isinstance(found, CertificateEntry)
     return found
 
 

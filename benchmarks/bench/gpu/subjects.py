@@ -193,12 +193,13 @@ def certificate_entry(
     """Return the certificate's entry on the provider; certify where there is none."""
     bundle = Bundle.unchecked(folder)
     sha256 = bundle.manifest.files[bundle.manifest.graphs[precision]]
-    if (known := bundle.certificate().entry(sha256=sha256, provider=provider)) is not None:
+    known = bundle.certificate().entry(sha256=sha256, provider=provider)
+    if isinstance(known, CertificateEntry):
         return known
     on_step(f"certifying {folder.name} {precision} on {provider}")
     found = verify(folder, provider=provider, precision=precision)
     entry = found.entry(sha256=sha256, provider=provider)
-    if entry is None:
+    if not isinstance(entry, CertificateEntry):
         raise BundleError(
             f"{bundle.graph(precision)} is not the file that was made: its hash is not the "
             f"manifest's; delete {folder} to have it made again"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.certificate import Precision
 from ...bundle.file_list import check_not_replaced
+from ...bundle.precision import Precision
 from ...errors import ProviderError
 from ...forks import end_without_destructors, leave_behind, renew_after_fork
 from ..providers.failures import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, assert_never
 
-from ...bundle.certificate import Precision
+from ...bundle.precision import Precision
 from ...errors import MissingExtra, OutOfMemoryError, ProviderError, need
 from .table import CPU, Provider
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.certificate import Precision
 from ...bundle.file_list import CheckedFile
+from ...bundle.precision import Precision
 from ...encoding.outputs import DENSE, STATES
 
 if TYPE_CHECKING:

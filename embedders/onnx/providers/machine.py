@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ...bundle.certificate import Precision
+from ...bundle.precision import Precision
 from .options import available_cores
 from .table import Provider, find_provider
 

@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ...bundle.certificate import Precision
 from ...bundle.onnx_file import read_onnx_file
+from ...bundle.precision import Precision
 from ...distribution import install_command
 from ...errors import ProviderError
 

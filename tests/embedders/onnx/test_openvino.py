@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from decant.embedders import (
     Bundle,
+    CertificateEntry,
     ExecutionOptions,
     MissingExtra,
     OnnxEncoder,
@@ -109,7 +110,7 @@ def test_bf16_runs_the_float32_file_and_is_what_auto_takes(
     opened = Bundle.open(bundle)
     assert list(opened.manifest.graphs) == ["fp32"]
     entry = opened.entry(Precision.BF16, OPENVINO, graph=Precision.FP32)
-    assert entry is not None
+    assert isinstance(entry, CertificateEntry)
     assert (entry.file, entry.passed) == (opened.manifest.graphs["fp32"], True)
     assert entry.batch_invariance > 0.999
 

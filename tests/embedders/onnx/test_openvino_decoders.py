@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from decant.embedders import (
     Attention,
     Bundle,
+    CertificateEntry,
     Choices,
     Pooling,
     Precision,
@@ -236,6 +237,6 @@ def test_a_decoder_is_certified_in_each_precision_of_this_processor(tmp_path: Pa
     verify(bundle, provider="openvino", precision="fp32")
     load(bundle, provider="openvino", precision="fp32").close()
     entry = Bundle.open(bundle).entry(Precision.FP32, OPENVINO, graph=Precision.FP32)
-    assert entry is not None
+    assert isinstance(entry, CertificateEntry)
     assert entry.worst_cosine > 0.99999
     assert entry.batch_invariance > 0.99999

@@ -29,7 +29,7 @@ from decant.embedders import Bundle, BundleError, Precision, Role, TextError
 from decant.embedders.onnx import Session
 from decant.embedders.tokens import TokenBatch
 from decant.export import convert
-from decant.export.certify.probes import _PLAIN, _SENTENCE
+from decant.export.certify.probes import PLAIN, SENTENCE
 from decant.export.graph.layers import linears
 from decant.export.passes.plain_graph import PlainGraph
 from decant.export.quantize.activation_ranges import Range, measure_ranges
@@ -279,5 +279,5 @@ def test_texts_that_show_no_ranges_are_refused_and_change_nothing(
 
 
 def test_no_text_for_ranges_is_a_probe_of_the_certificate() -> None:
-    assert not {*_SHORT, *_PARAGRAPHS} & {*_PLAIN}
-    assert all(_SENTENCE not in text for text in _PARAGRAPHS)
+    assert not {*_SHORT, *_PARAGRAPHS} & {*PLAIN}
+    assert all(SENTENCE not in text for text in _PARAGRAPHS)

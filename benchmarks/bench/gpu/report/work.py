@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from decant.embedders import Bundle, OnStep, Precision, Role
+from decant.embedders import Bundle, CertificateEntry, OnStep, Precision, Role
 from decant.embedders.errors import MissingExtra
 from decant.embedders.json_records import to_json
 from decant.embedders.onnx import (
@@ -232,7 +232,7 @@ def _speed(task: Task, writer: Writer) -> None:
         file = subject.bundle.manifest.graphs.get(precision)
         sha256 = subject.bundle.manifest.files[file] if file else ""
         entry = known.entry(sha256=sha256, provider=options.provider)
-        if entry is None:
+        if not isinstance(entry, CertificateEntry):
             writer.add(note=f"{subject.title} {precision}: left out, it has no certificate")
         else:
             entries[precision] = entry
