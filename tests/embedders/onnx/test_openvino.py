@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -24,7 +23,6 @@ from decant.embedders import (
     Bundle,
     CertificateEntry,
     ExecutionOptions,
-    MissingExtra,
     OnnxEncoder,
     ParityError,
     Precision,
@@ -282,38 +280,6 @@ def test_without_the_instructions_bf16_is_refused_and_auto_takes_float32(
     after = {(one.precision, one.date) for one in again.entries if one.provider == OPENVINO}
     kept = {one for one in before if one[0] is Precision.BF16}
     assert kept <= after  # not certified anew here
-
-
-def test_a_package_that_is_missing_is_an_error_with_what_to_install(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'decant-qdrant\[openvino\]'"):
-        load(tiny_bundle, provider="openvino")
-
-
-def stand_in(version: str, *devices: str) -> ModuleType:
-    """Return a module in place of OpenVINO that finds some devices."""
-    module = ModuleType("openvino")
-    core = SimpleNamespace(available_devices=list(devices))
-    vars(module).update(__version__=version, Core=lambda: core)
-    return module
-
-
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        (stand_in("2025.3.0-19807", "CPU"), r"openvino is 2025\.3\.0, and decant needs 2026"),
-        (stand_in("2026.4.1-22982"), "finds no device CPU here, only none"),
-        (ModuleType("openvino"), "installed and does not import"),
-    ],
-)
-def test_a_package_that_cannot_run_is_an_error_by_name(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, expected: str
-) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", module)
-    with pytest.raises(ProviderError, match=expected):
-        load(tiny_bundle, provider="openvino")
 
 
 def graph_file(path: Path, nodes: list[onnx.NodeProto], **tables: NDArray[np.float32]) -> GraphFile:

@@ -1,4 +1,4 @@
-"""OpenVINO is imported without its telemetry, and its first use by several threads ends."""
+"""How OpenVINO is imported: by version, without telemetry, and safe for several threads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import importlib.util
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
+from decant.embedders import MissingExtra, ProviderError, load
+
+installed = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
 )
 
@@ -26,6 +30,7 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@installed
 def test_the_first_runs_of_several_threads_end() -> None:
     """Before, most waited for each other for ever, where a table of OpenVINO was filled twice."""
     script = """
@@ -56,6 +61,7 @@ def test_the_first_runs_of_several_threads_end() -> None:
     assert [run(script) for _ in range(3)] == ["4\n"] * 3
 
 
+@installed
 def test_its_import_reports_nothing_and_forks_nothing() -> None:
     script = """
         import os
@@ -73,3 +79,35 @@ def test_its_import_reports_nothing_and_forks_nothing() -> None:
         print([thread.name for thread in threading.enumerate()])
     """
     assert run(script).splitlines() == ["[]", "['MainThread']"]
+
+
+def test_a_package_that_is_missing_is_an_error_with_what_to_install(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'decant-qdrant\[openvino\]'"):
+        load(tiny_bundle, provider="openvino")
+
+
+def stand_in(version: str, *devices: str) -> ModuleType:
+    """Return a module in place of OpenVINO that finds some devices."""
+    module = ModuleType("openvino")
+    core = SimpleNamespace(available_devices=list(devices))
+    vars(module).update(__version__=version, Core=lambda: core)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (stand_in("2025.3.0-19807", "CPU"), r"openvino is 2025\.3\.0, and decant needs 2026"),
+        (stand_in("2026.4.1-22982"), "finds no device CPU here, only none"),
+        (ModuleType("openvino"), "installed and does not import"),
+    ],
+)
+def test_a_package_that_cannot_run_is_an_error_by_name(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, expected: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", module)
+    with pytest.raises(ProviderError, match=expected):
+        load(tiny_bundle, provider="openvino")

@@ -1,6 +1,6 @@
 """Rerankers: decant against sentence-transformers and fastembed, and passages of one query.
 
-    python experiments/reranker_speed.py FOLDER BUNDLE [--fastembed NAME]
+    python experiments/ordering/reranker_speed.py FOLDER BUNDLE [--fastembed NAME]
 
 FOLDER is the model as sentence-transformers opens it, BUNDLE what `decant export FOLDER BUNDLE
 --precision int8` made of it. The systems take turns; the best batch size of CrossEncoder counts.

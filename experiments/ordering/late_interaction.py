@@ -4,7 +4,7 @@ Random unit vectors stand for those of a model, for neither bytes nor time depen
 Three ways to score the same candidates take turns: the engine does it (what decant does), the
 vectors are read and multiplied here, and they are only read. Every score is compared with a loop.
 
-    python experiments/late_interaction.py --scratch SCRATCH --passages 4000
+    python experiments/ordering/late_interaction.py --scratch SCRATCH --passages 4000
 """
 
 from __future__ import annotations
