@@ -13,13 +13,20 @@ wait for each other for ever (31 of 40 tries with four threads,
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from threading import Lock
 from types import ModuleType
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from ...distribution import install_command
 from ...errors import ProviderError
-from ...forks import renew_after_fork
+from ...forks import leave_behind, renew_after_fork
 from ..providers.failures import broken_package, import_runtime
+
+if TYPE_CHECKING:
+    import openvino
+    from openvino.frontend.onnx import ConversionExtension
 
 _OLDEST = (2026, 4)
 _EXTRA = "openvino"
@@ -52,10 +59,30 @@ def version_of(package: ModuleType) -> str:
     return str(package.__version__).partition("-")[0]
 
 
-def fill_type_table(package: ModuleType) -> None:
-    """Look at a type of tensors, once before several threads do."""
-    with _first.lock:
-        package.Type.f32.to_dtype()
+def openvino_core(
+    package: ModuleType, extensions: Callable[[], list[ConversionExtension]]
+) -> openvino.Core:
+    """Return the one core of this process, with extensions; OpenVINO advises to have one.
+
+    With the last core of a process its plugins would be unloaded while their threads end, which
+    ended the whole process now and then (exit code 127, of the dynamic loader). So it is never
+    freed.
+
+    Args:
+        package: OpenVINO.
+        extensions: Gives what is added to a new core.
+
+    Raises:
+        RuntimeError: OpenVINO makes none.
+    """
+    with _cores.lock:
+        if (core := _cores.held.get(package)) is None:
+            package.Type.f32.to_dtype()  # fills the table of types, before several threads look
+            core = package.Core()
+            core.add_extension(extensions())
+            leave_behind(core)
+            _cores.held[package] = core
+        return core
 
 
 def _without_telemetry() -> ModuleType:
@@ -68,8 +95,8 @@ def _without_telemetry() -> ModuleType:
         sys.modules.pop(_TELEMETRY, None)
 
 
-class _FirstLook:
-    """Holds a lock that a forked child gets anew."""
+class _Cores:
+    """The cores by package, and a lock; a forked child gets both anew."""
 
     def __init__(self) -> None:
         self.renew()
@@ -77,6 +104,7 @@ class _FirstLook:
 
     def renew(self) -> None:
         self.lock = Lock()
+        self.held: WeakKeyDictionary[ModuleType, openvino.Core] = WeakKeyDictionary()
 
 
-_first = _FirstLook()
+_cores = _Cores()

@@ -37,7 +37,7 @@ from .operators import (
     operator_extensions,
 )
 from .optional_inputs import drop_prompts, readable_file
-from .package import fill_type_table, openvino_package, version_of
+from .package import openvino_core, openvino_package, version_of
 from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _compile(
     package = openvino_package()
     wanted = row.device if row.is_cpu else f"{row.device}.{device}"
     try:
-        core = package.Core()
+        core = openvino_core(package, operator_extensions)
         found: list[str] = core.available_devices
     except RuntimeError as error:
         raise broken_package("openvino", error) from error
@@ -206,8 +206,6 @@ def _compile(
             f"{row.full_name} finds no device {wanted} here, only {', '.join(found) or 'none'}; "
             "look after the driver, or pass provider='cpu'"
         )
-    fill_type_table(package)
-    core.add_extension(operator_extensions())
     try:
         with readable_file(path) as file:
             model = core.read_model(str(file))

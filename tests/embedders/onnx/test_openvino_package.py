@@ -92,8 +92,9 @@ def test_a_package_that_is_missing_is_an_error_with_what_to_install(
 def stand_in(version: str, *devices: str) -> ModuleType:
     """Return a module in place of OpenVINO that finds some devices."""
     module = ModuleType("openvino")
-    core = SimpleNamespace(available_devices=list(devices))
-    vars(module).update(__version__=version, Core=lambda: core)
+    core = SimpleNamespace(available_devices=list(devices), add_extension=list)
+    floats = SimpleNamespace(f32=SimpleNamespace(to_dtype=lambda: None))
+    vars(module).update(__version__=version, Core=lambda: core, Type=floats)
     return module
 
 
