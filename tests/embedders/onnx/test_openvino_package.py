@@ -109,6 +109,10 @@ def stand_in(version: str, *devices: str) -> ModuleType:
 def test_a_package_that_cannot_run_is_an_error_by_name(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, expected: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", module)
+    onnx = ModuleType("openvino.frontend.onnx")
+    vars(onnx).update(ConversionExtension=lambda *parts: parts)
+    frontend = ModuleType("openvino.frontend")
+    for one in (module, frontend, onnx):
+        monkeypatch.setitem(sys.modules, one.__name__, one)
     with pytest.raises(ProviderError, match=expected):
         load(tiny_bundle, provider="openvino")
