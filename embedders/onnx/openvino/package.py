@@ -64,9 +64,8 @@ def openvino_core(
 ) -> openvino.Core:
     """Return the one core of this process, with extensions; OpenVINO advises to have one.
 
-    With the last core of a process its plugins would be unloaded while their threads end, which
-    ended the whole process now and then (exit code 127, of the dynamic loader). So it is never
-    freed.
+    With the last core of a process its plugins are unloaded, perhaps while their threads end. So it
+    is never freed.
 
     Args:
         package: OpenVINO.
