@@ -60,6 +60,7 @@ class TestList:
             "dim": 8,
             "sparse": False,
             "states": False,
+            "token_vectors": None,
             "words": None,
             "search_defaults": None,
             "layout": {

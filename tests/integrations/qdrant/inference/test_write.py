@@ -133,7 +133,7 @@ def test_what_is_stored_already_is_not_embedded_again(
 def test_a_collection_with_soft_tokens_is_not_written_to(
     unmodelled: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unmodelled.encoder, "_keeps_soft_tokens", True)
+    monkeypatch.setattr(unmodelled.encoder, "_kept", ["soft tokens"])
     with pytest.raises(StoreError, match="soft tokens, which an inference service does not give"):
         unmodelled.add([Record(text="a")])
 
