@@ -81,7 +81,7 @@ def pair_conversation(
     document: str,
     *,
     system: str | None = None,
-    values: Mapping[str, object] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> str | None:
     """Return a conversation of a query and a document, as sentence-transformers 6 renders pairs.
 
@@ -109,7 +109,7 @@ def pair_conversation(
 def _rendered(
     chat: PreTrainedTokenizerFast,
     turns: list[dict[str, str]],
-    values: Mapping[str, object] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> str:
     refused = need("jinja2", extra="export").TemplateError
     # enable_thinking: Qwen3 answers at once; others do not read it.
@@ -118,7 +118,7 @@ def _rendered(
         "enable_thinking": False,
         "date_string": _DAY,
     }
-    given = usual if values is None else dict(values)
+    given = usual if values is None else values
     try:
         found = chat.apply_chat_template(turns, tokenize=False, **given)
     except refused as error:

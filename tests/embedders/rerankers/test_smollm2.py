@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain.save_pretrained(home / "plain")
     AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(home / "plain")
     inner = Transformer(str(home / "plain"), transformer_task="text-generation")
-    inner.tokenizer.chat_template = _CHAT
-    labels = inner.tokenizer.convert_tokens_to_ids(["yes", "no"])
+    words: Any = inner.tokenizer
+    words.chat_template = _CHAT
+    labels = [words.convert_tokens_to_ids(label) for label in ("yes", "no")]
     CrossEncoder(modules=[inner, LogitScore(*labels)], device="cpu").save(str(home / "scored"))
     return home / "scored"
 

@@ -103,9 +103,12 @@ def test_only_the_candidates_are_scored() -> None:
 
 
 def test_a_search_that_finds_nothing_needs_no_reranker() -> None:
-    scores = Retrieval(data=DATA, bootstrap=FEW).score_reranked(
-        lambda _query, limit: [][:limit], HashReranker()
-    )
+    def nothing(query: str, *, limit: int) -> list[tuple[str, float]]:
+        assert query
+        assert limit
+        return []
+
+    scores = Retrieval(data=DATA, bootstrap=FEW).score_reranked(nothing, HashReranker())
     assert scores.gain.score.value == 0
     assert scores.cost.score.value < 1
 

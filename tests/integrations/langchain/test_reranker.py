@@ -6,7 +6,7 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,11 @@ def test_the_coroutine_scores_in_a_thread(reranker: DecantReranker) -> None:
 
 def test_it_reranks_what_a_retriever_finds(trees: Collection, reranker: DecantReranker) -> None:
     retriever = DecantRetriever(collection=trees, k=5)
-    chain = retriever | RunnableLambda(lambda found: reranker.compress_documents(found, QUERY))
+
+    def rerank(found: list[Document]) -> Sequence[Document]:
+        return reranker.compress_documents(found, QUERY)
+
+    chain = retriever | RunnableLambda(rerank)
     found = chain.invoke(QUERY)
     assert found[0].page_content == "what oaks do"
     assert {"_score", "_rank", "relevance_score"} <= found[0].metadata.keys()

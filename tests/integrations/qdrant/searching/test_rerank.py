@@ -156,7 +156,8 @@ def test_only_the_candidates_of_the_page_are_scored(docs: Collection) -> None:
 def test_a_filter_and_boosts_choose_the_candidates(docs: Collection) -> None:
     where = Equals("kind", 1)
     hits = docs.search(QUERY, limit=50, where=where, rerank=RERANKER)
-    assert {hit.metadata["kind"] for hit in hits} == {1}
+    assert hits
+    assert all(hit.metadata["kind"] == 1 for hit in hits)
     options = SearchOptions(boosts=[Boost("stars", weight=5.0)])
     before = docs.search(QUERY, limit=10, options=options)
     hits = docs.search(QUERY, limit=10, options=options, rerank=RERANKER, candidates=10)
