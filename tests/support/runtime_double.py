@@ -200,6 +200,17 @@ class _Core:
         self._trouble = trouble
         self.available_devices = [row.device] * trouble.devices
 
+    def get_property(self, device: str, name: str) -> str:
+        """Return the device's name.
+
+        Raises:
+            RuntimeError: There is none.
+        """
+        assert name == "FULL_DEVICE_NAME"
+        if device.partition(".")[0] not in self.available_devices:
+            raise RuntimeError(f"Device with {device} name is not registered")
+        return device
+
     def add_extension(self, _extensions: object) -> None:
         """Take extensions."""
 

@@ -62,10 +62,7 @@ def version_of(package: ModuleType) -> str:
 def openvino_core(
     package: ModuleType, extensions: Callable[[], list[ConversionExtension]]
 ) -> openvino.Core:
-    """Return the one core of this process, with extensions; OpenVINO advises to have one.
-
-    With the last core of a process its plugins are unloaded, perhaps while their threads end. So it
-    is never freed.
+    """Return the one core of this process, as OpenVINO advises; it is made once and never freed.
 
     Args:
         package: OpenVINO.
@@ -82,6 +79,20 @@ def openvino_core(
             leave_behind(core)
             _cores.held[package] = core
         return core
+
+
+def has_device(core: openvino.Core, device: str) -> bool:
+    """Return whether there is a device, such as ``CPU`` or ``GPU.0``; no other is looked for.
+
+    To list all of them, OpenVINO loads the plugins of GPUs and unloads them at once where their
+    driver is missing. After such a failed loading, the dynamic loader of glibc (2.36 still does)
+    may end the whole process when the next thread starts.
+    """
+    try:
+        core.get_property(device, "FULL_DEVICE_NAME")
+    except RuntimeError:
+        return False
+    return True
 
 
 def _without_telemetry() -> ModuleType:

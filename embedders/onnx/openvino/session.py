@@ -37,7 +37,7 @@ from .operators import (
     operator_extensions,
 )
 from .optional_inputs import drop_prompts, readable_file
-from .package import openvino_core, openvino_package, version_of
+from .package import has_device, openvino_core, openvino_package, version_of
 from .unread_form import UnreadForm
 
 if TYPE_CHECKING:
@@ -198,13 +198,13 @@ def _compile(
     wanted = row.device if row.is_cpu else f"{row.device}.{device}"
     try:
         core = openvino_core(package, operator_extensions)
-        found: list[str] = core.available_devices
     except RuntimeError as error:
         raise broken_package("openvino", error) from error
-    if not {wanted, wanted.removesuffix(".0")} & set(found):
+    if not has_device(core, wanted):
+        found = ", ".join(core.available_devices) or "none"
         raise ProviderError(
-            f"{row.full_name} finds no device {wanted} here, only {', '.join(found) or 'none'}; "
-            "look after the driver, or pass provider='cpu'"
+            f"{row.full_name} finds no device {wanted} here, only {found}; look after the driver, "
+            "or pass provider='cpu'"
         )
     try:
         with readable_file(path) as file:

@@ -53,9 +53,6 @@ TEXTS = [f"text number {number} " * (number % 9 + 1) for number in range(60)]
 FEATURES = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
 HAS_BF16 = any(name in FEATURES for name in ("avx512_bf16", "amx_bf16"))
 
-# slow: a worker of `make test` ended in one of these with the dynamic loader's exit code, see
-# experiments/log/2026-12-01-openvino-deadlock.md; alone they pass.
-pytestmark = pytest.mark.slow
 installed = pytest.mark.skipif(
     find_spec("openvino") is None, reason="no openvino here; pip install 'decant-qdrant[openvino]'"
 )

@@ -32,15 +32,9 @@ from decant.export import export, verify
 from decant.export.trace.tracing import trace
 from models import LONGEST, save_model, traced_as
 
-# slow: a worker of `make test` ended in one of these with the dynamic loader's exit code, see
-# experiments/log/2026-12-01-openvino-deadlock.md; alone they pass.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        find_spec("openvino") is None,
-        reason="no openvino here; pip install 'decant-qdrant[openvino]'",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="no openvino here; pip install 'decant-qdrant[openvino]'"
+)
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
 FEATURES = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
 HAS_BF16 = any(name in FEATURES for name in ("avx512_bf16", "amx_bf16"))

@@ -18,15 +18,9 @@ from decant.embedders.onnx.providers import machine
 from decant.embedders.tokens import TokenBatch
 from decant.export import convert, verify
 
-# slow: a worker of `make test` ended in one of these with the dynamic loader's exit code, see
-# experiments/log/2026-12-01-openvino-deadlock.md; alone they pass.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        find_spec("openvino") is None,
-        reason="no openvino here; pip install 'decant-qdrant[openvino]'",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="no openvino here; pip install 'decant-qdrant[openvino]'"
+)
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
 TEXTS = [f"text number {number} " * (number % 9 + 1) for number in range(40)]
 ROWS, WIDTH = 50, 16

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import platform
+import re
 import subprocess
 import sys
 import textwrap
@@ -62,6 +65,33 @@ def test_the_first_runs_of_several_threads_end() -> None:
 
 
 @installed
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="LD_DEBUG is glibc's")
+def test_a_graph_on_the_cpu_loads_no_plugin_of_a_gpu(tiny_bundle: Path) -> None:
+    """Where their driver is missing, loading fails, and the next thread may end the process."""
+    script = """
+        import sys
+        from pathlib import Path
+
+        from decant.embedders import Precision
+        from decant.embedders.onnx.openvino.session import OpenVinoSession
+        from decant.embedders.onnx.providers.graph_session import GraphFile
+
+        graph = GraphFile(path=Path(sys.argv[1]), precision=Precision.FP32)
+        OpenVinoSession(graph, "OpenVINO", threads=1)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), tiny_bundle / "onnx" / "model.onnx"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "LD_DEBUG": "files"},  # glibc then names each library that it loads
+    )
+    loaded = set(re.findall(r"openvino_intel_\w+_plugin", done.stderr))
+    assert loaded == {"openvino_intel_cpu_plugin"}
+
+
+@installed
 def test_its_import_reports_nothing_and_forks_nothing() -> None:
     script = """
         import os
@@ -92,7 +122,15 @@ def test_a_package_that_is_missing_is_an_error_with_what_to_install(
 def stand_in(version: str, *devices: str) -> ModuleType:
     """Return a module in place of OpenVINO that finds some devices."""
     module = ModuleType("openvino")
-    core = SimpleNamespace(available_devices=list(devices), add_extension=list)
+
+    def name_of(device: str, _property: str) -> str:
+        if device not in devices:
+            raise RuntimeError(f"Device with {device} name is not registered")
+        return device
+
+    core = SimpleNamespace(
+        available_devices=list(devices), add_extension=list, get_property=name_of
+    )
     floats = SimpleNamespace(f32=SimpleNamespace(to_dtype=lambda: None))
     vars(module).update(__version__=version, Core=lambda: core, Type=floats)
     return module
