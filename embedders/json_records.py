@@ -11,6 +11,7 @@ Invariant: ``decode(type(x), encode(x)) == x``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import reprlib
@@ -213,6 +214,15 @@ def read_object(path: Path, *, error: type[DecantError]) -> dict[str, object]:
 def to_json(value: object) -> str:
     """Return ``value`` as readable JSON text that ends with a newline."""
     return json.dumps(encode(value), indent=2, ensure_ascii=False) + "\n"
+
+
+def digest(value: object) -> str:
+    """Return 16 hexadecimal digits of a value: the start of the SHA-256 of its JSON, keys sorted.
+
+    Fields that hold their default do not enter.
+    """
+    text = json.dumps(encode(value, defaults=False), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _decode(kind: Any, data: object, where: str, error: type[DecantError]) -> object:

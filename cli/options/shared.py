@@ -58,6 +58,15 @@ SoftTokens: TypeAlias = Annotated[
         "explain-vector`.",
     ),
 ]
+JsonLines: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
+    ),
+]
+SkipEmpty: TypeAlias = Annotated[
+    bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
+]
 KeepTokenVectors: TypeAlias = Annotated[
     bool,
     typer.Option(

@@ -16,7 +16,13 @@ from .terminal import printable, results, say, show
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from decant.embedders import Certificate, CertificateEntry, ScoreEntry
+    from decant.embedders import (
+        Certificate,
+        CertificateCheck,
+        CertificateEntry,
+        ScoreCheck,
+        ScoreEntry,
+    )
     from decant.integrations.qdrant import Hit, IndexReport
 
 _PASSAGE_LINES = 3
@@ -78,30 +84,30 @@ def say_advice(bundle: Path) -> None:
 
 
 def _checks(entry: CertificateEntry) -> Table:
-    verdict = Text("passed", "bold green") if entry.passed else Text("FAILED", "bold red")
-    title = Text.assemble(f"certificate of {entry.precision} on {entry.provider}: ", verdict)
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
-    table.add_column("check", no_wrap=True)
-    table.add_column("vectors", justify="right")
-    table.add_column("worst cosine", justify="right")
-    table.add_column("", overflow="fold")
-    for check in entry.checks:
-        found = Text("ok", "green") if check.passed else Text(check.finding or "failed", "red")
-        table.add_row(check.name, f"{check.cases:,}", floored(check.worst_cosine), found)
-    return table
+    rows = [(check, floored(check.worst_cosine)) for check in entry.checks]
+    return _table_of_checks(entry, ("vectors", "worst cosine"), rows)
 
 
 def _score_checks(entry: ScoreEntry) -> Table:
+    rows = [(check, f"{check.worst:.1e}") for check in entry.checks]
+    return _table_of_checks(entry, ("scores", "worst difference"), rows)
+
+
+def _table_of_checks(
+    entry: CertificateEntry | ScoreEntry,
+    heads: tuple[str, str],
+    rows: Iterable[tuple[CertificateCheck | ScoreCheck, str]],
+) -> Table:
     verdict = Text("passed", "bold green") if entry.passed else Text("FAILED", "bold red")
     title = Text.assemble(f"certificate of {entry.precision} on {entry.provider}: ", verdict)
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     table.add_column("check", no_wrap=True)
-    table.add_column("scores", justify="right")
-    table.add_column("worst difference", justify="right")
+    for head in heads:
+        table.add_column(head, justify="right")
     table.add_column("", overflow="fold")
-    for check in entry.checks:
+    for check, worst in rows:
         found = Text("ok", "green") if check.passed else Text(check.finding or "failed", "red")
-        table.add_row(check.name, f"{check.cases:,}", f"{check.worst:.1e}", found)
+        table.add_row(check.name, f"{check.cases:,}", worst, found)
     return table
 
 

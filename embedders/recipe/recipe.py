@@ -7,8 +7,6 @@ part of a recipe. Invariant: two encoders with equal digests give the same vecto
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -233,12 +231,14 @@ class Recipe:
         digests of recipes that do not use it; nor do ``min_dim``, ``token_embeddings`` and
         ``instruction_template``, which say what a model can do and change no vector by themselves.
         """
-        # Of recipes with late interaction, which have them in any case.
+        return json_records.digest(self.deciding)
+
+    @property
+    def deciding(self) -> Self:
+        """The same without what says only what a model can do; see :meth:`digest`."""
+        # Recipes with late interaction have token embeddings in any case.
         tokens = self.late_interaction is not None
-        bare = replace(self, min_dim=None, token_embeddings=tokens, instruction_template=None)
-        deciding = json_records.encode(bare, defaults=False)
-        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+        return replace(self, min_dim=None, token_embeddings=tokens, instruction_template=None)
 
     def to_json(self) -> str:
         """Return the recipe as readable JSON text."""

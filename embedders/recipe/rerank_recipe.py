@@ -6,8 +6,6 @@ This module holds values only. ``sources/cross_encoders`` finds the recipe of a 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
@@ -241,10 +239,7 @@ class RerankRecipe:
         Fields that hold their default do not enter, so a later decant that adds a field keeps the
         digests of recipes that do not use it.
         """
-        bare = replace(self.model, min_dim=None, token_embeddings=False, instruction_template=None)
-        deciding = json_records.encode(replace(self, model=bare), defaults=False)
-        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+        return json_records.digest(replace(self, model=self.model.deciding))
 
     def to_json(self) -> str:
         """Return the recipe as readable JSON text."""

@@ -17,7 +17,15 @@ from decant.embedders import Role
 from ...input.open import open_encoder
 from ...input.text_lines import Line, read_lines
 from ...input.wanted_files import TEXTS
-from ...options.shared import AnyDim, BundlePlace, CutDim, PrecisionName, Provider
+from ...options.shared import (
+    AnyDim,
+    BundlePlace,
+    CutDim,
+    JsonLines,
+    PrecisionName,
+    Provider,
+    SkipEmpty,
+)
 from ...output.progress import Bar, bar
 from ...output.terminal import say
 from ...output.views import duration
@@ -55,15 +63,8 @@ def embed(
             "standard output: one JSON object per text.",
         ),
     ] = _STANDARD,
-    jsonl: Annotated[
-        bool,
-        typer.Option(
-            "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
-        ),
-    ] = False,
-    skip_empty: Annotated[
-        bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
-    ] = False,
+    jsonl: JsonLines = False,
+    skip_empty: SkipEmpty = False,
     instruction: Annotated[
         str | None,
         typer.Option(

@@ -14,7 +14,7 @@ from ...exit_codes import Exit
 from ...input.open import open_reranker, reranker_facts
 from ...input.text_lines import Line, read_lines
 from ...input.wanted_files import TEXTS
-from ...options.shared import AsJson, PrecisionName, Provider, RerankerPath
+from ...options.shared import AsJson, JsonLines, PrecisionName, Provider, RerankerPath, SkipEmpty
 from ...output.progress import bar
 from ...output.terminal import say, show_json
 from ...output.views import show_scores
@@ -35,15 +35,8 @@ def rerank(
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Show only the N best.")
     ] = None,
-    jsonl: Annotated[
-        bool,
-        typer.Option(
-            "--jsonl", help='Input lines are JSON objects with a "text"; JSON output keeps them.'
-        ),
-    ] = False,
-    skip_empty: Annotated[
-        bool, typer.Option("--skip-empty", help="Pass over empty lines instead of failing.")
-    ] = False,
+    jsonl: JsonLines = False,
+    skip_empty: SkipEmpty = False,
     instruction: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="The task, for rerankers that take an instruction."),
