@@ -16,8 +16,9 @@ class ScoreGates:
 
     Args:
         difference: The largest to the float32 PyTorch reference; None: order alone counts.
-        company: The largest between a pair alone and the same pair among others; None: kernels
-            multiply few tokens in another way than many, so that order counts there, too.
+        company: The largest between a pair alone and the same pair among others, where
+            ``difference`` is None only among others of its own length; None: kernels multiply few
+            tokens in another way than many, so that order counts there, too.
         least_tau: The least mean Kendall tau of the passages of a query.
         most_loss: The largest mean loss of nDCG.
     """

@@ -1,6 +1,6 @@
 """Rerankers: decant against sentence-transformers and fastembed, and passages of one query.
 
-    python experiments/ordering/reranker_speed.py FOLDER BUNDLE [--fastembed NAME]
+    python experiments/ordering/reranker_speed.py FOLDER BUNDLE [--fastembed FOLDER]
 
 FOLDER is the model as sentence-transformers opens it, BUNDLE what `decant export FOLDER BUNDLE
 --precision int8` made of it. The systems take turns; the best batch size of CrossEncoder counts.
@@ -33,6 +33,7 @@ _WORDS = ("harbour", "quiet", "winter", "boats", "covered", "gulls", "watch", "w
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _ROUNDS = 5
 _SEED = 0
+_FASTEMBED = "Xenova/ms-marco-MiniLM-L-6-v2"  # names the layout of its folder: onnx/model.onnx
 
 Pairs = list[tuple[str, str]]
 
@@ -57,7 +58,7 @@ def medians(systems: Mapping[str, Callable[[], object]], pairs: int) -> dict[str
 
 
 def systems_of(
-    folder: Path, bundle: Path, pairs: Pairs, fastembed: str | None
+    folder: Path, bundle: Path, pairs: Pairs, fastembed: Path | None
 ) -> dict[str, Callable[[], object]]:
     """Return what scores the pairs, by name."""
     from sentence_transformers import CrossEncoder
@@ -78,7 +79,7 @@ def systems_of(
     if fastembed is not None:
         from fastembed.rerank.cross_encoder import TextCrossEncoder
 
-        theirs = TextCrossEncoder(fastembed)
+        theirs = TextCrossEncoder(_FASTEMBED, specific_model_path=str(fastembed))
         found["fastembed"] = lambda: list(theirs.rerank_pairs(pairs))
     return found
 
@@ -111,7 +112,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--pairs", type=int, default=256)
-    parser.add_argument("--fastembed", help="the name under which fastembed has the model")
+    parser.add_argument("--fastembed", type=Path, help="the same weights as fastembed has them")
     given = parser.parse_args()
     pairs = make_pairs(given.pairs, words=(10, 120))
     rates = medians(systems_of(given.folder, given.bundle, pairs, given.fastembed), len(pairs))

@@ -27,6 +27,7 @@ SHARED = "shared query"
 """The check of passages behind the cached tokens of their query."""
 TOGETHER = "one query's passages"
 """The check of all passages of a query in one batch."""
+_SAME_LENGTH = (AFTER_ONE_TOKEN, NEIGHBOURS)  # nothing is padded, so sums have the same order
 _GROUP = 8
 _SHORT = 128  # tokens beyond the shortest pair
 _PADDED = 40  # pairs of a condition; all of them run one by one
@@ -75,7 +76,7 @@ def certify_scores(
     after = _after_one_token(subject)  # first, see checks.py
     alone = _alone(subject)
     conditions = {**_padded(subject), AFTER_ONE_TOKEN: after, NEIGHBOURS: _accompanied(subject)}
-    if gates.company is None:
+    if gates.difference is None:
         conditions[TOGETHER] = _together(subject)
     behind = _behind_query(subject)
     if len(behind[0]):
@@ -93,9 +94,9 @@ def certify_scores(
         moved = scores - alone[numbers]
         apart.append(scores - reference.scores[numbers])
         gate: float | None = gates.company
-        if name == SHARED and gates.difference is None:
-            # Attention behind cached tokens is another operator, which rounds otherwise, and a
-            # bit that flips before a layer of integers is a whole step behind it: the order counts.
+        if gates.difference is None and name not in _SAME_LENGTH:
+            # Attention over padding or behind cached tokens rounds otherwise, and a bit that flips
+            # before a layer of integers is a whole step behind it: there the order counts.
             gate = None
         else:
             company.append(moved)
