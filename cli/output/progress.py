@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from rich.progress import (
@@ -105,8 +105,10 @@ def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Ite
         TimeElapsedColumn(),
         *([] if total is None else [TimeRemainingColumn(), TextColumn("left")]),
     ]
-    with Progress(
+    progress = Progress(
         *columns, console=messages(), expand=True, transient=True, disable=not visible
-    ) as progress:
+    )
+    # In rich 13.8 one that is disabled prints an empty line where it ends.
+    with progress if visible else nullcontext():
         task = progress.add_task(verb, total=total, note=unit)
         yield Bar(progress, task, time.monotonic())
