@@ -71,7 +71,8 @@ def certify_scores(
         graph: The file and the provider of the entry.
         known: Checks that were made elsewhere, for example of the weights.
     """
-    gates, reference = subject.precision.score_gates, subject.reference
+    reference = subject.reference
+    gates = subject.precision.score_gates.in_shares(reference.spread)
     after = _after_one_token(subject)  # first, see checks.py
     alone = _alone(subject)
     conditions = {**_padded(subject), AFTER_ONE_TOKEN: after, NEIGHBOURS: _accompanied(subject)}
@@ -273,7 +274,8 @@ def _difference_check(
 ) -> ScoreCheck:
     worst = _worst(subject, differences)
     passed = gate is None or worst <= gate
-    said = f"scores differ by {worst:.2g} of their spread, {gate} is allowed: {finding}"
+    allowed = 0.0 if gate is None else gate
+    said = f"scores differ by {worst:.2g} of their spread, {allowed:.2g} is allowed: {finding}"
     return _check(name, len(differences), worst, passed, said)
 
 
