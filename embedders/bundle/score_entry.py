@@ -124,7 +124,8 @@ class ScoreEntry:
             ("nDCG loss", self.ndcg_loss, -1.0, gates.most_loss),
         ]
         found = [
-            f"{name} {value:.3g} is not between {low:.3g} and {high:.3g}, as {self.precision} has to be"
+            f"{name} {value:.3g} is not between {low:.3g} and {high:.3g}, as {self.precision} has "
+            "to be"
             for name, value, low, high in figures
             if not low - _ROUNDING <= value <= high + _ROUNDING
         ]
