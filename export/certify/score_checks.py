@@ -18,7 +18,7 @@ from decant.embedders.bundle import NEIGHBOURS
 from decant.embedders.tokens import TokenBatch, Tokens, pad
 
 from .checks import AFTER_ONE_TOKEN, Graph, environment
-from .rank_agreement import kendall_tau, ndcg_loss
+from .rank_agreement import kendall_tau, largest_inversion, ndcg_loss
 from .score_reference import ScoreReference
 
 RunScores = Callable[[TokenBatch], NDArray[np.float32]]
@@ -27,6 +27,11 @@ SHARED = "shared query"
 """The check of passages behind the cached tokens of their query."""
 TOGETHER = "one query's passages"
 """The check of all passages of a query in one batch."""
+HELD_APART = "held apart"
+"""The check that passages change places only where their scores were near each other."""
+# Of the standard deviation of the ranked passages' scores. Measured: at most 0.17 in int8, w8 and
+# w4 (experiments/log/2026-12-01-rerankers.md).
+_MOST_INVERTED = 0.25
 _GROUP = 8
 _SHORT = 128  # tokens beyond the shortest pair
 _PADDED = 40  # pairs of a condition; all of them run one by one
@@ -118,6 +123,8 @@ def certify_scores(
                f"Kendall tau {tau:.4f} and nDCG loss {loss:.4f}: {subject.precision} puts passages "
                "into another order"),
     ]  # fmt: skip
+    if gates.difference is None:
+        checks.append(_held_apart(orders, reference))
     return ScoreEntry(
         file=graph.file,
         sha256=graph.sha256,
@@ -152,6 +159,20 @@ def _agreement(
         for scores in orders
     ]
     return float(min(taus)), float(max(losses))
+
+
+def _held_apart(orders: Sequence[NDArray[np.float32]], reference: ScoreReference) -> ScoreCheck:
+    """Check that no two passages of a query change places that the reference holds apart."""
+    exact, groups = reference.scores, reference.groups
+    inverted = [largest_inversion(one[group], exact[group]) for one in orders for group in groups]
+    worst = max(inverted, default=0.0)
+    allowed = _MOST_INVERTED * float(exact[: reference.ranked].astype(np.float64).std())
+    finding = (
+        f"two passages of a query change places whose scores are {worst:.2g} apart, {allowed:.2g} "
+        "is allowed"
+    )
+    cases = max(1, sum(len(group) for group in groups))
+    return _check(HELD_APART, cases, worst / reference.spread, worst <= allowed, finding)
 
 
 def run_one_pair(subject: ScoreSubject) -> None:
