@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from rich.progress import (
@@ -109,6 +109,7 @@ def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Ite
         *columns, console=messages(), expand=True, transient=True, disable=not visible
     )
     # In rich 13.8 one that is disabled prints an empty line where it ends.
-    with progress if visible else nullcontext():
+    drawn: AbstractContextManager[object] = progress if visible else nullcontext()
+    with drawn:
         task = progress.add_task(verb, total=total, note=unit)
         yield Bar(progress, task, time.monotonic())

@@ -27,11 +27,6 @@ SHARED = "shared query"
 """The check of passages behind the cached tokens of their query."""
 TOGETHER = "one query's passages"
 """The check of all passages of a query in one batch."""
-HELD_APART = "held apart"
-"""The check that passages change places only where their scores were near each other."""
-# Of the standard deviation of the ranked passages' scores. Measured: at most 0.17 in int8, w8 and
-# w4 (experiments/log/2026-12-01-rerankers.md).
-_MOST_INVERTED = 0.25
 _GROUP = 8
 _SHORT = 128  # tokens beyond the shortest pair
 _PADDED = 40  # pairs of a condition; all of them run one by one
@@ -39,6 +34,12 @@ _SHARED_QUERIES = 8
 _ACCOMPANIED = 8
 _NEIGHBOURS = 7
 _AFTER_ONE_TOKEN = 4
+# Of the standard deviation of the ranked passages' scores. Measured: at most 0.17 in int8, w8 and
+# w4 (experiments/log/2026-12-01-rerankers.md).
+_MOST_INVERTED = 0.25
+
+HELD_APART = "held apart"
+"""The check that passages change places only where their scores were near each other."""
 
 _Found = tuple[NDArray[np.intp], NDArray[np.float32]]
 
