@@ -15,7 +15,7 @@ from decant.embedders import (
     Precision,
     RecipeError,
 )
-from decant.embedders.bundle import full_disk_error, sibling_folder
+from decant.embedders.bundle import convertible, full_disk_error, sibling_folder
 from decant.embedders.onnx import provider_name
 
 from .bundle_writer import add_graph, check_same_bundle, graph_name, without_graph
@@ -58,13 +58,7 @@ def convert(
         ParityError: The new graph misses a gate; the bundle is as it was.
         TextError: A text is empty, or there is none.
     """
-    if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
-        raise BundleError(
-            f"a bundle cannot be converted to {precision!r}, only to fp16, int8, w8 or w4; "
-            "fp32 is what it is made of, and bf16 is traced from the model: "
-            "decant export MODEL TARGET --precision bf16"
-        )
-    wanted = Precision(precision)
+    wanted = convertible(precision)
     if texts is not None and wanted is not Precision.INT8:
         raise BundleError(f"texts show ranges for int8; {wanted} has none, leave them out")
     on_step = on_step or (lambda _: None)

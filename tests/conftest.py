@@ -156,3 +156,14 @@ def tiny_bundle(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     bundle = tmp_path_factory.mktemp("bundle") / "tiny"
     export(tiny_folder, bundle)
     return bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the certified bundle of a seeded two-layer cross-encoder; copy it to change it."""
+    from decant.export import export
+    from rerank_models import save_cross_encoder
+
+    home = tmp_path_factory.mktemp("reranker")
+    export(save_cross_encoder(home / "tiny-cross-encoder", "bert"), home / "bundle")
+    return home / "bundle"

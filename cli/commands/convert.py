@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from decant.embedders import Certificate
+from decant.embedders.bundle import convertible
 
 from ..input.text_lines import texts_of
 from ..input.wanted_files import TEXTS, existing
@@ -43,12 +44,13 @@ def convert(
       decant convert minilm int8
       decant convert minilm int8 --texts passages.txt
     """
+    wanted = convertible(precision)
     reading = nullcontext() if texts is None else texts_of(texts)
     with silenced(), reading as given, steps() as on_step:
         on_step("reading the bundle")
         from decant.export import convert as run
 
-        certificate = run(bundle, precision, texts=given, on_step=on_step)
+        certificate = run(bundle, wanted, texts=given, on_step=on_step)
     (entry,) = (item for item in certificate.measured[-1:])
     if as_json:
         show_json({"bundle": str(bundle), "passed": entry.passed, "entry": entry})

@@ -1,7 +1,7 @@
 """Read texts from a file or a pipe, one per line, holding one line at a time.
 
-A text is the unchanged line without its line end. An empty one has no vector, so it is an
-error that names the line, or is passed over on request.
+A text is the unchanged line without its line end. An empty one has no vector and no score, so it is
+an error that names the line, or is passed over on request.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ class Line:
     """One text.
 
     Args:
-        text: The text to embed.
+        text: The text to embed or score.
         fields: The JSON object of the line; for a plain line, an object with the text only.
+        number: The line's number in its file, from 1; 0 if it has none.
     """
 
     text: str
     fields: dict[str, object]
+    number: int = 0
 
 
 def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[Line]:
@@ -53,14 +55,14 @@ def read_lines(stream: IO[bytes], *, jsonl: bool, skip_empty: bool) -> Iterator[
                 f"line {number} is not UTF-8: byte {content[error.start]:#04x} at position "
                 f"{error.start}; convert the file, for example with iconv"
             ) from error
-        line = _parsed(text, number) if jsonl and text else Line(text=text, fields={"text": text})
+        if jsonl and text:
+            line = _parsed(text, number)
+        else:
+            line = Line(text=text, fields={"text": text}, number=number)
         if line.text:
             yield line
         elif not skip_empty:
-            raise TextError(
-                f"line {number} is empty, and an empty text has no vector; remove it or pass "
-                "--skip-empty"
-            )
+            raise TextError(f"line {number} is empty; remove it or pass --skip-empty")
 
 
 @contextmanager
@@ -85,4 +87,4 @@ def _parsed(line: str, number: int) -> Line:
         text.encode()
     except UnicodeEncodeError as error:
         raise TextError(f"line {number} holds a lone surrogate, which is no text") from error
-    return Line(text=text, fields=fields)
+    return Line(text=text, fields=fields, number=number)

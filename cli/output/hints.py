@@ -61,6 +61,14 @@ _HINTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     ),
     (r"\bas api_key=", "as --api-key"),
     (r",? or pass allow_uncertified=True", ""),
+    (
+        r"open it with decant\.embedders\.load\(\), or export a reranker: ",
+        "`decant embed` and `decant search` take it. Export a reranker: ",
+    ),
+    (
+        r"open it with decant\.embedders\.load_reranker\(\)",
+        "`decant rerank` takes it",
+    ),
     (r"pass (?P<name>[a-z_]+)='?(?P<value>[\w.-]+)'?", _option),
 ]
 

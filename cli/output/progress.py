@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from rich.progress import (
@@ -105,8 +105,11 @@ def bar(verb: str, *, total: int | None, unit: str, hidden: bool = False) -> Ite
         TimeElapsedColumn(),
         *([] if total is None else [TimeRemainingColumn(), TextColumn("left")]),
     ]
-    with Progress(
+    progress = Progress(
         *columns, console=messages(), expand=True, transient=True, disable=not visible
-    ) as progress:
+    )
+    # In rich 13.8 one that is disabled prints an empty line where it ends.
+    drawn: AbstractContextManager[object] = progress if visible else nullcontext()
+    with drawn:
         task = progress.add_task(verb, total=total, note=unit)
         yield Bar(progress, task, time.monotonic())

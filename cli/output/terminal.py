@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from collections.abc import Iterable
 from functools import cache
 
 import typer
@@ -53,6 +54,17 @@ def show(what: RenderableType) -> None:
     with console.capture() as captured:
         console.print(what, markup=False)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    sys.stdout.flush()
+
+
+def show_lines(lines: Iterable[Text]) -> None:
+    """Print any number of lines, each as it comes; on a terminal they are cut to its width."""
+    console = results()
+    for line in lines:
+        if console.is_terminal:
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            sys.stdout.write(f"{line.plain.rstrip()}\n")
     sys.stdout.flush()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .places import counted
-from .terminal import printable, results, say, show
+from .terminal import printable, results, say, show, show_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,22 +152,30 @@ def show_hits(hits: Iterable[Hit], *, first: int = 1, explain: bool = False) -> 
         show(_branch_table(found, first))
 
 
-def show_scores(passages: Iterable[tuple[int, float, str]]) -> None:
+def show_scores(passages: Iterable[tuple[str, float, str]]) -> None:
     """Print scored passages, best first, each on a line: rank, score, place in the input, text.
 
     Args:
-        passages: Place in the input, from 1, score and text of each.
+        passages: Place in the input, score and text of each.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rank", "score", "line"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("passage", no_wrap=True, overflow="ellipsis")
-    found = list(passages)
-    for rank, (place, score, text) in enumerate(found, start=1):
-        shown = Text(" ".join(printable(text).split()))
-        table.add_row(str(rank), Text(f"{score:.4f}", "cyan"), f"{place:,}", shown)
-    if found:
-        show(table)
+    rows = [
+        (str(rank), f"{score:.4f}", place, text)
+        for rank, (place, score, text) in enumerate(passages, start=1)
+    ]
+    if rows:
+        show_lines(_score_lines(rows))
+
+
+def _score_lines(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[Text]:
+    heads = ("rank", "score", "line")
+    widths = [max(len(head), *(len(row[at]) for row in rows)) for at, head in enumerate(heads)]
+    first, second, third = widths
+    yield Text("  ".join([*map(str.rjust, heads, widths), "passage"]), "bold")
+    for rank, score, place, text in rows:
+        shown = " ".join(printable(text).split())
+        yield Text.assemble(
+            f"{rank:>{first}}  ", (f"{score:>{second}}", "cyan"), f"  {place:>{third}}  {shown}"
+        )
 
 
 def _branch_table(hits: Sequence[Hit], first: int) -> Table:

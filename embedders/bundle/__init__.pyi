@@ -12,6 +12,7 @@ from .folders import sibling_folder as sibling_folder
 from .onnx_file import BLOCK_OPERATORS as BLOCK_OPERATORS
 from .onnx_file import INTEGER_OPERATORS as INTEGER_OPERATORS
 from .precision import ScoreGates as ScoreGates
+from .precision import convertible as convertible
 from .score_entry import TaskScore as TaskScore
 from .st_files import SENTENCE_FILES as SENTENCE_FILES
 from .st_files import prompt_text as prompt_text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
+
+from ..errors import BundleError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +14,9 @@ class ScoreGates:
     """What the scores of a reranker's graph may lose.
 
     Differences are those of raw scores, as shares of their spread: the standard deviation of the
-    reference's scores, or 1 if that is smaller.
+    reference's scores, or 1 if that is smaller. Those of float32 are the raw scores' own: nothing
+    is rounded there but the last bits of each number, so the scale of a model is no excuse. Scores
+    of several hundred would be, for float32 holds them to 3e-5; those of rerankers are below 100.
 
     Args:
         difference: The largest to the float32 PyTorch reference; None: order alone counts.
@@ -21,12 +25,27 @@ class ScoreGates:
             tokens in another way than many, so that order counts there, too.
         least_tau: The least mean Kendall tau of the passages of a query.
         most_loss: The largest mean loss of nDCG.
+        is_absolute: Whether differences are no shares of the spread.
     """
 
     difference: float | None
     company: float | None
     least_tau: float
     most_loss: float
+    is_absolute: bool = False
+
+    def in_shares(self, spread: float) -> ScoreGates:
+        """Return these gates with differences as shares of a spread.
+
+        >>> Precision.FP32.score_gates.in_shares(8.0).difference
+        1.25e-05
+        """
+        if not self.is_absolute:
+            return self
+        difference, company = (
+            None if gate is None else gate / spread for gate in (self.difference, self.company)
+        )
+        return replace(self, difference=difference, company=company, is_absolute=False)
 
 
 class Precision(StrEnum):
@@ -86,7 +105,9 @@ class Precision(StrEnum):
         """
         match self:
             case Precision.FP32:
-                return ScoreGates(difference=1e-4, company=1e-4, least_tau=-1.0, most_loss=1.0)
+                return ScoreGates(
+                    difference=1e-4, company=1e-4, least_tau=-1.0, most_loss=1.0, is_absolute=True
+                )
             case Precision.FP16 | Precision.BF16:
                 return ScoreGates(difference=2e-2, company=2e-2, least_tau=-1.0, most_loss=1.0)
             case Precision.INT8:
@@ -95,3 +116,21 @@ class Precision(StrEnum):
                 return ScoreGates(difference=None, company=None, least_tau=0.8, most_loss=0.05)
             case _:
                 assert_never(self)
+
+
+def convertible(precision: Precision | str) -> Precision:
+    """Return the precision to which a bundle is to be converted.
+
+    Raises:
+        BundleError: It is unknown, or its graphs are not made from the float32 graph.
+
+    >>> convertible("w8").value
+    'w8'
+    """
+    if precision not in list(Precision) or precision in (Precision.FP32, Precision.BF16):
+        raise BundleError(
+            f"a bundle cannot be converted to {precision!r}, only to fp16, int8, w8 or w4; "
+            "fp32 is what it is made of, and bf16 is traced from the model: "
+            "decant export MODEL TARGET --precision bf16"
+        )
+    return Precision(precision)

@@ -114,7 +114,7 @@ class ScoreEntry:
 
     def _contradictions(self) -> list[str]:
         """Return the figures that an entry whose checks all passed cannot have."""
-        gates = self.precision.score_gates
+        gates = self.precision.score_gates.in_shares(max(self.spread, 1.0))
         most = math.inf if gates.difference is None else gates.difference
         moved = math.inf if gates.company is None else gates.company
         figures = [
@@ -124,7 +124,8 @@ class ScoreEntry:
             ("nDCG loss", self.ndcg_loss, -1.0, gates.most_loss),
         ]
         found = [
-            f"{name} {value:.6f} is not between {low} and {high}, as {self.precision} has to be"
+            f"{name} {value:.3g} is not between {low:.3g} and {high:.3g}, as {self.precision} has "
+            "to be"
             for name, value, low, high in figures
             if not low - _ROUNDING <= value <= high + _ROUNDING
         ]

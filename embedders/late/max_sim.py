@@ -12,6 +12,10 @@ from ..errors import TextError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Measured (experiments/log/2026-12-01-late-interaction.md): so many tokens and their products with
+# a query stay in a core's cache, and the product takes two thirds of the time.
+_BLOCK = 1_024
+
 
 def max_sim(query: NDArray[np.float32], passage: NDArray[np.float32]) -> float:
     """Return how well the tokens of a passage match those of a query.
@@ -38,7 +42,7 @@ def max_sims(
 ) -> NDArray[np.float32]:
     """Return :func:`max_sim` of a query and each of N passages, float32, shape ``(N,)``.
 
-    All passages are compared in one product, which takes a fraction of the time of N small ones.
+    Passages are compared in products of some thousand tokens, not one by one.
 
     Raises:
         TextError: As in :func:`max_sim`.
@@ -49,9 +53,22 @@ def max_sims(
                 f"token vectors are compared as (tokens, width) arrays of one width and a token at "
                 f"least; the query's are {query.shape} and those of passage {number} {one.shape}"
             )
-    if not passages:
-        return np.zeros(0, np.float32)
-    flat = np.concatenate(passages)  # (P1 + … + PN, d)
+    scores = np.empty(len(passages), np.float32)
+    start = 0
+    while start < len(passages):
+        end, tokens = start, 0
+        while end < len(passages) and tokens < _BLOCK:
+            tokens += len(passages[end])
+            end += 1
+        scores[start:end] = _block(query, passages[start:end])
+        start = end
+    return scores
+
+
+def _block(
+    query: NDArray[np.float32], passages: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
     starts = np.cumsum([0, *(len(one) for one in passages[:-1])])
-    best = np.maximum.reduceat(query @ flat.T, starts, axis=1)  # (Q, N)
-    return np.asarray(best.sum(axis=0), np.float32)
+    products = np.concatenate(passages) @ query.T  # (P1 + … + PN, Q)
+    best = np.maximum.reduceat(products, starts, axis=0)  # (N, Q)
+    return np.asarray(best.sum(axis=1), np.float32)

@@ -101,8 +101,11 @@ def checked_query(query: str) -> str:
     Raises:
         TextError: It is empty, not a string, or no valid Unicode.
     """
+    given: object = query
+    if given == "":
+        raise TextError("the query is empty; give one")
     try:
         (found,) = checked([query])
     except TextError as error:
-        raise TextError(f"the query: {str(error).removeprefix('text 0 ')}") from error
+        raise TextError(f"the query {str(error).removeprefix('text 0 ')}") from error
     return found

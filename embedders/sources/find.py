@@ -14,10 +14,16 @@ from .adapter_chain import check_chain, check_not_adapter
 from .config_files import settings
 
 _SERVER_ERROR = 500
-_DECIDING = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json")
-# What late interaction needs: ColBERT's settings, the heads of BGE-M3.
-_HEADS = ["artifact.metadata", "colbert_linear.pt", "sparse_linear.pt"]
-_WANTED = ["*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin", *_HEADS]
+# The heads of BGE-M3 by name: any other .pt may be an optimizer's, which decides no vector.
+_HEADS = ("colbert_linear.pt", "sparse_linear.pt")
+_DECIDING = (
+    "*.safetensors", "*.bin", "config.json", "tokenizer.json", "adapter_config.json", *_HEADS,
+)  # fmt: skip
+_COLBERT = "artifact.metadata"  # its settings
+_WANTED = [
+    "*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*/pytorch_model.bin", _COLBERT,
+    *_HEADS,
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,8 @@
-"""How well one order of passages agrees with another: Kendall's tau, and what is lost of nDCG."""
+"""How well one order of passages agrees with another: Kendall's tau, and what is lost of nDCG.
+
+Both count passages of nearly equal scores, whose order says little. What a model holds apart is
+judged by :func:`largest_inversion`.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +48,17 @@ def ndcg_loss(scores: NDArray[np.float32], reference: NDArray[np.float32]) -> fl
     found = float((gains[np.argsort(-scores, kind="stable")] * discounts).sum())
     best = float((np.sort(gains)[::-1] * discounts).sum())
     return max(0.0, 1 - found / best)
+
+
+def largest_inversion(scores: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Return how far apart the reference holds the two passages that changed places, at most.
+
+    0 where none did. The unit is that of the reference's scores.
+
+    >>> largest_inversion(np.array([1, 3, 2], np.float32), np.array([1, 2, 2.5], np.float32))
+    0.5
+    """
+    first, second = (
+        values[:, None].astype(np.float64) - values[None, :] for values in (scores, reference)
+    )
+    return float(np.where(first < 0, second, 0.0).max(initial=0.0))

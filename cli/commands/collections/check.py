@@ -34,9 +34,10 @@ def check(
     """Read a whole collection and compare it with what was written; change nothing.
 
     Documents must have all their chunks and no others, texts must be unchanged,
-    and every passage needs a vector. No bundle is needed. Exits with 1 if
-    something is wrong; `decant index … --verify` repairs it. Payload indexes
-    that a server lacks are named.
+    and every passage needs a vector, and token vectors where the collection keeps
+    them. No bundle is needed. Exits with 1 if something is wrong;
+    `decant index … --verify` repairs it. Payload indexes that a server lacks are
+    named.
 
     Examples:
       decant check
@@ -67,7 +68,7 @@ def _show(report: CheckReport) -> None:
             ),
             "documents": _counts(report, ("interrupted", "replaced")),
             "chunks": _counts(report, ("missing", "surplus", "orphaned")),
-            "passages": _counts(report, ("altered", "unsearchable")),
+            "passages": _counts(report, ("altered", "unsearchable", "incomplete")),
         }
     )
     for finding in report.findings:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from decant.embedders import TextError
 
 from ...exit_codes import Exit
 from ...input.open import open_reranker, reranker_facts
@@ -16,7 +19,7 @@ from ...input.text_lines import Line, read_lines
 from ...input.wanted_files import TEXTS
 from ...options.shared import AsJson, JsonLines, PrecisionName, Provider, RerankerPath, SkipEmpty
 from ...output.progress import bar
-from ...output.terminal import say, show_json
+from ...output.terminal import printable, say, show_json
 from ...output.views import show_scores
 
 _STANDARD = "-"
@@ -59,11 +62,10 @@ def rerank(
       decant rerank reranker "rust" docs.jsonl --jsonl --json | jq .passages
     """
     places = files or [_STANDARD]
-    for place in places:
-        if place != _STANDARD and not Path(place).is_file():
-            raise typer.BadParameter(f"{place} does not exist; give {TEXTS}", param_hint="FILE")
-    lines = [line for place in places for line in _read(place, jsonl=jsonl, skip_empty=skip_empty)]
+    _check(query, places)
     with closing(open_reranker(bundle, provider=provider, precision=precision)) as reranker:
+        read = partial(_read, jsonl=jsonl, skip_empty=skip_empty)
+        lines = [(place, line) for place in places for line in read(place)]
         with bar("scoring", total=len(lines), unit="passages") as shown:
             done = 0
 
@@ -74,7 +76,7 @@ def rerank(
 
             scores = reranker.score(
                 query,
-                [line.text for line in lines],
+                [line.text for _, line in lines],
                 instruction=instruction,
                 raw=raw,
                 progress=update,
@@ -82,19 +84,43 @@ def rerank(
         asked = reranker_facts(reranker)
     order = sorted(range(len(lines)), key=lambda place: -scores[place])[:limit]
     if as_json:
-        passages = [{**lines[at].fields, "place": at, "score": scores[at]} for at in order]
+        passages = [{**lines[at][1].fields, "place": at, "score": scores[at]} for at in order]
         show_json({"query": query, "reranker": asked, "passages": passages})
     else:
-        show_scores([(at + 1, scores[at], lines[at].text) for at in order])
+        show_scores(
+            (_place(*lines[at], several=len(places) > 1), scores[at], lines[at][1].text)
+            for at in order
+        )
     if not lines:
         say("no passages")
         raise typer.Exit(Exit.FINDING)
 
 
+def _check(query: str, places: Sequence[str]) -> None:
+    """Refuse what cannot be scored before anything is read or a model is loaded."""
+    if not query:
+        raise typer.BadParameter("the query is empty; give one", param_hint="QUERY")
+    for place in places:
+        if place == _STANDARD:
+            continue
+        if not Path(place).exists():
+            raise typer.BadParameter(f"{place} does not exist; give {TEXTS}", param_hint="FILE")
+        if Path(place).is_dir():
+            raise typer.BadParameter(f"{place} is a folder; give {TEXTS}", param_hint="FILE")
+
+
+def _place(place: str, line: Line, *, several: bool) -> str:
+    """Return where a passage stands: its line, after its file if there are several."""
+    return f"{printable(place)}:{line.number}" if several else f"{line.number:,}"
+
+
 def _read(place: str, *, jsonl: bool, skip_empty: bool) -> Iterator[Line]:
     if place != _STANDARD:
-        with Path(place).open("rb") as stream:
-            yield from read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
+        try:
+            with Path(place).open("rb") as stream:
+                yield from read_lines(stream, jsonl=jsonl, skip_empty=skip_empty)
+        except TextError as error:
+            raise TextError(f"{place}: {error}") from error
         return
     if sys.stdin.isatty():
         say("reading passages from the keyboard, one per line; Ctrl-D ends the input")

@@ -11,13 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from decant.embedders.tokens import is_unseen
+
+from ..late.token_vectors import READ_NUMBERS, StoredTokenVectors
 from ..points.flaws import Finding, Flaw, find_flaw
 from ..points.locks import CollectionLock, lock_of
 from ..points.payloads import CHUNKS, DOCUMENTS, MARKER, ChunkSum, Marker, State
 from ..stores.changes import DeferringStore
 from ..stores.filters import And, Field, FieldIn, Where
 from ..stores.point_ids import DocumentKey, Kind
-from ..stores.protocol import Point, Select, Store, each, each_with
+from ..stores.protocol import Point, Select, Store, each, each_with, slices
+from ..stores.queries import TokensQuery
 from ..tenants.unbound_store import check_tenant_chosen
 
 _PAGE = 256
@@ -45,6 +51,8 @@ class CheckReport:
         altered: Chunks and records whose text has another hash than was stored with it.
         unsearchable: Chunks and records without a dense vector, or whose vector is not finite or
             zeros alone, or whose prefix is not that of it.
+        incomplete: Chunks and records without token vectors, in a collection that keeps them. Those
+            of records may be missing because the caller who gave their vectors gave none.
         findings: The first flaws, one by one.
         missing_indexes: The paths of payload indexes that the collection should have and the server
             lacks. This is no flaw of what is stored, but filters are slower, or refused in strict
@@ -63,6 +71,7 @@ class CheckReport:
     orphaned: int = 0
     altered: int = 0
     unsearchable: int = 0
+    incomplete: int = 0
     findings: tuple[Finding, ...] = ()
     missing_indexes: tuple[str, ...] = ()
     is_index_deferred: bool = False
@@ -77,10 +86,11 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     """Read a whole collection and report its flaws; this needs no encoder.
 
     The chunks of each document are compared with what was written, by number, id and place, each
-    text with its hash; vectors must be there, finite and not zeros alone. That a vector or metadata
-    are the right ones is not seen. Documents that a run of this process has under way are left out.
-    What is wrong is put right by ``Collection.index(…, verify=True)``; chunks of no document also
-    by :meth:`Collection.delete_source`.
+    text with its hash; vectors must be there, finite and not zeros alone, and token vectors must be
+    there if the collection keeps them. That a vector or metadata are the right ones is not seen.
+    Documents that a run of this process has under way are left out. What is wrong is put right by
+    ``Collection.index(…, verify=True)``, and in records by adding them again; chunks of no document
+    also by :meth:`Collection.delete_source`.
 
     Raises:
         TenantError: The collection has tenants, and ``store`` is not that of one.
@@ -90,7 +100,8 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
     name = found.name
     check_tenant_chosen(store, name, found.card, "checking")
     lock = lock_of(store, name, found.card.mark)
-    checker = Checker(store, name, lock, has_prefix=bool(found.card.prefix))
+    card = found.card
+    checker = Checker(store, name, lock, has_prefix=bool(card.prefix), tokens=card.token_vectors)
     counts: Counter[Flaw] = Counter()
     findings: list[Finding] = []
     for finding in checker.everything():
@@ -108,6 +119,7 @@ def check_collection(store: Store, name: str, *, most_findings: int = 100) -> Ch
         orphaned=counts[Flaw.ORPHANED],
         altered=counts[Flaw.ALTERED],
         unsearchable=counts[Flaw.UNSEARCHABLE],
+        incomplete=counts[Flaw.INCOMPLETE],
         findings=tuple(findings),
         missing_indexes=tuple(store.missing_indexes(name)),
         is_index_deferred=isinstance(store, DeferringStore) and store.is_deferred(name),
@@ -133,15 +145,23 @@ class Checker:
         name: The collection's name.
         lock: The collection's lock.
         has_prefix: Whether the collection has prefixes, which are examined then.
+        tokens: What the collection keeps of token vectors, which are missed then; None: nothing.
     """
 
     def __init__(
-        self, store: Store, name: str, lock: CollectionLock, *, has_prefix: bool = False
+        self,
+        store: Store,
+        name: str,
+        lock: CollectionLock,
+        *,
+        has_prefix: bool = False,
+        tokens: StoredTokenVectors | None = None,
     ) -> None:
         self._store = store
         self._name = name
         self._lock = lock
         self._has_prefix = has_prefix
+        self._tokens = tokens
         self._content = replace(_CONTENT, prefix=has_prefix)
         self.documents_seen = 0
         self.chunks_seen = 0
@@ -222,15 +242,35 @@ class Checker:
         return each_with(self._store, self._name, within, fetch, sources=sources, page=_PAGE)
 
     def _flaws(self, points: Sequence[Point]) -> Iterator[Finding]:
+        whole: list[Point] = []
         for point in points:
             if (flaw := find_flaw(point, has_prefix=self._has_prefix)) is not None:
-                key = DocumentKey.of(point.payload)
-                yield Finding(
-                    flaw=flaw,
-                    root=key.root or None,
-                    source=key.source,
-                    id=str(point.payload["id"]),
-                )
+                yield _of_passage(flaw, point)
+            elif not is_unseen(str(point.payload["text"])):
+                whole.append(point)
+        if self._tokens is not None:
+            lacking = self._without_tokens([point.id for point in whole], self._tokens)
+            yield from (_of_passage(Flaw.INCOMPLETE, one) for one in whole if one.id in lacking)
+
+    def _without_tokens(self, ids: Sequence[str], tokens: StoredTokenVectors) -> set[str]:
+        """Return the ids of the points without token vectors.
+
+        The engine is asked which points it can compare with a token, because to read all token
+        vectors takes some hundred times as long.
+        """
+        if not ids:
+            return set()
+        token = np.eye(1, tokens.dim, dtype=np.float32)
+        query = TokensQuery(vectors=token, ids=tuple(ids))
+        (compared,) = self._store.rank(self._name, [query], limit=len(ids))
+        suspects = sorted({*ids} - {identity for identity, _ in compared})
+        lacking: set[str] = set()
+        fetch = Select(fields=(), token_vectors=True)
+        for part in slices(suspects, tokens.bounded(_PAGE, READ_NUMBERS)):
+            with self._lock.writing:  # a writer may have deleted some meanwhile
+                there = self._store.retrieve(self._name, part, fetch)
+            lacking |= {point.id for point in there if point.token_vectors is None}
+        return lacking
 
 
 def _key(marker: Marker) -> DocumentKey:
@@ -253,3 +293,9 @@ def _finding(flaw: Flaw, key: DocumentKey, *, expected: int = 0, found: int = 0)
     return Finding(
         flaw=flaw, root=key.root or None, source=key.source, expected=expected, found=found
     )
+
+
+def _of_passage(flaw: Flaw, point: Point) -> Finding:
+    key = DocumentKey.of(point.payload)
+    identity = str(point.payload["id"])
+    return Finding(flaw=flaw, root=key.root or None, source=key.source, id=identity)

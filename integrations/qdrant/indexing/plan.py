@@ -190,12 +190,16 @@ class Planner:
         return stored
 
     def _is_sound(self, point: Point) -> bool:
+        flaw = find_flaw(point, has_prefix=self._has_prefix)
+        return self._is_whole(point) and flaw is None and point.payload["id"] == point.id
+
+    def _is_whole(self, point: Point) -> bool:
+        """Return whether a chunk has all vectors that the encoder makes of every text."""
         if self._has_states and point.soft_tokens is None:
             return False
         if self._has_tokens and point.token_vectors is None:
             return False
-        flaw = find_flaw(point, has_prefix=self._has_prefix)
-        return is_usable(point.dense) and flaw is None and point.payload["id"] == point.id
+        return is_usable(point.dense)
 
     def _compare(
         self, document: Document, digest: str, marker: Marker | None, stored: _Stored
@@ -280,7 +284,7 @@ class Planner:
         return {
             str(point.payload["text_sha256"]): row
             for point in page.points
-            if is_usable(point.dense) and (row := Row.of_point(point)) is not None
+            if self._is_whole(point) and (row := Row.of_point(point)) is not None
         }
 
 

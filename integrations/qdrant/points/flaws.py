@@ -44,6 +44,10 @@ class Flaw(StrEnum):
     return for lost data; or its prefix is missing or not that of its vector, in a collection that
     searches prefixes. No search finds it by its text."""
 
+    INCOMPLETE = "incomplete"
+    """A passage has no token vectors, in a collection that keeps them. Late interaction puts it
+    behind all others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -69,7 +73,7 @@ class Finding:
         """Return the finding as one line."""
         place = self.source if self.root is None else f"{self.source} of {self.root}"
         match self.flaw:
-            case Flaw.ALTERED | Flaw.UNSEARCHABLE:
+            case Flaw.ALTERED | Flaw.UNSEARCHABLE | Flaw.INCOMPLETE:
                 return f"{self.flaw}: passage {self.id} of {place}"
             case Flaw.INTERRUPTED | Flaw.ORPHANED:
                 return f"{self.flaw}: {place}, {_chunks(self.found)} found"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -240,10 +241,16 @@ def test_a_bundle_gets_an_int8_graph_that_auto_then_takes(decant: Decant, bundle
     assert set(graphs) == {"fp32", "int8"}
 
 
-def test_a_bundle_is_not_converted_to_bf16(decant: Decant, bundle: Path) -> None:
-    ran = decant("convert", bundle, "bf16")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int3"])
+def test_what_no_graph_is_converted_to_is_refused_before_anything_heavy_is_loaded(
+    decant: Decant, bundle: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "decant.export", None)
+    ran = decant("convert", bundle, precision)
     assert ran.code == Exit.INPUT
-    assert "--precision bf16" in ran.err
+    said = " ".join(ran.err.split())
+    assert f"cannot be converted to '{precision}', only to fp16, int8, w8 or w4" in said
+    assert "--precision bf16" in said
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,24 @@ def test_several_labels_need_one(decant: Decant, tmp_path: Path) -> None:
     ran = decant("export", folder, "made")
     assert ran.code == Exit.INPUT
     assert "3 outputs (LABEL_0, LABEL_1, LABEL_2)" in " ".join(ran.err.split())
+
+
+def test_a_reranker_is_verified_and_tuned_and_loaded_as_it_was_tuned(
+    decant: Decant, tiny_reranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = shutil.copytree(tiny_reranker, tmp_path / "reranker")
+    verified = decant("verify", bundle, "--provider", "cpu")
+    assert verified.code == Exit.OK
+    assert "Kendall tau 1.0000" in " ".join(verified.out.split())
+    monkeypatch.setattr("decant.embedders.onnx.speed_bench._TRIAL_SECONDS", 0.0)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one passage\n\nanother passage\n", encoding="utf-8")
+    tuned = decant("tune", bundle, "--texts", texts)
+    assert tuned.code == Exit.OK, tuned.err
+    assert "tokens/s" in tuned.out
+    assert "is loaded here as fp32 on CPUExecutionProvider" in " ".join(tuned.err.split())
+    tuning = decant("inspect", bundle, "--json").json["tuning"]
+    assert isinstance(tuning, dict)
+    assert len(tuning["entries"]) == 1
+    ran = decant("rerank", bundle, "one", texts, "--skip-empty", "--json")
+    assert ran.code == Exit.OK, ran.err

@@ -34,6 +34,15 @@ def test_an_entry_within_its_gates_passes() -> None:
     assert replace(ENTRY, precision=Precision.INT8, worst_difference=0.5, kendall_tau=0.9).passed
 
 
+def test_scores_of_float32_differ_by_no_share_of_their_spread() -> None:
+    wide = replace(ENTRY, spread=10.0, worst_difference=0.9e-5, company=0.9e-5)
+    assert wide.passed
+    assert "worst difference" in replace(wide, worst_difference=1.1e-5).failures
+    assert "difference in company" in replace(wide, company=1.1e-5).failures
+    half = replace(wide, precision=Precision.FP16, worst_difference=1.9e-2, company=1.9e-2)
+    assert half.passed
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -34,6 +34,14 @@ def test_max_sim_is_the_sum_of_the_largest_products() -> None:
     assert [max_sim(query, passage) for passage in passages] == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_length_of_its_neighbours_changes_no_score() -> None:
+    """Passages fill one product, go over it, and are longer than it by themselves."""
+    query = unit_rows(3)
+    passages = [unit_rows(count, seed=count) for count in (1_023, 1, 2, 1_500, 5, 1_024, 3)]
+    expected = [float((query @ passage.T).max(axis=1).sum()) for passage in passages]
+    assert max_sims(query, passages) == pytest.approx(expected, abs=1e-5)
+
+
 def test_max_sims_of_no_passages_are_none() -> None:
     assert max_sims(unit_rows(3), []).shape == (0,)
 

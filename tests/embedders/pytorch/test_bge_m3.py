@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from decant.embedders import Output, RecipeError, Role, SparseVectors, TorchEncoder
+from decant.embedders import Output, RecipeError, Role, SparseVectors, TorchEncoder, find_model
 from decant.embedders.tokens import load_tokenizer
 from late_models import save_bge_m3
 
 TEXTS = ["a cat sat on a cat", "rain", "the wind, the wind and the rain <unk> again"]
 OUTPUTS = [Output.SPARSE, Output.TOKEN_EMBEDDINGS]
+
+
+class Program:
+    """Pickled, it makes a folder when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
 
 
 def naive(folder: Path, text: str) -> tuple[NDArray[np.float32], dict[int, float], Tensor]:
@@ -74,6 +86,31 @@ def test_without_the_strategy_it_has_its_dense_vector_alone(folder: Path) -> Non
         assert plain.recipe.late_interaction is None
         dense, _, _ = naive(folder, TEXTS[0])
         assert np.abs(plain.encode(TEXTS[:1], role=Role.QUERY).dense[0] - dense).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["sparse_linear.pt", "colbert_linear.pt"])
+def test_the_revision_changes_with_a_head_and_with_no_other_file_of_pytorch(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "model"))
+    revision = find_model(folder).revision
+    torch.save({"step": 1}, copy / "optimizer.pt")
+    assert find_model(copy).revision == revision
+    head = torch.load(copy / name, weights_only=True)
+    torch.save({**head, "bias": head["bias"] + 1}, copy / name)
+    assert find_model(copy).revision != revision
+
+
+@pytest.mark.parametrize("name", ["sparse_linear.pt", "colbert_linear.pt"])
+@pytest.mark.parametrize("old", [False, True], ids=["archive", "pickle"])
+def test_a_program_in_a_head_does_not_run(
+    folder: Path, tmp_path: Path, name: str, old: bool
+) -> None:
+    copy, made = Path(shutil.copytree(folder, tmp_path / "model")), tmp_path / "made by the pickle"
+    torch.save({"weight": Program(made)}, copy / name, _use_new_zipfile_serialization=not old)
+    with pytest.raises(RecipeError, match="holds more than tensors, and decant does not run it"):
+        TorchEncoder.from_pretrained(copy, strategy="bge-m3")
+    assert not made.exists()
 
 
 def test_a_folder_without_the_heads_says_which_file_lacks(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from decant.export.certify.rank_agreement import kendall_tau, ndcg_loss
+from decant.export.certify.rank_agreement import kendall_tau, largest_inversion, ndcg_loss
 
 _scores = st.lists(st.integers(0, 6), min_size=2, max_size=12)
 
@@ -47,3 +47,17 @@ def test_the_loss_is_that_of_the_formula() -> None:
     found = 1 / 3 * discounts[0] + discounts[1] + 2 / 3 * discounts[2]
     best = discounts[0] + 2 / 3 * discounts[1] + 1 / 3 * discounts[2]
     assert ndcg_loss(scores, reference) == pytest.approx(1 - found / best)
+
+
+@given(st.data())
+def test_the_largest_inversion_is_that_of_two_loops(data: st.DataObject) -> None:
+    exact = data.draw(_scores)
+    given_ = data.draw(st.lists(st.integers(0, 6), min_size=len(exact), max_size=len(exact)))
+    apart = [
+        better - worse
+        for better, first in zip(exact, given_, strict=True)
+        for worse, second in zip(exact, given_, strict=True)
+        if better > worse and first < second
+    ]
+    found = largest_inversion(np.array(given_, np.float32), np.array(exact, np.float32))
+    assert found == max(apart, default=0)

@@ -28,6 +28,8 @@ from decant.integrations.qdrant import (
     CollectionMetadata,
     CollectionSettings,
     Document,
+    Field,
+    FieldIn,
     Group,
     Hit,
     Late,
@@ -46,6 +48,7 @@ from decant.integrations.qdrant import (
     restore,
 )
 from decant.integrations.qdrant.stores.point_ids import record_id
+from decant.integrations.qdrant.stores.protocol import each
 from late_models import save_bge_m3
 
 ENCODER = HashEncoder(16, tokens=True)
@@ -201,6 +204,35 @@ def test_indexed_chunks_have_them_also_when_documents_move(store: Store) -> None
     assert [hit.score for hit in hits] == pytest.approx(
         [naive(hit.text, "part 2") for hit in hits], abs=1e-5
     )
+
+
+def test_passages_that_lost_them_are_found_and_indexing_makes_those_of_chunks_anew(
+    store: Store,
+) -> None:
+    made = Collection.create(store, "notes", ENCODER, settings=KEPT)
+    text = "\n\n".join(f"part {part} of it all" for part in range(4))
+    documents, small = [Document(source="a", root="r", text=text)], Chunking(max_tokens=8)
+    chunks = made.index(documents, chunking=small).embedded
+    made.add([Record(id="1", text="a record"), Record(id="blank", text=" ")])
+    assert made.check().is_sound, "a blank text has no vector at all"
+    passages = FieldIn(Field.KIND, ["chunk", "record"])
+    whole = [p for page in each(made.store, "notes", passages, Select(dense=True)) for p in page]
+    harmed = [p for p in whole if p.payload["text"] in ("part 2 of it all", "a record")]
+    made.store.upsert("notes", harmed)  # without what was not read
+    report = made.check()
+    assert (report.incomplete, report.chunks, report.records) == (2, chunks, 2)
+    assert {str(one) for one in report.findings} == {
+        f"incomplete: passage {p.payload['id']} of {p.payload['source']}"
+        + (" of r" if p.payload["kind"] == "chunk" else "")
+        for p in harmed
+    }
+    repair = made.index(documents, chunking=small, verify=True)
+    assert (repair.repaired, repair.embedded) == (1, 1)
+    assert made.check().incomplete == 1
+    made.add([Record(id="1", text="a record")])
+    assert made.check().is_sound
+    hits = made.search("part 2", limit=6, options=LATE)
+    assert min(hit.score for hit in hits) > -len(token_vectors("part 2", Role.QUERY))
 
 
 def test_pooled_ones_are_the_means_of_clusters(store: Store) -> None:

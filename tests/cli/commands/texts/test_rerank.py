@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,17 @@ def test_no_passages_are_a_finding(decant: Decant) -> None:
         (["hash", QUERY, "nothing.txt"], "", "nothing.txt does not exist"),
         (["nothing", QUERY], "a", "nothing"),
         (["http://reranker", QUERY], "a", "an address"),
-        (["hash", ""], "a", "the query"),
-        (["hash", QUERY], "a\n\nb", "line 2 is empty"),
+        (["nothing", ""], "a", "the query is empty; give one"),
+        (["hash", QUERY, "."], "", ". is a folder; give"),
+        (["hash", QUERY], "a\n\nb", "line 2 is empty; remove it or pass --skip-empty"),
+        (["hash", QUERY], b"\x00\xff", "line 1 is not UTF-8"),
+        (["hash", QUERY, "--jsonl"], '{"id": 1}', 'no JSON object with a string "text"'),
+        (["hash", QUERY, "--limit", "0"], "a", "--limit"),
         (["hash", QUERY, "--instruction", "Find cats"], "a", "takes no instruction"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error(
-    decant: Decant, arguments: list[str], typed: str, message: str
+    decant: Decant, arguments: list[str], typed: str | bytes, message: str
 ) -> None:
     ran = decant("rerank", *arguments, typed=typed)
     assert ran.code not in (Exit.OK, Exit.FINDING)
@@ -87,3 +92,46 @@ def test_empty_lines_are_passed_over_on_request(decant: Decant) -> None:
     found = ran.json["passages"]
     assert isinstance(found, list)
     assert [one["text"] for one in found] == ["a cat", "a"]
+
+
+def test_the_line_is_that_of_the_file_and_several_files_are_named(
+    decant: Decant, tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("\n\nrain\n", encoding="utf-8")
+    (tmp_path / "two.txt").write_text("\na cat\n", encoding="utf-8")
+    _, alone = decant("rerank", "hash", QUERY, "one.txt", "--skip-empty").out.splitlines()
+    assert alone.split() == ["1", "-0.0100", "3", "rain"]
+    both = decant("rerank", "hash", QUERY, "one.txt", "two.txt", "--skip-empty").out.splitlines()
+    assert [row.split()[2] for row in both[1:]] == ["two.txt:2", "one.txt:3"]
+    ran = decant("rerank", "hash", QUERY, "one.txt", "two.txt")
+    assert "one.txt: line 1 is empty" in ran.err
+
+
+def test_what_is_no_plain_file_is_read_to_its_end(decant: Decant) -> None:
+    ran = decant("rerank", "hash", QUERY, "/dev/null")
+    assert (ran.code, ran.out) == (Exit.FINDING, "")
+    assert "no passages" in ran.err
+
+
+def test_an_encoder_scores_nothing(decant: Decant, tiny_bundle: Path, passages: Path) -> None:
+    ran = decant("rerank", tiny_bundle, QUERY, passages)
+    assert ran.code == Exit.INPUT
+    said = " ".join(ran.err.split())
+    assert "is an encoder, which gives vectors and scores no pairs" in said
+    assert "`decant search`" in said
+    assert "load()" not in said
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_ends_it(decant: Decant, tmp_path: Path) -> None:
+    lines = tmp_path / "many.txt"
+    lines.write_text("a passage of some words\n" * 20_000, encoding="utf-8")
+    arguments = decant.command("rerank", "hash", QUERY, lines)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
+        assert ran.stdout is not None
+        assert ran.stderr is not None
+        assert ran.stdout.readline().split()[0] == b"rank"
+        ran.stdout.close()
+        said = ran.stderr.read().decode()
+    assert ran.returncode == Exit.CLOSED
+    assert said.splitlines() == ["scoring 20,000 passages …"]
