@@ -14,9 +14,8 @@ from dataclasses import replace
 from decant.embedders import CollectionMismatch, StoreError
 
 from ..points.locks import lock_of
-from ..points.payloads import NOTES, PASSAGES
+from ..points.payloads import PASSAGES
 from ..stores.aliases import FoundCollection
-from ..stores.changes import LEASE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.filters import Field, FieldIn
 from ..stores.input_errors import StoreInputError, TenantError
@@ -111,8 +110,9 @@ def merge(
 
         def there(block: list[Point]) -> set[str]:
             ids = [point.id for point in block]
-            shown.update(one.id for one in view.retrieve(name, ids, _IDS))
-            return {one.id for one in unshown.retrieve(name, ids, _IDS)} | {*ids} & shown
+            own = {one.id for one in view.retrieve(name, ids, _IDS)}
+            shown.update(one.id for one in block if one.id in own and not _is_note(one))
+            return own | {one.id for one in unshown.retrieve(name, ids, _IDS)}
 
         def write(points: list[Point]) -> None:
             unshown.upsert(name, points)
@@ -123,7 +123,7 @@ def merge(
         unshown.flush(name)
         _show(view, unshown, name)
         view.flush(name)
-        if _count(view, name) != reader.header.points:
+        if _count(view, name) != reader.header.documents + reader.header.passages:
             raise _others(view, name)
         unshown.delete(name, [_MARK_ID])
     return name, written
@@ -133,9 +133,7 @@ def _check_fits(reader: DumpReader, found: FoundCollection, view: TenantStore) -
     """Refuse a dump whose points do not belong into the collection."""
     held, given, where = found.card, reader.card, f"the collection {found.name!r} in {view.place}"
     if reader.header.is_adopted or given.tenants is not None:
-        kind = (
-            "an adopted collection" if reader.header.is_adopted else "all tenants of a collection"
-        )
+        kind = "an adopted collection" if reader.header.is_adopted else "all of several tenants"
         raise StoreInputError(
             f"the dump holds {kind}, and what is restored for one tenant is a dump of one "
             "(dump(…, tenant=…), --tenant) or of a collection without tenants; nothing was written"
@@ -185,14 +183,12 @@ def _show(view: TenantStore, unshown: TenantStore, name: str) -> None:
 
 
 def _count(view: TenantStore, name: str) -> int:
-    """Return how many points a tenant has, without the notes of leases."""
-    notes = [
-        one
-        for page in each(view, name, NOTES, Select(fields=("note",)), page=_PAGE)
-        for one in page
-        if one.payload.get("note") != LEASE
-    ]
-    return view.count(name, _TEXTS) + len(notes)
+    """Return how many passages and markers a tenant has; notes alone say nothing of any."""
+    return view.count(name, _TEXTS)
+
+
+def _is_note(point: Point) -> bool:
+    return point.payload.get("kind") == Kind.NOTE
 
 
 def _others(view: TenantStore, name: str) -> StoreError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,7 +67,8 @@ def test_a_tenant_alone_becomes_a_collection_of_its_own(
     assert_same_points(held_points(there, "acme"), wanted)
     copy = Collection.open(there, "acme", ENCODER)
     assert there.card("acme").tenants is None
-    if there is store:  # engines differ in how they weigh words
+    # Engines differ in how they weigh words; a server before 1.20 counts those of all tenants.
+    if there is store and target != "server":
         for found, before in zip(hits(copy), found_before, strict=True):
             assert found == pytest.approx(before, abs=1e-5)
     indexed = copy.index(documents(8), chunking=SMALL)
@@ -87,8 +88,8 @@ def test_it_comes_into_a_collection_with_tenants_and_others_stay(
     report = restore(file, store, "docs", tenant="beta")
     assert report.written == report.points == len(wanted)
     assert docs.tenant_names() == ["acme", "beta", "zeta"]
-    for tenant in before:
-        assert_same_points(of_tenant(store, tenant), before[tenant])
+    for tenant, points in before.items():
+        assert_same_points(of_tenant(store, tenant), points)
     assert_same_points(of_tenant(store, "beta"), wanted)
     beta, acme = docs.tenant("beta"), docs.tenant("acme")
     for found, same in zip(hits(beta), hits(acme), strict=True):
@@ -114,8 +115,8 @@ class Cut(Exception):
     """The process ends here."""
 
 
-def cut_at(number: int) -> Callable[[Sequence[Any]], None]:
-    """Return what ends the process before a write of this number, from 1."""
+def interrupt(store: Store, file: Path, operation: str, number: int) -> None:
+    """Restore a dump for the tenant ``beta``, and end before a write of this number, from 1."""
     calls: list[int] = []
 
     def cut(points: Sequence[Any]) -> None:
@@ -123,7 +124,9 @@ def cut_at(number: int) -> Callable[[Sequence[Any]], None]:
         if len(calls) == number:
             raise Cut
 
-    return cut
+    cutting = cast("Store", Between(store, operation, cut))
+    with pytest.raises(Cut):
+        restore(file, cutting, "docs", tenant="beta")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +140,7 @@ def test_an_interrupted_restore_shows_nothing_and_is_completed(
     docs = tenanted(edge)
     wanted, others = of_tenant(edge, "acme"), of_tenant(edge, "zeta")
     dump(edge, "docs", file, tenant="acme")
-    with pytest.raises(Cut):
-        cutting = cast("Store", Between(edge, operation, cut_at(number)))
-        restore(file, cutting, "docs", tenant="beta")
+    interrupt(edge, file, operation, number)
     shown = of_tenant(edge, "beta")
     assert not shown or (operation, number) == ("set_fields", 2)
     if not shown:
@@ -178,9 +179,7 @@ def test_a_server_shows_nothing_before_all_is_there(
 def test_another_dump_takes_the_place_of_one_that_nobody_completed(edge: Store, file: Path) -> None:
     tenanted(edge)
     dump(edge, "docs", file, tenant="acme")
-    with pytest.raises(Cut):
-        cutting = cast("Store", Between(edge, "set_fields", cut_at(1)))
-        restore(file, cutting, "docs", tenant="beta")
+    interrupt(edge, file, "set_fields", 1)
     other = file.with_name("other.dump")
     TenantStore.of(edge, "docs", "zeta").delete("docs", [*of_tenant(edge, "zeta")][:3])
     wanted = of_tenant(edge, "zeta")
@@ -192,9 +191,7 @@ def test_another_dump_takes_the_place_of_one_that_nobody_completed(edge: Store, 
 def test_what_others_wrote_after_an_interruption_is_named(edge: Store, file: Path) -> None:
     docs = tenanted(edge)
     dump(edge, "docs", file, tenant="acme")
-    with pytest.raises(Cut):
-        cutting = cast("Store", Between(edge, "set_fields", cut_at(1)))
-        restore(file, cutting, "docs", tenant="beta")
+    interrupt(edge, file, "set_fields", 1)
     docs.tenant("beta").add([Record(id="mine", text="a yak")])
     with pytest.raises(StoreError, match="that are not of the dump"):
         restore(file, edge, "docs", tenant="beta")
@@ -228,7 +225,7 @@ def test_a_dump_that_does_not_fit_is_refused_by_name(edge: Store, file: Path) ->
         restore(file, edge, "none", tenant="beta")
     with pytest.raises(StoreInputError, match="the layout of 'docs' is that of all its tenants"):
         restore(file, edge, "docs", tenant="beta", layout=Layout(storage=Storage.INT8))
-    with pytest.raises(StoreInputError, match="has no points in 'docs'.*: 'acme', 'zeta'"):
+    with pytest.raises(StoreInputError, match=r"has no points in 'docs'.*: 'acme', 'zeta'"):
         dump(edge, "docs", file, tenant="acne", overwrite=True)
     with pytest.raises(TenantError, match="has no tenants"):
         dump(edge, "plain", file, tenant="acme", overwrite=True)
@@ -255,9 +252,7 @@ def test_what_is_unfinished_goes_along_with_the_whole_collection(edge: Store, fi
     tenanted(edge)
     wanted = of_tenant(edge, "acme")
     dump(edge, "docs", file, tenant="acme")
-    with pytest.raises(Cut):
-        cutting = cast("Store", Between(edge, "set_fields", cut_at(1)))
-        restore(file, cutting, "docs", tenant="beta")
+    interrupt(edge, file, "set_fields", 1)
     whole = file.with_name("whole.dump")
     dump(edge, "docs", whole)
     restore(whole, edge, "copy")
