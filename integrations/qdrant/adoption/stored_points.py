@@ -15,6 +15,7 @@ import numpy as np
 from qdrant_client import models
 
 from ..foreign_payloads.raw_point import UNNAMED, RawPoint, RawSparseVector, RawVector
+from ..late.token_vectors import READ_NUMBERS
 from ..server.limits import Limits, most_ids, most_writes
 from ..server.requests import Requests
 from ..stores.point_size import REQUEST_BYTES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NUMBER = 37  # bytes of a number of a vector as JSON at most, with the index of a sparse one
+_FIRST = 32  # points in the first page, of which it is seen how large they are
 _POINT = 200  # bytes of a point without its payload and its vectors
 
 
@@ -39,28 +41,40 @@ class StoredPoints:
         self._client = requests.client
         self._name = name
 
-    def pages(self, size: int) -> Iterator[list[RawPoint]]:
-        """Yield all points with all vectors in the order of their ids, ``size`` at a time."""
-        what, after = f"reading from {self._name!r}", None
+    def pages(self, most: int) -> Iterator[list[RawPoint]]:
+        """Yield all points with all vectors in the order of their ids, at most so many at a time.
+
+        Points with many vectors are read fewer at a time, as many as the last ones suggest.
+        """
+        size, after = min(_FIRST, most), None
         while True:
-
-            def send(
-                limits: Limits, start: models.ExtendedPointId | None = after
-            ) -> tuple[list[models.Record], models.ExtendedPointId | None]:
-                request = partial(
-                    self._client.scroll,
-                    self._name,
-                    limit=min(size, limits.page),
-                    offset=start,
-                    with_payload=True,
-                    with_vectors=True,
-                )
-                return self._requests.ask(what, request)
-
-            records, after = self._requests.adapting(self._name, send)
-            yield [_raw(record) for record in records]
+            points, after = self._page(size, after)
+            yield points
             if after is None:
                 return
+            largest = max(point.numbers for point in points) if points else 1
+            size = max(1, min(most, READ_NUMBERS // max(largest, 1)))
+
+    def _page(
+        self, size: int, start: models.ExtendedPointId | None
+    ) -> tuple[list[RawPoint], models.ExtendedPointId | None]:
+        """Return some points, and the id at which the next ones start."""
+
+        def send(
+            limits: Limits,
+        ) -> tuple[list[models.Record], models.ExtendedPointId | None]:
+            request = partial(
+                self._client.scroll,
+                self._name,
+                limit=min(size, limits.page),
+                offset=start,
+                with_payload=True,
+                with_vectors=True,
+            )
+            return self._requests.ask(f"reading from {self._name!r}", request)
+
+        records, after = self._requests.adapting(self._name, send)
+        return [_raw(record) for record in records], after
 
     def there(self, ids: Sequence[int | str]) -> set[int | str]:
         """Return those of these ids that have a point."""

@@ -106,19 +106,20 @@ def merge(
     with lock.turn.held(view, name), lock.indexing, lock.writing:
         lock.noted.clear()
         _begin(reader.identity, view, unshown, name)
-        shown: set[str] = set()
+        shown = 0
 
         def there(block: list[Point]) -> set[str]:
+            nonlocal shown
             ids = [point.id for point in block]
             own = {one.id for one in view.retrieve(name, ids, _IDS)}
-            shown.update(one.id for one in block if one.id in own and not _is_note(one))
+            shown += sum(one.id in own and not _is_note(one) for one in block)
             return own | {one.id for one in unshown.retrieve(name, ids, _IDS)}
 
         def write(points: list[Point]) -> None:
             unshown.upsert(name, points)
 
         written = fill(reader.blocks(), there, write, (reader.header.points, progress))
-        if _count(view, name) != len(shown):
+        if _count(view, name) != shown:
             raise _others(view, name)
         unshown.flush(name)
         _show(view, unshown, name)
