@@ -26,9 +26,9 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.points.golden import GOLDEN_TEXT
 from migration_scene import (
+    DOCUMENTS,
     NEW,
     OLD,
-    DOCUMENTS,
     SETTINGS,
     SMALL,
     Precise,
