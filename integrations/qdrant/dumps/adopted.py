@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..server.store import RemoteStore
 
 _PAGE = 256
-_NUMBER = 4  # bytes
 
 
 class AdoptedContents:
@@ -55,9 +54,9 @@ class AdoptedContents:
         """Return all that a point is."""
         return point.to_bytes()
 
-    def vector_bytes(self, point: RawPoint) -> int:
+    def vector_bytes(self, point: RawPoint) -> int:  # noqa: ARG002 - as for points of decant's
         """Return none, because the fingerprint has the vectors."""
-        return 0 * point.numbers
+        return 0
 
     def write(self, writer: DumpWriter, block: list[RawPoint]) -> None:
         """Write a block of points."""
