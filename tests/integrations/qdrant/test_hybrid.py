@@ -98,7 +98,6 @@ def beasts(docs: Collection) -> Collection:
 
 @pytest.fixture(scope="module")
 def shared_beasts(shared_store: Store) -> Collection:
-    """Return the same for tests that leave it as it is."""
     return with_beasts(Collection.create(shared_store, "docs", Asked()))
 
 
@@ -223,7 +222,6 @@ class TestSearching:
 
     @pytest.fixture
     def asked(self, shared_beasts: Collection) -> Asked:
-        """Return the encoder of the shared collection, which was asked for nothing yet."""
         encoder = shared_beasts.encoder
         assert isinstance(encoder, Asked)
         encoder.passes.clear()
