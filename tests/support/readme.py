@@ -14,6 +14,9 @@ _FENCE = re.compile(
     r"^```(?P<language>[\w-]*)[^\n]*\n(?P<body>.*?)^```[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+"""The model that README and the quickstart name."""
+
 SHELLS = {"console", "sh", "bash", "shell"}
 _CODE_SPAN = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")

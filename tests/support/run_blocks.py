@@ -1,4 +1,7 @@
-"""Run the blocks of a page in a reader's folder: Python here, commands of a shell as processes."""
+"""Run the blocks of a page in a reader's folder: Python here, commands of a shell as processes.
+
+But for ``decant export``, which runs here: another process would import torch once more.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Decant
 from readme import SHELLS, Block
 from repository import EXTRAS, ROOT
 
@@ -47,6 +51,9 @@ def run_command(command: str, stage: Path, *, shown: str) -> None:
     """Run one command, or check what would install or restart this very run."""
     words = shlex.split(command, comments=True)
     match words:
+        case ["decant", "export", *arguments] if not {"|", ">", "&&", ";"} & {*arguments}:
+            ran = Decant()("export", *arguments)
+            assert ran.code == 0, f"{shown} failed:\n{ran.out}\n{ran.err}"
         case ["decant" | "python", *_]:
             run_process(["/bin/sh", "-ec", command], stage, shown=shown)
         case ["make", *targets]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from decant.integrations.qdrant import Store
+import pytest
+
+from decant.integrations.qdrant import RemoteStore, Store
 
 
 class Between:
@@ -33,3 +36,38 @@ class Between:
             return value(collection, items)
 
         return call
+
+
+class Cut(Exception):
+    """The process ends here."""
+
+
+class CutClient:
+    """A client of qdrant-client that ends the process at a call of one method.
+
+    Args:
+        client: Does everything.
+        method: The method.
+        calls: How many calls are carried out before.
+    """
+
+    def __init__(self, client: Any, method: str, calls: int) -> None:
+        self._client = client
+        self._method = method
+        self._left = calls
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._left -= 1
+            if self._left < 0:
+                raise Cut
+        return getattr(self._client, name)
+
+
+@contextmanager
+def cut_off(store: RemoteStore, method: str, calls: int) -> Iterator[None]:
+    """Let a store's client be a :class:`CutClient` in the block."""
+    client = CutClient(store.requests.client, method, calls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(store.requests), "client", property(lambda _: client))
+        yield

@@ -26,6 +26,14 @@ def dump(
         Path, typer.Argument(metavar="FILE", help="Where to write; it appears when it is whole.")
     ],
     *,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            "--tenant",
+            metavar="NAME",
+            help="Whose points alone to dump, of a collection with tenants; default: all of them.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if there is one.")
     ] = False,
@@ -41,9 +49,14 @@ def dump(
     to the collection meanwhile, the dump begins again, and is given up at the
     third time. The file has a checksum for each part; its own is printed.
 
+    With --tenant the file is a dump of a collection without tenants that holds
+    what this tenant has. Of an adopted collection it holds every point to the
+    letter.
+
     Examples:
       decant dump ./index notes notes.dump
       decant dump http://localhost:6333 notes /backup/notes.dump --overwrite
+      decant dump http://localhost:6333 notes acme.dump --tenant acme
     """
     from decant.integrations.qdrant import dump as write
 
@@ -54,14 +67,18 @@ def dump(
             def tell(done: int, total: int) -> None:
                 shown.update(done, f"of {total:,} points")
 
-            report = write(opened, collection, file, overwrite=overwrite, progress=tell)
+            report = write(
+                opened, collection, file, tenant=tenant, overwrite=overwrite, progress=tell
+            )
     if report.left_out:
         say(f"{counted(report.left_out, 'point')} of other programs were left out")
     if as_json:
-        show_json({"store": place, "collection": collection, "report": report})
+        owner = {} if tenant is None else {"tenant": tenant}
+        show_json({"store": place, "collection": collection, **owner, "report": report})
         return
+    whose = "" if tenant is None else f"of the tenant {tenant!r} "
     show_line(
         f"dumped {counted(report.documents, 'document')} and {counted(report.passages, 'passage')} "
-        f"of {collection!r} in {printable(place)} to {printable(report.file)}: "
+        f"{whose}of {collection!r} in {printable(place)} to {printable(report.file)}: "
         f"{report.bytes:,} bytes, SHA-256 {report.sha256}"
     )

@@ -22,9 +22,21 @@ def restore(
         typer.Argument(metavar="STORE", help="A folder, or a Qdrant server's http(s)://… address."),
     ],
     collection: Annotated[
-        str, typer.Argument(metavar="NAME", help="The name of the collection, which must be free.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The name of the collection, which must be free but with --tenant.",
+        ),
     ],
     *,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            "--tenant",
+            metavar="NAME",
+            help="Give the points to a tenant without any, in a collection that is there.",
+        ),
+    ] = None,
     storage: StorageName = None,
     originals: OriginalsPlace = None,
     api_key: ApiKey = None,
@@ -38,9 +50,14 @@ def restore(
     collection before it is complete. If this is interrupted, the same command
     completes it, and `decant drop` deletes what is there.
 
+    With --tenant the points come into a collection with tenants, which holds
+    none of this tenant's; nobody sees any before all are there, and those of
+    others stay as they are.
+
     Examples:
       decant restore notes.dump ./index notes
       decant restore notes.dump http://localhost:6333 notes --storage turbo4
+      decant restore acme.dump ./index notes --tenant acme
     """
     from decant.integrations.qdrant import restore as make
 
@@ -52,12 +69,14 @@ def restore(
             def tell(done: int, total: int) -> None:
                 shown.update(done, f"of {total:,} points")
 
-            report = make(file, opened, collection, layout=layout, progress=tell)
+            report = make(file, opened, collection, tenant=tenant, layout=layout, progress=tell)
     if as_json:
-        show_json({"store": place, "collection": collection, "report": report})
+        owner = {} if tenant is None else {"tenant": tenant}
+        show_json({"store": place, "collection": collection, **owner, "report": report})
         return
+    whose = "" if tenant is None else f"tenant {tenant!r} of "
     show_line(
-        f"collection {collection!r} in {printable(place)} holds "
+        f"{whose}collection {collection!r} in {printable(place)} holds "
         f"{counted(report.documents, 'document')} and {counted(report.passages, 'passage')} "
         f"of {printable(str(file))}"
     )

@@ -18,10 +18,12 @@ from typing import BinaryIO, Self, cast
 from decant.embedders import StoreError
 from decant.embedders.json_records import to_json
 
+from ..foreign_payloads.raw_point import RawPoint
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.protocol import Point
 from .blocks import read_block, write_block
-from .header import CARD, HEADER, SUMS, DumpError, DumpHeader
+from .header import CARD, HEADER, STORED, SUMS, DumpError, DumpHeader
+from .raw_blocks import read_raw, write_raw
 
 _LEVEL = 1  # of compressing texts; vectors do not get smaller
 _PIECE = 2**20
@@ -68,18 +70,34 @@ class DumpWriter:
 
     def add(self, points: list[Point]) -> None:
         """Write a block of points."""
-        name = _block_name(self.blocks + 1)
-        lines, arrays = write_block(points)
-        self._member(f"{name}.jsonl", lines, zipfile.ZIP_DEFLATED)
-        self._member(f"{name}.npz", arrays, zipfile.ZIP_STORED)
+        self._block(*write_block(points))
 
-    def end(self, header: DumpHeader, card: CollectionMetadata) -> tuple[str, int]:
-        """Write what the dump says of itself; return the SHA-256 and the size of the whole."""
+    def add_raw(self, points: list[RawPoint]) -> None:
+        """Write a block of points of another program."""
+        self._block(*write_raw(points))
+
+    def end(
+        self, header: DumpHeader, card: CollectionMetadata, stored: str | None = None
+    ) -> tuple[str, int]:
+        """Write what the dump says of itself; return the SHA-256 and the size of the whole.
+
+        Args:
+            header: Its header.
+            card: The metadata of the collection.
+            stored: How its server keeps it, if it was adopted.
+        """
+        if stored is not None:
+            self._member(STORED, stored.encode(), zipfile.ZIP_DEFLATED)
         self._member(CARD, card.to_json().encode(), zipfile.ZIP_DEFLATED)
         self._member(HEADER, to_json(header).encode(), zipfile.ZIP_DEFLATED)
         self._member(SUMS, "".join(self._sums).encode(), zipfile.ZIP_DEFLATED)
         self._archive.close()
         return self._stream.digest.hexdigest(), self._stream.size
+
+    def _block(self, lines: bytes, arrays: bytes) -> None:
+        name = _block_name(self.blocks + 1)
+        self._member(f"{name}.jsonl", lines, zipfile.ZIP_DEFLATED)
+        self._member(f"{name}.npz", arrays, zipfile.ZIP_STORED)
 
     def _member(self, name: str, data: bytes, method: int) -> None:
         self._archive.writestr(zipfile.ZipInfo(name), data, method, _LEVEL)
@@ -125,10 +143,22 @@ class DumpReader:
         Raises:
             DumpError: A block is not what it was when the dump was opened.
         """
-        for number in range(1, self.header.blocks + 1):
-            name = _block_name(number)
-            lines, arrays = self._member(f"{name}.jsonl"), self._member(f"{name}.npz")
-            yield read_block(lines, arrays, where=f"block {number} of {self._path}")
+        for lines, arrays, where in self._blocks():
+            yield read_block(lines, arrays, where=where)
+
+    def raw_blocks(self) -> Iterator[list[RawPoint]]:
+        """Yield the points of each block of an adopted collection.
+
+        Raises:
+            DumpError: As :meth:`blocks`.
+        """
+        for lines, arrays, where in self._blocks():
+            yield read_raw(lines, arrays, where=where)
+
+    @property
+    def stored(self) -> str:
+        """How the server kept the collection, if it was adopted."""
+        return self._member(STORED).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Close the file."""
@@ -141,6 +171,12 @@ class DumpReader:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.close()
+
+    def _blocks(self) -> Iterator[tuple[bytes, bytes, str]]:
+        for number in range(1, self.header.blocks + 1):
+            name = _block_name(number)
+            lines, arrays = self._member(f"{name}.jsonl"), self._member(f"{name}.npz")
+            yield lines, arrays, f"block {number} of {self._path}"
 
     def _small(self, name: str) -> bytes:
         try:
@@ -157,11 +193,12 @@ class DumpReader:
     def _read_sums(self, listed: bytes) -> dict[str, str]:
         found = [_SUM.fullmatch(line) for line in listed.decode("ascii", "replace").splitlines()]
         sums = {one[2]: one[1] for one in found if one is not None}
-        if len(sums) != 2 * self.header.blocks + 2:
+        others = {CARD, HEADER, STORED} if self.header.is_adopted else {CARD, HEADER}
+        if len(sums) != 2 * self.header.blocks + len(others):
             raise self._damaged(SUMS)
         blocks = range(1, self.header.blocks + 1)
         wanted = {f"{_block_name(one)}.{kind}" for one in blocks for kind in ("jsonl", "npz")}
-        if len(sums) != len(found) or sums.keys() != wanted | {CARD, HEADER}:
+        if len(sums) != len(found) or sums.keys() != wanted | others:
             raise self._damaged(SUMS)
         return sums
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -59,13 +59,18 @@ def write_block(points: Sequence[Point]) -> tuple[bytes, bytes]:
     if tokens:
         arrays[_TOKEN_COUNTS] = np.array([len(one) for one in tokens], _WHOLE)
         arrays[_TOKEN_ROWS] = np.concatenate(tokens).astype(_HALF)
+    return "".join(f"{line}\n" for line in lines).encode(), pack_arrays(arrays)
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return arrays in numpy's form ``.npz``, equal bytes for equal arrays."""
     packed = io.BytesIO()
     # By zipfile, because numpy's own writer puts the time into the file.
     with zipfile.ZipFile(packed, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-    return "".join(f"{line}\n" for line in lines).encode(), packed.getvalue()
+    return packed.getvalue()
 
 
 def read_block(lines: bytes, packed: bytes, *, where: str) -> list[Point]:

@@ -8,48 +8,43 @@ when it is whole and the collection did not change while it was written.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Generic, TypeVar
 
 from decant.embedders import StoreError
 from decant.embedders.distribution import decant_version
 from decant.embedders.log_events import log_event
 
-from ..late.token_vectors import READ_NUMBERS
 from ..operations.store_span import store_span
 from ..points.locks import lock_of
 from ..points.payloads import DOCUMENTS, PASSAGES
 from ..stores.aliases import FoundCollection
-from ..stores.changes import LEASE
 from ..stores.collection_metadata import CollectionMetadata
 from ..stores.filters import Field, FieldIn, Not
-from ..stores.input_errors import StoreInputError, TenantError, check_name
+from ..stores.input_errors import StoreInputError, check_name
 from ..stores.point_ids import Kind
-from ..stores.protocol import Point, Select, Store, each
+from ..stores.protocol import Store
 from ..tenants.tenant_store import TenantStore
-from ..tenants.unbound_store import UnboundStore
+from .adopted import AdoptedContents, read_stored
 from .archive import DumpWriter
-from .header import DumpHeader, IndexedPath
+from .contents import DUMPED, Contents, OwnContents
+from .fill import DumpProgress
+from .header import ADOPTED_FORMAT, OWN_FORMAT, DumpHeader, IndexedPath
+from .one_tenant import alone, check_has_points, tenant_view
 from .stored_settings import read_average_length, read_graph_settings
 
-DumpProgress: TypeAlias = Callable[[int, int], object]
-"""Called with the number of points done, and of all points."""
-
-DUMPED = FieldIn(Field.KIND, (Kind.CHUNK, Kind.RECORD, Kind.DOCUMENT, Kind.NOTE))
-"""What a dump holds; tombstones and points of other programs are left out."""
-
 _TOMBSTONES = FieldIn(Field.KIND, (Kind.TOMBSTONE,))
-_PAGE = 512
 _BLOCK_POINTS = 4_096
 _BLOCK_BYTES = 16 * 2**20
 _ATTEMPTS = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,25 +75,30 @@ def dump(
     name: str,
     file: str | Path,
     *,
+    tenant: str | None = None,
     overwrite: bool = False,
     progress: DumpProgress | None = None,
 ) -> DumpReport:
     """Write a collection with its metadata, settings, points and vectors into one file.
 
     No encoder is needed. :func:`restore` makes the collection of it again, in a folder or on a
-    server; ``docs/operations.md`` has what holds while others write. The file holds the texts, and
-    with tenants the key of their ids, so only its owner may read it.
+    server; ``docs/backup.md`` has what holds while others write. The file holds the texts, and
+    with all tenants the key of their ids, so only its owner may read it. Of an adopted collection
+    it holds every point to the letter, and how its server keeps it.
 
     Args:
         store: What :func:`connect` returned; it may be read-only.
         name: The collection, or an alias.
         file: The file; it appears when it is whole.
+        tenant: The tenant whose points alone are dumped, as those of a collection without tenants;
+            None: those of all.
         overwrite: Whether to replace a file.
         progress: Called with the number of points done and of all points.
 
     Raises:
-        StoreInputError: There is such a file or no such collection, or another program made it.
-        TenantError: ``store`` is that of one tenant.
+        StoreInputError: There is such a file or no such collection, the tenant has no points, or
+            the points of an adopted collection lie in shards with keys of its program's.
+        TenantError: ``store`` is that of a tenant, or one is named and the collection has none.
         StoreError: Others changed the collection at each attempt, or the store or the disk failed.
     """
     check_name(name)
@@ -107,32 +107,51 @@ def dump(
         raise StoreInputError(
             f"there is a file {path} already; give another name, or overwrite=True (--overwrite)"
         )
-    check_whole_store(store, name)
-    found = store.find(name)
-    if found.card.payload_layout is not None:
-        raise StoreInputError(
-            f"{name!r} in {store.place} was adopted from another program, whose points stay as "
-            "they are; back it up with that program's means, or with `decant snapshot`"
-        )
-    lock = lock_of(store, found.name, found.card.mark)
+    view = tenant_view(store, name, tenant)
+    found = store.find(name) if view is None else view.find(name)
+    if view is not None:
+        check_has_points(view, store, found.name)
+    lock = lock_of(view or store, found.name, found.card.mark)
     with (
         store_span(store, found.name, "dump") as span,
         lock.indexing,
         lock.writing,
         appearing(path) as stream,
     ):
-        report = _Dump(store, found, path).write(stream, progress)
+        # Each by itself, because the points of both are of different types.
+        if found.card.payload_layout is None:
+            own = OwnContents(view or store, found.name, found.card)
+            report = _Dump(store, view, found, own).write(stream, progress)
+        else:
+            raw = AdoptedContents(store, found.name)
+            report = _Dump(store, view, found, raw).write(stream, progress)
         span.set({"decant.points": report.points})
     log_event("dump", {"collection": found.name, "points": report.points, "bytes": report.bytes})
-    return report
+    return replace(report, file=str(path))
 
 
-class _Dump:
-    def __init__(self, store: Store, found: FoundCollection, path: Path) -> None:
+class _Dump(Generic[T]):
+    """Writes a dump.
+
+    Args:
+        store: The store of the collection.
+        view: That of the tenant whose points alone are dumped.
+        found: The collection.
+        contents: Its points.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        view: TenantStore | None,
+        found: FoundCollection,
+        contents: Contents[T],
+    ) -> None:
         self._store = store
+        self._view = view
         self._name = found.name
         self._card = found.card
-        self._path = path
+        self._contents = contents
 
     def write(self, stream: BinaryIO, progress: DumpProgress | None) -> DumpReport:
         for _ in range(_ATTEMPTS):
@@ -148,35 +167,31 @@ class _Dump:
 
     def _attempt(self, stream: BinaryIO, progress: DumpProgress | None) -> DumpReport | None:
         """Write the dump; None if the collection changed meanwhile."""
-        store, name, card = self._store, self._name, self._card
-        header = _header(store, name)
+        store, name, contents = self._view or self._store, self._name, self._contents
+        card = self._card
+        header = _header(self._store, name, card)
+        stored = read_stored(self._store, name) if header.is_adopted else None
         total = store.count(name, DUMPED)
         writer, seen = DumpWriter(stream), _Fingerprint()
-        block: list[Point] = []
+        block: list[T] = []
         size = 0
-        fetch = Select(
-            dense=True,
-            sparse=card.sparse,
-            soft_tokens=card.soft_tokens is not None,
-            token_vectors=card.token_vectors is not None,
-        )
-        for page in self._pages(fetch, _page_size(card)):
+        for page in contents.pages():
             for point in page:
                 block.append(point)
-                size += seen.add(point) + _vector_bytes(point)
+                size += seen.add(contents.fingerprint(point)) + contents.vector_bytes(point)
                 if len(block) >= _BLOCK_POINTS or size >= _BLOCK_BYTES:
-                    writer.add(block)
+                    contents.write(writer, block)
                     block, size = [], 0
             if progress is not None:
                 progress(min(seen.points, total - 1), total)
         if block:
-            writer.add(block)
+            contents.write(writer, block)
         if progress is not None:
             progress(seen.points, seen.points)
         again = _Fingerprint()
-        for page in self._pages(Select(), _PAGE):
+        for page in contents.pages_again():
             for point in page:
-                again.add(point)
+                again.add(contents.fingerprint(point))
         if again.digest != seen.digest:
             return None
         header = replace(
@@ -186,10 +201,11 @@ class _Dump:
             passages=store.count(name, PASSAGES),
             blocks=writer.blocks,
         )
-        sha256, length = writer.end(header, card)
+        kept = card if self._view is None else alone(card)
+        sha256, length = writer.end(header, kept, stored)
         left_out = store.count(name, Not(DUMPED)) - store.count(name, _TOMBSTONES)
         return DumpReport(
-            file=str(self._path),
+            file="",
             bytes=length,
             sha256=sha256,
             points=header.points,
@@ -198,21 +214,16 @@ class _Dump:
             left_out=left_out,
         )
 
-    def _pages(self, fetch: Select, size: int) -> Iterator[list[Point]]:
-        for page in each(self._store, self._name, DUMPED, fetch, page=size):
-            yield [point for point in page if point.payload.get("note") != LEASE]
-
 
 class _Fingerprint:
-    """A hash of the ids and payloads of all points, in their order."""
+    """A hash of what stands for all points, in their order."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self.points = 0
 
-    def add(self, point: Point) -> int:
-        """Add a point, and return how many bytes its payload has."""
-        said = json.dumps([point.id, point.payload], sort_keys=True).encode()
+    def add(self, said: bytes) -> int:
+        """Add what stands for a point, and return how many bytes that has."""
         self._hash.update(said)
         self.points += 1
         return len(said)
@@ -222,23 +233,11 @@ class _Fingerprint:
         return self._hash.digest()
 
 
-def _page_size(card: CollectionMetadata) -> int:
-    """Return how many points are read at a time with their vectors."""
-    tokens = card.token_vectors
-    return _PAGE if tokens is None else tokens.bounded(_PAGE, READ_NUMBERS)
-
-
-def _vector_bytes(point: Point) -> int:
-    size = 0 if point.dense is None else point.dense.nbytes
-    size += 0 if point.soft_tokens is None else point.soft_tokens.nbytes
-    size += 0 if point.token_vectors is None else point.token_vectors.nbytes
-    return size if point.sparse is None else size + 3 * point.sparse.values.nbytes
-
-
-def _header(store: Store, name: str) -> DumpHeader:
+def _header(store: Store, name: str, card: CollectionMetadata) -> DumpHeader:
     graph = read_graph_settings(store, name)
-    card = store.card(name)
+    is_adopted = card.payload_layout is not None
     return DumpHeader(
+        format=ADOPTED_FORMAT if is_adopted else OWN_FORMAT,
         made_by=decant_version(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         name=name,
@@ -251,19 +250,6 @@ def _header(store: Store, name: str) -> DumpHeader:
         ),
         average_length=read_average_length(store, name),
     )
-
-
-def check_whole_store(store: Store, name: str) -> None:
-    """Refuse the store of one tenant.
-
-    Raises:
-        TenantError: It is one.
-    """
-    if isinstance(store, TenantStore | UnboundStore):
-        raise TenantError(
-            f"a dump holds what all tenants have in {name!r}; give the store that connect() "
-            "returned, not that of a tenant"
-        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What a dump says of itself and of its collection: the JSON members of its ZIP archive.
 
-``collection.json`` is the collection's own metadata, and ``dump.json`` a :class:`DumpHeader`. See
-``docs/file-formats.md``. Invariant: a reader that does not know the format reads nothing else.
+``collection.json`` is the collection's own metadata, and ``dump.json`` a :class:`DumpHeader`; of an
+adopted collection ``stored.json`` has how its server keeps it. See ``docs/file-formats.md``.
+Invariant: a reader that does not know the format reads nothing else.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from ..stores.collection_settings import (
 )
 from ..stores.input_errors import StoreInputError
 
-FORMAT = 1
-HEADER, CARD, SUMS = "dump.json", "collection.json", "SHA256SUMS"
+FORMAT = 2
+# A dump gets the oldest format that can express it, so that a decant that does not know adopted
+# collections in dumps reads all others.
+OWN_FORMAT, ADOPTED_FORMAT = 1, 2
+HEADER, CARD, STORED, SUMS = "dump.json", "collection.json", "stored.json", "SHA256SUMS"
 
 
 class DumpError(StoreInputError):
@@ -48,7 +52,7 @@ class DumpHeader:
     """What a dump says of itself.
 
     Args:
-        format: The format of the file.
+        format: The format of the file: 1, or 2 if the collection was adopted.
         made_by: The version of decant.
         made_at: When it was begun, in ISO 8601.
         name: The collection's name.
@@ -65,7 +69,7 @@ class DumpHeader:
             words without an index of texts.
     """
 
-    format: int = FORMAT
+    format: int = OWN_FORMAT
     made_by: str
     made_at: str
     name: str
@@ -79,6 +83,11 @@ class DumpHeader:
     hnsw_ef_construct: int
     indexed: tuple[IndexedPath, ...] = ()
     average_length: float | None = None
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether the points are those of another program, to the letter."""
+        return self.format == ADOPTED_FORMAT
 
     @classmethod
     def from_json(cls, raw: bytes, *, where: str) -> Self:

@@ -8,8 +8,9 @@ collection that opens holds all points of its dump.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,8 +24,12 @@ from ..stores.collection_metadata import CollectionMetadata
 from ..stores.collection_settings import SHARED_TENANT, Layout, check_only_layout
 from ..stores.input_errors import AbsentError, StoreInputError, check_name, present
 from ..stores.protocol import TENANT, Point, Select, Store
+from ..tenants.tenant_store import UNSHOWN
+from .adopted import AdoptedTarget
 from .archive import DumpReader
-from .dump import DUMPED, DumpProgress, check_whole_store
+from .contents import DUMPED
+from .fill import DumpProgress, fill
+from .one_tenant import merge, tenant_view
 from .stored_settings import complete, is_server, note_average_length
 
 _IDS = Select(fields=())
@@ -54,44 +59,49 @@ def restore(
     store: Store,
     name: str,
     *,
+    tenant: str | None = None,
     layout: Layout | None = None,
     progress: DumpProgress | None = None,
 ) -> RestoreReport:
     """Make a collection of a file that :func:`dump` wrote, with its points and vectors.
 
     No encoder is needed, and indexing the same documents afterwards embeds nothing. Until it is
-    complete nobody can open the collection. An interrupted call is completed by the same call, in
-    any process.
+    complete nobody can open the collection, but for the program that made one that was adopted. An
+    interrupted call is completed by the same call, in any process.
 
     Args:
         file: The file. That it is whole is checked, not who made it.
-        store: A folder or a server, whatever the dump was made from.
-        name: The name of the collection, which must be free.
+        store: A folder or a server, whatever the dump was made from; for that of an adopted
+            collection a server, or qdrant-client's local mode.
+        name: The name of the collection, which must be free; with ``tenant`` that of one that is
+            there.
+        tenant: The tenant, without points so far, whose points those of the dump become; the dump
+            is that of a tenant or of a collection without tenants. Others see nothing of it.
         layout: Where its layout shall differ from that of the dumped collection. Shards, replicas
             and strict mode are kept from server to server alone.
         progress: Called with the number of points done and of all points.
 
     Raises:
         DumpError: The file is no dump, is damaged or cut, or a newer decant made it.
-        StoreError: The name is taken, the engine has no such layout, or the store failed.
+        CollectionMismatch: The tenant's collection is of another recipe.
+        TenantError: ``store`` is that of a tenant, or one is named and the collection has none.
+        StoreError: The name is taken, the tenant has points, the engine has no such layout, or the
+            store failed.
     """
     check_name(name)
-    check_whole_store(store, name)
     check_only_layout(layout or Layout())
     with DumpReader(Path(file)) as reader, store_span(store, name, "restore") as span:
-        if layout is not None and layout.prefix not in (None, reader.card.prefix):
-            raise StoreInputError(
-                f"the vectors of {file} have prefixes of {reader.card.prefix} values (0: none), "
-                "which a restore keeps; restore it as it is, and migrate the collection"
-            )
-        card = _begun(reader, store, name, layout or Layout())
-        lock = lock_of(store, name, card.mark)
-        with lock.indexing, lock.writing:
-            note_average_length(store, name, reader.header.average_length)
-            written = _fill(reader, store, name, card, progress)
-            store.flush(name)
-            _check_count(reader, store, name)
-            complete(store, name, card)
+        view = tenant_view(store, name, tenant)
+        if view is not None:
+            if layout not in (None, Layout()):
+                raise StoreInputError(
+                    f"the layout of {name!r} is that of all its tenants; restore without another "
+                    "one (--storage, --originals), and change it with relayout() (`decant "
+                    "relayout`)"
+                )
+            name, written = merge(reader, view, name, progress)
+        else:
+            written = _whole(reader, store, name, layout or Layout(), progress)
         span.set({"decant.points": reader.header.points})
     header = reader.header
     log_event("restore", {"collection": name, "points": header.points, "written": written})
@@ -104,15 +114,58 @@ def restore(
     )
 
 
-def _begun(reader: DumpReader, store: Store, name: str, layout: Layout) -> CollectionMetadata:
+def _whole(
+    reader: DumpReader,
+    store: Store,
+    name: str,
+    layout: Layout,
+    progress: DumpProgress | None,
+) -> int:
+    """Make a collection of a dump, and return how many points were written."""
+    told = (reader.header.points, progress)
+    if reader.header.is_adopted:
+        target = AdoptedTarget(reader, store, name, layout)
+        card = _begun(reader, store, name, target.make)
+        target.complete_indexes()
+    else:
+        _check_prefix(reader, layout)
+
+        def make(card: CollectionMetadata) -> None:
+            settings = reader.header.settings(card, layout, on_server=is_server(store))
+            store.create(name, card, settings)
+
+        card = _begun(reader, store, name, make)
+    lock = lock_of(store, name, card.mark)
+    with lock.indexing, lock.writing:
+        if reader.header.is_adopted:
+            written = fill(reader.raw_blocks(), target.there, target.write, told)
+        else:
+            note_average_length(store, name, reader.header.average_length)
+            there = partial(_there, store, name)
+            written = fill(reader.blocks(), there, partial(_store, store, name, card), told)
+        store.flush(name)
+        _check_count(reader, store, name)
+        complete(store, name, card)
+    return written
+
+
+def _check_prefix(reader: DumpReader, layout: Layout) -> None:
+    if layout.prefix not in (None, reader.card.prefix):
+        raise StoreInputError(
+            f"the vectors of the dump have prefixes of {reader.card.prefix} values (0: none), "
+            "which a restore keeps; restore it as it is, and migrate the collection"
+        )
+
+
+def _begun(
+    reader: DumpReader, store: Store, name: str, make: Callable[[CollectionMetadata], None]
+) -> CollectionMetadata:
     """Return the metadata of the collection, which is made unless a restore has made it."""
     try:
         held = store.card(name)
     except AbsentError:
-        wanted = replace(reader.card, mark=uuid4().hex, restoring=reader.identity)
-        settings = reader.header.settings(reader.card, layout, on_server=is_server(store))
-        store.create(name, wanted, settings)
-        return wanted
+        make(replace(reader.card, mark=uuid4().hex, restoring=reader.identity))
+        return store.card(name)
     if held.restoring is None:
         raise present(name, store.place)
     if held.restoring != reader.identity:
@@ -123,36 +176,21 @@ def _begun(reader: DumpReader, store: Store, name: str, layout: Layout) -> Colle
     return held
 
 
-def _fill(
-    reader: DumpReader,
-    store: Store,
-    name: str,
-    card: CollectionMetadata,
-    progress: DumpProgress | None,
-) -> int:
-    """Store the points that are not there, and return how many these are."""
-    written = done = 0
-    for block in reader.blocks():
-        there = {point.id for point in store.retrieve(name, [one.id for one in block], _IDS)}
-        missing = [one for one in block if one.id not in there]
-        _store(store, name, card, missing)
-        written += len(missing)
-        done += len(block)
-        if progress is not None:
-            progress(done, reader.header.points)
-    return written
+def _there(store: Store, name: str, block: Sequence[Point]) -> set[str]:
+    return {point.id for point in store.retrieve(name, [one.id for one in block], _IDS)}
 
 
 def _store(store: Store, name: str, card: CollectionMetadata, points: Sequence[Point]) -> None:
     is_keyed = card.tenants is not None and card.tenants.dedicated is not None
     if not is_keyed or not isinstance(store, TenantsStore):
-        if points:
-            store.upsert(name, points)
+        store.upsert(name, points)
         return
     # A request names the shard that its points go to, which is their tenant's.
     of_tenants: defaultdict[str, list[Point]] = defaultdict(list)
     for point in points:
-        of_tenants[str(point.payload.get(TENANT, SHARED_TENANT))].append(point)
+        of_tenants[str(point.payload.get(TENANT, SHARED_TENANT)).removeprefix(UNSHOWN)].append(
+            point
+        )
     for tenant, own in of_tenants.items():
         store.of_owner(Owner(tenant=tenant), has_shards=True).upsert(name, own)
 

@@ -8,6 +8,7 @@ such as deleting the collection, is refused and named.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Self
@@ -45,6 +46,9 @@ from .conditions import TenantConditions
 from .tenant_aliases import TenantAliases
 from .tenant_ids import TenantIds
 from .tenant_reads import TenantReads
+
+UNSHOWN = " restoring "
+"""What stands before a tenant's name in points that are not shown yet; no tenant's name has it."""
 
 
 class TenantStore(AsyncClose, LeasingStore):
@@ -139,6 +143,21 @@ class TenantStore(AsyncClose, LeasingStore):
     def tenant(self) -> str:
         """The tenant's name."""
         return self._tenant
+
+    @property
+    def unshown(self) -> TenantStore:
+        """The store of points that get the ids of this tenant's, and that nobody sees yet.
+
+        :meth:`show` makes them the tenant's.
+        """
+        other = copy.copy(self)
+        other._rename(f"{UNSHOWN}{self._tenant}")  # noqa: SLF001 - it is of this class
+        return other
+
+    def show(self, name: str, ids: Sequence[str]) -> None:
+        """Make points of :attr:`unshown` the tenant's; what they hold else stays."""
+        own = [Point(id=self._ids.stored(one), payload={TENANT: self._tenant}) for one in ids]
+        self._points.set_fields(self._checked(name), own)
 
     @property
     def engine(self) -> Engine:
@@ -320,6 +339,12 @@ class TenantStore(AsyncClose, LeasingStore):
     def __repr__(self) -> str:
         """Return the class, the collection's store, and the tenant."""
         return f"TenantStore({self._store!r}, {self._name!r}, tenant={self._tenant!r})"
+
+    def _rename(self, tenant: str) -> None:
+        """Hold the points under another tenant's name from now on, with the same ids."""
+        self._tenant = tenant
+        self._conditions = TenantConditions(tenant, self._ids, self._store.engine)
+        self._reads = TenantReads(StoreReads(self._points), tenant, self._ids, self._conditions)
 
     def _checked(self, name: str) -> str:
         """Return the name of the collection, if it is this one."""

@@ -39,7 +39,7 @@ from ..stores.protocol import (
 )
 from ..stores.queries import Query
 from ..stores.search_defaults import SearchDefaults
-from .tenant_store import TenantStore
+from .tenant_store import UNSHOWN, TenantStore
 
 _NOTES = FieldIn(Field.KIND, (Kind.NOTE,))
 
@@ -112,7 +112,7 @@ class UnboundStore(AsyncClose):
         """
         pages = each(self._store, self._name, where, Select(fields=(TENANT,)))
         counts = Counter(str(point.payload.get(TENANT, "")) for page in pages for point in page)
-        return {name: counts[name] for name in sorted(counts.keys() - {"", SHARED_TENANT})}
+        return {name: counts[name] for name in sorted(counts) if _is_tenant(name)}
 
     def names(self) -> list[str]:
         """Return the names of the collections."""
@@ -294,4 +294,9 @@ def whole_store(store: Store, what: str) -> Store:
 
 def _names_in(payloads: Iterable[Payload]) -> list[str]:
     values = (payload.get(TENANT) for payload in payloads)
-    return sorted({value for value in values if isinstance(value, str)} - {SHARED_TENANT})
+    return sorted({value for value in values if isinstance(value, str) and _is_tenant(value)})
+
+
+def _is_tenant(name: str) -> bool:
+    """Return whether it is the name of a tenant, and not that of what all share or nobody sees."""
+    return name != SHARED_TENANT and not name.startswith(UNSHOWN) and name != ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
@@ -16,7 +17,7 @@ from qdrant_client import QdrantClient, models
 
 from decant.embedders import HashEncoder
 from decant.integrations.langchain import DecantEmbeddings, DecantVectorStore
-from decant.integrations.qdrant import Collection, audit, connect
+from decant.integrations.qdrant import Collection, audit, connect, dump, restore
 
 WHY = "langchain-qdrant takes UUIDs alone as ids, and adds its own entries to what it returns"
 UNFIT = {
@@ -100,3 +101,24 @@ def test_both_stores_read_and_write_one_collection(
     ours.delete([theirs_id])
     assert [one.text for one in adopted.each()] == ["a cat sat"]
     assert audit(adopted.store, "notes", encoder).compared == 1
+
+
+def test_the_stock_store_opens_what_was_restored_from_a_dump(
+    stock: QdrantVectorStore, adopted: Collection, encoder: HashEncoder, tmp_path: Path
+) -> None:
+    animals = ("dog", "owl", "hen")
+    stock.add_texts([f"a {one} sang" for one in animals], [{"kind": one} for one in animals])
+    dump(adopted.store, "notes", tmp_path / "notes.dump")
+    client = QdrantClient(":memory:")
+    with connect(client) as there:
+        restore(tmp_path / "notes.dump", there, "notes")
+        copy = QdrantVectorStore(client, "notes", DecantEmbeddings(encoder=encoder))
+        for query in ("a cat sat", "an owl sang"):
+            before = stock.similarity_search_with_score(query, k=4)
+            after = copy.similarity_search_with_score(query, k=4)
+            assert [one.model_dump() for one, _ in after] == [one.model_dump() for one, _ in before]
+            assert [score for _, score in after] == pytest.approx([score for _, score in before])
+        (added,) = copy.add_texts(["a fox ran"])
+        assert Collection.open(there, "notes", encoder).get([added])[0].text == "a fox ran"
+        assert copy.delete([added])
+    client.close()

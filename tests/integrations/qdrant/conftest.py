@@ -20,6 +20,7 @@ from decant.integrations.qdrant import (
     connect,
 )
 from decant.integrations.qdrant.points.golden import GOLDEN_TEXT
+from memory_folder import memory_folder
 from qdrant_double import QdrantDouble, reached
 from tenanted_store import TenantedStore
 
@@ -95,7 +96,9 @@ def shared_store(
             case "server":
                 found = stack.enter_context(reached(stack.enter_context(QdrantDouble())))
             case kind:
-                found = stack.enter_context(connect(tmp_path_factory.mktemp("shared") / "index"))
+                folder = memory_folder(tmp_path_factory.mktemp("shared"))
+                place = stack.enter_context(folder) / "index"
+                found = stack.enter_context(connect(place))
                 if kind == "tenanted":
                     found = cast("Store", TenantedStore(found))
         yield found

@@ -82,14 +82,23 @@ def docs(store: Store, asked: Asked) -> Collection:
     return Collection.create(store, "docs", asked)
 
 
-@pytest.fixture
-def beasts(docs: Collection) -> Collection:
+def with_beasts(docs: Collection) -> Collection:
     """Return a collection of four records, one of which no query shares a word with."""
     texts = {"cat": "a cat sat", "dog": "a dog sat here", "cats": "cat cat cat", "rain": "rain"}
     docs.add(
         [Record(id=id_, text=text, metadata={"letters": len(text)}) for id_, text in texts.items()]
     )
     return docs
+
+
+@pytest.fixture
+def beasts(docs: Collection) -> Collection:
+    return with_beasts(docs)
+
+
+@pytest.fixture(scope="module")
+def shared_beasts(shared_store: Store) -> Collection:
+    return with_beasts(Collection.create(shared_store, "docs", Asked()))
 
 
 def points(collection: Collection) -> list[Point]:
@@ -207,6 +216,17 @@ class _Deaf(HashEncoder):
 
 
 class TestSearching:
+    @pytest.fixture
+    def beasts(self, shared_beasts: Collection) -> Collection:
+        return shared_beasts
+
+    @pytest.fixture
+    def asked(self, shared_beasts: Collection) -> Asked:
+        encoder = shared_beasts.encoder
+        assert isinstance(encoder, Asked)
+        encoder.passes.clear()
+        return encoder
+
     def test_hybrid_is_the_default_where_there_are_sparse_vectors(
         self, beasts: Collection, asked: Asked
     ) -> None:
@@ -250,6 +270,7 @@ class TestSearching:
     def test_markers_are_never_seen(self, beasts: Collection) -> None:
         beasts.index([Document(source="doc", text="a cat")])
         assert len(beasts.search("a cat", limit=100)) == 5
+        assert beasts.delete_source("doc") == 1
 
     def test_a_query_without_any_weight(self, beasts: Collection) -> None:
         assert beasts.search(BLANK, mode=SearchMode.SPARSE) == []

@@ -10,7 +10,7 @@ import pytest
 from command_line import Decant
 from decant.cli.exit_codes import Exit
 from decant.embedders import HashEncoder
-from decant.integrations.qdrant import Collection, Record, connect
+from decant.integrations.qdrant import Collection, CollectionSettings, Record, Tenants, connect
 from qdrant_double import QdrantDouble
 
 
@@ -46,6 +46,33 @@ def test_results_are_json_if_asked_for(filled: Decant) -> None:
     assert isinstance(restored, dict)
     assert restored["collection"] == "copy"
     assert "int8" in filled("list").out
+
+
+def test_a_tenant_goes_alone_into_a_collection_or_another_tenant(decant: Decant) -> None:
+    settings = CollectionSettings(tenants=Tenants())
+    with connect("./index") as store:
+        docs = Collection.create(store, "docs", HashEncoder(8), settings=settings)
+        for tenant in ("acme", "zeta"):
+            docs.tenant(tenant).add([Record(id="r", text=f"four {tenant}")])
+    ran = decant("dump", "./index", "docs", "acme.dump", "--tenant", "acme")
+    assert "dumped 0 documents and 1 passage of the tenant 'acme' of 'docs' in " in ran.out
+    ran = decant("restore", "acme.dump", "./index", "docs", "--tenant", "beta")
+    assert ran.out.startswith("tenant 'beta' of collection 'docs' in ")
+    assert ran.out.endswith(" holds 0 documents and 1 passage of acme.dump\n")
+    ran = decant("restore", "acme.dump", "./index", "docs", "--tenant", "beta")
+    assert ran.code == Exit.INPUT
+    assert "has 1 points in 'docs'" in ran.err
+    told = decant("restore", "acme.dump", "./index", "acme", "--json").json
+    assert isinstance(told, dict)
+    assert "tenant" not in told
+    told = decant("restore", "acme.dump", "./index", "docs", "--tenant", "other", "--json").json
+    assert isinstance(told, dict)
+    assert told["tenant"] == "other"
+    with connect("./index") as store:
+        docs = Collection.open(store, "docs", HashEncoder(8))
+        assert docs.tenant_names() == ["acme", "beta", "other", "zeta"]
+        assert [hit.text for hit in docs.tenant("beta").search("four")] == ["four acme"]
+        assert Collection.open(store, "acme", HashEncoder(8)).count() == 1
 
 
 def test_what_is_there_and_what_is_damaged_is_an_error_of_input(filled: Decant) -> None:

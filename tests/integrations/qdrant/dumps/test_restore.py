@@ -81,7 +81,7 @@ def test_members_that_were_changed_added_or_taken_away_are_refused(edge: Store, 
         assert edge.names() == ["docs"]
 
     header = json.loads(members["dump.json"])
-    newer = json.dumps({**header, "format": 2, "unknown": True}).encode()
+    newer = json.dumps({**header, "format": 3, "unknown": True}).encode()
     refused({**members, "dump.json": newer}, "upgrade decant")
     refused({**members, "dump.json": b"{}"}, "has no format")
     refused({**members, "dump.json": json.dumps({**header, "blocks": 10**15}).encode()}, "damaged")

@@ -69,7 +69,7 @@ def end(child: subprocess.Popen[str]) -> bool:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("migrations")
     with connect(folder / "begun") as store:
-        fill(Collection.create(store, "docs", OLD, settings=SETTINGS))
+        fill(Collection.create(store, "docs", OLD, settings=SETTINGS), count=30)
     shutil.copytree(folder / "begun", folder / "timed")
     child = start(folder / "timed")
     started = time.perf_counter()
@@ -133,7 +133,7 @@ def of_tenants(store: Store) -> dict[str, Contents]:
 def test_with_tenants_killed_at_fifty_random_moments(scratch: Path) -> None:
     with connect(scratch / "begun") as store:
         docs = Collection.create(store, "docs", OLD, settings=replace(SETTINGS, tenants=Tenants()))
-        fill(docs.tenant("acme"))
+        fill(docs.tenant("acme"), count=30)
         docs.tenant("globex").add(records(*range(30, 90)))
         docs.tenant("globex").index(documents(*range(12), salt=3))
     shutil.copytree(scratch / "begun", scratch / "whole")

@@ -26,6 +26,7 @@ from decant.integrations.qdrant import (
 )
 from decant.integrations.qdrant.points.golden import GOLDEN_TEXT
 from migration_scene import (
+    DOCUMENTS,
     NEW,
     OLD,
     SETTINGS,
@@ -86,7 +87,7 @@ def test_what_is_indexed_next_is_unchanged_in_text_and_embeds_nothing(
     docs = Collection.open(store, "docs", encoder)
     encoder.texts.clear()
     before = payloads(contents(store, "docs")).keys()
-    docs.index(documents(*range(30)), chunking=SMALL)
+    docs.index(documents(*range(DOCUMENTS)), chunking=SMALL)
     assert encoder.texts == []
     assert payloads(contents(store, "docs")).keys() == before
     assert docs.check().is_sound

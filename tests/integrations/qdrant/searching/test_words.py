@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from qdrant_client import QdrantClient
 
 from decant.embedders import HashEncoder, Role, StoreError, TextError
 from decant.integrations.qdrant import (
@@ -19,8 +20,10 @@ from decant.integrations.qdrant import (
     SearchMode,
     Store,
     Words,
+    connect,
 )
 from decant.integrations.qdrant.server.words.remote_words import RemoteWords
+from memory_folder import memory_folder
 from qdrant_double import STRICT, serve
 
 WORDS = CollectionSettings(words=Words(), indexed=(PayloadIndex(key="n", type=FieldType.INTEGER),))
@@ -34,12 +37,22 @@ TEXTS = {
 }
 
 
-@pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Return a store of each engine, and of servers by version and strict mode."""
+@pytest.fixture(scope="module", params=ENGINES)
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """Return a store of each engine, and of servers by version and strict mode, in turn."""
     engine, _, version = request.param.partition("-")
-    if engine in ("edge", "local"):
-        yield request.getfixturevalue(engine)
+    if engine == "edge":
+        folder = tmp_path_factory.mktemp("words")
+        with memory_folder(folder) as place, connect(place / "index") as opened:
+            yield opened
+        return
+    if engine == "local":
+        client = QdrantClient(":memory:")
+        with connect(client) as opened:
+            yield opened
+        client.close()
         return
     limits = STRICT if engine == "strict" else None
     number = f"{version or '1.19'}.0"
@@ -47,10 +60,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield served
 
 
-@pytest.fixture
-def docs(store: Store) -> Collection:
-    """Return a collection of dense vectors and words."""
-    collection = Collection.create(store, "docs", HashEncoder(16), settings=WORDS)
+def made(store: Store, name: str) -> Collection:
+    """Return a new collection of dense vectors and words."""
+    collection = Collection.create(store, name, HashEncoder(16), settings=WORDS)
     collection.add(
         [
             Record(id=name, text=text, metadata={"n": n})
@@ -58,6 +70,25 @@ def docs(store: Store) -> Collection:
         ]
     )
     return collection
+
+
+@pytest.fixture(scope="module")
+def docs(store: Store) -> Collection:
+    """Return a collection for tests that only read it."""
+    return made(store, "docs")
+
+
+@pytest.fixture
+def name(store: Store) -> Iterator[str]:
+    """Return the name of a collection that is deleted after the test."""
+    yield "own"
+    store.drop("own")
+
+
+@pytest.fixture
+def own(store: Store, name: str) -> Collection:
+    """Return a collection for a test that writes to it."""
+    return made(store, name)
 
 
 def found(docs: Collection, query: str, mode: SearchMode = SearchMode.WORDS) -> set[str]:
@@ -85,30 +116,30 @@ class TestWords:
         hits = docs.search("cat", mode=SearchMode.WORDS, where=Equals("n", 2))
         assert [hit.id for hit in hits] == ["cat"]
 
-    def test_documents_are_found_and_their_markers_are_not(self, docs: Collection) -> None:
-        docs.index([Document(source="cat.txt", text="a tiger is a large cat")])
-        assert {hit.source for hit in docs.search("tiger", mode=SearchMode.WORDS)} == {"cat.txt"}
-        docs.delete_source("cat.txt")
-        assert found(docs, "tiger") == set()
+    def test_documents_are_found_and_their_markers_are_not(self, own: Collection) -> None:
+        own.index([Document(source="cat.txt", text="a tiger is a large cat")])
+        assert {hit.source for hit in own.search("tiger", mode=SearchMode.WORDS)} == {"cat.txt"}
+        own.delete_source("cat.txt")
+        assert found(own, "tiger") == set()
 
-    def test_changing_a_text_changes_its_words(self, docs: Collection) -> None:
-        docs.add([Record(id="cat", text="a lion")])
-        assert found(docs, "cat") == {"cats"}
-        assert found(docs, "lions") == {"cat"}
+    def test_changing_a_text_changes_its_words(self, own: Collection) -> None:
+        own.add([Record(id="cat", text="a lion")])
+        assert found(own, "cat") == {"cats"}
+        assert found(own, "lions") == {"cat"}
 
-    def test_another_handle_writes_and_searches_alike(self, docs: Collection) -> None:
-        again = Collection.open(docs.store, "docs", HashEncoder(16))
+    def test_another_handle_writes_and_searches_alike(self, own: Collection) -> None:
+        again = Collection.open(own.store, "own", HashEncoder(16))
         again.add([Record(id="new", text="zebras graze")])
-        assert found(docs, "zebra") == found(again, "zebra") == {"new"}
+        assert found(own, "zebra") == found(again, "zebra") == {"new"}
 
     def test_an_empty_query_is_refused(self, docs: Collection) -> None:
         for mode in (SearchMode.WORDS, SearchMode.HYBRID):
             with pytest.raises(TextError):
                 docs.search("", mode=mode)
 
-    def test_words_of_no_language_stay_as_they_are(self, store: Store) -> None:
+    def test_words_of_no_language_stay_as_they_are(self, store: Store, name: str) -> None:
         settings = CollectionSettings(words=Words(language=None))
-        docs = Collection.create(store, "plain", HashEncoder(16), settings=settings)
+        docs = Collection.create(store, name, HashEncoder(16), settings=settings)
         docs.add([Record(id=name, text=text) for name, text in TEXTS.items()])
         assert found(docs, "cat") == {"cat"}
         assert {"code", "sea"} <= found(docs, "the")
@@ -116,21 +147,19 @@ class TestWords:
     @pytest.mark.parametrize(
         "words", [Words(language="chinese"), Words(language=None, segmented=True)]
     )
-    def test_words_without_spaces_are_found(self, store: Store, words: Words) -> None:
+    def test_words_without_spaces_are_found(self, store: Store, name: str, words: Words) -> None:
         settings = CollectionSettings(words=words)
-        docs = Collection.create(store, "weather", HashEncoder(16), settings=settings)
+        docs = Collection.create(store, name, HashEncoder(16), settings=settings)
         docs.add(
             [Record(id="park", text="今天天气很好我们去公园"), Record(id="sea", text="大海很远")]
         )
         assert found(docs, "天气") == {"park"}
         assert found(docs, "大海") == {"sea"}
 
-    def test_what_the_settings_say_is_kept(self, store: Store) -> None:
+    def test_what_the_settings_say_is_kept(self, store: Store, name: str) -> None:
         words = Words(language="german", stop_words=False)
-        Collection.create(
-            store, "deutsch", HashEncoder(16), settings=CollectionSettings(words=words)
-        )
-        assert store.card("deutsch").words == words
+        Collection.create(store, name, HashEncoder(16), settings=CollectionSettings(words=words))
+        assert store.card(name).words == words
 
 
 class TestHybrid:
@@ -174,8 +203,8 @@ class TestHybrid:
                 docs.search_vector(vector, mode=mode)
 
 
-def test_a_collection_without_words_says_how_to_get_them(store: Store) -> None:
-    docs = Collection.create(store, "dense", HashEncoder(16))
+def test_a_collection_without_words_says_how_to_get_them(store: Store, name: str) -> None:
+    docs = Collection.create(store, name, HashEncoder(16))
     docs.add([Record(id="a", text="a cat")])
     assert docs.search("cat")[0].branches[0].name == "dense"
     for mode in (SearchMode.WORDS, SearchMode.HYBRID):
