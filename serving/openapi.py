@@ -70,10 +70,10 @@ def openapi_document(version: str) -> dict[str, Json]:
             method: route,
             "parameters": [_model_in_path()],
         }
-    for version in ("v1", "v2"):
+    for path in ("/v1/rerank", "/v2/rerank"):
         summary = "Order documents, as Cohere and Jina do"
         route = _post(summary, "RerankDocuments", "RankedDocuments", error="Message")
-        routes[f"/{version}/rerank"] = {"post": route}
+        routes[path] = {"post": route}
     routes["/info"] = {"get": _get("The only model, as TEI tells it", _object(), "400")}
     routes["/models/{model}/info"] = {
         "get": _get("One of several models, as TEI tells it", _object(), "400", "404"),
@@ -156,34 +156,36 @@ def _schemas() -> dict[str, Json]:
 
 
 def _rerank_schemas(text: Json) -> dict[str, Json]:
-    texts = _list(text, least=1)
-    documents = _list({"oneOf": [text, {"type": "object", "required": ["text"]}]}, least=1)
+    texts, flag = _list(text, least=1), _or_null({"type": "boolean"})
+    document: Json = {
+        "oneOf": [text, {"type": "object", "required": ["text"], "properties": {"text": text}}]
+    }
     return {
         "Rerank": _object(
             ("query", "texts"),
             query=text,
             texts=texts,
-            raw_scores={"type": "boolean"},
-            return_text={"type": "boolean"},
-            truncate={"type": "boolean"},
-            truncation_direction={"enum": ["Right", "right"]},
-            instruction=_text(),
+            raw_scores=flag,
+            return_text=flag,
+            truncate=flag,
+            truncation_direction=_or_null({"enum": ["Right", "right"]}),
+            instruction=_or_null(_text()),
         ),
         "RerankDocuments": _object(
             ("model", "query", "documents"),
             model=_model(),
-            query={"oneOf": [text, {"type": "object", "required": ["text"]}]},
-            documents=documents,
-            top_n=_count(),
-            return_documents={"type": "boolean"},
-            instruction=_text(),
-            truncation={"type": "boolean"},
-            max_tokens_per_doc=_count(),
-            max_chunks_per_doc=_count(),
-            rank_fields={"const": ["text"]},
-            priority={"type": "integer", "minimum": 0},
-            return_embeddings={"const": False},
-            user=_text(),
+            query=document,
+            documents=_list(document, least=1),
+            top_n=_or_null(_count()),
+            return_documents=flag,
+            instruction=_or_null(_text()),
+            truncation=flag,
+            max_tokens_per_doc=_or_null(_count()),
+            max_chunks_per_doc=_or_null(_count()),
+            rank_fields=_or_null({"const": ["text"]}),
+            priority=_or_null({"type": "integer", "minimum": 0}),
+            return_embeddings=_or_null({"const": False}),
+            user=_or_null(_text()),
         ),
         "RankedDocuments": {
             "type": "object",
@@ -192,11 +194,11 @@ def _rerank_schemas(text: Json) -> dict[str, Json]:
         },
         "Score": _object(
             ("groups", "digest"),
-            groups=_list(_object(("query", "texts"), query=_text(), texts=texts), least=1),
+            groups=_list(_object(("query", "texts"), query=text, texts=texts), least=1),
             instruction=_or_null(_text()),
             digest=_text(),
             graph=_or_null(_text()),
-            first={"type": "integer", "minimum": 0},
+            first=_or_null({"type": "integer", "minimum": 0}),
         ),
     }
 

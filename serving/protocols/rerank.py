@@ -66,6 +66,8 @@ def read_documents_request(data: object, models: ModelDirectory) -> DocumentsReq
         raise RequestError('documents are read by their text; rank_fields can only be ["text"]')
     if body.has("priority"):
         body.natural("priority")  # requests take turns, whatever it is
+    if body.has("user"):
+        body.text("user")
     body.positive("max_chunks_per_doc")  # a document is one chunk, which is never more
     group = PairGroup(query=_query(body), texts=_documents(body))
     return DocumentsRequest(
