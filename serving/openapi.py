@@ -172,8 +172,8 @@ def _rerank_schemas(text: Json) -> dict[str, Json]:
             instruction=_or_null(_text()),
         ),
         "RerankDocuments": _object(
-            ("model", "query", "documents"),
-            model=_model(),
+            ("query", "documents"),
+            model=_or_null(_model()),
             query=document,
             documents=_list(document, least=1),
             top_n=_or_null(_count()),

@@ -50,7 +50,7 @@ class DocumentsRequest:
 
 
 def read_documents_request(data: object, models: ModelDirectory) -> DocumentsRequest:
-    """Read the body of ``/v1/rerank`` or ``/v2/rerank``.
+    """Read the body of ``/v1/rerank`` or ``/v2/rerank``; an only reranker needs no name.
 
     Raises:
         UnknownModel: There is no model of this name.
@@ -58,8 +58,8 @@ def read_documents_request(data: object, models: ModelDirectory) -> DocumentsReq
             asks for what no reranker here does.
     """
     body = JsonFields(data, known=_FIELDS)
-    name = body.text("model")
-    model = models.find_reranker(name)
+    name = body.optional_text("model")
+    model = models.only_reranker() if name is None else models.find_reranker(name)
     if body.flag("return_embeddings"):
         raise RequestError("a reranker here gives no embeddings; leave return_embeddings out")
     if body.has("rank_fields") and body.items("rank_fields") != ["text"]:
@@ -78,7 +78,7 @@ def read_documents_request(data: object, models: ModelDirectory) -> DocumentsReq
             truncate=body.flag("truncation") is not False,
             text_tokens=body.positive("max_tokens_per_doc"),
         ),
-        model=name,
+        model=name or model.name,
         top_n=body.positive("top_n"),
         return_documents=bool(body.flag("return_documents")),
     )
