@@ -51,8 +51,8 @@ def rerank(
     """Order passages by a reranker's scores, best first; equal ones in their order.
 
     BUNDLE is a reranker that `decant export` made, or the address of one that
-    `decant serve` has, whose key is DECANT_API_KEY; `hash` compares words, without
-    a model. Exits with 1 if there are no passages.
+    `decant serve` has, whose key is DECANT_API_KEY; `hash` compares words,
+    without a model. Exits with 1 if there are no passages.
 
     Examples:
       decant rerank reranker "who approves a PEP?" passages.txt

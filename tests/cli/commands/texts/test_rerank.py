@@ -67,7 +67,7 @@ def test_no_passages_are_a_finding(decant: Decant) -> None:
     [
         (["hash", QUERY, "nothing.txt"], "", "nothing.txt does not exist"),
         (["nothing", QUERY], "a", "nothing"),
-        (["http://reranker", QUERY], "a", "an address"),
+        (["http://user:secret@reranker", QUERY], "a", "also holds a user"),
         (["hash", ""], "a", "the query"),
         (["hash", QUERY], "a\n\nb", "line 2 is empty"),
         (["hash", QUERY, "--instruction", "Find cats"], "a", "takes no instruction"),
