@@ -6,12 +6,13 @@ Labels are names of routes and models, and never come from a request that names 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from decant.embedders import Role
 
-from .batches import BatchWorker, Key, Lane, PassReport, Text, WorkQueue
+from .batches import BatchWorker, Lane, PassReport, WorkQueue
 from .models import TextRequest
 
 _MOST_COLLECTIONS = 200  # of the others only their number is shown
@@ -87,7 +88,7 @@ class ServerMetrics:
         self._tokens.labels(model, report.lane).inc(report.tokens)
         self._passes.labels(model, report.lane).observe(report.seconds)
 
-    def watch(self, workers: Mapping[str, BatchWorker[Key, Text]]) -> None:
+    def watch(self, workers: Mapping[str, BatchWorker[Any, Any]]) -> None:
         """Show what waits for each model of a running service.
 
         Args:
@@ -101,6 +102,6 @@ class ServerMetrics:
         """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _show_waiting(self, name: str, queue: WorkQueue[Key, Text], lane: Lane) -> None:
+    def _show_waiting(self, name: str, queue: WorkQueue[Any, Any], lane: Lane) -> None:
         gauge = self._waiting.labels(name, lane)
         gauge.set_function(lambda: float(queue.lane_tokens(lane)))

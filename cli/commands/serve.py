@@ -245,6 +245,11 @@ def serve(
             _say_model(model)
         _say_settings(context, config)
         served: Mapping[str, str] = {}
+        if store is not None and not _encoders(models):
+            raise typer.BadParameter(
+                "a Qdrant server asks for vectors, and rerankers give none; name an encoder, too",
+                param_hint="--store",
+            )
         if store is not None:
             with open_store(store, api_key, grpc=grpc, ca=ca) as opened_store:
                 served = _say_collections(opened_store, _encoders(models))

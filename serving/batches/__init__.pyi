@@ -1,16 +1,13 @@
 from .batch_worker import BatchWorker as BatchWorker
 from .batch_worker import PassReport as PassReport
-from .passes import Key as Key
 from .passes import Lane as Lane
 from .passes import Pair as Pair
 from .passes import PairKey as PairKey
 from .passes import Pass as Pass
 from .passes import PassKey as PassKey
 from .passes import PassPart as PassPart
-from .passes import Text as Text
 from .passes import Ticket as Ticket
 from .passes import Work as Work
-from .passes import WorkKey as WorkKey
 from .work_queue import PASS_TOKENS as PASS_TOKENS
 from .work_queue import QueueSettings as QueueSettings
 from .work_queue import WorkQueue as WorkQueue

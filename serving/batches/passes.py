@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -185,5 +185,5 @@ def vector_rows(vectors: Vectors, start: int, stop: int) -> Vectors:
     )
 
 
-def _of(part: PassPart[Key, Text]) -> slice:
+def _of(part: PassPart[Any, Any]) -> slice:
     return slice(part.start, part.stop)

@@ -185,6 +185,7 @@ def test_without_a_model_it_is_said_how_to_name_one(decant: Decant) -> None:
     [
         (["--config", "NO.toml"], "", "NO.toml cannot be read", Exit.INPUT),
         (["nowhere"], "", "nowhere", Exit.INPUT),
+        (["hash", "--store", "http://a"], "", "name an encoder, too", Exit.INPUT),
         (["TINY", "TINY"], "", "two models are called 'tiny'", Exit.INPUT),
         (["a:b=TINY"], "", "has at most 128 letters", Exit.INPUT),
         (["TINY"], "short", "API key 1 must have at least 16", Exit.INPUT),
