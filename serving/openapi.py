@@ -76,7 +76,7 @@ def openapi_document(version: str) -> dict[str, Json]:
         routes[path] = {"post": route}
     routes["/info"] = {"get": _get("The only model, as TEI tells it", _object(), "400")}
     routes["/models/{model}/info"] = {
-        "get": _get("One of several models, as TEI tells it", _object(), "400", "404"),
+        "get": _get("One of several models, as TEI tells it", _object(), "400"),
         "parameters": [_model_in_path()],
     }
     return {

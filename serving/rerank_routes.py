@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from decant.embedders.remote import RerankerFacts
 
 from . import protocols
 from .http import ErrorForm, json_response, read_json, unless_gone, vectors_response
@@ -29,11 +31,13 @@ class RerankRoutes:
         models: The models of the server.
         service: Scores pairs.
         settings: How much the server takes.
+        described: What clients know of each reranker, by its name; filled when one asks.
     """
 
     models: ModelDirectory
     service: RerankService
     settings: ServerSettings
+    described: dict[str, RerankerFacts] = field(default_factory=dict)
 
     def all(self, guard: RouteGuard) -> list[Route]:
         """Return every route of rerankers."""
@@ -76,18 +80,23 @@ class RerankRoutes:
 
     async def reranker(self, request: Request) -> Response:
         """Tell the client of a remote reranker about the model."""
-        model = self._model(request)
-        facts = describe_reranker(model, self.settings.limits_of(model.pass_tokens))
+        facts = self._described(self._model(request))
         return json_response(protocols.reranker_answer(facts))
 
     async def score(self, request: Request) -> Response:
         """Answer the client of a remote reranker with raw scores."""
         asked = await read_json(request, self.settings, protocols.read_score_request)
         model = self._model(request)
-        asked.check_model(describe_reranker(model, self.settings.limits_of(model.pass_tokens)))
+        asked.check_model(self._described(model))
         found = await unless_gone(request, self.service.score(asked.of(model)))
         content = await asyncio.to_thread(protocols.score_answer, found)
         return Response(content, media_type=_NPZ)
+
+    def _described(self, model: ServedReranker) -> RerankerFacts:
+        if model.name not in self.described:
+            limits = self.settings.limits_of(model.pass_tokens)
+            self.described[model.name] = describe_reranker(model, limits)
+        return self.described[model.name]
 
     def _model(self, request: Request) -> ServedReranker:
         name = request.path_params.get("model")

@@ -114,10 +114,10 @@ def read_reranker(client: EncoderClient) -> RerankerFacts:
 
 
 def _is_of_others(client: EncoderClient) -> bool:
-    """Return whether TEI answers at an address, which has a page about its only model."""
+    """Return whether TEI answers at an address; decant's own page of this name says less."""
     try:
         body = client.get(_INFO_PATH, most_bytes=_MOST_FACTS).body
         data = json_records.parse(body, where=_INFO_PATH, error=RemoteError)
     except RemoteError:
         return False
-    return isinstance(data, dict) and "model_type" in data
+    return isinstance(data, dict) and "max_concurrent_requests" in data

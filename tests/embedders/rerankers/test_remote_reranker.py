@@ -104,6 +104,10 @@ def test_every_bit_is_that_of_the_served_reranker(
         )
     assert (remote_onnx.precision, remote_onnx.provider) == (onnx.precision, onnx.provider)
     assert remote_onnx.recipe == onnx.recipe
+    manifest = onnx.bundle.manifest
+    assert remote_onnx.facts.graph == manifest.files[manifest.graphs[onnx.precision]]
+    runtime = onnx.runtime
+    assert remote_onnx.facts.limits.pass_tokens == 2 * runtime.workers * runtime.token_budget
 
 
 def test_many_pairs_are_sent_in_several_requests_and_keep_their_order(
@@ -165,7 +169,7 @@ def test_encoders_and_rerankers_are_not_taken_for_each_other(url: str) -> None:
 
 def test_a_server_of_tei_is_refused_by_its_name() -> None:
     async def info(_: Request) -> Response:
-        return JSONResponse({"model_id": "bge", "model_type": {"reranker": {}}})
+        return JSONResponse({"model_id": "bge", "max_concurrent_requests": 512})
 
     tei = Starlette(routes=[Route("/info", info)])
     with listening(tei) as found, pytest.raises(RemoteError, match="text-embeddings-inference"):
