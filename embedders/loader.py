@@ -1,4 +1,4 @@
-"""Open an encoder by its place: the folder of a bundle, or the address of a server that has one.
+"""Open an encoder or a reranker by its place: a bundle's folder, or the address of a server.
 
 Nothing heavy loads before the place is known, so a machine that asks a server needs no runtime.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .remote.address import RemoteAccess
     from .remote.encoder import RemoteEncoder
     from .rerankers.onnx_reranker import OnnxReranker
+    from .rerankers.remote_reranker import RemoteReranker
 
 
 def load(  # noqa: PLR0913 - each is one thing that a user may say about what runs
@@ -72,11 +73,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
     if isinstance(path, str) and is_address(path):
         from .remote.encoder import RemoteEncoder
 
-        if runtime is not None:
-            raise ProviderError(
-                f"runtime= is for this machine, and the model of {path} runs on another; leave it "
-                "out, and tune the server"
-            )
+        _check_no_runtime(path, runtime)
         remote = RemoteEncoder.connect(
             path,
             access=access,
@@ -90,10 +87,7 @@ def load(  # noqa: PLR0913 - each is one thing that a user may say about what ru
             remote.close()
             raise
         return cast("OnnxEncoder", remote)  # see above: paths keep the type that they have had
-    if access is not None:
-        raise ProviderError(
-            f"access= is for the address of a server, and {str(path)!r} is a folder; leave it out"
-        )
+    _check_no_access(path, access)
     from .onnx.encoder import load_bundle
 
     return load_bundle(
@@ -114,29 +108,45 @@ def load_reranker(
     precision: str = "auto",
     runtime: ExecutionOptions | None = None,
     allow_uncertified: bool = False,
+    access: RemoteAccess | None = None,
 ) -> OnnxReranker:
     """Open the bundle of a reranker. Needs no network and no torch.
 
+    An address opens the reranker that ``decant serve`` has there: what comes back is a
+    :class:`RemoteReranker`, which gives the same scores. The annotation is that of folders, as for
+    :func:`load`; typed programs call :meth:`RemoteReranker.connect` for addresses.
+
     Args:
-        path: A folder that :func:`decant.export.export` or ``decant export`` made of a reranker.
+        path: A folder that :func:`decant.export.export` or ``decant export`` made of a reranker, or
+            an address. Of several with commas in between, the next is asked when one gives no
+            answer.
         provider: As for :func:`load`.
         precision: As for :func:`load`; ``auto`` takes the fastest that is certified on the provider
             and keeps the order of passages: a Kendall tau to float32 of at least 0.95, and at most
             0.01 of nDCG lost.
         runtime: As for :func:`load`.
-        allow_uncertified: As for :func:`load`.
+        allow_uncertified: Run a graph that has no certificate on this provider, or failed it.
+        access: As for :func:`load`.
 
     Raises:
-        BundleError: The bundle is missing, damaged, altered, of a newer format, or an encoder's.
-        ProviderError: The provider is unknown, not installed, or does not start; or the path is the
-            address of a server, which scores no pairs.
+        BundleError: The bundle is missing, damaged, altered, of a newer format, or an encoder's; or
+            the recipe of a server gives something else here.
+        ProviderError: The provider is unknown, not installed, or does not start; or, as
+            :class:`RemoteError`, a server gives no reranker.
         ParityError: The graph is not certified on this provider, or failed.
     """
     if isinstance(path, str) and is_address(path):
-        raise ProviderError(
-            f"{path} is the address of a server, which scores no pairs; load the bundle of a "
-            "reranker from a folder"
-        )
+        from .rerankers.remote_reranker import RemoteReranker
+
+        _check_no_runtime(path, runtime)
+        remote = RemoteReranker.connect(path, access=access)
+        try:
+            _check_what_runs(remote, provider, precision)
+        except ProviderError:
+            remote.close()
+            raise
+        return cast("OnnxReranker", remote)  # as in load()
+    _check_no_access(path, access)
     from .rerankers.onnx_reranker import load_reranker_bundle
 
     return load_reranker_bundle(
@@ -148,7 +158,24 @@ def load_reranker(
     )
 
 
-def _check_what_runs(remote: RemoteEncoder, provider: str, precision: str) -> None:
+def _check_no_runtime(path: str, runtime: ExecutionOptions | None) -> None:
+    """Refuse settings of this machine for a model that runs on another one."""
+    if runtime is not None:
+        raise ProviderError(
+            f"runtime= is for this machine, and the model of {path} runs on another; leave it out, "
+            "and tune the server"
+        )
+
+
+def _check_no_access(path: str | Path, access: RemoteAccess | None) -> None:
+    """Refuse what lets in to a server where a folder is opened."""
+    if access is not None:
+        raise ProviderError(
+            f"access= is for the address of a server, and {str(path)!r} is a folder; leave it out"
+        )
+
+
+def _check_what_runs(remote: RemoteEncoder | RemoteReranker, provider: str, precision: str) -> None:
     """Refuse a server that runs something else than was asked for.
 
     Raises:

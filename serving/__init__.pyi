@@ -10,9 +10,11 @@ from .errors import RequestTooLarge as RequestTooLarge
 from .errors import ServerStopping as ServerStopping
 from .errors import SettingsError as SettingsError
 from .errors import TextRefused as TextRefused
+from .errors import UnknownModel as UnknownModel
 from .keys import ApiKeys as ApiKeys
 from .models.embedding_service import TextLimits as TextLimits
 from .models.served_model import ServedModel as ServedModel
+from .models.served_reranker import ServedReranker as ServedReranker
 from .run import is_loopback as is_loopback
 from .run import run_server as run_server
 from .settings import ConnectionLimits as ConnectionLimits

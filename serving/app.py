@@ -6,7 +6,7 @@ CORS is off: no answer lets a page of another site read it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,13 +17,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from decant.embedders.distribution import decant_version
-from decant.embedders.remote import RequestLimits
 
 from . import protocols
 from .errors import ServerStopping
 from .http import (
     JSON,
-    ClientGone,
     ErrorForm,
     error_response,
     json_response,
@@ -39,23 +37,23 @@ from .models import (
     EmbeddingService,
     ModelAddress,
     ModelDirectory,
+    RerankService,
     ServedModel,
+    ServedReranker,
     VectorKind,
     describe_encoder,
 )
-from .observed_request import observed_request
 from .openapi import openapi_document
+from .rerank_routes import RerankRoutes
+from .route_guard import RouteGuard
 from .settings import ServerSettings
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-_CLOSED_REQUEST = 499  # nobody reads it; nginx's number for a client that has gone, for metrics
 _NPZ = "application/zip"  # what an .npz is
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def create_app(
-    models: Sequence[ServedModel],
+    models: Sequence[ServedModel | ServedReranker],
     *,
     settings: ServerSettings | None = None,
     keys: ApiKeys | None = None,
@@ -64,10 +62,10 @@ def create_app(
     """Return the ASGI application that serves some models.
 
     Its lifespan starts the workers of the models, and at the end answers what was accepted. The
-    encoders stay the caller's to close.
+    encoders and rerankers stay the caller's to close.
 
     Args:
-        models: At least one model; their names differ.
+        models: At least one encoder or reranker; their names differ.
         settings: How much it takes; None: the defaults.
         keys: The API keys that it takes; None: it asks for none.
         collections: Collections of a Qdrant server that these models serve, for metrics: the name
@@ -79,22 +77,26 @@ def create_app(
     settings = settings or ServerSettings()
     metrics = ServerMetrics()
     metrics.show_collections(collections or {})
+    directory = ModelDirectory(models)
     service = EmbeddingService(
-        ModelDirectory(models),
-        queue=settings.queue,
-        limits=settings.limits,
-        on_pass=metrics.count_pass,
+        directory, queue=settings.queue, limits=settings.limits, on_pass=metrics.count_pass
     )
-    routes = _Routes(service=service, settings=settings, keys=keys or ApiKeys(), metrics=metrics)
+    reranking = RerankService(
+        directory, queue=settings.queue, limits=settings.limits, on_pass=metrics.count_pass
+    )
+    guard = RouteGuard(keys=keys or ApiKeys(), metrics=metrics)
+    routes = _Routes(service=service, reranking=reranking, settings=settings, guard=guard)
+    of_rerankers = RerankRoutes(models=directory, service=reranking, settings=settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with service:
-            metrics.watch(service)
+        async with service, reranking:
+            metrics.watch(service.workers)
+            metrics.watch(reranking.workers)
             yield
 
     return Starlette(
-        routes=routes.all(),
+        routes=[*routes.all(), *of_rerankers.all(guard)],
         lifespan=lifespan,
         exception_handlers={HTTPException: _unknown_route},
     )
@@ -105,57 +107,53 @@ class _Routes:
     """The handlers of all routes, and what they share."""
 
     service: EmbeddingService
+    reranking: RerankService
     settings: ServerSettings
-    keys: ApiKeys
-    metrics: ServerMetrics
+    guard: RouteGuard
     described: dict[str, DescribedEncoder] = field(default_factory=dict)
 
     def all(self) -> list[Route]:
-        """Return every route of the server."""
-        qdrant, openai, tei = ErrorForm.QDRANT, ErrorForm.OPENAI, ErrorForm.TEI
-        found = [
-            Route("/infer", self._guarded(self.infer, qdrant, "/infer"), methods=["POST"]),
+        """Return every route of encoders, and those of the server."""
+        qdrant, openai, tei, own = (
+            ErrorForm.QDRANT,
+            ErrorForm.OPENAI,
+            ErrorForm.TEI,
+            ErrorForm.DECANT,
+        )
+        guarded, of_a_model = self.guard.guarded, self.guard.of_a_model
+        return [
+            Route("/infer", guarded(self.infer, qdrant, "/infer"), methods=["POST"]),
             Route(
                 "/v1/embeddings",
-                self._guarded(self.embeddings, openai, "/v1/embeddings", key=True),
+                guarded(self.embeddings, openai, "/v1/embeddings", key=True),
                 methods=["POST"],
             ),
-            Route("/v1/models", self._guarded(self.models, openai, "/v1/models", key=True)),
-            Route("/metrics", self._guarded(self.show_metrics, qdrant, "/metrics", key=True)),
-            Route("/health", self._guarded(self.health, qdrant, "/health")),
-            Route("/ready", self._guarded(self.ready, qdrant, "/ready")),
-            Route("/openapi.json", self._guarded(self.openapi, qdrant, "/openapi.json")),
+            Route("/v1/models", guarded(self.models, openai, "/v1/models", key=True)),
+            Route("/metrics", guarded(self.show_metrics, qdrant, "/metrics", key=True)),
+            Route("/health", guarded(self.health, qdrant, "/health")),
+            Route("/ready", guarded(self.ready, qdrant, "/ready")),
+            Route("/openapi.json", guarded(self.openapi, qdrant, "/openapi.json")),
+            *of_a_model("/embed", self.embed, "POST", tei),
+            *of_a_model("/embed_sparse", self.embed_sparse, "POST", tei),
+            *of_a_model("/info", self.info, "GET", tei),
+            *of_a_model("/encoder", self.encoder, "GET", own),
+            *of_a_model("/tokenizer.json", self.tokenizer, "GET", own),
+            *of_a_model("/encode", self.encode, "POST", own),
         ]
-        own = ErrorForm.DECANT
-        of_a_model: list[tuple[str, Handler, str, ErrorForm]] = [
-            ("/embed", self.embed, "POST", tei),
-            ("/embed_sparse", self.embed_sparse, "POST", tei),
-            ("/info", self.info, "GET", tei),
-            ("/encoder", self.encoder, "GET", own),
-            ("/tokenizer.json", self.tokenizer, "GET", own),
-            ("/encode", self.encode, "POST", own),
-        ]
-        for path, handler, method, form in of_a_model:
-            guarded = self._guarded(handler, form, path, key=True)
-            found += [
-                Route(path, guarded, methods=[method]),
-                Route(f"/models/{{model:path}}{path}", guarded, methods=[method]),
-            ]
-        return found
 
     async def infer(self, request: Request) -> Response:
         """Answer Qdrant's inference client; it sends its key in a header or in the body."""
         headers = (request.headers.get("authorization"), request.headers.get("x-api-key"))
-        is_known = self.keys.has(*headers)
+        is_known = self.guard.keys.has(*headers)
 
         def read(data: object) -> protocols.InferenceRequest:
             if not is_known:
-                self.keys.check(*headers, protocols.read_token(data))
+                self.guard.keys.check(*headers, protocols.read_token(data))
             return protocols.read_inference(data, self.service.models)
 
         asked = await read_json(request, self.settings, read)
         found = await unless_gone(request, self.service.embed(asked.wanted))
-        self.metrics.count_inputs(asked.wanted)
+        self.guard.metrics.count_inputs(asked.wanted)
         return await vectors_response(
             lambda: protocols.inference_answer(found), numbers=found.numbers
         )
@@ -190,13 +188,15 @@ class _Routes:
 
     async def info(self, request: Request) -> Response:
         """Tell a client of TEI about the model."""
-        address = self._address(request)
+        name, models = request.path_params.get("model"), self.service.models
+        found = models.only_of_all() if name is None else models.find_any(str(name))
+        model = found if isinstance(found, ServedReranker) else found.model
         info = protocols.ServerInfo(
             version=decant_version(),
             limits=self.settings.limits,
-            pass_tokens=self.settings.queue.pass_tokens or address.model.pass_tokens,
+            pass_tokens=self.settings.queue.pass_tokens or model.pass_tokens,
         )
-        return json_response(protocols.info_answer(address, info))
+        return json_response(protocols.info_answer(found, info))
 
     async def encoder(self, request: Request) -> Response:
         """Tell the client of a remote encoder about the model."""
@@ -224,7 +224,7 @@ class _Routes:
 
     async def show_metrics(self, _: Request) -> Response:
         """Show the metrics in Prometheus' text format."""
-        return Response(self.metrics.shown(), media_type=_PROMETHEUS)
+        return Response(self.guard.metrics.shown(), media_type=_PROMETHEUS)
 
     async def health(self, _: Request) -> Response:
         """Say that the process answers."""
@@ -232,7 +232,7 @@ class _Routes:
 
     async def ready(self, _: Request) -> Response:
         """Say whether every model takes texts."""
-        if not self.service.is_ready:
+        if not (self.service.is_ready and self.reranking.is_ready):
             raise ServerStopping("the server does not take texts")
         return PlainTextResponse("ready")
 
@@ -244,14 +244,7 @@ class _Routes:
         """Return what clients know of a model; it is found once, when the first client asks."""
         model = protocols.whole_model(self._address(request)).model
         if model.name not in self.described:
-            settings, queue = self.settings, self.settings.queue
-            limits = RequestLimits(
-                texts=settings.limits.texts,
-                text_bytes=settings.limits.text_bytes,
-                body_bytes=settings.body_bytes,
-                tokens=queue.capacity,
-                pass_tokens=queue.pass_tokens or model.pass_tokens,
-            )
+            limits = self.settings.limits_of(model.pass_tokens)
             self.described[model.name] = await asyncio.to_thread(describe_encoder, model, limits)
         return self.described[model.name]
 
@@ -268,34 +261,6 @@ class _Routes:
         name = request.path_params.get("model")
         models = self.service.models
         return models.only() if name is None else models.find(str(name))
-
-    def _guarded(
-        self, handler: Handler, form: ErrorForm, route: str, *, key: bool = False
-    ) -> Handler:
-        """Return the handler with its errors answered and its requests counted.
-
-        Args:
-            handler: Answers a request.
-            form: How its protocol writes errors.
-            route: The route's name in the metrics.
-            key: Whether a key is asked for before anything is read.
-        """
-
-        async def answer(request: Request) -> Response:
-            with observed_request(request, route, self.metrics) as seen:
-                try:
-                    if key:
-                        headers = request.headers
-                        self.keys.check(headers.get("authorization"), headers.get("x-api-key"))
-                    response = await handler(request)
-                except ClientGone:
-                    response = Response(status_code=_CLOSED_REQUEST)
-                except Exception as error:  # noqa: BLE001 - every error has an answer
-                    response = error_response(error, form)
-                seen.answered(response.status_code)
-                return response
-
-        return answer
 
 
 async def _unknown_route(_: Request, error: Exception) -> Response:

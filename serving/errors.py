@@ -5,6 +5,7 @@ DecantError
 │   ├── RequestTooLarge        it has more bytes, texts or tokens than the server takes
 │   ├── TextRefused            one of its texts cannot be embedded
 │   ├── InstructionRefused     its instruction cannot be taken
+│   ├── UnknownModel           it asks for a reranker that is not here
 │   ├── OtherModel             its client was opened with another recipe or graph
 │   └── NotJson                its body is not announced as JSON
 ├── KeyRefused                 it has no API key, or a wrong one
@@ -34,6 +35,10 @@ class TextRefused(RequestError):
 
 class InstructionRefused(RequestError):
     """The instruction of a request cannot be taken by the model."""
+
+
+class UnknownModel(RequestError):
+    """A request asks for a reranker by a name that no model has."""
 
 
 class OtherModel(RequestError):

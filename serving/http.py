@@ -31,6 +31,7 @@ from .errors import (
     RequestTooLarge,
     ServerStopping,
     TextRefused,
+    UnknownModel,
 )
 from .json_bodies import LARGE_ANSWER, LARGE_BODY, PiecewiseResponse, in_thread_if, json_pieces
 from .settings import ServerSettings
@@ -40,6 +41,16 @@ T = TypeVar("T")
 _log = logging.getLogger("decant")
 JSON = "application/json"
 
+_STATUSES: dict[type[Exception], int] = {
+    KeyRefused: 401,
+    UnknownModel: 404,
+    OtherModel: 409,
+    RequestTooLarge: 413,
+    NotJson: 415,
+    Overloaded: 429,
+    ServerStopping: 503,
+}  # of other wrong requests 400
+
 
 class ErrorForm(StrEnum):
     """How the protocol of a route writes errors."""
@@ -47,6 +58,7 @@ class ErrorForm(StrEnum):
     QDRANT = "qdrant"
     OPENAI = "openai"
     TEI = "tei"
+    COHERE = "cohere"
     DECANT = "decant"
 
 
@@ -144,20 +156,8 @@ def error_response(error: Exception, form: ErrorForm) -> Response:
 
 def _status_and_message(error: Exception) -> tuple[int, str]:
     match error:
-        case RequestTooLarge():
-            return 413, str(error)
-        case OtherModel():
-            return 409, str(error)
-        case NotJson():
-            return 415, str(error)
-        case RequestError():
-            return 400, str(error)
-        case KeyRefused():
-            return 401, str(error)
-        case Overloaded():
-            return 429, str(error)
-        case ServerStopping():
-            return 503, str(error)
+        case RequestError() | KeyRefused() | Overloaded() | ServerStopping():
+            return _STATUSES.get(type(error), 400), str(error)
         case HTTPException():
             return error.status_code, str(error.detail)
         case ParityError():  # its message counts the texts of a pass, which are not the client's
@@ -183,6 +183,8 @@ def _written(error: Exception, message: str, status: int, form: ErrorForm) -> di
         case ErrorForm.TEI:
             kinds = {429: "overloaded", 500: "backend", 503: "unhealthy"}
             return {"error": message, "error_type": kinds.get(status, "validation")}
+        case ErrorForm.COHERE:  # Jina's clients read the detail
+            return {"message": message, "detail": message}
         case ErrorForm.DECANT:
             return {"error": message, "kind": _refusal(error)}
         case _:

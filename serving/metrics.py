@@ -6,13 +6,14 @@ Labels are names of routes and models, and never come from a request that names 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from decant.embedders import Role
 
-from .batches import BatchWorker, Lane, PassReport
-from .models import EmbeddingService, TextRequest
+from .batches import BatchWorker, Lane, PassReport, WorkQueue
+from .models import TextRequest
 
 _MOST_COLLECTIONS = 200  # of the others only their number is shown
 _OTHERS = "(others)"
@@ -33,8 +34,8 @@ class ServerMetrics:
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
         self._texts = Counter(
-            "decant_texts", "Texts that were embedded.", ("model", "lane"),
-            registry=self._registry,
+            "decant_texts", "Texts that were embedded, and pairs that were scored.",
+            ("model", "lane"), registry=self._registry,
         )  # fmt: skip
         self._tokens = Counter(
             "decant_tokens", "Tokens that the model read.", ("model", "lane"),
@@ -87,16 +88,20 @@ class ServerMetrics:
         self._tokens.labels(model, report.lane).inc(report.tokens)
         self._passes.labels(model, report.lane).observe(report.seconds)
 
-    def watch(self, service: EmbeddingService) -> None:
-        """Show what waits for each model of a running service."""
-        for name, worker in service.workers.items():
+    def watch(self, workers: Mapping[str, BatchWorker[Any, Any]]) -> None:
+        """Show what waits for each model of a running service.
+
+        Args:
+            workers: Those of the service, by the names of their models.
+        """
+        for name, worker in workers.items():
             for lane in Lane:
-                self._show_waiting(name, worker, lane)
+                self._show_waiting(name, worker.queue, lane)
 
     def shown(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _show_waiting(self, name: str, worker: BatchWorker, lane: Lane) -> None:
+    def _show_waiting(self, name: str, queue: WorkQueue[Any, Any], lane: Lane) -> None:
         gauge = self._waiting.labels(name, lane)
-        gauge.set_function(lambda: float(worker.queue.lane_tokens(lane)))
+        gauge.set_function(lambda: float(queue.lane_tokens(lane)))

@@ -15,6 +15,7 @@ _VERSION = "3.1.0"
 _REFUSED = {
     "400": "the request is wrong; the message says what to change",
     "401": "a key is needed, or it is wrong",
+    "404": "there is no such model",
     "408": "the body did not come in time",
     "409": "the client was opened with another model",
     "413": "too many bytes, texts or tokens",
@@ -54,6 +55,13 @@ def openapi_document(version: str) -> dict[str, Json]:
             "get",
             _get("What a remote encoder has to know of the model", _object(), "400"),
         ),
+        (
+            "/reranker",
+            "get",
+            _get("What a remote reranker has to know of the model", _object(), "400", "404"),
+        ),
+        ("/score", "post", _post("Raw scores for a remote reranker, as .npz", "Score", None)),
+        ("/rerank", "post", _post("Order texts, as TEI does", "Rerank", _list(_ranked("score")))),
         ("/tokenizer.json", "get", _get("The tokenizer of the model", _object(), "400")),
         ("/encode", "post", _post("Vectors for a remote encoder, as .npz", "Encode", None)),
     ):
@@ -62,6 +70,10 @@ def openapi_document(version: str) -> dict[str, Json]:
             method: route,
             "parameters": [_model_in_path()],
         }
+    for path in ("/v1/rerank", "/v2/rerank"):
+        summary = "Order documents, as Cohere and Jina do"
+        route = _post(summary, "RerankDocuments", "RankedDocuments", error="Message")
+        routes[path] = {"post": route}
     routes["/info"] = {"get": _get("The only model, as TEI tells it", _object(), "400")}
     routes["/models/{model}/info"] = {
         "get": _get("One of several models, as TEI tells it", _object(), "400"),
@@ -137,13 +149,72 @@ def _schemas() -> dict[str, Json]:
             graph=_or_null(_text()),
             first={"type": "integer", "minimum": 0},
         ),
+        **_rerank_schemas(text),
         "Error": {"type": "object", "required": ["error"]},
+        "Message": {"type": "object", "required": ["message", "detail"]},
     }
 
 
-def _post(summary: str, body: str, answer: Json | str) -> Json:
+def _rerank_schemas(text: Json) -> dict[str, Json]:
+    texts, flag = _list(text, least=1), _or_null({"type": "boolean"})
+    document: Json = {
+        "oneOf": [text, {"type": "object", "required": ["text"], "properties": {"text": text}}]
+    }
+    return {
+        "Rerank": _object(
+            ("query", "texts"),
+            query=text,
+            texts=texts,
+            raw_scores=flag,
+            return_text=flag,
+            truncate=flag,
+            truncation_direction=_or_null({"enum": ["Right", "right"]}),
+            instruction=_or_null(_text()),
+        ),
+        "RerankDocuments": _object(
+            ("query", "documents"),
+            model=_or_null(_model()),
+            query=document,
+            documents=_list(document, least=1),
+            top_n=_or_null(_count()),
+            return_documents=flag,
+            instruction=_or_null(_text()),
+            truncation=flag,
+            max_tokens_per_doc=_or_null(_count()),
+            max_chunks_per_doc=_or_null(_count()),
+            rank_fields=_or_null({"const": ["text"]}),
+            priority=_or_null({"type": "integer", "minimum": 0}),
+            return_embeddings=_or_null({"const": False}),
+            user=_or_null(_text()),
+        ),
+        "RankedDocuments": {
+            "type": "object",
+            "required": ["id", "model", "results", "usage", "meta"],
+            "properties": {"results": _list(_ranked("relevance_score"))},
+        },
+        "Score": _object(
+            ("groups", "digest"),
+            groups=_list(_object(("query", "texts"), query=text, texts=texts), least=1),
+            instruction=_or_null(_text()),
+            digest=_text(),
+            graph=_or_null(_text()),
+            first=_or_null({"type": "integer", "minimum": 0}),
+        ),
+    }
+
+
+def _ranked(score: str) -> Json:
+    """Return the schema of a text among others in the order of their scores."""
+    return {
+        "type": "object",
+        "required": ["index", score],
+        "properties": {"index": {"type": "integer"}, score: {"type": "number"}},
+    }
+
+
+def _post(summary: str, body: str, answer: Json | str, *, error: str = "Error") -> Json:
     given: Json = _reference(answer) if isinstance(answer, str) else answer
-    refusals = {status: _refusal(status) for status in _REFUSED}
+    refusals = {status: _refusal(status, error) for status in _REFUSED}
     archive: Json = {
         "description": "arrays of numpy without pickles, named as the vectors that were asked for",
         "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
@@ -172,8 +243,8 @@ def _get(summary: str, answer: Json, *refused: str, open_to_all: bool = False) -
     return found
 
 
-def _refusal(status: str) -> Json:
-    return _answer(_REFUSED[status], _reference("Error"))
+def _refusal(status: str, form: str = "Error") -> Json:
+    return _answer(_REFUSED[status], _reference(form))
 
 
 def _answer(what: str, schema: Json) -> Json:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from decant.embedders.remote import RequestLimits
+
 from .batches import QueueSettings
 from .errors import SettingsError
 from .models import TextLimits
@@ -34,6 +36,20 @@ class ServerSettings:
                 f"body_bytes and body_seconds must be above 0, got {self.body_bytes} and "
                 f"{self.body_seconds}"
             )
+
+    def limits_of(self, pass_tokens: int) -> RequestLimits:
+        """Return what a client has to know of these limits.
+
+        Args:
+            pass_tokens: How many tokens keep the model busy.
+        """
+        return RequestLimits(
+            texts=self.limits.texts,
+            text_bytes=self.limits.text_bytes,
+            body_bytes=self.body_bytes,
+            tokens=self.queue.capacity,
+            pass_tokens=self.queue.pass_tokens or pass_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from ..input.evaluation_tasks import Given, tasks_of
 from ..input.language import words_of
 from ..input.open import open_reranker
 from ..input.retrieval_searcher import Reranking
+from ..input.search_options import RerankInstruction
 from ..input.systems import Place, kind_of, opened, system_names
 from ..input.wanted_files import (
     ANALOGIES,
@@ -26,7 +27,6 @@ from ..input.wanted_files import (
     SCORED,
     WORDS,
     existing,
-    no_address,
 )
 from ..options.shared import AsJson, PrecisionName, Provider
 from ..output.comparison_tables import show_standing
@@ -118,18 +118,19 @@ def evaluate(
         ),
     ] = None,
     rerank: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="BUNDLE",
-            callback=no_address,
             help="Compare the best search of --retrieval in a Qdrant index, as --hybrid makes it, "
-            "with the same after this reranker: what it gains, where it loses, what it costs.",
+            "with the same after this reranker: what it gains, where it loses, what it costs. Also "
+            "the http(s)://… address of `decant serve`.",
         ),
     ] = None,
     candidates: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="How many of the best hits --rerank scores."),
     ] = 50,
+    rerank_instruction: RerankInstruction = None,
     geometry: Annotated[
         bool,
         typer.Option(
@@ -177,6 +178,8 @@ def evaluate(
 
     is_searched = hybrid or rerank is not None
     _check_search(retrieval or [], is_searched=is_searched, language=language, rerank=rerank)
+    if rerank_instruction is not None and rerank is None:
+        raise typer.BadParameter("--rerank-instruction is the task of --rerank; give --rerank, too")
     given = Given(
         sts=sts or [],
         retrieval=retrieval or [],
@@ -199,10 +202,13 @@ def evaluate(
     results: list[SystemResult] = []
     with ExitStack() as stack, steps(keep=False) as on_step:
         if rerank is not None:
-            on_step(f"opening {rerank.name}")
+            on_step(f"opening {rerank}")
             reranker = open_reranker(rerank, provider=provider)
             stack.enter_context(closing(reranker))
-            given = replace(given, reranking=Reranking(reranker=reranker, candidates=candidates))
+            reranking = Reranking(
+                reranker=reranker, candidates=candidates, instruction=rerank_instruction
+            )
+            given = replace(given, reranking=reranking)
         tasks, vocabulary = tasks_of(given, Bootstrap(resamples=resamples))
         for place, name, kind in zip(places, names, kinds, strict=True):
             on_step(f"opening {name}")
@@ -228,7 +234,7 @@ def evaluate(
 
 
 def _check_search(
-    retrieval: list[Path], *, is_searched: bool, language: str | None, rerank: Path | None
+    retrieval: list[Path], *, is_searched: bool, language: str | None, rerank: str | None
 ) -> None:
     """Refuse options of a search without their search, and a reranker without anything to search.
 

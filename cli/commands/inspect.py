@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from decant.embedders.bundle import AnyEntry
     from decant.embedders.onnx import Calibrations
+    from decant.embedders.remote import EncoderFacts, RerankerFacts
 
 
 def inspect(
@@ -49,7 +50,7 @@ def inspect(
     """Show what is in a bundle: recipe, files, graphs, certificate, what runs.
 
     The hash of every file is checked. Of an address, it shows what the server
-    says of its encoder, after a check of the golden vectors.
+    says of its encoder, after a check of the golden vectors, or of its reranker.
 
     Examples:
       decant inspect minilm
@@ -158,29 +159,48 @@ def _choice_facts(choice: GraphChoice | str, *, verbose: bool) -> dict[str, str]
 
 
 def _inspect_remote(address: str, *, as_json: bool) -> None:
-    """Show what a server says of its encoder."""
-    from decant.embedders import RemoteEncoder
+    """Show what a server says of its encoder or its reranker."""
+    from decant.embedders.remote import RerankerFacts
 
-    with RemoteEncoder.connect(address) as encoder:
-        facts = encoder.facts
+    facts = _remote_facts(address)
+    is_reranker = isinstance(facts, RerankerFacts)
     if as_json:
-        show_json({"address": address, "encoder": facts})
+        show_json({"address": address, "reranker" if is_reranker else "encoder": facts})
         return
     limits = facts.limits
+    if isinstance(facts, RerankerFacts):
+        recipe, gives = facts.recipe.model, _reranking(facts.recipe)
+    else:
+        recipe = facts.recipe
+        unit = "unit length" if recipe.normalize else "not normalised"
+        gives = {"vectors": f"{facts.dim} wide, {unit}"}
     show_facts(
         {
             "address": address,
             "name": facts.name,
             "served by": f"decant {facts.version}, protocol {facts.protocol}",
-            **_recipe(facts.recipe),
+            **_recipe(recipe),
             "digest": facts.digest,
-            "vectors": f"{facts.dim} wide, "
-            f"{'unit length' if facts.recipe.normalize else 'not normalised'}",
+            **gives,
             "runs": f"{facts.precision} on {facts.provider}",
             "a request": f"up to {limits.texts:,} texts, {limits.body_bytes:,} bytes, "
             f"{limits.tokens:,} tokens",
         }
     )
+
+
+def _remote_facts(address: str) -> EncoderFacts | RerankerFacts:
+    """Return what a server says of its only encoder, or else of its reranker."""
+    from decant.embedders import RemoteEncoder, RemoteError, RemoteReranker
+
+    try:
+        with RemoteEncoder.connect(address) as encoder:
+            return encoder.facts
+    except RemoteError as error:
+        if "reranker" not in str(error):  # which is what a server of decant says that has one
+            raise
+    with RemoteReranker.connect(address) as reranker:
+        return reranker.facts
 
 
 def _ranges(calibrations: Calibrations) -> list[dict[str, str | int]]:

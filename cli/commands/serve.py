@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..exit_codes import Exit
-from ..input.open import open_encoder, open_store
+from ..input.open import is_reranker_place, open_encoder, open_reranker, open_store
 from ..input.server_file import ModelEntry, ServerFile, server_defaults
 from ..input.wanted_files import API_KEYS, existing, no_address
 from ..options.shared import CA_FILE, GRPC, LOG_FORMAT, PRECISION, PROVIDER, ApiKey
@@ -20,9 +21,9 @@ from ..output.places import counted, place_of
 from ..output.terminal import printable, say
 
 if TYPE_CHECKING:
-    from decant.embedders import Encoder, OnnxEncoder, RemoteEncoder
+    from decant.embedders import Encoder
     from decant.integrations.qdrant import Store
-    from decant.serving import ApiKeys, ServedModel
+    from decant.serving import ApiKeys, ServedModel, ServedReranker
 
 _KEYS = "DECANT_API_KEYS"
 _ENVIRONMENT = "DECANT_SERVE_"
@@ -51,8 +52,9 @@ def serve(
         typer.Argument(
             metavar="BUNDLE",
             envvar=f"{_ENVIRONMENT}BUNDLES",
-            help="Folders that `decant export` made. A model is called as its folder; NAME=BUNDLE "
-            "gives it another name.",
+            help="Folders that `decant export` made, of encoders and of rerankers. A model is "
+            "called as its folder; NAME=BUNDLE gives it another name. hash is a reranker without "
+            "a model.",
         ),
     ] = None,
     *,
@@ -182,14 +184,16 @@ def serve(
         ),
     ] = LogFormat.TEXT,
 ) -> None:
-    """Serve bundles over HTTP, to Qdrant servers and to clients of OpenAI and TEI.
+    """Serve bundles over HTTP: Qdrant servers, clients of OpenAI, TEI and Cohere.
 
     POST /infer is what a Qdrant server asks that has this address in its
     configuration; its clients, in any language, then send texts in place of
-    vectors. /v1/embeddings and /embed are for others, /openapi.json describes
-    them all. Commands such as `decant index` take this address in place of a
-    bundle. API keys come from --keys and from DECANT_API_KEYS, separated by
-    blanks or commas; without any, none is asked for.
+    vectors. /v1/embeddings and /embed are for others; rerankers answer /rerank
+    as TEI does, and /v1/rerank and /v2/rerank as Cohere and Jina do.
+    /openapi.json describes them all. Commands such as `decant index` and `decant
+    rerank` take this address in place of a bundle. API keys come from --keys and
+    from DECANT_API_KEYS, separated by blanks or commas; without any, none is
+    asked for.
 
     With --store, the collections of that Qdrant server are compared with the
     models first, by recipe and width. --api-key, --grpc and --ca are about it.
@@ -201,6 +205,7 @@ def serve(
 
     Examples:
       decant serve minilm
+      decant serve minilm reranker
       decant serve minilm papers=bge-small --host 0.0.0.0 --keys keys.txt
       decant serve minilm --store http://localhost:6333
       decant serve --config serve.toml
@@ -208,7 +213,6 @@ def serve(
     from decant.serving import (
         ConnectionLimits,
         QueueSettings,
-        ServedModel,
         ServerSettings,
         TextLimits,
         create_app,
@@ -229,22 +233,26 @@ def serve(
     )
     limits = ConnectionLimits(connections=max_connections, stop_seconds=stop_seconds)
     with ExitStack() as opened:
-        encoders: list[tuple[str, OnnxEncoder | RemoteEncoder]] = []
+        models: list[ServedModel | ServedReranker] = []
         for name, entry in _entries(context, bundles):
-            encoder = open_encoder(
-                Path(entry.bundle),
+            own = replace(
+                entry,
                 provider=_for_model(context, "provider", entry.provider, provider),
                 precision=_for_model(context, "precision", entry.precision, precision),
             )
-            opened.callback(encoder.close)
-            encoders.append((name, encoder))
-        models = [ServedModel(name=name, encoder=encoder) for name, encoder in encoders]
-        _say_models(encoders, models)
+            models.append(_opened(name, own, opened))
+        for model in models:
+            _say_model(model)
         _say_settings(context, config)
         served: Mapping[str, str] = {}
+        if store is not None and not _encoders(models):
+            raise typer.BadParameter(
+                "a Qdrant server asks for vectors, and rerankers give none; name an encoder, too",
+                param_hint="--store",
+            )
         if store is not None:
             with open_store(store, api_key, grpc=grpc, ca=ca) as opened_store:
-                served = _say_collections(opened_store, dict(encoders))
+                served = _say_collections(opened_store, _encoders(models))
         app = create_app(models, settings=settings, keys=taken, collections=served)
 
         def listening(found: int) -> None:
@@ -301,14 +309,39 @@ def _keys(file: Path | None) -> ApiKeys:
     return found if file is None else found.joined(ApiKeys.read(file))
 
 
-def _say_models(
-    encoders: Sequence[tuple[str, OnnxEncoder | RemoteEncoder]], models: Sequence[ServedModel]
-) -> None:
-    for (name, encoder), model in zip(encoders, models, strict=True):
-        say(
-            f"{name}: {encoder.dim} wide, recipe {model.digest}, {encoder.precision} on "
-            f"{encoder.provider}"
-        )
+def _opened(name: str, entry: ModelEntry, opened: ExitStack) -> ServedModel | ServedReranker:
+    """Open a bundle as what its manifest says it is, until the stack ends."""
+    from decant.serving import ServedModel, ServedReranker
+
+    place = Path(entry.bundle)
+    provider, precision = entry.provider or "auto", entry.precision or "auto"
+    if is_reranker_place(place):
+        reranker = open_reranker(place, provider=provider, precision=precision)
+        opened.callback(reranker.close)
+        return ServedReranker(name=name, reranker=reranker)
+    encoder = open_encoder(place, provider=provider, precision=precision)
+    opened.callback(encoder.close)
+    return ServedModel(name=name, encoder=encoder)
+
+
+def _encoders(models: Sequence[ServedModel | ServedReranker]) -> dict[str, Encoder]:
+    from decant.serving import ServedModel
+
+    return {one.name: one.encoder for one in models if isinstance(one, ServedModel)}
+
+
+def _say_model(model: ServedModel | ServedReranker) -> None:
+    from decant.serving import ServedReranker
+
+    if isinstance(model, ServedReranker):
+        runs: object = model.reranker
+        what = "a reranker"
+    else:
+        runs = model.encoder
+        what = f"{model.encoder.dim} wide"
+    kind = type(runs).__name__
+    place = f"{getattr(runs, 'precision', 'fp32')} on {getattr(runs, 'provider', kind)}"
+    say(f"{model.name}: {what}, recipe {model.digest}, {place}")
 
 
 def _say_collections(store: Store, encoders: Mapping[str, Encoder]) -> dict[str, str]:

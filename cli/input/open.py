@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from decant.embedders import OnnxEncoder, Recipe, RemoteEncoder, Reranker, TorchEncoder
     from decant.integrations.qdrant import Store
 
-
-_HASH = "hash"
+HASH = "hash"
+"""What stands in place of a bundle for the reranker without a model."""
 
 
 def open_encoder(
@@ -35,16 +35,27 @@ def open_encoder(
 def open_reranker(
     bundle: Path | str, *, provider: str = "auto", precision: str = "auto"
 ) -> Reranker:
-    """Load a reranker's bundle, or for ``hash`` the reranker without a model.
+    """Load a reranker's bundle, that of a server, or for ``hash`` the reranker without a model.
 
     See :func:`decant.embedders.load_reranker`.
     """
     from decant.embedders import HashReranker, load_reranker
 
-    if str(bundle) == _HASH:
+    if str(bundle) == HASH:
         return HashReranker()
     with silenced():
         return load_reranker(bundle, provider=provider, precision=precision)
+
+
+def is_reranker_place(place: Path) -> bool:
+    """Return whether a place of a model has a reranker, and no encoder.
+
+    Raises:
+        BundleError: It is no bundle.
+    """
+    from decant.embedders import Bundle
+
+    return str(place) == HASH or Bundle.unchecked(place).manifest.reranker is not None
 
 
 def reranker_facts(reranker: Reranker) -> dict[str, str]:

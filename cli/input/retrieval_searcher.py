@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reranking:
-    """A reranker to evaluate, and how many of the best hits it scores."""
+    """A reranker to evaluate, how many of the best hits it scores, and its task.
+
+    Args:
+        reranker: Scores the hits.
+        candidates: How many of the best.
+        instruction: The task, in place of its own; None: its own.
+    """
 
     reranker: Reranker
     candidates: int
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,10 @@ class SearchedRetrieval:
                 best = _best_search(collection, self.retrieval)
                 search = _Search(collection, best.mode, best.fusion)
                 found = self.retrieval.score_reranked(
-                    search, reranking.reranker, candidates=reranking.candidates
+                    search,
+                    reranking.reranker,
+                    candidates=reranking.candidates,
+                    instruction=reranking.instruction,
                 )
                 scored.append([_called(one, "best search", str(best)) for one in found.before])
                 scored.append([_called(one, "reranked") for one in found.after])

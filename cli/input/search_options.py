@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from .metadata_keys import read_key
 from .open import open_reranker
-from .wanted_files import no_address
 
 if TYPE_CHECKING:
     from decant.integrations.qdrant import (
@@ -123,14 +121,13 @@ Exact: TypeAlias = Annotated[
     bool,
     typer.Option("--exact", help="Compare with every dense vector, without the vector index."),
 ]
-RerankerPlace: TypeAlias = Annotated[
-    Path | None,
+RerankBy: TypeAlias = Annotated[
+    str | None,
     typer.Option(
         "--rerank",
         metavar="BUNDLE",
-        callback=no_address,
         help="Order the best hits anew by the scores of this reranker, which `decant export` made; "
-        "hash compares words, without a model.",
+        "also the http(s)://… address of `decant serve`; hash compares words, without a model.",
     ),
 ]
 Candidates: TypeAlias = Annotated[
@@ -143,7 +140,44 @@ Candidates: TypeAlias = Annotated[
     ),
 ]
 
+RerankInstruction: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank-instruction",
+        metavar="TEXT",
+        help="The task of --rerank, for rerankers that take an instruction.",
+    ),
+]
+
 _MOST_DAYS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedReranker:
+    """The options of a reranker as they were typed.
+
+    Args:
+        place: Where it is.
+        candidates: How many hits it scores; None: as many as by default.
+        instruction: The task, in place of its own; None: its own.
+
+    Raises:
+        typer.BadParameter: There is no reranker, and another option is about it.
+    """
+
+    place: str | None
+    candidates: int | None
+    instruction: str | None
+
+    def __post_init__(self) -> None:
+        if self.place is not None:
+            return
+        if self.candidates is not None:
+            raise typer.BadParameter("--candidates counts what --rerank scores; give --rerank, too")
+        if self.instruction is not None:
+            raise typer.BadParameter(
+                "--rerank-instruction is the task of --rerank; give --rerank, too"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,14 +275,13 @@ def read_options(asked: Asked) -> SearchOptions:
 
 @contextmanager
 def reranked(
-    options: SearchOptions, bundle: Path | None, candidates: int | None, *, provider: str
+    options: SearchOptions, asked: AskedReranker, *, provider: str
 ) -> Iterator[SearchOptions]:
     """Yield the options of a search with its reranker, which is open until the block ends.
 
     Args:
         options: All others.
-        bundle: The reranker's; None: there is none.
-        candidates: How many hits it scores; None: as many as by default.
+        asked: The reranker.
         provider: What runs it.
 
     Raises:
@@ -257,13 +290,13 @@ def reranked(
     """
     from decant.integrations.qdrant import Rerank
 
-    if bundle is None:
+    if asked.place is None:
         yield options
         return
-    with closing(open_reranker(bundle, provider=provider)) as reranker:
-        rerank = Rerank(reranker)
-        if candidates is not None:
-            rerank = replace(rerank, candidates=candidates)
+    with closing(open_reranker(asked.place, provider=provider)) as reranker:
+        rerank = Rerank(reranker, instruction=asked.instruction)
+        if asked.candidates is not None:
+            rerank = replace(rerank, candidates=asked.candidates)
         yield replace(options, rerank=rerank)
 
 

@@ -16,13 +16,15 @@ import typer
 from decant.embedders import DecantError
 from decant.embedders.json_records import overlaid
 
+from .open import HASH
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
     """A model of the file.
 
     Args:
-        bundle: The folder that `decant export` made.
+        bundle: The folder that `decant export` made; ``hash`` for the reranker without a model.
         provider: As ``--provider``, for this model; None: as for all.
         precision: As ``--precision``, for this model; None: as for all.
     """
@@ -118,4 +120,6 @@ def _entry(path: Path, name: str, given: object) -> ModelEntry:
     found = overlaid(ModelEntry(), item, where=where, error=DecantError)
     if not found.bundle:
         raise DecantError(f'{where} has no bundle; say {name} = "FOLDER"')
+    if found.bundle == HASH:
+        return found
     return replace(found, bundle=str(path.parent / found.bundle))

@@ -23,12 +23,12 @@ BundlePlace: TypeAlias = Annotated[
         help="A folder that `decant export` made, or the http(s)://… address of `decant serve`.",
     ),
 ]
-RerankerPath: TypeAlias = Annotated[
-    Path,
+RerankerPlace: TypeAlias = Annotated[
+    str,
     typer.Argument(
         metavar="BUNDLE",
-        callback=no_address,
-        help="A reranker's folder that `decant export` made; hash compares words, without a model.",
+        help="A reranker's folder that `decant export` made, or the http(s)://… address of `decant "
+        "serve`; hash compares words, without a model.",
     ),
 ]
 AsJson: TypeAlias = Annotated[

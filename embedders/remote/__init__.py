@@ -1,4 +1,4 @@
-"""An encoder that another machine serves: what both sides write to each other, and its client.
+"""Encoders and rerankers of another machine: what both sides write, and the clients.
 
 ``decant serve`` takes the first half from here, so that server and client cannot disagree.
 """

@@ -1,5 +1,6 @@
 from .address import API_KEY as API_KEY
 from .address import is_address as is_address
+from .score_wire import RerankerFacts as RerankerFacts
 from .vector_archive import pack_vectors as pack_vectors
 from .wire import PROTOCOL as PROTOCOL
 from .wire import EncoderFacts as EncoderFacts

@@ -1,4 +1,4 @@
-"""Send requests to the server of an encoder, and repeat them while that may help.
+"""Send requests to the server of an encoder or a reranker, and repeat them while that may help.
 
 A server that cannot be reached or is about to stop is asked a few times, with pauses that grow and
 are spread at random; one that is busy is waited for as long as it says. Both end with the timeout.
@@ -62,6 +62,7 @@ class EncoderClient:
         access: How it lets the client in.
         backoff: How often to ask.
         wait: Waits so many seconds; None: until then, or until the client is closed.
+        what: What is served there, for messages.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class EncoderClient:
         *,
         backoff: Backoff | None = None,
         wait: Callable[[float], object] | None = None,
+        what: str = "encoder",
     ) -> None:
         self.url = url
         self.access = access
+        self.what = what
         self._backoff = backoff or Backoff()
         self._wait = wait
         self._closing = Event()
@@ -140,7 +143,7 @@ class EncoderClient:
             if not found.passes or is_late or failed >= self._backoff.attempts:
                 tried = f" after {asked} attempts in {time.monotonic() - began:.0f} s"
                 raise RemoteError(
-                    f"the encoder at {self.url} gave no answer{tried if asked > 1 else ''}: "
+                    f"the {self.what} at {self.url} gave no answer{tried if asked > 1 else ''}: "
                     f"{found.text}"
                 )
             (self._wait or self._closing.wait)(pause)
@@ -189,6 +192,6 @@ class EncoderClient:
     def _check_open(self) -> None:
         if self._closing.is_set():
             raise ProviderError(
-                f"the encoder at {self.url} is closed on this side; encode before close(), or "
-                "inside its with block, or load it again"
+                f"the {self.what} at {self.url} is closed on this side; use it before close(), "
+                "or inside its with block, or load it again"
             )

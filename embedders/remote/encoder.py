@@ -7,21 +7,17 @@ gives, bit for bit, and of the model that was there when this encoder was opened
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from ..encoding.encode_span import BATCHES, TEXTS, encode_span
+from ..encoding.encode_span import encode_span
 from ..encoding.outputs import joined
-from ..encoding.pooled_encoder import PooledEncoder
 from ..encoding.protocol import Output, Progress, Vectors, check_outputs
 from ..encoding.quantize import Quantization, Quantizer, VectorRanges
 from ..encoding.truncate import cut_recipe
 from ..enum_fields import member
-from ..errors import BundleError, ProviderError, RecipeError
+from ..errors import BundleError, RecipeError
 from ..recipe.prompt import Role
 from ..recipe.recipe import Recipe
 from ..span_protocol import Span
@@ -29,10 +25,11 @@ from ..tokens.texts import checked
 from ..tokens.tokenizer import TextTokenizer
 from .address import RemoteAccess
 from .client import EncoderClient
-from .nodes import EncoderNodes, first_model, open_clients
+from .nodes import first_model, open_clients
 from .opened_model import OpenedModel, check_golden_vectors, read_model
 from .request_blocks import BlockLimits, request_blocks
 from .request_sender import RequestSender
+from .requests_underway import UNDERWAY, RequestPool
 from .wire import EncodeOptions, EncoderFacts
 
 if TYPE_CHECKING:
@@ -40,11 +37,8 @@ if TYPE_CHECKING:
 
     from ..bundle.precision import Precision
 
-_UNDERWAY = 4  # requests of one call: one that the model reads, and others that wait for it
-_WORKERS = 8  # requests of all threads together
 
-
-class RemoteEncoder(PooledEncoder):
+class RemoteEncoder(RequestPool):
     """The encoder of a server; made by :meth:`connect`, or by :func:`decant.embedders.load`.
 
     With the addresses of several servers of one model it goes on when one of them ends.
@@ -83,13 +77,11 @@ class RemoteEncoder(PooledEncoder):
         self._client = client
         self._model = model
         self._recipe = recipe
-        self._clients = (client, *others)
         self._allow_uncertified = allow_uncertified
-        sender = RequestSender(client, model.facts, recipe)
-        self._sender = EncoderNodes(self._clients, sender, self._prove) if others else sender
         self.precision = model.facts.precision
         self.provider = model.facts.provider
-        super().__init__()
+        super().__init__((client, *others))
+        self._sender = self._sender_to(RequestSender(client, model.facts, recipe), self._prove)
 
     @classmethod
     def connect(
@@ -124,7 +116,7 @@ class RemoteEncoder(PooledEncoder):
         """
         clients = open_clients(address, access or RemoteAccess())
         try:
-            client, model = first_model(clients)
+            client, model = first_model(clients, read_model)
             recipe = model.facts.recipe
             if dim is not None:
                 recipe = cut_recipe(
@@ -149,11 +141,6 @@ class RemoteEncoder(PooledEncoder):
             f"RemoteEncoder({self.address!r}, {self.recipe.base!r}, {self.precision}, "
             f"{self.provider}, dim={self.dim})"
         )
-
-    @property
-    def address(self) -> str:
-        """The address of the encoder; of several, with commas in between."""
-        return ",".join(client.url for client in self._clients)
 
     @property
     def facts(self) -> EncoderFacts:
@@ -247,18 +234,9 @@ class RemoteEncoder(PooledEncoder):
         identity = (self._model.facts.digest, self._model.facts.graph)
         return _connect_again, (self.address, access, self.dim, identity)
 
-    def _workers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_WORKERS, thread_name_prefix="decant-remote")
-
-    def close(self) -> None:
-        """End the connections; later calls raise :class:`ProviderError`."""
-        self._closed = True
-        if isinstance(self._sender, EncoderNodes):
-            self._sender.stop()
-        self._client.stop()
-        super().close()
-        for client in self._clients:
-            client.close()
+    @property
+    def _model_name(self) -> str:
+        return self.recipe.base
 
     def _prove(self, client: EncoderClient) -> RequestSender:
         """Return what sends requests to another server, if its model is this encoder's.
@@ -299,56 +277,9 @@ class RemoteEncoder(PooledEncoder):
         self, texts: Iterable[str], options: EncodeOptions, progress: Progress | None, work: Span
     ) -> Iterator[Vectors]:
         """Yield the vectors of one request after the other, while the next are under way."""
-        pool = self._pool
-        self._check_open(pool)
-        underway: deque[Future[Vectors]] = deque()
-        limits = BlockLimits.of(self._model.facts, options, underway=_UNDERWAY)
-        send = work.carry(self._sender.encode)
-        first = 0
-        try:
-            for block in request_blocks(texts, limits):
-                self._check_open(pool)
-                work.count(TEXTS, len(block.texts))
-                work.count(BATCHES, 1)
-                if block.is_last and not underway:
-                    vectors = send(block.texts, options, first=first)
-                    if progress is not None:
-                        progress(len(vectors))
-                    yield vectors
-                    return
-                underway.append(
-                    self._submit(pool, partial(send, block.texts, options, first=first))
-                )
-                first += len(block.texts)
-                if len(underway) == _UNDERWAY:
-                    yield _finished(underway.popleft(), progress)
-                    self._check_open(pool)
-            while underway:
-                self._check_open(pool)  # close() cancelled the requests that had not begun
-                yield _finished(underway.popleft(), progress)
-        finally:
-            # In a forked child these are its parent's: no thread runs them, and they hold locks.
-            for awaited in underway if pool is self._pool else ():
-                awaited.cancel()
-
-    def _submit(self, pool: ThreadPoolExecutor, request: Callable[[], Vectors]) -> Future[Vectors]:
-        try:
-            return pool.submit(request)
-        except RuntimeError:
-            self._check_open(pool)  # another thread closed the encoder
-            raise
-
-    def _check_open(self, pool: ThreadPoolExecutor) -> None:
-        if pool is not self._pool:
-            raise ProviderError(
-                "these vectors were begun before this process was forked, and what asks for them "
-                "is in its parent; encode the texts in the child from the start"
-            )
-        if self._closed:
-            raise ProviderError(
-                f"this encoder of {self.recipe.base} is closed and asks for nothing any more; "
-                "encode before close(), or inside its with block, or load it again"
-            )
+        limits = BlockLimits.of(self._model.facts, options, underway=UNDERWAY)
+        blocks = request_blocks(texts, limits)
+        return self._answers(blocks, options, self._sender, progress=progress, work=work)
 
 
 class _TokenizingRemoteEncoder(RemoteEncoder):
@@ -391,10 +322,3 @@ def _connect_again(
             "anew, or serve the first bundle again"
         )
     return encoder
-
-
-def _finished(request: Future[Vectors], progress: Progress | None) -> Vectors:
-    vectors = request.result()
-    if progress is not None:
-        progress(len(vectors))
-    return vectors

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from ..encoding.protocol import Output
 from ..errors import TextError
+from ..tokens.pair_tokenizer import Pair
+from .score_wire import RerankerFacts
 from .wire import EncodeOptions, EncoderFacts
+
+Item = TypeVar("Item")
 
 _FIRST_TEXTS = 64  # so that the first vectors come soon and storing can begin
 _MOST_TEXTS = 512
@@ -54,16 +58,28 @@ class BlockLimits:
             text_tokens=facts.recipe.max_tokens * (1 + len(facts.recipe.further)),
         )
 
+    @classmethod
+    def of_pairs(cls, facts: RerankerFacts, instruction: str | None, *, underway: int) -> Self:
+        """Return the limits for requests to a reranker, of which some are under way at a time."""
+        taken = len((instruction or "").encode())
+        return cls(
+            texts=min(_MOST_TEXTS, facts.limits.texts),
+            text_bytes=facts.limits.text_bytes,
+            body_bytes=max(1, facts.limits.body_bytes - taken - 1_024),
+            tokens=max(1, facts.limits.tokens // underway),
+            text_tokens=facts.recipe.max_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBlock:
-    """The texts of one request, and whether no others follow."""
+class RequestBlock(Generic[Item]):
+    """The texts of one request, or its pairs of texts, and whether no others follow."""
 
-    texts: tuple[str, ...]
+    texts: tuple[Item, ...]
     is_last: bool
 
 
-def request_blocks(texts: Iterable[str], limits: BlockLimits) -> Iterator[RequestBlock]:
+def request_blocks(texts: Iterable[str], limits: BlockLimits) -> Iterator[RequestBlock[str]]:
     """Yield blocks of texts, in order; without texts, none.
 
     The next text is read before a block is yielded, to know whether it is the last.
@@ -71,24 +87,42 @@ def request_blocks(texts: Iterable[str], limits: BlockLimits) -> Iterator[Reques
     Raises:
         TextError: A text has more bytes than the server takes; the message holds its index.
     """
-    held: list[str] = []
+    return _blocks(((text, (text,)) for text in texts), limits)
+
+
+def pair_blocks(pairs: Iterable[Pair], limits: BlockLimits) -> Iterator[RequestBlock[Pair]]:
+    """Yield blocks of pairs, in order, as :func:`request_blocks` does.
+
+    Raises:
+        TextError: A query or a passage has more bytes than the server takes.
+    """
+    return _blocks(((pair, pair) for pair in pairs), limits)
+
+
+def _blocks(
+    items: Iterable[tuple[Item, tuple[str, ...]]], limits: BlockLimits
+) -> Iterator[RequestBlock[Item]]:
+    """Yield blocks of items, which come with the texts in them."""
+    held: list[Item] = []
     size = tokens = 0
     most = min(_FIRST_TEXTS, limits.texts)
-    for index, text in enumerate(texts):
-        length = len(text.encode())
-        if length > limits.text_bytes:
+    for index, (item, texts) in enumerate(items):
+        lengths = [len(text.encode()) for text in texts]
+        if (longest := max(lengths)) > limits.text_bytes:
+            what = "text" if longest == lengths[-1] else "the query of text"
             raise TextError(
-                f"text {index} has {length:,} bytes, and the server of this encoder takes "
+                f"{what} {index} has {longest:,} bytes, and the server takes "
                 f"{limits.text_bytes:,}; shorten it, or split it"
             )
-        own = min(length + _JSON, limits.text_tokens)
-        is_full = size + length + _JSON > limits.body_bytes or tokens + own > limits.tokens
+        length = sum(lengths) + _JSON * len(lengths)
+        own = min(length, limits.text_tokens)
+        is_full = size + length > limits.body_bytes or tokens + own > limits.tokens
         if held and (is_full or len(held) == most):
             yield RequestBlock(texts=tuple(held), is_last=False)
             held, size, tokens = [], 0, 0
             most = min(2 * most, limits.texts)
-        held.append(text)
-        size += length + _JSON
+        held.append(item)
+        size += length
         tokens += own
     if held:
         yield RequestBlock(texts=tuple(held), is_last=True)

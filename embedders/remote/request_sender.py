@@ -15,10 +15,13 @@ from ..encoding.truncate import cut
 from ..errors import BundleError, ParityError, RecipeError, RemoteError, TextError
 from ..recipe.recipe import Recipe
 from .client import EncoderClient
+from .faults import Answer
 from .vector_archive import Expected, unpack_vectors
 from .wire import ENCODE_PATH, EncodeOptions, EncoderFacts, Refusal, encode_body
 
-_ROOM = 2**20  # bytes of an answer that are no vectors
+ANSWER_ROOM = 2**20
+"""Bytes of an answer that are no vectors."""
+
 _MOST = 2**31  # bytes of an answer whose size is not known
 
 
@@ -60,20 +63,11 @@ class RequestSender:
         body = encode_body(texts, options, facts, first=first)
         if len(body) > facts.limits.body_bytes and len(texts) > 1:
             return self._halves(texts, options, first)
-        most = _MOST if options.outputs else 4 * len(texts) * facts.dim + _ROOM
+        most = _MOST if options.outputs else 4 * len(texts) * facts.dim + ANSWER_ROOM
         answer = self._client.post(ENCODE_PATH, body, most_bytes=most)
-        match answer.refusal:
-            case None:
-                pass
-            case Refusal.TOO_LARGE if len(texts) > 1:
-                return self._halves(texts, options, first)
-            case Refusal.TOO_LARGE:
-                raise TextError(
-                    f"text {first} is larger than the server of the encoder takes: "
-                    f"{answer.message}; shorten it, or raise the limits of the server"
-                )
-            case _:
-                raise _refused(answer.refusal, answer.message, where=where)
+        if answer.refusal is Refusal.TOO_LARGE and len(texts) > 1:
+            return self._halves(texts, options, first)
+        check_answered(answer, self._client, first=first)
         expected = Expected(
             count=len(texts),
             dim=facts.dim,
@@ -96,19 +90,44 @@ class RequestSender:
         return joined(parts, dim=self.dim, outputs=options.outputs)
 
 
-def _refused(refusal: Refusal, message: str, *, where: str) -> Exception:
+def check_answered(answer: Answer, client: EncoderClient, *, first: int) -> None:
+    """Raise the error for what a server refused; nothing happens if it gave vectors.
+
+    Args:
+        answer: What it answered.
+        client: Who asked.
+        first: The caller's number of the first text, for messages.
+
+    Raises:
+        TextError: It refused a text, or the only text is larger than it takes.
+        RecipeError: The model cannot take the instruction.
+        BundleError: Another model answers.
+        ParityError: A vector holds NaN or infinity.
+        RemoteError: It refused something else.
+    """
+    if answer.refusal is not None:
+        raise _refused(answer.refusal, answer.message, client, first)
+
+
+def _refused(refusal: Refusal, message: str, client: EncoderClient, first: int) -> Exception:
     """Return the error for what a server refused."""
+    where, what = client.url, client.what
     match refusal:
+        case Refusal.TOO_LARGE:
+            return TextError(
+                f"text {first} is larger than the server of the {what} takes: {message}; shorten "
+                "it, or raise the limits of the server"
+            )
         case Refusal.TEXT:
             return TextError(message)
         case Refusal.INSTRUCTION:
             return RecipeError(message)
         case Refusal.OTHER_MODEL:
             return BundleError(
-                f"{message}. Another model is served at {where} than when this encoder was opened: "
+                f"{message}. Another model is served at {where} than when this {what} was opened: "
                 "open it again, and use a collection of that model"
             )
         case Refusal.NOT_FINITE:
-            return ParityError(f"the encoder at {where}: {message}")
+            return ParityError(f"the {what} at {where}: {message}")
         case _:
-            return RemoteError(f"the encoder at {where} refused the request: {message}")
+            return RemoteError(f"the {what} at {where} refused the request: {message}")

@@ -6,7 +6,7 @@ activation is applied. ``onnx_reranker.py`` and ``torch_reranker.py`` bring the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Generic, Self, TypeVar, assert_never, cast
 
@@ -17,6 +17,7 @@ from ..encoding.batch_encoder import BatchEncoder
 from ..encoding.protocol import Progress
 from ..errors import TextError
 from ..recipe.rerank_recipe import RerankRecipe, ScoreActivation
+from ..tokens.batching import shared
 from ..tokens.pair_tokenizer import Pair, PairTokenizer
 from ..tokens.rows import Tokens
 from ..tokens.texts import checked
@@ -25,6 +26,7 @@ from .protocol import checked_query
 E = TypeVar("E", bound=BatchEncoder)
 
 _TWO = 2
+_UNCUT = 10**9  # tokens, more than any pair has
 
 
 class EncoderReranker(Generic[E]):
@@ -86,6 +88,51 @@ class EncoderReranker(Generic[E]):
     ) -> NDArray[np.float32]:
         """Return the score of each pair; see :meth:`decant.embedders.Reranker.score_pairs`."""
         return self._scores(checked_pairs(pairs), instruction, raw=raw, progress=progress)
+
+    @property
+    def reads_queries_once(self) -> bool:
+        """Whether what stands before the passages of a query is computed once for all of them."""
+        has_template = self._recipe.pair.template is not None
+        return has_template and self._encoder.settings.batching.once
+
+    def count_tokens(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None
+    ) -> tuple[int, ...]:
+        """Return how many tokens the model reads of each pair, template included.
+
+        Where a query is computed once for consecutive pairs, it counts for the first of them.
+
+        Raises:
+            TextError: As :meth:`score`.
+            RecipeError: As :meth:`score`.
+        """
+        rows = self._tokenizer.pairs(pairs, instruction=instruction)
+        once, before, found = self.reads_queries_once, None, list[int]()
+        for (query, _), row in zip(pairs, rows, strict=True):
+            is_known = once and query == before
+            found.append(row.width - (shared(row) if is_known else 0))
+            before = query
+        return tuple(found)
+
+    def pair_lengths(
+        self, pairs: Sequence[Pair], *, instruction: str | None = None
+    ) -> tuple[int, ...]:
+        """Return how many tokens each pair has if nothing is cut, template included.
+
+        Raises:
+            TextError: As :meth:`score`.
+            RecipeError: As :meth:`score`.
+        """
+        rows = self._tokenizer.pairs(pairs, instruction=instruction, max_tokens=_UNCUT)
+        return tuple(row.width for row in rows)
+
+    def cut_texts(self, texts: Sequence[str], *, tokens: int) -> tuple[str, ...]:
+        """Return the beginnings of texts that have so many tokens; shorter texts as they are."""
+        encodings = self._tokenizer.bare.encode_batch([*texts], add_special_tokens=False)
+        return tuple(
+            text if len(one.ids) <= tokens else text[: max(1, one.offsets[tokens - 1][1])]
+            for text, one in zip(texts, encodings, strict=True)
+        )
 
     def close(self) -> None:
         """Free the model; scoring afterwards raises :class:`ProviderError`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Self
@@ -106,6 +106,33 @@ class HashReranker:
             for query, group in groupby(pairs, key=itemgetter(0))
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def count_tokens(
+        self, pairs: Sequence[tuple[str, str]], *, instruction: str | None = None
+    ) -> tuple[int, ...]:
+        """Return how many words of each pair count, at least 1."""
+        most = self._recipe.max_tokens
+        lengths = self.pair_lengths(pairs, instruction=instruction)
+        return tuple(max(1, min(length, most)) for length in lengths)
+
+    def pair_lengths(
+        self, pairs: Sequence[tuple[str, str]], *, instruction: str | None = None
+    ) -> tuple[int, ...]:
+        """Return how many words each pair has."""
+        _refuse(instruction)
+        words: dict[str, int] = {}
+        for query, _ in pairs:
+            if query not in words:
+                words[query] = len(self._words(query))
+        return tuple(words[query] + len(self._words(text)) for query, text in pairs)
+
+    def cut_texts(self, texts: Sequence[str], *, tokens: int) -> tuple[str, ...]:
+        """Return the beginnings of texts that have so many words; shorter texts as they are."""
+        found = []
+        for text in texts:
+            words = self._splitter.pre_tokenize_str(text)
+            found.append(text if len(words) <= tokens else text[: words[tokens - 1][1][1]])
+        return tuple(found)
 
     def close(self) -> None:
         """Do nothing: there is no model."""

@@ -124,7 +124,12 @@ class Retrieval:
         return self._measurements(run, judged, covered, self._written)
 
     def score_reranked(
-        self, search: Searcher, reranker: Reranker, *, candidates: int = 50
+        self,
+        search: Searcher,
+        reranker: Reranker,
+        *,
+        candidates: int = 50,
+        instruction: str | None = None,
     ) -> RerankedScores:
         """Return the measures of a searcher's rankings before and after a reranker.
 
@@ -132,9 +137,11 @@ class Retrieval:
             search: The searcher, whose rankings are what the reranker has to be better than.
             reranker: Orders the first candidates of each ranking anew, by their texts.
             candidates: How many it scores, at least 1; the others stay behind them.
+            instruction: The task, in place of the reranker's own; None: its own.
 
         Raises:
             EvaluationError: As :meth:`score_search`, or ``candidates`` is below 1.
+            RecipeError: The reranker takes no instruction.
         """
         if candidates < 1:
             raise EvaluationError(f"candidates must be at least 1, got {candidates}")
@@ -147,10 +154,11 @@ class Retrieval:
             head = found[:candidates]
             text, texts = self.data.queries[query], [self.data.documents[one] for one in head]
             if head and not is_warm:  # the first call of a session also sets it up
-                reranker.score(text, texts)
+                reranker.score(text, texts, instruction=instruction)
                 is_warm = True
             started = time.perf_counter()
-            order = best_first(reranker.score(text, texts)) if head else []
+            scores = reranker.score(text, texts, instruction=instruction) if head else None
+            order = [] if scores is None else best_first(scores)
             seconds[query] = time.perf_counter() - started
             reranked[query] = [head[place] for place in order] + found[candidates:]
         before, after = (

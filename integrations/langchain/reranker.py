@@ -62,7 +62,7 @@ class DecantReranker(BaseDocumentCompressor):
         """Open a reranker's bundle and rerank with it.
 
         Args:
-            path: The bundle's folder.
+            path: The bundle's folder, or the address of a reranker that ``decant serve`` has.
             provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
             precision: The precision of the graph; ``"auto"`` takes the best for the provider.
             top_n: How many documents to keep; None keeps all.

@@ -108,7 +108,7 @@ class DecantRerank(BaseNodePostprocessor):
         """Open a reranker's bundle and rerank with it.
 
         Args:
-            path: The bundle's folder.
+            path: The bundle's folder, or the address of a reranker that ``decant serve`` has.
             provider: The execution provider, for example ``"cuda"``; ``"auto"`` takes the best.
             precision: The precision of the graph; ``"auto"`` takes the best for the provider.
             top_n: How many nodes to return.

@@ -1,6 +1,8 @@
 from .batch_worker import BatchWorker as BatchWorker
 from .batch_worker import PassReport as PassReport
 from .passes import Lane as Lane
+from .passes import Pair as Pair
+from .passes import PairKey as PairKey
 from .passes import Pass as Pass
 from .passes import PassKey as PassKey
 from .passes import PassPart as PassPart

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Generic, Self
 
 from decant.embedders import Vectors
 from decant.embedders.encoding import joined
@@ -27,10 +27,10 @@ from decant.embedders.span_protocol import Origin, prefixed
 from decant.embedders.telemetry import present_origin, span
 
 from ..errors import Overloaded, RequestTooLarge, ServerStopping
-from .passes import Lane, Pass, PassKey, PassPart, Ticket, Work, vector_rows
+from .passes import Key, Lane, Pass, PassPart, Text, Ticket, Work, WorkKey, vector_rows
 from .work_queue import QueueSettings, WorkQueue
 
-Encode = Callable[[Sequence[str], PassKey], Vectors]
+Encode = Callable[[Sequence[Text], Key], Vectors]
 """Turns the texts of a pass into vectors; called in the worker's thread."""
 Clock = Callable[[], float]
 """Returns seconds."""
@@ -79,7 +79,7 @@ class _LaneLoop:
     task: asyncio.Task[None] | None = None
 
 
-class BatchWorker:
+class BatchWorker(Generic[Key, Text]):
     """Encodes the work of many clients, pass by pass; an async context manager.
 
     Args:
@@ -91,7 +91,7 @@ class BatchWorker:
 
     def __init__(
         self,
-        encode: Encode,
+        encode: Encode[Text, Key],
         settings: QueueSettings,
         *,
         clock: Clock = time.monotonic,
@@ -99,10 +99,10 @@ class BatchWorker:
     ) -> None:
         self._encode = encode
         self._settings = settings
-        self._queue = WorkQueue(settings)
+        self._queue = WorkQueue[Key, Text](settings)
         self._clock = clock
         self._on_pass = on_pass
-        self._waiting: dict[Ticket, _Waiting] = {}
+        self._waiting: dict[Ticket[Key, Text], _Waiting] = {}
         self._lanes = {lane: _LaneLoop() for lane in Lane}
         self._stopping = False
         self._tokens_per_second: float | None = None
@@ -113,7 +113,7 @@ class BatchWorker:
         return self._settings
 
     @property
-    def queue(self) -> WorkQueue:
+    def queue(self) -> WorkQueue[Key, Text]:
         """What waits; not to be changed from outside."""
         return self._queue
 
@@ -145,7 +145,7 @@ class BatchWorker:
                 f"{self._settings.capacity:,} may wait; send them in several requests"
             )
 
-    async def encode(self, work: Work) -> Vectors:
+    async def encode(self, work: Work[Key, Text]) -> Vectors:
         """Return one vector per text, in the order given, once the model has read them.
 
         If the caller is cancelled, what of the work still waits leaves the queue.
@@ -205,7 +205,7 @@ class BatchWorker:
                 if ticket.lane is lane:
                     self._fail(ticket, ServerStopping("the server was stopped before it answered"))
 
-    async def _run(self, found: Pass) -> None:
+    async def _run(self, found: Pass[Key, Text]) -> None:
         texts, key = found.texts, found.key
         started = self._clock()
         loop, thread = asyncio.get_running_loop(), self._lanes[found.lane].thread
@@ -227,13 +227,13 @@ class BatchWorker:
             self._deliver(part, vector_rows(vectors, row, row + len(part)))
             row += len(part)
 
-    def _origins(self, found: Pass) -> list[Origin]:
+    def _origins(self, found: Pass[Key, Text]) -> list[Origin]:
         """Return where the requests of a pass come from, each once."""
         clients = [self._waiting.get(part.ticket) for part in found.parts]
         return [it.origin for it in clients if it is not None and it.origin is not None]
 
     def _traced(
-        self, found: Pass, origins: Sequence[Origin], texts: Sequence[str], key: PassKey
+        self, found: Pass[Key, Text], origins: Sequence[Origin], texts: Sequence[Text], key: Key
     ) -> Vectors:
         """Encode in a span: its parent is the first request, the others are linked."""
         with span("decant.pass", origins=origins) as begun:
@@ -242,7 +242,7 @@ class BatchWorker:
                 begun.set(prefixed(facts))
             return self._encode(texts, key)
 
-    def _deliver(self, part: PassPart, vectors: Vectors) -> None:
+    def _deliver(self, part: PassPart[Key, Text], vectors: Vectors) -> None:
         waiting = self._waiting.get(part.ticket)
         if waiting is None or waiting.future.done():
             return
@@ -251,13 +251,13 @@ class BatchWorker:
         if part.stop == len(work.texts):
             waiting.future.set_result(None)
 
-    def _fail(self, ticket: Ticket, error: Exception) -> None:
+    def _fail(self, ticket: Ticket[Key, Text], error: Exception) -> None:
         self._queue.remove(ticket)
         waiting = self._waiting.get(ticket)
         if waiting is not None and not waiting.future.done():
             waiting.future.set_exception(error)
 
-    def _measure(self, found: Pass, seconds: float) -> None:
+    def _measure(self, found: Pass[Key, Text], seconds: float) -> None:
         if seconds > 0:
             speed = found.tokens / seconds
             before = self._tokens_per_second
@@ -282,7 +282,7 @@ class BatchWorker:
         return min(_LONGEST_RETRY, max(1, math.ceil(surplus / self._tokens_per_second)))
 
 
-async def _joined(parts: list[Vectors], key: PassKey) -> Vectors:
+async def _joined(parts: list[Vectors], key: WorkKey) -> Vectors:
     """Return the vectors of several passes as one; if they are megabytes, a thread copies them."""
     width = parts[0].dense.shape[1]
     if sum(part.dense.nbytes for part in parts) < _LARGE:
@@ -290,6 +290,6 @@ async def _joined(parts: list[Vectors], key: PassKey) -> Vectors:
     return await asyncio.to_thread(joined, parts, dim=width, outputs=key.outputs)
 
 
-def _check_count(vectors: Vectors, texts: Sequence[str]) -> None:
+def _check_count(vectors: Vectors, texts: Sequence[object]) -> None:
     if len(vectors) != len(texts):
         raise RuntimeError(f"the encoder gave {len(vectors)} vectors of {len(texts)} texts")

@@ -1,16 +1,22 @@
 """What a client asks of a model, and the pass that joins the texts of several clients.
 
 A pass is one call of ``Encoder.encode``: texts of one role, one instruction and one set of outputs.
+Or it is one call of a reranker, whose texts are pairs of a query and a passage, and whose vectors
+are raw scores of width 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from decant.embedders import Output, Role, Vectors
+
+Pair: TypeAlias = tuple[str, str]
+"""A query and a passage."""
 
 
 class Lane(StrEnum):
@@ -18,6 +24,26 @@ class Lane(StrEnum):
 
     SHORT = "short"
     LONG = "long"
+
+
+class WorkKey(Protocol):
+    """What the texts of one pass have in common; it can be hashed and compared."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for them, so that few of them go before loads of others."""
+        ...
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """What is wanted in addition to dense vectors."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+Key = TypeVar("Key", bound=WorkKey)
+Text = TypeVar("Text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +60,39 @@ class PassKey:
     instruction: str | None = None
     outputs: frozenset[Output] = frozenset()
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether they are queries."""
+        return self.role is Role.QUERY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """Texts that one client wants vectors of.
+class PairKey:
+    """What the pairs of one pass have in common.
+
+    Args:
+        query: Their query, for a reranker that computes what stands before the passages of a query
+            once for all of them; None for others, which read pairs of any queries together.
+        instruction: The task, in place of the recipe's own; None: the recipe's.
+    """
+
+    query: str | None = None
+    instruction: str | None = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Always: a search waits for them."""
+        return True
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """Always nothing: a score is all that a reranker gives."""
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Key, Text]):
+    """Texts, or pairs of them, that one client wants vectors of.
 
     Args:
         key: How they are to be encoded.
@@ -45,8 +100,8 @@ class Work:
         tokens: How many tokens the model reads of each text, at least 1.
     """
 
-    key: PassKey
-    texts: tuple[str, ...]
+    key: Key
+    texts: tuple[Text, ...]
     tokens: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -63,7 +118,7 @@ class Work:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Ticket:
+class Ticket(Generic[Key, Text]):
     """Work that was accepted, and how far it has come.
 
     Args:
@@ -72,7 +127,7 @@ class Ticket:
         taken: How many of its texts are in a pass already.
     """
 
-    work: Work
+    work: Work[Key, Text]
     lane: Lane
     taken: int = 0
 
@@ -83,10 +138,10 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassPart:
+class PassPart(Generic[Key, Text]):
     """Consecutive texts of one ticket in a pass: ``work.texts[start:stop]``."""
 
-    ticket: Ticket
+    ticket: Ticket[Key, Text]
     start: int
     stop: int
 
@@ -95,7 +150,7 @@ class PassPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class Pass(Generic[Key, Text]):
     """Texts that one call of ``encode`` turns into vectors.
 
     Args:
@@ -105,11 +160,11 @@ class Pass:
     """
 
     lane: Lane
-    key: PassKey
-    parts: tuple[PassPart, ...]
+    key: Key
+    parts: tuple[PassPart[Key, Text], ...]
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self) -> list[Text]:
         """The texts of all parts, in order."""
         return [text for part in self.parts for text in part.ticket.work.texts[_of(part)]]
 
@@ -130,5 +185,5 @@ def vector_rows(vectors: Vectors, start: int, stop: int) -> Vectors:
     )
 
 
-def _of(part: PassPart) -> slice:
+def _of(part: PassPart[Any, Any]) -> slice:
     return slice(part.start, part.stop)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-
-from decant.embedders import Role
+from typing import Generic
 
 from ..errors import SettingsError
-from .passes import Lane, Pass, PassKey, PassPart, Ticket, Work
+from .passes import Key, Lane, Pass, PassPart, Text, Ticket, Work
 
 PASS_TOKENS = 2_048
 """The most tokens in a pass of an encoder that does not say what keeps it busy."""
@@ -27,7 +26,8 @@ class QueueSettings:
         capacity: The most tokens that wait; what is in a pass does not count.
         pass_tokens: The most tokens in a pass; one text alone may exceed it. None: as many as keep
             the encoder busy.
-        short_tokens: Queries of one request with at most so many tokens wait in the SHORT lane.
+        short_tokens: Queries of one request with at most so many tokens wait in the SHORT lane, and
+            so do the pairs of a request to a reranker.
 
     Raises:
         SettingsError: A number is below 1.
@@ -44,7 +44,7 @@ class QueueSettings:
                 raise SettingsError(f"{name} must be at least 1, got {value}")
 
 
-class WorkQueue:
+class WorkQueue(Generic[Key, Text]):
     """Tickets of accepted work, in the order in which passes take them.
 
     Args:
@@ -54,7 +54,7 @@ class WorkQueue:
     def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
         # A dict of tickets is a set that keeps their order.
-        self._lanes: dict[Lane, OrderedDict[PassKey, dict[Ticket, None]]] = {
+        self._lanes: dict[Lane, OrderedDict[Key, dict[Ticket[Key, Text], None]]] = {
             lane: OrderedDict() for lane in Lane
         }
         self._tokens = dict.fromkeys(Lane, 0)
@@ -72,7 +72,7 @@ class WorkQueue:
         """Return whether so many tokens more may wait."""
         return self.tokens + tokens <= self._settings.capacity
 
-    def put(self, work: Work) -> Ticket:
+    def put(self, work: Work[Key, Text]) -> Ticket[Key, Text]:
         """Append work, and return its ticket; call it only if there is room."""
         assert self.has_room(work.total), "the caller asks has_room first"
         ticket = Ticket(work=work, lane=self._lane(work))
@@ -80,18 +80,18 @@ class WorkQueue:
         self._tokens[ticket.lane] += work.total
         return ticket
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: Ticket[Key, Text]) -> None:
         """Take out what of a ticket still waits; nothing happens if none does."""
         lane = self._lanes[ticket.lane]
-        tickets = lane.get(ticket.work.key, {})
-        if ticket not in tickets:
+        tickets = lane.get(ticket.work.key)
+        if tickets is None or ticket not in tickets:
             return
         del tickets[ticket]
         self._tokens[ticket.lane] -= ticket.waiting_tokens
         if not tickets:
             del lane[ticket.work.key]
 
-    def take(self, lane: Lane) -> Pass | None:
+    def take(self, lane: Lane) -> Pass[Key, Text] | None:
         """Take the next pass out of a lane; None if nothing waits there."""
         if not self._lanes[lane]:
             return None
@@ -110,14 +110,14 @@ class WorkQueue:
         self._tokens[lane] -= found.tokens
         return found
 
-    def _lane(self, work: Work) -> Lane:
-        is_short = work.key.role is Role.QUERY and work.total <= self._settings.short_tokens
+    def _lane(self, work: Work[Key, Text]) -> Lane:
+        is_short = work.key.is_urgent and work.total <= self._settings.short_tokens
         return Lane.SHORT if is_short else Lane.LONG
 
-    def _parts(self, tickets: dict[Ticket, None]) -> list[PassPart]:
+    def _parts(self, tickets: dict[Ticket[Key, Text], None]) -> list[PassPart[Key, Text]]:
         """Return the texts of the next pass: in order, until one does not fit."""
         budget = self._settings.pass_tokens or PASS_TOKENS
-        left, parts = budget, list[PassPart]()
+        left, parts = budget, list[PassPart[Key, Text]]()
         for ticket in tickets:
             counts, stop = ticket.work.tokens, ticket.taken
             # A text larger than a whole pass goes alone.

@@ -7,5 +7,11 @@ from .encoder_facts import describe_encoder as describe_encoder
 from .model_address import ModelAddress as ModelAddress
 from .model_address import ModelDirectory as ModelDirectory
 from .model_address import VectorKind as VectorKind
+from .rerank_service import PairGroup as PairGroup
+from .rerank_service import RerankRequest as RerankRequest
+from .rerank_service import RerankService as RerankService
+from .rerank_service import Scores as Scores
+from .reranker_facts import describe_reranker as describe_reranker
 from .served_model import ServedModel as ServedModel
+from .served_reranker import ServedReranker as ServedReranker
 from .text_request import TextRequest as TextRequest

@@ -49,6 +49,43 @@ class TextLimits:
             if (value := getattr(self, name)) < 1:
                 raise SettingsError(f"{name} must be at least 1, got {value}")
 
+    def check(self, texts: Sequence[str], *, first: int = 0) -> None:
+        """Refuse the texts of a request that are empty, too many or too large.
+
+        Args:
+            texts: The texts.
+            first: The client's number of the first, for messages.
+
+        Raises:
+            TextRefused: One is empty.
+            RequestTooLarge: There are too many, or one is too large.
+        """
+        if len(texts) > self.texts:
+            raise RequestTooLarge(
+                f"the request has {len(texts):,} texts, and at most {self.texts:,} are taken; "
+                "send them in several requests"
+            )
+        for index, text in enumerate(texts, first):
+            if not text:
+                raise TextRefused(f"text {index} is empty; leave it out")
+            self.check_size(text, f"text {index}")
+
+    def check_size(self, text: str, name: str) -> None:
+        """Refuse a text that is too large.
+
+        Args:
+            text: The text.
+            name: What it is called in the message.
+
+        Raises:
+            RequestTooLarge: It has too many bytes.
+        """
+        size = len(text.encode(errors="replace"))
+        if size > self.text_bytes:
+            raise RequestTooLarge(
+                f"{name} has {size:,} bytes, and at most {self.text_bytes:,} are taken; split it"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SparseEmbedding:
@@ -105,17 +142,18 @@ class EmbeddingService:
         self._queue = queue
         self._limits = limits
         self._on_pass = on_pass
-        self._workers: dict[str, BatchWorker] = {}
+        self._workers: dict[str, BatchWorker[PassKey, str]] = {}
         self._running = AsyncExitStack()
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model takes texts."""
-        return bool(self._workers) and all(one.is_running for one in self._workers.values())
+        """Whether every encoder takes texts."""
+        running = [one.is_running for one in self._workers.values()]
+        return len(running) == len(self.models.encoders) and all(running)
 
     @property
-    def workers(self) -> Mapping[str, BatchWorker]:
-        """The worker of each model, by name; empty before the service begins."""
+    def workers(self) -> Mapping[str, BatchWorker[PassKey, str]]:
+        """The worker of each encoder, by name; empty before the service begins."""
         return self._workers
 
     @property
@@ -125,9 +163,11 @@ class EmbeddingService:
 
     async def __aenter__(self) -> Self:
         """Start the workers."""
-        for model in self.models:
+        for model in self.models.encoders:
             queue = replace(self._queue, pass_tokens=self._queue.pass_tokens or model.pass_tokens)
-            worker = BatchWorker(model.encode, queue, on_pass=self._observer(model.name))
+            worker = BatchWorker[PassKey, str](
+                model.encode, queue, on_pass=self._observer(model.name)
+            )
             self._workers[model.name] = await self._running.enter_async_context(worker)
         return self
 
@@ -151,7 +191,7 @@ class EmbeddingService:
         )
         for name, tokens in _tokens_by_model(batches).items():
             self._workers[name].check_size(tokens)
-        found = await _all([self._encode(batch) for batch in batches])
+        found = await all_results([self._encode(batch) for batch in batches])
         if is_small:
             return _embeddings(wanted, batches, found)
         return await asyncio.to_thread(_embeddings, wanted, batches, found)
@@ -173,7 +213,8 @@ class EmbeddingService:
             Overloaded: As :meth:`embed`.
             ServerStopping: As :meth:`embed`.
         """
-        self._check(texts, first=first)
+        self._check_running()
+        self._limits.check(texts, first=first)
         model.check_outputs(key.outputs)
         model.check_instruction(key)
         numbers = range(first, first + len(texts))
@@ -188,27 +229,14 @@ class EmbeddingService:
         on_pass = self._on_pass
         return None if on_pass is None else lambda report: on_pass(name, report)
 
-    def _check(self, texts: Sequence[str], *, first: int = 0) -> None:
+    def _check_running(self) -> None:
         if not self._workers:
             raise RuntimeError("enter the service before it embeds")
-        if len(texts) > self._limits.texts:
-            raise RequestTooLarge(
-                f"the request has {len(texts):,} texts, and at most {self._limits.texts:,} are "
-                "taken; send them in several requests"
-            )
-        for index, text in enumerate(texts, first):
-            if not text:
-                raise TextRefused(f"text {index} is empty; an empty text has no vector")
-            size = len(text.encode(errors="replace"))
-            if size > self._limits.text_bytes:
-                raise RequestTooLarge(
-                    f"text {index} has {size:,} bytes, and at most {self._limits.text_bytes:,} are "
-                    "taken; split it"
-                )
 
     def _batches(self, wanted: Sequence[TextRequest]) -> list[_Batch]:
         """Return the texts by model and key, each text once, tokens counted."""
-        self._check([one.text for one in wanted])
+        self._check_running()
+        self._limits.check([one.text for one in wanted])
         return _batched(wanted)
 
     async def _encode(self, batch: _Batch) -> Vectors:
@@ -226,7 +254,7 @@ class _Batch:
     """
 
     model: ServedModel
-    work: Work
+    work: Work[PassKey, str]
     places: tuple[tuple[int, int], ...]
 
 
@@ -281,7 +309,7 @@ def _tokens_by_model(batches: Sequence[_Batch]) -> dict[str, int]:
     return dict(found)
 
 
-async def _all(works: Sequence[Coroutine[None, None, Vectors]]) -> list[Vectors]:
+async def all_results(works: Sequence[Coroutine[None, None, Vectors]]) -> list[Vectors]:
     """Return all results; the first error cancels the other works, and is raised as it is."""
     if len(works) == 1:
         return [await works[0]]

@@ -6,15 +6,16 @@ addition; ``minilm:query`` and ``minilm:passage`` say the role where a protocol 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
 from decant.embedders import Output, Recipe, Role
 
-from ..errors import RequestError, SettingsError
+from ..errors import RequestError, SettingsError, UnknownModel
 from .served_model import ServedModel
+from .served_reranker import ServedReranker
 
 _SHOWN = 80
 
@@ -77,8 +78,8 @@ class ModelDirectory:
         SettingsError: There is no model, or two have one name.
     """
 
-    def __init__(self, models: Iterable[ServedModel]) -> None:
-        self._models: dict[str, ServedModel] = {}
+    def __init__(self, models: Iterable[ServedModel | ServedReranker]) -> None:
+        self._models: dict[str, ServedModel | ServedReranker] = {}
         for model in models:
             if model.name in self._models:
                 raise SettingsError(
@@ -92,24 +93,89 @@ class ModelDirectory:
         # are not found stay out of it, so it is bounded.
         self._found: dict[str, ModelAddress] = {}
 
-    def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
+    @property
+    def encoders(self) -> Sequence[ServedModel]:
+        """The models that give vectors."""
+        return [model for model in self._models.values() if isinstance(model, ServedModel)]
 
-    def __len__(self) -> int:
-        return len(self._models)
+    @property
+    def rerankers(self) -> Sequence[ServedReranker]:
+        """The models that score pairs."""
+        return [model for model in self._models.values() if isinstance(model, ServedReranker)]
 
     def only(self) -> ModelAddress:
-        """Return the address of the only model.
+        """Return the address of the only encoder.
+
+        Raises:
+            RequestError: There are several, or none.
+        """
+        if len(self.encoders) == 1:
+            return ModelAddress(model=self.encoders[0])
+        if not self.encoders:
+            raise RequestError(
+                f"this server has rerankers alone: {self._known()}; they give no vectors, and "
+                "/rerank asks them"
+            )
+        raise self._several()
+
+    def only_reranker(self) -> ServedReranker:
+        """Return the only reranker.
+
+        Raises:
+            RequestError: There are several, or none.
+        """
+        if len(self.rerankers) == 1:
+            return self.rerankers[0]
+        if not self.rerankers:
+            raise RequestError(
+                f"this server has no reranker; it has {self._known()}, which give vectors and "
+                "score no pairs"
+            )
+        raise self._several()
+
+    def only_of_all(self) -> ModelAddress | ServedReranker:
+        """Return the only model of a server, whatever it is.
 
         Raises:
             RequestError: There are several.
         """
-        if len(self) > 1:
-            raise RequestError(
-                f"this server has several models: {self._known()}; say which one in the path: "
-                "/models/NAME/…"
+        if len(self._models) > 1:
+            raise self._several()
+        return self.only() if self.encoders else self.only_reranker()
+
+    def find_any(self, address: str) -> ModelAddress | ServedReranker:
+        """Return what a name asks for, whatever it is.
+
+        Raises:
+            RequestError: As :meth:`find`.
+        """
+        if isinstance(self._models.get(address.partition("@")[0]), ServedReranker):
+            return self.find_reranker(address)
+        return self.find(address)
+
+    def find_reranker(self, address: str) -> ServedReranker:
+        """Return the reranker that a name asks for.
+
+        Args:
+            address: ``name[@digest]``.
+
+        Raises:
+            UnknownModel: There is no such model.
+            RequestError: It is no reranker, or its recipe has another digest.
+        """
+        name, _, _ = address.partition("@")
+        model = self._models.get(name)
+        if model is None:
+            raise UnknownModel(
+                f"there is no model {name[:_SHOWN]!r} here; there are: {self._known()}"
             )
-        return ModelAddress(model=next(iter(self)))
+        if not isinstance(model, ServedReranker):
+            raise RequestError(
+                f"{model.name} is an encoder, which gives vectors and scores no pairs; ask a "
+                "reranker"
+            )
+        _check_digest(address, model)
+        return model
 
     def find(self, address: str) -> ModelAddress:
         """Return what a name asks for.
@@ -128,17 +194,18 @@ class ModelDirectory:
 
     def _read(self, address: str) -> ModelAddress:
         pinned, *suffixes = address.split(":")
-        name, _, digest = pinned.partition("@")
+        name, _, _ = pinned.partition("@")
         model = self._models.get(name)
         if model is None:
             raise RequestError(
                 f"there is no model {name[:_SHOWN]!r} here; there are: {self._known()}"
             )
-        if "@" in pinned and digest != model.digest:
+        if isinstance(model, ServedReranker):
             raise RequestError(
-                f"{name} has the recipe {model.digest} here, and the request wants "
-                f"{digest[:_SHOWN]!r}; its vectors would be others"
+                f"{name} is a reranker, which scores pairs and gives no vectors; ask an encoder, "
+                "or /rerank"
             )
+        _check_digest(pinned, model)
         found = ModelAddress(model=model)
         for suffix in suffixes:
             found = _with_suffix(found, suffix)
@@ -146,6 +213,23 @@ class ModelDirectory:
 
     def _known(self) -> str:
         return ", ".join(self._models)
+
+    def _several(self) -> RequestError:
+        return RequestError(
+            f"this server has several models: {self._known()}; say which one in the path: "
+            "/models/NAME/…"
+        )
+
+
+def _check_digest(pinned: str, model: ServedModel | ServedReranker) -> None:
+    """Refuse ``name@digest`` whose digest is another than the model's."""
+    _, sign, digest = pinned.partition("@")
+    if sign and digest != model.digest:
+        what = "scores" if isinstance(model, ServedReranker) else "vectors"
+        raise RequestError(
+            f"{model.name} has the recipe {model.digest} here, and the request wants "
+            f"{digest[:_SHOWN]!r}; its {what} would be others"
+        )
 
 
 def _with_suffix(address: ModelAddress, suffix: str) -> ModelAddress:

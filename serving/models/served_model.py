@@ -43,6 +43,19 @@ class _Batches(Protocol):
     def runtime(self) -> Settled: ...
 
 
+def check_name(name: str) -> None:
+    """Refuse a name by which no client could ask for a model.
+
+    Raises:
+        SettingsError: It has other characters than allowed, or is longer than 128.
+    """
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"a model's name has at most 128 letters, digits and ._/-, and begins with a letter or "
+            f"digit; got {name!r}. Give another one: NAME=BUNDLE"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServedModel:
     """An encoder under the name by which clients ask for it.
@@ -59,11 +72,7 @@ class ServedModel:
     encoder: Encoder
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SettingsError(
-                f"a model's name has at most 128 letters, digits and ._/-, and begins with a "
-                f"letter or digit; got {self.name!r}. Give another one: NAME=BUNDLE"
-            )
+        check_name(self.name)
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from decant.embedders import Role
 
 from ..errors import RequestError
-from ..models import Embeddings, ModelAddress, ModelDirectory, TextRequest, VectorKind
+from ..models import (
+    Embeddings,
+    ModelAddress,
+    ModelDirectory,
+    ServedModel,
+    ServedReranker,
+    TextRequest,
+    VectorKind,
+)
 from .json_fields import JsonFields
 
 _FIELDS = ("model", "input", "encoding_format", "dimensions", "input_type", "instruction", "user")
@@ -124,22 +132,46 @@ def models_answer(models: ModelDirectory) -> dict[str, object]:
     return {
         "object": "list",
         "data": [
-            {
-                "id": model.name,
-                "object": "model",
-                "created": 0,
-                "owned_by": "decant",
-                "digest": model.digest,
-                "base": model.encoder.recipe.base,
-                "dim": model.encoder.dim,
-                "min_dim": model.encoder.recipe.min_dim,
-                "max_tokens": model.encoder.recipe.max_tokens,
-                "vectors": [kind for kind in VectorKind if kind.is_given_by(model.encoder.recipe)],
-                "takes_instruction": model.encoder.recipe.instruction_template is not None,
-                "needs_role": model.needs_role,
-            }
-            for model in models
+            *(_encoder_entry(model) for model in models.encoders),
+            *(_reranker_entry(model) for model in models.rerankers),
         ],
+    }
+
+
+def _entry(model: ServedModel | ServedReranker) -> dict[str, object]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "decant",
+        "digest": model.digest,
+    }
+
+
+def _encoder_entry(model: ServedModel) -> dict[str, object]:
+    recipe = model.encoder.recipe
+    return {
+        **_entry(model),
+        "kind": "encoder",
+        "base": recipe.base,
+        "dim": model.encoder.dim,
+        "min_dim": recipe.min_dim,
+        "max_tokens": recipe.max_tokens,
+        "vectors": [kind for kind in VectorKind if kind.is_given_by(recipe)],
+        "takes_instruction": recipe.instruction_template is not None,
+        "needs_role": model.needs_role,
+    }
+
+
+def _reranker_entry(model: ServedReranker) -> dict[str, object]:
+    recipe = model.reranker.recipe
+    return {
+        **_entry(model),
+        "kind": "reranker",
+        "base": recipe.base,
+        "max_tokens": recipe.max_tokens,
+        "activation": recipe.activation,
+        "takes_instruction": model.takes_instruction,
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from decant.embedders import Output, Role, Vectors
 from decant.embedders.json_records import Json, encode
-from decant.embedders.remote import EncoderFacts, pack_vectors
+from decant.embedders.remote import EncoderFacts, RerankerFacts, pack_vectors
 
 from ..batches import PassKey
 from ..errors import OtherModel, RequestError
@@ -45,16 +45,32 @@ class EncodeRequest:
         Raises:
             OtherModel: The recipe or the graph is another.
         """
-        if self.digest != facts.digest:
-            raise OtherModel(
-                f"{facts.name} has the recipe {facts.digest} here, and the client wants "
-                f"{self.digest[:_SHOWN]}"
-            )
-        if self.graph != facts.graph:
-            raise OtherModel(
-                f"{facts.name} has another graph of the recipe {facts.digest} here, in "
-                f"{facts.precision}, than the client wants"
-            )
+        check_same_model(facts, digest=self.digest, graph=self.graph)
+
+
+def check_same_model(
+    facts: EncoderFacts | RerankerFacts, *, digest: str, graph: str | None
+) -> None:
+    """Refuse a client that was opened with another model than there is.
+
+    Args:
+        facts: The model that there is.
+        digest: The recipe that the client wants.
+        graph: The graph that it wants; None for a model without a bundle.
+
+    Raises:
+        OtherModel: The recipe or the graph is another.
+    """
+    if digest != facts.digest:
+        raise OtherModel(
+            f"{facts.name} has the recipe {facts.digest} here, and the client wants "
+            f"{digest[:_SHOWN]}"
+        )
+    if graph != facts.graph:
+        raise OtherModel(
+            f"{facts.name} has another graph of the recipe {facts.digest} here, in "
+            f"{facts.precision}, than the client wants"
+        )
 
 
 def whole_model(address: ModelAddress) -> ModelAddress:

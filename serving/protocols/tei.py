@@ -1,4 +1,4 @@
-"""The routes of Hugging Face's text-embeddings-inference (TEI): ``/embed``, ``/info`` and others.
+"""The routes of Hugging Face's text-embeddings-inference (TEI): ``/embed``, ``/rerank``, ``/info``.
 
 That server has one model and no name for it. So here the routes stand at the root if one model is
 served, and below ``/models/NAME`` for each of several; the role is that of ``prompt_name`` or of
@@ -7,14 +7,22 @@ the name (``/models/minilm:query/embed``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from decant.embedders import Recipe, best_first
 
 from ..errors import RequestError
 from ..models import (
     Embeddings,
     ModelAddress,
+    PairGroup,
+    RerankRequest,
+    Scores,
+    ServedModel,
+    ServedReranker,
     SparseEmbedding,
     TextLimits,
     TextRequest,
@@ -24,6 +32,30 @@ from .json_fields import JsonFields
 from .openai import InputType, role_of
 
 _FIELDS = ("inputs", "truncate", "truncation_direction", "prompt_name", "normalize", "dimensions")
+_RERANK_FIELDS = (
+    "query",
+    "texts",
+    "raw_scores",
+    "return_text",
+    "truncate",
+    "truncation_direction",
+    "instruction",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextsRequest:
+    """A request to order texts.
+
+    Args:
+        wanted: The query and the texts, in order.
+        raw_scores: Whether the recipe's activation is left out.
+        return_text: Whether the answer repeats the texts.
+    """
+
+    wanted: RerankRequest
+    raw_scores: bool
+    return_text: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +92,7 @@ def read_embed_request(
         raise RequestError(f"this route gives {kind} vectors, and the path asks for {address.kind}")
     if not kind.is_given_by(model.encoder.recipe):
         raise RequestError(f"{model.name} gives no {kind} vectors")
-    if body.has("truncation_direction") and body.text("truncation_direction").lower() != "right":
-        raise RequestError("texts are cut at their end; truncation_direction can only be right")
+    _check_direction(body)
     said = body.choice("prompt_name", InputType)
     role = role_of(address, None if said is None else said.role)
     truncate, normalize, dim = (
@@ -99,15 +130,69 @@ def embed_sparse_answer(found: Embeddings) -> list[object]:
     ]
 
 
-def info_answer(address: ModelAddress, info: ServerInfo) -> dict[str, object]:
+def read_rerank_request(data: object, model: ServedReranker) -> TextsRequest:
+    """Read the body of ``/rerank``.
+
+    Args:
+        data: The parsed JSON.
+        model: The reranker of the path.
+
+    Raises:
+        RequestError: It has another form, or the model takes no instruction.
+    """
+    body = JsonFields(data, known=_RERANK_FIELDS)
+    _check_direction(body)
+    return TextsRequest(
+        wanted=RerankRequest(
+            model=model,
+            groups=(
+                PairGroup(query=body.text("query"), texts=tuple(_list_of_texts(body, "texts"))),
+            ),
+            instruction=body.optional_text("instruction"),
+            truncate=body.flag("truncate") is not False,
+        ),
+        raw_scores=bool(body.flag("raw_scores")),
+        return_text=bool(body.flag("return_text")),
+    )
+
+
+def rerank_answer(request: TextsRequest, found: Scores) -> list[object]:
+    """Return the answer of ``/rerank``, the best text first."""
+    scores = found.raw if request.raw_scores else found.scores
+    texts = request.wanted.texts
+    return [
+        {
+            "index": place,
+            "score": scores[place],
+            **({"text": texts[place]} if request.return_text else {}),
+        }
+        for place in best_first(scores)
+    ]
+
+
+def info_answer(of: ModelAddress | ServedReranker, info: ServerInfo) -> dict[str, object]:
     """Return the answer of ``/info``."""
-    recipe = address.model.encoder.recipe
+    if isinstance(of, ServedReranker):
+        labels = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
+        return _info(of, of.reranker, of.reranker.recipe.model, labels, info)
+    encoder = of.model.encoder
+    pooling = {"embedding": {"pooling": str(encoder.recipe.pooling)}}
+    return _info(of.model, encoder, encoder.recipe, pooling, info)
+
+
+def _info(
+    model: ServedModel | ServedReranker,
+    runs: object,
+    recipe: Recipe,
+    kind: Mapping[str, object],
+    info: ServerInfo,
+) -> dict[str, object]:
     return {
         "model_id": recipe.base,
-        "model_sha": address.model.digest,
-        "model_dtype": str(getattr(address.model.encoder, "precision", "fp32")),
-        "model_type": {"embedding": {"pooling": str(recipe.pooling)}},
-        "served_model_name": address.model.name,
+        "model_sha": model.digest,
+        "model_dtype": str(getattr(runs, "precision", "fp32")),
+        "model_type": kind,
+        "served_model_name": model.name,
         "max_input_length": recipe.max_tokens,
         "max_batch_tokens": info.pass_tokens,
         "max_client_batch_size": info.limits.texts,
@@ -116,10 +201,20 @@ def info_answer(address: ModelAddress, info: ServerInfo) -> dict[str, object]:
     }
 
 
+def _check_direction(body: JsonFields) -> None:
+    if body.has("truncation_direction") and body.text("truncation_direction").lower() != "right":
+        raise RequestError("texts are cut at their end; truncation_direction can only be right")
+
+
 def _texts(body: JsonFields) -> list[str]:
     given = body.value("inputs")
-    items = [given] if isinstance(given, str) else body.items("inputs")
+    return [given] if isinstance(given, str) else _list_of_texts(body, "inputs")
+
+
+def _list_of_texts(body: JsonFields, key: str) -> list[str]:
+    items = body.items(key)
     texts = [item for item in items if isinstance(item, str)]
     if len(texts) < len(items):
-        raise RequestError("inputs must be a string or a list of strings")
+        wanted = "a string or a list of strings" if key == "inputs" else "a list of strings"
+        raise RequestError(f"{key} must be {wanted}")
     return texts

@@ -1,4 +1,4 @@
-"""What the tests of serving share: encoders without a model, and a client of an application."""
+"""What the tests of serving share: models without weights, and clients of applications."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from decant.embedders import HashEncoder
-from decant.serving import ServedModel, create_app
+from decant.embedders import HashEncoder, HashReranker
+from decant.serving import ServedModel, ServedReranker, create_app
 from instructed_encoder import InstructedEncoder
 
 
@@ -36,4 +36,21 @@ def client(full: InstructedEncoder, plain: HashEncoder) -> Iterator[TestClient]:
 def lone(full: InstructedEncoder) -> Iterator[TestClient]:
     """Return a client of a server with one model."""
     with TestClient(create_app([ServedModel(name="full", encoder=full)])) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def ranker() -> HashReranker:
+    """Return the reranker of the model ``ranker``, which reads 24 words."""
+    return HashReranker(max_tokens=24)
+
+
+@pytest.fixture(scope="session")
+def ranking(ranker: HashReranker, plain: HashEncoder) -> Iterator[TestClient]:
+    """Return a client of a server with a reranker and an encoder."""
+    models = [
+        ServedReranker(name="ranker", reranker=ranker),
+        ServedModel(name="minilm", encoder=plain),
+    ]
+    with TestClient(create_app(models)) as found:
         yield found

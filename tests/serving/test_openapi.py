@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from decant.embedders import HashEncoder
-from decant.serving import ServedModel, create_app
+from decant.embedders import HashEncoder, HashReranker
+from decant.serving import ServedModel, ServedReranker, create_app
 from decant.serving.openapi import openapi_document
 from instructed_encoder import InstructedEncoder
 from served_app import Served, served
@@ -23,14 +23,26 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 
 @pytest.fixture(scope="module")
-def server(full: InstructedEncoder, plain: HashEncoder) -> Iterator[Served]:
-    """Serve two models over a port."""
-    models = [ServedModel(name="full", encoder=full), ServedModel(name="minilm", encoder=plain)]
+def server(full: InstructedEncoder, plain: HashEncoder, ranker: HashReranker) -> Iterator[Served]:
+    """Serve two encoders and a reranker over a port."""
+    models = [
+        ServedModel(name="full", encoder=full),
+        ServedModel(name="minilm", encoder=plain),
+        ServedReranker(name="ranker", reranker=ranker),
+    ]
     with served(create_app(models)) as found:
         yield found
 
 
-NAMES = ["full:query", "full:passage", "full:sparse:query", "full:tokens", "minilm", "unknown"]
+NAMES = [
+    "full:query",
+    "full:passage",
+    "full:sparse:query",
+    "full:tokens",
+    "minilm",
+    "ranker",
+    "unknown",
+]
 
 
 def known_models(value: object) -> object:

@@ -60,6 +60,7 @@ class FaultyServer:
         asked: The requests for vectors so far.
         flows: Cleared, requests for vectors get no answer until it is set.
         most_underway: The most requests for vectors at a time.
+        path: The end of the path of requests for vectors.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -70,11 +71,12 @@ class FaultyServer:
         self.flows.set()
         self.most_underway = 0
         self.url = ""
+        self.path = "/encode"
         self._underway = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or not scope["path"].endswith("/encode"):
+        if scope["type"] != "http" or not scope["path"].endswith(self.path):
             await self.app(scope, receive, send)
             return
         self._underway += 1

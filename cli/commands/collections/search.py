@@ -11,6 +11,7 @@ from ...input.conditions import read_condition
 from ...input.open import open_encoder, open_store, reranker_facts
 from ...input.search_options import (
     Asked,
+    AskedReranker,
     Boosts,
     Candidates,
     Distinct,
@@ -21,7 +22,8 @@ from ...input.search_options import (
     ModeName,
     PerDocument,
     Recent,
-    RerankerPlace,
+    RerankBy,
+    RerankInstruction,
     Thresholds,
     Variety,
     Weights,
@@ -94,8 +96,9 @@ def search(
     ef: Ef = None,
     exact: Exact = False,
     late: LateOrder = False,
-    rerank: RerankerPlace = None,
+    rerank: RerankBy = None,
     candidates: Candidates = None,
+    rerank_instruction: RerankInstruction = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show each hit's rank and score in every ranking."),
@@ -139,10 +142,9 @@ def search(
             late=late,
         )
     )
-    if candidates is not None and rerank is None:
-        raise typer.BadParameter("--candidates counts what --rerank scores; give --rerank, too")
+    reranker = AskedReranker(place=rerank, candidates=candidates, instruction=rerank_instruction)
     with (
-        reranked(options, rerank, candidates, provider=provider) as options,
+        reranked(options, reranker, provider=provider) as options,
         open_store(store, api_key, grpc=grpc, ca=ca) as opened,
         open_encoder(
             bundle, provider=provider, precision=precision, dim=dim, allow_any_dim=allow_any_dim

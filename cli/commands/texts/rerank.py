@@ -17,7 +17,7 @@ from ...exit_codes import Exit
 from ...input.open import open_reranker, reranker_facts
 from ...input.text_lines import Line, read_lines
 from ...input.wanted_files import TEXTS
-from ...options.shared import AsJson, JsonLines, PrecisionName, Provider, RerankerPath, SkipEmpty
+from ...options.shared import AsJson, JsonLines, PrecisionName, Provider, RerankerPlace, SkipEmpty
 from ...output.progress import bar
 from ...output.terminal import printable, say, show_json
 from ...output.views import show_scores
@@ -26,7 +26,7 @@ _STANDARD = "-"
 
 
 def rerank(
-    bundle: RerankerPath,
+    bundle: RerankerPlace,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What the passages answer.")],
     files: Annotated[
         list[str] | None,
@@ -53,12 +53,14 @@ def rerank(
 ) -> None:
     """Order passages by a reranker's scores, best first; equal ones in their order.
 
-    BUNDLE is a reranker that `decant export` made; `hash` compares words, without
-    a model. Exits with 1 if there are no passages.
+    BUNDLE is a reranker that `decant export` made, or the address of one that
+    `decant serve` has, whose key is DECANT_API_KEY; `hash` compares words,
+    without a model. Exits with 1 if there are no passages.
 
     Examples:
       decant rerank reranker "who approves a PEP?" passages.txt
       cat passages.txt | decant rerank reranker "who approves a PEP?" --limit 3
+      decant rerank http://localhost:6900 "who approves a PEP?" passages.txt
       decant rerank reranker "rust" docs.jsonl --jsonl --json | jq .passages
     """
     places = files or [_STANDARD]

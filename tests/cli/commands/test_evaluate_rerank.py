@@ -56,6 +56,11 @@ def test_a_reranker_is_compared_with_the_best_search(
     [
         (["--sts", "sts.tsv", "--rerank", "hash"], "--rerank searches the sets of --retrieval"),
         (["--retrieval", "made", "--rerank", "nowhere"], "nowhere"),
+        (["--retrieval", "made", "--rerank-instruction", "find"], "give --rerank, too"),
+        (
+            ["--retrieval", "made", "--rerank", "hash", "--rerank-instruction", "find"],
+            "takes no instruction",
+        ),
         (["--retrieval", "made", "--language", "none"], "of --hybrid and --rerank"),
         (["--retrieval", "made", "--rerank", "hash", "--candidates", "0"], "--candidates"),
     ],

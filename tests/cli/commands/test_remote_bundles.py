@@ -10,8 +10,8 @@ import pytest
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
-from decant.embedders import HashEncoder, Role
-from decant.serving import ApiKeys, ServedModel, create_app
+from decant.embedders import HashEncoder, HashReranker, Role
+from decant.serving import ApiKeys, ServedModel, ServedReranker, create_app
 from served_encoder import listening
 
 KEY = "a-key-of-some-length"
@@ -49,6 +49,44 @@ def test_a_folder_is_indexed_and_searched_with_the_encoder_of_a_server(
     found = decant("search", f"{url}/models/m", "when does the ferry leave", "--json")
     assert found.code == Exit.OK, found.err
     assert "ferry.txt" in found.out
+
+
+@pytest.fixture(scope="module")
+def ranker() -> Iterator[str]:
+    app = create_app(
+        [ServedReranker(name="ranker", reranker=HashReranker())], keys=ApiKeys.of([KEY])
+    )
+    with listening(app) as found:
+        yield found
+
+
+def test_passages_are_ranked_by_the_reranker_of_a_server(decant: Decant, ranker: str) -> None:
+    asked = ("a river", "--json")
+    found = decant("rerank", ranker, *asked, typed="a hill\na river\n")
+    assert found.code == Exit.OK, found.err
+    wanted = decant("rerank", "hash", *asked, typed="a hill\na river\n")
+    assert found.json["passages"] == wanted.json["passages"]
+    digest = HashReranker().recipe.digest()
+    facts = {"model": "hash", "digest": digest, "precision": "fp32", "provider": "HashReranker"}
+    assert found.json["reranker"] == facts
+
+
+def test_the_hits_of_a_search_are_ranked_by_the_reranker_of_a_server(
+    decant: Decant, url: str, ranker: str, notes: Path
+) -> None:
+    assert decant("index", url, notes).code == Exit.OK
+    query = ("search", url, "when does the ferry leave", "--json", "--rerank")
+    found, wanted = decant(*query, ranker), decant(*query, "hash")
+    assert found.code == Exit.OK, found.err
+    assert found.json["hits"] == wanted.json["hits"]
+
+
+def test_the_facts_of_a_served_reranker_are_shown(decant: Decant, ranker: str) -> None:
+    shown = decant("inspect", ranker)
+    assert shown.code == Exit.OK, shown.err
+    assert HashReranker().recipe.digest() in shown.out
+    assert "fp32 on HashReranker" in shown.out
+    assert decant("inspect", ranker, "--json").json["reranker"]
 
 
 def test_the_facts_of_a_server_are_shown(decant: Decant, url: str) -> None:

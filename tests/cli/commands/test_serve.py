@@ -18,7 +18,7 @@ import pytest
 
 from command_line import Decant
 from decant.cli.exit_codes import Exit
-from decant.embedders import Role, load
+from decant.embedders import HashReranker, Role, load
 
 KEY, OTHER = "a-key-of-some-length", "another-key-of-some-length"
 
@@ -100,6 +100,25 @@ def test_two_names_of_a_bundle_are_served_to_qdrant_as_encode_gives_them(
     assert (code, rest) == (Exit.OK, "stopped; every accepted request was answered\n")
 
 
+def test_rerankers_are_told_from_encoders_and_served_beside_them(
+    decant: Decant, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(f"[models]\ntiny = {str(tiny_bundle)!r}\nranker = 'hash'\n")
+    texts = ["a hill", "a river"]
+    body = {"query": "a river", "texts": texts}
+    with serving(decant, "--config", file) as server:
+        ranked = server.post("/rerank", body)
+        embedded, _ = server.post("/embed", {"inputs": "a"})
+        code, _ = server.end(signal.SIGTERM)
+    scores = HashReranker().score("a river", texts)
+    (best, *_), status = ranked[1], ranked[0]  # type: ignore[misc]
+    assert (status, embedded, code) == (200, 400, Exit.OK)
+    assert best == {"index": 1, "score": pytest.approx(float(scores[1]))}
+    digest = HashReranker().recipe.digest()
+    assert f"ranker: a reranker, recipe {digest}, fp32 on HashReranker\n" in server.said
+
+
 def test_keys_come_from_file_and_environment_and_are_not_said(
     decant: Decant, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -166,6 +185,7 @@ def test_without_a_model_it_is_said_how_to_name_one(decant: Decant) -> None:
     [
         (["--config", "NO.toml"], "", "NO.toml cannot be read", Exit.INPUT),
         (["nowhere"], "", "nowhere", Exit.INPUT),
+        (["hash", "--store", "http://a"], "", "name an encoder, too", Exit.INPUT),
         (["TINY", "TINY"], "", "two models are called 'tiny'", Exit.INPUT),
         (["a:b=TINY"], "", "has at most 128 letters", Exit.INPUT),
         (["TINY"], "short", "API key 1 must have at least 16", Exit.INPUT),

@@ -152,11 +152,6 @@ def test_load_says_that_a_bundle_holds_a_reranker(made: Made) -> None:
         load(made.bundle)
 
 
-def test_the_address_of_a_server_is_refused() -> None:
-    with pytest.raises(ProviderError, match="scores no pairs"):
-        load_reranker("http://localhost:1")
-
-
 def test_older_decants_refuse_its_format(made: Made) -> None:
     assert Bundle.open(made.bundle).manifest.format == 2
 
@@ -215,3 +210,31 @@ def test_an_altered_recipe_gives_another_digest(cross_encoder: Made) -> None:
     recipe = Bundle.open(cross_encoder.bundle).manifest.reranker
     assert recipe is not None
     assert replace(recipe, model=replace(recipe.model, max_tokens=9)).digest() != recipe.digest()
+
+
+def test_tokens_are_those_that_run_and_a_query_counts_once_where_it_is_computed_once(
+    made: Made, opened: OnnxReranker
+) -> None:
+    pairs = [*((QUERY, text) for text in PASSAGES[:4]), ("stone", "a hill")]
+    tokenizer = opened.encoder.text_tokenizer
+    assert isinstance(tokenizer, PairTokenizer)
+    rows = tokenizer.pairs(pairs)
+    counts = opened.count_tokens(pairs)
+    assert opened.reads_queries_once is (made.choices is not None)
+    whole = tokenizer.pairs(pairs, max_tokens=10_000)
+    assert opened.pair_lengths(pairs) == tuple(row.width for row in whole)
+    behind = [row.prompt if opened.reads_queries_once else 0 for row in rows]
+    behind[0] = behind[4] = 0
+    assert counts == tuple(row.width - shared for row, shared in zip(rows, behind, strict=True))
+    most = opened.recipe.max_tokens
+    assert opened.count_tokens([(QUERY, "stone " * most)]) == (most,)
+    assert opened.pair_lengths([(QUERY, "stone " * most)])[0] > most
+
+
+def test_the_beginning_of_a_passage_has_the_tokens_that_are_asked_for(opened: OnnxReranker) -> None:
+    texts = ["a hill", "the river runs to the sea, " * 3]
+    short, cut = opened.cut_texts(texts, tokens=9)
+    assert short == "a hill"
+    assert texts[1].startswith(cut)
+    bare = opened.encoder.text_tokenizer.bare
+    assert len(bare.encode(cut, add_special_tokens=False).ids) == 9

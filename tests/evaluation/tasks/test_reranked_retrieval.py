@@ -102,6 +102,19 @@ def test_only_the_candidates_are_scored() -> None:
     assert asked == [2, 2, 2, 2], "the first query once more, so that no set-up is timed"
 
 
+def test_an_instruction_reaches_the_reranker() -> None:
+    asked: list[object] = []
+
+    class Told(HashReranker):
+        def score(self, query: str, texts: Iterable[str], **options: Any) -> NDArray[np.float32]:
+            asked.append(options.pop("instruction"))
+            return super().score(query, texts, **options)
+
+    Retrieval(data=DATA, bootstrap=FEW).score_reranked(search, Told(), instruction="find")
+    assert asked
+    assert {*asked} == {"find"}
+
+
 def test_a_search_that_finds_nothing_needs_no_reranker() -> None:
     def nothing(query: str, *, limit: int) -> list[tuple[str, float]]:
         assert query

@@ -30,7 +30,7 @@ def encode(texts: Sequence[str], key: PassKey) -> Vectors:
     return encoder.encode(texts, role=key.role, outputs=key.outputs)
 
 
-def work(*texts: str, key: PassKey = PASSAGE) -> Work:
+def work(*texts: str, key: PassKey = PASSAGE) -> Work[PassKey, str]:
     """Return work in which a word is a token."""
     return Work(key=key, texts=texts, tokens=tuple(max(1, len(text.split())) for text in texts))
 

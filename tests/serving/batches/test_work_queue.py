@@ -15,12 +15,12 @@ ROOMY = QueueSettings(capacity=10**6, pass_tokens=PASS, short_tokens=4)
 QUERY, PASSAGE = (PassKey(role=role) for role in (Role.QUERY, Role.PASSAGE))
 
 
-def work(*tokens: int, key: PassKey = PASSAGE) -> Work:
+def work(*tokens: int, key: PassKey = PASSAGE) -> Work[PassKey, str]:
     """Return work whose texts are numbered."""
     return Work(key=key, texts=tuple(map(str, range(len(tokens)))), tokens=tokens)
 
 
-def emptied(queue: WorkQueue) -> list[Pass]:
+def emptied(queue: WorkQueue[PassKey, str]) -> list[Pass[PassKey, str]]:
     """Return all passes until nothing waits, lane by lane."""
     found = []
     for lane in Lane:
@@ -29,7 +29,7 @@ def emptied(queue: WorkQueue) -> list[Pass]:
     return found
 
 
-def works() -> st.SearchStrategy[list[Work]]:
+def works() -> st.SearchStrategy[list[Work[PassKey, str]]]:
     """Return works of a few keys, with texts below and above the budget of a pass."""
     keys = st.builds(
         PassKey, role=st.sampled_from(Role), instruction=st.sampled_from([None, "find", "sort"])
@@ -43,10 +43,10 @@ def works() -> st.SearchStrategy[list[Work]]:
 
 
 @given(works())
-def test_every_text_is_in_one_pass_and_in_order(given_works: list[Work]) -> None:
-    queue = WorkQueue(ROOMY)
+def test_every_text_is_in_one_pass_and_in_order(given_works: list[Work[PassKey, str]]) -> None:
+    queue = WorkQueue[PassKey, str](ROOMY)
     tickets = [queue.put(one) for one in given_works]
-    seen: dict[Ticket, list[int]] = {ticket: [] for ticket in tickets}
+    seen: dict[Ticket[PassKey, str], list[int]] = {ticket: [] for ticket in tickets}
     for taken in emptied(queue):
         for part in taken.parts:
             assert part.ticket.work.key == taken.key
@@ -57,8 +57,10 @@ def test_every_text_is_in_one_pass_and_in_order(given_works: list[Work]) -> None
 
 
 @given(works())
-def test_a_pass_keeps_its_budget_unless_it_is_one_text(given_works: list[Work]) -> None:
-    queue = WorkQueue(ROOMY)
+def test_a_pass_keeps_its_budget_unless_it_is_one_text(
+    given_works: list[Work[PassKey, str]],
+) -> None:
+    queue = WorkQueue[PassKey, str](ROOMY)
     for one in given_works:
         queue.put(one)
     for taken in emptied(queue):
@@ -67,9 +69,9 @@ def test_a_pass_keeps_its_budget_unless_it_is_one_text(given_works: list[Work]) 
 
 @given(works(), st.data())
 def test_what_was_removed_is_in_no_pass_and_counts_no_more(
-    given_works: list[Work], data: st.DataObject
+    given_works: list[Work[PassKey, str]], data: st.DataObject
 ) -> None:
-    queue = WorkQueue(ROOMY)
+    queue = WorkQueue[PassKey, str](ROOMY)
     tickets = [queue.put(one) for one in given_works]
     for lane in data.draw(st.lists(st.sampled_from(Lane), max_size=3)):
         queue.take(lane)
@@ -84,7 +86,7 @@ def test_what_was_removed_is_in_no_pass_and_counts_no_more(
 
 
 def test_a_lane_gives_its_own_work_alone() -> None:
-    queue = WorkQueue(ROOMY)
+    queue = WorkQueue[PassKey, str](ROOMY)
     passage, query = queue.put(work(10)), queue.put(work(3, key=QUERY))
     short, long = queue.take(Lane.SHORT), queue.take(Lane.LONG)
     assert short is not None
@@ -95,14 +97,14 @@ def test_a_lane_gives_its_own_work_alone() -> None:
 
 
 def test_queries_of_many_tokens_wait_with_the_passages() -> None:
-    queue = WorkQueue(ROOMY)
+    queue = WorkQueue[PassKey, str](ROOMY)
     assert queue.put(work(2, 2, key=QUERY)).lane is Lane.SHORT
     assert queue.put(work(2, 3, key=QUERY)).lane is Lane.LONG
     assert (queue.lane_tokens(Lane.SHORT), queue.lane_tokens(Lane.LONG)) == (4, 5)
 
 
 def test_small_work_does_not_wait_for_the_whole_of_large_work() -> None:
-    queue = WorkQueue(ROOMY)
+    queue = WorkQueue[PassKey, str](ROOMY)
     large, small = queue.put(work(*[5] * 100)), queue.put(work(5))
     passes = emptied(queue)
     place = next(n for n, one in enumerate(passes) if small in {part.ticket for part in one.parts})
@@ -111,7 +113,7 @@ def test_small_work_does_not_wait_for_the_whole_of_large_work() -> None:
 
 
 def test_instructions_take_turns() -> None:
-    queue = WorkQueue(ROOMY)
+    queue = WorkQueue[PassKey, str](ROOMY)
     for _ in range(3):
         queue.put(work(10))
     other = PassKey(role=Role.PASSAGE, instruction="sort")
@@ -120,7 +122,7 @@ def test_instructions_take_turns() -> None:
 
 
 def test_room_is_counted_in_tokens() -> None:
-    queue = WorkQueue(QueueSettings(capacity=10))
+    queue = WorkQueue[PassKey, str](QueueSettings(capacity=10))
     queue.put(work(6))
     assert queue.has_room(4)
     assert not queue.has_room(5)

@@ -50,7 +50,9 @@ def test_a_search_is_reranked_and_explained(
     [
         (["--candidates", "4"], "give --rerank, too"),
         (["--rerank", "nowhere"], "nowhere"),
-        (["--rerank", "http://reranker"], "an address"),
+        (["--rerank", "http://user:secret@reranker"], "also holds a user"),
+        (["--rerank-instruction", "find"], "give --rerank, too"),
+        (["--rerank", "hash", "--rerank-instruction", "find"], "takes no instruction"),
         (["--rerank", "hash", "--mmr", "0.5"], "mmr and rerank"),
         (["--rerank", "hash", "--threshold", "0.5"], "needs the name of one"),
         (["--threshold", "rerank=0.5"], "has no reranker"),

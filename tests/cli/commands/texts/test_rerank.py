@@ -68,7 +68,7 @@ def test_no_passages_are_a_finding(decant: Decant) -> None:
     [
         (["hash", QUERY, "nothing.txt"], "", "nothing.txt does not exist"),
         (["nothing", QUERY], "a", "nothing"),
-        (["http://reranker", QUERY], "a", "an address"),
+        (["http://user:secret@reranker", QUERY], "a", "also holds a user"),
         (["nothing", ""], "a", "the query is empty; give one"),
         (["hash", QUERY, "."], "", ". is a folder; give"),
         (["hash", QUERY], "a\n\nb", "line 2 is empty; remove it or pass --skip-empty"),

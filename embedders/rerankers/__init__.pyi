@@ -1,0 +1,1 @@
+from .encoder_reranker import activated as activated
