@@ -120,6 +120,40 @@ def resolve_reranker(source: ModelFiles, choices: RerankChoices | None = None) -
     )
 
 
+def resolve_new_reranker(source: ModelFiles, choices: RerankChoices | None = None) -> RerankRecipe:
+    """Return the recipe of the reranker that training makes of an encoder, with a new classifier.
+
+    The classifier has one output, the pair is the tokenizer's own, and scores are raw unless an
+    activation is chosen: losses of order let scores grow to where a sigmoid is 1 for all of them.
+
+    Args:
+        source: The encoder's files.
+        choices: The user's choices.
+
+    Raises:
+        RecipeError: The model is causal, so that label tokens and a template have to be named; or a
+            choice is for another kind of reranker.
+    """
+    config = settings(source.folder / "config.json")
+    said = choices or RerankChoices()
+    attention = said.attention or said_attention(config)
+    if attention is not Attention.BIDIRECTIONAL or said.says_reranker:
+        return resolve_reranker(source, said)  # says by name what is missing
+    return RerankRecipe(
+        model=Recipe(
+            base=source.base,
+            revision=source.revision,
+            attention=attention,
+            pooling=said.pooling or _pooling(config, attention),
+            max_tokens=said.max_tokens or longest_input(source.folder, config) or _LENGTH,
+            normalize=False,
+        ),
+        pair=PairFormat(instruction=said.instruction),
+        label=ClassifierLabel(),
+        activation=said.activation or ScoreActivation.IDENTITY,
+    )
+
+
 def _folder_choices(folder: Path, config: Object, *, classifies: bool) -> RerankChoices:
     """Return the choices in a folder's own files."""
     template, true, false = None, None, None
