@@ -77,7 +77,8 @@ def rerank(
     Examples:
       decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
       decant train rerank --base my-minilm --pairs mined.jsonl --out reranker
-      decant train rerank --base small --pairs mined.jsonl --loss distil --teacher large --out r
+      decant train rerank --base small --pairs mined.jsonl --out student
+          --loss distil --teacher large
     """
     ready()
     from decant.training import (
