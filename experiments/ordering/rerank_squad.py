@@ -19,14 +19,17 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from decant.embedders import (
     Encoder,
+    HashReranker,
     RerankChoices,
     Reranker,
     Role,
@@ -53,6 +56,7 @@ from decant.training import (
     Mining,
     MixedPrecision,
     Ranking,
+    RerankBase,
     RerankLoss,
     RerankSettings,
     RerankTraining,
@@ -70,15 +74,19 @@ AROUND, NEAR = 3, 0.1  # passages on either side of a cut; the share of the corp
 DEV = 0.15  # of the first half, its last articles
 MINED, DEPTH = 7, 30
 BOOTSTRAP = Bootstrap(resamples=2000, seed=0)
-CANDIDATES = (20, 50)
+CANDIDATES = (5, 10, 20, 50)
+SAVED = 50
 WATCHED, NEAREST = 40, 10  # questions that are scored while training, and hits of each
-SHOWN = 10
+LOOKED_AT, SHOWN = 20, 10  # candidates and questions of the account of losses
 
 
 def main() -> None:
     """Train or evaluate."""
     asked = parse()
     asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.command == "take":
+        take(asked)
+        return
     with load(asked.bundle, provider="cpu", precision="fp32") as encoder:
         parts = divide(read_beir(asked.data / "retrieval" / SET), encoder)
         for name, part in parts.items():
@@ -86,20 +94,25 @@ def main() -> None:
         if asked.command == "train":
             fit(parts, encoder, asked)
         else:
-            measure(parts[asked.part], encoder, asked)
+            part = parts[asked.part]
+            if asked.questions is not None:
+                part = drawn(part, asked.questions)
+            measure(part, encoder, asked)
 
 
 def parse() -> argparse.Namespace:
     """Return the options."""
     made = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    made.add_argument("command", choices=("train", "evaluate"))
+    made.add_argument("command", choices=("train", "take", "evaluate"))
     made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     made.add_argument("--bundle", type=Path, required=True, help="MiniLM, exported")
     made.add_argument("--base", type=Path, help="MiniLM's folder")
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--name", default="tuned", help="the trained folder in --out")
     made.add_argument("--reranker", help="a bundle; by default the trained folder, in PyTorch")
+    made.add_argument("--precision", default="fp32", help="of the bundle")
     made.add_argument("--part", choices=("dev", "other", "whole"), default="other")
+    made.add_argument("--questions", type=int, help="evaluate on so many, drawn at random")
     made.add_argument("--loss", choices=tuple(RerankLoss), default="listwise")
     made.add_argument("--negatives", type=int, default=3)
     made.add_argument("--epochs", type=int, default=2)
@@ -107,6 +120,8 @@ def parse() -> argparse.Namespace:
     made.add_argument("--batch", type=int, default=8)
     made.add_argument("--max-tokens", type=int, default=192)
     made.add_argument("--max-steps", type=int)
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--looks", type=int, default=1, help="at a part of dev while training")
     made.add_argument("--fp32", action="store_true")
     return made.parse_args()
 
@@ -205,10 +220,7 @@ def fit(parts: Mapping[str, RetrievalSet], encoder: Encoder, asked: argparse.Nam
             searcher = Hits(filled(store, part, encoder), fused)
             mining = Mining(count=MINED, max_positive_ratio=1.0, depth=DEPTH)
             print(mine(read_table([pairs]), searcher, mined, mining))
-    settings = RerankSettings(loss=RerankLoss(asked.loss), negatives=asked.negatives)
-    choices = RerankChoices(max_tokens=asked.max_tokens)
-    # Without dropout: the pass over half a set is short, and attention without it is twice as fast.
-    opened = open_rerank_base(asked.base, choices=choices, dropout=0.0)
+    opened, settings = opened_for(asked)
     table = read_table([mined])
     steps = asked.max_steps or asked.epochs * (len(table) // asked.batch)
     loop = TrainingSettings(
@@ -218,8 +230,9 @@ def fit(parts: Mapping[str, RetrievalSet], encoder: Encoder, asked: argparse.Nam
         learning_rate=asked.rate,
         precision=MixedPrecision.FP32 if asked.fp32 else MixedPrecision.BF16,
         log_every=10,
-        score_every=max(1, steps // 3),
-        save_every=50,
+        score_every=max(1, steps // asked.looks),
+        save_every=SAVED,
+        seed=asked.seed,
     )
     begun = time.monotonic()
 
@@ -229,7 +242,8 @@ def fit(parts: Mapping[str, RetrievalSet], encoder: Encoder, asked: argparse.Nam
 
     with tempfile.TemporaryDirectory() as home, connect(home) as store:
         dev = parts["dev"]
-        watch = watched(dev, Hits(filled(store, dev, encoder), fused))
+        task = Retrieval(data=drawn(dev, WATCHED))
+        watch = Watch(task, Hits(filled(store, dev, encoder), fused))
 
         def score(model: TorchEncoder) -> dict[str, float]:
             return watch(opened.reranker(model))
@@ -237,6 +251,29 @@ def fit(parts: Mapping[str, RetrievalSet], encoder: Encoder, asked: argparse.Nam
         callbacks = TrainingCallbacks(progress=progress, scorer=score)
         training = RerankTraining(opened, settings)
         print(train(training, table, asked.out / asked.name, loop, callbacks=callbacks))
+
+
+def opened_for(asked: argparse.Namespace) -> tuple[RerankBase, RerankSettings]:
+    """Return the model in training and its settings."""
+    settings = RerankSettings(loss=RerankLoss(asked.loss), negatives=asked.negatives)
+    choices = RerankChoices(max_tokens=asked.max_tokens)
+    # Without dropout: the pass over half a set is short, and attention without it is twice as fast.
+    opened = open_rerank_base(asked.base, choices=choices, dropout=0.0, seed=asked.seed)
+    return opened, settings
+
+
+def take(asked: argparse.Namespace) -> None:
+    """Write the model of a run's last checkpoint, which another run may start from."""
+    opened, settings = opened_for(asked)
+    training = RerankTraining(opened, settings)
+    partial = asked.out / f"{asked.name}.partial"
+    last = max(int(path.name.rpartition("-")[2]) for path in partial.glob("checkpoints/*"))
+    weights = load_file(partial / f"checkpoints/checkpoint-{last}/model.safetensors")
+    training.load_state_dict(weights, strict=False)  # of weights with two names it has one
+    folder = asked.out / f"{asked.name}-{last}"
+    folder.mkdir()
+    training.eval().write(folder)
+    print(f"wrote {folder}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,20 +292,37 @@ class Watch:
         }
 
 
-def watched(dev: RetrievalSet, search: Hits) -> Watch:
-    """Return a measure of a few questions of a part, drawn at random."""
-    drawn = np.random.default_rng(0).choice(list(dev.judgements), WATCHED, replace=False)
-    judgements = {query: dev.judgements[query] for query in drawn.tolist()}
-    return Watch(Retrieval(data=replace(dev, judgements=judgements)), search)
+def drawn(part: RetrievalSet, count: int) -> RetrievalSet:
+    """Return a part with some of its questions, drawn at random, and all its passages."""
+    chosen = np.random.default_rng(0).choice(list(part.judgements), count, replace=False)
+    return replace(part, judgements={query: part.judgements[query] for query in chosen.tolist()})
+
+
+class Remembered(HashReranker):
+    """A reranker that scores each pair once, for rankings of several depths."""
+
+    def __init__(self, inner: Reranker) -> None:
+        super().__init__()
+        self._inner = inner
+        self._known: dict[tuple[str, str], float] = {}
+
+    def score(self, query: str, texts: Iterable[str], **_: object) -> NDArray[np.float32]:  # type: ignore[override]
+        """Return raw scores, which order passages as finished ones do."""
+        listed = list(texts)
+        if new := [text for text in listed if (query, text) not in self._known]:
+            scores = self._inner.score(query, new, raw=True).tolist()
+            self._known |= {(query, text): one for text, one in zip(new, scores, strict=True)}
+        return np.array([self._known[query, text] for text in listed], np.float32)
 
 
 def measure(part: RetrievalSet, encoder: Encoder, asked: argparse.Namespace) -> None:
     """Search a part, rerank, compare, and show where it is lost."""
     task = Retrieval(data=part, bootstrap=BOOTSTRAP)
     if asked.reranker is None:
-        reranker: Reranker = TorchReranker.from_pretrained(asked.out / asked.name)
+        inner: Reranker = TorchReranker.from_pretrained(asked.out / asked.name)
     else:
-        reranker = load_reranker(asked.reranker)
+        inner = load_reranker(asked.reranker, provider="cpu", precision=asked.precision)
+    reranker = Remembered(inner)
     with tempfile.TemporaryDirectory() as home, connect(home) as store:
         collection = filled(store, part, encoder)
         labelled = [
@@ -295,10 +349,10 @@ def measure(part: RetrievalSet, encoder: Encoder, asked: argparse.Namespace) -> 
                 f"| {name}, {candidates} reranked | {shown(scored.after[0])} | "
                 f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to "
                 f"{100 * difference.high:+.1f}), p {difference.p_value:.4f}; "
-                f"{scored.gain.score.note}; {scored.cost.score.value:.0f} ms |",
+                f"{scored.gain.score.note} |",
                 flush=True,
             )
-            if candidates == CANDIDATES[0]:
+            if candidates == LOOKED_AT:
                 show_losses(part, search, reranker, (scored.before[0], scored.after[0]))
 
 
@@ -320,7 +374,7 @@ def show_losses(
     queries = list(part.judgements)
     for place in np.argsort(gains, kind="stable")[:SHOWN].tolist():
         query = queries[place]
-        head = [one for one, _ in search(part.queries[query], limit=CANDIDATES[0])]
+        head = [one for one, _ in search(part.queries[query], limit=LOOKED_AT)]
         scores = reranker.score(part.queries[query], [part.documents[one] for one in head])
         order = best_first(scores)
         right = next(iter(part.relevant(query)))

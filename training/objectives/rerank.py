@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decant.embedders import Reranker
+from decant.embedders import Reranker, TextError
 
 from ..data.row import Column, TrainingExample
 from ..errors import DataError, TrainingError
@@ -29,6 +29,8 @@ from .objective import Inputs, Objective
 from .rank_losses import binary_cross_entropy, listwise_softmax, margin_mse, pairwise_logistic
 
 if TYPE_CHECKING:
+    from decant.embedders.tokens import Tokens
+
     from ..data.table import TrainingDataset
 
 _TAUGHT = "teacher.npz"
@@ -104,11 +106,19 @@ class RerankTraining(Objective):
         return found if self.teacher is None else {**found, "teacher": self.teacher.recipe.digest()}
 
     def check(self, table: TrainingDataset) -> None:
-        """Refuse a table without negatives, or without a teacher's scores where they are learnt."""
+        """Refuse a table without negatives, or without a teacher's scores where they are learnt.
+
+        Raises:
+            DataError: As said, or a query leaves no room for a passage.
+        """
         held = False
+        around = self.opened.length("a", "a")[0]
         distils = self.settings.loss is RerankLoss.DISTIL and self.teacher is None
         for row in table:
             held |= bool(row.negatives)
+            # A token has a byte at least, so a short query is known to fit.
+            if row.instruction or len(row.query.encode()) + around > self.opened.max_tokens:
+                self._tokens(row, ["a"])
             if distils and row.negatives and not row.teacher_scores:
                 raise DataError(
                     f"{row.place}: there are no teacher_scores, and no teacher; the loss "
@@ -153,7 +163,7 @@ class RerankTraining(Objective):
         tokens, sizes = [], []
         for row in rows:
             texts = [row.positive or "", *self._negatives(row)]
-            tokens += self.opened.tokens(row.query, texts, instruction=row.instruction)
+            tokens += self._tokens(row, texts)
             sizes.append(len(texts))
         places = torch.full((len(rows), max(sizes)), -1)
         begin = 0
@@ -208,6 +218,17 @@ class RerankTraining(Objective):
     def write(self, folder: Path) -> None:
         """Write the reranker as a folder that decant and sentence-transformers open."""
         self.opened.write(folder)
+
+    def _tokens(self, row: TrainingExample, texts: Sequence[str]) -> list[Tokens]:
+        """Return the tokens of a row's query with some passages.
+
+        Raises:
+            DataError: The query leaves no room for a passage.
+        """
+        try:
+            return self.opened.tokens(row.query, texts, instruction=row.instruction)
+        except TextError as error:
+            raise DataError(f"{row.place}: {error}, or raise max_tokens") from error
 
     def _negatives(self, row: TrainingExample) -> tuple[str, ...]:
         return row.negatives[: self.settings.negatives]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from decant.embedders import HashReranker, TorchReranker
+from decant.embedders import HashReranker, RerankChoices, TorchReranker
 from decant.training import (
     DataError,
     Lora,
@@ -232,6 +232,17 @@ def test_a_table_without_negatives_is_refused_with_how_to_find_some(
     with pytest.raises(DataError, match=message):
         train(objective, read_table([path]), tmp_path / "tuned", LOOP)
     assert not (tmp_path / "tuned").exists()
+
+
+def test_a_query_that_leaves_no_room_is_refused_by_its_line_before_the_first_step(
+    encoder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.jsonl"
+    rows = [{"query": one, "positive": "b", "negatives": ["c"]} for one in ("a", "cat " * 30)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    opened = open_rerank_base(encoder, choices=RerankChoices(max_tokens=24))
+    with pytest.raises(DataError, match=r"long\.jsonl:2: the query .* max_tokens=24 tokens"):
+        RerankTraining(opened, SETTINGS).check(read_table([path]))
 
 
 def test_distillation_without_scores_and_scores_without_distillation_are_refused(
