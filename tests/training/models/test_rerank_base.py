@@ -134,7 +134,7 @@ def test_a_language_model_keeps_template_instruction_and_labels(
     assert np.abs(ours(folder) - expected).max() < 1e-4
     assert np.abs(theirs(folder) - expected).max() < 1e-4
     with TorchReranker.from_pretrained(folder) as made:
-        assert made.recipe.pair.prompt(QUERY) == opened.recipe.pair.prompt(QUERY)
+        assert made.recipe.pair == opened.recipe.pair
         assert made.recipe.tokens == opened.recipe.tokens
 
 
