@@ -78,6 +78,7 @@ from .rerankers.protocol import Reranker as Reranker
 from .rerankers.protocol import best_first as best_first
 from .rerankers.remote_reranker import RemoteReranker as RemoteReranker
 from .rerankers.resolver import is_reranker as is_reranker
+from .rerankers.resolver import resolve_new_reranker as resolve_new_reranker
 from .rerankers.resolver import resolve_reranker as resolve_reranker
 from .rerankers.torch_reranker import TorchReranker as TorchReranker
 from .sources.choices import Choices as Choices

@@ -31,6 +31,8 @@ from .loop.train_model import train as train
 from .loop.trainer import TrainingCallbacks as TrainingCallbacks
 from .models.language_model import LanguageBase as LanguageBase
 from .models.language_model import open_language_model as open_language_model
+from .models.rerank_base import RerankBase as RerankBase
+from .models.rerank_base import open_rerank_base as open_rerank_base
 from .models.trainable import Base as Base
 from .models.trainable import Batch as Batch
 from .models.trainable import open_base as open_base
@@ -57,6 +59,9 @@ from .objectives.mntp import Mntp as Mntp
 from .objectives.mntp import MntpSettings as MntpSettings
 from .objectives.objective import Inputs as Inputs
 from .objectives.objective import Objective as Objective
+from .objectives.rerank import RerankLoss as RerankLoss
+from .objectives.rerank import RerankSettings as RerankSettings
+from .objectives.rerank import RerankTraining as RerankTraining
 from .objectives.simcse import SimCSE as SimCSE
 from .objectives.splade import SparseContrastive as SparseContrastive
 from .objectives.splade import SparseSettings as SparseSettings

@@ -1,4 +1,8 @@
-"""Evaluate retrieval on the held-out pairs of a training run, with their instructions."""
+"""Evaluate on the held-out pairs of a training run, with their instructions.
+
+An encoder searches all passages of the pairs. A reranker orders those of each query: its answers
+and its negatives.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,12 @@ import numpy as np
 from decant.embedders import Role, Vectors
 
 if TYPE_CHECKING:
-    from decant.embedders import Encoder
-    from decant.evaluation import Embedder, Measurement, Retrieval
+    from decant.embedders import Encoder, RerankRecipe, TorchEncoder
+    from decant.evaluation import Embedder, Measurement, Retrieval, Task
     from decant.training import TrainingDataset
+
+# Of so few passages all are among the first hundred.
+_ALWAYS_WHOLE = "recall@100"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,78 @@ def held_out_task(table: TrainingDataset) -> HeldOut:
 
     Queries of the same text count once, with the first of their instructions.
     """
+    task, instructions = _retrieval(table)
+    return HeldOut(task=task, instructions=instructions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutRanking:
+    """A task in which a reranker orders the passages that the data have for each query.
+
+    Args:
+        task: The retrieval task, which measures the orders.
+        candidates: The ids of the passages, by the text of their query.
+        instructions: The instructions, by the text of their query.
+        recipe: The recipe of the scores.
+    """
+
+    task: Retrieval
+    candidates: Mapping[str, tuple[str, ...]]
+    instructions: Mapping[str, str]
+    recipe: RerankRecipe
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return self.task.name
+
+    def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
+        """Return nDCG@10, MRR@10 and MAP; the embedder is the reranker's, see its ``encoder``."""
+        from decant.embedders import TorchReranker, best_first
+
+        reranker = TorchReranker(cast("TorchEncoder", embedder), self.recipe)
+        documents = self.task.data.documents
+
+        def search(query: str, *, limit: int) -> list[tuple[str, float]]:
+            ids = self.candidates[query]
+            texts = [documents[one] for one in ids]
+            task = self.instructions.get(query)
+            scores = reranker.score(query, texts, instruction=task, raw=True)
+            return [(ids[at], float(scores[at])) for at in best_first(scores)][:limit]
+
+        found = self.task.score_search(search)
+        return tuple(one for one in found if one.score.metric != _ALWAYS_WHOLE)
+
+
+def held_out_ranking(table: TrainingDataset, recipe: RerankRecipe) -> list[Task]:
+    """Return a task in which a reranker orders the positives and negatives of held-out queries.
+
+    Args:
+        table: The held-out rows; those without negatives have nothing to order.
+        recipe: The recipe of the scores.
+
+    Returns:
+        The task; none if no row has negatives.
+    """
+    kept = np.array([at for at, row in enumerate(table) if row.negatives], np.int64)
+    if not len(kept):
+        return []
+    rows = table.subset(kept)
+    task, instructions = _retrieval(rows)
+    numbers = {text: number for number, text in task.data.documents.items()}
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        # Negatives first: where a model scores all alike, the order given is not the right one.
+        ids = [numbers[text] for text in (*row.negatives, row.positive or "")]
+        found.setdefault(row.query, {}).update(dict.fromkeys(ids))
+    candidates = {query: tuple(ids) for query, ids in found.items()}
+    return [
+        HeldOutRanking(task=task, candidates=candidates, instructions=instructions, recipe=recipe)
+    ]
+
+
+def _retrieval(table: TrainingDataset) -> tuple[Retrieval, dict[str, str]]:
+    """Return the retrieval task of a table's rows, and the instructions of their queries."""
     from decant.evaluation import Retrieval, RetrievalSet
 
     numbers: dict[str, str] = {}
@@ -86,4 +165,4 @@ def held_out_task(table: TrainingDataset) -> HeldOut:
     found = RetrievalSet(
         name="held out", documents=documents, queries=queries, judgements=judgements
     )
-    return HeldOut(task=Retrieval(data=found), instructions=instructions)
+    return Retrieval(data=found), instructions

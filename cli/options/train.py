@@ -171,8 +171,13 @@ def ready() -> None:
         need(module, extra="training")
 
 
-def sharing(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command whose parameter ``run`` is replaced by those of :class:`RunOptions`."""
+def sharing(command: Callable[..., None], *, without: Sequence[str] = ()) -> Callable[..., None]:
+    """Return a command whose parameter ``run`` is replaced by those of :class:`RunOptions`.
+
+    Args:
+        command: The command.
+        without: Options of :class:`RunOptions` that it does not have; they keep their defaults.
+    """
     hints = get_type_hints(RunOptions, include_extras=True)
     shared = [
         inspect.Parameter(
@@ -182,6 +187,7 @@ def sharing(command: Callable[..., None]) -> Callable[..., None]:
             annotation=hints[item.name],
         )
         for item in fields(RunOptions)
+        if item.name not in without
     ]
     own_hints = get_type_hints(command, include_extras=True)
     own = [

@@ -1,10 +1,13 @@
 from .appended_states import read_states as read_states
+from .backbone import load_classifier as load_classifier
 from .backbone import load_language_model as load_language_model
+from .backbone import new_classifier as new_classifier
 from .load import load_model as load_model
 from .load import make_head as make_head
 from .load import pooled_model as pooled_model
 from .model import PooledModel as PooledModel
 from .score_model import ScoreModel as ScoreModel
 from .score_model import load_score_model as load_score_model
+from .score_model import score_model_of as score_model_of
 from .sparse_head import LexicalHead as LexicalHead
 from .sparse_head import lexical_head as lexical_head

@@ -10,6 +10,7 @@ loads these two parts.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -31,6 +32,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_FOR_TEXT_ENCODING_MAPPING,
 )
 
@@ -60,6 +62,11 @@ _Loader: TypeAlias = type[
     | AutoModelForSequenceClassification
     | AutoModelForTextEncoding
 ]
+
+_Parts: TypeAlias = frozenset[str]
+# The parts of a model whose weights a folder must have.
+_BASE: _Parts = frozenset({"model"})
+_ALL: _Parts = frozenset({"model", "pooler", "head"})
 
 
 def load_backbone(folder: Path, attention: Attention) -> PreTrainedModel:
@@ -129,8 +136,37 @@ def load_classifier(folder: Path, attention: Attention) -> tuple[PreTrainedModel
     Raises:
         RecipeError: The folder does not load, or lacks weights of model, pooler or classifier.
     """
-    whole = _load(folder, attention, lambda _: AutoModelForSequenceClassification, pooler=True)
+    whole = _load(folder, attention, lambda _: AutoModelForSequenceClassification, parts=_ALL)
     return cast("PreTrainedModel", whole.base_model), whole
+
+
+def new_classifier(folder: Path, attention: Attention) -> PreTrainedModel:
+    """Load a folder's base model with a new classifier of one output, in evaluation mode.
+
+    The pooler is the folder's where it has one; torch's generator draws the other weights.
+
+    Raises:
+        RecipeError: The folder does not load, lacks weights of the base model, or is of a family
+            that has no classifier.
+    """
+
+    def kind(config: PretrainedConfig) -> _Loader:
+        if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+            raise RecipeError(
+                f"{folder} holds a {config.model_type} model, a family for which Transformers has "
+                "no classifier; give another model"
+            )
+        config.num_labels = 1
+        return AutoModelForSequenceClassification
+
+    # Transformers would warn of the new weights, and advise to train them.
+    log = logging.getLogger("transformers.modeling_utils")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return _load(folder, attention, kind, parts=_BASE)
+    finally:
+        log.setLevel(level)
 
 
 def _load(
@@ -138,7 +174,7 @@ def _load(
     attention: Attention,
     kind: Callable[[PretrainedConfig], _Loader],
     *,
-    pooler: bool = False,
+    parts: _Parts = frozenset({"model", "head"}),
 ) -> PreTrainedModel:
     check_weights(folder)
     try:
@@ -161,13 +197,24 @@ def _load(
             f"{folder} does not load as a Transformers model{_own_code(folder)}: {error}"
         ) from error
     model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
-    lacking = report["missing_keys"]
-    if missing := sorted(key for key in lacking if pooler or "pooler" not in key):
+    base = f"{model.base_model_prefix}."
+    whole = model.base_model is not model  # its keys begin with the prefix of the base model
+    missing = sorted(
+        key for key in report["missing_keys"] if _part_of(key, base if whole else "") in parts
+    )
+    if missing:
         raise RecipeError(
             f"{folder} has no weights for {missing[0]!r} and {len(missing) - 1} more; they would "
             "be random. Is the file complete, and of this architecture?"
         )
     return cast("PreTrainedModel", model.eval())
+
+
+def _part_of(key: str, base: str) -> str:
+    """Return which part of a model a tensor belongs to, by its name and the base model's prefix."""
+    if "pooler" in key:
+        return "pooler"
+    return "model" if key.startswith(base) else "head"
 
 
 def _own_code(folder: Path) -> str:

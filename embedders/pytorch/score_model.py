@@ -104,14 +104,39 @@ def load_score_model(
             "(peft: merge_and_unload, save_pretrained)"
         )
     attention = recipe.model.attention
-    if recipe.tokens is None:
-        backbone, whole = load_classifier(folder, attention)
-    else:
-        backbone, whole = load_language_model(folder, attention)
+    load = load_classifier if recipe.tokens is None else load_language_model
+    _, whole = load(folder, attention)
+    return score_model_of(whole, folder, recipe, tokenizer)
+
+
+def score_model_of(
+    whole: PreTrainedModel,
+    folder: Path,
+    recipe: RerankRecipe,
+    tokenizer: PairTokenizer,
+    *,
+    learns: bool = False,
+) -> ScoreModel:
+    """Return the score model of a whole Transformers model, with which it shares its weights.
+
+    Args:
+        whole: A model with its head, in evaluation mode.
+        folder: Where it was loaded from.
+        recipe: The recipe of its scores.
+        tokenizer: Its tokenizer.
+        learns: Whether it is to be trained: then the classifier's dropout is kept, and layers stay
+            apart.
+
+    Raises:
+        RecipeError: As :func:`load_score_model`.
+    """
     check_finite_weights(whole.named_parameters(), folder)
+    backbone = cast("PreTrainedModel", whole.base_model)
     backbone.config.use_cache = False
     if recipe.label is not None:
         head = _classifier(whole, backbone, recipe.label)
+        if learns and (drop := _dropout(whole)) is not None:
+            head.insert(len(head) - 1, drop)
     else:
         assert recipe.tokens is not None
         head = _label_head(whole, recipe.tokens, tokenizer)
@@ -122,7 +147,7 @@ def load_score_model(
         nn.Sequential(*head),
         separator=tokenizer.separator() if typed else None,
     )
-    model = cast("ScoreModel", settled(made))
+    model = cast("ScoreModel", settled(made, fold=not learns))
     _compare(model, whole, recipe, tokenizer)
     return model
 
@@ -222,6 +247,14 @@ def _classifier(
             f"{label.count}"
         )
     return found if label.count == 1 else [*found, _Output(label)]
+
+
+def _dropout(whole: PreTrainedModel) -> nn.Module | None:
+    """Return the dropout before a plain classifier; None: it has none, or has it inside."""
+    if not isinstance(getattr(whole, "classifier", None), nn.Linear):
+        return None
+    parts = (getattr(whole, name, None) for name in ("dropout", "drop"))
+    return next((one for one in parts if isinstance(one, nn.Module)), None)
 
 
 def _label_head(

@@ -33,6 +33,7 @@ _CLASSIFIER = "ForSequenceClassification"
 _LOGIT_SCORE = "LogitScore"
 _CROSS_ENCODER = "CrossEncoder"
 _LENGTH = 512
+_INSTRUCTION = "{instruction}"
 # Settings of tokenising, which stand among those of the template; see its Transformer module.
 _NOT_OF_THE_TEMPLATE = (
     "restore_suffix",
@@ -120,26 +121,63 @@ def resolve_reranker(source: ModelFiles, choices: RerankChoices | None = None) -
     )
 
 
+def resolve_new_reranker(source: ModelFiles, choices: RerankChoices | None = None) -> RerankRecipe:
+    """Return the recipe of the reranker that training makes of an encoder, with a new classifier.
+
+    The classifier has one output, the pair is the tokenizer's own, and scores are raw unless an
+    activation is chosen: losses of order let scores grow to where a sigmoid is 1 for all of them.
+
+    Args:
+        source: The encoder's files.
+        choices: The user's choices.
+
+    Raises:
+        RecipeError: The model is causal, so that label tokens and a template have to be named; or a
+            choice is for another kind of reranker.
+    """
+    config = settings(source.folder / "config.json")
+    said = choices or RerankChoices()
+    attention = said.attention or said_attention(config)
+    if attention is not Attention.BIDIRECTIONAL or said.says_reranker:
+        return resolve_reranker(source, said)  # says by name what is missing
+    return RerankRecipe(
+        model=Recipe(
+            base=source.base,
+            revision=source.revision,
+            attention=attention,
+            pooling=said.pooling or _pooling(config, attention),
+            max_tokens=said.max_tokens or longest_input(source.folder, config) or _LENGTH,
+            normalize=False,
+        ),
+        pair=PairFormat(instruction=said.instruction),
+        label=ClassifierLabel(),
+        activation=said.activation or ScoreActivation.IDENTITY,
+    )
+
+
 def _folder_choices(folder: Path, config: Object, *, classifies: bool) -> RerankChoices:
     """Return the choices in a folder's own files."""
-    template, true, false = None, None, None
+    template, instruction, true, false = None, None, None, None
     if not classifies and any(kind.endswith(_LOGIT_SCORE) for kind in _modules(folder)):
         true, false = _label_tokens(folder)
     # Of other folders the chat template is that of a conversation, which shows any role's turn.
     if _modules(folder):
-        template = _template(folder)
+        template, instruction = _template(folder)
     return RerankChoices(
         pair_template=template,
+        instruction=instruction,
         true_token=true,
         false_token=false,
         activation=_said_activation(folder, config),
     )
 
 
-def _template(folder: Path) -> str | None:
-    """Return the pair's template that the folder's chat template renders; None if it has none.
+def _template(folder: Path) -> tuple[str | None, str | None]:
+    """Return the pair's template that the folder's chat template renders, and its instruction.
 
-    A chat template of a language model that knows no roles ``query`` and ``document`` is none.
+    The instruction is sentence-transformers' default prompt, the turn of the system, if it stands
+    before the query as it is. Without a template both are None. A chat template of a language model
+    that knows no roles ``query`` and ``document`` is none.
 
     Raises:
         RecipeError: It puts the query behind the passage, or one of them twice.
@@ -147,7 +185,7 @@ def _template(folder: Path) -> str | None:
     tokenizer = load_tokenizer(folder)
     chat = chat_template(folder, tokenizer)
     if chat is None:
-        return None
+        return None, None
     held = _sentence_settings(folder)
     prompts, name = part(held, "prompts"), held.get("default_prompt_name")
     system = prompts.get(name) if isinstance(name, str) else None
@@ -159,14 +197,20 @@ def _template(folder: Path) -> str | None:
         for name, value in part(asked, "chat_template").items()
         if name not in _NOT_OF_THE_TEMPLATE
     }
-    rendered = pair_conversation(
-        chat,
-        "{query}",
-        "{text}",
-        system=system if isinstance(system, str) else None,
-        values=values,
-    )
-    return None if rendered is None else without_start(rendered, tokenizer)
+
+    def rendered(turn: str | None) -> str | None:
+        found = pair_conversation(chat, "{query}", "{text}", system=turn, values=values)
+        return None if found is None else without_start(found, tokenizer)
+
+    if not isinstance(system, str):
+        return rendered(None), None
+    whole, place = rendered(system), rendered(_INSTRUCTION)
+    if whole is None or place is None or place.replace(_INSTRUCTION, system) != whole:
+        return whole, None
+    before, _, after = place.partition(_INSTRUCTION)
+    if "{query}" in before or _INSTRUCTION in after:
+        return whole, None
+    return place, system
 
 
 def _label_tokens(folder: Path) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from tokenizers import Tokenizer, processors
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -57,6 +58,15 @@ def save_cross_encoder(
     made = AutoConfig.for_model(TYPES.get(family, family), **settings)
     model = AutoModelForSequenceClassification.from_config(made).eval()
     _save(folder, model, pair_tokenizer(family), types=_PAIRS.get(family) == _SEPARATED)
+    return folder
+
+
+def save_pair_encoder(folder: Path, family: str = "bert") -> Path:
+    """Write a seeded encoder without a classifier, whose tokenizer writes pairs; return it."""
+    torch.manual_seed(0)
+    settings = {**FAMILIES[family], "vocab_size": tokenizer().get_vocab_size()}
+    model = AutoModel.from_config(AutoConfig.for_model(TYPES.get(family, family), **settings))
+    _save(folder, model.eval(), pair_tokenizer(family), types=_PAIRS.get(family) == _SEPARATED)
     return folder
 
 

@@ -111,7 +111,7 @@ def mine(
     """Write every row with hard negatives, as JSON lines that :func:`read_table` reads.
 
     A row keeps its own negatives, and mined ones follow them. Rows without negatives are written,
-    too: training still has the in-batch negatives for them.
+    too: contrastive training still has the in-batch negatives for them.
 
     Args:
         table: Rows with positives.
@@ -122,7 +122,8 @@ def mine(
 
     Raises:
         TrainingError: ``target`` exists.
-        DataError: A row has no positive, has answers of negatives, or gets a score of NaN.
+        DataError: A row has no positive, has answers of negatives or scores of a teacher, or gets a
+            score of NaN.
     """
     refuse_existing(target)
     answers, fields = _answers(table)
@@ -184,6 +185,11 @@ def _answers(table: TrainingDataset) -> tuple[dict[int, set[int]], list[Column]]
         if row.positive is None:
             raise DataError(
                 f"{row.place}: there is no positive, with whose score candidates are compared"
+            )
+        if row.teacher_scores:
+            raise DataError(
+                f"{row.place}: there are teacher_scores, and mined negatives would have none; mine "
+                "negatives first, then let the teacher score them"
             )
         if row.negative_answers:
             raise DataError(

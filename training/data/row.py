@@ -23,6 +23,7 @@ class Column(StrEnum):
     POSITIVE = "positive"
     NEGATIVES = "negatives"
     NEGATIVE_ANSWERS = "negative_answers"
+    TEACHER_SCORES = "teacher_scores"
     SCORE = "score"
     INSTRUCTION = "instruction"
     TASK = "task"
@@ -37,12 +38,14 @@ _ALSO = {
     ),
     Column.NEGATIVES: ("negatives", "negative", "hard_negative", "hard_negatives"),
     Column.NEGATIVE_ANSWERS: ("negative_answers", "negative_answer"),
+    Column.TEACHER_SCORES: ("teacher_scores",),
     Column.SCORE: ("score", "similarity"),
     Column.INSTRUCTION: ("instruction",),
     Column.TASK: ("task",),
     Column.GROUP: ("group",),
 }  # fmt: skip
 _SEVERAL = (Column.NEGATIVES, Column.NEGATIVE_ANSWERS)
+_NUMBERS = (Column.SCORE, Column.TEACHER_SCORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class TrainingExample:
         positive: A text that belongs to the query: a passage, a paraphrase, an answer.
         negatives: Hard negatives: texts that do not belong to the query but look as if they did.
         negative_answers: If the negatives are questions, an answer to each of them.
+        teacher_scores: What another reranker scores the positive, and then each negative.
         score: The similarity of query and positive, on any scale.
         instruction: The task of this query, for models that take an instruction.
         task: The name of a task; all rows of a batch have the same task.
@@ -65,6 +69,7 @@ class TrainingExample:
     positive: str | None = None
     negatives: tuple[str, ...] = ()
     negative_answers: tuple[str, ...] = ()
+    teacher_scores: tuple[float, ...] = ()
     score: float | None = None
     instruction: str | None = None
     task: str = ""
@@ -146,7 +151,7 @@ class Columns:
         texts = {
             field: _text(values[name], field, place)
             for field, (name, *_) in self.names.items()
-            if field not in (*_SEVERAL, Column.SCORE) and values.get(name) is not None
+            if field not in (*_SEVERAL, *_NUMBERS) and values.get(name) is not None
         }
         if Column.QUERY not in texts:
             wanted = ", ".join(self.names.get(Column.QUERY, ("query",)))
@@ -167,11 +172,22 @@ class Columns:
                 f"{place}: {len(negatives)} negatives and {len(answers)} answers of negatives; "
                 "give one answer for each negative, or leave them out"
             )
+        scores = tuple(
+            number
+            for name in self.names.get(Column.TEACHER_SCORES, ())
+            for number in _numbers(values.get(name), place)
+        )
+        if scores and len(scores) != 1 + len(negatives):
+            raise DataError(
+                f"{place}: {len(scores)} teacher_scores for a positive and {len(negatives)} "
+                "negatives; give one for the positive and then one for each negative"
+            )
         return TrainingExample(
             query=texts[Column.QUERY],
             positive=texts.get(Column.POSITIVE),
             negatives=negatives,
             negative_answers=answers,
+            teacher_scores=scores,
             score=score,
             instruction=texts.get(Column.INSTRUCTION),
             task=texts.get(Column.TASK, ""),
@@ -216,6 +232,13 @@ def _texts(value: object, field: Column, place: str) -> list[str]:
         return []
     parts = cast("list[object]", value) if isinstance(value, list) else [value]
     return [_text(part, field, place) for part in parts]
+
+
+def _numbers(value: object, place: str) -> list[float]:
+    if value is None or value == "":
+        return []
+    parts = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [_number(part, place) for part in parts]
 
 
 def _number(value: object, place: str) -> float:

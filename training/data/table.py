@@ -279,8 +279,10 @@ def _check(row: TrainingExample, needs: Sequence[Column]) -> None:
 
 def _texts_of(row: TrainingExample) -> tuple[str, ...]:
     texts = (row.query, row.positive or "", row.instruction or "", row.task, *row.negatives)
-    # No text is empty, so the empty one separates negatives from their answers.
-    return (*texts, "", *row.negative_answers) if row.negative_answers else texts
+    # No text is empty, so empty ones separate negatives from their answers, and from scores.
+    if row.negative_answers:
+        texts = (*texts, "", *row.negative_answers)
+    return (*texts, "", "", *map(repr, row.teacher_scores)) if row.teacher_scores else texts
 
 
 def text_hash(*parts: str) -> int:

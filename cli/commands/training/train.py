@@ -17,6 +17,7 @@ from ...options.recipe import PoolingOption
 from ...options.train import RunOptions, ready, sharing
 from .train_appended import align, compress, gen
 from .train_data import generate, mine
+from .train_rerank import NOT_OF_RERANKERS, rerank
 from .training_run import Run, begin, carry_out
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ train = typer.Typer(
     name="train",
     cls=Group,
     no_args_is_help=True,
-    help="Train an embedder on your own texts.\n\nAn interrupted run is resumed when the same "
-    "command is given again.",
+    help="Train an embedder or a reranker on your own texts.\n\nAn interrupted run is resumed "
+    "when the same command is given again.",
 )
 
 
@@ -277,6 +278,7 @@ def mntp(*, run: RunOptions, texts: Texts) -> None:
 
 for _command in (contrastive, simcse, graded, distil, sparse, mntp, compress, align, gen):
     train.command(_command.__name__, cls=Command)(guarded(sharing(_command)))
+train.command("rerank", cls=Command)(guarded(sharing(rerank, without=NOT_OF_RERANKERS)))
 train.command("generate", cls=Command)(guarded(generate))
 train.command("mine", cls=Command)(guarded(mine))
 

@@ -96,6 +96,7 @@ def mine(
     Examples:
       decant train mine --bundle minilm --pairs faq.tsv --out mined.jsonl
       decant train contrastive --base my-minilm --pairs mined.jsonl --out tuned
+      decant train rerank --base my-minilm --pairs mined.jsonl --out reranker
     """
     from decant.training import Column, Mining, read_table
     from decant.training import mine as run
@@ -126,7 +127,7 @@ def mine(
         show_json({"file": str(out), "mined": mined, "without": mined.without})
         return
     show_facts(_facts(mined))
-    say(f"wrote {out}; next: decant train contrastive --pairs {out} …")
+    say(f"wrote {out}; next: decant train contrastive --pairs {out} …, or rerank")
 
 
 def generate(

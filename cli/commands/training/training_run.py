@@ -46,6 +46,7 @@ class Run:
         target: The folder of the trained model.
         loop: Settings of the loop.
         tasks: The tasks of the evaluation before and after; empty: there is none.
+        reopen: Opens the trained folder for the tasks; None: as an encoder.
     """
 
     objective: Objective
@@ -53,6 +54,7 @@ class Run:
     target: Path
     loop: TrainingSettings
     tasks: Sequence[Task]
+    reopen: Callable[[Path], TorchEncoder] | None = None
 
 
 def begin(
@@ -130,7 +132,7 @@ def _standing(run: Run, results: list[SystemResult]) -> ComparisonReport:
     from decant.evaluation import compare_systems
 
     with steps(keep=False) as on_step, silenced():
-        encoder = TorchEncoder.from_pretrained(run.target)
+        encoder = (run.reopen or TorchEncoder.from_pretrained)(run.target)
         results.append(_scored("after", encoder, run.tasks, on_step))
         on_step("comparing")
         return compare_systems(results)

@@ -156,6 +156,11 @@ def test_a_file_that_is_there_and_rows_without_positives_are_refused(
     alone.write_text('{"query": "q"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"alone\.jsonl:1: there is no positive"):
         mine(read_table([alone]), searcher(table), tmp_path / "mined.jsonl", Mining())
+    alone.write_text(
+        '{"query": "q", "positive": "p", "negatives": ["n"], "teacher_scores": [1, 0]}\n', "utf-8"
+    )
+    with pytest.raises(DataError, match=r"alone\.jsonl:1: there are teacher_scores"):
+        mine(read_table([alone]), searcher(table), tmp_path / "mined.jsonl", Mining())
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,15 @@ def test_a_report_tells_lengths_cuts_and_balance(tmp_path: Path) -> None:
 def test_scores_are_kept_for_all_rows(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"query": "a", "score": 1}, {"query": "b"})
     assert np.isnan(read_table([path]).scores).tolist() == [False, True]
+
+
+def test_scores_of_a_teacher_are_one_for_each_passage(tmp_path: Path) -> None:
+    row = {"query": "q", "positive": "p", "negatives": ["n", "m"]}
+    (found,) = read_table([lines(tmp_path / "a.jsonl", {**row, "teacher_scores": [3, 1.5, -2]})])
+    assert found.teacher_scores == (3.0, 1.5, -2.0)
+    (alone,) = read_table([lines(tmp_path / "b.jsonl", {**row, "teacher_scores": None})])
+    assert alone.teacher_scores == ()
+    with pytest.raises(DataError, match=r"2 teacher_scores for a positive and 2 negatives"):
+        read_table([lines(tmp_path / "c.jsonl", {**row, "teacher_scores": [3, 1]})])
+    with pytest.raises(DataError, match="finite number"):
+        read_table([lines(tmp_path / "d.jsonl", {**row, "teacher_scores": [3, 1, "high"]})])

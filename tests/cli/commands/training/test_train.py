@@ -231,7 +231,9 @@ def test_what_is_said_of_the_base_is_in_the_trained_model(
     )
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("generate", "mine")])
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if name not in ("generate", "mine", "rerank")]
+)
 def test_every_method_takes_what_is_said_of_its_base(decant: Decant, name: str) -> None:
     told = decant("train", name, "--help").out
     for option in ("--attention", "--query-prompt", "--passage-prompt", "--max-tokens"):
