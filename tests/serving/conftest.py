@@ -48,7 +48,7 @@ def ranker() -> HashReranker:
 @pytest.fixture(scope="session")
 def ranking(ranker: HashReranker, plain: HashEncoder) -> Iterator[TestClient]:
     """Return a client of a server with a reranker and an encoder."""
-    models = [
+    models: list[ServedModel | ServedReranker] = [
         ServedReranker(name="ranker", reranker=ranker),
         ServedModel(name="minilm", encoder=plain),
     ]

@@ -25,7 +25,7 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 @pytest.fixture(scope="module")
 def server(full: InstructedEncoder, plain: HashEncoder, ranker: HashReranker) -> Iterator[Served]:
     """Serve two encoders and a reranker over a port."""
-    models = [
+    models: list[ServedModel | ServedReranker] = [
         ServedModel(name="full", encoder=full),
         ServedModel(name="minilm", encoder=plain),
         ServedReranker(name="ranker", reranker=ranker),

@@ -32,7 +32,7 @@ LOCAL = HashReranker()
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
     """Serve a reranker and an encoder to those that have a key."""
-    models = [
+    models: list[ServedModel | ServedReranker] = [
         ServedReranker(name="ranker", reranker=LOCAL),
         ServedModel(name="minilm", encoder=HashEncoder(dim=8)),
     ]
@@ -149,7 +149,8 @@ def test_langchain_and_llama_index_take_the_address(server: Served) -> None:
     best = DecantRerank.from_bundle(server.url, top_n=1)
     nodes = [NodeWithScore(node=TextNode(text=text)) for text in TEXTS]
     (node,) = best.postprocess_nodes(nodes, query_str=QUERY)
-    assert (node.text, node.score) == (TEXTS[1], pytest.approx(float(wanted[1])))
+    assert node.text == TEXTS[1]
+    assert node.score == pytest.approx(float(wanted[1]))
     again = DecantRerank.from_dict(best.to_dict())
     assert [one.text for one in again.postprocess_nodes(nodes, query_str=QUERY)] == [TEXTS[1]]
     for one in (best, again):

@@ -121,7 +121,7 @@ def _batches(points: Sequence[RawPoint]) -> Iterator[Sequence[RawPoint]]:
 def _raw(record: models.Record) -> RawPoint:
     given = record.vector
     held = given if isinstance(given, dict) else {UNNAMED: given} if given else {}
-    vectors = {name: _vector(one) for name, one in held.items() if one is not None}
+    vectors = {name: _vector(one) for name, one in held.items()}
     return RawPoint(id=_id(record.id), payload=record.payload or {}, vectors=vectors)
 
 

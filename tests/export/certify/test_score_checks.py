@@ -24,7 +24,8 @@ def certified(scores: NDArray[np.float32], precision: Precision) -> ScoreEntry:
 
     def run(batch: TokenBatch) -> NDArray[np.float32]:
         pairs = (batch.input_ids * batch.attention_mask).sum(axis=1) - 3
-        return scores[np.clip(pairs, 0, PAIRS - 1)]
+        found: NDArray[np.float32] = scores[np.clip(pairs, 0, PAIRS - 1)]
+        return found
 
     subject = ScoreSubject(
         run=run,

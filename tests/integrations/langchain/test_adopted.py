@@ -119,6 +119,6 @@ def test_the_stock_store_opens_what_was_restored_from_a_dump(
             assert [one.model_dump() for one, _ in after] == [one.model_dump() for one, _ in before]
             assert [score for _, score in after] == pytest.approx([score for _, score in before])
         (added,) = copy.add_texts(["a fox ran"])
-        assert Collection.open(there, "notes", encoder).get([added])[0].text == "a fox ran"
+        assert Collection.open(there, "notes", encoder).get([str(added)])[0].text == "a fox ran"
         assert copy.delete([added])
     client.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -26,12 +28,12 @@ def body(**changed: object) -> dict[str, object]:
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
 @pytest.mark.parametrize("asked", [COHERE_1, COHERE_2, LANGCHAIN, JINA])
 def test_documents_come_in_the_order_of_their_scores(
-    asked: dict[str, object], path: str, ranking: TestClient, ranker: HashReranker
+    asked: dict[str, Any], path: str, ranking: TestClient, ranker: HashReranker
 ) -> None:
     answer = ranking.post(path, json=asked)
     assert answer.status_code == 200, answer.text
     found, scores = answer.json(), ranker.score(QUERY, TEXTS)
-    best = BEST[: asked.get("top_n")]  # type: ignore[misc]
+    best = BEST[: asked.get("top_n")]
     assert [one["index"] for one in found["results"]] == best
     given = np.array([one["relevance_score"] for one in found["results"]], np.float32)
     np.testing.assert_array_equal(given, scores[best])

@@ -57,7 +57,8 @@ class Numbers(nn.Module):
 
 def theirs_of(scores: Tensor) -> CrossEncoder:
     """Return a cross-encoder of sentence-transformers that gives these scores."""
-    return CrossEncoder(modules=[Numbers(scores)], device="cpu")
+    found: CrossEncoder = CrossEncoder(modules=[Numbers(scores)], device="cpu")
+    return found
 
 
 QUERIES = [str(row) for row in range(GROUPS)]
@@ -119,7 +120,7 @@ def test_a_positive_is_pushed_up_and_negatives_down_and_what_is_hidden_stays(
 ) -> None:
     scores = torch.tensor([[0.5, 1.0, -2.0, 9.0], [1.0, 0.0, 0.0, 0.0]], requires_grad=True)
     there = torch.tensor([[True, True, True, False], [True, False, False, False]])
-    loss(scores, there).backward()
+    torch.autograd.backward(loss(scores, there))
     assert scores.grad is not None
     if loss is not LOSSES[3]:  # which pulls the positive to where the teacher has it
         assert scores.grad[0, 0] < 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from decant.embedders import HashReranker, RerankChoices, TorchReranker
+from decant.embedders import HashReranker, Progress, RerankChoices, TorchReranker
 from decant.training import (
     DataError,
     Lora,
@@ -148,9 +148,17 @@ class Counting(HashReranker):
         super().__init__()
         self.pairs = 0
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]], **said: object) -> NDArray[np.float32]:  # type: ignore[override]
-        self.pairs += len(pairs)
-        return super().score_pairs(pairs, **said)  # type: ignore[arg-type]
+    def score_pairs(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        instruction: str | None = None,
+        raw: bool = False,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        listed = list(pairs)
+        self.pairs += len(listed)
+        return super().score_pairs(listed, instruction=instruction, raw=raw, progress=progress)
 
 
 def test_a_teacher_scores_each_pair_once_also_when_the_run_is_resumed(

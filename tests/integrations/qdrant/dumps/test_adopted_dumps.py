@@ -241,7 +241,9 @@ def test_the_file_holds_points_to_the_bit(store: Store, file: Path) -> None:
 
 def test_limits_of_strict_mode_go_along_and_are_kept_to(server: Store, file: Path) -> None:
     rich(server)
-    limits = models.StrictModeConfig(**MIDDLING | {"max_query_limit": 4, "upsert_max_batchsize": 3})
+    limits = models.StrictModeConfig.model_validate(
+        MIDDLING | {"max_query_limit": 4, "upsert_max_batchsize": 3}
+    )
     client_of(server).update_collection("notes", strict_mode_config=limits)
     dump(server, "notes", file)
     restore(file, server, "copy")
