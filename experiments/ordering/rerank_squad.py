@@ -30,7 +30,6 @@ from safetensors.torch import load_file
 from decant.embedders import (
     Encoder,
     HashReranker,
-    Progress,
     RerankChoices,
     Reranker,
     Role,
@@ -307,17 +306,8 @@ class Remembered(HashReranker):
         self._inner = inner
         self._known: dict[tuple[str, str], float] = {}
 
-    def score(
-        self,
-        query: str,
-        texts: Iterable[str],
-        *,
-        instruction: str | None = None,
-        raw: bool = False,
-        progress: Progress | None = None,
-    ) -> NDArray[np.float32]:
+    def score(self, query: str, texts: Iterable[str], **_: object) -> NDArray[np.float32]:
         """Return raw scores, which order passages as finished ones do."""
-        del instruction, raw, progress
         listed = list(texts)
         if new := [text for text in listed if (query, text) not in self._known]:
             scores = self._inner.score(query, new, raw=True).tolist()
