@@ -102,7 +102,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    made = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    made = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     made.add_argument("command", choices=("train", "take", "evaluate"))
     made.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     made.add_argument("--bundle", type=Path, required=True, help="MiniLM, exported")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qdrant_client import models
@@ -62,7 +62,7 @@ class StoredPoints:
 
         def send(
             limits: Limits,
-        ) -> tuple[list[models.Record], models.ExtendedPointId | None]:
+        ) -> tuple[list[models.Record], Any]:
             request = partial(
                 self._client.scroll,
                 self._name,

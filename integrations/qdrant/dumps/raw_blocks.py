@@ -121,5 +121,6 @@ def _point(held: Any, names: Sequence[str], vectors: Sequence[Iterator[RawVector
         raise TypeError("an id is neither a whole number nor a string")
     if not isinstance(payload, dict):
         raise TypeError("a payload is no object")
-    found = {names[number]: next(vectors[number]) for number in held["vectors"]}
+    numbers: list[int] = held["vectors"]
+    found = {names[number]: next(vectors[number]) for number in numbers}
     return RawPoint(id=identity, payload=payload, vectors=found)

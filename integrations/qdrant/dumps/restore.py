@@ -123,6 +123,7 @@ def _whole(
 ) -> int:
     """Make a collection of a dump, and return how many points were written."""
     told = (reader.header.points, progress)
+    target: AdoptedTarget | None = None
     if reader.header.is_adopted:
         target = AdoptedTarget(reader, store, name, layout)
         card = _begun(reader, store, name, target.make)
@@ -137,7 +138,7 @@ def _whole(
         card = _begun(reader, store, name, make)
     lock = lock_of(store, name, card.mark)
     with lock.indexing, lock.writing:
-        if reader.header.is_adopted:
+        if target is not None:
             written = fill(reader.raw_blocks(), target.there, target.write, told)
         else:
             note_average_length(store, name, reader.header.average_length)
