@@ -232,7 +232,7 @@ class _Routes:
 
     async def ready(self, _: Request) -> Response:
         """Say whether every model takes texts."""
-        if not (self.service.is_ready and self.reranking.is_ready):
+        if not (self.service.workers.is_ready and self.reranking.workers.is_ready):
             raise ServerStopping("the server does not take texts")
         return PlainTextResponse("ready")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar, get_type_hints
 
 import typer
 
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from decant.training import Column, Plan, TrainingDataset
 
 Settings = TypeVar("Settings")
+
+HeldOut: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        min=0,
+        max=0.9,
+        help="Share of the pairs held out for evaluation; 0: none.",
+    ),
+]
 
 _NEEDED = ("torch", "transformers", "accelerate", "peft", "matplotlib")
 

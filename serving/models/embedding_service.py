@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeAlias, assert_never
 
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from decant.embedders import Output, Vectors
 from decant.embedders.encoding import cut
 
-from ..batches import BatchWorker, PassKey, PassReport, QueueSettings, Work
+from ..batches import PassKey, QueueSettings, Work
 from ..errors import RequestTooLarge, SettingsError, TextRefused
 from .model_address import ModelDirectory, VectorKind
+from .model_workers import ModelWorkers, OnPass, PassRunner
 from .served_model import ServedModel
 from .text_request import TextRequest
 
@@ -128,6 +128,9 @@ class EmbeddingService:
         queue: How much may wait for each model, and how it is cut into passes.
         limits: How much one request may ask for.
         on_pass: Called with a model's name after each of its passes.
+
+    Attributes:
+        workers: The worker of each encoder, by name; empty before the service begins.
     """
 
     def __init__(
@@ -136,25 +139,15 @@ class EmbeddingService:
         *,
         queue: QueueSettings,
         limits: TextLimits,
-        on_pass: Callable[[str, PassReport], object] | None = None,
+        on_pass: OnPass | None = None,
     ) -> None:
         self.models = models
-        self._queue = queue
         self._limits = limits
-        self._on_pass = on_pass
-        self._workers: dict[str, BatchWorker[PassKey, str]] = {}
-        self._running = AsyncExitStack()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every encoder takes texts."""
-        running = [one.is_running for one in self._workers.values()]
-        return len(running) == len(self.models.encoders) and all(running)
-
-    @property
-    def workers(self) -> Mapping[str, BatchWorker[PassKey, str]]:
-        """The worker of each encoder, by name; empty before the service begins."""
-        return self._workers
+        runners = {
+            one.name: PassRunner(run=one.encode, pass_tokens=one.pass_tokens)
+            for one in models.encoders
+        }
+        self.workers = ModelWorkers[PassKey, str](runners, queue, on_pass)
 
     @property
     def limits(self) -> TextLimits:
@@ -163,17 +156,12 @@ class EmbeddingService:
 
     async def __aenter__(self) -> Self:
         """Start the workers."""
-        for model in self.models.encoders:
-            queue = replace(self._queue, pass_tokens=self._queue.pass_tokens or model.pass_tokens)
-            worker = BatchWorker[PassKey, str](
-                model.encode, queue, on_pass=self._observer(model.name)
-            )
-            self._workers[model.name] = await self._running.enter_async_context(worker)
+        await self.workers.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Answer everything that was accepted, and stop the workers."""
-        await self._running.aclose()
+        await self.workers.__aexit__()
 
     async def embed(self, wanted: Sequence[TextRequest]) -> Embeddings:
         """Return the vectors of the texts of one request, in its order.
@@ -190,7 +178,7 @@ class EmbeddingService:
             self._batches(wanted) if is_small else await asyncio.to_thread(self._batches, wanted)
         )
         for name, tokens in _tokens_by_model(batches).items():
-            self._workers[name].check_size(tokens)
+            self.workers[name].check_size(tokens)
         found = await all_results([self._encode(batch) for batch in batches])
         if is_small:
             return _embeddings(wanted, batches, found)
@@ -223,14 +211,10 @@ class EmbeddingService:
         else:
             tokens = await asyncio.to_thread(model.count_tokens, texts, key, numbers=numbers)
         work = Work(key=key, texts=tuple(texts), tokens=tokens)
-        return await self._workers[model.name].encode(work)
-
-    def _observer(self, name: str) -> Callable[[PassReport], object] | None:
-        on_pass = self._on_pass
-        return None if on_pass is None else lambda report: on_pass(name, report)
+        return await self.workers[model.name].encode(work)
 
     def _check_running(self) -> None:
-        if not self._workers:
+        if not self.workers:
             raise RuntimeError("enter the service before it embeds")
 
     def _batches(self, wanted: Sequence[TextRequest]) -> list[_Batch]:
@@ -240,7 +224,7 @@ class EmbeddingService:
         return _batched(wanted)
 
     async def _encode(self, batch: _Batch) -> Vectors:
-        return await self._workers[batch.model.name].encode(batch.work)
+        return await self.workers[batch.model.name].encode(batch.work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,7 @@ passages: then a pass has pairs of one query, and queries take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -18,10 +16,11 @@ from numpy.typing import NDArray
 from decant.embedders import RerankRecipe
 from decant.embedders.rerankers import activated
 
-from ..batches import BatchWorker, Pair, PairKey, PassReport, QueueSettings, Work
+from ..batches import Pair, PairKey, QueueSettings, Work
 from ..errors import RequestError, TextRefused
 from .embedding_service import TextLimits, all_results
 from .model_address import ModelDirectory
+from .model_workers import ModelWorkers, OnPass, PassRunner
 from .served_reranker import ServedReranker
 
 _AT_ONCE = 4_096  # characters that are tokenised in less time than a thread takes to begin
@@ -96,6 +95,9 @@ class RerankService:
         queue: How much may wait for each reranker, and how it is cut into passes.
         limits: How much one request may ask for.
         on_pass: Called with a model's name after each of its passes.
+
+    Attributes:
+        workers: The worker of each reranker, by name; empty before the service begins.
     """
 
     def __init__(
@@ -104,39 +106,23 @@ class RerankService:
         *,
         queue: QueueSettings,
         limits: TextLimits,
-        on_pass: Callable[[str, PassReport], object] | None = None,
+        on_pass: OnPass | None = None,
     ) -> None:
-        self._models = models
-        self._queue = queue
         self._limits = limits
-        self._on_pass = on_pass
-        self._workers: dict[str, BatchWorker[PairKey, Pair]] = {}
-        self._running = AsyncExitStack()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every reranker takes pairs."""
-        running = [one.is_running for one in self._workers.values()]
-        return len(running) == len(self._models.rerankers) and all(running)
-
-    @property
-    def workers(self) -> Mapping[str, BatchWorker[PairKey, Pair]]:
-        """The worker of each reranker, by name; empty before the service begins."""
-        return self._workers
+        runners = {
+            one.name: PassRunner(run=one.score, pass_tokens=one.pass_tokens)
+            for one in models.rerankers
+        }
+        self.workers = ModelWorkers[PairKey, Pair](runners, queue, on_pass)
 
     async def __aenter__(self) -> Self:
         """Start the workers."""
-        for model in self._models.rerankers:
-            queue = replace(self._queue, pass_tokens=self._queue.pass_tokens or model.pass_tokens)
-            worker = BatchWorker[PairKey, Pair](
-                model.score, queue, on_pass=self._observer(model.name)
-            )
-            self._workers[model.name] = await self._running.enter_async_context(worker)
+        await self.workers.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Answer everything that was accepted, and stop the workers."""
-        await self._running.aclose()
+        await self.workers.__aexit__()
 
     async def score(self, wanted: RerankRequest) -> Scores:
         """Return the scores of the passages of one request, in its order.
@@ -148,7 +134,7 @@ class RerankService:
             Overloaded: The queue of the model is full.
             ServerStopping: The server takes nothing new.
         """
-        worker = self._workers.get(wanted.model.name)
+        worker = self.workers.get(wanted.model.name)
         if worker is None:
             raise RuntimeError("enter the service before it scores")
         size = sum(len(group.query) for group in wanted.groups) + sum(map(len, wanted.texts))
@@ -161,10 +147,6 @@ class RerankService:
         found = await all_results([worker.encode(work) for work in works])
         raw = np.concatenate([vectors.dense[:, 0] for vectors in found])
         return Scores(raw=raw, recipe=wanted.model.reranker.recipe, tokens=tokens)
-
-    def _observer(self, name: str) -> Callable[[PassReport], object] | None:
-        on_pass = self._on_pass
-        return None if on_pass is None else lambda report: on_pass(name, report)
 
     def _works(self, wanted: RerankRequest) -> list[Work[PairKey, Pair]]:
         """Return the pairs of a request by key, in its order, tokens counted.

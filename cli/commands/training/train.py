@@ -14,7 +14,7 @@ from ...exit_codes import guarded
 from ...input.wanted_files import ALONE, DOCUMENTS, GRADED, PAIRS, existing
 from ...options.command import Command, Group
 from ...options.recipe import PoolingOption
-from ...options.train import RunOptions, ready, sharing
+from ...options.train import HeldOut, RunOptions, ready, sharing
 from .train_appended import align, compress, gen
 from .train_data import generate, mine
 from .train_rerank import NOT_OF_RERANKERS, rerank
@@ -61,15 +61,7 @@ def contrastive(
     made: Annotated[
         str, typer.Option(metavar="HOW", help="How pairs are made from --corpus: crops, or cloze.")
     ] = "crops",
-    held_out: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            min=0,
-            max=0.9,
-            help="Share of the pairs held out for evaluation; 0: none.",
-        ),
-    ] = 0.1,
+    held_out: HeldOut = 0.1,
     pooling: PoolingOption = None,
 ) -> None:
     """Train on queries and their answers (contrastive, InfoNCE).

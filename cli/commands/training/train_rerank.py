@@ -14,7 +14,7 @@ from decant.embedders import RerankChoices
 from ...input.open import open_reranker
 from ...input.wanted_files import PAIRS, existing
 from ...options.recipe import ActivationOption, FalseToken, Instruction, PairTemplate, TrueToken
-from ...options.train import RunOptions, ready
+from ...options.train import HeldOut, RunOptions, ready
 from ...output.quiet import silenced
 from ...output.terminal import say
 from .training_run import Run, carry_out
@@ -52,15 +52,7 @@ def rerank(
     negatives: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="The most negatives of a row in use.")
     ] = None,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            min=0,
-            max=0.9,
-            help="Share of the pairs held out for evaluation; 0: none.",
-        ),
-    ] = 0.1,
+    held_out: HeldOut = 0.1,
     pair_template: PairTemplate = None,
     task: Instruction = None,
     true_token: TrueToken = None,

@@ -73,6 +73,18 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return packed.getvalue()
 
 
+def unpack_arrays(packed: bytes) -> dict[str, NDArray[Any]]:
+    """Return the arrays of :func:`pack_arrays`.
+
+    Raises:
+        ValueError: They are in another form, or cut.
+        OSError: As ValueError.
+        BadZipFile: As ValueError.
+    """
+    with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
+        return {name: loaded[name] for name in loaded.files}
+
+
 def read_block(lines: bytes, packed: bytes, *, where: str) -> list[Point]:
     """Return the points of a block.
 
@@ -85,8 +97,7 @@ def read_block(lines: bytes, packed: bytes, *, where: str) -> list[Point]:
         DumpError: They do not fit each other, or are in another form.
     """
     try:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
-            arrays: _Arrays = {name: loaded[name] for name in loaded.files}
+        arrays = unpack_arrays(packed)
         vectors: dict[str, Iterator[Any]] = {
             DENSE: iter(arrays.get(DENSE, ())),
             SPARSE: _sparse_rows(arrays),

@@ -8,7 +8,6 @@ of vectors by their numbers, because any string may be one. Invariant:
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from decant.embedders import StoreError
 
 from ..foreign_payloads.raw_point import RawPoint, RawSparseVector, RawVector
-from .blocks import pack_arrays
+from .blocks import pack_arrays, unpack_arrays
 from .header import DumpError
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def read_raw(lines: bytes, packed: bytes, *, where: str) -> list[RawPoint]:
         DumpError: They do not fit each other, or are in another form.
     """
     try:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
-            arrays: _Arrays = {name: loaded[name] for name in loaded.files}
+        arrays = unpack_arrays(packed)
         first, *rest = [json.loads(line) for line in lines.decode().split("\n") if line]
         names = [str(name) for name in first["vectors"]]
         vectors = [_vectors(arrays, f"vector_{number}") for number in range(len(names))]

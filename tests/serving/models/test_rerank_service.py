@@ -189,13 +189,13 @@ async def test_stopping_answers_what_was_accepted_and_takes_nothing_new() -> Non
     model = ServedReranker(name="ranker", reranker=reranker)
     service = service_of(model)
     async with service:
-        assert service.is_ready
+        assert service.workers.is_ready
         running = asyncio.create_task(service.score(asked(model, "under", "way")))
         assert await asyncio.to_thread(reranker.began.wait, 20)
         waiting = asyncio.create_task(service.score(asked(model, "river", "a river")))
         await until(lambda: service.workers["ranker"].queue.tokens == 3)
         stopping = asyncio.create_task(service.workers["ranker"].stop())
-        await until(lambda: not service.is_ready)
+        await until(lambda: not service.workers.is_ready)
         with pytest.raises(ServerStopping):
             await service.score(asked(model, "new", "text"))
         reranker.opened.set()
