@@ -15,7 +15,7 @@ import numpy as np
 from decant.embedders import Role, Vectors
 
 if TYPE_CHECKING:
-    from decant.embedders import Encoder, RerankRecipe, TorchEncoder
+    from decant.embedders import Encoder, Reranker, RerankRecipe, TorchEncoder
     from decant.evaluation import Embedder, Measurement, Retrieval, Task
     from decant.training import TrainingDataset
 
@@ -101,9 +101,14 @@ class HeldOutRanking:
 
     def score(self, embedder: Embedder) -> tuple[Measurement, ...]:
         """Return nDCG@10, MRR@10 and MAP; the embedder is the reranker's, see its ``encoder``."""
-        from decant.embedders import TorchReranker, best_first
+        from decant.embedders import TorchReranker
 
-        reranker = TorchReranker(cast("TorchEncoder", embedder), self.recipe)
+        return self.score_reranker(TorchReranker(cast("TorchEncoder", embedder), self.recipe))
+
+    def score_reranker(self, reranker: Reranker) -> tuple[Measurement, ...]:
+        """Return nDCG@10, MRR@10 and MAP of a reranker's orders."""
+        from decant.embedders import best_first
+
         documents = self.task.data.documents
 
         def search(query: str, *, limit: int) -> list[tuple[str, float]]:
