@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import assert_never
 
+import onnx_ir as ir
+
 from decant.embedders import (
     Bundle,
     BundleError,
@@ -29,7 +31,7 @@ from .quantize.early_refusal import refuse_hopeless
 from .quantize.fp16 import to_half
 from .quantize.hessians import mean_moments
 from .quantize.int8 import to_int8
-from .quantize.weight_only import to_weight_only
+from .quantize.weight_only import keep_four_bits, to_weight_only
 
 
 def convert(
@@ -113,13 +115,9 @@ def make_graph(
         case Precision.W8:
             count = to_weight_only(model, bits=8)
         case Precision.W4:
-            rows = range_rows(certifier.tokenizer, None)
-            moments = mean_moments(plain, rows, pad_id=certifier.pad_id)
-
-            def look(rounded: str) -> None:
-                refuse_hopeless(model, precision, target.parent, certifier, rounded=rounded)
-
-            count = to_weight_only(model, bits=4, moments=moments, before_wider=look)
+            count = keep_four_bits(model) or _round_to_four_bits(
+                model, plain, certifier, home=target.parent
+            )
         case Precision.FP16:
             count = to_half(model, plain, certifier)
         case Precision.FP32 | Precision.BF16:
@@ -129,3 +127,16 @@ def make_graph(
     if count == 0:
         raise RecipeError(f"{source.name} has no product with a constant matrix to make smaller")
     save_graph(model, target)
+
+
+def _round_to_four_bits(
+    model: ir.Model, plain: PlainGraph, certifier: AnyCertifier, *, home: Path
+) -> int:
+    """Round linear layers by GPTQ; give up as soon as a gate is certainly missed."""
+    rows = range_rows(certifier.tokenizer, None)
+    moments = mean_moments(plain, rows, pad_id=certifier.pad_id)
+
+    def look(rounded: str) -> None:
+        refuse_hopeless(model, Precision.W4, home, certifier, rounded=rounded)
+
+    return to_weight_only(model, bits=4, moments=moments, before_wider=look)

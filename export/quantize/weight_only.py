@@ -22,6 +22,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..graph.layers import MICROSOFT, Linear, constant, drop_unused, linears, narrow_first, replace
+from .four_bit_grid import BLOCK, Grid, grid_of
 from .gptq import Rounding
 from .int8 import quantise_tables
 
@@ -71,6 +72,65 @@ def to_weight_only(
     quantise_tables(model)
     drop_unused(model)
     return len(layers)
+
+
+def keep_four_bits(model: ir.Model) -> int:
+    """Store layers that have four bits already as they are; return how many layers there are.
+
+    A model that was read from a file of four bits has such layers. The file has more bits for the
+    others, so these and the token tables get eight.
+
+    Args:
+        model: A float32 graph, changed in place. Without such layers it stays as it is.
+
+    Returns:
+        0 where no layer has four bits; else the number of all layers.
+    """
+    layers = [*linears(model)]
+    grids = [grid_of(layer.matrix) for layer in layers]
+    if not any(grids):
+        return 0
+    sums: dict[ir.Value, ir.Value] = {}  # of blocks, by the states that layers share
+    for layer, grid in zip(layers, grids, strict=True):
+        if grid is None:
+            block = block_of(len(layer.matrix), bits=8)
+            integers, scales = rounded_blocks(layer.matrix, bits=8, block=block)
+            replace(model, layer.node, [_product(model, layer, integers, scales, bits=8)])
+        else:
+            replace(model, layer.node, _kept(model, layer, grid, sums))
+    quantise_tables(model)
+    drop_unused(model)
+    return len(layers)
+
+
+def _kept(
+    model: ir.Model, layer: Linear, grid: Grid, sums: dict[ir.Value, ir.Value]
+) -> list[ir.Node]:
+    """Return the nodes of a layer on a grid of four bits.
+
+    MatMulNBits has an offset of -8 scales. The rest of a block's offset meets the sum of the
+    block's states, which is a product of a thirty-second of the size, in float32. The operator's
+    own zero points would have to be whole numbers of steps; with others its CPU kernel unpacks
+    the weights, and a short query takes ten times as long
+    (``experiments/log/2026-12-01-four-bits-of-a-file.md``).
+    """
+    product = _product(model, layer, grid.integers, grid.scales, bits=4)
+    if grid.offsets is None:
+        return [product]
+    weight = layer.node.inputs[1]
+    assert weight is not None
+    rest = (grid.offsets + 8 * grid.scales).astype(np.float32)
+    made: list[ir.Node] = []
+    if layer.states not in sums:
+        shape = constant(model, f"blocks.{grid.scales.shape[1]}", np.array([0, 0, -1, BLOCK]))
+        split = ir.node("Reshape", [layer.states, shape])
+        last = constant(model, "blocks.axis", np.array([3]))
+        summed = ir.node("ReduceSum", [split.outputs[0], last], {"keepdims": 0})
+        made += [split, summed]
+        sums[layer.states] = summed.outputs[0]
+    offsets = constant(model, f"{weight.name}.offset", np.ascontiguousarray(rest.T))
+    moved = ir.node("MatMul", [sums[layer.states], offsets])
+    return [*made, product, moved, ir.node("Add", [product.outputs[0], moved.outputs[0]])]
 
 
 def _wider(layers: Sequence[Linear], groups: Sequence[Sequence[int]]) -> set[int]:
