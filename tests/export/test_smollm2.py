@@ -1,4 +1,4 @@
-"""A real language model from its GGUF file: exported, certified, in four and eight bits, searched."""
+"""A real language model from its GGUF file: exported, certified, in few bits, searched."""
 
 from __future__ import annotations
 
