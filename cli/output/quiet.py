@@ -50,11 +50,13 @@ def quiet() -> Iterator[None]:
 
 
 def no_more_download_bars() -> None:
-    """Turn off the progress bars of huggingface_hub after downloads.
+    """Turn off the progress bars of huggingface_hub after downloads, and those of Transformers.
 
-    When Transformers is imported, it takes from there whether to draw bars of its own.
+    When Transformers is imported, it takes from there whether to draw bars of its own; where it
+    reads GGUF files it asks tqdm alone.
     """
     if not debugging():
+        os.environ.setdefault("TQDM_DISABLE", "1")
         need("huggingface_hub.utils", extra="export").disable_progress_bars()
 
 

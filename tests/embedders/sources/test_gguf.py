@@ -54,7 +54,8 @@ def drawn(family: str, words: int, **more: object) -> PreTrainedModel:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(6).add_(0.01 * torch.randn(parameter.shape))
-    return model.eval()
+    model.train(mode=False)
+    return model
 
 
 def mean_states(model: PreTrainedModel, ids: list[int]) -> NDArray[np.float32]:

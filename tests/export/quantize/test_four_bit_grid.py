@@ -27,7 +27,8 @@ def q4_0(matrix: Matrix) -> Matrix:
     at = np.abs(blocks).argmax(axis=2, keepdims=True)
     step = np.take_along_axis(blocks, at, axis=2) / -8
     integers = np.clip(np.floor(blocks / step + 8.5), 0, 15)
-    return ((integers.astype(np.float32) - 8) * halved(step)).reshape(len(blocks), -1).T
+    found: Matrix = (integers.astype(np.float32) - 8) * halved(step)
+    return found.reshape(len(blocks), -1).T
 
 
 def q4_1(matrix: Matrix) -> Matrix:
