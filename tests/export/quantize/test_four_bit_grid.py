@@ -28,7 +28,8 @@ def q4_0(matrix: Matrix) -> Matrix:
     step = np.take_along_axis(blocks, at, axis=2) / -8
     integers = np.clip(np.floor(blocks / step + 8.5), 0, 15)
     found: Matrix = (integers.astype(np.float32) - 8) * halved(step)
-    return found.reshape(len(blocks), -1).T
+    rounded: Matrix = found.reshape(len(blocks), -1).T
+    return rounded
 
 
 def q4_1(matrix: Matrix) -> Matrix:
