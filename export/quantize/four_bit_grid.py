@@ -19,6 +19,7 @@ _MIDDLE = 8
 _FIRST = 64  # outputs that are looked at before all are
 # Of a step. Files round scales to 16 bits before they multiply, so float32 is all that differs.
 _OFF = 1e-3
+_ALIKE = 1e-5  # of a step, by which two offsets of one block may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def _steps(blocks: NDArray[np.float32]) -> NDArray[np.float32] | None:
             places = above / step
         fits = (np.abs(places - np.rint(places)) <= _OFF).all(axis=2, keepdims=True)
         found = np.where((found == 0) & fits, step, found)
-    found[reach == 0] = 1  # a block of one value
+    # A block of one value is one step from zero, so that it is on the grid around zero as well.
+    found = np.where(reach == 0, np.where(least == 0, 1, np.abs(least)), found)
     return None if (found == 0).any() else found[:, :, 0]
 
 
@@ -88,6 +90,6 @@ def _around_zero(blocks: NDArray[np.float32], scales: NDArray[np.float32]) -> Gr
     whole = np.rint(steps)
     reach = np.where(whole.max(axis=2) >= _MIDDLE, -1, 1).astype(np.float32)
     integers = whole * reach[..., None] + _MIDDLE
-    if np.abs(steps - whole).max() > _OFF or integers.min() < 0 or integers.max() > _TOP:
+    if np.abs(steps - whole).max() > _ALIKE or integers.min() < 0 or integers.max() > _TOP:
         return None
     return Grid(integers.astype(np.uint8), scales * reach, None)

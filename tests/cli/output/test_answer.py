@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -63,7 +64,7 @@ def test_pieces_are_the_greedy_answer(answerer: Answerer, folder: Path) -> None:
     pieces: list[str] = []
     answerer.answer("what is in the water?", ["the hat"], pieces.append)
     words = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
     prompt = answerer.prompt("what is in the water?", ["the hat"])
     read = words(prompt, add_special_tokens=False, return_tensors="pt")
     wanted = model.generate(

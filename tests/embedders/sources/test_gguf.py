@@ -93,9 +93,10 @@ def test_four_bits_are_read_as_the_file_has_them(tmp_path: Path, words: Words) -
     kind = gguf.GGMLQuantizationType.Q4_1
     file = write_gguf(tmp_path / "tiny.gguf", model, words, kind=kind)
     read = LlamaForCausalLM.from_pretrained(find_model(tmp_path).folder)  # the folder's only file
-    matrix = model.model.layers[1].mlp.gate_proj.weight.detach().numpy()
+    name = "model.layers.1.mlp.gate_proj.weight"
+    matrix = model.get_parameter(name).detach().numpy()
     wanted = gguf.quants.dequantize(gguf.quants.quantize(matrix, kind), kind)
-    found = read.model.layers[1].mlp.gate_proj.weight.detach().numpy()
+    found = read.get_parameter(name).detach().numpy()
     np.testing.assert_array_equal(found, wanted)
     assert grid_of(np.ascontiguousarray(found.T)) is not None
     assert find_model(file).revision == find_model(tmp_path).revision

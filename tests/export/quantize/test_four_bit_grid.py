@@ -38,7 +38,9 @@ def q4_1(matrix: Matrix) -> Matrix:
     least = blocks.min(axis=2, keepdims=True)
     step = (blocks.max(axis=2, keepdims=True) - least) / 15
     integers = np.clip(np.floor((blocks - least) / step + 0.5), 0, 15).astype(np.float32)
-    return (integers * halved(step) + halved(least)).reshape(len(blocks), -1).T
+    found: Matrix = integers * halved(step) + halved(least)
+    rounded: Matrix = found.reshape(len(blocks), -1).T
+    return rounded
 
 
 def q4_k(matrix: Matrix) -> Matrix:
@@ -49,7 +51,9 @@ def q4_k(matrix: Matrix) -> Matrix:
     least = halved(np.full((1, 1, 1, 1), 0.0031)) * random.integers(0, 64, shape).astype(np.float32)
     # Not each block uses its lowest and highest integer.
     integers = random.integers(random.integers(0, 4, shape), 13, (*shape[:3], 32))
-    return (step * integers.astype(np.float32) - least).reshape(shape[0], -1).T
+    found = (step * integers - least).astype(np.float32)
+    rounded: Matrix = found.reshape(shape[0], -1).T
+    return rounded
 
 
 def drawn(inputs: int, outputs: int, seed: int = 0) -> Matrix:
@@ -60,7 +64,8 @@ def drawn(inputs: int, outputs: int, seed: int = 0) -> Matrix:
 def restored(grid: Grid) -> Matrix:
     scales = grid.scales[:, :, None]
     offsets = -8 * scales if grid.offsets is None else grid.offsets[:, :, None]
-    return (grid.integers * scales + offsets).reshape(len(grid.scales), -1).T
+    found: Matrix = (grid.integers * scales + offsets).reshape(len(grid.scales), -1).T
+    return found
 
 
 @pytest.mark.parametrize("rounded", [q4_0, q4_1, q4_k])
