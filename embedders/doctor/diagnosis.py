@@ -30,6 +30,7 @@ _EXTRAS = (
     "export",
     "training",
     "docs",
+    "gguf",
     "evaluation",
     "mteb",
     "langchain",
